@@ -1,0 +1,38 @@
+//! Facts: what can happen in amoiq, who decides it, and the log that keeps it.
+//!
+//! This crate knows no actor, no HTTP and no socket. Everything in it is either a pure function
+//! of its arguments or an [`EventStore`], the one thing that remembers.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`] | ids and texts that can only be made by parsing |
+//! | [`ambient`] | time and randomness, as arguments |
+//! | [`tenant`], [`session`], [`webhook`] | the aggregates: event, state, command, error, decide, apply |
+//! | [`presence`], [`node`] | events that record what was observed rather than decided |
+//! | [`stream`], [`envelope`] | where an event lives and what surrounds it |
+//! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
+//! | [`store`] | the event store: the trait, and the `memory` and `sqlite` backends |
+
+pub mod ambient;
+pub mod codec;
+pub mod envelope;
+pub mod event;
+pub mod id;
+pub mod node;
+pub mod presence;
+pub mod session;
+pub mod store;
+pub mod stream;
+pub mod tenant;
+pub mod text;
+pub mod timestamp;
+pub mod webhook;
+
+pub use ambient::Ambient;
+pub use envelope::{NewEvent, Position, RecordedEvent, Version};
+pub use event::Event;
+pub use id::{ClientMessageId, EventId, KeyId, MessageId, SessionId, TenantId, UserId, WebhookId};
+pub use store::EventStore;
+pub use stream::StreamName;
+pub use text::{MessageText, ShortText};
+pub use timestamp::Timestamp;

@@ -1,0 +1,18 @@
+//! What a process of the service records about itself.
+
+use serde::{Deserialize, Serialize};
+
+/// A process started on this store: whoever was online before it is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStarted {
+    /// The version of the program.
+    pub release: String,
+}
+
+/// An event of a `node:` stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// `node.started`
+    Started(NodeStarted),
+}

@@ -1,0 +1,46 @@
+//! Who came and who went. These are observations, so there is nothing to decide: the connections
+//! of a tenant's visitors are the state, and a restart begins with nobody.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SessionId, ShortText, Timestamp, UserId};
+
+/// The first connection of a visitor opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserOnline {
+    /// Who, as agents see them.
+    pub user_id: UserId,
+    /// The session that is online.
+    pub session_id: SessionId,
+    /// Since when.
+    pub connected_at: Timestamp,
+    /// The site's domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<ShortText>,
+    /// The site's origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ShortText>,
+    /// The page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<ShortText>,
+}
+
+/// The last connection of a visitor closed, and the grace passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserOffline {
+    /// Who.
+    pub user_id: UserId,
+    /// The session that was online.
+    pub session_id: SessionId,
+}
+
+/// An event of a `presence:` stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PresenceEvent {
+    /// `user.online`
+    Online(UserOnline),
+    /// `user.offline`
+    Offline(UserOffline),
+}

@@ -1,0 +1,225 @@
+//! The store in memory: for tests and simulations. It forgets everything with the process.
+//!
+//! Its positions skip on purpose, so that nothing comes to rely on the next one being one more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    AppendError, Appended, Batch, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
+    REMEMBERED_IDS, ReadError, Subscription, check_size, feed::Feed,
+};
+use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
+
+/// The store in memory. Clones share one log.
+#[derive(Clone)]
+pub struct MemoryStore {
+    log: Arc<Mutex<Log>>,
+    feed: Arc<Feed>,
+    epoch: Epoch,
+}
+
+#[derive(Default)]
+struct Log {
+    events: BTreeMap<Position, RecordedEvent>,
+    streams: BTreeMap<StreamName, Stream>,
+    last: Position,
+}
+
+/// Where a stream's events stand.
+#[derive(Default)]
+struct Stream {
+    positions: BTreeMap<Version, Position>,
+    /// Kept when the events before it are truncated away.
+    version: Version,
+}
+
+impl MemoryStore {
+    /// A store without events.
+    #[must_use]
+    pub fn new() -> Self {
+        let log = Arc::new(Mutex::new(Log::default()));
+        let shared = Arc::clone(&log);
+        let read = move |after, limit| ready(Ok(lock(&shared).after(after, limit)));
+        Self { log, feed: Arc::new(Feed::new(Position::START, Arc::new(read))), epoch: Epoch(1) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Log)) -> Pending<Result<(), AppendError>> {
+        change(&mut lock(&self.log));
+        self.feed.clear();
+        ready(Ok(()))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EventStore for MemoryStore {
+    fn append(
+        &self,
+        stream: StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Pending<Result<Appended, AppendError>> {
+        if let Err(error) = check_size(&events) {
+            return ready(Err(error));
+        }
+        // The lock is held while publishing: batches reach the feed in the order of their positions.
+        let mut log = lock(&self.log);
+        let added = log.append(&stream, expected, events);
+        ready(added.map(|(appended, batch)| {
+            self.feed.publish(batch);
+            appended
+        }))
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        ready(Ok(lock(&self.log).stream(&stream, from, direction, limit.min(MAX_READ_EVENTS))))
+    }
+
+    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        ready(Ok(lock(&self.log).after(after, limit)))
+    }
+
+    fn subscribe(&self, after: Position) -> Subscription {
+        self.feed.subscribe(after)
+    }
+
+    fn head(&self) -> Position {
+        self.feed.head()
+    }
+
+    fn streams(
+        &self,
+        prefix: &str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+        let log = lock(&self.log);
+        let names = log.streams.keys().filter(|name| name.as_str().starts_with(prefix));
+        let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
+        ready(Ok(names.take(limit).cloned().collect()))
+    }
+
+    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+        self.change(|log| log.remove(&stream, before))
+    }
+
+    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+        self.change(|log| {
+            log.remove(&stream, Version::from_u64(u64::MAX));
+            log.streams.remove(&stream);
+        })
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn health(&self) -> Health {
+        Health::Writable
+    }
+}
+
+impl Log {
+    fn append(
+        &mut self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<(Appended, Batch), AppendError> {
+        let actual = self.streams.get(stream).map(|known| known.version).unwrap_or_default();
+        let fits = match expected {
+            Expected::Any => true,
+            Expected::NoStream => actual == Version::NONE,
+            Expected::Exact(version) => actual == version,
+        };
+        if let Some(first) = self.repeated(stream, expected, &events) {
+            return Ok((first, Arc::new([])));
+        }
+        if !fits {
+            return Err(AppendError::Conflict { expected, actual });
+        }
+        let known = self.streams.entry(stream.clone()).or_default();
+        let mut batch = Vec::with_capacity(events.len());
+        for event in events {
+            let skip = 1 + self.last.as_u64() % 3;
+            self.last = Position::from_u64(self.last.as_u64() + skip);
+            known.version = known.version.plus(1);
+            known.positions.insert(known.version, self.last);
+            let (position, version) = (self.last, known.version);
+            batch.push(RecordedEvent { position, stream: stream.clone(), version, event });
+        }
+        self.events.extend(batch.iter().map(|event| (event.position, event.clone())));
+        Ok((Appended { version: known.version, position: self.last }, batch.into()))
+    }
+
+    /// The first answer, when these very events are stored already.
+    fn repeated(&self, stream: &StreamName, expected: Expected, events: &[NewEvent]) -> Option<Appended> {
+        let stored = match expected {
+            Expected::Any => {
+                let first = events.first()?.id;
+                let recent = self.events.values().rev().take(REMEMBERED_IDS);
+                let found = recent.into_iter().find(|known| known.event.id == first)?;
+                self.stream(stream, found.version, Direction::Forward, events.len())
+            }
+            Expected::NoStream => self.stream(stream, Version::from_u64(1), Direction::Forward, events.len()),
+            Expected::Exact(version) => {
+                self.stream(stream, version.plus(1), Direction::Forward, events.len())
+            }
+        };
+        let same = stored.len() == events.len()
+            && stored.iter().zip(events).all(|(stored, event)| stored.event.id == event.id);
+        let last = stored.last().filter(|_| same)?;
+        Some(Appended { version: last.version, position: last.position })
+    }
+
+    fn after(&self, after: Position, limit: usize) -> Vec<RecordedEvent> {
+        let from = Position::from_u64(after.as_u64() + 1);
+        self.events.range(from..).take(limit.min(MAX_READ_EVENTS)).map(|(_, event)| event.clone()).collect()
+    }
+
+    fn stream(
+        &self,
+        stream: &StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Vec<RecordedEvent> {
+        let Some(known) = self.streams.get(stream) else { return Vec::new() };
+        let event = |(_, position): (&Version, &Position)| self.events.get(position).cloned();
+        match direction {
+            Direction::Forward => known.positions.range(from..).take(limit).filter_map(event).collect(),
+            Direction::Backward => {
+                known.positions.range(..=from).rev().take(limit).filter_map(event).collect()
+            }
+        }
+    }
+
+    fn remove(&mut self, stream: &StreamName, before: Version) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        let kept = known.positions.split_off(&before);
+        for position in std::mem::replace(&mut known.positions, kept).into_values() {
+            self.events.remove(&position);
+        }
+    }
+}
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ready<T: Send + 'static>(value: T) -> Pending<T> {
+    Box::pin(std::future::ready(value))
+}

@@ -1,0 +1,326 @@
+//! The embedded store: one SQLite database, written by one thread, read by a few.
+//!
+//! An append is answered after its commit is synced. Everything that waits is committed together.
+//! One process at a time opens a directory: a lock on a file in it is held as long as the store is.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `log.db`, `-wal`, `-shm` | the log and its index |
+//! | `log.witness` | how far commits were acknowledged, see [`witness`] |
+//! | `lock` | nothing; it is locked |
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use self::{
+    checkpoint::WriteAhead,
+    heads::{Head, Heads, Ledger},
+    reader::Readers,
+    witness::Witness,
+    writer::{Append, Job, Recent, Remove, Writer},
+};
+use super::{
+    AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
+    REMEMBERED_IDS, ReadError, Subscription, check_size, feed::Feed,
+};
+use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
+
+mod checkpoint;
+mod heads;
+mod query;
+mod reader;
+mod row;
+mod schema;
+mod witness;
+mod writer;
+
+/// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
+const QUEUE: usize = 16_384;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another process: only one service can run on a store", .0.display())]
+    InUse(PathBuf),
+    /// A database of another release.
+    #[error("log.db has schema {found}, this release reads {known}: run the release that wrote it")]
+    Schema {
+        /// What is there.
+        found: i64,
+        /// What this release writes.
+        known: i64,
+    },
+    /// The end of the log, which the index has to be made from, does not read.
+    #[error("{0}: restore the store from a backup")]
+    Damaged(ReadError),
+    /// SQLite refused.
+    #[error("log.db: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The file system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// The newest event.
+    pub head: Position,
+    /// Positions after `head` up to this one were acknowledged and are gone. The epoch is a new one.
+    pub lost_up_to: Option<Position>,
+}
+
+/// The embedded store. Dropping it waits for what is queued, then closes.
+pub struct SqliteStore {
+    jobs: Option<Sender<Job>>,
+    readers: Option<Readers>,
+    feed: Arc<Feed>,
+    heads: Arc<Heads>,
+    epoch: Epoch,
+    health: watch::Receiver<Health>,
+    recovery: Recovery,
+    stop_checkpoints: Option<Sender<()>>,
+    /// The writer and the checkpointer; readers end with the last subscription.
+    threads: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.readers = None;
+        self.stop_checkpoints = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory; makes both when they do not exist.
+    ///
+    /// # Errors
+    /// An [`OpenError`], whose text says what to do.
+    pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(directory)?;
+        let lock = lock(directory)?;
+        let path = directory.join("log.db");
+        let new_epoch = || u64::from_le_bytes(ambient.bytes());
+        let conn = schema::open_writer(&path, new_epoch())?;
+        let mut witness = Witness::open(&directory.join("log.witness"))?;
+        let recovery = recover(&conn, &witness, new_epoch())?;
+        let epoch = Epoch(schema::meta(&conn, "epoch")?);
+        // Positions that were acknowledged once are not given out again.
+        let last = recovery.lost_up_to.unwrap_or(recovery.head);
+        witness.write(last)?;
+        let heads = Arc::new(Heads::default());
+        let ledger = index(&conn, &heads)?;
+        let mut recent = Recent::default();
+        recent.extend(query::newest_ids(&conn, REMEMBERED_IDS)?.into_iter());
+
+        let readers = Readers::start(&path)?;
+        let for_feed = readers.clone();
+        let read = move |after, limit| for_feed.run(move |conn| query::read_all(conn, after, limit));
+        let feed = Arc::new(Feed::new(last, Arc::new(read)));
+        let write_ahead = Arc::new(WriteAhead::default());
+        let (stop_checkpoints, stopped) = bounded(0);
+        let checkpoint_conn = schema::open_writer(&path, 0)?;
+        let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
+        let (health, healthy) = watch::channel(Health::Writable);
+        let writer = Writer {
+            conn,
+            heads: Arc::clone(&heads),
+            ledger,
+            last,
+            recent,
+            witness,
+            write_ahead,
+            feed: Arc::clone(&feed),
+            health,
+        };
+        let (jobs, queue) = bounded(QUEUE);
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let writing = thread.spawn(move || writer.run(&queue))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            readers: Some(readers),
+            feed,
+            heads,
+            epoch,
+            health: healthy,
+            recovery,
+            stop_checkpoints: Some(stop_checkpoints),
+            threads: vec![writing, checkpoints],
+            _lock: lock,
+        })
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        answer: oneshot::Receiver<Result<T, AppendError>>,
+        job: Job,
+    ) -> Pending<Result<T, AppendError>> {
+        let refused = match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => {
+                return Box::pin(async { answer.await.unwrap_or_else(|_gone| Err(closed())) });
+            }
+            Some(Err(TrySendError::Full(_))) => AppendError::Overloaded,
+            Some(Err(TrySendError::Disconnected(_))) | None => closed(),
+        };
+        Box::pin(std::future::ready(Err(refused)))
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection, &Heads) -> Result<T, ReadError> + Send + 'static,
+    ) -> Pending<Result<T, ReadError>> {
+        let heads = Arc::clone(&self.heads);
+        match &self.readers {
+            Some(readers) => readers.run(move |conn| query(conn, &heads)),
+            None => {
+                Box::pin(std::future::ready(Err(ReadError::Unavailable("the store is closed".to_owned()))))
+            }
+        }
+    }
+
+    fn remove(&self, stream: StreamName, before: Option<Version>) -> Pending<Result<(), AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        self.write(answer, Job::Remove(Remove { stream, before, reply }))
+    }
+}
+
+impl EventStore for SqliteStore {
+    fn append(
+        &self,
+        stream: StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Pending<Result<Appended, AppendError>> {
+        if let Err(error) = check_size(&events) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.write(answer, Job::Append(Append { stream, expected, events, reply }))
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        self.read(move |conn, heads| query::read_stream(conn, heads, &stream, from, direction, limit))
+    }
+
+    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        self.read(move |conn, _| query::read_all(conn, after, limit))
+    }
+
+    fn subscribe(&self, after: Position) -> Subscription {
+        self.feed.subscribe(after)
+    }
+
+    fn head(&self) -> Position {
+        self.feed.head()
+    }
+
+    fn streams(
+        &self,
+        prefix: &str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+        let prefix = prefix.to_owned();
+        let limit = limit.min(MAX_READ_EVENTS);
+        self.read(move |conn, heads| query::streams(conn, heads, &prefix, after.as_ref(), limit))
+    }
+
+    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+        self.remove(stream, Some(before))
+    }
+
+    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+        self.remove(stream, None)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn health(&self) -> Health {
+        self.health.borrow().clone()
+    }
+}
+
+fn closed() -> AppendError {
+    AppendError::Unavailable("the store is closed".to_owned())
+}
+
+/// Takes the directory for this process.
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let file = File::options().write(true).create(true).truncate(false).open(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Compares the log with the witness. A log that lost its end begins a new epoch.
+fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> Result<Recovery, OpenError> {
+    // Removed events were once acknowledged too: `floor` is where the log stood at the last removal.
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let head = query::last_position(conn)?.max(floor);
+    let acknowledged = witness.read();
+    if acknowledged <= head {
+        return Ok(Recovery { head, lost_up_to: None });
+    }
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    schema::set_meta(conn, "epoch", new_epoch)?;
+    schema::set_meta(conn, "floor", acknowledged.as_u64())?;
+    conn.execute_batch("COMMIT")?;
+    tracing::error!(
+        log.head = head.as_u64(),
+        log.acknowledged = acknowledged.as_u64(),
+        "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
+    );
+    Ok(Recovery { head, lost_up_to: Some(acknowledged) })
+}
+
+/// Reads the heads that were not written to the index from the end of the log.
+fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::new(Arc::clone(heads));
+    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    loop {
+        let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(ledger) };
+        after = last.position;
+        for event in &events {
+            let name = event.stream.shared();
+            let known = ledger.head(conn, &name)?;
+            let first = known.map_or(Version::from_u64(1), |head| head.first);
+            let (version, position) = (event.version, event.position);
+            ledger.advance(&name, Head { version, position, first });
+        }
+        ledger.committed();
+    }
+}

@@ -1,0 +1,263 @@
+//! Where streams end: the part of the index that is not in the database yet.
+//!
+//! An append changes the head of its stream here, in memory. Heads reach the `streams` and `marks`
+//! tables later, oldest first, a few with each commit, so that the cost of a commit does not depend
+//! on how many streams there are. What was not flushed when the process died is read again from the
+//! end of the log: everything after the position that `meta` calls `indexed`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::schema;
+use crate::{Position, Version};
+
+/// Every so many versions of a stream a mark says where the event stands.
+pub(super) const MARK_EVERY: u64 = 64;
+
+/// Heads kept in memory before the oldest are flushed.
+const MAX_DIRTY_STREAMS: usize = 8_192;
+
+/// How far behind the log a head may be flushed: bounds what a start has to read.
+const MAX_LAG_POSITIONS: u64 = 65_536;
+
+/// How many heads a commit flushes beyond the number of events it adds.
+const FLUSH_AHEAD: usize = 64;
+
+/// Where a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Head {
+    pub(super) version: Version,
+    pub(super) position: Position,
+    /// The version that reading backwards ends at; 1 unless the stream was truncated.
+    pub(super) first: Version,
+}
+
+/// A head that is newer than the database, and the marks that belong to it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dirty {
+    /// The first event of the stream that the database does not know.
+    since: Position,
+    pub(super) head: Head,
+    pub(super) marks: Vec<(u64, Position)>,
+}
+
+/// Shared between the writer, which changes it, and the readers.
+#[derive(Default)]
+pub(super) struct Heads(RwLock<HashMap<Arc<str>, Dirty>>);
+
+impl Heads {
+    /// Where a stream ends, from memory or the database.
+    pub(super) fn find(&self, conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
+        let known = self.read(|dirty| dirty.get(stream).map(|dirty| dirty.head));
+        if known.is_some() { Ok(known) } else { stored_head(conn, stream) }
+    }
+
+    /// The first mark at or after a version.
+    pub(super) fn mark(
+        &self,
+        conn: &Connection,
+        stream: &str,
+        version: Version,
+    ) -> rusqlite::Result<Option<Position>> {
+        let mark = version.as_u64().div_ceil(MARK_EVERY);
+        let stored = stored_mark(conn, stream, mark)?;
+        if stored.is_some() {
+            return Ok(stored);
+        }
+        Ok(self.read(|dirty| {
+            let marks = &dirty.get(stream)?.marks;
+            marks.get(marks.partition_point(|(number, _)| *number < mark)).map(|(_, position)| *position)
+        }))
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&HashMap<Arc<str>, Dirty>) -> T) -> T {
+        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut HashMap<Arc<str>, Dirty>) -> T) -> T {
+        write(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The writer's side: which heads changed in this transaction, and which are the oldest.
+pub(super) struct Ledger {
+    heads: Arc<Heads>,
+    /// Changed by the transaction under way; thrown away when it fails.
+    pending: HashMap<Arc<str>, Dirty>,
+    /// Streams in `heads`, by the position of the first event that the database does not know.
+    oldest: VecDeque<(Position, Arc<str>)>,
+    /// Flushed by the transaction under way.
+    flushed: Vec<Arc<str>>,
+}
+
+impl Ledger {
+    pub(super) fn new(heads: Arc<Heads>) -> Self {
+        Self { heads, pending: HashMap::new(), oldest: VecDeque::new(), flushed: Vec::new() }
+    }
+
+    /// Where a stream ends, this transaction included.
+    pub(super) fn head(&self, conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
+        match self.pending.get(stream) {
+            Some(dirty) => Ok(Some(dirty.head)),
+            None => self.heads.find(conn, stream),
+        }
+    }
+
+    /// Notes an event at the end of a stream.
+    pub(super) fn advance(&mut self, stream: &Arc<str>, head: Head) {
+        let new = || Dirty { since: head.position, ..Dirty::default() };
+        let dirty = self.pending.entry(Arc::clone(stream)).or_insert_with(new);
+        dirty.head = head;
+        if head.version.as_u64().is_multiple_of(MARK_EVERY) {
+            dirty.marks.push((head.version.as_u64() / MARK_EVERY, head.position));
+        }
+    }
+
+    /// Writes the oldest heads as part of a transaction that added `added` events up to `last`.
+    pub(super) fn flush(&mut self, conn: &Connection, added: usize, last: Position) -> rusqlite::Result<()> {
+        let reach = last.as_u64().saturating_sub(MAX_LAG_POSITIONS);
+        for _ in 0..added + FLUSH_AHEAD {
+            let surplus = self.oldest.len() > MAX_DIRTY_STREAMS + self.flushed.len();
+            let next = self.oldest.get(self.flushed.len());
+            let Some((_, stream)) = next.filter(|(since, _)| surplus || since.as_u64() < reach) else {
+                break;
+            };
+            let stream = Arc::clone(stream);
+            self.flush_one(conn, &stream)?;
+            self.flushed.push(stream);
+        }
+        if !self.flushed.is_empty() {
+            let known = self.oldest.get(self.flushed.len()).map(|(since, _)| since.as_u64());
+            // Nothing older is left: the database may lack only what this transaction adds.
+            let first = known.unwrap_or_else(|| last.as_u64().saturating_sub(added as u64) + 1);
+            schema::set_meta(conn, "indexed", first.saturating_sub(1))?;
+        }
+        Ok(())
+    }
+
+    fn flush_one(&self, conn: &Connection, stream: &Arc<str>) -> rusqlite::Result<()> {
+        let older = self.heads.read(|dirty| dirty.get(stream).cloned()).unwrap_or_default();
+        let newer = self.pending.get(stream);
+        let newer_marks = newer.map(|dirty| dirty.marks.as_slice()).unwrap_or_default();
+        store_head(conn, stream, newer.map_or(older.head, |dirty| dirty.head))?;
+        older.marks.iter().chain(newer_marks).try_for_each(|mark| store_mark(conn, stream, *mark))
+    }
+
+    /// The transaction is durable: what it changed is what readers see now.
+    pub(super) fn committed(&mut self) {
+        let mut added = Vec::new();
+        self.heads.write(|heads| {
+            for (stream, dirty) in self.pending.drain() {
+                match heads.get_mut(&stream) {
+                    Some(known) => {
+                        known.head = dirty.head;
+                        known.marks.extend(dirty.marks);
+                    }
+                    None => {
+                        added.push((dirty.since, Arc::clone(&stream)));
+                        heads.insert(stream, dirty);
+                    }
+                }
+            }
+            for stream in &self.flushed {
+                heads.remove(stream);
+            }
+        });
+        self.oldest.drain(..self.flushed.len());
+        self.flushed.clear();
+        added.sort_unstable();
+        self.oldest.extend(added);
+    }
+
+    /// The transaction failed: nothing of it happened.
+    pub(super) fn failed(&mut self) {
+        self.pending.clear();
+        self.flushed.clear();
+    }
+
+    /// Writes everything, in a transaction of its own.
+    pub(super) fn flush_all(&mut self, conn: &Connection, last: Position) -> rusqlite::Result<()> {
+        while !self.oldest.is_empty() {
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            for (_, stream) in self.oldest.iter().take(MAX_DIRTY_STREAMS) {
+                self.flush_one(conn, stream)?;
+                self.flushed.push(Arc::clone(stream));
+            }
+            let rest = self.oldest.get(self.flushed.len()).map(|(since, _)| since.as_u64() - 1);
+            schema::set_meta(conn, "indexed", rest.unwrap_or(last.as_u64()))?;
+            conn.execute_batch("COMMIT")?;
+            self.committed();
+        }
+        Ok(())
+    }
+
+    /// Sets a stream's begin, in the database and in memory, as part of a transaction.
+    pub(super) fn truncate(
+        &mut self,
+        conn: &Connection,
+        stream: &Arc<str>,
+        first: Version,
+    ) -> rusqlite::Result<()> {
+        let Some(head) = self.head(conn, stream)? else { return Ok(()) };
+        let head = Head { first, ..head };
+        store_head(conn, stream, head)?;
+        conn.prepare_cached("DELETE FROM marks WHERE stream = ?1 AND mark < ?2")?
+            .execute((&**stream, first.as_u64().div_ceil(MARK_EVERY).cast_signed()))?;
+        let new = || Dirty { since: head.position, ..Dirty::default() };
+        self.pending.entry(Arc::clone(stream)).or_insert_with(new).head = head;
+        Ok(())
+    }
+
+    /// Forgets a stream.
+    pub(super) fn delete(&mut self, conn: &Connection, stream: &Arc<str>) -> rusqlite::Result<()> {
+        conn.prepare_cached("DELETE FROM marks WHERE stream = ?1")?.execute([&**stream])?;
+        conn.prepare_cached("DELETE FROM streams WHERE name = ?1")?.execute([&**stream])?;
+        self.pending.remove(stream);
+        self.heads.write(|heads| heads.remove(stream));
+        self.oldest.retain(|(_, name)| name != stream);
+        Ok(())
+    }
+}
+
+fn stored_head(conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
+    conn.prepare_cached("SELECT version, position, first FROM streams WHERE name = ?1")?
+        .query_row([stream], |row| {
+            Ok(Head {
+                version: Version::from_u64(row.get::<_, i64>(0)?.cast_unsigned()),
+                position: Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned()),
+                first: Version::from_u64(row.get::<_, i64>(2)?.cast_unsigned()),
+            })
+        })
+        .optional()
+}
+
+fn stored_mark(conn: &Connection, stream: &str, mark: u64) -> rusqlite::Result<Option<Position>> {
+    conn.prepare_cached("SELECT position FROM marks WHERE stream = ?1 AND mark >= ?2 ORDER BY mark LIMIT 1")?
+        .query_row((stream, mark.cast_signed()), |row| {
+            Ok(Position::from_u64(row.get::<_, i64>(0)?.cast_unsigned()))
+        })
+        .optional()
+}
+
+fn store_head(conn: &Connection, stream: &str, head: Head) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO streams (name, version, position, first) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((
+        stream,
+        head.version.as_u64().cast_signed(),
+        head.position.as_u64().cast_signed(),
+        head.first.as_u64().cast_signed(),
+    ))?;
+    Ok(())
+}
+
+fn store_mark(conn: &Connection, stream: &str, (mark, position): (u64, Position)) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO marks (stream, mark, position) VALUES (?1, ?2, ?3)")?
+        .execute((stream, mark.cast_signed(), position.as_u64().cast_signed()))?;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! What is asked of the log, on a connection that only reads.
+//!
+//! A stream is read along the links that each event has to the one before it. Backwards that is the
+//! natural way; forwards it starts at the mark behind the last event that is wanted.
+
+use rusqlite::{CachedStatement, Connection};
+
+use super::{
+    heads::{Head, Heads},
+    row::{self, COLUMNS, Linked},
+};
+use crate::{
+    EventId, Position, RecordedEvent, StreamName, Version,
+    store::{Direction, MAX_READ_EVENTS, ReadError},
+};
+
+/// Up to `limit` events of all streams after a position.
+pub(super) fn read_all(
+    conn: &Connection,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, ReadError> {
+    let limit = limit.min(MAX_READ_EVENTS);
+    let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
+    let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
+    let parameters = (after.as_u64().cast_signed(), i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut rows = statement.query(parameters).map_err(failed)?;
+    let mut events = Vec::with_capacity(limit);
+    while let Some(row) = rows.next().map_err(failed)? {
+        events.push(row::decode(row)?.recorded);
+    }
+    Ok(events)
+}
+
+/// Up to `limit` events of one stream, from a version on and with it.
+pub(super) fn read_stream(
+    conn: &Connection,
+    heads: &Heads,
+    stream: &StreamName,
+    from: Version,
+    direction: Direction,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, ReadError> {
+    let limit = limit.min(MAX_READ_EVENTS);
+    loop {
+        // Memory is asked before the database shows its snapshot, or a head could fall between them.
+        let Some(head) = heads.find(conn, stream.as_str()).map_err(failed)? else { return Ok(Vec::new()) };
+        let (lowest, highest) = span(head, from, direction, limit);
+        let read = walk(conn, heads, stream, head, (lowest, highest));
+        if read.is_err() && heads.find(conn, stream.as_str()).map_err(failed)? != Some(head) {
+            // The stream was truncated or deleted while it was read.
+            continue;
+        }
+        let mut events = read?;
+        if direction == Direction::Forward {
+            events.reverse();
+        }
+        return Ok(events);
+    }
+}
+
+/// The versions that are wanted, both inclusive; empty when the first is the higher one.
+fn span(head: Head, from: Version, direction: Direction, limit: usize) -> (Version, Version) {
+    let count = (limit as u64).saturating_sub(1);
+    let (lowest, highest) = match direction {
+        Direction::Forward => (from, from.plus(count)),
+        Direction::Backward => {
+            let from = from.min(head.version);
+            (Version::from_u64(from.as_u64().saturating_sub(count)), from)
+        }
+    };
+    if limit == 0 {
+        (Version::from_u64(1), Version::NONE)
+    } else {
+        (lowest.max(head.first), highest.min(head.version))
+    }
+}
+
+/// The events of these versions, newest first.
+fn walk(
+    conn: &Connection,
+    heads: &Heads,
+    stream: &StreamName,
+    head: Head,
+    (lowest, highest): (Version, Version),
+) -> Result<Vec<RecordedEvent>, ReadError> {
+    if lowest > highest {
+        return Ok(Vec::new());
+    }
+    let mark = heads.mark(conn, stream.as_str(), highest).map_err(failed)?;
+    let mut position = mark.filter(|mark| *mark < head.position).unwrap_or(head.position);
+    let mut lookup = Lookup::new(conn)?;
+    let mut events = Vec::new();
+    let mut above: Option<Version> = None;
+    loop {
+        let Linked { recorded, previous } = lookup.event(position)?;
+        let follows = above.is_none_or(|above| recorded.version.plus(1) == above);
+        if recorded.stream != *stream || !follows {
+            return Err(row::corrupt(position, "the event is not the one that is linked to"));
+        }
+        let version = recorded.version;
+        if version <= highest {
+            events.push(recorded);
+        }
+        if version <= lowest {
+            return Ok(events);
+        }
+        (position, above) = (previous, Some(version));
+    }
+}
+
+/// Reads single events by position.
+struct Lookup<'a>(CachedStatement<'a>);
+
+impl<'a> Lookup<'a> {
+    fn new(conn: &'a Connection) -> Result<Self, ReadError> {
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM log WHERE position = ?1"))
+            .map(Self)
+            .map_err(failed)
+    }
+
+    fn event(&mut self, position: Position) -> Result<Linked, ReadError> {
+        let mut rows = self.0.query([position.as_u64().cast_signed()]).map_err(failed)?;
+        match rows.next().map_err(failed)? {
+            Some(row) => row::decode(row),
+            None => Err(row::corrupt(position, "the event is missing")),
+        }
+    }
+}
+
+/// Up to `limit` names of streams with a prefix, after a name; from the database and from memory.
+pub(super) fn streams(
+    conn: &Connection,
+    heads: &Heads,
+    prefix: &str,
+    after: Option<&StreamName>,
+    limit: usize,
+) -> Result<Vec<StreamName>, ReadError> {
+    let wanted = |name: &str| name.starts_with(prefix) && after.is_none_or(|after| name > after.as_str());
+    let mut names: std::collections::BTreeSet<StreamName> = heads.read(|dirty| {
+        dirty.keys().filter(|name| wanted(name)).map(|name| StreamName::stored(name)).collect()
+    });
+    let from = after.map_or(prefix, StreamName::as_str);
+    let sql = "SELECT name FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql).map_err(failed)?;
+    // One more than asked for: the name `after` itself is among them.
+    let count = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let mut rows = statement.query((from, count)).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let name: String = row.get(0).map_err(failed)?;
+        if wanted(&name) {
+            names.insert(StreamName::stored(&name));
+        }
+    }
+    Ok(names.into_iter().take(limit).collect())
+}
+
+/// The ids of the newest events, oldest first, with where they stand.
+pub(super) fn newest_ids(
+    conn: &Connection,
+    count: usize,
+) -> rusqlite::Result<Vec<(EventId, Position, Version)>> {
+    let sql = "SELECT id, position, version FROM log ORDER BY position DESC LIMIT ?1";
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| {
+        let id: [u8; 16] = row.get(0)?;
+        let position = Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned());
+        let version = Version::from_u64(row.get::<_, i64>(2)?.cast_unsigned());
+        Ok((EventId::from_uuid(uuid::Uuid::from_bytes(id)), position, version))
+    })?;
+    let mut ids = rows.collect::<Result<Vec<_>, _>>()?;
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The newest position.
+pub(super) fn last_position(conn: &Connection) -> rusqlite::Result<Position> {
+    let last: Option<i64> = conn.query_row("SELECT max(position) FROM log", [], |row| row.get(0))?;
+    Ok(Position::from_u64(last.unwrap_or_default().cast_unsigned()))
+}
+
+/// What SQLite says is wrong: damage is told apart from trouble that may pass.
+pub(super) fn failed(error: rusqlite::Error) -> ReadError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            row::corrupt(Position::START, &error.to_string())
+        }
+        _ => ReadError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,93 @@
+//! The tables, and how connections to them are opened.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::OpenError;
+
+/// Written into a new database; a program refuses a database with another number.
+const SCHEMA_VERSION: i64 = 1;
+
+/// `log` is the truth and the only table on the hot path: it has no index but its own key.
+/// `streams` and `marks` say where a stream ends and where every 64th event of it stands. They are
+/// written later than the log and can be made again from it.
+const TABLES: &str = "
+    CREATE TABLE log (
+        position  INTEGER PRIMARY KEY,
+        stream    TEXT    NOT NULL,
+        version   INTEGER NOT NULL,
+        previous  INTEGER NOT NULL, -- position of the stream's event before, 0 at its begin
+        id        BLOB    NOT NULL,
+        type      TEXT    NOT NULL,
+        schema    INTEGER NOT NULL,
+        time      INTEGER NOT NULL, -- milliseconds since 1970
+        causation TEXT    NOT NULL,
+        actor     TEXT    NOT NULL,
+        data      BLOB    NOT NULL, -- JSON
+        checksum  INTEGER NOT NULL  -- CRC-32C over all of the above
+    );
+    CREATE TABLE streams (
+        name     TEXT PRIMARY KEY,
+        version  INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        first    INTEGER NOT NULL -- the version that reading ends at: higher than 1 after a truncation
+    ) WITHOUT ROWID;
+    CREATE TABLE marks (
+        stream   TEXT    NOT NULL,
+        mark     INTEGER NOT NULL, -- version / 64
+        position INTEGER NOT NULL,
+        PRIMARY KEY (stream, mark)
+    ) WITHOUT ROWID;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// How long a connection waits for another's lock before it gives up.
+const BUSY_MS: u64 = 10_000;
+
+/// Opens the writer's connection; makes the tables in a new database.
+pub(super) fn open_writer(path: &Path, new_epoch: u64) -> Result<Connection, OpenError> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    // The checkpointer's thread does it: inline it would stop the commits.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "cache_size", -65_536)?;
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        conn.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION};"))?;
+        set_meta(&conn, "epoch", new_epoch)?;
+        set_meta(&conn, "indexed", 0)?;
+        conn.execute_batch("COMMIT")?;
+    } else if version != SCHEMA_VERSION {
+        return Err(OpenError::Schema { found: version, known: SCHEMA_VERSION });
+    }
+    Ok(conn)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    Ok(conn)
+}
+
+/// A number that the store keeps about itself.
+pub(super) fn meta(conn: &Connection, key: &str) -> rusqlite::Result<u64> {
+    let value: Option<i64> = conn
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(value.unwrap_or_default().cast_unsigned())
+}
+
+/// Keeps a number.
+pub(super) fn set_meta(conn: &Connection, key: &str, value: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute((key, value.cast_signed()))?;
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! The thread that writes the log.
+//!
+//! It takes everything that waits, commits it as one transaction and answers after the sync: while
+//! one commit syncs, the next one gathers. There is no artificial delay. A transaction that fails is
+//! answered `Unavailable` as a whole, and the thread goes on: it tries again by itself until the
+//! store takes writes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    checkpoint::WriteAhead,
+    heads::{Head, Heads, Ledger},
+    query, row, schema,
+    witness::Witness,
+};
+use crate::{
+    EventId, NewEvent, Position, RecordedEvent, StreamName, Version,
+    store::{AppendError, Appended, Direction, Expected, Health, REMEMBERED_IDS, ReadError, feed::Feed},
+};
+
+/// The most events of one transaction, so that no commit takes long.
+const MAX_COMMIT_EVENTS: usize = 4_096;
+
+/// How often a failing store is tried.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How many events of a stream a transaction removes.
+const REMOVE_STEP: u64 = 1_000;
+
+/// An append that waits.
+pub(super) struct Append {
+    pub(super) stream: StreamName,
+    pub(super) expected: Expected,
+    pub(super) events: Vec<NewEvent>,
+    pub(super) reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// A removal that waits.
+pub(super) struct Remove {
+    pub(super) stream: StreamName,
+    /// The first version that stays; nothing removes the stream.
+    pub(super) before: Option<Version>,
+    pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Work for the writer.
+pub(super) enum Job {
+    Append(Append),
+    Remove(Remove),
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) heads: Arc<Heads>,
+    pub(super) ledger: Ledger,
+    pub(super) last: Position,
+    pub(super) recent: Recent,
+    pub(super) witness: Witness,
+    pub(super) write_ahead: Arc<WriteAhead>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) health: watch::Sender<Health>,
+}
+
+/// Answers that wait for the commit.
+type Answers = Vec<(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>)>;
+
+impl Writer {
+    /// Works until the last sender is gone, then writes the index and closes.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            match jobs.recv_timeout(PROBE_EVERY) {
+                Ok(Job::Append(append)) => self.commit(append, jobs),
+                Ok(Job::Remove(remove)) => self.remove(remove),
+                Err(RecvTimeoutError::Timeout) => self.probe(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Err(error) = self.ledger.flush_all(&self.conn, self.last) {
+            tracing::warn!(%error, "the index was not written; the next start reads it from the log");
+        }
+    }
+
+    fn commit(&mut self, first: Append, jobs: &Receiver<Job>) {
+        let write_ahead = Arc::clone(&self.write_ahead);
+        let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = Answers::new();
+        let mut batch = Vec::new();
+        let (result, removal) = match self.conn.execute_batch("BEGIN IMMEDIATE") {
+            Ok(()) => self.gather(first, jobs, &mut answers, &mut batch),
+            Err(error) => {
+                answers.push((first.reply, Err(unavailable(&error))));
+                (Err(error), None)
+            }
+        };
+        match result.and_then(|()| self.finish(&batch)) {
+            Ok(()) => self.succeed(batch),
+            Err(error) => self.fail(&error, &mut answers),
+        }
+        drop(gate);
+        for (reply, answer) in answers {
+            // Whoever asked may have gone; what was appended stays.
+            drop(reply.send(answer));
+        }
+        if let Some(remove) = removal {
+            self.remove(remove);
+        }
+    }
+
+    /// Places the first append and all that wait behind it. A removal ends the transaction.
+    fn gather(
+        &mut self,
+        first: Append,
+        jobs: &Receiver<Job>,
+        answers: &mut Answers,
+        batch: &mut Vec<RecordedEvent>,
+    ) -> (rusqlite::Result<()>, Option<Remove>) {
+        let mut next = Some(first);
+        while let Some(append) = next.take() {
+            let reply = append.reply;
+            match self.place(&append.stream, append.expected, append.events, batch) {
+                Ok(answer) => answers.push((reply, answer)),
+                Err(error) => {
+                    answers.push((reply, Err(unavailable(&error))));
+                    return (Err(error), None);
+                }
+            }
+            if batch.len() < MAX_COMMIT_EVENTS {
+                match jobs.try_recv() {
+                    Ok(Job::Append(append)) => next = Some(append),
+                    Ok(Job::Remove(remove)) => return (Ok(()), Some(remove)),
+                    Err(_empty) => {}
+                }
+            }
+        }
+        (Ok(()), None)
+    }
+
+    /// Checks one append and inserts its events.
+    fn place(
+        &mut self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+        batch: &mut Vec<RecordedEvent>,
+    ) -> rusqlite::Result<Result<Appended, AppendError>> {
+        let name = stream.shared();
+        let head = self
+            .ledger
+            .head(&self.conn, &name)?
+            .unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
+        let actual = head.version;
+        let fits = match expected {
+            Expected::Any => true,
+            Expected::NoStream => actual == Version::NONE,
+            Expected::Exact(version) => actual == version,
+        };
+        let repeated = match expected {
+            Expected::Any => self.recent.answer(&events),
+            _ if fits => None,
+            Expected::NoStream => self.repeated(stream, Version::NONE, actual, &events, batch)?,
+            Expected::Exact(version) => self.repeated(stream, version, actual, &events, batch)?,
+        };
+        match repeated {
+            Some(first) => Ok(Ok(first)),
+            None if !fits => Ok(Err(AppendError::Conflict { expected, actual })),
+            None => self.insert(stream, head, events, batch).map(Ok),
+        }
+    }
+
+    fn insert(
+        &mut self,
+        stream: &StreamName,
+        mut head: Head,
+        events: Vec<NewEvent>,
+        batch: &mut Vec<RecordedEvent>,
+    ) -> rusqlite::Result<Appended> {
+        let name = stream.shared();
+        let mut insert = self.conn.prepare_cached(row::INSERT)?;
+        for event in events {
+            let previous = head.position;
+            head.version = head.version.plus(1);
+            head.position = Position::from_u64(self.last.as_u64() + 1 + batch.len() as u64);
+            let recorded = RecordedEvent {
+                position: head.position,
+                stream: stream.clone(),
+                version: head.version,
+                event,
+            };
+            assert!(previous < head.position, "a link points forward: {stream} at {}", head.position);
+            row::insert(&mut insert, &recorded, previous)?;
+            self.ledger.advance(&name, head);
+            batch.push(recorded);
+        }
+        Ok(Appended { version: head.version, position: head.position })
+    }
+
+    /// The first answer, when the events after `version` are these very ones.
+    fn repeated(
+        &self,
+        stream: &StreamName,
+        version: Version,
+        actual: Version,
+        events: &[NewEvent],
+        batch: &[RecordedEvent],
+    ) -> rusqlite::Result<Option<Appended>> {
+        let last = version.plus(events.len() as u64);
+        if last > actual {
+            return Ok(None);
+        }
+        // Events of this very transaction are not where a query finds them.
+        let fresh = batch.iter().filter(|known| known.stream == *stream && known.version > version);
+        let mut stored = match query::read_stream(
+            &self.conn,
+            &self.heads,
+            stream,
+            version.plus(1),
+            Direction::Forward,
+            events.len(),
+        ) {
+            Ok(stored) => stored,
+            // Damage is not this writer's to report: the ids cannot be compared, so it is a conflict.
+            Err(ReadError::Corrupt { .. }) => return Ok(None),
+            Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into())),
+        };
+        stored.extend(fresh.cloned());
+        let same = stored.iter().zip(events).filter(|(stored, event)| stored.event.id == event.id).count();
+        let found = stored.get(events.len().saturating_sub(1)).filter(|_| same == events.len());
+        Ok(found.map(|last| Appended { version: last.version, position: last.position }))
+    }
+
+    fn finish(&mut self, batch: &[RecordedEvent]) -> rusqlite::Result<()> {
+        if let Some(event) = batch.last() {
+            self.ledger.flush(&self.conn, batch.len(), event.position)?;
+        }
+        self.conn.execute_batch("COMMIT")
+    }
+
+    /// The transaction is durable: say so to everyone but those who asked.
+    fn succeed(&mut self, batch: Vec<RecordedEvent>) {
+        self.ledger.committed();
+        self.recover();
+        let Some(last) = batch.last().map(|event| event.position) else { return };
+        self.last = last;
+        if let Err(error) = self.witness.write(last) {
+            tracing::warn!(%error, "the witness was not written: a lost tail might go unnoticed");
+        }
+        let bytes: usize = batch.iter().map(|event| event.event.data.len() + 256).sum();
+        self.write_ahead.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.recent.extend(batch.iter().map(|event| (event.event.id, event.position, event.version)));
+        self.feed.publish(batch.into());
+    }
+
+    fn fail(&mut self, error: &rusqlite::Error, answers: &mut Answers) {
+        self.ledger.failed();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
+        }
+        for (_, answer) in answers {
+            *answer = Err(unavailable(error));
+        }
+        self.health.send_if_modified(|health| {
+            let first = *health == Health::Writable;
+            if first {
+                tracing::error!(%error, "the store does not take writes; trying again every second");
+            }
+            *health = Health::Failing(error.to_string());
+            first
+        });
+    }
+
+    fn recover(&self) {
+        self.health.send_if_modified(|health| {
+            let failing = *health != Health::Writable;
+            if failing {
+                tracing::info!("the store takes writes again");
+                *health = Health::Writable;
+            }
+            failing
+        });
+    }
+
+    /// While the store fails, tries a write that changes nothing of note.
+    fn probe(&mut self) {
+        if *self.health.borrow() == Health::Writable {
+            return;
+        }
+        let write_ahead = Arc::clone(&self.write_ahead);
+        let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let probed = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let count = schema::meta(&self.conn, "probe")?;
+            schema::set_meta(&self.conn, "probe", count + 1)?;
+            self.conn.execute_batch("COMMIT")
+        });
+        match probed {
+            Ok(()) => self.recover(),
+            Err(error) => self.fail(&error, &mut Answers::new()),
+        }
+    }
+
+    /// Removes a stream's begin in steps, each a transaction: whenever it stops, what is left is whole.
+    fn remove(&mut self, remove: Remove) {
+        let result = self.remove_steps(&remove.stream, remove.before);
+        if let Err(error) = &result {
+            self.fail(error, &mut Answers::new());
+        }
+        self.feed.clear();
+        drop(remove.reply.send(result.map_err(|error| unavailable(&error))));
+    }
+
+    fn remove_steps(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<()> {
+        let name = stream.shared();
+        let write_ahead = Arc::clone(&self.write_ahead);
+        while let Some(head) = self.ledger.head(&self.conn, &name)? {
+            let end = head.version.plus(1);
+            let target = before.map_or(end, |before| before.min(end));
+            let first = head.first.plus(REMOVE_STEP).min(target);
+            let whole = before.is_none() && first == end;
+            if head.first >= target && !whole {
+                return Ok(());
+            }
+            let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = usize::try_from(REMOVE_STEP).unwrap_or(usize::MAX);
+            let doomed =
+                query::read_stream(&self.conn, &self.heads, stream, head.first, Direction::Forward, count)
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))?;
+            self.conn.execute_batch("BEGIN IMMEDIATE")?;
+            let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE position = ?1")?;
+            for event in doomed.iter().filter(|event| event.version < first) {
+                delete.execute([event.position.as_u64().cast_signed()])?;
+            }
+            drop(delete);
+            if whole {
+                self.ledger.delete(&self.conn, &name)?;
+            } else {
+                self.ledger.truncate(&self.conn, &name, first)?;
+            }
+            schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
+            self.conn.execute_batch("COMMIT")?;
+            self.ledger.committed();
+        }
+        Ok(())
+    }
+}
+
+/// The last ids, to recognise a repeated append that expects nothing.
+#[derive(Default)]
+pub(super) struct Recent {
+    ids: HashMap<EventId, Appended>,
+    order: VecDeque<EventId>,
+}
+
+impl Recent {
+    pub(super) fn extend(&mut self, events: impl Iterator<Item = (EventId, Position, Version)>) {
+        for (id, position, version) in events {
+            self.ids.insert(id, Appended { version, position });
+            self.order.push_back(id);
+            if self.order.len() > REMEMBERED_IDS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.ids.remove(&oldest);
+            }
+        }
+    }
+
+    fn answer(&self, events: &[NewEvent]) -> Option<Appended> {
+        let first = events.first()?;
+        self.ids.get(&first.id)?;
+        self.ids.get(&events.last()?.id).copied()
+    }
+}
+
+fn unavailable(error: &rusqlite::Error) -> AppendError {
+    AppendError::Unavailable(error.to_string())
+}

@@ -1,0 +1,106 @@
+//! Given a tenant's history, when the configuration is read again, then these events follow.
+
+use super::*;
+
+fn settings(name: &str) -> TenantSettings {
+    TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source: Source::Configuration }
+}
+
+fn desired(name: &str, keys: &[&str]) -> DesiredTenant {
+    let key = |id: &&str| (KeyId::parse(id).unwrap(), (KeyKind::Widget, KeyHash([1; 32])));
+    DesiredTenant {
+        settings: Some(settings(name)),
+        keys: keys.iter().map(key).collect(),
+        webhooks: BTreeMap::new(),
+    }
+}
+
+fn with_webhook(secret: &str) -> DesiredTenant {
+    let endpoint = WebhookSettings {
+        url: "https://a.example".to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: BTreeMap::new(),
+        rate_per_second: None,
+    };
+    let webhook = (endpoint, WebhookSecret::new(secret.to_owned()));
+    DesiredTenant {
+        webhooks: BTreeMap::from([(WebhookId::parse("wh-1").unwrap(), webhook)]),
+        ..desired("A", &[])
+    }
+}
+
+fn reconcile(tenant: &mut Tenant, desired: DesiredTenant) -> Result<usize, WebhookRefusal> {
+    let events = tenant.decide(&TenantCommand::Reconcile(desired))?;
+    events.iter().for_each(|event| tenant.apply(event));
+    Ok(events.len())
+}
+
+#[test]
+fn reconciling_twice_changes_nothing() {
+    let mut tenant = Tenant::default();
+    assert_eq!(reconcile(&mut tenant, desired("A", &["k1", "k2"])), Ok(3));
+    assert_eq!(reconcile(&mut tenant, desired("A", &["k1", "k2"])), Ok(0));
+}
+
+#[test]
+fn a_key_that_left_the_configuration_is_revoked_and_may_return() {
+    let mut tenant = Tenant::default();
+    reconcile(&mut tenant, desired("A", &["k1", "k2"])).unwrap();
+    assert_eq!(reconcile(&mut tenant, desired("A", &["k2"])), Ok(1));
+    assert_eq!(tenant.keys().count(), 1);
+    assert_eq!(reconcile(&mut tenant, desired("A", &["k1", "k2"])), Ok(1));
+    assert_eq!(tenant.keys().count(), 2);
+}
+
+#[test]
+fn a_key_made_elsewhere_is_left_alone() {
+    let mut tenant = Tenant::default();
+    reconcile(&mut tenant, desired("A", &[])).unwrap();
+    tenant.apply(&TenantEvent::KeyIssued(KeyIssued {
+        key_id: KeyId::parse("made-by-hand").unwrap(),
+        kind: KeyKind::Bot,
+        hash: KeyHash([2; 32]),
+        source: Source::Operator,
+    }));
+    assert_eq!(reconcile(&mut tenant, desired("A", &[])), Ok(0));
+    assert_eq!(tenant.keys().count(), 1);
+}
+
+#[test]
+fn a_changed_name_is_an_update() {
+    let mut tenant = Tenant::default();
+    reconcile(&mut tenant, desired("A", &[])).unwrap();
+    assert_eq!(reconcile(&mut tenant, desired("B", &[])), Ok(1));
+    assert_eq!(tenant.settings().map(|settings| settings.name.as_str()), Some("B"));
+}
+
+#[test]
+fn a_configured_webhook_follows_the_configuration() {
+    let mut tenant = Tenant::default();
+    assert_eq!(reconcile(&mut tenant, with_webhook("whsec_a")), Ok(2));
+    assert_eq!(reconcile(&mut tenant, with_webhook("whsec_a")), Ok(0));
+    assert_eq!(reconcile(&mut tenant, with_webhook("whsec_b")), Ok(1));
+    assert_eq!(reconcile(&mut tenant, desired("A", &[])), Ok(1));
+    assert_eq!(tenant.webhooks().count(), 0);
+}
+
+#[test]
+fn a_configured_webhook_that_returns_is_a_new_one() {
+    let mut tenant = Tenant::default();
+    for _ in 0..3 {
+        reconcile(&mut tenant, with_webhook("whsec_a")).unwrap();
+        reconcile(&mut tenant, desired("A", &[])).unwrap();
+    }
+    reconcile(&mut tenant, with_webhook("whsec_a")).unwrap();
+    let ids: Vec<_> = tenant.webhooks().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["wh-1-4"]);
+}
+
+#[test]
+fn a_key_hash_reads_back() {
+    let hash = KeyHash([0xab; 32]);
+    assert_eq!(KeyHash::try_from(String::from(hash)), Ok(hash));
+    assert!(KeyHash::try_from("ab".to_owned()).is_err());
+    assert!(KeyHash::try_from("zz".repeat(32)).is_err());
+}

@@ -1,0 +1,89 @@
+//! Given an endpoint's history, when a command comes, then this event follows.
+
+use super::*;
+
+fn id() -> WebhookId {
+    WebhookId::parse("wh-1").unwrap()
+}
+
+fn settings(url: &str) -> WebhookSettings {
+    WebhookSettings {
+        url: url.to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: BTreeMap::new(),
+        rate_per_second: None,
+    }
+}
+
+fn register() -> WebhookCommand {
+    WebhookCommand::Register {
+        settings: settings("https://a.example"),
+        secret: WebhookSecret::new("whsec_a".to_owned()),
+        source: Source::Api,
+    }
+}
+
+/// Carries a command out and says whether anything happened.
+fn when(slot: &mut WebhookSlot, command: &WebhookCommand) -> Result<bool, WebhookRefusal> {
+    let event = slot.decide(&id(), command)?;
+    event.iter().for_each(|event| slot.apply(event));
+    Ok(event.is_some())
+}
+
+fn status(slot: &WebhookSlot) -> Option<&WebhookStatus> {
+    match slot {
+        WebhookSlot::Present(webhook) => Some(&webhook.status),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_endpoint_is_made_once() {
+    let mut slot = WebhookSlot::default();
+    assert_eq!(when(&mut slot, &WebhookCommand::Pause), Err(WebhookRefusal::NotFound));
+    assert_eq!(when(&mut slot, &register()), Ok(true));
+    assert_eq!(when(&mut slot, &register()), Err(WebhookRefusal::Taken));
+}
+
+#[test]
+fn a_deleted_endpoint_never_returns() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    assert_eq!(when(&mut slot, &WebhookCommand::Delete), Ok(true));
+    assert_eq!(when(&mut slot, &register()), Err(WebhookRefusal::Taken));
+    assert_eq!(when(&mut slot, &WebhookCommand::Resume), Err(WebhookRefusal::NotFound));
+}
+
+#[test]
+fn pausing_and_disabling_end_with_resume() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(false));
+    assert_eq!(when(&mut slot, &WebhookCommand::Pause), Ok(true));
+    assert_eq!(when(&mut slot, &WebhookCommand::Disable { reason: "410".to_owned() }), Ok(false));
+    assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(true));
+    assert_eq!(when(&mut slot, &WebhookCommand::Disable { reason: "410".to_owned() }), Ok(true));
+    assert_eq!(status(&slot), Some(&WebhookStatus::Disabled { reason: "410".to_owned() }));
+    assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(true));
+    assert_eq!(status(&slot), Some(&WebhookStatus::Enabled));
+}
+
+#[test]
+fn what_changes_nothing_is_no_event() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    assert_eq!(when(&mut slot, &WebhookCommand::Update(settings("https://a.example"))), Ok(false));
+    assert_eq!(when(&mut slot, &WebhookCommand::Update(settings("https://b.example"))), Ok(true));
+    let same = WebhookCommand::RotateSecret(WebhookSecret::new("whsec_a".to_owned()));
+    assert_eq!(when(&mut slot, &same), Ok(false));
+    let other = WebhookCommand::RotateSecret(WebhookSecret::new("whsec_b".to_owned()));
+    assert_eq!(when(&mut slot, &other), Ok(true));
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    assert!(!format!("{slot:?}").contains("whsec_a"));
+}
