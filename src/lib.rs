@@ -1,1 +1,25 @@
-//! x
+//! Edges: what amoiq shows to the world. A request is parsed, handed to an actor, and its answer is
+//! put into the contract's form; nothing is decided here.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`config`] | every setting, with its default |
+//! | [`startup`] | building the service and running it until it is told to stop |
+//! | [`tenants`] | the configured tenants, made into events |
+//! | [`auth`] | who is calling, decided once for HTTP and for sockets |
+//! | [`rate_limit`] | how often they may |
+//! | [`problem`] | the catalogue of errors |
+//! | [`http`] | the routes |
+//! | [`logging`] | what operators read |
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod logging;
+pub mod problem;
+pub mod rate_limit;
+pub mod secret;
+pub mod startup;
+pub mod tenants;

@@ -1,1 +1,35 @@
-//! x
+//! Order: who decides in amoiq, one message at a time.
+//!
+//! Every session and every tenant is an actor: it holds the fold of its stream, decides, appends and
+//! answers once the append is durable. What follows from an event (read models, later sockets and
+//! webhooks) hangs on the store's subscription, never on the request.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`directory`] | finds or starts the actor of a session, passivates idle ones |
+//! | [`session`] | the actor of one session |
+//! | [`transcript`] | a session's messages, as every reader sees them |
+//! | [`tenant`] | the actor of one tenant |
+//! | [`registry`] | tenants and keys as a snapshot that no request waits for |
+//! | [`projector`] | runs a projection from its checkpoint |
+//! | [`inbox`] | the projection that knows a tenant's sessions and whose they are |
+//! | [`views`] | the database of the read models, and the thread that writes it |
+//! | [`idle`] | closes conversations that nobody continues |
+
+pub mod directory;
+pub mod idle;
+pub mod inbox;
+pub mod projector;
+pub mod registry;
+pub mod session;
+pub mod tenant;
+pub mod transcript;
+pub mod views;
+
+pub use directory::{Directory, DirectorySettings};
+pub use inbox::Inbox;
+pub use projector::{Progress, Projector};
+pub use registry::{Grant, TenantRegistry};
+pub use session::{SessionError, SessionSettings};
+pub use transcript::Message;
+pub use views::Views;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyId, SessionId, WebhookId,
+    KeyId, SessionId, Version, WebhookId,
     webhook::{WebhookCommand, WebhookEvent, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookSlot},
 };
 
@@ -18,10 +18,19 @@ use crate::{
 pub enum Source {
     /// The configuration file: changed there and nowhere else.
     Configuration,
+    /// The program itself: the demo tenant.
+    Builtin,
     /// The management API.
     Api,
     /// The operator's command line.
     Operator,
+}
+
+impl Source {
+    /// Whether reconciling the configuration may change what has this source.
+    fn is_reconciled(self) -> bool {
+        matches!(self, Self::Configuration | Self::Builtin)
+    }
 }
 
 /// What a key may do.
@@ -138,6 +147,7 @@ pub enum TenantEvent {
 /// A tenant as it is now: the fold of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tenant {
+    version: Version,
     settings: Option<TenantSettings>,
     keys: BTreeMap<KeyId, KeyIssued>,
     webhooks: BTreeMap<WebhookId, WebhookSlot>,
@@ -164,6 +174,12 @@ pub enum TenantCommand {
 }
 
 impl Tenant {
+    /// How many events it has.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Its settings; nothing while it only holds keys for every tenant, or does not exist.
     #[must_use]
     pub fn settings(&self) -> Option<&TenantSettings> {
@@ -201,7 +217,7 @@ impl Tenant {
         let mut events = Vec::new();
         match (&self.settings, &desired.settings) {
             (None, Some(wanted)) => events.push(TenantEvent::Created(wanted.clone())),
-            (Some(now), Some(wanted)) if now.source == Source::Configuration && now != wanted => {
+            (Some(now), Some(wanted)) if now.source.is_reconciled() && now != wanted => {
                 events.push(TenantEvent::Updated(wanted.clone()));
             }
             _ => {}
@@ -222,7 +238,7 @@ impl Tenant {
                 }));
             }
         }
-        let configured = self.keys.values().filter(|key| key.source == Source::Configuration);
+        let configured = self.keys.values().filter(|key| key.source.is_reconciled());
         for key in configured.filter(|key| !desired.keys.contains_key(&key.key_id)) {
             events.push(TenantEvent::KeyRevoked(KeyRevoked { key_id: key.key_id.clone() }));
         }
@@ -248,7 +264,7 @@ impl Tenant {
             wanted.insert(id);
         }
         for (id, webhook) in self.webhooks() {
-            if webhook.source == Source::Configuration && !wanted.contains(id) {
+            if webhook.source.is_reconciled() && !wanted.contains(id) {
                 commands.push((id.clone(), WebhookCommand::Delete));
             }
         }
@@ -273,6 +289,7 @@ impl Tenant {
 
     /// Takes in what happened.
     pub fn apply(&mut self, event: &TenantEvent) {
+        self.version = self.version.plus(1);
         match event {
             TenantEvent::Created(settings) | TenantEvent::Updated(settings) => {
                 self.settings = Some(settings.clone());

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -47,7 +48,9 @@ impl MemoryStore {
     }
 
     fn change(&self, change: impl FnOnce(&mut Log)) -> Pending<Result<(), AppendError>> {
-        change(&mut lock(&self.log));
+        // The lock is held while clearing: no batch falls between the window and the head.
+        let mut log = lock(&self.log);
+        change(&mut log);
         self.feed.clear();
         ready(Ok(()))
     }
@@ -109,7 +112,7 @@ impl EventStore for MemoryStore {
         let log = lock(&self.log);
         let names = log.streams.keys().filter(|name| name.as_str().starts_with(prefix));
         let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
-        ready(Ok(names.take(limit).cloned().collect()))
+        ready(Ok(names.take(limit.min(MAX_READ_EVENTS)).cloned().collect()))
     }
 
     fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
@@ -167,27 +170,32 @@ impl Log {
 
     /// The first answer, when these very events are stored already.
     fn repeated(&self, stream: &StreamName, expected: Expected, events: &[NewEvent]) -> Option<Appended> {
-        let stored = match expected {
-            Expected::Any => {
-                let first = events.first()?.id;
-                let recent = self.events.values().rev().take(REMEMBERED_IDS);
-                let found = recent.into_iter().find(|known| known.event.id == first)?;
-                self.stream(stream, found.version, Direction::Forward, events.len())
-            }
-            Expected::NoStream => self.stream(stream, Version::from_u64(1), Direction::Forward, events.len()),
-            Expected::Exact(version) => {
-                self.stream(stream, version.plus(1), Direction::Forward, events.len())
-            }
+        let before = match expected {
+            Expected::Any => self.before_recent(stream, events.first()?)?,
+            Expected::NoStream => Version::NONE,
+            Expected::Exact(version) => version,
         };
-        let same = stored.len() == events.len()
-            && stored.iter().zip(events).all(|(stored, event)| stored.event.id == event.id);
-        let last = stored.last().filter(|_| same)?;
-        Some(Appended { version: last.version, position: last.position })
+        let known = self.streams.get(stream)?;
+        let mut last = None;
+        for (number, event) in (1..).zip(events) {
+            let version = before.plus(number);
+            let position = *known.positions.get(&version)?;
+            self.events.get(&position).filter(|stored| stored.event.id == event.id)?;
+            last = Some(Appended { version, position });
+        }
+        last
+    }
+
+    /// The version before this event's, when it is one of the last.
+    fn before_recent(&self, stream: &StreamName, event: &NewEvent) -> Option<Version> {
+        let mut recent = self.events.values().rev().take(REMEMBERED_IDS);
+        let found = recent.find(|known| known.event.id == event.id && known.stream == *stream)?;
+        Some(Version::from_u64(found.version.as_u64() - 1))
     }
 
     fn after(&self, after: Position, limit: usize) -> Vec<RecordedEvent> {
-        let from = Position::from_u64(after.as_u64() + 1);
-        self.events.range(from..).take(limit.min(MAX_READ_EVENTS)).map(|(_, event)| event.clone()).collect()
+        let behind = self.events.range((Bound::Excluded(after), Bound::Unbounded));
+        behind.take(limit.min(MAX_READ_EVENTS)).map(|(_, event)| event.clone()).collect()
     }
 
     fn stream(

@@ -6,7 +6,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `log.db`, `-wal`, `-shm` | the log and its index |
-//! | `log.witness` | how far commits were acknowledged, see [`witness`] |
+//! | `log.witness` | how far commits were acknowledged, so that a lost end is noticed |
 //! | `lock` | nothing; it is locked |
 
 use std::{
@@ -25,8 +25,10 @@ use self::{
     checkpoint::WriteAhead,
     heads::{Head, Heads, Ledger},
     reader::Readers,
+    recent::Recent,
+    removal::Remove,
     witness::Witness,
-    writer::{Append, Job, Recent, Remove, Writer},
+    writer::{Append, Job, Writer},
 };
 use super::{
     AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
@@ -38,6 +40,8 @@ mod checkpoint;
 mod heads;
 mod query;
 mod reader;
+mod recent;
+mod removal;
 mod row;
 mod schema;
 mod witness;
@@ -89,8 +93,8 @@ pub struct SqliteStore {
     epoch: Epoch,
     health: watch::Receiver<Health>,
     recovery: Recovery,
-    stop_checkpoints: Option<Sender<()>>,
-    /// The writer and the checkpointer; readers end with the last subscription.
+    /// The writer and the checkpointer, in the order in which they end; readers end with the last
+    /// subscription.
     threads: Vec<JoinHandle<()>>,
     _lock: File,
 }
@@ -99,7 +103,6 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.jobs = None;
         self.readers = None;
-        self.stop_checkpoints = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store had panicked");
@@ -128,7 +131,10 @@ impl SqliteStore {
         let heads = Arc::new(Heads::default());
         let ledger = index(&conn, &heads)?;
         let mut recent = Recent::default();
-        recent.extend(query::newest_ids(&conn, REMEMBERED_IDS)?.into_iter());
+        for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
+            recent.note(stream.shared(), id, Appended { version, position });
+        }
+        recent.committed();
 
         let readers = Readers::start(&path)?;
         let for_feed = readers.clone();
@@ -149,6 +155,7 @@ impl SqliteStore {
             write_ahead,
             feed: Arc::clone(&feed),
             health,
+            _stop_checkpoints: stop_checkpoints,
         };
         let (jobs, queue) = bounded(QUEUE);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
@@ -161,7 +168,6 @@ impl SqliteStore {
             epoch,
             health: healthy,
             recovery,
-            stop_checkpoints: Some(stop_checkpoints),
             threads: vec![writing, checkpoints],
             _lock: lock,
         })

@@ -1,8 +1,9 @@
 //! The thread that moves commits from the write-ahead log into the database file.
 //!
-//! It copies beside the writer as long as it can (`PASSIVE`). When the write-ahead log has grown past
-//! [`FORCE_FRAMES`] all the same, because commits never pause, it copies what is left while the writer
-//! waits: little, since all but the newest was copied just before.
+//! It copies beside the writer as long as it can. While commits never pause, SQLite neither syncs what
+//! was copied nor begins the write-ahead log again. So past [`FORCE_FRAMES`] the writer waits until the
+//! rest is copied and all of it is synced; its next commit begins the file again, unless a reader still
+//! reads there. The bound is what keeps that wait short, and no reader can make it longer.
 
 use std::{
     io,
@@ -17,25 +18,28 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 
+use super::schema::PAGE_BYTES;
+
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How much has to be written before copying is worth a sync.
 const WORTH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// 64 MiB of pages of 4 KiB.
-const FORCE_FRAMES: i64 = 16_384;
+/// 16 MiB: some milliseconds to sync.
+const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 
 /// What the writer and the checkpointer share.
 #[derive(Default)]
 pub(super) struct WriteAhead {
-    /// Held by the writer for a transaction, and by the checkpointer to start the file over.
+    /// Held by the writer for a transaction, and by the checkpointer to copy the last of it.
     pub(super) gate: Mutex<()>,
     /// Bytes of events written since the last look that copied.
     pub(super) bytes: AtomicU64,
 }
 
-/// Starts the thread; it ends when the sender of `stop` is gone.
+/// Starts the thread. When the sender of `stop` is gone it copies everything and ends: a store that was
+/// closed is one file.
 pub(super) fn start(
     conn: Connection,
     write_ahead: Arc<WriteAhead>,
@@ -52,16 +56,23 @@ pub(super) fn start(
                 write_ahead.bytes.store(WORTH_BYTES, Ordering::Relaxed);
             }
         }
+        if let Err(error) = frames(&conn, "TRUNCATE") {
+            tracing::warn!(%error, "the write-ahead log stays; the next start reads it");
+        }
     })
 }
 
 fn checkpoint(conn: &Connection, gate: &Mutex<()>) -> rusqlite::Result<()> {
-    let frames = |mode: &str| {
-        conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1))
-    };
-    if frames("PASSIVE")? > FORCE_FRAMES {
+    if frames(conn, "PASSIVE")? > FORCE_FRAMES {
+        // Once more for what was written during the first: the less is left, the shorter the wait.
+        frames(conn, "PASSIVE")?;
         let _writer_waits = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        frames("RESTART")?;
+        frames(conn, "PASSIVE")?;
     }
     Ok(())
+}
+
+/// Checkpoints, and tells how many frames the write-ahead log holds.
+fn frames(conn: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
 }

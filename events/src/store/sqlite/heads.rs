@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use rusqlite::{Connection, OptionalExtension};
@@ -19,10 +19,10 @@ use crate::{Position, Version};
 pub(super) const MARK_EVERY: u64 = 64;
 
 /// Heads kept in memory before the oldest are flushed.
-const MAX_DIRTY_STREAMS: usize = 8_192;
+const MAX_DIRTY_STREAMS: usize = 65_536;
 
 /// How far behind the log a head may be flushed: bounds what a start has to read.
-const MAX_LAG_POSITIONS: u64 = 65_536;
+const MAX_LAG_POSITIONS: u64 = 262_144;
 
 /// How many heads a commit flushes beyond the number of events it adds.
 const FLUSH_AHEAD: usize = 64;
@@ -78,8 +78,8 @@ impl Heads {
         read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, write: impl FnOnce(&mut HashMap<Arc<str>, Dirty>) -> T) -> T {
-        write(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, Dirty>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,11 +92,14 @@ pub(super) struct Ledger {
     oldest: VecDeque<(Position, Arc<str>)>,
     /// Flushed by the transaction under way.
     flushed: Vec<Arc<str>>,
+    /// Deleted by the transaction under way.
+    deleted: Vec<Arc<str>>,
 }
 
 impl Ledger {
     pub(super) fn new(heads: Arc<Heads>) -> Self {
-        Self { heads, pending: HashMap::new(), oldest: VecDeque::new(), flushed: Vec::new() }
+        let (pending, oldest) = (HashMap::new(), VecDeque::new());
+        Self { heads, pending, oldest, flushed: Vec::new(), deleted: Vec::new() }
     }
 
     /// Where a stream ends, this transaction included.
@@ -149,26 +152,42 @@ impl Ledger {
 
     /// The transaction is durable: what it changed is what readers see now.
     pub(super) fn committed(&mut self) {
+        let heads = Arc::clone(&self.heads);
+        self.apply(&mut heads.lock());
+    }
+
+    /// Commits a transaction that removed events. Nobody finds a head meanwhile, so a reader that
+    /// misses an event always learns from the head that it was removed.
+    pub(super) fn commit_removal(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        let heads = Arc::clone(&self.heads);
+        let mut heads = heads.lock();
+        conn.execute_batch("COMMIT")?;
+        self.apply(&mut heads);
+        Ok(())
+    }
+
+    fn apply(&mut self, heads: &mut HashMap<Arc<str>, Dirty>) {
         let mut added = Vec::new();
-        self.heads.write(|heads| {
-            for (stream, dirty) in self.pending.drain() {
-                match heads.get_mut(&stream) {
-                    Some(known) => {
-                        known.head = dirty.head;
-                        known.marks.extend(dirty.marks);
-                    }
-                    None => {
-                        added.push((dirty.since, Arc::clone(&stream)));
-                        heads.insert(stream, dirty);
-                    }
+        for (stream, dirty) in self.pending.drain() {
+            match heads.get_mut(&stream) {
+                Some(known) => {
+                    known.head = dirty.head;
+                    known.marks.extend(dirty.marks);
+                }
+                None => {
+                    added.push((dirty.since, Arc::clone(&stream)));
+                    heads.insert(stream, dirty);
                 }
             }
-            for stream in &self.flushed {
-                heads.remove(stream);
-            }
-        });
+        }
+        for stream in self.flushed.iter().chain(&self.deleted) {
+            heads.remove(stream);
+        }
         self.oldest.drain(..self.flushed.len());
         self.flushed.clear();
+        for stream in self.deleted.drain(..) {
+            self.oldest.retain(|(_, name)| *name != stream);
+        }
         added.sort_unstable();
         self.oldest.extend(added);
     }
@@ -177,6 +196,7 @@ impl Ledger {
     pub(super) fn failed(&mut self) {
         self.pending.clear();
         self.flushed.clear();
+        self.deleted.clear();
     }
 
     /// Writes everything, in a transaction of its own.
@@ -217,8 +237,7 @@ impl Ledger {
         conn.prepare_cached("DELETE FROM marks WHERE stream = ?1")?.execute([&**stream])?;
         conn.prepare_cached("DELETE FROM streams WHERE name = ?1")?.execute([&**stream])?;
         self.pending.remove(stream);
-        self.heads.write(|heads| heads.remove(stream));
-        self.oldest.retain(|(_, name)| name != stream);
+        self.deleted.push(Arc::clone(stream));
         Ok(())
     }
 }

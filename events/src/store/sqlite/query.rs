@@ -3,7 +3,7 @@
 //! A stream is read along the links that each event has to the one before it. Backwards that is the
 //! natural way; forwards it starts at the mark behind the last event that is wanted.
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Transaction};
 
 use super::{
     heads::{Head, Heads},
@@ -23,7 +23,9 @@ pub(super) fn read_all(
     let limit = limit.min(MAX_READ_EVENTS);
     let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
-    let parameters = (after.as_u64().cast_signed(), i64::try_from(limit).unwrap_or(i64::MAX));
+    // No position is beyond what SQLite can count, so a higher number is behind the log too.
+    let after = i64::try_from(after.as_u64()).unwrap_or(i64::MAX);
+    let parameters = (after, i64::try_from(limit).unwrap_or(i64::MAX));
     let mut rows = statement.query(parameters).map_err(failed)?;
     let mut events = Vec::with_capacity(limit);
     while let Some(row) = rows.next().map_err(failed)? {
@@ -63,7 +65,10 @@ pub(super) fn read_stream(
 fn span(head: Head, from: Version, direction: Direction, limit: usize) -> (Version, Version) {
     let count = (limit as u64).saturating_sub(1);
     let (lowest, highest) = match direction {
-        Direction::Forward => (from, from.plus(count)),
+        Direction::Forward => {
+            let from = from.max(head.first);
+            (from, from.plus(count))
+        }
         Direction::Backward => {
             let from = from.min(head.version);
             (Version::from_u64(from.as_u64().saturating_sub(count)), from)
@@ -87,6 +92,7 @@ fn walk(
     if lowest > highest {
         return Ok(Vec::new());
     }
+    let _snapshot = snapshot(conn).map_err(failed)?;
     let mark = heads.mark(conn, stream.as_str(), highest).map_err(failed)?;
     let mut position = mark.filter(|mark| *mark < head.position).unwrap_or(head.position);
     let mut lookup = Lookup::new(conn)?;
@@ -107,6 +113,12 @@ fn walk(
         }
         (position, above) = (previous, Some(version));
     }
+}
+
+/// One read transaction for many lookups: each on its own would lock and unlock the file. Nothing when
+/// the connection is the writer's and within its transaction.
+fn snapshot(conn: &Connection) -> rusqlite::Result<Option<Transaction<'_>>> {
+    conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()
 }
 
 /// Reads single events by position.
@@ -140,7 +152,7 @@ pub(super) fn streams(
     let mut names: std::collections::BTreeSet<StreamName> = heads.read(|dirty| {
         dirty.keys().filter(|name| wanted(name)).map(|name| StreamName::stored(name)).collect()
     });
-    let from = after.map_or(prefix, StreamName::as_str);
+    let from = after.map_or(prefix, |after| prefix.max(after.as_str()));
     let sql = "SELECT name FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
     // One more than asked for: the name `after` itself is among them.
@@ -155,22 +167,43 @@ pub(super) fn streams(
     Ok(names.into_iter().take(limit).collect())
 }
 
-/// The ids of the newest events, oldest first, with where they stand.
-pub(super) fn newest_ids(
-    conn: &Connection,
-    count: usize,
-) -> rusqlite::Result<Vec<(EventId, Position, Version)>> {
-    let sql = "SELECT id, position, version FROM log ORDER BY position DESC LIMIT ?1";
+/// An event without what it says.
+pub(super) struct Placed {
+    pub(super) stream: StreamName,
+    pub(super) id: EventId,
+    pub(super) position: Position,
+    pub(super) version: Version,
+}
+
+/// Where the newest events stand, oldest first.
+pub(super) fn newest(conn: &Connection, count: usize) -> rusqlite::Result<Vec<Placed>> {
+    let sql = "SELECT stream, id, position, version FROM log ORDER BY position DESC LIMIT ?1";
     let mut statement = conn.prepare(sql)?;
-    let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| {
-        let id: [u8; 16] = row.get(0)?;
-        let position = Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned());
-        let version = Version::from_u64(row.get::<_, i64>(2)?.cast_unsigned());
-        Ok((EventId::from_uuid(uuid::Uuid::from_bytes(id)), position, version))
-    })?;
-    let mut ids = rows.collect::<Result<Vec<_>, _>>()?;
-    ids.reverse();
-    Ok(ids)
+    let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], placed)?;
+    let mut newest = rows.collect::<Result<Vec<_>, _>>()?;
+    newest.reverse();
+    Ok(newest)
+}
+
+/// Where the events of a stream below a version stand, found without its links: this looks at every
+/// event of the log, and is for streams whose links are damaged.
+pub(super) fn scan(conn: &Connection, stream: &StreamName, below: Version) -> rusqlite::Result<Vec<Placed>> {
+    let below = i64::try_from(below.as_u64()).unwrap_or(i64::MAX);
+    conn.prepare("SELECT stream, id, position, version FROM log WHERE stream = ?1 AND version < ?2")?
+        .query_map((stream.as_str(), below), placed)?
+        .collect()
+}
+
+fn placed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Placed> {
+    let stream: String = row.get(0)?;
+    // An id of another length is damaged; it is found when the event is read.
+    let id: [u8; 16] = row.get_ref(1)?.as_bytes()?.try_into().unwrap_or_default();
+    Ok(Placed {
+        stream: StreamName::stored(&stream),
+        id: EventId::from_uuid(uuid::Uuid::from_bytes(id)),
+        position: Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned()),
+        version: Version::from_u64(row.get::<_, i64>(3)?.cast_unsigned()),
+    })
 }
 
 /// The newest position.

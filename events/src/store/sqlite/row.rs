@@ -85,7 +85,6 @@ fn checksum(recorded: &RecordedEvent, previous: Position) -> u32 {
         event.actor.as_bytes(),
         &event.data,
     ];
-    let mut numbers = [0; 11];
     let values = [
         recorded.position.as_u64(),
         recorded.version.as_u64(),
@@ -94,8 +93,10 @@ fn checksum(recorded: &RecordedEvent, previous: Position) -> u32 {
         event.time.as_millis().cast_unsigned(),
     ];
     let lengths = parts.iter().map(|part| part.len() as u64);
-    numbers.iter_mut().zip(values.into_iter().chain(lengths)).for_each(|(number, value)| *number = value);
-    let seed = numbers.iter().fold(0, |sum, number| crc32c::crc32c_append(sum, &number.to_le_bytes()));
+    let mut numbers = [[0; 8]; 11];
+    let bytes = values.into_iter().chain(lengths).map(u64::to_le_bytes);
+    numbers.iter_mut().zip(bytes).for_each(|(number, bytes)| *number = bytes);
+    let seed = crc32c::crc32c(numbers.as_flattened());
     parts.iter().fold(seed, |sum, part| crc32c::crc32c_append(sum, part))
 }
 

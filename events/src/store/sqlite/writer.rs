@@ -6,34 +6,37 @@
 //! store takes writes.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::{
     checkpoint::WriteAhead,
     heads::{Head, Heads, Ledger},
-    query, row, schema,
+    query,
+    recent::Recent,
+    removal::Remove,
+    row, schema,
     witness::Witness,
 };
 use crate::{
-    EventId, NewEvent, Position, RecordedEvent, StreamName, Version,
-    store::{AppendError, Appended, Direction, Expected, Health, REMEMBERED_IDS, ReadError, feed::Feed},
+    NewEvent, Position, RecordedEvent, StreamName, Version,
+    store::{AppendError, Appended, Direction, Expected, Health, ReadError, feed::Feed},
 };
 
-/// The most events of one transaction, so that no commit takes long.
+/// The most events of one transaction, so that no commit takes long. No more appends either, though
+/// one that is refused adds no event.
 const MAX_COMMIT_EVENTS: usize = 4_096;
+
+/// The most bytes of data of one transaction, for the same reason; the last append may go beyond.
+const MAX_COMMIT_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often a failing store is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-
-/// How many events of a stream a transaction removes.
-const REMOVE_STEP: u64 = 1_000;
 
 /// An append that waits.
 pub(super) struct Append {
@@ -41,14 +44,6 @@ pub(super) struct Append {
     pub(super) expected: Expected,
     pub(super) events: Vec<NewEvent>,
     pub(super) reply: oneshot::Sender<Result<Appended, AppendError>>,
-}
-
-/// A removal that waits.
-pub(super) struct Remove {
-    pub(super) stream: StreamName,
-    /// The first version that stays; nothing removes the stream.
-    pub(super) before: Option<Version>,
-    pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
 }
 
 /// Work for the writer.
@@ -68,10 +63,13 @@ pub(super) struct Writer {
     pub(super) write_ahead: Arc<WriteAhead>,
     pub(super) feed: Arc<Feed>,
     pub(super) health: watch::Sender<Health>,
+    /// Dropped with the writer: the checkpointer then copies what is left and ends too.
+    pub(super) _stop_checkpoints: Sender<()>,
 }
 
 /// Answers that wait for the commit.
-type Answers = Vec<(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>)>;
+pub(super) type Answers =
+    Vec<(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>)>;
 
 impl Writer {
     /// Works until the last sender is gone, then writes the index and closes.
@@ -124,8 +122,10 @@ impl Writer {
         batch: &mut Vec<RecordedEvent>,
     ) -> (rusqlite::Result<()>, Option<Remove>) {
         let mut next = Some(first);
+        let mut bytes = 0;
         while let Some(append) = next.take() {
             let reply = append.reply;
+            bytes += append.events.iter().map(|event| event.data.len()).sum::<usize>();
             match self.place(&append.stream, append.expected, append.events, batch) {
                 Ok(answer) => answers.push((reply, answer)),
                 Err(error) => {
@@ -133,7 +133,8 @@ impl Writer {
                     return (Err(error), None);
                 }
             }
-            if batch.len() < MAX_COMMIT_EVENTS {
+            let most = batch.len().max(answers.len());
+            if most < MAX_COMMIT_EVENTS && bytes < MAX_COMMIT_BYTES {
                 match jobs.try_recv() {
                     Ok(Job::Append(append)) => next = Some(append),
                     Ok(Job::Remove(remove)) => return (Ok(()), Some(remove)),
@@ -164,7 +165,7 @@ impl Writer {
             Expected::Exact(version) => actual == version,
         };
         let repeated = match expected {
-            Expected::Any => self.recent.answer(&events),
+            Expected::Any => self.recent.answer(&name, &events),
             _ if fits => None,
             Expected::NoStream => self.repeated(stream, Version::NONE, actual, &events, batch)?,
             Expected::Exact(version) => self.repeated(stream, version, actual, &events, batch)?,
@@ -198,6 +199,8 @@ impl Writer {
             assert!(previous < head.position, "a link points forward: {stream} at {}", head.position);
             row::insert(&mut insert, &recorded, previous)?;
             self.ledger.advance(&name, head);
+            let place = Appended { version: head.version, position: head.position };
+            self.recent.note(stream.shared(), recorded.event.id, place);
             batch.push(recorded);
         }
         Ok(Appended { version: head.version, position: head.position })
@@ -232,8 +235,10 @@ impl Writer {
             Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into())),
         };
         stored.extend(fresh.cloned());
-        let same = stored.iter().zip(events).filter(|(stored, event)| stored.event.id == event.id).count();
-        let found = stored.get(events.len().saturating_sub(1)).filter(|_| same == events.len());
+        let same = (1..).zip(events).zip(&stored).all(|((number, event), stored)| {
+            stored.event.id == event.id && stored.version == version.plus(number)
+        });
+        let found = stored.get(events.len().saturating_sub(1)).filter(|_| same);
         Ok(found.map(|last| Appended { version: last.version, position: last.position }))
     }
 
@@ -247,6 +252,7 @@ impl Writer {
     /// The transaction is durable: say so to everyone but those who asked.
     fn succeed(&mut self, batch: Vec<RecordedEvent>) {
         self.ledger.committed();
+        self.recent.committed();
         self.recover();
         let Some(last) = batch.last().map(|event| event.position) else { return };
         self.last = last;
@@ -255,12 +261,12 @@ impl Writer {
         }
         let bytes: usize = batch.iter().map(|event| event.event.data.len() + 256).sum();
         self.write_ahead.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.recent.extend(batch.iter().map(|event| (event.event.id, event.position, event.version)));
         self.feed.publish(batch.into());
     }
 
-    fn fail(&mut self, error: &rusqlite::Error, answers: &mut Answers) {
+    pub(super) fn fail(&mut self, error: &rusqlite::Error, answers: &mut Answers) {
         self.ledger.failed();
+        self.recent.failed();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
@@ -307,79 +313,8 @@ impl Writer {
             Err(error) => self.fail(&error, &mut Answers::new()),
         }
     }
-
-    /// Removes a stream's begin in steps, each a transaction: whenever it stops, what is left is whole.
-    fn remove(&mut self, remove: Remove) {
-        let result = self.remove_steps(&remove.stream, remove.before);
-        if let Err(error) = &result {
-            self.fail(error, &mut Answers::new());
-        }
-        self.feed.clear();
-        drop(remove.reply.send(result.map_err(|error| unavailable(&error))));
-    }
-
-    fn remove_steps(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<()> {
-        let name = stream.shared();
-        let write_ahead = Arc::clone(&self.write_ahead);
-        while let Some(head) = self.ledger.head(&self.conn, &name)? {
-            let end = head.version.plus(1);
-            let target = before.map_or(end, |before| before.min(end));
-            let first = head.first.plus(REMOVE_STEP).min(target);
-            let whole = before.is_none() && first == end;
-            if head.first >= target && !whole {
-                return Ok(());
-            }
-            let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = usize::try_from(REMOVE_STEP).unwrap_or(usize::MAX);
-            let doomed =
-                query::read_stream(&self.conn, &self.heads, stream, head.first, Direction::Forward, count)
-                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))?;
-            self.conn.execute_batch("BEGIN IMMEDIATE")?;
-            let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE position = ?1")?;
-            for event in doomed.iter().filter(|event| event.version < first) {
-                delete.execute([event.position.as_u64().cast_signed()])?;
-            }
-            drop(delete);
-            if whole {
-                self.ledger.delete(&self.conn, &name)?;
-            } else {
-                self.ledger.truncate(&self.conn, &name, first)?;
-            }
-            schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
-            self.conn.execute_batch("COMMIT")?;
-            self.ledger.committed();
-        }
-        Ok(())
-    }
 }
 
-/// The last ids, to recognise a repeated append that expects nothing.
-#[derive(Default)]
-pub(super) struct Recent {
-    ids: HashMap<EventId, Appended>,
-    order: VecDeque<EventId>,
-}
-
-impl Recent {
-    pub(super) fn extend(&mut self, events: impl Iterator<Item = (EventId, Position, Version)>) {
-        for (id, position, version) in events {
-            self.ids.insert(id, Appended { version, position });
-            self.order.push_back(id);
-            if self.order.len() > REMEMBERED_IDS
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.ids.remove(&oldest);
-            }
-        }
-    }
-
-    fn answer(&self, events: &[NewEvent]) -> Option<Appended> {
-        let first = events.first()?;
-        self.ids.get(&first.id)?;
-        self.ids.get(&events.last()?.id).copied()
-    }
-}
-
-fn unavailable(error: &rusqlite::Error) -> AppendError {
+pub(super) fn unavailable(error: &rusqlite::Error) -> AppendError {
     AppendError::Unavailable(error.to_string())
 }

@@ -1,0 +1,82 @@
+//! Closes conversations that nobody continues: a reconciler, woken by a timer, that asks the inbox
+//! which conversations are open and closes those without a message for too long.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient,
+    event::Cause,
+    session::{CloseReason, SessionRefusal},
+};
+
+use crate::{Directory, Inbox, SessionError, views::ViewError};
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How many conversations it takes from the inbox at a time.
+const PAGE: u32 = 500;
+
+/// The actor that closes idle conversations.
+pub struct IdleCloser {
+    desk: Desk,
+}
+
+/// What it works with.
+#[derive(Clone)]
+struct Desk {
+    directory: Directory,
+    inbox: Inbox,
+    ambient: Ambient,
+    close_after: Duration,
+}
+
+impl IdleCloser {
+    /// Starts it on the caller's arbiter.
+    pub fn start(directory: Directory, inbox: Inbox, ambient: Ambient, close_after: Duration) {
+        Actor::start(Self { desk: Desk { directory, inbox, ambient, close_after } });
+    }
+}
+
+impl Actor for IdleCloser {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY.min(self.desk.close_after), |closer, ctx| {
+            let desk = closer.desk.clone();
+            let work = async move {
+                if let Err(error) = desk.close_idle().await {
+                    tracing::warn!(%error, "idle conversations could not be looked up; trying again");
+                }
+            };
+            // The next look waits until this one is done.
+            ctx.wait(work.into_actor(closer));
+        });
+    }
+}
+
+impl Desk {
+    async fn close_idle(&self) -> Result<(), ViewError> {
+        let close_after = i64::try_from(self.close_after.as_millis()).unwrap_or(i64::MAX);
+        let deadline = self.ambient.now().plus_millis(close_after.saturating_neg());
+        let mut after = None;
+        loop {
+            let page = self.inbox.open_conversations(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.tenant.clone(), last.session.clone()));
+            for idle in page.into_iter().filter(|open| open.last_at <= deadline) {
+                let cause = Cause { causation: "idle".into(), actor: "service:idle-closer".into() };
+                let closed =
+                    self.directory.close(&idle.tenant, &idle.session, CloseReason::Idle, cause).await;
+                match closed {
+                    // A session that was erased meanwhile has nothing to close.
+                    Ok(()) | Err(SessionError::Refused(SessionRefusal::NotFound)) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, tenant.id = %idle.tenant, "a conversation was not closed");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The actor of one session: it holds the fold of the session's stream and the newest messages.
+//!
+//! The [`crate::directory`] starts it on the session's first request and passivates it when it is idle.
+//! It handles one request at a time and holds its mailbox until the append is known, so decisions
+//! never interleave. When the store could not say whether an append happened, the actor forgets its
+//! state and reads it again: what it believes is never ahead of the log.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Version,
+    codec::{self, CodecError},
+    event::{Cause, Event},
+    session::{Caller, SessionCommand, SessionEvent, SessionRefusal},
+    store::{AppendError, Direction, Expected, MAX_READ_EVENTS, ReadError},
+};
+use tokio::sync::oneshot;
+
+use crate::transcript::{Message as ChatMessage, Page, Recent, Window};
+
+/// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
+const MAILBOX: usize = 2_048;
+
+/// How often a decision is made again after another writer was faster.
+const ATTEMPTS: usize = 3;
+
+/// What operators can set.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionSettings {
+    /// The most events of a session.
+    pub max_events: u64,
+}
+
+/// What an accepted message became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the log.
+    Stored(Arc<ChatMessage>),
+    /// It was sent before, as this one.
+    Duplicate(MessageId),
+}
+
+/// Whether a session's id opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// There is no such session.
+    Missing,
+    /// It does.
+    Granted,
+    /// It is a verified user's, and this is somebody else.
+    Denied,
+}
+
+/// Why a session did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SessionError {
+    /// The domain says no.
+    #[error(transparent)]
+    Refused(#[from] SessionRefusal),
+    /// Too many requests wait already. Nothing was appended.
+    #[error("the session has more requests than it can hold")]
+    Busy,
+    /// The store did not take it. It may exist all the same, unless the error says otherwise.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The stream could not be read. Nothing was appended.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The stream holds what this release cannot read. Nothing was appended.
+    #[error(transparent)]
+    Codec(#[from] Arc<CodecError>),
+    /// The actor ended while it worked: a defect.
+    #[error("the session's actor ended")]
+    Gone,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
+
+/// What can be asked, with the way back of the answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum Request {
+    /// Carry out a command that adds a message.
+    Send { command: SessionCommand, cause: Cause, reply: Reply<Sent> },
+    /// Carry out a command that adds none.
+    Close { command: SessionCommand, cause: Cause, reply: Reply<()> },
+    /// Give messages to a caller whom the session's id opens it to.
+    Read { caller: Caller, window: Window, limit: u32, reply: Reply<(Access, Page)> },
+}
+
+impl Request {
+    /// Answers without carrying it out.
+    pub(crate) fn refuse(self, error: SessionError) {
+        match self {
+            Self::Send { reply, .. } => drop(reply.send(Err(error))),
+            Self::Close { reply, .. } => drop(reply.send(Err(error))),
+            Self::Read { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Ends the actor: its state is in the log.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Passivate;
+
+/// The actor of one session.
+pub(crate) struct SessionActor {
+    desk: Arc<Desk>,
+    /// Nothing until the stream is read, and after an append whose end is unknown.
+    loaded: Option<Loaded>,
+}
+
+/// What the actor works with; it does not change.
+struct Desk {
+    stream: StreamName,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    settings: SessionSettings,
+}
+
+/// The fold of the stream.
+#[derive(Default)]
+struct Loaded {
+    session: amoiq_events::session::Session,
+    recent: Recent,
+}
+
+impl SessionActor {
+    pub(crate) fn new(
+        stream: StreamName,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        settings: SessionSettings,
+    ) -> Self {
+        Self { desk: Arc::new(Desk { stream, store, ambient, settings }), loaded: None }
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Request> for SessionActor {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, request: Request, _: &mut Self::Context) -> Self::Result {
+        let desk = Arc::clone(&self.desk);
+        // Taken, not borrowed: when the work ends early, the state is gone and will be read again.
+        let loaded = self.loaded.take();
+        let work = async move { desk.serve(loaded, request).await };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|loaded, actor, _| actor.loaded = loaded)))
+    }
+}
+
+impl Handler<Passivate> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Passivate, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Desk {
+    /// Answers a request and gives back what is known of the session afterwards.
+    async fn serve(&self, loaded: Option<Loaded>, request: Request) -> Option<Loaded> {
+        let mut loaded = match loaded {
+            Some(loaded) => loaded,
+            None => match self.load().await {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    request.refuse(error);
+                    return None;
+                }
+            },
+        };
+        // Whoever asked may have gone: what was appended stays.
+        let unknown = match request {
+            Request::Send { command, cause, reply } => {
+                let result = self.send(&mut loaded, &command, &cause).await;
+                let unknown = is_unknown(&result);
+                drop(reply.send(result));
+                unknown
+            }
+            Request::Close { command, cause, reply } => {
+                let result = self.execute(&mut loaded, &command, &cause).await.map(drop);
+                let unknown = is_unknown(&result);
+                drop(reply.send(result));
+                unknown
+            }
+            Request::Read { caller, window, limit, reply } => {
+                drop(reply.send(self.read(&loaded, &caller, window, limit).await));
+                false
+            }
+        };
+        (!unknown).then_some(loaded)
+    }
+
+    async fn load(&self) -> Result<Loaded, SessionError> {
+        let mut loaded = Loaded::default();
+        loop {
+            let from = loaded.session.version().plus(1);
+            let events = self.events(from, MAX_READ_EVENTS).await?;
+            let more = events.len() == MAX_READ_EVENTS;
+            for (recorded, event) in &events {
+                assert_eq!(recorded.version, loaded.session.version().plus(1), "{}: a gap", self.stream);
+                loaded.apply(event, recorded.event.time, recorded.position);
+            }
+            if !more {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    async fn events(
+        &self,
+        from: Version,
+        limit: usize,
+    ) -> Result<Vec<(RecordedEvent, SessionEvent)>, SessionError> {
+        let events = self.store.read_stream(self.stream.clone(), from, Direction::Forward, limit).await?;
+        let decode = |recorded: RecordedEvent| match codec::decode(&recorded) {
+            Ok(Event::Session(event)) => Ok((recorded, event)),
+            Ok(other) => panic!("{}: holds {}", self.stream, other.encode().0.name),
+            Err(error) => Err(SessionError::Codec(Arc::new(error))),
+        };
+        events.into_iter().map(decode).collect()
+    }
+
+    async fn send(
+        &self,
+        loaded: &mut Loaded,
+        command: &SessionCommand,
+        cause: &Cause,
+    ) -> Result<Sent, SessionError> {
+        match self.execute(loaded, command, cause).await {
+            Ok(()) => match loaded.recent.range(loaded.session.last_seq(), u32::MAX) {
+                Some(newest) => newest.into_iter().next().map(Sent::Stored).ok_or(SessionError::Gone),
+                None => Err(SessionError::Gone),
+            },
+            Err(SessionError::Refused(SessionRefusal::AlreadySent(first))) => Ok(Sent::Duplicate(first)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Decides and appends; reads the stream and decides again when another writer was faster.
+    async fn execute(
+        &self,
+        loaded: &mut Loaded,
+        command: &SessionCommand,
+        cause: &Cause,
+    ) -> Result<(), SessionError> {
+        let mut attempt = 1;
+        loop {
+            let events = loaded.session.decide(command, self.settings.max_events)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            match self.append(loaded, events, cause).await {
+                Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    *loaded = self.load().await?;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        loaded: &mut Loaded,
+        events: Vec<SessionEvent>,
+        cause: &Cause,
+    ) -> Result<(), AppendError> {
+        let events: Vec<_> = events.into_iter().map(Event::Session).collect();
+        let envelopes: Vec<_> = events.iter().map(|event| event.envelope(&self.ambient, cause)).collect();
+        let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
+        let expected = Expected::Exact(loaded.session.version());
+        let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
+        for event in events {
+            // A message is the last event of its append, so its position is the append's.
+            if let Event::Session(event) = event {
+                loaded.apply(&event, time, appended.position);
+            }
+        }
+        assert_eq!(appended.version, loaded.session.version(), "{}: the fold is elsewhere", self.stream);
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        loaded: &Loaded,
+        caller: &Caller,
+        window: Window,
+        limit: u32,
+    ) -> Result<(Access, Page), SessionError> {
+        let session = &loaded.session;
+        if !session.exists() {
+            return Ok((Access::Missing, Page::default()));
+        }
+        if !session.opens_to(caller) {
+            return Ok((Access::Denied, Page::default()));
+        }
+        let (low, high, has_more) = window.span(session.last_seq(), limit);
+        let messages = match loaded.recent.range(low, high) {
+            Some(messages) => messages,
+            None => self.messages(session, low, high).await?,
+        };
+        Ok((Access::Granted, Page { messages, has_more }))
+    }
+
+    /// Messages that are not in memory any more.
+    async fn messages(
+        &self,
+        session: &amoiq_events::session::Session,
+        low: u32,
+        high: u32,
+    ) -> Result<Vec<Arc<ChatMessage>>, SessionError> {
+        let (Some(mut from), Some(to)) = (session.version_of(low), session.version_of(high)) else {
+            return Ok(Vec::new());
+        };
+        let mut messages = Vec::new();
+        while from <= to {
+            let wanted = usize::try_from(to.as_u64() - from.as_u64() + 1).unwrap_or(MAX_READ_EVENTS);
+            let events = self.events(from, wanted.min(MAX_READ_EVENTS)).await?;
+            let Some((last, _)) = events.last() else { break };
+            from = last.version.plus(1);
+            messages.extend(events.iter().filter_map(|(recorded, event)| match event {
+                SessionEvent::MessageCreated(created) => {
+                    Some(Arc::new(ChatMessage::of(created, recorded.event.time, recorded.position)))
+                }
+                _ => None,
+            }));
+        }
+        Ok(messages)
+    }
+}
+
+impl Loaded {
+    fn apply(&mut self, event: &SessionEvent, time: amoiq_events::Timestamp, position: Position) {
+        self.session.apply(event);
+        if let SessionEvent::MessageCreated(created) = event {
+            self.recent.push(Arc::new(ChatMessage::of(created, time, position)));
+        }
+    }
+}
+
+/// Whether the log may hold what the actor's state does not.
+fn is_unknown<T>(result: &Result<T, SessionError>) -> bool {
+    matches!(result, Err(SessionError::Append(_) | SessionError::Read(_)))
+}

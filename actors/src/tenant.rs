@@ -1,0 +1,117 @@
+//! The actor of one tenant: it decides about settings, keys and webhooks, and publishes what follows
+//! to the [`crate::registry`].
+//!
+//! Commands are rare, so the actor reads its stream for each of them, and is started by whoever has
+//! one. Two at once are harmless: an append that expects another version is a conflict.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient, EventStore, StreamName, TenantId,
+    event::{Cause, Event},
+    store::{AppendError, Expected},
+    tenant::TenantCommand,
+    webhook::WebhookRefusal,
+};
+
+use crate::registry::{LoadError, TenantRegistry, load_tenant};
+
+/// How many commands wait for one tenant.
+const MAILBOX: usize = 64;
+
+/// Why a tenant did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// The domain says no.
+    #[error(transparent)]
+    Refused(#[from] WebhookRefusal),
+    /// The stream could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The actor ended while it worked: a defect.
+    #[error("the tenant's actor ended")]
+    Gone,
+}
+
+/// The way to one tenant.
+#[derive(Clone)]
+pub struct TenantHandle(Addr<TenantActor>);
+
+impl TenantHandle {
+    /// Starts the tenant's actor on the caller's arbiter.
+    #[must_use]
+    pub fn start(
+        id: TenantId,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        registry: Arc<TenantRegistry>,
+    ) -> Self {
+        let desk = Desk { stream: StreamName::tenant(&id), id, store, ambient, registry };
+        Self(TenantActor(Arc::new(desk)).start())
+    }
+
+    /// Carries a command out and answers with the number of events it took.
+    ///
+    /// # Errors
+    /// A [`TenantError`].
+    pub async fn execute(&self, command: TenantCommand, cause: Cause) -> Result<usize, TenantError> {
+        self.0.send(Execute { command, cause }).await.unwrap_or(Err(TenantError::Gone))
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<usize, TenantError>")]
+struct Execute {
+    command: TenantCommand,
+    cause: Cause,
+}
+
+/// The actor of one tenant.
+struct TenantActor(Arc<Desk>);
+
+/// What the actor works with.
+struct Desk {
+    id: TenantId,
+    stream: StreamName,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    registry: Arc<TenantRegistry>,
+}
+
+impl Actor for TenantActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Execute> for TenantActor {
+    type Result = AtomicResponse<Self, Result<usize, TenantError>>;
+
+    fn handle(&mut self, execute: Execute, _: &mut Self::Context) -> Self::Result {
+        let desk = Arc::clone(&self.0);
+        let work = async move { desk.execute(&execute.command, &execute.cause).await };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
+    }
+}
+
+impl Desk {
+    async fn execute(&self, command: &TenantCommand, cause: &Cause) -> Result<usize, TenantError> {
+        let mut tenant = load_tenant(&*self.store, &self.stream).await?;
+        let events = tenant.decide(command)?;
+        if !events.is_empty() {
+            let envelopes =
+                events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause));
+            let expected = Expected::Exact(tenant.version());
+            self.store.append(self.stream.clone(), expected, envelopes.collect()).await?;
+            events.iter().for_each(|event| tenant.apply(event));
+            self.registry.publish(&self.id, &tenant);
+        }
+        Ok(events.len())
+    }
+}

@@ -1,0 +1,152 @@
+//! A session's messages, as every reader sees them: the newest are kept in memory, older ones are
+//! read from the log.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use amoiq_events::{
+    ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
+    session::{MessageCreated, Sender},
+};
+
+/// The most messages that are kept in memory for a session.
+const KEPT_MESSAGES: usize = 200;
+
+/// The most bytes of text that are kept in memory for a session.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the session: 1, 2, 3 …
+    pub seq: u32,
+    /// As sent.
+    pub text: MessageText,
+    /// Who wrote it.
+    pub sender: Sender,
+    /// When the service took it.
+    pub timestamp: Timestamp,
+    /// The visitor; nothing while they are anonymous.
+    pub user_id: Option<UserId>,
+    /// An agent's or bot's name.
+    pub sender_name: Option<ShortText>,
+    /// The client's own id of it.
+    pub client_message_id: Option<ClientMessageId>,
+    /// The client's own time of it.
+    pub client_timestamp: Option<ShortText>,
+    /// Its place in the log.
+    pub position: Position,
+}
+
+impl Message {
+    /// The message that an event of the log tells of.
+    #[must_use]
+    pub fn of(created: &MessageCreated, timestamp: Timestamp, position: Position) -> Self {
+        Self {
+            id: created.message_id,
+            seq: created.seq,
+            text: created.text.clone(),
+            sender: created.sender,
+            timestamp,
+            user_id: created.user_id.clone(),
+            sender_name: created.sender_name.clone(),
+            client_message_id: created.client_message_id.clone(),
+            client_timestamp: created.client_timestamp.clone(),
+            position,
+        }
+    }
+}
+
+/// Which messages of a session are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// The newest.
+    Newest,
+    /// The newest before this `seq`.
+    Before(u32),
+    /// The oldest after this `seq`.
+    After(u32),
+}
+
+impl Window {
+    /// The first and last `seq` of at most `limit` messages of a session that ends at `last`, and
+    /// whether there are more in the direction of reading. Empty when the first is the higher one.
+    #[must_use]
+    pub fn span(self, last: u32, limit: u32) -> (u32, u32, bool) {
+        match self {
+            Self::Newest => Self::Before(last.saturating_add(1)).span(last, limit),
+            Self::Before(seq) => {
+                let high = seq.saturating_sub(1).min(last);
+                let low = high.saturating_sub(limit).saturating_add(1);
+                (low, high, high > 0 && low > 1)
+            }
+            Self::After(seq) => {
+                let high = seq.saturating_add(limit).min(last);
+                (seq.saturating_add(1), high, high < last)
+            }
+        }
+    }
+}
+
+/// Neighbouring messages, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Arc<Message>>,
+    /// Whether there are more in the direction of reading.
+    pub has_more: bool,
+}
+
+/// The newest messages of a session, without a gap to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    messages: VecDeque<Arc<Message>>,
+    bytes: usize,
+}
+
+impl Recent {
+    pub(crate) fn push(&mut self, message: Arc<Message>) {
+        self.bytes += message.text.as_str().len();
+        self.messages.push_back(message);
+        while self.messages.len() > KEPT_MESSAGES || (self.bytes > KEPT_BYTES && self.messages.len() > 1) {
+            let Some(oldest) = self.messages.pop_front() else { return };
+            self.bytes -= oldest.text.as_str().len();
+        }
+    }
+
+    /// The messages `low..=high`; nothing when the first of them is not in memory any more.
+    pub(crate) fn range(&self, low: u32, high: u32) -> Option<Vec<Arc<Message>>> {
+        let first = self.messages.front()?.seq;
+        let skip = usize::try_from(low.checked_sub(first)?).ok()?;
+        let wanted = self.messages.iter().skip(skip);
+        Some(wanted.take_while(|message| message.seq <= high).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_page_ends_at_the_last_message() {
+        assert_eq!(Window::Newest.span(10, 4), (7, 10, true));
+        assert_eq!(Window::Newest.span(4, 4), (1, 4, false));
+        assert_eq!(Window::Newest.span(0, 4), (1, 0, false));
+    }
+
+    #[test]
+    fn a_page_before_a_message_leaves_it_out() {
+        assert_eq!(Window::Before(7).span(10, 4), (3, 6, true));
+        assert_eq!(Window::Before(5).span(10, 4), (1, 4, false));
+        assert_eq!(Window::Before(1).span(10, 4), (1, 0, false));
+        assert_eq!(Window::Before(u32::MAX).span(10, 4), (7, 10, true));
+    }
+
+    #[test]
+    fn a_page_after_a_message_begins_with_the_next() {
+        assert_eq!(Window::After(0).span(10, 4), (1, 4, true));
+        assert_eq!(Window::After(6).span(10, 4), (7, 10, false));
+        assert_eq!(Window::After(10).span(10, 4), (11, 10, false));
+    }
+}

@@ -1,0 +1,227 @@
+//! A store to test, and the words the facts are told in.
+//!
+//! Events are named by numbers: number 7 has the id 7 and says so in its data, so that a test reads
+//! back what it appended as a list of numbers.
+
+use std::{
+    collections::BTreeMap, fs, future::Future, ops::RangeInclusive, path::Path, sync::Arc, time::Duration,
+};
+
+use amoiq_events::{
+    Ambient, EventId, EventStore, NewEvent, Position, RecordedEvent, SessionId, StreamName, TenantId,
+    Timestamp, Version,
+    store::{
+        AppendError, Appended, Direction, Expected, MAX_READ_EVENTS, Subscription, memory::MemoryStore,
+        sqlite::SqliteStore,
+    },
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How long anything may take before a test gives up on it.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A store, and for the embedded one the directory it lives in.
+pub(crate) struct Given {
+    store: Option<Arc<dyn EventStore>>,
+    directory: Option<TempDir>,
+}
+
+impl Given {
+    pub(crate) fn memory() -> Self {
+        Self { store: Some(Arc::new(MemoryStore::new())), directory: None }
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the store");
+        let store = open(directory.path());
+        Self { store: Some(Arc::new(store)), directory: Some(directory) }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn EventStore> {
+        Arc::clone(self.store.as_ref().expect("the store is open"))
+    }
+
+    /// Closes the store; whoever else holds it must have let go.
+    pub(crate) fn close(&mut self) {
+        let store = self.store.take().expect("the store is open");
+        assert_eq!(Arc::strong_count(&store), 1, "somebody still holds the store");
+    }
+
+    /// Closes and opens the embedded store. The one in memory has nothing to open again.
+    pub(crate) fn reopen(&mut self) {
+        if let Some(directory) = &self.directory {
+            self.store = None;
+            self.store = Some(Arc::new(open(directory.path())));
+        }
+    }
+
+    /// Goes on with the files as a crash at this moment would leave them.
+    pub(crate) fn crash(&mut self) {
+        if let Some(directory) = &self.directory {
+            let crashed = copy(directory.path());
+            self.store = Some(Arc::new(open(crashed.path())));
+            self.directory = Some(crashed);
+        }
+    }
+
+    pub(crate) async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<Appended, AppendError> {
+        within(self.store().append(stream.clone(), expected, events(numbers))).await
+    }
+
+    /// Appends what has to succeed.
+    pub(crate) async fn has(&self, stream: &StreamName, numbers: RangeInclusive<u64>) -> Appended {
+        self.append(stream, Expected::Any, numbers).await.expect("appended")
+    }
+
+    /// Appends as many events as are named, in as few appends as it takes.
+    pub(crate) async fn has_many(&self, stream: &StreamName, numbers: RangeInclusive<u64>) {
+        let (mut first, last) = numbers.into_inner();
+        while first <= last {
+            let end = last.min(first + 999);
+            self.has(stream, first..=end).await;
+            first = end + 1;
+        }
+    }
+
+    pub(crate) async fn read(
+        &self,
+        stream: &StreamName,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> Vec<RecordedEvent> {
+        let read = self.store().read_stream(stream.clone(), Version::from_u64(from), direction, limit);
+        within(read).await.expect("read")
+    }
+
+    /// The numbers of a stream's events, from the first on.
+    pub(crate) async fn numbers_of(&self, stream: &StreamName) -> Vec<u64> {
+        numbers(&self.read(stream, 1, Direction::Forward, usize::MAX).await)
+    }
+
+    pub(crate) async fn truncate(&self, stream: &StreamName, before: u64) {
+        within(self.store().truncate(stream.clone(), Version::from_u64(before))).await.expect("truncated");
+    }
+
+    pub(crate) async fn delete(&self, stream: &StreamName) {
+        within(self.store().delete(stream.clone())).await.expect("deleted");
+    }
+
+    pub(crate) async fn log(&self) -> Vec<RecordedEvent> {
+        whole_log(&*self.store()).await
+    }
+
+    /// What must hold of every log: see [`assert_whole`].
+    pub(crate) async fn assert_whole(&self) {
+        if let Some(store) = &self.store {
+            assert_whole(&**store).await;
+        }
+    }
+}
+
+/// Opens the embedded store in a directory.
+pub(crate) fn open(directory: &Path) -> SqliteStore {
+    SqliteStore::open(directory, &Ambient::system()).expect("the store opens")
+}
+
+/// The files as a crash would leave them.
+pub(crate) fn copy(directory: &Path) -> TempDir {
+    let crashed = tempfile::tempdir().expect("a directory");
+    for name in ["log.db", "log.db-wal", "log.witness"] {
+        if directory.join(name).exists() {
+            fs::copy(directory.join(name), crashed.path().join(name)).expect("copied");
+        }
+    }
+    crashed
+}
+
+/// All events, read in pages.
+pub(crate) async fn whole_log(store: &dyn EventStore) -> Vec<RecordedEvent> {
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let after = events.last().map_or(Position::START, |event| event.position);
+        let page = within(store.read_all(after, MAX_READ_EVENTS)).await.expect("read");
+        if page.is_empty() {
+            return events;
+        }
+        events.extend(page);
+    }
+}
+
+/// Positions rise, versions of a stream have no gap, and reading a stream gives what the log has.
+pub(crate) async fn assert_whole(store: &dyn EventStore) {
+    let events = whole_log(store).await;
+    assert!(events.is_sorted_by(|one, next| one.position < next.position), "positions rise");
+    assert!(events.last().is_none_or(|last| last.position <= store.head()), "the head is not behind");
+    let mut streams: BTreeMap<StreamName, Vec<RecordedEvent>> = BTreeMap::new();
+    for event in events {
+        streams.entry(event.stream.clone()).or_default().push(event);
+    }
+    for (stream, events) in streams {
+        let gapless = |one: &RecordedEvent, next: &RecordedEvent| one.version.plus(1) == next.version;
+        assert!(events.is_sorted_by(gapless), "versions of {stream} have no gap");
+        let mut read = Vec::new();
+        let mut from = Version::NONE;
+        while read.len() < events.len() {
+            let page = within(store.read_stream(stream.clone(), from, Direction::Forward, 700)).await;
+            read.extend(page.expect("read"));
+            from = read.last().map_or(from, |last: &RecordedEvent| last.version.plus(1));
+        }
+        assert_eq!(read, events, "{stream} reads as the log has it");
+    }
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("done before the deadline")
+}
+
+/// The next `count` events of a subscription.
+pub(crate) async fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEvent> {
+    let mut events = Vec::with_capacity(count);
+    while events.len() < count {
+        let batch = within(subscription.next()).await.expect("read").expect("the store is open");
+        events.extend_from_slice(&batch);
+    }
+    events
+}
+
+pub(crate) fn stream(session: &str) -> StreamName {
+    let tenant = TenantId::parse("acme").expect("an id");
+    StreamName::session(&tenant, &SessionId::parse(session).expect("an id"))
+}
+
+pub(crate) fn event(number: u64) -> NewEvent {
+    NewEvent {
+        id: EventId::from_uuid(Uuid::from_u128(number.into())),
+        kind: "message.created".into(),
+        schema: 1,
+        time: Timestamp::from_millis(1_700_000_000_000),
+        causation: "request".into(),
+        actor: "key".into(),
+        data: format!(r#"{{"number":{number}}}"#).into_bytes().into(),
+    }
+}
+
+pub(crate) fn events(numbers: RangeInclusive<u64>) -> Vec<NewEvent> {
+    numbers.map(event).collect()
+}
+
+/// The numbers that [`event`] gave these.
+pub(crate) fn numbers(events: &[RecordedEvent]) -> Vec<u64> {
+    let number = |event: &RecordedEvent| {
+        let number = u128::from_be_bytes(*event.event.id.as_bytes());
+        u64::try_from(number).expect("a number of this test")
+    };
+    events.iter().map(number).collect()
+}
+
+pub(crate) fn versions(events: &[RecordedEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.version.as_u64()).collect()
+}

@@ -1,0 +1,101 @@
+//! What every backend of the event store keeps to, and what the embedded one survives.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`given`] | a store to test, and the words the facts are told in |
+//! | [`append`], [`reading`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
+//! | [`model`] | random histories against a model of a few lines |
+//! | [`crash`], [`damage`] | what the embedded store finds after a crash or on a bad disk |
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+
+mod append;
+mod concurrency;
+mod crash;
+mod damage;
+mod following;
+mod given;
+mod model;
+mod reading;
+mod removal;
+
+/// Makes a test of every fact for every backend, and checks the whole log after each.
+macro_rules! every_backend {
+    ($($group:ident { $($fact:ident)* })*) => {
+        every_backend!(@ memory $($group { $($fact)* })*);
+        every_backend!(@ sqlite $($group { $($fact)* })*);
+    };
+    (@ $backend:ident $($group:ident { $($fact:ident)* })*) => {
+        mod $backend {
+            $(mod $group {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    let mut given = crate::given::Given::$backend();
+                    crate::$group::$fact(&mut given).await;
+                    given.assert_whole().await;
+                })*
+            })*
+        }
+    };
+}
+
+every_backend! {
+    append {
+        versions_count_from_one_and_positions_rise
+        a_wrong_expectation_is_a_conflict_that_tells_the_version
+        a_conflict_appends_nothing
+        a_stream_with_events_is_not_no_stream
+        a_second_append_of_the_same_ids_gives_the_first_answer
+        a_repeat_is_recognised_after_the_stream_grew
+        a_repeat_with_other_ids_is_a_conflict
+        part_of_an_append_is_not_a_repeat
+        the_same_ids_in_another_stream_are_not_a_repeat
+        two_appends_of_the_same_ids_that_wait_together_are_one
+        ids_are_recognised_up_to_the_last_ten_thousand
+        an_append_of_nothing_is_refused
+        the_most_events_fit_and_one_more_does_not
+        the_most_bytes_fit_and_one_more_does_not
+        everything_of_an_event_is_kept
+    }
+    reading {
+        a_stream_reads_forward_from_every_version
+        a_stream_reads_backward_from_every_version
+        a_long_stream_reads_in_pages_both_ways
+        a_read_gives_no_more_than_its_limit
+        a_stream_that_is_not_there_is_empty
+        the_log_reads_in_pages_after_any_position
+        the_end_of_numbers_is_behind_the_log
+        the_head_is_the_newest_position
+        streams_are_listed_by_prefix_in_order_and_in_pages
+    }
+    removal {
+        a_truncated_stream_keeps_its_versions_and_positions
+        a_truncated_stream_reads_full_pages_from_its_begin
+        a_stream_truncated_whole_goes_on_counting
+        truncating_before_the_begin_changes_nothing
+        a_long_stream_is_truncated_at_any_version
+        a_deleted_stream_begins_again_at_version_one
+        a_deleted_stream_is_not_listed
+        removing_what_is_not_there_is_no_error
+        a_removed_event_can_be_appended_again
+        a_truncated_stream_is_not_mistaken_for_a_repeat
+        positions_are_not_given_out_again
+        reading_while_a_stream_is_truncated_shows_no_damage
+    }
+    following {
+        a_subscription_catches_up_and_goes_on_live
+        a_subscription_at_the_head_sees_only_what_comes
+        a_subscription_starts_within_a_batch
+        nothing_is_missed_or_repeated_under_concurrent_appends
+        a_slow_subscriber_reads_what_left_the_window
+        removed_events_are_passed_over
+        nothing_is_missed_when_streams_are_removed_meanwhile
+        a_subscription_ends_with_the_store
+        what_is_left_is_handed_out_after_the_store_closed
+    }
+    concurrency {
+        one_of_many_writers_wins_each_version
+        each_of_many_streams_has_gapless_versions
+        readers_see_whole_prefixes_while_writers_write
+    }
+}

@@ -1,0 +1,162 @@
+//! Contract: reading streams, the log, and the list of streams.
+
+use amoiq_events::{
+    Position, StreamName,
+    store::{Direction, MAX_READ_EVENTS},
+};
+
+use crate::given::{Given, numbers, stream, versions, within};
+
+/// Long enough for several of the marks that the embedded store sets at every 64th version.
+const LENGTH: u64 = 200;
+
+pub(crate) async fn a_stream_reads_forward_from_every_version(given: &mut Given) {
+    let a = stream("a");
+    interleave(given, &a, LENGTH).await;
+    for _ in 0..2 {
+        for from in (0..=LENGTH + 2).chain([u64::MAX]) {
+            for limit in [0, 1, 63, 64, 65, 1_000] {
+                let read = versions(&given.read(&a, from, Direction::Forward, limit).await);
+                let wanted: Vec<u64> = (1..=LENGTH).filter(|version| *version >= from).take(limit).collect();
+                assert_eq!(read, wanted, "{limit} from {from}");
+            }
+        }
+        given.reopen();
+    }
+}
+
+pub(crate) async fn a_stream_reads_backward_from_every_version(given: &mut Given) {
+    let a = stream("a");
+    interleave(given, &a, LENGTH).await;
+    for _ in 0..2 {
+        for from in (0..=LENGTH + 2).chain([u64::MAX]) {
+            for limit in [0, 1, 63, 64, 65, 1_000] {
+                let read = versions(&given.read(&a, from, Direction::Backward, limit).await);
+                let versions = (1..=LENGTH).rev().filter(|version| *version <= from);
+                assert_eq!(read, versions.take(limit).collect::<Vec<_>>(), "{limit} from {from}");
+            }
+        }
+        given.reopen();
+    }
+}
+
+pub(crate) async fn a_long_stream_reads_in_pages_both_ways(given: &mut Given) {
+    let (a, length) = (stream("a"), 5_000);
+    given.has_many(&a, 1..=length).await;
+    given.has_many(&stream("b"), length + 1..=length + 1_000).await;
+    for page in [100, 500, 1_000] {
+        let mut forward = Vec::new();
+        while let read = given.read(&a, forward.len() as u64 + 1, Direction::Forward, page).await
+            && !read.is_empty()
+        {
+            forward.extend(versions(&read));
+        }
+        assert_eq!(forward, (1..=length).collect::<Vec<_>>());
+        let mut backward = Vec::new();
+        while let read = given.read(&a, length - backward.len() as u64, Direction::Backward, page).await
+            && !read.is_empty()
+        {
+            backward.extend(versions(&read));
+        }
+        assert_eq!(backward, (1..=length).rev().collect::<Vec<_>>());
+    }
+}
+
+pub(crate) async fn a_read_gives_no_more_than_its_limit(given: &mut Given) {
+    let a = stream("a");
+    given.has_many(&a, 1..=1_100).await;
+    for (asked, given_out) in [(0, 0), (1, 1), (1_000, 1_000), (1_001, MAX_READ_EVENTS), (usize::MAX, 1_000)]
+    {
+        assert_eq!(given.read(&a, 1, Direction::Forward, asked).await.len(), given_out);
+        assert_eq!(given.read(&a, 1_100, Direction::Backward, asked).await.len(), given_out);
+        let all = within(given.store().read_all(Position::START, asked)).await.expect("read");
+        assert_eq!(all.len(), given_out);
+    }
+}
+
+pub(crate) async fn a_stream_that_is_not_there_is_empty(given: &mut Given) {
+    given.has(&stream("ab"), 1..=3).await;
+    for direction in [Direction::Forward, Direction::Backward] {
+        assert!(given.read(&stream("a"), 1, direction, 10).await.is_empty());
+    }
+}
+
+pub(crate) async fn the_log_reads_in_pages_after_any_position(given: &mut Given) {
+    interleave(given, &stream("a"), 30).await;
+    let log = given.log().await;
+    for limit in [1, 7, 1_000] {
+        for after in 0..=log.last().expect("events").position.as_u64() + 1 {
+            let after = Position::from_u64(after);
+            let read = within(given.store().read_all(after, limit)).await.expect("read");
+            let wanted = log.iter().filter(|event| event.position > after).take(limit);
+            assert!(read.iter().eq(wanted), "{limit} after {after}");
+        }
+    }
+}
+
+pub(crate) async fn the_end_of_numbers_is_behind_the_log(given: &mut Given) {
+    given.has(&stream("a"), 1..=3).await;
+    for after in [u64::MAX, u64::MAX - 1, i64::MAX.cast_unsigned(), i64::MAX.cast_unsigned() + 1] {
+        assert_eq!(within(given.store().read_all(Position::from_u64(after), 10)).await, Ok(Vec::new()));
+    }
+}
+
+pub(crate) async fn the_head_is_the_newest_position(given: &mut Given) {
+    assert_eq!(given.store().head(), Position::START);
+    let mut head = Position::START;
+    for number in 1..=20 {
+        let position = given.has(&stream("a"), number..=number).await.position;
+        assert!(position > head, "positions rise");
+        assert_eq!(given.store().head(), position);
+        head = position;
+    }
+    given.reopen();
+    assert_eq!(given.store().head(), head);
+}
+
+pub(crate) async fn streams_are_listed_by_prefix_in_order_and_in_pages(given: &mut Given) {
+    let names: Vec<StreamName> = (0..25).map(|number| stream(&format!("s{number:02}"))).collect();
+    for (number, name) in (1..).zip(names.iter().rev()) {
+        given.has(name, number..=number).await;
+    }
+    given.has(&StreamName::node("n1"), 100..=100).await;
+    given.reopen();
+    given.has(&stream("t"), 101..=101).await;
+    given.has(&StreamName::node("n2"), 102..=102).await;
+
+    let mut listed = Vec::new();
+    while let page = list(given, "session:acme:s", listed.last(), 10).await
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 10);
+        listed.extend(page);
+    }
+    assert_eq!(listed, names);
+    let nodes = [StreamName::node("n1"), StreamName::node("n2")];
+    assert_eq!(list(given, "node:", None, 10).await, nodes);
+    assert_eq!(list(given, "session:acme:t", Some(&StreamName::node("n1")), 1).await, [stream("t")]);
+    assert_eq!(list(given, "session:acme:s1", Some(&StreamName::node("n1")), 1).await, [stream("s10")]);
+    assert!(list(given, "node:", Some(&stream("t")), 10).await.is_empty());
+    assert!(list(given, "tenant:", None, 10).await.is_empty());
+    assert_eq!(list(given, "", None, 100).await.len(), 28);
+    assert!(list(given, "", None, 0).await.is_empty());
+}
+
+async fn list(given: &Given, prefix: &str, after: Option<&StreamName>, limit: usize) -> Vec<StreamName> {
+    within(given.store().streams(prefix, after.cloned(), limit)).await.expect("listed")
+}
+
+/// A stream of this length whose events stand between those of others.
+async fn interleave(given: &Given, stream: &StreamName, length: u64) {
+    let (one, two) = (crate::given::stream("one"), crate::given::stream("two"));
+    for number in 1..=length {
+        given.has(stream, number..=number).await;
+        if number.is_multiple_of(3) {
+            given.has(&one, 10_000 + number..=10_000 + number).await;
+        }
+        if number.is_multiple_of(7) {
+            given.has(&two, 20_000 + 2 * number..=20_001 + 2 * number).await;
+        }
+    }
+    assert_eq!(numbers(&given.read(stream, 1, Direction::Forward, 3).await), [1, 2, 3]);
+}

@@ -1,0 +1,103 @@
+//! Which sites may embed a tenant's widget. A filter against embedding elsewhere, not a proof: a
+//! program that is not a browser says what it likes.
+
+use amoiq_events::tenant::Tenant;
+
+use crate::problem::Problem;
+
+/// What a request says about the site it comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Site<'a> {
+    /// The `Origin` header.
+    pub origin: Option<&'a str>,
+    /// The `X-Website-Origin` header.
+    pub website_origin: Option<&'a str>,
+    /// `origin` in the body.
+    pub body_origin: Option<&'a str>,
+}
+
+impl Site<'_> {
+    /// The origin that counts: the request's own, unless that is the widget's host; then the site
+    /// that the widget names. Nothing when it says none at all.
+    fn judged<'a>(&'a self, widget_origins: &[String]) -> Option<&'a str> {
+        let is_widget = |origin: &str| widget_origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
+        self.origin.filter(|origin| !is_widget(origin)).or(self.website_origin).or(self.body_origin)
+    }
+
+    /// Lets a request pass whose site the tenant allows.
+    ///
+    /// # Errors
+    /// [`Problem::OriginNotAllowed`].
+    pub fn check(&self, tenant: &Tenant, widget_origins: &[String]) -> Result<(), Problem> {
+        let Some(origin) = self.judged(widget_origins) else { return Ok(()) };
+        let allowed = tenant.settings().map(|settings| settings.origins.as_slice()).unwrap_or_default();
+        let fits = allowed.iter().any(|pattern| matches(pattern, origin));
+        if fits { Ok(()) } else { Err(Problem::OriginNotAllowed) }
+    }
+}
+
+/// Whether an origin fits `*`, itself, or `scheme://*.domain` (any name below the domain, not the
+/// domain itself; the port is part of it).
+fn matches(pattern: &str, origin: &str) -> bool {
+    if pattern == "*" || pattern.eq_ignore_ascii_case(origin) {
+        return true;
+    }
+    let (pattern, origin) = (pattern.to_ascii_lowercase(), origin.to_ascii_lowercase());
+    let Some((scheme, domain)) = pattern.split_once("://*.") else { return false };
+    let Some(host) = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
+        return false;
+    };
+    let Some(name) = host.strip_suffix(domain).and_then(|name| name.strip_suffix('.')) else {
+        return false;
+    };
+    !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '-' | '.' | '_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_the_names_below_its_domain() {
+        let pattern = "https://*.example.com";
+        for good in ["https://a.example.com", "https://a.b.example.com", "HTTPS://A.EXAMPLE.COM"] {
+            assert!(matches(pattern, good), "{good}");
+        }
+        for bad in [
+            "https://example.com",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "https://.example.com",
+            "https://evilexample.com",
+            "https://a.example.com.evil.com",
+            "https://evil.com/.example.com",
+            "https://evil.com#.example.com",
+            "https://user@a.example.com",
+            "null",
+            "",
+        ] {
+            assert!(!matches(pattern, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_exact_origin_is_compared_whole_and_a_star_is_any() {
+        assert!(matches("https://example.com", "https://Example.com"));
+        assert!(!matches("https://example.com", "https://example.com:444"));
+        assert!(matches("*", "null"));
+    }
+
+    #[test]
+    fn the_site_behind_the_widgets_own_host_is_judged() {
+        let own = ["https://widget.example".to_owned()];
+        let site = Site {
+            origin: Some("https://widget.example"),
+            website_origin: Some("https://site.example"),
+            body_origin: Some("https://other.example"),
+        };
+        assert_eq!(site.judged(&own), Some("https://site.example"));
+        assert_eq!(site.judged(&[]), Some("https://widget.example"));
+        assert_eq!(Site { website_origin: None, ..site }.judged(&own), Some("https://other.example"));
+        assert_eq!(Site::default().judged(&own), None);
+    }
+}

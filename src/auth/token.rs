@@ -1,0 +1,169 @@
+//! Tokens: JWTs that the service mints and verifies itself, HS256 and nothing else.
+//!
+//! The signing key is one of several: its id stands in the `kid` header, so that a new one can sign
+//! while tokens of the one before still verify.
+
+use amoiq_events::{Ambient, KeyId, SessionId, TenantId, UserId};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{config, problem::Problem, secret::Secret};
+
+/// What a token's holder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    /// A visitor of the tenant's site.
+    Visitor,
+    /// A person who answers.
+    Agent,
+    /// A person who sees everything.
+    Admin,
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who made it: this service.
+    pub iss: String,
+    /// For whom: this service.
+    pub aud: String,
+    /// The user.
+    pub sub: UserId,
+    /// The tenant.
+    pub tid: TenantId,
+    /// The only session it opens; visitors only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<SessionId>,
+    /// What its holder is.
+    pub role: TokenRole,
+    /// To show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Made, in seconds since 1970.
+    pub iat: i64,
+    /// Ends, in seconds since 1970.
+    pub exp: i64,
+    /// Its own id, for logs.
+    pub jti: String,
+    /// The key that minted it, and that it dies with.
+    pub key: KeyId,
+    /// Whether a secret key vouched for `sub`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
+}
+
+/// What is wanted of a new token.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    /// The user.
+    pub user: UserId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The only session it opens.
+    pub session: Option<SessionId>,
+    /// What its holder is.
+    pub role: TokenRole,
+    /// To show.
+    pub name: Option<String>,
+    /// How long it is good.
+    pub ttl_seconds: u32,
+    /// The key that mints it.
+    pub key: KeyId,
+    /// Whether that key vouches for `user`.
+    pub verified: bool,
+}
+
+/// The keys that sign and verify.
+pub struct TokenKeys {
+    signing: EncodingKey,
+    header: Header,
+    /// By `kid`; the signing key's first.
+    verifying: Vec<(String, DecodingKey)>,
+    validation: Validation,
+    issuer: String,
+    audience: String,
+    ambient: Ambient,
+}
+
+impl TokenKeys {
+    /// Keys from secrets: the first signs, all verify.
+    #[must_use]
+    pub fn new(secret: &Secret, previous: &[Secret], settings: &config::Auth, ambient: Ambient) -> Self {
+        let secrets = std::iter::once(secret).chain(previous);
+        let verifying = secrets
+            .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))
+            .collect();
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[&settings.issuer]);
+        validation.set_audience(&[&settings.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // The end is compared below, with the service's own clock.
+        validation.validate_exp = false;
+        Self {
+            signing: EncodingKey::from_secret(secret.expose().as_bytes()),
+            header: Header { kid: Some(key_id(secret)), ..Header::new(Algorithm::HS256) },
+            verifying,
+            validation,
+            issuer: settings.issuer.clone(),
+            audience: settings.audience.clone(),
+            ambient,
+        }
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when it cannot be signed: a defect.
+    pub fn mint(&self, mint: Mint) -> Result<String, Problem> {
+        let now = self.ambient.now().as_millis() / 1_000;
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: mint.user,
+            tid: mint.tenant,
+            sid: mint.session,
+            role: mint.role,
+            name: mint.name,
+            iat: now,
+            exp: now + i64::from(mint.ttl_seconds),
+            jti: self.ambient.uuid().to_string(),
+            key: mint.key,
+            verified: mint.verified,
+        };
+        encode(&self.header, &claims, &self.signing).map_err(|error| {
+            tracing::error!(%error, "a token could not be signed");
+            Problem::Internal
+        })
+    }
+
+    /// Reads a token that this service made and that has not ended.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidJwtToken`] with the reason.
+    pub fn verify(&self, token: &str) -> Result<Claims, Problem> {
+        let invalid = Problem::InvalidJwtToken;
+        let header = decode_header(token).map_err(|_malformed| invalid("malformed"))?;
+        let named = header.kid.ok_or(invalid("it names no key"))?;
+        let known = self.verifying.iter().find(|(id, _)| *id == named);
+        let (_, key) = known.ok_or(invalid("it is signed with an unknown key"))?;
+        // The algorithm is the validation's, whatever the header says.
+        let claims = decode::<Claims>(token, key, &self.validation)
+            .map_err(|error| match error.kind() {
+                jsonwebtoken::errors::ErrorKind::InvalidSignature => invalid("the signature is wrong"),
+                _ => invalid("a claim is missing or wrong"),
+            })?
+            .claims;
+        if claims.exp <= self.ambient.now().as_millis() / 1_000 {
+            return Err(invalid("it has expired"));
+        }
+        Ok(claims)
+    }
+}
+
+/// Names a secret without telling it.
+fn key_id(secret: &Secret) -> String {
+    let digest: [u8; 32] = Sha256::digest(secret.expose()).into();
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}

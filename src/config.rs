@@ -1,0 +1,156 @@
+//! Every setting. `config.toml` at the project's root is both the documentation and the defaults: it
+//! is compiled in. A file overrides it, the environment overrides both, and an unknown key is an error.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::secret::Secret;
+
+/// The defaults, with their documentation.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// The keys that are lists: in the environment they are separated by commas.
+const LISTS: [&str; 3] = ["server.trusted_proxies", "server.widget_origins", "auth.jwt_previous_secrets"];
+
+/// The settings; see `config.toml` for what each means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key; twice would be once too often")]
+pub struct Config {
+    pub server: Server,
+    pub operator: Operator,
+    pub store: Store,
+    pub auth: Auth,
+    pub security: Security,
+    pub rate_limit: RateLimit,
+    pub limits: Limits,
+    pub sessions: Sessions,
+    pub conversation: Conversation,
+    pub log: Log,
+    #[serde(default)]
+    pub tenants: Vec<Tenant>,
+}
+
+macro_rules! section {
+    ($name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        #[doc = concat!("A section of `config.toml`: `", stringify!($name), "`.")]
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "config.toml documents every key")]
+        pub struct $name { $(pub $field: $type,)+ }
+    };
+}
+
+section!(Server {
+    bind: SocketAddr,
+    workers: usize,
+    trusted_proxies: Vec<IpNet>,
+    widget_origins: Vec<String>,
+});
+section!(Operator { bind: SocketAddr });
+section!(Store { path: PathBuf });
+section!(Auth {
+    jwt_secret: Secret,
+    jwt_previous_secrets: Vec<Secret>,
+    issuer: String,
+    audience: String,
+    anonymous_token_seconds: u32,
+});
+section!(Security { widget_key_reads_history: bool });
+section!(RateLimit {
+    http_per_minute: u32,
+    secret_key_per_minute: u32,
+    session_misses_per_minute: u32,
+    socket_per_second: u32,
+});
+section!(Limits {
+    body_bytes: usize,
+    text_characters: usize,
+    user_info_bytes: usize,
+    events_per_session: u64,
+});
+section!(Sessions { max_in_memory: usize, passivate_after_seconds: u64, threads: usize });
+section!(Conversation { close_after_hours: u32 });
+section!(Log { level: String, format: LogFormat });
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A customer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct Tenant {
+    pub id: String,
+    pub name: Option<String>,
+    pub origins: Option<Vec<String>>,
+    #[serde(default)]
+    pub widget_keys: Vec<Secret>,
+    #[serde(default)]
+    pub secret_keys: Vec<Secret>,
+    #[serde(default)]
+    pub bot_keys: Vec<Secret>,
+    #[serde(default)]
+    pub webhooks: Vec<Webhook>,
+}
+
+/// A customer's endpoint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct Webhook {
+    pub url: String,
+    pub secret: Secret,
+}
+
+impl Config {
+    /// The defaults, overridden by a file and by the process's environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a key is unknown or has another type.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let environment = std::env::vars().filter(|(key, _)| key.starts_with("AMOIQ__")).collect();
+        Self::layered(file, environment)
+    }
+
+    /// The same with a given environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn layered(
+        file: Option<&Path>,
+        environment: std::collections::HashMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let mut layers =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
+        if let Some(file) = file {
+            layers = layers.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        for (key, value) in environment {
+            let key = key.trim_start_matches("AMOIQ__").replace("__", ".").to_lowercase();
+            layers = if LISTS.contains(&key.as_str()) {
+                layers.set_override(key, value.split(',').map(str::trim).collect::<Vec<_>>())?
+            } else {
+                layers.set_override(key, value)?
+            };
+        }
+        Ok(layers.build()?.try_deserialize()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

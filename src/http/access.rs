@@ -1,0 +1,171 @@
+//! Who a request is from and which tenant it is about: the same first steps for every route.
+
+use actix_web::HttpRequest;
+use amoiq_actors::{Directory, session::Access};
+use amoiq_events::{SessionId, TenantId, session::Caller};
+
+use super::{Context, fields::Fields, limits::Gate};
+use crate::{
+    auth::{Asked, CAPABILITY_BYTES, Principal, Role, origin::Site},
+    problem::Problem,
+};
+
+/// What sessions a public credential opens, and from which sites.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `security.widget_key_reads_history`
+    pub widget_key_reads_history: bool,
+    /// `server.widget_origins`
+    pub widget_origins: Vec<String>,
+}
+
+/// Recognises the caller in the tenant that the request names in its header, query and body.
+///
+/// # Errors
+/// When the credential is not good, or not for this tenant.
+pub fn principal(
+    gate: &Gate,
+    context: &Context,
+    request: &HttpRequest,
+    query: &mut Fields,
+    body: &mut Fields,
+) -> Result<Principal, Problem> {
+    let credential = context.credential.as_ref().map_err(Clone::clone)?;
+    let mut tenants = Vec::new();
+    let header = request.headers().get("x-tenant-id").filter(|value| !value.is_empty());
+    if let Some(value) = header {
+        let text = value.to_str().unwrap_or_default();
+        let tenant =
+            TenantId::parse(text).map_err(|error| Problem::field("X-Tenant-ID", error.to_string()))?;
+        tenants.push(tenant);
+    }
+    for fields in [query, body] {
+        if let Some(text) = fields.text("tenantId") {
+            let tenant =
+                TenantId::parse(&text).map_err(|error| Problem::field("tenantId", error.to_string()))?;
+            tenants.push(tenant);
+        }
+    }
+    let is_forwarded = request.headers().contains_key("x-forwarded-for");
+    gate.authenticator.principal(credential, &Asked { tenants, is_forwarded })
+}
+
+/// Lets a widget key pass only from the tenant's sites.
+///
+/// # Errors
+/// [`Problem::OriginNotAllowed`].
+pub fn check_site(
+    principal: &Principal,
+    policy: &Policy,
+    request: &HttpRequest,
+    body_origin: Option<&str>,
+) -> Result<(), Problem> {
+    if principal.role != Role::WidgetKey {
+        return Ok(());
+    }
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let site = Site { origin: header("origin"), website_origin: header("x-website-origin"), body_origin };
+    site.check(&principal.tenant, &policy.widget_origins)
+}
+
+/// Holds the session that a request names against the one that the token is bound to.
+///
+/// # Errors
+/// [`Problem::Forbidden`] when they differ.
+pub fn bound_session(principal: &Principal, named: Option<SessionId>) -> Result<Option<SessionId>, Problem> {
+    match (&principal.role, named) {
+        (Role::Visitor { session: Some(bound), .. }, Some(named)) if *bound != named => {
+            Err(Problem::Forbidden("the token is for another session"))
+        }
+        (Role::Visitor { session: Some(bound), .. }, _) => Ok(Some(bound.clone())),
+        (_, named) => Ok(named),
+    }
+}
+
+/// Holds the user that a request names against the one that a secret key vouched for.
+///
+/// # Errors
+/// [`Problem::Forbidden`] when they differ.
+pub fn check_user(principal: &Principal, named: Option<&amoiq_events::UserId>) -> Result<(), Problem> {
+    match (&principal.role, named) {
+        (Role::Visitor { verified: Some(user), .. }, Some(named)) if user != named => {
+            Err(Problem::Forbidden("the token is for another user"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens sessions: the one check for everything that a session's id is a capability for.
+pub struct Doorkeeper<'a> {
+    /// Counts misses.
+    pub gate: &'a Gate,
+    /// Knows sessions.
+    pub directory: &'a Directory,
+    /// What public credentials may.
+    pub policy: &'a Policy,
+}
+
+impl Doorkeeper<'_> {
+    /// What a caller has to be able to do before the session is looked at: an id that can be guessed,
+    /// or one guess too many, is refused.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] or [`Problem::RateLimited`].
+    pub fn before(
+        &self,
+        principal: &Principal,
+        context: &Context,
+        session: &SessionId,
+    ) -> Result<(), Problem> {
+        if !Self::is_guess(principal) {
+            return Ok(());
+        }
+        if session.as_str().len() < CAPABILITY_BYTES {
+            return Err(Problem::Forbidden("a session id that opens a session has at least 16 characters"));
+        }
+        self.gate.check_misses(context.client)
+    }
+
+    /// What follows from what the session's actor said.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] when the session stays closed to the caller, [`Problem::SessionNotFound`]
+    /// for staff.
+    pub fn after(&self, principal: &Principal, context: &Context, access: Access) -> Result<(), Problem> {
+        match (access, &principal.role) {
+            (Access::Denied, _) => Err(Problem::Forbidden("the session belongs to a verified user")),
+            (Access::Missing, Role::Staff { .. } | Role::Bot) => Err(Problem::SessionNotFound),
+            (Access::Missing, _) => {
+                if Self::is_guess(principal) {
+                    self.gate.count_miss(context.client);
+                }
+                Ok(())
+            }
+            (Access::Granted, Role::WidgetKey) if !self.policy.widget_key_reads_history => {
+                Err(Problem::Forbidden("a session that exists is opened by its token"))
+            }
+            (Access::Granted, _) => Ok(()),
+        }
+    }
+
+    /// Both, for a request that does not read the session itself.
+    ///
+    /// # Errors
+    /// As [`Doorkeeper::before`] and [`Doorkeeper::after`], and when the session cannot be read.
+    pub async fn open(
+        &self,
+        principal: &Principal,
+        context: &Context,
+        session: &SessionId,
+    ) -> Result<(), Problem> {
+        self.before(principal, context, session)?;
+        let caller: Caller = principal.caller();
+        let access = self.directory.access(&principal.tenant_id, session, caller).await?;
+        self.after(principal, context, access)
+    }
+
+    /// Whether the session's id is all that the caller has.
+    fn is_guess(principal: &Principal) -> bool {
+        matches!(principal.role, Role::WidgetKey | Role::Visitor { session: None, .. })
+    }
+}

@@ -1,0 +1,101 @@
+//! What every handler knows of its request: its id, where it comes from, and whose credential it has.
+
+use std::{
+    future::{Ready, ready},
+    net::IpAddr,
+    rc::Rc,
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
+use amoiq_events::event::Cause;
+use ipnet::IpNet;
+
+use crate::{auth::Credential, problem::Problem};
+
+/// Made once for each request, by [`super::limits`].
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `X-Request-Id`.
+    pub request_id: Box<str>,
+    /// The client, behind trusted proxies.
+    pub client: IpAddr,
+    /// The credential, or why there is none.
+    pub credential: Result<Credential, Problem>,
+}
+
+impl Context {
+    /// The cause that the events of this request carry.
+    #[must_use]
+    pub fn cause(&self, actor: &str) -> Cause {
+        Cause { causation: self.request_id.clone(), actor: actor.into() }
+    }
+}
+
+/// A shared [`Context`], as handlers take it.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Rc<Context>);
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let context = request.extensions().get::<Rc<Context>>().cloned();
+        ready(context.map(Self).ok_or(Problem::Internal))
+    }
+}
+
+/// The credential in `Authorization: Bearer …`.
+#[must_use]
+pub fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credential) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+}
+
+/// The client's address: the peer's, or, behind a trusted proxy, the nearest address of
+/// `X-Forwarded-For` that is not a trusted proxy itself.
+#[must_use]
+pub fn client_address(peer: IpAddr, forwarded: &[&str], trusted: &[IpNet]) -> IpAddr {
+    let is_trusted =
+        |address: &IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let hops = forwarded.iter().rev().flat_map(|line| line.rsplit(','));
+    let mut nearest = peer;
+    for hop in hops {
+        // Whatever stands before a hop that is no address is anybody's word.
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        nearest = address;
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    nearest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        client_address(peer.parse().unwrap(), forwarded, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(client("203.0.113.9", &["1.2.3.4"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["1.2.3.4"]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_nearest_untrusted_address_is_the_client() {
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 1.2.3.4, 10.0.0.2"]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "1.2.3.4,10.0.0.2"]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, rubbish, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
+    }
+}

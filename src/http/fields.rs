@@ -1,0 +1,177 @@
+//! Takes fields out of a request, and gathers what is wrong with all of them before it complains.
+
+use std::borrow::Cow;
+
+use amoiq_events::{ShortText, id::InvalidId};
+use serde_json::{Map, Value};
+
+use crate::problem::{FieldErrors, Problem};
+
+/// The fields of a body or a query. A field that is `null` is absent, one that is not known is passed
+/// over.
+#[derive(Debug, Default)]
+pub struct Fields {
+    values: Map<String, Value>,
+    errors: FieldErrors,
+}
+
+impl Fields {
+    /// Fields of a JSON object.
+    #[must_use]
+    pub fn new(values: Map<String, Value>) -> Self {
+        Self { values, errors: FieldErrors::new() }
+    }
+
+    /// Fields of a query string. A field without a value is absent; of two with a name the first counts.
+    #[must_use]
+    pub fn of_query(query: &str) -> Self {
+        let mut values = Map::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if !value.is_empty() && !values.contains_key(&*name) {
+                values.insert(name.into_owned(), Value::String(value.into_owned()));
+            }
+        }
+        Self::new(values)
+    }
+
+    /// Ends the taking.
+    ///
+    /// # Errors
+    /// [`Problem::Validation`] with everything that was wrong.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::Validation(self.errors)) }
+    }
+
+    /// Notes what is wrong with a field.
+    pub fn refuse(&mut self, name: &'static str, reason: impl Into<Cow<'static, str>>) {
+        self.errors.entry(name).or_insert_with(|| reason.into());
+    }
+
+    /// A field that has to be there; `None` is noted already.
+    pub fn required<T>(&mut self, name: &'static str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.refuse(name, "is required");
+        }
+        value
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                self.refuse(name, "must be a string");
+                None
+            }
+        }
+    }
+
+    /// A text that is parsed.
+    pub fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.refuse(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// An id that says nothing when it is empty.
+    pub fn label(&mut self, name: &'static str) -> Option<ShortText> {
+        let text = self.text(name).filter(|text| !text.is_empty())?;
+        match amoiq_events::UserId::parse(&text) {
+            Ok(_) => ShortText::cut(&text),
+            Err(error) => {
+                self.refuse(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A text that is cut and never refused; NUL is not kept.
+    pub fn cut(&mut self, name: &'static str) -> Option<ShortText> {
+        let text = self.text(name)?;
+        if text.contains('\0') {
+            self.refuse(name, "must not contain NUL or a lone surrogate");
+            return None;
+        }
+        ShortText::cut(&text)
+    }
+
+    /// A moment as the client writes it: a text or a number.
+    pub fn moment(&mut self, name: &'static str) -> Option<ShortText> {
+        match self.values.get(name) {
+            Some(Value::Number(number)) => ShortText::cut(&number.to_string()),
+            _ => self.cut(name),
+        }
+    }
+
+    /// A whole number, as JSON or as digits.
+    pub fn number(&mut self, name: &'static str) -> Option<u32> {
+        let number = match self.values.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(Value::String(digits)) => digits.parse().ok(),
+            Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
+        };
+        if number.is_none() {
+            self.refuse(name, "must be a whole number");
+        }
+        number
+    }
+
+    /// A JSON object, in the form that it is kept in, of at most `limit_bytes`.
+    pub fn object(
+        &mut self,
+        name: &'static str,
+        limit_bytes: usize,
+    ) -> Option<Box<serde_json::value::RawValue>> {
+        let value = match self.values.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(value @ Value::Object(_)) => value,
+            Some(_) => {
+                self.refuse(name, "must be an object");
+                return None;
+            }
+        };
+        let raw = serde_json::value::to_raw_value(&value).ok()?;
+        if raw.get().len() > limit_bytes {
+            self.refuse(name, format!("must be at most {limit_bytes} bytes of JSON"));
+            return None;
+        }
+        if has_nul(&value) {
+            self.refuse(name, "must not contain NUL or a lone surrogate");
+            return None;
+        }
+        Some(raw)
+    }
+
+    /// The first of several names of one id that is there.
+    pub fn first_id<T>(
+        &mut self,
+        names: &[&'static str],
+        parse: impl Fn(&str) -> Result<T, InvalidId>,
+    ) -> Option<T> {
+        let mut first = None;
+        for name in names {
+            let value = self.parsed(name, &parse);
+            first = first.or(value);
+        }
+        first
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(values) => values.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

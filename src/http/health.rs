@@ -1,0 +1,32 @@
+//! `GET /healthz` and `GET /readyz`: for whoever restarts the service, and for whoever sends it traffic.
+
+use actix_web::{HttpResponse, web};
+use amoiq_actors::Inbox;
+use amoiq_events::{EventStore, store::Health};
+use serde_json::json;
+
+/// How far a projection may be behind the log while the service counts as ready, in positions: what
+/// it folds in within a second.
+const READY_LAG_POSITIONS: u64 = 50_000;
+
+/// The process answers.
+pub async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// The store takes writes and the projections follow it; otherwise 503 and the reasons.
+pub async fn ready(store: web::Data<dyn EventStore>, inbox: web::Data<Inbox>) -> HttpResponse {
+    let mut reasons = Vec::new();
+    if let Health::Failing(reason) = store.health() {
+        reasons.push(format!("the store does not take writes: {reason}"));
+    }
+    let lag = store.head().as_u64().saturating_sub(inbox.progress().position().as_u64());
+    if lag > READY_LAG_POSITIONS {
+        reasons.push(format!("the inbox is {lag} positions behind the log"));
+    }
+    if reasons.is_empty() {
+        HttpResponse::Ok().json(json!({ "status": "ready" }))
+    } else {
+        HttpResponse::ServiceUnavailable().json(json!({ "status": "unavailable", "reasons": reasons }))
+    }
+}

@@ -1,0 +1,212 @@
+//! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use amoiq_actors::{Directory, Inbox, Message, transcript::Window};
+use amoiq_events::{
+    EventStore, MessageId, MessageText, SessionId, ShortText, Timestamp, UserId, session::Sender,
+};
+use serde::Serialize;
+
+use super::{
+    access::{self, Doorkeeper, Policy},
+    context::Caller,
+    fields::Fields,
+    limits::Gate,
+    user_history::{self, UserCursor},
+};
+use crate::{
+    auth::{Principal, Role},
+    problem::Problem,
+};
+
+/// How many messages a page has when nothing is said.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// How many messages a page has at the most.
+const MAX_LIMIT: u32 = 500;
+
+/// What is asked for.
+pub(super) struct Query {
+    session: Option<SessionId>,
+    user: Option<UserId>,
+    limit: u32,
+    window: Window,
+    cursor: Option<String>,
+}
+
+/// A page of messages, ascending.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    pub(super) messages: Vec<MessageView>,
+    pub(super) has_more: bool,
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A message as clients read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MessageView {
+    id: MessageId,
+    text: MessageText,
+    sender: Sender,
+    timestamp: Timestamp,
+    session_id: SessionId,
+    user_id: String,
+    seq: u32,
+    /// What is in the history is on disk: the widget shows its tick.
+    delivery_status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_name: Option<ShortText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_message_id: Option<String>,
+    #[serde(rename = "temp_id", skip_serializing_if = "Option::is_none")]
+    temp_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_timestamp: Option<ShortText>,
+}
+
+impl MessageView {
+    pub(super) fn of(message: &Message, session: &SessionId) -> Self {
+        let client_id = message.client_message_id.as_ref().map(ToString::to_string);
+        Self {
+            id: message.id,
+            text: message.text.clone(),
+            sender: message.sender,
+            timestamp: message.timestamp,
+            session_id: session.clone(),
+            user_id: match &message.user_id {
+                Some(user) => user.to_string(),
+                None => UserId::anonymous(session),
+            },
+            seq: message.seq,
+            delivery_status: "delivered",
+            sender_name: message.sender_name.clone(),
+            client_message_id: client_id.clone(),
+            temp_id: client_id,
+            client_timestamp: message.client_timestamp.clone(),
+        }
+    }
+}
+
+/// Gives a page of messages.
+///
+/// # Errors
+/// See the catalogue.
+pub async fn read(
+    request: HttpRequest,
+    Caller(context): Caller,
+    gate: web::Data<Gate>,
+    policy: web::Data<Policy>,
+    directory: web::Data<Directory>,
+    inbox: web::Data<Inbox>,
+    store: web::Data<dyn EventStore>,
+) -> Result<HttpResponse, Problem> {
+    let mut fields = Fields::of_query(request.query_string());
+    let principal = access::principal(&gate, &context, &request, &mut fields, &mut Fields::default())?;
+    access::check_site(&principal, &policy, &request, None)?;
+    let query = parse(fields)?;
+    access::check_user(&principal, query.user.as_ref())?;
+    let doorkeeper = Doorkeeper { gate: &gate, directory: &directory, policy: &policy };
+    let answer = match subject(&principal, &query)? {
+        Subject::Session(session) => {
+            doorkeeper.before(&principal, &context, &session)?;
+            let window = match &query.cursor {
+                Some(cursor) => Window::Before(SessionCursor::parse(cursor)?.0),
+                None => query.window,
+            };
+            let read =
+                directory.read(&principal.tenant_id, &session, principal.caller(), window, query.limit);
+            let (access, page) = read.await?;
+            doorkeeper.after(&principal, &context, access)?;
+            answer_of(&session, window, &page)
+        }
+        Subject::User(user, proof) => {
+            if query.window != Window::Newest {
+                return Err(Problem::field("cursor", "pages a user's history; `before` and `after` do not"));
+            }
+            let cursor = query.cursor.as_deref().map(|text| UserCursor::parse(text, &**store)).transpose()?;
+            let scope = user_history::Scope {
+                directory: &directory,
+                inbox: &inbox,
+                head: store.head(),
+                epoch: store.epoch(),
+            };
+            scope.read(&principal, user, proof, cursor, query.limit).await?
+        }
+    };
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+fn parse(mut fields: Fields) -> Result<Query, Problem> {
+    let session = fields.parsed("sessionId", SessionId::parse);
+    let user = fields.parsed("userId", UserId::parse);
+    let limit = fields.number("limit").unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        fields.refuse("limit", format!("must be 1 to {MAX_LIMIT}"));
+    }
+    let cursor = fields.text("cursor");
+    let window = match (fields.number("before"), fields.number("after")) {
+        (None, None) => Window::Newest,
+        (Some(seq), None) => Window::Before(seq),
+        (None, Some(seq)) => Window::After(seq),
+        (Some(_), Some(_)) => {
+            fields.refuse("before", "goes with neither `after` nor `cursor`");
+            Window::Newest
+        }
+    };
+    if cursor.is_some() && window != Window::Newest {
+        fields.refuse("cursor", "goes with neither `before` nor `after`");
+    }
+    fields.finish()?;
+    Ok(Query { session, user, limit, window, cursor })
+}
+
+/// Whose messages are asked for.
+enum Subject {
+    Session(SessionId),
+    User(UserId, amoiq_actors::inbox::Proof),
+}
+
+/// A session when one is named, or the token's own; otherwise the user's sessions, for those who may
+/// read across sessions.
+fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
+    use amoiq_actors::inbox::Proof;
+    if let Some(named) = &query.session {
+        let bound = access::bound_session(principal, Some(named.clone()))?;
+        return Ok(Subject::Session(bound.unwrap_or_else(|| named.clone())));
+    }
+    match (&principal.role, &query.user) {
+        (Role::Visitor { session: Some(bound), verified: None }, None) => Ok(Subject::Session(bound.clone())),
+        (Role::Visitor { session: Some(bound), verified: Some(_) }, None) => {
+            Ok(Subject::Session(bound.clone()))
+        }
+        (Role::Visitor { verified: Some(user), .. }, _) => Ok(Subject::User(user.clone(), Proof::Verified)),
+        (Role::Staff { .. }, Some(user)) => Ok(Subject::User(user.clone(), Proof::Claimed)),
+        (_, Some(_)) => Err(Problem::Forbidden("only a verified user reads across sessions")),
+        (_, None) => Err(Problem::field("sessionId", "is required")),
+    }
+}
+
+fn answer_of(session: &SessionId, window: Window, page: &amoiq_actors::transcript::Page) -> Answer {
+    let messages: Vec<_> = page.messages.iter().map(|message| MessageView::of(message, session)).collect();
+    let is_backward = !matches!(window, Window::After(_));
+    let first = messages.first().map(|message| SessionCursor(message.seq).to_string());
+    Answer { has_more: page.has_more, next_cursor: first.filter(|_| page.has_more && is_backward), messages }
+}
+
+/// Where a session's next older page ends.
+struct SessionCursor(u32);
+
+impl SessionCursor {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let seq = text.strip_prefix("s.").and_then(|seq| seq.parse().ok());
+        seq.map(Self).ok_or_else(|| Problem::field("cursor", "is not one that this service gave"))
+    }
+}
+
+impl std::fmt::Display for SessionCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s.{}", self.0)
+    }
+}

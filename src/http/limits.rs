@@ -1,0 +1,136 @@
+//! Recognises the caller of a request and counts it, before anything else is done for it.
+
+use std::{net::IpAddr, rc::Rc};
+
+use actix_web::{
+    Error, HttpMessage, ResponseError,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    web,
+};
+use amoiq_events::{Ambient, tenant::KeyKind};
+use ipnet::IpNet;
+
+use super::{
+    context::{self, Context},
+    trace::RequestId,
+};
+use crate::{
+    auth::{Authenticator, Credential},
+    config,
+    problem::Problem,
+    rate_limit::{Allowance, Counted, RateLimiter},
+};
+
+/// The routes that are counted; health and sockets are not.
+const COUNTED_PATHS: [&str; 2] = ["/webchat/", "/api/"];
+
+/// What counting needs.
+pub struct Gate {
+    /// Recognises credentials.
+    pub authenticator: Authenticator,
+    /// Requests.
+    pub requests: RateLimiter,
+    /// Sessions asked for that do not exist.
+    pub misses: RateLimiter,
+    /// How often.
+    pub limits: config::RateLimit,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Time.
+    pub ambient: Ambient,
+}
+
+impl Gate {
+    fn context(&self, request: &ServiceRequest) -> Context {
+        let head = request.request();
+        let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+        let lines = request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok());
+        let forwarded: Vec<_> = lines.collect();
+        let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+        Context {
+            request_id: request_id.unwrap_or_default(),
+            client: context::client_address(peer, &forwarded, &self.trusted_proxies),
+            credential: self.authenticator.credential(context::bearer(head)),
+        }
+    }
+
+    fn count(&self, context: &Context) -> Option<Allowance> {
+        let (counted, limit) = match &context.credential {
+            Ok(Credential::Key { id, kind: KeyKind::Secret | KeyKind::Bot, .. }) => {
+                (Counted::Key(id.clone()), self.limits.secret_key_per_minute)
+            }
+            _ => (Counted::address(context.client), self.limits.http_per_minute),
+        };
+        self.requests.count(&counted, limit, self.ambient.now())
+    }
+
+    /// The limit of misses: guessing session ids is not free.
+    fn misses_limit(&self) -> u32 {
+        if self.limits.http_per_minute == 0 { 0 } else { self.limits.session_misses_per_minute }
+    }
+
+    /// Refuses a client who asked for too many sessions that do not exist.
+    ///
+    /// # Errors
+    /// [`Problem::RateLimited`].
+    pub fn check_misses(&self, client: IpAddr) -> Result<(), Problem> {
+        let now = self.ambient.now();
+        match self.misses.peek(&Counted::address(client), self.misses_limit(), now) {
+            Some(allowance) if allowance.exceeded => Err(exceeded(&allowance, &self.ambient)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a session that does not exist.
+    pub fn count_miss(&self, client: IpAddr) {
+        let _counted = self.misses.count(&Counted::address(client), self.misses_limit(), self.ambient.now());
+    }
+}
+
+/// Recognises and counts.
+///
+/// # Errors
+/// What fails inside; a request too many is an answer.
+pub async fn limits<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let is_counted = COUNTED_PATHS.iter().any(|prefix| request.path().starts_with(prefix));
+    let gate = request.app_data::<web::Data<Gate>>().cloned().ok_or(Problem::Internal)?;
+    if !is_counted {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let context = gate.context(&request);
+    let allowance = gate.count(&context);
+    request.extensions_mut().insert(Rc::new(context));
+    let mut response = match &allowance {
+        Some(allowance) if allowance.exceeded => {
+            request.into_response(exceeded(allowance, &gate.ambient).error_response())
+        }
+        _ => next.call(request).await?.map_into_boxed_body(),
+    };
+    if let Some(allowance) = allowance {
+        tell(response.headers_mut(), &allowance);
+    }
+    Ok(response)
+}
+
+fn exceeded(allowance: &Allowance, ambient: &Ambient) -> Problem {
+    let left = allowance.reset.as_millis().saturating_sub(ambient.now().as_millis());
+    Problem::RateLimited { retry_after_ms: u64::try_from(left).unwrap_or_default() }
+}
+
+fn tell(headers: &mut HeaderMap, allowance: &Allowance) {
+    let reset = allowance.reset.as_millis().unsigned_abs().div_ceil(1_000);
+    let told = [
+        ("x-ratelimit-limit", u64::from(allowance.limit)),
+        ("x-ratelimit-remaining", u64::from(allowance.remaining)),
+        ("x-ratelimit-reset", reset),
+    ];
+    for (name, value) in told {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+}

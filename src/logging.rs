@@ -1,0 +1,49 @@
+//! What operators read: one line an event, pretty on a terminal, JSON otherwise.
+//!
+//! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow
+//! loses lines and never holds up the service. No line holds a message's text, an e-mail address, a
+//! key or a token.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// How many lines wait for the writer; the ones that come then are lost.
+const QUEUE_LINES: usize = 16_384;
+
+/// Starts logging to standard output. What is queued is written when the guard is dropped.
+///
+/// # Errors
+/// When `log.level` is not a filter, or logging was started before.
+pub fn start(settings: &Log) -> anyhow::Result<WorkerGuard> {
+    let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
+    let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
+    let (writer, guard) = queue.finish(std::io::stdout());
+    let is_pretty = match settings.format {
+        LogFormat::Auto => std::io::stdout().is_terminal(),
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let started = if is_pretty {
+        lines.with_ansi(std::io::stdout().is_terminal()).try_init()
+    } else {
+        lines.json().flatten_event(true).with_span_list(false).try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
+    log_panics();
+    Ok(guard)
+}
+
+/// A panic is a line of the log like any other failure.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let reason = panic.payload_as_str().unwrap_or("unknown");
+        tracing::error!(panic.place = place, panic.reason = reason, "a defect: a task panicked");
+    }));
+}

@@ -1,0 +1,224 @@
+//! The catalogue of errors: what a caller is told when something is not done, and with which status.
+//!
+//! Every error has the form `{"error","code","details"}`, on HTTP and on sockets. What went wrong
+//! inside is logged and never told.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use amoiq_actors::{SessionError, views::ViewError};
+use amoiq_events::{session::SessionRefusal, store::AppendError};
+use serde_json::{Value, json};
+
+/// What is wrong with each field of a request.
+pub type FieldErrors = BTreeMap<&'static str, Cow<'static, str>>;
+
+/// How long a client waits before it asks a service again that could not help, in seconds.
+const RETRY_SECONDS: u64 = 1;
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No credential, or a key that opens nothing.
+    #[error("Invalid API key")]
+    InvalidApiKey,
+    /// A token that does not verify.
+    #[error("Invalid JWT token: {0}")]
+    InvalidJwtToken(&'static str),
+    /// A good credential, for something else.
+    #[error("Forbidden: {0}")]
+    Forbidden(&'static str),
+    /// A widget key on a site that its tenant does not name.
+    #[error("This site may not use the widget key")]
+    OriginNotAllowed,
+    /// Nothing says which tenant.
+    #[error("Tenant ID is required")]
+    MissingTenantId,
+    /// Fields that are missing, too long or of another type.
+    #[error("Validation failed")]
+    Validation(FieldErrors),
+    /// The session took all the events it can.
+    #[error("The session is full")]
+    SessionFull {
+        /// `limits.events_per_session`
+        limit: u64,
+    },
+    /// The body is not JSON.
+    #[error("The body is not valid JSON: {0}")]
+    MalformedJson(String),
+    /// A key for every tenant, and a tenant that does not exist.
+    #[error("Tenant not found")]
+    TenantNotFound,
+    /// Not in the caller's tenant.
+    #[error("Session not found")]
+    SessionNotFound,
+    /// Not in the caller's tenant.
+    #[error("User not found")]
+    UserNotFound,
+    /// No such route.
+    #[error("Not found")]
+    NotFound,
+    /// The route has other methods.
+    #[error("Method not allowed")]
+    MethodNotAllowed {
+        /// Which, for the `Allow` header.
+        allow: &'static str,
+    },
+    /// The body is over the limit.
+    #[error("The body is larger than {limit_bytes} bytes")]
+    PayloadTooLarge {
+        /// `limits.body_bytes`
+        limit_bytes: usize,
+    },
+    /// The body is not declared as JSON.
+    #[error("The content type must be application/json")]
+    UnsupportedMediaType,
+    /// Too often.
+    #[error("Rate limit exceeded")]
+    RateLimited {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// A defect, or damage; logged where it was found.
+    #[error("Internal server error")]
+    Internal,
+    /// The store does not take writes. What was asked may have happened.
+    #[error("The store is unavailable; try again with the same clientMessageId")]
+    StoreUnavailable,
+    /// A queue is full or a projection is behind. Nothing happened.
+    #[error("The service is overloaded")]
+    Overloaded,
+}
+
+impl Problem {
+    /// One field and what is wrong with it.
+    #[must_use]
+    pub fn field(name: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Validation(FieldErrors::from([(name, reason.into())]))
+    }
+
+    /// The code that clients decide by.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.entry().0
+    }
+
+    fn status(&self) -> StatusCode {
+        self.entry().1
+    }
+
+    /// The catalogue.
+    fn entry(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::InvalidApiKey => ("INVALID_API_KEY", StatusCode::UNAUTHORIZED),
+            Self::InvalidJwtToken(_) => ("INVALID_JWT_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Forbidden(_) => ("FORBIDDEN", StatusCode::FORBIDDEN),
+            Self::OriginNotAllowed => ("ORIGIN_NOT_ALLOWED", StatusCode::FORBIDDEN),
+            Self::MissingTenantId => ("MISSING_TENANT_ID", StatusCode::BAD_REQUEST),
+            Self::Validation(_) | Self::SessionFull { .. } => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
+            Self::MalformedJson(_) => ("MALFORMED_JSON", StatusCode::BAD_REQUEST),
+            Self::TenantNotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::SessionNotFound => ("SESSION_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::UserNotFound => ("USER_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed { .. } => ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED),
+            Self::PayloadTooLarge { .. } => ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::RateLimited { .. } => ("RATE_LIMIT_EXCEEDED", StatusCode::TOO_MANY_REQUESTS),
+            Self::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::StoreUnavailable => ("STORE_UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Overloaded => ("OVERLOADED", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    fn details(&self) -> Value {
+        match self {
+            Self::Validation(fields) => json!({ "fields": fields }),
+            Self::SessionFull { limit } => json!({ "reason": "session_full", "limit": limit }),
+            Self::PayloadTooLarge { limit_bytes } => json!({ "limitBytes": limit_bytes }),
+            Self::RateLimited { retry_after_ms } => json!({ "retryAfterMs": retry_after_ms }),
+            _ => json!({}),
+        }
+    }
+
+    /// `Retry-After`, in seconds, where trying again may help.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after_ms } => Some(retry_after_ms.div_ceil(1_000).max(1)),
+            Self::StoreUnavailable | Self::Overloaded => Some(RETRY_SECONDS),
+            _ => None,
+        }
+    }
+
+    /// The error as clients read it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "error": self.to_string(), "code": self.code(), "details": self.details() })
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status());
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            response.insert_header((header::ALLOW, *allow));
+        }
+        response.json(self.to_json())
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Refused(SessionRefusal::Full { limit }) => Self::SessionFull { limit },
+            SessionError::Refused(SessionRefusal::NotYours) => {
+                Self::Forbidden("the session belongs to a verified user")
+            }
+            SessionError::Refused(SessionRefusal::NotFound) => Self::SessionNotFound,
+            SessionError::Busy | SessionError::Append(AppendError::Overloaded) => Self::Overloaded,
+            SessionError::Read(error) => error.into(),
+            SessionError::Append(AppendError::Unavailable(_)) => Self::StoreUnavailable,
+            error => {
+                tracing::error!(%error, "a session failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<amoiq_events::store::ReadError> for Problem {
+    fn from(error: amoiq_events::store::ReadError) -> Self {
+        use amoiq_events::store::ReadError;
+        match error {
+            ReadError::Overloaded => Self::Overloaded,
+            ReadError::Unavailable(reason) => {
+                tracing::error!(reason, "the store could not be read");
+                Self::StoreUnavailable
+            }
+            ReadError::Corrupt { .. } => {
+                tracing::error!(%error, "damage in the log; run `amoiq verify` and restore a backup");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        if matches!(error, ViewError::Behind) {
+            return Self::Overloaded;
+        }
+        tracing::error!(%error, "a read model failed");
+        Self::Internal
+    }
+}

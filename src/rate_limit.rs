@@ -1,0 +1,183 @@
+//! How often somebody may: fixed windows of a minute, one count for each address or key.
+//!
+//! The first request opens a window; at its end the count begins again. The table is bounded: when it
+//! is full of windows that still run, the one that ends first makes room, so an attacker with many
+//! addresses costs memory up to the bound and nothing more.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+};
+
+use amoiq_events::{KeyId, Timestamp};
+
+/// How long a window is.
+const WINDOW_MS: i64 = 60_000;
+
+/// The table is split so that workers seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// The most windows of one shard; about 100 bytes each.
+const SHARD_WINDOWS: usize = 8_192;
+
+/// Who is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// A client's address; IPv6 by its /64, since one client has all of it.
+    Address(IpAddr),
+    /// A secret or bot key, wherever it is used.
+    Key(KeyId),
+}
+
+impl Counted {
+    /// Counts an address.
+    #[must_use]
+    pub fn address(address: IpAddr) -> Self {
+        let network = match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        Self::Address(network)
+    }
+}
+
+/// What is left after a request was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests in a window.
+    pub limit: u32,
+    /// Requests left in this one.
+    pub remaining: u32,
+    /// When this window ends.
+    pub reset: Timestamp,
+    /// Whether this request is one too many.
+    pub exceeded: bool,
+}
+
+/// Counts of the last minute.
+pub struct RateLimiter {
+    shards: [Mutex<HashMap<Counted, Window>>; SHARDS],
+    hasher: RandomState,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    ends: Timestamp,
+    count: u32,
+}
+
+impl RateLimiter {
+    /// A limiter that counted nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+
+    /// Counts a request. A limit of 0 is none: nothing is counted then.
+    #[must_use]
+    pub fn count(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
+        self.with(counted, limit, now, |window| window.count = window.count.saturating_add(1))
+    }
+
+    /// Looks without counting: whether one more would be too many.
+    #[must_use]
+    pub fn peek(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
+        let allowance = self.with(counted, limit, now, |_| {})?;
+        Some(Allowance { exceeded: allowance.remaining == 0, ..allowance })
+    }
+
+    fn with(
+        &self,
+        counted: &Counted,
+        limit: u32,
+        now: Timestamp,
+        change: impl FnOnce(&mut Window),
+    ) -> Option<Allowance> {
+        if limit == 0 {
+            return None;
+        }
+        let number = usize::try_from(self.hasher.hash_one(counted) % SHARDS as u64).unwrap_or_default();
+        let mut windows = self.shards.get(number)?.lock().unwrap_or_else(PoisonError::into_inner);
+        if !windows.contains_key(counted) {
+            make_room(&mut windows, now);
+        }
+        let fresh = Window { ends: now.plus_millis(WINDOW_MS), count: 0 };
+        let window = windows.entry(counted.clone()).or_insert(fresh);
+        if window.ends <= now {
+            *window = fresh;
+        }
+        change(window);
+        Some(Allowance {
+            limit,
+            remaining: limit.saturating_sub(window.count),
+            reset: window.ends,
+            exceeded: window.count > limit,
+        })
+    }
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn make_room(windows: &mut HashMap<Counted, Window>, now: Timestamp) {
+    if windows.len() < SHARD_WINDOWS {
+        return;
+    }
+    windows.retain(|_, window| window.ends > now);
+    if windows.len() >= SHARD_WINDOWS {
+        let first = windows.iter().min_by_key(|(_, window)| window.ends).map(|(counted, _)| counted.clone());
+        first.map(|counted| windows.remove(&counted));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn address(text: &str) -> Counted {
+        Counted::address(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_request_after_the_limit_is_one_too_many_until_the_window_ends() {
+        let limiter = RateLimiter::new();
+        let count = |now| limiter.count(&address("10.0.0.1"), 3, now).unwrap();
+        assert_eq!([0, 1, 2].map(|later| count(START.plus_millis(later)).remaining), [2, 1, 0]);
+        assert!(count(START.plus_millis(59_999)).exceeded);
+        let next = count(START.plus_millis(60_000));
+        assert_eq!((next.remaining, next.exceeded), (2, false));
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_network_and_mapped_ipv4_as_ipv4() {
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
+    }
+
+    #[test]
+    fn no_limit_counts_nothing() {
+        assert_eq!(RateLimiter::new().count(&address("10.0.0.1"), 0, START), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_the_oldest_window_makes_room() {
+        let limiter = RateLimiter::new();
+        for number in 0..300_000_u32 {
+            let client = Counted::address(IpAddr::V4(number.into()));
+            drop(limiter.count(&client, 3, START.plus_millis(i64::from(number / 1_000))));
+        }
+        let windows: usize = limiter.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        assert!(windows <= SHARDS * SHARD_WINDOWS, "{windows}");
+    }
+}

@@ -1,0 +1,188 @@
+//! The tenants of the configuration, and the demo tenant, made into events at the start.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use amoiq_actors::{TenantRegistry, tenant::TenantHandle};
+use amoiq_events::{
+    Ambient, EventStore, KeyId, TenantId, WebhookId,
+    event::Cause,
+    tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
+    webhook::{WebhookSecret, WebhookSettings},
+};
+use anyhow::{Context, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::{auth, config, secret::Secret};
+
+/// How many characters a key has after its prefix, at least.
+const KEY_CHARACTERS: usize = 8;
+
+/// The demo tenant's id.
+pub const DEMO_TENANT: &str = "demo";
+
+/// The demo tenant's keys, known to everybody.
+pub const DEMO_KEYS: [(KeyKind, &str); 3] = [
+    (KeyKind::Widget, "wk_demo_0000000000000000"),
+    (KeyKind::Secret, "sk_demo_0000000000000000"),
+    (KeyKind::Bot, "bk_demo_0000000000000000"),
+];
+
+/// Whether the demo tenant may exist: its keys are known, so nobody outside may reach it.
+#[must_use]
+pub fn allows_demo(bind: SocketAddr) -> bool {
+    bind.ip().is_loopback()
+}
+
+/// Makes of the tenants what the configuration says.
+///
+/// # Errors
+/// When an entry of the configuration is wrong (nothing is changed then), or the store refuses.
+pub async fn reconcile(
+    configured: &[config::Tenant],
+    bind: SocketAddr,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+    registry: &Arc<TenantRegistry>,
+) -> anyhow::Result<()> {
+    let mut desired = BTreeMap::new();
+    for tenant in configured {
+        let (id, wanted) = desire(tenant).with_context(|| format!("tenants: `{}`", tenant.id))?;
+        ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
+    }
+    // Tenants that left the configuration keep their history and lose their configured keys.
+    let known: Vec<_> = registry.current().known().cloned().collect();
+    let is_empty = known.iter().chain(desired.keys()).all(|id| id.as_str() == DEMO_TENANT);
+    for id in known {
+        desired.entry(id).or_default();
+    }
+    if is_empty && configured.is_empty() && allows_demo(bind) {
+        desired.insert(TenantId::parse(DEMO_TENANT)?, demo());
+    }
+    for (id, wanted) in desired {
+        let actor = TenantHandle::start(id.clone(), Arc::clone(store), ambient.clone(), Arc::clone(registry));
+        let cause = Cause { causation: "start".into(), actor: "service:configuration".into() };
+        let changes = actor.execute(TenantCommand::Reconcile(wanted), cause).await?;
+        if changes > 0 {
+            tracing::info!(tenant.id = %id, changes, "the tenant follows the configuration");
+        }
+    }
+    Ok(())
+}
+
+fn demo() -> DesiredTenant {
+    let key = |(kind, key): (KeyKind, &str)| {
+        let (id, hash) = auth::fingerprint(key);
+        (id, (kind, hash))
+    };
+    let settings =
+        TenantSettings { name: "Demo".to_owned(), origins: vec!["*".to_owned()], source: Source::Builtin };
+    DesiredTenant {
+        settings: Some(settings),
+        keys: DEMO_KEYS.into_iter().map(key).collect(),
+        webhooks: BTreeMap::new(),
+    }
+}
+
+fn desire(tenant: &config::Tenant) -> anyhow::Result<(TenantId, DesiredTenant)> {
+    let id = TenantId::try_from(tenant.id.clone()).context("id")?;
+    let mut desired = DesiredTenant::default();
+    if id.is_every() {
+        ensure!(
+            tenant.name.is_none() && tenant.origins.is_none() && tenant.webhooks.is_empty(),
+            "it stands for every tenant and has keys only"
+        );
+    } else {
+        desired.settings = Some(TenantSettings {
+            name: tenant.name.clone().unwrap_or_else(|| tenant.id.clone()),
+            origins: tenant.origins.clone().unwrap_or_else(|| vec!["*".to_owned()]),
+            source: Source::Configuration,
+        });
+    }
+    let lists = [
+        (KeyKind::Widget, &tenant.widget_keys),
+        (KeyKind::Secret, &tenant.secret_keys),
+        (KeyKind::Bot, &tenant.bot_keys),
+    ];
+    for (kind, keys) in lists {
+        for key in keys {
+            let (id, hash) = check_key(kind, key)?;
+            desired.keys.insert(id, (kind, hash));
+        }
+    }
+    for webhook in &tenant.webhooks {
+        let (id, wanted) = desire_webhook(webhook)?;
+        ensure!(desired.webhooks.insert(id, wanted).is_none(), "a webhook is listed twice: {}", webhook.url);
+    }
+    Ok((id, desired))
+}
+
+fn check_key(kind: KeyKind, key: &Secret) -> anyhow::Result<(KeyId, KeyHash)> {
+    let rest = key.expose().strip_prefix(kind.prefix());
+    let well_formed = |rest: &str| {
+        rest.len() >= KEY_CHARACTERS
+            && rest.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
+    };
+    if !rest.is_some_and(well_formed) {
+        // The key itself is not shown: error texts end up in logs.
+        bail!(
+            "a key of this list is `{}` and at least {KEY_CHARACTERS} letters, digits, `_` or `-`",
+            kind.prefix()
+        );
+    }
+    if DEMO_KEYS.iter().any(|(_, demo)| *demo == key.expose()) {
+        tracing::warn!("a demo key is configured for a tenant: it is known to everybody, make another");
+    }
+    Ok(auth::fingerprint(key.expose()))
+}
+
+fn desire_webhook(
+    webhook: &config::Webhook,
+) -> anyhow::Result<(WebhookId, (WebhookSettings, WebhookSecret))> {
+    let url = url::Url::parse(&webhook.url).with_context(|| format!("webhooks: {}", webhook.url))?;
+    ensure!(matches!(url.scheme(), "http" | "https"), "webhooks: {url} is not http or https");
+    ensure!(
+        webhook.secret.expose().starts_with("whsec_"),
+        "webhooks: the secret of {url} begins with `whsec_`"
+    );
+    let digest: [u8; 32] = Sha256::digest(&webhook.url).into();
+    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let settings = WebhookSettings {
+        url: webhook.url.clone(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: BTreeMap::new(),
+        rate_per_second: None,
+    };
+    let secret = WebhookSecret::new(webhook.secret.expose().to_owned());
+    Ok((WebhookId::parse(&format!("wh-{short}"))?, (settings, secret)))
+}
+
+/// Whether the demo tenant is there to be tried.
+#[must_use]
+pub fn serves_demo(registry: &TenantRegistry) -> bool {
+    TenantId::parse(DEMO_TENANT).is_ok_and(|demo| {
+        registry.current().tenant(&demo).is_some_and(|tenant| amoiq_actors::registry::is_demo(tenant))
+    })
+}
+
+/// The demo's keys, and three commands that use them.
+#[must_use]
+pub fn demo_lines(address: SocketAddr) -> String {
+    let [(_, widget), (_, secret), (_, bot)] = DEMO_KEYS;
+    format!(
+        r#"
+A demo tenant is there to try, on this machine only, until you configure your own:
+
+  tenant      {DEMO_TENANT}
+  widget key  {widget}
+  secret key  {secret}
+  bot key     {bot}
+
+A visitor writes, an agent answers, and the conversation is read back:
+
+  curl -X POST http://{address}/webchat/message -H 'Authorization: Bearer {widget}' -H 'Content-Type: application/json' -d '{{"text":"Hello, I need help","sessionId":"session-demo-0123456789"}}'
+  curl -X POST http://{address}/webchat/message -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' -d '{{"text":"How can I help?","sessionId":"session-demo-0123456789","senderName":"Ann"}}'
+  curl 'http://{address}/api/chat/messages?tenantId={DEMO_TENANT}&sessionId=session-demo-0123456789' -H 'Authorization: Bearer {widget}'
+"#
+    )
+}
