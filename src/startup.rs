@@ -125,7 +125,6 @@ impl Service {
 #[derive(Clone)]
 struct Parts {
     gate: web::Data<Gate>,
-    policy: web::Data<Policy>,
     body_limit: web::Data<BodyLimit>,
     message_limits: web::Data<MessageLimits>,
     anonymous_ttl: web::Data<AnonymousTtl>,
@@ -156,17 +155,18 @@ impl Parts {
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let tokens =
             TokenKeys::new(&secret, &config.auth.jwt_previous_secrets, &config.auth, ambient.clone());
+        let policy = Policy {
+            widget_key_reads_history: config.security.widget_key_reads_history,
+            widget_origins: config.server.widget_origins.clone(),
+        };
         let gate = Gate {
             authenticator: Authenticator::new(registry, tokens),
             requests: RateLimiter::new(),
             misses: RateLimiter::new(),
             limits: config.rate_limit.clone(),
+            policy,
             trusted_proxies: config.server.trusted_proxies.clone(),
             ambient: ambient.clone(),
-        };
-        let policy = Policy {
-            widget_key_reads_history: config.security.widget_key_reads_history,
-            widget_origins: config.server.widget_origins.clone(),
         };
         let message_limits = MessageLimits {
             text_characters: config.limits.text_characters,
@@ -174,7 +174,6 @@ impl Parts {
         };
         Ok(Self {
             gate: web::Data::new(gate),
-            policy: web::Data::new(policy),
             body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
             message_limits: web::Data::new(message_limits),
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
@@ -188,7 +187,6 @@ impl Parts {
     fn provide(&self, routes: &mut web::ServiceConfig) {
         routes
             .app_data(self.gate.clone())
-            .app_data(self.policy.clone())
             .app_data(self.body_limit.clone())
             .app_data(self.message_limits.clone())
             .app_data(self.anonymous_ttl.clone())

@@ -56,7 +56,7 @@ pub fn principal(
 /// [`Problem::OriginNotAllowed`].
 pub fn check_site(
     principal: &Principal,
-    policy: &Policy,
+    gate: &Gate,
     request: &HttpRequest,
     body_origin: Option<&str>,
 ) -> Result<(), Problem> {
@@ -65,7 +65,7 @@ pub fn check_site(
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let site = Site { origin: header("origin"), website_origin: header("x-website-origin"), body_origin };
-    site.check(&principal.tenant, &policy.widget_origins)
+    site.check(&principal.tenant, &gate.policy.widget_origins)
 }
 
 /// Holds the session that a request names against the one that the token is bound to.
@@ -97,12 +97,10 @@ pub fn check_user(principal: &Principal, named: Option<&amoiq_events::UserId>) -
 
 /// Opens sessions: the one check for everything that a session's id is a capability for.
 pub struct Doorkeeper<'a> {
-    /// Counts misses.
+    /// Counts misses, and knows what public credentials may.
     pub gate: &'a Gate,
     /// Knows sessions.
     pub directory: &'a Directory,
-    /// What public credentials may.
-    pub policy: &'a Policy,
 }
 
 impl Doorkeeper<'_> {
@@ -141,7 +139,7 @@ impl Doorkeeper<'_> {
                 }
                 Ok(())
             }
-            (Access::Granted, Role::WidgetKey) if !self.policy.widget_key_reads_history => {
+            (Access::Granted, Role::WidgetKey) if !self.gate.policy.widget_key_reads_history => {
                 Err(Problem::Forbidden("a session that exists is opened by its token"))
             }
             (Access::Granted, _) => Ok(()),

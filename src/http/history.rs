@@ -8,7 +8,7 @@ use amoiq_events::{
 use serde::Serialize;
 
 use super::{
-    access::{self, Doorkeeper, Policy},
+    access::{self, Doorkeeper},
     context::Caller,
     fields::Fields,
     limits::Gate,
@@ -97,17 +97,16 @@ pub async fn read(
     request: HttpRequest,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    policy: web::Data<Policy>,
     directory: web::Data<Directory>,
     inbox: web::Data<Inbox>,
     store: web::Data<dyn EventStore>,
 ) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::of_query(request.query_string());
     let principal = access::principal(&gate, &context, &request, &mut fields, &mut Fields::default())?;
-    access::check_site(&principal, &policy, &request, None)?;
+    access::check_site(&principal, &gate, &request, None)?;
     let query = parse(fields)?;
     access::check_user(&principal, query.user.as_ref())?;
-    let doorkeeper = Doorkeeper { gate: &gate, directory: &directory, policy: &policy };
+    let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
     let answer = match subject(&principal, &query)? {
         Subject::Session(session) => {
             doorkeeper.before(&principal, &context, &session)?;

@@ -14,6 +14,7 @@ use amoiq_events::{Ambient, tenant::KeyKind};
 use ipnet::IpNet;
 
 use super::{
+    access::Policy,
     context::{self, Context},
     trace::RequestId,
 };
@@ -37,6 +38,8 @@ pub struct Gate {
     pub misses: RateLimiter,
     /// How often.
     pub limits: config::RateLimit,
+    /// What public credentials may.
+    pub policy: Policy,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Time.

@@ -11,13 +11,7 @@ use amoiq_events::{
 };
 use serde::Serialize;
 
-use super::{
-    access::{self, Policy},
-    body,
-    context::Caller,
-    fields::Fields,
-    limits::Gate,
-};
+use super::{access, body, context::Caller, fields::Fields, limits::Gate};
 use crate::{
     auth::{Principal, Role},
     problem::Problem,
@@ -54,7 +48,6 @@ pub async fn send(
     payload: web::Payload,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    policy: web::Data<Policy>,
     limits: web::Data<MessageLimits>,
     directory: web::Data<Directory>,
     ambient: web::Data<Ambient>,
@@ -65,7 +58,7 @@ pub async fn send(
     let principal = access::principal(&gate, &context, &request, &mut query, &mut body)?;
     let (named, message) = parse(body, &request, &principal, &limits, &ambient)?;
     let body_origin = message.page.origin.as_ref().map(ShortText::as_str);
-    access::check_site(&principal, &policy, &request, body_origin)?;
+    access::check_site(&principal, &gate, &request, body_origin)?;
     access::check_user(&principal, message.user_id.as_ref())?;
     let session = access::bound_session(&principal, named)?.unwrap_or_else(|| ambient.session_id());
 

@@ -7,7 +7,7 @@ use amoiq_events::{Ambient, SessionId, UserId};
 use serde::Serialize;
 
 use super::{
-    access::{self, Doorkeeper, Policy},
+    access::{self, Doorkeeper},
     body,
     context::Caller,
     fields::Fields,
@@ -49,7 +49,6 @@ pub async fn anonymous(
     payload: web::Payload,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    policy: web::Data<Policy>,
     directory: web::Data<Directory>,
     ambient: web::Data<Ambient>,
     ttl: web::Data<AnonymousTtl>,
@@ -64,10 +63,10 @@ pub async fn anonymous(
     let session = body.parsed("sessionId", SessionId::parse);
     let origin = body.cut("origin");
     body.finish()?;
-    access::check_site(&principal, &policy, &request, origin.as_ref().map(|origin| origin.as_str()))?;
+    access::check_site(&principal, &gate, &request, origin.as_ref().map(|origin| origin.as_str()))?;
     let session = match session {
         Some(session) => {
-            let doorkeeper = Doorkeeper { gate: &gate, directory: &directory, policy: &policy };
+            let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
             match doorkeeper.open(&principal, &context, &session).await {
                 // A secret key may name a session before its first message.
                 Ok(()) | Err(Problem::SessionNotFound) => session,

@@ -2,7 +2,7 @@
 //! answer, in every line of the log that the request causes, and in the causation of its events.
 
 use actix_web::{
-    Error, HttpMessage, ResponseError,
+    Error, HttpMessage,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderName, HeaderValue},
@@ -11,8 +11,6 @@ use actix_web::{
 };
 use amoiq_events::Ambient;
 use tracing::Instrument;
-
-use crate::problem::Problem;
 
 /// The longest id that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -26,7 +24,7 @@ pub struct RequestId(pub Box<str>);
 /// The outermost middleware.
 ///
 /// # Errors
-/// None of its own: what fails inside is answered as an error of the catalogue.
+/// What fails inside.
 pub async fn trace<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -34,21 +32,13 @@ pub async fn trace<B: MessageBody + 'static>(
     let id = request_id(&request);
     let span = tracing::info_span!("request", request.id = %id);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let head = request.request().clone();
     let work = async move {
-        let (method, path) = (head.method().clone(), head.match_pattern());
-        let result = next.call(request).await.map(ServiceResponse::map_into_boxed_body);
-        let response = result.unwrap_or_else(|error| framework_error(head, &error));
-        let status = response.status().as_u16();
-        let path = path.as_deref().unwrap_or("unknown");
-        if response.status().is_server_error() {
-            tracing::warn!(http.method = %method, http.route = path, http.status = status, "request failed");
-        } else {
-            tracing::debug!(http.method = %method, http.route = path, http.status = status, "request");
-        }
-        response
+        // Not cloned before: the router below needs the request for itself.
+        let response = next.call(request).await?.map_into_boxed_body();
+        tell(&response);
+        Ok::<_, Error>(response)
     };
-    let mut response = work.instrument(span).await;
+    let mut response = work.instrument(span).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }
@@ -68,14 +58,15 @@ fn request_id(request: &ServiceRequest) -> Box<str> {
     sent.map_or_else(new, Into::into)
 }
 
-/// What the framework refuses itself (a path or a query that cannot be read) in the catalogue's form.
-fn framework_error(request: actix_web::HttpRequest, error: &Error) -> ServiceResponse<BoxBody> {
-    let problem = match error.as_response_error().status_code().as_u16() {
-        400..=499 => Problem::field("request", "cannot be read"),
-        _ => {
-            tracing::error!(%error, "a request failed outside of its handler");
-            Problem::Internal
-        }
-    };
-    ServiceResponse::new(request, problem.error_response())
+/// One line for each request: seen at `debug`, a failure at `warn`.
+fn tell(response: &ServiceResponse<BoxBody>) {
+    let request = response.request();
+    let pattern = request.match_pattern();
+    let (method, route) = (request.method(), pattern.as_deref().unwrap_or("unknown"));
+    let status = response.status().as_u16();
+    if response.status().is_server_error() {
+        tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");
+    } else {
+        tracing::debug!(http.method = %method, http.route = route, http.status = status, "request");
+    }
 }

@@ -1,0 +1,6 @@
+//! The contract, through the public interface: the real program, real HTTP, a real store.
+#![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod app;
+mod reference;
