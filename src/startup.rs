@@ -116,6 +116,7 @@ impl Service {
             handle.stop(true).await;
         });
         self.server.await?;
+        self.store.close();
         tracing::info!("stopped");
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
@@ -84,10 +84,10 @@ pub struct Recovery {
     pub lost_up_to: Option<Position>,
 }
 
-/// The embedded store. Dropping it waits for what is queued, then closes.
+/// The embedded store. Dropping it closes it.
 pub struct SqliteStore {
-    jobs: Option<Sender<Job>>,
-    readers: Option<Readers>,
+    jobs: Sender<Job>,
+    readers: Readers,
     feed: Arc<Feed>,
     heads: Arc<Heads>,
     epoch: Epoch,
@@ -95,19 +95,13 @@ pub struct SqliteStore {
     recovery: Recovery,
     /// The writer and the checkpointer, in the order in which they end; readers end with the last
     /// subscription.
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
 }
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.jobs = None;
-        self.readers = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store had panicked");
-            }
-        }
+        self.close();
     }
 }
 
@@ -161,16 +155,29 @@ impl SqliteStore {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writing = thread.spawn(move || writer.run(&queue))?;
         Ok(Self {
-            jobs: Some(jobs),
-            readers: Some(readers),
+            jobs,
+            readers,
             feed,
             heads,
             epoch,
             health: healthy,
             recovery,
-            threads: vec![writing, checkpoints],
+            threads: Mutex::new(vec![writing, checkpoints]),
             _lock: lock,
         })
+    }
+
+    /// Waits for what is queued, writes the index, and copies everything into the one file. Appends are
+    /// refused from then on. A second time it does nothing.
+    pub fn close(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // When the writer is gone already there is nothing to tell it.
+        drop(self.jobs.send(Job::Close));
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
     }
 
     /// What opening found.
@@ -184,12 +191,10 @@ impl SqliteStore {
         answer: oneshot::Receiver<Result<T, AppendError>>,
         job: Job,
     ) -> Pending<Result<T, AppendError>> {
-        let refused = match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Ok(())) => {
-                return Box::pin(async { answer.await.unwrap_or_else(|_gone| Err(closed())) });
-            }
-            Some(Err(TrySendError::Full(_))) => AppendError::Overloaded,
-            Some(Err(TrySendError::Disconnected(_))) | None => closed(),
+        let refused = match self.jobs.try_send(job) {
+            Ok(()) => return Box::pin(async { answer.await.unwrap_or_else(|_gone| Err(closed())) }),
+            Err(TrySendError::Full(_)) => AppendError::Overloaded,
+            Err(TrySendError::Disconnected(_)) => closed(),
         };
         Box::pin(std::future::ready(Err(refused)))
     }
@@ -199,12 +204,7 @@ impl SqliteStore {
         query: impl FnOnce(&Connection, &Heads) -> Result<T, ReadError> + Send + 'static,
     ) -> Pending<Result<T, ReadError>> {
         let heads = Arc::clone(&self.heads);
-        match &self.readers {
-            Some(readers) => readers.run(move |conn| query(conn, &heads)),
-            None => {
-                Box::pin(std::future::ready(Err(ReadError::Unavailable("the store is closed".to_owned()))))
-            }
-        }
+        self.readers.run(move |conn| query(conn, &heads))
     }
 
     fn remove(&self, stream: StreamName, before: Option<Version>) -> Pending<Result<(), AppendError>> {

@@ -50,6 +50,8 @@ pub(super) struct Append {
 pub(super) enum Job {
     Append(Append),
     Remove(Remove),
+    /// Everything before it was worked off: the writer ends.
+    Close,
 }
 
 /// The thread's state.
@@ -72,14 +74,15 @@ pub(super) type Answers =
     Vec<(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>)>;
 
 impl Writer {
-    /// Works until the last sender is gone, then writes the index and closes.
+    /// Works until it is told to close, then writes the index.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut waits: Option<Job> = None;
         loop {
-            match jobs.recv_timeout(PROBE_EVERY) {
-                Ok(Job::Append(append)) => self.commit(append, jobs),
+            match waits.take().map_or_else(|| jobs.recv_timeout(PROBE_EVERY), Ok) {
+                Ok(Job::Append(append)) => waits = self.commit(append, jobs),
                 Ok(Job::Remove(remove)) => self.remove(remove),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         if let Err(error) = self.ledger.flush_all(&self.conn, self.last) {
@@ -87,12 +90,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, first: Append, jobs: &Receiver<Job>) {
+    /// Commits an append and all that wait behind it; gives back a job that has to wait for that.
+    fn commit(&mut self, first: Append, jobs: &Receiver<Job>) -> Option<Job> {
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = Answers::new();
         let mut batch = Vec::new();
-        let (result, removal) = match self.conn.execute_batch("BEGIN IMMEDIATE") {
+        let (result, waits) = match self.conn.execute_batch("BEGIN IMMEDIATE") {
             Ok(()) => self.gather(first, jobs, &mut answers, &mut batch),
             Err(error) => {
                 answers.push((first.reply, Err(unavailable(&error))));
@@ -108,19 +112,17 @@ impl Writer {
             // Whoever asked may have gone; what was appended stays.
             drop(reply.send(answer));
         }
-        if let Some(remove) = removal {
-            self.remove(remove);
-        }
+        waits
     }
 
-    /// Places the first append and all that wait behind it. A removal ends the transaction.
+    /// Places the first append and all that wait behind it. Any other job ends the transaction.
     fn gather(
         &mut self,
         first: Append,
         jobs: &Receiver<Job>,
         answers: &mut Answers,
         batch: &mut Vec<RecordedEvent>,
-    ) -> (rusqlite::Result<()>, Option<Remove>) {
+    ) -> (rusqlite::Result<()>, Option<Job>) {
         let mut next = Some(first);
         let mut bytes = 0;
         while let Some(append) = next.take() {
@@ -137,7 +139,7 @@ impl Writer {
             if most < MAX_COMMIT_EVENTS && bytes < MAX_COMMIT_BYTES {
                 match jobs.try_recv() {
                     Ok(Job::Append(append)) => next = Some(append),
-                    Ok(Job::Remove(remove)) => return (Ok(()), Some(remove)),
+                    Ok(other) => return (Ok(()), Some(other)),
                     Err(_empty) => {}
                 }
             }
