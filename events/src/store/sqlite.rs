@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::{
     checkpoint::WriteAhead,
-    heads::{Head, Heads, Ledger},
+    heads::Heads,
     reader::Readers,
     recent::Recent,
     removal::Remove,
@@ -42,6 +42,7 @@ mod query;
 mod reader;
 mod recent;
 mod removal;
+mod repair;
 mod row;
 mod schema;
 mod witness;
@@ -117,13 +118,13 @@ impl SqliteStore {
         let new_epoch = || u64::from_le_bytes(ambient.bytes());
         let conn = schema::open_writer(&path, new_epoch())?;
         let mut witness = Witness::open(&directory.join("log.witness"))?;
-        let recovery = recover(&conn, &witness, new_epoch())?;
+        let recovery = repair::recover(&conn, &witness, new_epoch())?;
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         // Positions that were acknowledged once are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);
         witness.write(last)?;
         let heads = Arc::new(Heads::default());
-        let ledger = index(&conn, &heads)?;
+        let ledger = repair::index(&conn, &heads, recovery.lost_up_to.is_some())?;
         let mut recent = Recent::default();
         for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
             recent.note(stream.shared(), id, Appended { version, position });
@@ -288,45 +289,5 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
         Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Compares the log with the witness. A log that lost its end begins a new epoch.
-fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> Result<Recovery, OpenError> {
-    // Removed events were once acknowledged too: `floor` is where the log stood at the last removal.
-    let floor = Position::from_u64(schema::meta(conn, "floor")?);
-    let head = query::last_position(conn)?.max(floor);
-    let acknowledged = witness.read();
-    if acknowledged <= head {
-        return Ok(Recovery { head, lost_up_to: None });
-    }
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    schema::set_meta(conn, "epoch", new_epoch)?;
-    schema::set_meta(conn, "floor", acknowledged.as_u64())?;
-    conn.execute_batch("COMMIT")?;
-    tracing::error!(
-        log.head = head.as_u64(),
-        log.acknowledged = acknowledged.as_u64(),
-        "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
-    );
-    Ok(Recovery { head, lost_up_to: Some(acknowledged) })
-}
-
-/// Reads the heads that were not written to the index from the end of the log.
-fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::new(Arc::clone(heads));
-    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
-    loop {
-        let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
-        let Some(last) = events.last() else { return Ok(ledger) };
-        after = last.position;
-        for event in &events {
-            let name = event.stream.shared();
-            let known = ledger.head(conn, &name)?;
-            let first = known.map_or(Version::from_u64(1), |head| head.first);
-            let (version, position) = (event.version, event.position);
-            ledger.advance(&name, Head { version, position, first });
-        }
-        ledger.committed();
     }
 }

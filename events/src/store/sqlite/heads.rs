@@ -199,6 +199,11 @@ impl Ledger {
         self.deleted.clear();
     }
 
+    /// Whether it holds more than a running store keeps in memory.
+    pub(super) fn is_large(&self) -> bool {
+        self.oldest.len() > MAX_DIRTY_STREAMS
+    }
+
     /// Writes everything, in a transaction of its own.
     pub(super) fn flush_all(&mut self, conn: &Connection, last: Position) -> rusqlite::Result<()> {
         while !self.oldest.is_empty() {

@@ -1,0 +1,89 @@
+//! What opening a store mends: the end of a log that was cut, and the index that follows from the log.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::{
+    OpenError, Recovery,
+    heads::{Head, Heads, Ledger},
+    query, row, schema,
+    witness::Witness,
+};
+use crate::{
+    Position, RecordedEvent, Version,
+    store::{MAX_READ_EVENTS, ReadError},
+};
+
+/// Compares the log with the witness. A log that lost its end begins a new epoch.
+pub(super) fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> Result<Recovery, OpenError> {
+    // Removed events were once acknowledged too: `floor` is where the log stood at the last removal.
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let head = query::last_position(conn)?.max(floor);
+    let acknowledged = witness.read();
+    if acknowledged <= head {
+        return Ok(Recovery { head, lost_up_to: None });
+    }
+    check_pages(conn)?;
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    schema::set_meta(conn, "epoch", new_epoch)?;
+    schema::set_meta(conn, "floor", acknowledged.as_u64())?;
+    schema::set_meta(conn, "indexed", 0)?;
+    conn.execute_batch("DELETE FROM streams; DELETE FROM marks; COMMIT")?;
+    tracing::error!(
+        log.head = head.as_u64(),
+        log.acknowledged = acknowledged.as_u64(),
+        "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
+    );
+    Ok(Recovery { head, lost_up_to: Some(acknowledged) })
+}
+
+/// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
+fn check_pages(conn: &Connection) -> Result<(), OpenError> {
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(row::corrupt(Position::START, &found))) }
+}
+
+/// Reads the heads that the database does not know from the end of the log, or all of them from all of
+/// it when the index was `lost`.
+pub(super) fn index(conn: &Connection, heads: &Arc<Heads>, lost: bool) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::new(Arc::clone(heads));
+    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    loop {
+        let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(ledger) };
+        after = last.position;
+        for event in &events {
+            advance(conn, &mut ledger, event, lost)?;
+        }
+        ledger.committed();
+        if ledger.is_large() {
+            ledger.flush_all(conn, after)?;
+        }
+    }
+}
+
+fn advance(
+    conn: &Connection,
+    ledger: &mut Ledger,
+    event: &RecordedEvent,
+    lost: bool,
+) -> Result<(), OpenError> {
+    let name = event.stream.shared();
+    let (version, position) = (event.version, event.position);
+    let first = match ledger.head(conn, &name)? {
+        Some(known) if version > known.version.plus(1) => return Err(missing(position)),
+        Some(known) => known.first,
+        // A stream that was truncated begins later; only its lost head knew.
+        None if lost => version,
+        None if version == Version::from_u64(1) => version,
+        None => return Err(missing(position)),
+    };
+    ledger.advance(&name, Head { version, position, first });
+    Ok(())
+}
+
+fn missing(position: Position) -> OpenError {
+    let reason = "an event of its stream is missing before it".to_owned();
+    OpenError::Damaged(ReadError::Corrupt { position, reason })
+}
