@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Messages are made on one thread and freed on another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match amoiq::cli::run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -200,7 +200,7 @@ impl Parts {
 
 fn directory_settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
-        arbiters: or_cores(config.sessions.threads),
+        arbiters: threads(config.sessions.threads, 2),
         max_sessions: config.sessions.max_in_memory,
         passivate_after: Duration::from_secs(config.sessions.passivate_after_seconds),
         session: SessionSettings { max_events: config.limits.events_per_session },
@@ -218,7 +218,7 @@ fn listen(config: &Config, listener: TcpListener, parts: Parts) -> anyhow::Resul
             .wrap(from_fn(http::trace::trace))
     };
     let server = HttpServer::new(app)
-        .workers(or_cores(config.server.workers))
+        .workers(threads(config.server.workers, 1))
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_PATIENCE)
         .shutdown_timeout(DRAIN_SECONDS)
@@ -261,6 +261,8 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
     Ok(Secret::new(secret.trim().to_owned()))
 }
 
-fn or_cores(threads: usize) -> usize {
-    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
+/// So many threads, or one for each `cores_each` cores.
+fn threads(configured: usize, cores_each: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if configured > 0 { configured } else { (cores / cores_each).max(1) }
 }

@@ -1,15 +1,16 @@
 //! Finds the actor of a session, or starts it.
 //!
-//! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one [`Shard`]
+//! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one `Shard`
 //! knows the actors that live there. A shard passivates actors that are idle, and the least recently
-//! used ones when it holds too many. An actor that died is started again from the log by the next
-//! request: actix's own supervisor does not survive a panic.
+//! used ones when it holds too many; never one with a request underway, so that a session has one
+//! actor at a time. An actor that died is started again from the log by the next request: actix's own
+//! supervisor does not survive a panic.
 
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{dev::SendError, prelude::*};
@@ -18,10 +19,10 @@ use amoiq_events::{
     event::Cause,
     session::{Caller, CloseReason, SendMessage, SessionCommand},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    session::{Access, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
+    session::{Access, Errand, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
     transcript::{Page, Window},
 };
 
@@ -55,13 +56,8 @@ impl Directory {
     #[must_use]
     pub fn start(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
         let shard = |_| {
-            let shard = Shard {
-                actors: HashMap::new(),
-                settings,
-                store: Arc::clone(store),
-                ambient: ambient.clone(),
-            };
-            Shard::start_in_arbiter(&Arbiter::new().handle(), |_| shard)
+            let shard = Shard::new(settings, store, ambient);
+            Shard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
         };
         Self { shards: (0..settings.arbiters.max(1)).map(shard).collect() }
     }
@@ -69,9 +65,8 @@ impl Directory {
     /// The same on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
     pub fn start_here(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let shard =
-            Shard { actors: HashMap::new(), settings, store: Arc::clone(store), ambient: ambient.clone() };
-        Self { shards: Arc::new([shard.start()]) }
+        let shard = Shard::new(settings, store, ambient);
+        Self { shards: Arc::new([Shard::create(|ctx| shard.with_mailbox(ctx))]) }
     }
 
     /// Adds a message to a session and answers when it is durable.
@@ -173,13 +168,14 @@ struct Shard {
 struct Resident {
     address: Addr<SessionActor>,
     last_used: Instant,
+    /// As many as there are requests in its hands, and this one.
+    underway: Arc<()>,
 }
 
 impl Actor for Shard {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(SHARD_MAILBOX);
         let idle = self.settings.passivate_after;
         ctx.run_interval((idle / 4).max(Duration::from_millis(10)), move |shard, _| {
             let now = Instant::now();
@@ -193,7 +189,7 @@ impl Handler<Route> for Shard {
 
     fn handle(&mut self, route: Route, _: &mut Self::Context) {
         let Route { stream, request } = route;
-        let request = match self.resident(&stream).address.try_send(request) {
+        let request = match self.resident(&stream).hand(request) {
             Ok(()) => return,
             Err(SendError::Full(request)) => return request.refuse(SessionError::Busy),
             Err(SendError::Closed(request)) => request,
@@ -201,7 +197,7 @@ impl Handler<Route> for Shard {
         // It died: the log knows everything it knew.
         self.actors.remove(&stream);
         if let Err(SendError::Full(request) | SendError::Closed(request)) =
-            self.resident(&stream).address.try_send(request)
+            self.resident(&stream).hand(request)
         {
             request.refuse(SessionError::Busy);
         }
@@ -209,6 +205,16 @@ impl Handler<Route> for Shard {
 }
 
 impl Shard {
+    fn new(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
+        Self { actors: HashMap::new(), settings, store: Arc::clone(store), ambient: ambient.clone() }
+    }
+
+    /// Before it runs: until its mailbox is given a size it holds 16, and a burst would be refused.
+    fn with_mailbox(self, ctx: &mut Context<Self>) -> Self {
+        ctx.set_mailbox_capacity(SHARD_MAILBOX);
+        self
+    }
+
     /// The session's actor, used just now.
     fn resident(&mut self, stream: &StreamName) -> &Resident {
         if !self.actors.contains_key(stream) {
@@ -218,8 +224,9 @@ impl Shard {
         let session = self.settings.session;
         let last_used = Instant::now();
         let resident = self.actors.entry(stream.clone()).or_insert_with(|| {
-            let actor = SessionActor::new(stream.clone(), Arc::clone(store), ambient.clone(), session);
-            Resident { address: actor.start(), last_used }
+            let (store, ambient) = (Arc::clone(store), ambient.clone());
+            let address = SessionActor::launch(stream.clone(), store, ambient, session);
+            Resident { address, last_used, underway: Arc::default() }
         });
         resident.last_used = last_used;
         resident
@@ -230,16 +237,34 @@ impl Shard {
         if self.actors.len() < most {
             return;
         }
-        let mut used: Vec<_> = self.actors.values().map(|resident| resident.last_used).collect();
-        let (_, oldest_to_stay, _) = used.select_nth_unstable(most / EVICTED_PART);
-        let oldest_to_stay = *oldest_to_stay;
-        self.passivate(|resident| resident.last_used < oldest_to_stay);
+        let idle = self.actors.values().filter(|resident| resident.is_idle());
+        let mut used: Vec<_> = idle.map(|resident| resident.last_used).collect();
+        // Where all are busy there are more than the most, by as many as the mailboxes hold.
+        let Some(last) = used.len().checked_sub(1) else { return };
+        let (_, newest_to_leave, _) = used.select_nth_unstable((most / EVICTED_PART - 1).min(last));
+        let newest_to_leave = *newest_to_leave;
+        self.passivate(|resident| resident.last_used <= newest_to_leave);
     }
 
-    /// An actor that cannot take the message is busy, and stays.
     fn passivate(&mut self, mut leaves: impl FnMut(&Resident) -> bool) {
         self.actors.retain(|_, resident| {
-            !leaves(resident) || matches!(resident.address.try_send(Passivate), Err(SendError::Full(_)))
+            let stays = !resident.is_idle() || !leaves(resident);
+            stays || matches!(resident.address.try_send(Passivate), Err(SendError::Full(_)))
         });
+    }
+}
+
+impl Resident {
+    /// Gives the request back when the actor does not take it.
+    fn hand(&self, request: Request) -> Result<(), SendError<Request>> {
+        let underway = Arc::clone(&self.underway);
+        self.address.try_send(Errand { request, underway }).map_err(|error| match error {
+            SendError::Full(errand) => SendError::Full(errand.request),
+            SendError::Closed(errand) => SendError::Closed(errand.request),
+        })
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.underway) == 1
     }
 }

@@ -140,12 +140,17 @@ impl TenantRegistry {
         self.current.load()
     }
 
-    /// Puts a tenant as it is now in the place of what was known of it.
+    /// Puts a tenant in the place of what was known of it, unless that is as new: a slow answer never
+    /// covers what was decided after it.
     pub(crate) fn publish(&self, id: &TenantId, tenant: &Tenant) {
         self.current.rcu(|current| {
+            let known = current.all.get(id).map(|known| known.version()).unwrap_or_default();
+            if known >= tenant.version() {
+                return Arc::clone(current);
+            }
             let mut all = current.all.clone();
             all.insert(id.clone(), Arc::new(tenant.clone()));
-            Snapshot::of(all, self.demo_allowed)
+            Arc::new(Snapshot::of(all, self.demo_allowed))
         });
     }
 }

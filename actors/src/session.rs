@@ -78,8 +78,6 @@ pub enum SessionError {
 type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 
 /// What can be asked, with the way back of the answer.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) enum Request {
     /// Carry out a command that adds a message.
     Send { command: SessionCommand, cause: Cause, reply: Reply<Sent> },
@@ -100,7 +98,17 @@ impl Request {
     }
 }
 
-/// Ends the actor: its state is in the log.
+/// A request in the actor's hands.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Errand {
+    pub(crate) request: Request,
+    /// Let go of when the request is answered. The actor must not leave before: its successor would
+    /// read the log without the append that is on its way, and answer from that.
+    pub(crate) underway: Arc<()>,
+}
+
+/// Ends the actor: its state is in the log. Only for one without an [`Errand`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Passivate;
@@ -128,32 +136,37 @@ struct Loaded {
 }
 
 impl SessionActor {
-    pub(crate) fn new(
+    /// Starts the actor on the caller's arbiter.
+    pub(crate) fn launch(
         stream: StreamName,
         store: Arc<dyn EventStore>,
         ambient: Ambient,
         settings: SessionSettings,
-    ) -> Self {
-        Self { desk: Arc::new(Desk { stream, store, ambient, settings }), loaded: None }
+    ) -> Addr<Self> {
+        Self::create(|ctx| {
+            // Not in `started`: until then a mailbox holds 16, and the first burst would be refused.
+            ctx.set_mailbox_capacity(MAILBOX);
+            Self { desk: Arc::new(Desk { stream, store, ambient, settings }), loaded: None }
+        })
     }
 }
 
 impl Actor for SessionActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
-impl Handler<Request> for SessionActor {
+impl Handler<Errand> for SessionActor {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, request: Request, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Errand { request, underway }: Errand, _: &mut Self::Context) -> Self::Result {
         let desk = Arc::clone(&self.desk);
         // Taken, not borrowed: when the work ends early, the state is gone and will be read again.
         let loaded = self.loaded.take();
-        let work = async move { desk.serve(loaded, request).await };
+        let work = async move {
+            let loaded = desk.serve(loaded, request).await;
+            drop(underway);
+            loaded
+        };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(|loaded, actor, _| actor.loaded = loaded)))
     }
 }

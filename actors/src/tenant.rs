@@ -51,7 +51,10 @@ impl TenantHandle {
         registry: Arc<TenantRegistry>,
     ) -> Self {
         let desk = Desk { stream: StreamName::tenant(&id), id, store, ambient, registry };
-        Self(TenantActor(Arc::new(desk)).start())
+        Self(TenantActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            TenantActor(Arc::new(desk))
+        }))
     }
 
     /// Carries a command out and answers with the number of events it took.
@@ -84,10 +87,6 @@ struct Desk {
 
 impl Actor for TenantActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Execute> for TenantActor {
@@ -110,8 +109,9 @@ impl Desk {
             let expected = Expected::Exact(tenant.version());
             self.store.append(self.stream.clone(), expected, envelopes.collect()).await?;
             events.iter().for_each(|event| tenant.apply(event));
-            self.registry.publish(&self.id, &tenant);
         }
+        // Also when nothing followed: an append before this may have ended without anybody knowing.
+        self.registry.publish(&self.id, &tenant);
         Ok(events.len())
     }
 }

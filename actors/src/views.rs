@@ -69,7 +69,7 @@ impl Views {
     /// # Errors
     /// When neither is possible.
     pub fn open(path: &Path) -> Result<Self, ViewError> {
-        let conn = match open(path) {
+        let conn = match open(path).and_then(checked) {
             Err(error) if is_damage(&error) => {
                 tracing::warn!(%error, "views.db is damaged; it is made again from the log");
                 remove(path);
@@ -142,6 +142,16 @@ fn open(path: &Path) -> Result<Connection, ViewError> {
         ) WITHOUT ROWID;",
     )?;
     Ok(conn)
+}
+
+/// Reads every page once. Damage that only a fold would meet would stop the projection for good.
+fn checked(conn: Connection) -> Result<Connection, ViewError> {
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(conn);
+    }
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)).into())
 }
 
 fn is_damage(error: &ViewError) -> bool {

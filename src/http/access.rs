@@ -27,25 +27,26 @@ pub fn principal(
     gate: &Gate,
     context: &Context,
     request: &HttpRequest,
-    query: &mut Fields,
     body: &mut Fields,
 ) -> Result<Principal, Problem> {
     let credential = context.credential.as_ref().map_err(Clone::clone)?;
+    let tenant = |field: &'static str, text: &str| {
+        TenantId::parse(text).map_err(|error| Problem::field(field, error.to_string()))
+    };
     let mut tenants = Vec::new();
-    let header = request.headers().get("x-tenant-id").filter(|value| !value.is_empty());
-    if let Some(value) = header {
-        let text = value.to_str().unwrap_or_default();
-        let tenant =
-            TenantId::parse(text).map_err(|error| Problem::field("X-Tenant-ID", error.to_string()))?;
-        tenants.push(tenant);
+    for value in request.headers().get_all("x-tenant-id").filter(|value| !value.is_empty()) {
+        tenants.push(tenant("X-Tenant-ID", value.to_str().unwrap_or_default())?);
     }
-    for fields in [query, body] {
-        if let Some(text) = fields.text("tenantId") {
-            let tenant =
-                TenantId::parse(&text).map_err(|error| Problem::field("tenantId", error.to_string()))?;
-            tenants.push(tenant);
+    // Read here and not as one of the fields: a query can name several, and they have to agree.
+    for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+        if name == "tenantId" && !value.is_empty() {
+            tenants.push(tenant("tenantId", &value)?);
         }
     }
+    if let Some(text) = body.text("tenantId") {
+        tenants.push(tenant("tenantId", &text)?);
+    }
+    body.check()?;
     let is_forwarded = request.headers().contains_key("x-forwarded-for");
     gate.authenticator.principal(credential, &Asked { tenants, is_forwarded })
 }

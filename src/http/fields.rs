@@ -39,7 +39,15 @@ impl Fields {
     /// # Errors
     /// [`Problem::Validation`] with everything that was wrong.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::Validation(self.errors)) }
+        self.check()
+    }
+
+    /// Looks whether anything is wrong so far.
+    ///
+    /// # Errors
+    /// As [`Fields::finish`].
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::Validation(self.errors.clone())) }
     }
 
     /// Notes what is wrong with a field.

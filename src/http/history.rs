@@ -101,10 +101,9 @@ pub async fn read(
     inbox: web::Data<Inbox>,
     store: web::Data<dyn EventStore>,
 ) -> Result<HttpResponse, Problem> {
-    let mut fields = Fields::of_query(request.query_string());
-    let principal = access::principal(&gate, &context, &request, &mut fields, &mut Fields::default())?;
+    let principal = access::principal(&gate, &context, &request, &mut Fields::default())?;
     access::check_site(&principal, &gate, &request, None)?;
-    let query = parse(fields)?;
+    let query = parse(Fields::of_query(request.query_string()))?;
     access::check_user(&principal, query.user.as_ref())?;
     let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
     let answer = match subject(&principal, &query)? {

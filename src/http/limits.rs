@@ -101,7 +101,9 @@ pub async fn limits<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let is_counted = COUNTED_PATHS.iter().any(|prefix| request.path().starts_with(prefix));
+    // The path as the router reads it: `/%61pi/` is `/api/`.
+    let path = request.match_info().as_str();
+    let is_counted = COUNTED_PATHS.iter().any(|prefix| path.starts_with(prefix));
     let gate = request.app_data::<web::Data<Gate>>().cloned().ok_or(Problem::Internal)?;
     if !is_counted {
         return Ok(next.call(request).await?.map_into_boxed_body());

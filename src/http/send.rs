@@ -54,8 +54,7 @@ pub async fn send(
 ) -> Result<HttpResponse, Problem> {
     context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read(&request, payload).await?;
-    let mut query = Fields::of_query(request.query_string());
-    let principal = access::principal(&gate, &context, &request, &mut query, &mut body)?;
+    let principal = access::principal(&gate, &context, &request, &mut body)?;
     let (named, message) = parse(body, &request, &principal, &limits, &ambient)?;
     let body_origin = message.page.origin.as_ref().map(ShortText::as_str);
     access::check_site(&principal, &gate, &request, body_origin)?;

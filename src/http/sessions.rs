@@ -5,7 +5,7 @@ use amoiq_actors::Directory;
 use amoiq_events::{SessionId, session::CloseReason};
 use serde_json::json;
 
-use super::{access, body, context::Caller, fields::Fields, limits::Gate, send::PATIENCE};
+use super::{access, body, context::Caller, limits::Gate, send::PATIENCE};
 use crate::problem::Problem;
 
 /// Closes a conversation until the next message. Closing a closed one changes nothing.
@@ -22,8 +22,7 @@ pub async fn close(
 ) -> Result<HttpResponse, Problem> {
     context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read_optional(&request, payload).await?;
-    let mut query = Fields::of_query(request.query_string());
-    let principal = access::principal(&gate, &context, &request, &mut query, &mut body)?;
+    let principal = access::principal(&gate, &context, &request, &mut body)?;
     principal.require_staff()?;
     let session = SessionId::parse(&path).map_err(|error| Problem::field("sessionId", error.to_string()))?;
     let cause = context.cause(&principal.actor);

@@ -55,8 +55,7 @@ pub async fn anonymous(
 ) -> Result<HttpResponse, Problem> {
     let credential = context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read(&request, payload).await?;
-    let mut query = Fields::of_query(request.query_string());
-    let principal = access::principal(&gate, &context, &request, &mut query, &mut body)?;
+    let principal = access::principal(&gate, &context, &request, &mut body)?;
     if principal.role == Role::Bot || !matches!(credential, Credential::Key { .. }) {
         return Err(Problem::Forbidden("a widget key or a secret key is needed"));
     }
@@ -108,8 +107,7 @@ pub async fn mint(
 ) -> Result<HttpResponse, Problem> {
     context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read(&request, payload).await?;
-    let mut query = Fields::of_query(request.query_string());
-    let principal = access::principal(&gate, &context, &request, &mut query, &mut body)?;
+    let principal = access::principal(&gate, &context, &request, &mut body)?;
     if !matches!(principal.role, Role::Staff { is_key: true, .. }) {
         return Err(Problem::Forbidden("a secret key is needed"));
     }

@@ -3,7 +3,8 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use reqwest::{
     Method,
     blocking::{Client, RequestBuilder, Response},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a condition is waited for before a test fails.
@@ -28,6 +29,8 @@ pub struct TestApp {
     address: String,
     data: PathBuf,
     client: Client,
+    /// What it printed, for tests that look at its log.
+    lines: Arc<Mutex<Vec<String>>>,
     _owned: Option<TempDir>,
 }
 
@@ -36,12 +39,13 @@ pub struct Start {
     data: Option<PathBuf>,
     config: String,
     environment: Vec<(String, String)>,
+    under: Vec<String>,
 }
 
 impl Start {
     /// With a new data directory, the defaults, and rate limits off.
     pub fn new() -> Self {
-        Self { data: None, config: String::new(), environment: Vec::new() }
+        Self { data: None, config: String::new(), environment: Vec::new(), under: Vec::new() }
             .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "0")
             .environment("AMOIQ__RATE_LIMIT__SECRET_KEY_PER_MINUTE", "0")
     }
@@ -64,35 +68,63 @@ impl Start {
         self
     }
 
+    /// Behind a program that changes something and then becomes this one, as `env` does.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Starts the program and waits until it says where it listens.
     pub fn app(self) -> TestApp {
         let owned = self.data.is_none().then(|| tempfile::tempdir().expect("a directory"));
-        let given = self.data.or_else(|| owned.as_ref().map(|owned| owned.path().join("data")));
+        let given = self.data.clone().or_else(|| owned.as_ref().map(|owned| owned.path().join("data")));
         let data = given.expect("one of the two");
         std::fs::create_dir_all(&data).expect("a directory");
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), &self.config).expect("a configuration");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_amoiq"))
-            .arg("--config")
-            .arg(file.path())
-            .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
-            .env("AMOIQ__STORE__PATH", &data)
-            .env("AMOIQ__LOG__LEVEL", "warn")
-            .envs(self.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let address = lines
-            .by_ref()
+        let file = self.written();
+        let mut process = self.command(&data, file.path()).spawn().expect("the program starts");
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&printed);
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe"))
+            .lines()
             .map_while(Result::ok)
-            .find_map(|line| line.split_once(" listens on ").map(|(_, address)| address.to_owned()));
+            .inspect(move |line| keep.lock().expect("a lock").push(line.clone()));
+        let address =
+            lines.find_map(|line| line.split_once(" listens on ").map(|(_, address)| address.to_owned()));
         let address = address.expect("the program says where it listens");
         // What it prints later is shown with the test's own output.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("amoiq: {line}")));
+        std::thread::spawn(move || lines.for_each(|line| eprintln!("amoiq: {line}")));
         let client = Client::builder().timeout(PATIENCE).build().expect("a client");
-        TestApp { process, address, data, client, _owned: owned }
+        TestApp { process, address, data, client, lines: printed, _owned: owned }
+    }
+
+    /// Runs the program on a directory until it ends by itself: for a start that is refused.
+    pub fn output(self) -> Output {
+        let data = self.data.clone().expect("a directory");
+        let file = self.written();
+        self.command(&data, file.path()).stderr(Stdio::piped()).output().expect("the program runs")
+    }
+
+    fn written(&self) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &self.config).expect("a configuration");
+        file
+    }
+
+    fn command(&self, data: &Path, config: &Path) -> Command {
+        let program = [env!("CARGO_BIN_EXE_amoiq").to_owned()];
+        let mut words = self.under.iter().chain(&program);
+        let mut command = Command::new(words.next().expect("a program"));
+        command
+            .args(words)
+            .arg("--config")
+            .arg(config)
+            .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
+            .env("AMOIQ__STORE__PATH", data)
+            .env("AMOIQ__LOG__LEVEL", "warn")
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
     }
 }
 
@@ -132,18 +164,62 @@ impl TestApp {
         Answer::of(self.request(Method::POST, path).bearer_auth(credential).json(body))
     }
 
+    /// Says something in a session and gives the message's id.
+    pub fn say(&self, credential: &str, session: &str, text: &str) -> String {
+        let answer = self.post(credential, "/webchat/message", &json!({"sessionId": session, "text": text}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["messageId"].as_str().expect("an id").to_owned()
+    }
+
+    /// A token from `POST /api/chat/token`.
+    pub fn mint(&self, secret: &str, wanted: &Value) -> String {
+        let answer = self.post(secret, "/api/chat/token", wanted);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A token from `POST /api/chat/anonymous-token` for a session.
+    pub fn anonymous(&self, key: &str, session: &str) -> String {
+        let answer = self.post(key, "/api/chat/anonymous-token", &json!({"sessionId": session}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The newest messages that a query finds.
+    pub fn messages(&self, credential: &str, query: &str) -> Vec<Value> {
+        let answer = self.get(credential, &format!("/api/chat/messages?{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["messages"].as_array().expect("a list").clone()
+    }
+
     /// Kills the process at once, as a crash would, and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// How the process ended; nothing while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a state")
+    }
+
     /// Sends SIGTERM and waits until the process ends.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         let since = Instant::now();
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        self.signal("TERM");
         (self.process.wait().expect("it ends"), since.elapsed())
+    }
+
+    /// Whether a line that the program printed holds all of these.
+    pub fn printed(&self, parts: &[&str]) -> bool {
+        let lines = self.lines.lock().expect("a lock");
+        lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
     }
 }
 
@@ -170,6 +246,11 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().expect("a body");
         Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    /// A header of the answer; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The status and the code of an error.

@@ -3,4 +3,16 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod app;
+mod cors;
+mod durability;
+mod errors;
+mod faults;
+mod history;
+mod idempotency;
+mod limits;
+mod matrix;
+mod presence;
+mod rate_limits;
 mod reference;
+mod shutdown;
+mod tokens;

@@ -1,0 +1,161 @@
+//! A directory to test, and the words the facts are told in.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use amoiq_actors::{
+    Directory, DirectorySettings, SessionError, SessionSettings,
+    session::{Access, Sent},
+    transcript::{Page, Window},
+};
+use amoiq_events::{
+    Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
+    ambient::{ManualClock, SeededEntropy},
+    codec,
+    event::Cause,
+    session::{self, Caller, CloseReason, MessageCreated, SendMessage, Sender, SessionEvent},
+};
+use tokio::{runtime, task::LocalSet};
+
+use crate::staged::StagedStore;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A directory over a store that does as it is told.
+#[derive(Clone)]
+pub(crate) struct Given {
+    pub(crate) store: StagedStore,
+    pub(crate) directory: Directory,
+    pub(crate) ambient: Ambient,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+/// Runs on one thread, with a clock that jumps to whatever is waited for.
+pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), test)
+}
+
+/// Runs on one thread, beside the threads of a database.
+pub(crate) fn in_real_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), test)
+}
+
+impl Given {
+    pub(crate) fn new() -> Self {
+        Self::with(1_000, Duration::from_secs(3_600))
+    }
+
+    pub(crate) fn with(max_sessions: usize, passivate_after: Duration) -> Self {
+        let store = StagedStore::new();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
+        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)));
+        let session = SessionSettings { max_events: 50_000 };
+        let settings = DirectorySettings { arbiters: 1, max_sessions, passivate_after, session };
+        let directory = Directory::start_here(settings, &store.shared(), &ambient);
+        Self { store, directory, ambient, clock }
+    }
+
+    /// Another directory on the same log, that knows nothing yet.
+    pub(crate) fn restarted(&self) -> Self {
+        let fresh = Self::with(1_000, Duration::from_secs(3_600));
+        let session = SessionSettings { max_events: 50_000 };
+        let passivate_after = Duration::from_secs(3_600);
+        let settings = DirectorySettings { arbiters: 1, max_sessions: 1_000, passivate_after, session };
+        let directory = Directory::start_here(settings, &self.store.shared(), &fresh.ambient);
+        Self { directory, ..self.clone() }
+    }
+
+    /// Says something under a client id; under none when it is empty.
+    pub(crate) async fn send(
+        &self,
+        session: &str,
+        client_id: &str,
+        text: &str,
+    ) -> Result<Sent, SessionError> {
+        let message = message(self.ambient.message_id(), client_id, text);
+        self.directory.send(&tenant(), &id(session), message, cause()).await
+    }
+
+    /// Says something that is stored.
+    pub(crate) async fn say(&self, session: &str, text: &str) -> MessageId {
+        match self.send(session, "", text).await.expect("it is stored") {
+            Sent::Stored(message) => message.id,
+            Sent::Duplicate(first) => panic!("it was there before, as {first}"),
+        }
+    }
+
+    pub(crate) async fn close(&self, session: &str) {
+        let closed = self.directory.close(&tenant(), &id(session), CloseReason::Agent, cause()).await;
+        closed.expect("it is closed");
+    }
+
+    pub(crate) async fn page(&self, session: &str, window: Window, limit: u32) -> Page {
+        let read = self.directory.read(&tenant(), &id(session), Caller::Staff, window, limit).await;
+        let (access, page) = read.expect("it can be read");
+        assert_ne!(access, Access::Denied);
+        page
+    }
+
+    /// The newest messages' texts.
+    pub(crate) async fn texts(&self, session: &str) -> Vec<String> {
+        let page = self.page(session, Window::Newest, 10_000).await;
+        page.messages.iter().map(|message| message.text.as_str().to_owned()).collect()
+    }
+
+    /// The messages of the log.
+    pub(crate) async fn stored(&self) -> Vec<MessageCreated> {
+        let decode = |recorded| match codec::decode(&recorded).expect("an event") {
+            Event::Session(SessionEvent::MessageCreated(created)) => Some(created),
+            _ => None,
+        };
+        self.store.log().await.into_iter().filter_map(decode).collect()
+    }
+
+    /// What another node appends: the message `seq` of a session that is open.
+    pub(crate) fn others_message(&self, seq: u32, client_id: &str) -> (MessageId, Vec<NewEvent>) {
+        let created = MessageCreated {
+            message_id: self.ambient.message_id(),
+            seq,
+            text: MessageText::parse("from elsewhere", 100).expect("a text"),
+            sender: Sender::User,
+            user_id: None,
+            sender_name: None,
+            client_message_id: ClientMessageId::parse(client_id).ok(),
+            client_timestamp: None,
+            page: None,
+        };
+        let id = created.message_id;
+        let event = Event::Session(SessionEvent::MessageCreated(created));
+        (id, vec![event.envelope(&self.ambient, &cause())])
+    }
+}
+
+pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> SendMessage {
+    SendMessage {
+        message_id,
+        caller: Caller::Anonymous,
+        sender: Sender::User,
+        text: MessageText::parse(text, 100_000).expect("a text"),
+        sender_name: None,
+        client_message_id: ClientMessageId::parse(client_id).ok(),
+        client_timestamp: None,
+        user_id: None,
+        user_info: None,
+        fingerprint: None,
+        page: session::Page::default(),
+    }
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::parse("acme").expect("an id")
+}
+
+pub(crate) fn id(session: &str) -> SessionId {
+    SessionId::parse(session).expect("an id")
+}
+
+pub(crate) fn cause() -> Cause {
+    Cause { causation: "request".into(), actor: "test".into() }
+}

@@ -1,0 +1,69 @@
+//! The closer of conversations that nobody continues.
+
+use std::time::Duration;
+
+use amoiq_actors::{Inbox, Projector, Views, idle::IdleCloser, inbox::InboxProjection};
+use amoiq_events::{
+    Event, EventStore, codec,
+    session::{CloseReason, SessionEvent},
+    store::Subscription,
+    stream::StreamKind,
+};
+use tokio::time::timeout;
+
+use crate::given::{DEADLINE, Given, in_real_time};
+
+/// How long a conversation stays open, by the clock that a test turns; and how often the closer looks.
+const CLOSE_AFTER: Duration = Duration::from_millis(40);
+
+const CLOSE_AFTER_MILLIS: i64 = 40;
+
+#[test]
+fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
+    in_real_time(async {
+        let given = Given::new();
+        let files = tempfile::tempdir().expect("a directory");
+        let views = Views::open(&files.path().join("views.db")).expect("views.db");
+        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
+        // The closer looks in the order of names: when it closed the last, it passed the others.
+        given.say("a closed", "hello").await;
+        given.close("a closed").await;
+        given.say("d idle", "hello").await;
+        given.say("c continued", "hello").await;
+        given.clock.advance_millis(CLOSE_AFTER_MILLIS);
+        given.say("b new", "hello").await;
+        given.say("c continued", "again").await;
+        let inbox = Inbox::new(views, progress.clone(), DEADLINE);
+        progress.reach(given.store.head(), DEADLINE).await.expect("the projection");
+        let mut after = given.store.subscribe(given.store.head());
+        IdleCloser::start(given.directory.clone(), inbox, given.ambient.clone(), CLOSE_AFTER);
+        assert_eq!(next_closed(&mut after).await, "d idle");
+
+        given.say("d idle", "once more").await;
+        given.clock.advance_millis(CLOSE_AFTER_MILLIS);
+        let mut closed = Vec::new();
+        while closed.len() < 3 {
+            closed.push(next_closed(&mut after).await);
+        }
+        closed.sort_unstable();
+        assert_eq!(closed, ["b new", "c continued", "d idle"]);
+    });
+}
+
+/// The session of the next event that closes one.
+async fn next_closed(subscription: &mut Subscription) -> String {
+    loop {
+        let batch = timeout(DEADLINE, subscription.next()).await.expect("in time");
+        let batch = batch.expect("memory can be read").expect("the store is open");
+        for recorded in batch.iter() {
+            let Event::Session(SessionEvent::ConversationClosed(closed)) =
+                codec::decode(recorded).expect("an event")
+            else {
+                continue;
+            };
+            assert_eq!(closed.reason, CloseReason::Idle);
+            let Some(StreamKind::Session(_, session)) = recorded.stream.kind() else { continue };
+            return session.as_str().to_owned();
+        }
+    }
+}

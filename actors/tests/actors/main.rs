@@ -1,0 +1,23 @@
+//! What the actors keep to, each fact by itself, over a store that does as it is told.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`given`] | a directory to test, and the words the facts are told in |
+//! | [`staged`] | the store that does as it is told |
+//! | [`sessions`] | what becomes of an append: panics, conflicts, unknown ends, full mailboxes |
+//! | [`residence`] | which sessions are in memory |
+//! | [`pages`] | reading, from memory and from the log |
+//! | [`tenants`] | the registry and the actor of a tenant |
+//! | [`idle`] | the closer of conversations that nobody continues |
+//! | [`projection`] | the projector and its database |
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+
+mod given;
+mod idle;
+mod pages;
+mod projection;
+mod residence;
+mod sessions;
+mod staged;
+mod tenants;

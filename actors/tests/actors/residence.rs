@@ -1,0 +1,94 @@
+//! Which sessions are in memory: idle ones leave, the least recently used leave when there are too
+//! many, and whoever asks never notices.
+
+use std::{sync::Arc, time::Duration};
+
+use amoiq_actors::session::Sent;
+use tokio::{sync::Notify, task::spawn_local, time::sleep};
+
+use crate::{
+    given::{Given, paused},
+    staged::Turn,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The least that a directory keeps.
+const MAX_SESSIONS: usize = 8;
+
+#[test]
+fn an_idle_session_leaves_memory_and_comes_back_with_the_same_answers() {
+    paused(async {
+        let given = Given::with(1_000, MINUTE);
+        given.say("s", "one").await;
+        given.send("s", "c2", "two").await.expect("it is stored");
+        let before = given.texts("s").await;
+        let reads = given.store.reads();
+        sleep(MINUTE / 2).await;
+        assert_eq!(given.texts("s").await, before);
+        assert_eq!(given.store.reads(), reads, "it was used half a minute ago, and stays");
+        sleep(2 * MINUTE).await;
+        assert_eq!(given.texts("s").await, before);
+        assert!(given.store.reads() > reads, "it left, and the log was read again");
+        let repeated = given.send("s", "c2", "two").await.expect("it is answered");
+        assert!(matches!(repeated, Sent::Duplicate(_)));
+    });
+}
+
+#[test]
+fn the_least_recently_used_session_leaves_when_there_are_too_many() {
+    paused(async {
+        let given = Given::with(MAX_SESSIONS, 60 * MINUTE);
+        for number in 0..MAX_SESSIONS {
+            given.say(&format!("s{number}"), "hello").await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        given.texts("s0").await;
+        given.say("one more", "hello").await;
+        let reads = given.store.reads();
+        for name in ["s0", "s2", "s7", "one more"] {
+            given.texts(name).await;
+        }
+        assert_eq!(given.store.reads(), reads, "these were used later and stay");
+        given.texts("s1").await;
+        assert!(given.store.reads() > reads, "this one was used longest ago and left");
+    });
+}
+
+#[test]
+fn more_sessions_than_fit_in_memory_are_all_answered() {
+    paused(async {
+        let given = Given::with(MAX_SESSIONS, 60 * MINUTE);
+        let say = |number: usize| {
+            let given = given.clone();
+            spawn_local(async move { given.say(&format!("s{number}"), &format!("hello {number}")).await })
+        };
+        for sent in (0..20 * MAX_SESSIONS).map(say).collect::<Vec<_>>() {
+            sent.await.expect("a send ends");
+        }
+        for number in 0..20 * MAX_SESSIONS {
+            assert_eq!(given.texts(&format!("s{number}")).await, [format!("hello {number}")]);
+        }
+    });
+}
+
+#[test]
+fn a_session_with_a_request_underway_stays_however_long_that_takes() {
+    paused(async {
+        let given = Given::with(1_000, MINUTE);
+        given.say("s", "one").await;
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        let other = given.clone();
+        let slow = spawn_local(async move { other.say("s", "two").await });
+        sleep(5 * MINUTE).await;
+        // A successor would read the log now, without the message that is on its way.
+        let other = given.clone();
+        let waiting = spawn_local(async move { other.texts("s").await });
+        sleep(Duration::from_secs(1)).await;
+        may.notify_one();
+        slow.await.expect("it is stored");
+        assert_eq!(waiting.await.expect("it is answered"), ["one", "two"]);
+        assert_eq!(given.texts("s").await, ["one", "two"], "acknowledged, so it is in the next read");
+    });
+}

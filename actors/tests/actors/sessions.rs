@@ -1,0 +1,147 @@
+//! What becomes of an append: panics, conflicts, ends that nobody knows, mailboxes that are full.
+
+use std::sync::Arc;
+
+use amoiq_actors::{SessionError, session::Sent};
+use amoiq_events::store::AppendError;
+use tokio::{sync::Notify, task::spawn_local};
+
+use crate::{
+    given::{Given, paused},
+    staged::Turn,
+};
+
+/// More than a session's mailbox holds.
+const MORE_THAN_FIT: usize = 3_000;
+
+#[test]
+fn a_session_whose_actor_panicked_goes_on_with_the_next_request_and_lost_nothing() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        given.store.next(Turn::Panics);
+        let answer = given.send("s", "c2", "two").await;
+        assert!(matches!(answer, Err(SessionError::Gone)), "{answer:?}");
+        assert!(matches!(given.send("s", "c2", "two").await, Ok(Sent::Stored(_))));
+        given.say("s", "three").await;
+        assert_eq!(given.texts("s").await, ["one", "two", "three"]);
+    });
+}
+
+#[test]
+fn a_panic_in_one_session_leaves_the_others_alone() {
+    paused(async {
+        let given = Given::new();
+        given.say("other", "one").await;
+        given.store.next(Turn::Panics);
+        drop(given.send("s", "", "lost").await);
+        let reads = given.store.reads();
+        assert_eq!(given.texts("other").await, ["one"]);
+        assert_eq!(given.store.reads(), reads, "it was in memory all the time");
+    });
+}
+
+#[test]
+fn a_thousand_concurrent_sends_of_one_client_id_are_one_message() {
+    paused(async {
+        let given = Given::new();
+        let sends: Vec<_> = (0..1_000).map(|_| spawn_local(send(given.clone(), "same"))).collect();
+        let (mut stored, mut repeated) = (Vec::new(), Vec::new());
+        for sent in sends {
+            match sent.await.expect("a send ends").expect("it is answered") {
+                Sent::Stored(message) => stored.push(message.id),
+                Sent::Duplicate(first) => repeated.push(first),
+            }
+        }
+        assert_eq!((stored.len(), repeated.len()), (1, 999));
+        assert!(repeated.iter().all(|first| stored.contains(first)));
+        assert_eq!(given.stored().await.len(), 1);
+    });
+}
+
+#[test]
+fn what_a_full_mailbox_refuses_is_busy_and_not_in_the_log() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "first").await;
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        let sends: Vec<_> = (0..MORE_THAN_FIT).map(|_| spawn_local(send(given.clone(), ""))).collect();
+        tokio::task::yield_now().await;
+        may.notify_one();
+        let (mut stored, mut busy) = (0, 0);
+        for sent in sends {
+            match sent.await.expect("a send ends") {
+                Ok(Sent::Stored(_)) => stored += 1,
+                Err(SessionError::Busy) => busy += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(busy > 0 && stored > 0, "{busy} were busy, {stored} stored");
+        assert_eq!(given.stored().await.len(), 1 + stored);
+        given.say("s", "last").await;
+    });
+}
+
+#[test]
+fn a_conflict_with_another_writer_is_decided_again() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        given.store.next(Turn::After(given.others_message(2, "").1));
+        given.say("s", "three").await;
+        assert_eq!(given.texts("s").await, ["one", "from elsewhere", "three"]);
+        let seqs: Vec<_> = given.stored().await.iter().map(|message| message.seq).collect();
+        assert_eq!(seqs, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        let (first, events) = given.others_message(2, "same");
+        given.store.next(Turn::After(events));
+        let answer = given.send("s", "same", "two").await.expect("it is answered");
+        assert_eq!(answer, Sent::Duplicate(first));
+        assert_eq!(given.stored().await.len(), 2);
+    });
+}
+
+#[test]
+fn a_session_that_always_meets_others_gives_up_and_appends_nothing() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        for seq in 2..5 {
+            given.store.next(Turn::After(given.others_message(seq, "").1));
+        }
+        let answer = given.send("s", "", "never").await;
+        let is_conflict = matches!(answer, Err(SessionError::Append(AppendError::Conflict { .. })));
+        assert!(is_conflict, "{answer:?}");
+        assert_eq!(given.texts("s").await.len(), 4, "and it knows what the others wrote");
+    });
+}
+
+#[test]
+fn a_message_that_was_durable_all_the_same_is_found_by_the_retry() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        given.store.next(Turn::DurableButUnknown);
+        let answer = given.send("s", "c2", "two").await;
+        assert!(matches!(answer, Err(SessionError::Append(AppendError::Unavailable(_)))), "{answer:?}");
+        let reads = given.store.reads();
+        let answer = given.send("s", "c2", "two").await.expect("it is answered");
+        assert!(given.store.reads() > reads, "the actor does not trust what it believed");
+        let stored = given.stored().await;
+        assert_eq!(stored.len(), 2);
+        assert_eq!(Some(answer), stored.last().map(|message| Sent::Duplicate(message.message_id)));
+        assert_eq!(given.texts("s").await, ["one", "two"]);
+    });
+}
+
+async fn send(given: Given, client_id: &'static str) -> Result<Sent, SessionError> {
+    given.send("s", client_id, "hello").await
+}

@@ -1,0 +1,146 @@
+//! The registry shows what tenants' actors decided, and what is in the log, and nothing else.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use amoiq_actors::{
+    TenantRegistry,
+    tenant::{TenantError, TenantHandle},
+};
+use amoiq_events::{
+    KeyId, TenantId,
+    store::AppendError,
+    tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
+};
+use tokio::{sync::Notify, task::spawn_local};
+
+use crate::{
+    given::{Given, cause, paused},
+    staged::Turn,
+};
+
+#[test]
+fn reconciling_publishes_what_follows_and_twice_changes_nothing() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let acme = start(&given, &registry, "acme");
+        assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(3));
+        assert_eq!(name(&registry, "acme").as_deref(), Some("acme"));
+        assert_eq!(registry.current().grants(&KeyHash([1; 32])).len(), 1);
+        assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(0));
+        assert_eq!(acme.execute(wants("Acme", Source::Configuration, &[2]), cause()).await.ok(), Some(2));
+        assert_eq!(name(&registry, "acme").as_deref(), Some("Acme"));
+        assert_eq!(registry.current().grants(&KeyHash([1; 32])), [], "a revoked key gives nothing");
+    });
+}
+
+#[test]
+fn a_registry_that_is_loaded_shows_what_was_published() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        for id in ["acme", "other"] {
+            let command = wants(id, Source::Configuration, &[7, 8]);
+            start(&given, &registry, id).execute(command, cause()).await.expect("it is made");
+        }
+        let loaded = TenantRegistry::load(&given.store, true).await.expect("the log");
+        let (loaded, published) = (loaded.current(), registry.current());
+        assert!(loaded.tenants().count() == 2 && published.tenants().count() == 2);
+        for (id, tenant) in published.tenants() {
+            assert_eq!(loaded.tenant(id), Some(tenant));
+        }
+        let grants = loaded.grants(&KeyHash([7; 32]));
+        assert_eq!(grants.len(), 2, "one key may be good for two tenants");
+        assert!(published.grants(&KeyHash([7; 32])).iter().all(|grant| grants.contains(grant)));
+        let key = KeyId::parse("key-7").expect("an id");
+        assert!(loaded.tenants().all(|(id, _)| loaded.grant_of(&key, id).is_some()));
+    });
+}
+
+#[test]
+fn the_demo_is_hidden_when_there_is_another_tenant() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let demo = start(&given, &registry, "demo");
+        demo.execute(wants("demo", Source::Builtin, &[1]), cause()).await.expect("it is made");
+        assert!(name(&registry, "demo").is_some());
+        assert_eq!(registry.current().grants(&KeyHash([1; 32])).len(), 1);
+        let acme = start(&given, &registry, "acme");
+        acme.execute(wants("acme", Source::Configuration, &[2]), cause()).await.expect("it is made");
+        assert_eq!(name(&registry, "demo"), None);
+        assert_eq!(registry.current().grants(&KeyHash([1; 32])), [], "its keys give nothing any more");
+        assert_eq!(registry.current().known().count(), 2);
+    });
+}
+
+#[test]
+fn the_demo_is_not_served_where_it_is_not_allowed() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let demo = start(&given, &registry, "demo");
+        demo.execute(wants("demo", Source::Builtin, &[1]), cause()).await.expect("it is made");
+        let elsewhere = TenantRegistry::load(&given.store, false).await.expect("the log");
+        assert_eq!(name(&elsewhere, "demo"), None);
+        assert_eq!(elsewhere.current().grants(&KeyHash([1; 32])), []);
+    });
+}
+
+#[test]
+fn what_was_durable_although_nobody_could_say_is_published_by_the_retry() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let acme = start(&given, &registry, "acme");
+        given.store.next(Turn::DurableButUnknown);
+        let answer = acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await;
+        assert!(matches!(answer, Err(TenantError::Append(AppendError::Unavailable(_)))), "{answer:?}");
+        let again = acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await;
+        assert_eq!(again.ok(), Some(0), "it is in the log already");
+        assert_eq!(name(&registry, "acme").as_deref(), Some("acme"));
+    });
+}
+
+#[test]
+fn a_slow_answer_does_not_publish_over_what_came_after_it() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let (slow, fast) = (start(&given, &registry, "acme"), start(&given, &registry, "acme"));
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::AnswerHeld(Arc::clone(&may)));
+        let first = spawn_local(async move {
+            slow.execute(wants("old", Source::Configuration, &[]), cause()).await.map(drop)
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        fast.execute(wants("new", Source::Configuration, &[]), cause()).await.expect("it is renamed");
+        may.notify_one();
+        first.await.expect("it ends").expect("it is made");
+        assert_eq!(name(&registry, "acme").as_deref(), Some("new"));
+    });
+}
+
+async fn given_nothing() -> (Given, Arc<TenantRegistry>) {
+    let given = Given::new();
+    let registry = TenantRegistry::load(&given.store, true).await.expect("an empty log");
+    (given, Arc::new(registry))
+}
+
+fn start(given: &Given, registry: &Arc<TenantRegistry>, id: &str) -> TenantHandle {
+    TenantHandle::start(tenant(id), given.store.shared(), given.ambient.clone(), Arc::clone(registry))
+}
+
+fn wants(name: &str, source: Source, keys: &[u8]) -> TenantCommand {
+    let settings = TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source };
+    let key = |number: &u8| {
+        let id = KeyId::parse(&format!("key-{number}")).expect("an id");
+        (id, (KeyKind::Widget, KeyHash([*number; 32])))
+    };
+    let keys = keys.iter().map(key).collect();
+    TenantCommand::Reconcile(DesiredTenant { settings: Some(settings), keys, webhooks: BTreeMap::new() })
+}
+
+fn name(registry: &TenantRegistry, id: &str) -> Option<String> {
+    let current = registry.current();
+    let settings = current.tenant(&tenant(id))?.settings()?;
+    Some(settings.name.clone())
+}
+
+fn tenant(id: &str) -> TenantId {
+    TenantId::parse(id).expect("an id")
+}

@@ -1,0 +1,248 @@
+//! The clients of a run: each does one thing after the other and remembers over a crash what it does
+//! not know the end of; that it tries again under the same client id.
+
+use std::rc::Rc;
+
+use amoiq_actors::{Directory, transcript::Window};
+use amoiq_events::{
+    ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
+    event::Cause,
+    session::{Caller, CloseReason, Page, SendMessage, Sender},
+};
+use tokio::{task::spawn_local, time::sleep};
+
+use crate::{dice::Dice, judge, world::World};
+
+/// How many things a client does.
+const STEPS: u32 = 14;
+
+/// A client's patience between two things, at most.
+const PAUSE_MILLIS: u64 = 12;
+
+const TENANTS: [&str; 2] = ["acme", "other"];
+
+/// What a client wants said, however often it has to try.
+#[derive(Clone)]
+pub(crate) struct Intent {
+    pub(crate) tenant: TenantId,
+    pub(crate) session: SessionId,
+    pub(crate) caller: Caller,
+    pub(crate) client_id: Option<ClientMessageId>,
+    pub(crate) text: MessageText,
+    /// Who an anonymous caller says they are.
+    claims: Option<UserId>,
+    fingerprint: Option<ShortText>,
+}
+
+/// What a client remembers.
+pub(crate) struct Client {
+    number: usize,
+    left: u32,
+    said: Vec<Intent>,
+    /// Tried, and not known to be in the log.
+    unsettled: Option<Intent>,
+}
+
+enum Step {
+    Send(Intent),
+    Close(TenantId, SessionId),
+    Read(TenantId, SessionId),
+}
+
+impl Intent {
+    /// Something new to say.
+    pub(crate) fn new(world: &World, who: &str) -> Self {
+        let dice = &world.dice;
+        let (tenant, session) = some_session(dice, world.sessions);
+        let caller = some_caller(dice);
+        let number = dice.below(u64::MAX);
+        let client_id = match dice.below(10) {
+            0..5 => Some(format!("{who}-{number}")),
+            // One that others use too.
+            5..8 => Some(format!("shared-{}", dice.below(3))),
+            _ => None,
+        };
+        let text = format!("{tenant}|{session}|{}|{who} {number}", name(&caller));
+        Self {
+            text: MessageText::parse(&text, 4_000).expect("a text"),
+            client_id: client_id.map(|id| ClientMessageId::parse(&id).expect("an id")),
+            claims: dice.one_in(4).then(|| user(dice)),
+            fingerprint: dice.one_in(4).then(|| ShortText::cut(who)).flatten(),
+            tenant,
+            session,
+            caller,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> StreamName {
+        StreamName::session(&self.tenant, &self.session)
+    }
+
+    /// An attempt to say it, as a message of its own.
+    pub(crate) fn message(&self, world: &World) -> SendMessage {
+        SendMessage {
+            message_id: world.ambient.message_id(),
+            caller: self.caller.clone(),
+            sender: if self.caller == Caller::Staff { Sender::Agent } else { Sender::User },
+            text: self.text.clone(),
+            sender_name: None,
+            client_message_id: self.client_id.clone(),
+            client_timestamp: None,
+            user_id: self.claims.clone(),
+            user_info: None,
+            fingerprint: self.fingerprint.clone(),
+            page: Page::default(),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(number: usize) -> Self {
+        Self { number, left: STEPS, said: Vec::new(), unsettled: None }
+    }
+
+    fn next(&mut self, world: &World) -> Option<Step> {
+        if let Some(intent) = &self.unsettled {
+            return Some(Step::Send(intent.clone()));
+        }
+        self.left = self.left.checked_sub(1)?;
+        let (tenant, session) = some_session(&world.dice, world.sessions);
+        Some(match world.dice.below(10) {
+            0 => Step::Close(tenant, session),
+            1..4 => Step::Read(tenant, session),
+            4 if !self.said.is_empty() => self.says(world.dice.pick(&self.said)),
+            _ => self.says(Intent::new(world, &format!("c{}", self.number))),
+        })
+    }
+
+    fn says(&mut self, intent: Intent) -> Step {
+        // Without an id a second attempt could be a second message: it is tried once.
+        self.unsettled = intent.client_id.is_some().then(|| intent.clone());
+        Step::Send(intent)
+    }
+}
+
+/// Does what a client wants until a crash or until it wants nothing more.
+pub(crate) async fn live(world: Rc<World>, directory: Directory, number: usize) {
+    let client = world.clients.get(number).expect("the client");
+    loop {
+        let Some(step) = client.borrow_mut().next(&world) else { return };
+        match step {
+            Step::Send(intent) => {
+                if send(&world, &directory, &intent).await {
+                    let mut client = client.borrow_mut();
+                    client.unsettled = None;
+                    client.said.push(intent);
+                }
+            }
+            Step::Close(tenant, session) => close(&world, &directory, &tenant, &session).await,
+            Step::Read(tenant, session) => {
+                let (caller, limit) = (some_caller(&world.dice), world.dice.below(6));
+                let limit = u32::try_from(limit).expect("a small number");
+                read(&world, &directory, &tenant, &session, caller, some_window(&world.dice), limit).await;
+            }
+        }
+        world.clock.advance_millis(i64::try_from(world.dice.below(50)).expect("a short time"));
+        sleep(world.dice.millis_below(PAUSE_MILLIS)).await;
+    }
+}
+
+/// Says something, sometimes several times at once; whether its end is known.
+async fn send(world: &Rc<World>, directory: &Directory, intent: &Intent) -> bool {
+    let copies = if world.dice.one_in(6) { 2 + world.dice.below(40) } else { 1 };
+    let attempt = |_| spawn_local(attempt(Rc::clone(world), directory.clone(), intent.clone()));
+    let attempts: Vec<_> = (0..copies).map(attempt).collect();
+    let mut is_settled = false;
+    for attempt in attempts {
+        is_settled |= attempt.await.expect("an attempt ends");
+    }
+    is_settled
+}
+
+async fn attempt(world: Rc<World>, directory: Directory, intent: Intent) -> bool {
+    let message = intent.message(&world);
+    let message_id = message.message_id;
+    let since = judge::since(&world, &intent.stream());
+    let answer = directory.send(&intent.tenant, &intent.session, message, cause()).await;
+    judge::sent(&world, &intent, message_id, since, &answer)
+}
+
+async fn close(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
+    let stream = StreamName::session(tenant, session);
+    let since = judge::since(world, &stream);
+    let answer = directory.close(tenant, session, CloseReason::Agent, cause()).await;
+    judge::closed(world, &stream, since, &answer);
+}
+
+async fn read(
+    world: &World,
+    directory: &Directory,
+    tenant: &TenantId,
+    session: &SessionId,
+    caller: Caller,
+    window: Window,
+    limit: u32,
+) -> Option<u32> {
+    let stream = StreamName::session(tenant, session);
+    let since = judge::since(world, &stream);
+    let answer = directory.read(tenant, session, caller.clone(), window, limit).await;
+    judge::read(world, &stream, since, &caller, window, limit, &answer);
+    answer.ok().and_then(|(_, page)| page.messages.last().map(|message| message.seq))
+}
+
+/// Reads a session page by page, to its end.
+pub(crate) async fn read_all(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
+    let mut after = 0;
+    while let Some(last) =
+        read(world, directory, tenant, session, Caller::Staff, Window::After(after), 7).await
+    {
+        after = last;
+    }
+    let stream = StreamName::session(tenant, session);
+    judge::read_to_end(world, &stream, after);
+}
+
+/// Every session that a run can have.
+pub(crate) fn every_session(count: u64) -> impl Iterator<Item = (TenantId, SessionId)> {
+    TENANTS.into_iter().flat_map(move |tenant| (0..count).map(move |number| named(tenant, number)))
+}
+
+fn some_session(dice: &Dice, count: u64) -> (TenantId, SessionId) {
+    // The same names with every tenant, so that a mix-up would show.
+    named(dice.pick(&TENANTS), dice.below(count))
+}
+
+fn named(tenant: &str, number: u64) -> (TenantId, SessionId) {
+    let session = SessionId::parse(&format!("s{number}")).expect("an id");
+    (TenantId::parse(tenant).expect("an id"), session)
+}
+
+fn some_caller(dice: &Dice) -> Caller {
+    match dice.below(10) {
+        0..6 => Caller::Anonymous,
+        6..9 => Caller::Staff,
+        _ => Caller::Verified(user(dice)),
+    }
+}
+
+fn user(dice: &Dice) -> UserId {
+    UserId::parse(dice.pick(&["ann", "bob"])).expect("an id")
+}
+
+/// A caller, as messages name who wrote them.
+pub(crate) fn name(caller: &Caller) -> &str {
+    match caller {
+        Caller::Anonymous => "anonymous",
+        Caller::Staff => "staff",
+        Caller::Verified(user) => user.as_str(),
+    }
+}
+
+fn some_window(dice: &Dice) -> Window {
+    let seq = u32::try_from(dice.below(12)).expect("a small number");
+    dice.pick(&[Window::Newest, Window::Before(seq), Window::After(seq)])
+}
+
+fn cause() -> Cause {
+    Cause { causation: "request".into(), actor: "client".into() }
+}

@@ -1,0 +1,175 @@
+//! A store that fails by seed, over the one in memory: appends that are lost, that are durable
+//! although the answer says otherwise, or that become so later; reads that are refused; answers
+//! that take their time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amoiq_events::{
+    EventStore, NewEvent, Position, RecordedEvent, StreamName, Version,
+    store::{
+        AppendError, Appended, Direction, Epoch, Expected, Health, Pending, ReadError, Subscription,
+        memory::MemoryStore,
+    },
+};
+
+use crate::dice::Dice;
+
+/// No answer is delayed by as much as this.
+const DELAY_MILLIS: u64 = 6;
+
+/// Clones share the log and the trouble.
+#[derive(Clone)]
+pub(crate) struct FaultyStore {
+    memory: MemoryStore,
+    dice: Dice,
+    /// How many of a hundred operations fail.
+    trouble: Arc<AtomicU64>,
+}
+
+/// What becomes of an append.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Answered,
+    /// Not durable, and said so.
+    Lost,
+    /// Durable, and said not to be.
+    Ambiguous,
+    /// Said not to be durable, and durable a little later.
+    Late,
+    Overloaded,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(memory: MemoryStore, dice: Dice, trouble_percent: u64) -> Self {
+        Self { memory, dice, trouble: Arc::new(AtomicU64::new(trouble_percent)) }
+    }
+
+    /// From here on nothing fails.
+    pub(crate) fn calm_down(&self) {
+        self.trouble.store(0, Ordering::SeqCst);
+    }
+
+    fn fails(&self) -> bool {
+        self.dice.percent(self.trouble.load(Ordering::SeqCst))
+    }
+
+    fn fate(&self) -> Fate {
+        if self.fails() {
+            self.dice.pick(&[Fate::Lost, Fate::Ambiguous, Fate::Ambiguous, Fate::Late, Fate::Overloaded])
+        } else {
+            Fate::Answered
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        if self.dice.one_in(2) { Duration::ZERO } else { self.dice.millis_below(DELAY_MILLIS) }
+    }
+}
+
+impl EventStore for FaultyStore {
+    fn append(
+        &self,
+        stream: StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Pending<Result<Appended, AppendError>> {
+        let (memory, fate) = (self.memory.clone(), self.fate());
+        let (before, after) = (self.delay(), self.delay());
+        Box::pin(async move {
+            pass(before).await;
+            match fate {
+                Fate::Answered => {
+                    let answer = memory.append(stream, expected, events).await;
+                    pass(after).await;
+                    return answer;
+                }
+                Fate::Ambiguous => drop(memory.append(stream, expected, events).await),
+                Fate::Late => {
+                    tokio::task::spawn_local(async move {
+                        pass(after).await;
+                        drop(memory.append(stream, expected, events).await);
+                    });
+                }
+                Fate::Overloaded => return Err(AppendError::Overloaded),
+                Fate::Lost => {}
+            }
+            pass(after).await;
+            Err(AppendError::Unavailable("by seed".into()))
+        })
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        let (memory, fails) = (self.memory.clone(), self.fails());
+        let (before, after) = (self.delay(), self.delay());
+        let error = if self.dice.one_in(2) {
+            ReadError::Overloaded
+        } else {
+            ReadError::Unavailable("by seed".into())
+        };
+        Box::pin(async move {
+            pass(before).await;
+            if fails {
+                return Err(error);
+            }
+            // What was read grows old on its way.
+            let answer = memory.read_stream(stream, from, direction, limit).await;
+            pass(after).await;
+            answer
+        })
+    }
+
+    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        self.memory.read_all(after, limit)
+    }
+
+    fn subscribe(&self, after: Position) -> Subscription {
+        self.memory.subscribe(after)
+    }
+
+    fn head(&self) -> Position {
+        self.memory.head()
+    }
+
+    fn streams(
+        &self,
+        prefix: &str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+        self.memory.streams(prefix, after, limit)
+    }
+
+    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+        self.memory.truncate(stream, before)
+    }
+
+    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+        self.memory.delete(stream)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.memory.epoch()
+    }
+
+    fn health(&self) -> Health {
+        self.memory.health()
+    }
+}
+
+async fn pass(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}

@@ -1,0 +1,91 @@
+//! What must hold of the log, and of everything that was acknowledged.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use amoiq_actors::Message;
+use amoiq_events::{Position, StreamName, session::SessionEvent, stream::StreamKind};
+
+use crate::{
+    judge::Ledger,
+    witness::{Line, State, Witness},
+};
+
+/// Versions and `seq` count without gaps, client ids are there once, a conversation opens before it
+/// closes, and everything is where it belongs.
+pub(crate) fn assert_log(witness: &Witness, max_events: u64) {
+    let mut last = Position::START;
+    let mut event_ids = HashSet::new();
+    for recorded in &witness.log {
+        assert!(recorded.position > last, "positions rise");
+        assert!(event_ids.insert(recorded.event.id), "an event is in the log once");
+        last = recorded.position;
+    }
+    let mut message_ids = HashSet::new();
+    for (stream, lines) in &witness.sessions {
+        assert!(lines.len() as u64 <= max_events, "{stream}: more events than it may have");
+        let mut client_ids = BTreeSet::new();
+        let mut state = State::default();
+        for line in lines {
+            assert_line(stream, line, &state);
+            state.apply(line);
+            if let SessionEvent::MessageCreated(created) = &line.event {
+                assert_eq!(created.seq as usize, state.messages.len(), "{stream}: seq counts 1, 2, 3");
+                assert!(message_ids.insert(created.message_id), "{stream}: a message is in the log once");
+                if let Some(id) = &created.client_message_id {
+                    assert!(client_ids.insert(id.as_str()), "{stream}: {id} is two messages");
+                }
+            }
+        }
+    }
+}
+
+/// An event after what came before it.
+fn assert_line(stream: &StreamName, line: &Line, before: &State<'_>) {
+    let version = line.recorded.version.as_u64();
+    assert_eq!(version, before.version + 1, "{stream}: versions count 1, 2, 3");
+    match &line.event {
+        SessionEvent::Started(_) => assert_eq!(version, 1, "{stream}: it starts once"),
+        SessionEvent::VisitorIdentified(told) if told.verified => {
+            let is_first = before.owner.is_none_or(|owner| told.user_id.as_ref() == Some(owner));
+            assert!(is_first, "{stream}: it has another owner");
+        }
+        SessionEvent::VisitorIdentified(_) => {}
+        SessionEvent::ConversationStarted(_) => assert_eq!(before.open, None, "{stream}"),
+        SessionEvent::ConversationReopened(_) => assert_eq!(before.open, Some(false), "{stream}"),
+        SessionEvent::ConversationClosed(_) => assert_eq!(before.open, Some(true), "{stream}"),
+        SessionEvent::MessageCreated(created) => {
+            assert_eq!(before.open, Some(true), "{stream}: a message opens the conversation");
+            let mut parts = created.text.as_str().split('|');
+            let Some(StreamKind::Session(tenant, session)) = stream.kind() else { panic!("{stream}") };
+            assert_eq!(parts.next(), Some(tenant.as_str()), "{stream}: it is of another tenant");
+            assert_eq!(parts.next(), Some(session.as_str()), "{stream}: it is of another session");
+            let author = parts.next();
+            let may_write =
+                before.owner.is_none_or(|owner| author == Some(owner.as_str()) || author == Some("staff"));
+            assert!(may_write, "{stream}: {author:?} wrote to a session of {:?}", before.owner);
+        }
+    }
+}
+
+/// What was acknowledged is in the log, as it was acknowledged; what was refused is not.
+pub(crate) fn assert_kept(witness: &Witness, ledger: &Ledger) {
+    let mut messages = HashMap::new();
+    for (stream, lines) in &witness.sessions {
+        for line in lines {
+            if let SessionEvent::MessageCreated(created) = &line.event {
+                messages.insert(created.message_id, (stream, line, created));
+            }
+        }
+    }
+    for (stream, message) in &ledger.stored {
+        let Some((found_in, line, created)) = messages.get(&message.id) else {
+            panic!("{stream}: an acknowledged message is not in the log")
+        };
+        assert_eq!(*found_in, stream, "an acknowledged message is elsewhere");
+        let recorded = &line.recorded;
+        assert_eq!(**message, Message::of(created, recorded.event.time, recorded.position));
+    }
+    for id in &ledger.absent {
+        assert!(!messages.contains_key(id), "{id} is in the log and was said not to be");
+    }
+}

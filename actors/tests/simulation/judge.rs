@@ -1,0 +1,217 @@
+//! Whether an answer fits the log: there is a moment, not before what was acknowledged when it was
+//! asked for and not after the answer, at which the log says just this.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use amoiq_actors::{
+    Message, SessionError,
+    session::{Access, Sent},
+    transcript::{Page, Window},
+};
+use amoiq_events::{
+    MessageId, StreamName,
+    session::{Caller, SessionEvent, SessionRefusal},
+    store::AppendError,
+};
+
+use crate::{
+    client::Intent,
+    witness::{State, Witness},
+    world::World,
+};
+
+/// An append that adds a message has at most so many events.
+const MOST_EVENTS: u64 = 4;
+
+/// What was answered.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// Acknowledged messages.
+    pub(crate) stored: Vec<(StreamName, Arc<Message>)>,
+    /// Attempts whose answer says that nothing was appended.
+    pub(crate) absent: Vec<MessageId>,
+    /// Up to which version clients know each session.
+    known: BTreeMap<StreamName, u64>,
+    /// Answers that fit no moment. They are kept, since a crash drops the task that saw them.
+    violations: Vec<String>,
+}
+
+pub(crate) fn assert_no_violation(ledger: &Ledger) {
+    assert!(ledger.violations.is_empty(), "{}", ledger.violations.join("\n"));
+}
+
+/// What an answer to a question asked now must know.
+pub(crate) fn since(world: &World, stream: &StreamName) -> u64 {
+    world.ledger.borrow().known.get(stream).copied().unwrap_or_default()
+}
+
+/// Judges the answer to an attempt; whether the client need not try again.
+pub(crate) fn sent(
+    world: &World,
+    intent: &Intent,
+    message_id: MessageId,
+    since: u64,
+    answer: &Result<Sent, SessionError>,
+) -> bool {
+    let stream = intent.stream();
+    let absent = || world.ledger.borrow_mut().absent.push(message_id);
+    match answer {
+        Ok(Sent::Stored(message)) => {
+            world.ledger.borrow_mut().stored.push((stream.clone(), Arc::clone(message)));
+            let is_intended = message.id == message_id
+                && message.text == intent.text
+                && message.client_message_id == intent.client_id;
+            knows(world, &stream, answer, |witness| {
+                let version = version_of(witness, &stream, message.id)?;
+                is_intended.then_some(version)
+            });
+        }
+        Ok(Sent::Duplicate(first)) => {
+            absent();
+            knows(world, &stream, answer, |witness| {
+                let mut lines = witness.lines(&stream).iter();
+                let line = lines.find(|line| match &line.event {
+                    SessionEvent::MessageCreated(created) => {
+                        created.message_id == *first && created.client_message_id == intent.client_id
+                    }
+                    _ => false,
+                });
+                line.map(|line| line.recorded.version.as_u64())
+            });
+        }
+        Err(SessionError::Refused(refusal)) => {
+            absent();
+            let limit = world.settings.session.max_events;
+            knows(world, &stream, answer, |witness| {
+                witness.first(&stream, since, |state| match refusal {
+                    SessionRefusal::NotYours => !state.opens_to(&intent.caller),
+                    SessionRefusal::Full { .. } => state.version + MOST_EVENTS > limit,
+                    SessionRefusal::AlreadySent(_) | SessionRefusal::NotFound => false,
+                })
+            });
+        }
+        Err(error) => return failed(world, &stream, error, absent),
+    }
+    true
+}
+
+/// Judges the answer to a close.
+pub(crate) fn closed(world: &World, stream: &StreamName, since: u64, answer: &Result<(), SessionError>) {
+    let fits = |state: &State<'_>| match answer {
+        Ok(()) => state.open == Some(false),
+        Err(SessionError::Refused(SessionRefusal::Full { limit })) => state.version >= *limit,
+        Err(_) => state.version == 0,
+    };
+    match answer {
+        Ok(()) | Err(SessionError::Refused(_)) => {
+            knows(world, stream, answer, |witness| witness.first(stream, since, fits));
+        }
+        Err(error) => drop(failed(world, stream, error, || ())),
+    }
+}
+
+/// Judges a page.
+pub(crate) fn read(
+    world: &World,
+    stream: &StreamName,
+    since: u64,
+    caller: &Caller,
+    window: Window,
+    limit: u32,
+    answer: &Result<(Access, Page), SessionError>,
+) {
+    match answer {
+        Ok((access, page)) => {
+            let fits = |state: &State<'_>| match access {
+                Access::Missing => state.version == 0 && *page == Page::default(),
+                Access::Denied => !state.opens_to(caller) && *page == Page::default(),
+                Access::Granted => {
+                    state.version > 0 && state.opens_to(caller) && *page == state.page(window, limit)
+                }
+            };
+            knows(world, stream, answer, |witness| witness.first(stream, since, fits));
+        }
+        Err(error) => drop(failed(world, stream, error, || ())),
+    }
+}
+
+/// Judges where reading came to the end of a session.
+pub(crate) fn read_to_end(world: &World, stream: &StreamName, last: u32) {
+    knows(world, stream, &last, |witness| {
+        let lines = witness.lines(stream);
+        let is_message = |event: &SessionEvent| matches!(event, SessionEvent::MessageCreated(_));
+        let messages = lines.iter().filter(|line| is_message(&line.event)).count();
+        (usize::try_from(last) == Ok(messages)).then_some(lines.len() as u64)
+    });
+}
+
+/// Judges an error that says nothing of the session; a client that can tries again.
+fn failed(world: &World, stream: &StreamName, error: &SessionError, absent: impl FnOnce()) -> bool {
+    match error {
+        SessionError::Append(AppendError::Unavailable(_)) => {}
+        SessionError::Append(AppendError::Conflict { .. } | AppendError::Overloaded)
+        | SessionError::Read(_) => absent(),
+        // Nothing here fills a mailbox, is too large, panics or writes what cannot be read.
+        SessionError::Append(AppendError::Size)
+        | SessionError::Refused(_)
+        | SessionError::Busy
+        | SessionError::Codec(_)
+        | SessionError::Gone => {
+            world.ledger.borrow_mut().violations.push(format!("{stream}: {error}"));
+        }
+    }
+    false
+}
+
+/// Notes up to which version an answer proves the session known; that there is none is a violation.
+fn knows(
+    world: &World,
+    stream: &StreamName,
+    answer: &impl std::fmt::Debug,
+    proven: impl FnOnce(&Witness) -> Option<u64>,
+) {
+    let mut witness = world.witness.borrow_mut();
+    witness.catch_up(&world.memory);
+    let mut ledger = world.ledger.borrow_mut();
+    match proven(&witness) {
+        Some(version) => {
+            let known = ledger.known.entry(stream.clone()).or_default();
+            *known = version.max(*known);
+        }
+        None => ledger.violations.push(format!("{stream}: the log never said {answer:?}")),
+    }
+}
+
+fn version_of(witness: &Witness, stream: &StreamName, id: MessageId) -> Option<u64> {
+    let is_it = |event: &SessionEvent| matches!(event, SessionEvent::MessageCreated(created) if created.message_id == id);
+    let line = witness.lines(stream).iter().find(|line| is_it(&line.event))?;
+    Some(line.recorded.version.as_u64())
+}
+
+impl State<'_> {
+    fn opens_to(&self, caller: &Caller) -> bool {
+        match (self.owner, caller) {
+            (None, _) | (_, Caller::Staff) => true,
+            (Some(owner), Caller::Verified(user)) => owner == user,
+            (Some(_), Caller::Anonymous) => false,
+        }
+    }
+
+    fn page(&self, window: Window, limit: u32) -> Page {
+        let limit = usize::try_from(limit).expect("a small number");
+        let wanted = self.messages.iter().filter(|(_, created)| match window {
+            Window::Newest => true,
+            Window::Before(seq) => created.seq < seq,
+            Window::After(seq) => created.seq > seq,
+        });
+        let wanted: Vec<_> = wanted
+            .map(|(recorded, created)| Arc::new(Message::of(created, recorded.event.time, recorded.position)))
+            .collect();
+        let has_more = wanted.len() > limit;
+        let messages = match window {
+            Window::After(_) => wanted.into_iter().take(limit).collect(),
+            _ => wanted.iter().skip(wanted.len().saturating_sub(limit)).cloned().collect(),
+        };
+        Page { messages, has_more }
+    }
+}

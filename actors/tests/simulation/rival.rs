@@ -1,0 +1,50 @@
+//! Another node, writing to the same streams past the directory: correctly, but at the worst moments,
+//! so that what an actor believes is no longer so.
+
+use std::rc::Rc;
+
+use amoiq_events::{
+    Event, EventStore, Version, codec,
+    event::Cause,
+    session::{Caller, Session, SessionCommand},
+    store::{Direction, Expected, MAX_READ_EVENTS},
+};
+use tokio::time::sleep;
+
+use crate::{client::Intent, world::World};
+
+/// How often it writes, at most.
+const WRITES: u64 = 12;
+
+/// It waits less than this between two writes, so that it often hits an append on its way.
+const PAUSE_MILLIS: u64 = 10;
+
+/// Writes for a while.
+pub(crate) async fn write(world: Rc<World>) {
+    for _ in 0..world.dice.below(WRITES) {
+        sleep(world.dice.millis_below(PAUSE_MILLIS)).await;
+        say(&world, &Intent::new(&world, "rival")).await;
+    }
+}
+
+async fn say(world: &World, intent: &Intent) {
+    let stream = intent.stream();
+    let from = Version::from_u64(1);
+    let events = world.memory.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await;
+    let mut session = Session::default();
+    for recorded in events.expect("memory can be read") {
+        if let Ok(Event::Session(event)) = codec::decode(&recorded) {
+            session.apply(&event);
+        }
+    }
+    // Verified users come through the directory alone: which node knows them first is not the question.
+    if matches!(intent.caller, Caller::Verified(_)) {
+        return;
+    }
+    let command = SessionCommand::SendMessage(Box::new(intent.message(world)));
+    let Ok(events) = session.decide(&command, world.settings.session.max_events) else { return };
+    let cause = Cause { causation: "request".into(), actor: "rival".into() };
+    let envelopes = events.into_iter().map(|event| Event::Session(event).envelope(&world.ambient, &cause));
+    let expected = Expected::Exact(session.version());
+    world.memory.append(stream, expected, envelopes.collect()).await.expect("nobody wrote in between");
+}

@@ -1,0 +1,106 @@
+//! What the log says of each session, folded without the code that is judged.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use amoiq_events::{
+    Event, EventStore, Position, RecordedEvent, StreamName, UserId, codec,
+    session::{MessageCreated, SessionEvent},
+    store::{MAX_READ_EVENTS, Pending, memory::MemoryStore},
+    stream::StreamKind,
+};
+
+/// An event of a session.
+pub(crate) struct Line {
+    pub(crate) recorded: RecordedEvent,
+    pub(crate) event: SessionEvent,
+}
+
+/// The log as far as it was read.
+#[derive(Default)]
+pub(crate) struct Witness {
+    pub(crate) log: Vec<RecordedEvent>,
+    pub(crate) sessions: BTreeMap<StreamName, Vec<Line>>,
+    after: Position,
+}
+
+/// A session after some of its events.
+#[derive(Clone, Default)]
+pub(crate) struct State<'a> {
+    pub(crate) version: u64,
+    pub(crate) owner: Option<&'a UserId>,
+    /// Nothing before the first message.
+    pub(crate) open: Option<bool>,
+    pub(crate) messages: Vec<(&'a RecordedEvent, &'a MessageCreated)>,
+}
+
+impl Witness {
+    /// Reads what was appended since.
+    pub(crate) fn catch_up(&mut self, store: &MemoryStore) {
+        loop {
+            let events = now(store.read_all(self.after, MAX_READ_EVENTS)).expect("memory can be read");
+            let Some(last) = events.last() else { return };
+            self.after = last.position;
+            for recorded in events {
+                self.log.push(recorded.clone());
+                let kind = recorded.stream.kind().expect("a name that means something");
+                let event = codec::decode(&recorded).expect("an event of this release");
+                let (StreamKind::Session(..), Event::Session(event)) = (kind, event) else {
+                    panic!("{}: holds what is not a session's", recorded.stream)
+                };
+                self.sessions.entry(recorded.stream.clone()).or_default().push(Line { recorded, event });
+            }
+        }
+    }
+
+    pub(crate) fn lines(&self, stream: &StreamName) -> &[Line] {
+        self.sessions.get(stream).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The first version from `since` on at which a session was in a state that fits.
+    pub(crate) fn first(
+        &self,
+        stream: &StreamName,
+        since: u64,
+        fits: impl Fn(&State<'_>) -> bool,
+    ) -> Option<u64> {
+        let mut state = State::default();
+        let mut lines = self.lines(stream).iter();
+        loop {
+            if state.version >= since && fits(&state) {
+                return Some(state.version);
+            }
+            state.apply(lines.next()?);
+        }
+    }
+}
+
+impl<'a> State<'a> {
+    pub(crate) fn apply(&mut self, line: &'a Line) {
+        self.version = line.recorded.version.as_u64();
+        match &line.event {
+            SessionEvent::Started(_) => {}
+            SessionEvent::VisitorIdentified(told) => {
+                if told.verified && self.owner.is_none() {
+                    self.owner = told.user_id.as_ref();
+                }
+            }
+            SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {
+                self.open = Some(true);
+            }
+            SessionEvent::ConversationClosed(_) => self.open = Some(false),
+            SessionEvent::MessageCreated(created) => self.messages.push((&line.recorded, created)),
+        }
+    }
+}
+
+/// The answer of a store that never waits.
+fn now<T>(pending: Pending<T>) -> T {
+    match pin!(pending).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("the store in memory answers at once"),
+    }
+}

@@ -1,0 +1,169 @@
+//! One run: nodes that live on one log and crash, and what everything they answer is judged by.
+
+use std::{
+    cell::RefCell,
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use amoiq_actors::{Directory, DirectorySettings, SessionSettings};
+use amoiq_events::{
+    Ambient, EventStore, Timestamp,
+    ambient::{ManualClock, SeededEntropy},
+    store::memory::MemoryStore,
+};
+use tokio::{
+    runtime,
+    task::{LocalSet, spawn_local},
+    time::timeout,
+};
+
+use crate::{
+    client::{self, Client},
+    dice::Dice,
+    faulty::FaultyStore,
+    inbox::{self, LiveInbox},
+    invariants,
+    judge::{self, Ledger},
+    rival,
+    witness::Witness,
+};
+
+const CLIENTS: usize = 4;
+
+/// After so many crashes nothing fails any more, so that the run ends.
+const CRASHES: u32 = 8;
+
+/// No node lives longer before it crashes.
+const LIFE_MILLIS: u64 = 150;
+
+/// How long the last node may take: far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// What a run has.
+pub(crate) struct World {
+    pub(crate) memory: MemoryStore,
+    pub(crate) ambient: Ambient,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) dice: Dice,
+    pub(crate) settings: DirectorySettings,
+    /// How many sessions each tenant has.
+    pub(crate) sessions: u64,
+    pub(crate) clients: Vec<RefCell<Client>>,
+    pub(crate) ledger: RefCell<Ledger>,
+    pub(crate) witness: RefCell<Witness>,
+    store: FaultyStore,
+}
+
+/// Runs a seed and gives a digest of the log it leaves.
+pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
+    let world = Rc::new(World::new(seed));
+    let inbox_dice = Dice::new(!seed);
+    let mut inbox = with_inbox.then(|| LiveInbox::start(&world.memory));
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    for crash in 0..=CRASHES {
+        let is_last = crash == CRASHES;
+        if is_last {
+            world.store.calm_down();
+        }
+        let node = LocalSet::new();
+        let ended = node.block_on(&runtime, world.live(is_last));
+        // The crash: every actor, every request and every answer on its way is gone.
+        let inside = runtime.enter();
+        drop(node);
+        drop(inside);
+        world.check();
+        assert!(ended || !is_last, "the clients never came to an end");
+        if inbox_dice.one_in(3) {
+            inbox = inbox.map(LiveInbox::crash);
+        }
+        if ended {
+            break;
+        }
+    }
+    world.store.calm_down();
+    LocalSet::new().block_on(&runtime, world.read_back());
+    world.check();
+    let witness = world.witness.borrow();
+    inbox::check(&witness, &inbox_dice, inbox);
+    digest(&witness)
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let dice = Dice::new(seed);
+        let memory = MemoryStore::new();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
+        let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
+        let settings = DirectorySettings {
+            arbiters: 1,
+            max_sessions: dice.pick(&[8, 1_000]),
+            passivate_after: Duration::from_millis(dice.pick(&[10, 40, 10_000])),
+            session: SessionSettings { max_events: dice.pick(&[12, 1_000, 1_000]) },
+        };
+        Self {
+            store: FaultyStore::new(memory.clone(), dice.fork(), dice.pick(&[0, 5, 20, 40])),
+            memory,
+            ambient: Ambient::new(Arc::clone(&clock) as _, entropy),
+            clock,
+            settings,
+            sessions: dice.pick(&[1, 3, 8]),
+            clients: (0..CLIENTS).map(|number| RefCell::new(Client::new(number))).collect(),
+            ledger: RefCell::default(),
+            witness: RefCell::default(),
+            dice,
+        }
+    }
+
+    /// A node lives until it crashes, or until every client has done what it wanted.
+    async fn live(self: &Rc<Self>, is_last: bool) -> bool {
+        let directory = self.directory();
+        spawn_local(rival::write(Rc::clone(self)));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| spawn_local(client::live(Rc::clone(self), directory.clone(), number)))
+            .collect();
+        let all = async {
+            for client in clients {
+                client.await.expect("a client ends");
+            }
+        };
+        let span = if is_last { PATIENCE } else { self.dice.millis_below(LIFE_MILLIS) };
+        timeout(span, all).await.is_ok()
+    }
+
+    /// A new node gives everything that the log holds, to the last message.
+    async fn read_back(self: &Rc<Self>) {
+        let directory = self.directory();
+        for (tenant, session) in client::every_session(self.sessions) {
+            client::read_all(self, &directory, &tenant, &session).await;
+        }
+    }
+
+    fn directory(&self) -> Directory {
+        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+        Directory::start_here(self.settings, &store, &self.ambient)
+    }
+
+    /// What must hold at any moment.
+    fn check(&self) {
+        let mut witness = self.witness.borrow_mut();
+        witness.catch_up(&self.memory);
+        let ledger = self.ledger.borrow();
+        judge::assert_no_violation(&ledger);
+        invariants::assert_log(&witness, self.settings.session.max_events);
+        invariants::assert_kept(&witness, &ledger);
+    }
+}
+
+fn digest(witness: &Witness) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for recorded in &witness.log {
+        let event = &recorded.event;
+        (recorded.position, &recorded.stream, recorded.version, event.id, event.time).hash(&mut hasher);
+        (&event.kind, &event.causation, &event.actor, &event.data).hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,166 @@
+//! Disks that fail when a test says so.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::Disk;
+use crate::app::{Start, TestApp, eventually};
+
+/// A small file system of its own, which a file fills.
+pub struct Mount {
+    directory: TempDir,
+    data: PathBuf,
+}
+
+impl Mount {
+    /// Nothing where mounting is refused.
+    pub fn new() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .arg(directory.path())
+            .status();
+        let data = directory.path().join("data");
+        mount.is_ok_and(|status| status.success()).then_some(Self { directory, data })
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.directory.path().join("filler")
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: the program that a failed test leaves behind may still have files open.
+        let unmount = Command::new("umount").arg("-l").arg(self.directory.path()).status();
+        assert!(unmount.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+impl Disk for Mount {
+    fn start(&self) -> TestApp {
+        Start::new().data(&self.data).app()
+    }
+
+    /// Fills all but 100 KiB, so that messages use up the last of it.
+    fn fail(&self, _: &TestApp) {
+        let free = || {
+            let output = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(self.directory.path()).output();
+            let text = String::from_utf8(output.expect("stat runs").stdout).expect("a text");
+            let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            numbers[0] * numbers[1]
+        };
+        let size = usize::try_from(free() - 100 * 1024).expect("fits");
+        fs::write(self.filler(), vec![0; size]).expect("there is room for it");
+    }
+
+    fn mend(&self, _: &TestApp) {
+        fs::remove_file(self.filler()).expect("removed");
+    }
+}
+
+/// The kernel's limit on the size of a file, set on the running process.
+pub struct LimitedFile(TempDir);
+
+impl LimitedFile {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn limit(app: &TestApp, bytes: &str) {
+        let status = Command::new("prlimit")
+            .args(["--pid", &app.pid().to_string(), &format!("--fsize={bytes}:unlimited")])
+            .status();
+        assert!(status.expect("prlimit runs").success());
+    }
+}
+
+impl Disk for LimitedFile {
+    /// The signal is ignored, so that a write that goes beyond the limit fails as on a full disk.
+    fn start(&self) -> TestApp {
+        Start::new().data(self.0.path()).under(&["env", "--ignore-signal=XFSZ"]).app()
+    }
+
+    fn fail(&self, app: &TestApp) {
+        let size = fs::metadata(self.0.path().join("log.db-wal")).expect("a file").size();
+        Self::limit(app, &(size + 100 * 1024).to_string());
+    }
+
+    fn mend(&self, app: &TestApp) {
+        // The limit goes with a process that was killed.
+        if Path::new("/proc").join(app.pid().to_string()).exists() {
+            Self::limit(app, "unlimited");
+        }
+    }
+}
+
+/// A disk whose calls fail as `disk.c` says.
+pub struct FaultyDisk {
+    directory: TempDir,
+    data: PathBuf,
+    fault: String,
+}
+
+impl FaultyDisk {
+    /// With the fault it will have: a line as `disk.c` reads it.
+    pub fn new(fault: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/faults/disk.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", source, "-ldl", "-o"])
+            .arg(directory.path().join("disk.so"))
+            .status();
+        assert!(compiled.expect("cc runs").success());
+        let data = directory.path().join("data");
+        Self { directory, data, fault: fault.to_owned() }
+    }
+
+    /// The program on this disk, to be started.
+    pub fn starting(&self) -> Start {
+        let path = |name| self.directory.path().join(name).display().to_string();
+        Start::new()
+            .data(&self.data)
+            .environment("LD_PRELOAD", &path("disk.so"))
+            .environment("DISK_FAULTS", &path("faults"))
+    }
+
+    /// Has the fault from now on.
+    pub fn set(&self) {
+        // Renamed, so that nobody reads half a line.
+        let new = self.directory.path().join("new");
+        fs::write(&new, &self.fault).expect("written");
+        fs::rename(new, self.directory.path().join("faults")).expect("renamed");
+    }
+
+    /// Has it no longer.
+    pub fn clear(&self) {
+        fs::remove_file(self.directory.path().join("faults")).expect("removed");
+    }
+
+    /// Waits until a call is held.
+    pub fn wait_until_held(&self) {
+        let held = self.directory.path().join("faults.held");
+        eventually("a call is held", || held.exists());
+        fs::remove_file(held).expect("removed");
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn start(&self) -> TestApp {
+        self.starting().app()
+    }
+
+    fn fail(&self, _: &TestApp) {
+        self.set();
+    }
+
+    fn mend(&self, _: &TestApp) {
+        self.clear();
+    }
+}

@@ -1,0 +1,281 @@
+//! Tokens: what verifies and what does not, and what each opens.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::app::{Answer, SECRET, Start, TestApp, WIDGET, eventually};
+
+const SIGNING: &str = "a-secret-of-a-test-0123456789abcdef";
+const SESSION: &str = "session-0123456789";
+const READ: &str = "/api/chat/messages?sessionId=session-0123456789";
+const INVALID: (u16, &str) = (401, "INVALID_JWT_TOKEN");
+const FORBIDDEN: (u16, &str) = (403, "FORBIDDEN");
+
+fn start() -> TestApp {
+    Start::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING).app()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The `kid` of a signing secret.
+fn kid(secret: &str) -> String {
+    hex(&Sha256::digest(secret)[..4])
+}
+
+fn header() -> Header {
+    Header { kid: Some(kid(SIGNING)), ..Header::new(Algorithm::HS256) }
+}
+
+/// Claims as the service makes them for a visitor of the demo tenant.
+fn claims() -> Value {
+    let now = now_seconds();
+    let key = format!("key-{}", &hex(&Sha256::digest(SECRET))[..12]);
+    json!({
+        "iss": "amoiq", "aud": "amoiq-chat", "sub": "u-1", "tid": "demo", "sid": SESSION, "role": "visitor",
+        "iat": now, "exp": now + 600, "jti": "j-1", "key": key, "verified": true
+    })
+}
+
+fn now_seconds() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a test compares with the real clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+fn sign(header: &Header, claims: &Value, secret: &str) -> String {
+    encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
+            << (8 * (3 - chunk.len()));
+        (0..=chunk.len()).for_each(|digit| text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63])));
+    }
+    text
+}
+
+fn unsigned(header: &Value, claims: &Value, signature: &str) -> String {
+    let part = |value: &Value| base64url(value.to_string().as_bytes());
+    format!("{}.{}.{signature}", part(header), part(claims))
+}
+
+#[test]
+fn a_token_with_every_claim_and_the_right_signature_is_taken() {
+    let app = start();
+    let answer = app.get(&sign(&header(), &claims(), SIGNING), READ);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_token_that_this_service_did_not_sign_is_refused() {
+    let app = start();
+    let other = "another-secret-0123456789abcdef0123";
+    let good = sign(&header(), &claims(), SIGNING);
+    let (start, signature) = good.rsplit_once('.').expect("three parts");
+    let foreign = Header { kid: Some(kid(other)), ..header() };
+    let mut agent = claims();
+    agent["role"] = json!("agent");
+    let forged = unsigned(&json!({"alg": "HS256", "typ": "JWT", "kid": kid(SIGNING)}), &agent, signature);
+    let mut wrong_end = start.to_owned();
+    wrong_end.push_str(".AAAA");
+    let refused = [
+        ("another secret under our kid", sign(&header(), &claims(), other)),
+        ("another secret under its own kid", sign(&foreign, &claims(), other)),
+        ("no kid", sign(&Header::new(Algorithm::HS256), &claims(), SIGNING)),
+        ("HS384", sign(&Header { alg: Algorithm::HS384, ..header() }, &claims(), SIGNING)),
+        ("HS512", sign(&Header { alg: Algorithm::HS512, ..header() }, &claims(), SIGNING)),
+        ("alg none", unsigned(&json!({"alg": "none", "kid": kid(SIGNING)}), &claims(), "")),
+        ("alg None", unsigned(&json!({"alg": "None", "kid": kid(SIGNING)}), &claims(), "")),
+        (
+            "alg none with a signature",
+            unsigned(&json!({"alg": "none", "kid": kid(SIGNING)}), &claims(), signature),
+        ),
+        ("alg RS256", unsigned(&json!({"alg": "RS256", "kid": kid(SIGNING)}), &claims(), signature)),
+        ("no alg", unsigned(&json!({"kid": kid(SIGNING)}), &claims(), signature)),
+        ("other claims under the signature", forged),
+        ("another signature", wrong_end),
+        ("no signature", format!("{start}.")),
+        ("nothing", "..".to_owned()),
+        ("rubbish", "a.b.c".to_owned()),
+        ("not base64", "!.!.!".to_owned()),
+    ];
+    for (what, token) in refused {
+        let answer = app.get(&token, READ);
+        assert_eq!(answer.error(), INVALID, "{what}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_token_that_lacks_a_claim_or_has_a_wrong_one_is_refused() {
+    let app = start();
+    for claim in ["iss", "aud", "sub", "tid", "role", "iat", "exp", "jti", "key"] {
+        let mut lacking = claims();
+        lacking.as_object_mut().expect("an object").remove(claim);
+        let answer = app.get(&sign(&header(), &lacking, SIGNING), READ);
+        assert_eq!(answer.error(), INVALID, "without {claim}: {answer:?}");
+    }
+    let wrong = [
+        ("iss", json!("other")),
+        ("aud", json!("other")),
+        ("sub", json!("")),
+        ("sub", json!(7)),
+        ("tid", json!("other")),
+        ("tid", json!("*")),
+        ("role", json!("owner")),
+        ("exp", json!(now_seconds())),
+        ("exp", json!("tomorrow")),
+        ("key", json!("key-000000000000")),
+    ];
+    for (claim, value) in wrong {
+        let mut bad = claims();
+        bad[claim] = value;
+        let answer = app.get(&sign(&header(), &bad, SIGNING), READ);
+        assert_eq!(answer.error(), INVALID, "{claim}: {bad}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_token_ends_with_its_ttl() {
+    let app = start();
+    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent", "ttlSeconds": 1}));
+    let online = "/api/chat/online-users";
+    eventually("the token expires", || app.get(&token, online).error() == INVALID);
+}
+
+#[test]
+fn a_signing_key_is_rotated_without_ending_its_tokens() {
+    let mut app = start();
+    let old = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    app.kill();
+    let next = "the-next-secret-0123456789abcdef012";
+    let rotated = |previous: &str| {
+        let start = Start::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next);
+        start.environment("AMOIQ__AUTH__JWT_PREVIOUS_SECRETS", previous).app()
+    };
+    let mut both = rotated(SIGNING);
+    assert_eq!(both.get(&old, "/api/chat/online-users").status, 200);
+    let new = both.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    both.kill();
+    let one = Start::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next).app();
+    assert_eq!(one.get(&old, "/api/chat/online-users").error(), INVALID);
+    assert_eq!(one.get(&new, "/api/chat/online-users").status, 200);
+}
+
+#[test]
+fn a_token_outlives_a_restart_under_the_secret_that_was_made() {
+    let mut app = TestApp::start();
+    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    app.kill();
+    let again = Start::new().data(app.data()).app();
+    assert_eq!(again.get(&token, "/api/chat/online-users").status, 200);
+}
+
+#[test]
+fn an_anonymous_token_opens_its_one_session() {
+    let app = start();
+    app.say(WIDGET, SESSION, "mine");
+    app.say(WIDGET, "session-of-another-1", "another's");
+    let token = app.anonymous(WIDGET, SESSION);
+    assert_eq!(app.messages(&token, "").len(), 1);
+    assert_eq!(app.messages(&token, &format!("sessionId={SESSION}&userId=anybody")).len(), 1);
+    assert_eq!(app.get(&token, "/api/chat/messages?sessionId=session-of-another-1").error(), FORBIDDEN);
+    assert_eq!(app.get(&token, "/api/chat/messages?userId=u-1").error(), FORBIDDEN);
+    let elsewhere = json!({"text": "x", "sessionId": "session-of-another-1"});
+    assert_eq!(app.post(&token, "/webchat/message", &elsewhere).error(), FORBIDDEN);
+    let unnamed =
+        app.post(&token, "/webchat/message", &json!({"text": "into the bound one", "userId": "claim"}));
+    assert_eq!(unnamed.body["sessionId"], SESSION);
+}
+
+#[test]
+fn an_anonymous_token_gives_no_further_tokens() {
+    let app = start();
+    let token = app.anonymous(WIDGET, SESSION);
+    for path in ["/api/chat/anonymous-token", "/api/chat/token"] {
+        let answer = app.post(&token, path, &json!({"userId": "u-1", "role": "agent"}));
+        assert_eq!(answer.error(), FORBIDDEN, "{path}");
+    }
+}
+
+#[test]
+fn a_verified_token_is_its_user_and_nobody_else() {
+    let app = start();
+    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let as_other = json!({"text": "x", "sessionId": SESSION, "userId": "u-2"});
+    assert_eq!(app.post(&token, "/webchat/message", &as_other).error(), FORBIDDEN);
+    for query in ["userId=u-2", "sessionId=session-0123456789&userId=u-2"] {
+        assert_eq!(app.get(&token, &format!("/api/chat/messages?{query}")).error(), FORBIDDEN, "{query}");
+    }
+    app.say(&token, SESSION, "hello");
+    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}"))[0]["userId"], "u-1");
+}
+
+#[test]
+fn a_session_that_a_verified_user_has_used_is_closed_to_everybody_but_them_and_staff() {
+    let app = start();
+    let before = app.anonymous(WIDGET, SESSION);
+    app.say(WIDGET, SESSION, "before the login");
+    let owner = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let other = app.mint(SECRET, &json!({"userId": "u-2", "role": "visitor"}));
+    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent"}));
+    app.say(&owner, SESSION, "after the login");
+    for credential in [&owner, &agent, SECRET] {
+        assert_eq!(app.messages(credential, &format!("sessionId={SESSION}")).len(), 2);
+    }
+    for credential in [WIDGET, &before, &other] {
+        assert_eq!(app.get(credential, READ).error(), FORBIDDEN);
+        let send = json!({"text": "x", "sessionId": SESSION});
+        assert_eq!(app.post(credential, "/webchat/message", &send).error(), FORBIDDEN);
+    }
+    let mint = json!({"sessionId": SESSION});
+    assert_eq!(app.post(WIDGET, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
+    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 2);
+}
+
+#[test]
+fn a_verified_token_bound_to_a_session_stays_in_it() {
+    let app = start();
+    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor", "sessionId": SESSION}));
+    assert_eq!(app.post(&token, "/webchat/message", &json!({"text": "x"})).body["sessionId"], SESSION);
+    let elsewhere = json!({"text": "x", "sessionId": "session-of-another-1"});
+    assert_eq!(app.post(&token, "/webchat/message", &elsewhere).error(), FORBIDDEN);
+    assert_eq!(app.get(&token, "/api/chat/messages?sessionId=session-of-another-1").error(), FORBIDDEN);
+}
+
+#[test]
+fn an_agents_name_in_the_token_is_shown_unless_the_message_names_another() {
+    let app = start();
+    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
+    app.say(WIDGET, SESSION, "help");
+    app.say(&agent, SESSION, "yes?");
+    let named = json!({"text": "bye", "sessionId": SESSION, "senderName": "Ann B.", "sender": "user"});
+    assert_eq!(app.post(&agent, "/webchat/message", &named).status, 200);
+    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
+    let shown: Vec<_> = read.iter().map(|message| (&message["sender"], &message["senderName"])).collect();
+    let (user, agent) = (json!("user"), json!("agent"));
+    assert_eq!(shown, [(&user, &Value::Null), (&agent, &json!("Ann")), (&agent, &json!("Ann B."))]);
+}
+
+#[test]
+fn without_the_widget_keys_trust_it_opens_new_sessions_only() {
+    let app = Start::new().environment("AMOIQ__SECURITY__WIDGET_KEY_READS_HISTORY", "false").app();
+    let token = app.anonymous(WIDGET, SESSION);
+    assert!(app.messages(WIDGET, &format!("sessionId={SESSION}")).is_empty());
+    app.say(WIDGET, SESSION, "hello");
+    assert_eq!(app.get(WIDGET, READ).error(), FORBIDDEN);
+    let mint = json!({"sessionId": SESSION});
+    assert_eq!(app.post(WIDGET, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
+    assert_eq!(app.messages(&token, "").len(), 1, "its own again with that session's token");
+    let headed =
+        Answer::of(app.request(Method::GET, READ).header("authorization", format!("bearer  {token} ")));
+    assert_eq!(headed.status, 200);
+}
