@@ -36,6 +36,9 @@ use crate::{
 /// How long requests in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
 
+/// How long closing the store may take after that.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(1_500);
+
 /// How long a read waits for its projection.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -116,9 +119,21 @@ impl Service {
             handle.stop(true).await;
         });
         self.server.await?;
-        self.store.close();
+        close(self.store).await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Closes the store. What was acknowledged is on disk already, so a disk that hangs is not waited for.
+async fn close(store: Arc<SqliteStore>) {
+    let (closed, waits) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        store.close();
+        let _stopped_waiting = closed.send(());
+    });
+    if tokio::time::timeout(CLOSE_PATIENCE, waits).await.is_err() {
+        tracing::warn!("the store did not close in time; the next start mends its index");
     }
 }
 

@@ -43,13 +43,27 @@ pub trait Projection: Send + Sync + 'static {
 
 /// How far a projection has come, for readers that wait.
 #[derive(Clone)]
-pub struct Progress(watch::Receiver<Position>);
+pub struct Progress(watch::Receiver<Standing>);
+
+/// Where a projection is, and why it does not go on.
+#[derive(Debug, Clone, Default)]
+struct Standing {
+    position: Position,
+    /// What the last attempt met; nothing once an attempt succeeds.
+    failure: Option<String>,
+}
 
 impl Progress {
     /// Everything up to here is folded in.
     #[must_use]
     pub fn position(&self) -> Position {
-        *self.0.borrow()
+        self.0.borrow().position
+    }
+
+    /// Why it does not follow the log at the moment.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.0.borrow().failure.clone()
     }
 
     /// Waits until everything up to `position` is folded in.
@@ -58,7 +72,7 @@ impl Progress {
     /// [`ViewError::Behind`] when that takes longer than `patience`.
     pub async fn reach(&self, position: Position, patience: Duration) -> Result<(), ViewError> {
         let mut progress = self.0.clone();
-        let reached = progress.wait_for(|now| *now >= position);
+        let reached = progress.wait_for(|now| now.position >= position);
         match tokio::time::timeout(patience, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(ViewError::Behind),
@@ -70,7 +84,7 @@ impl Progress {
 pub struct Projector<P> {
     views: Views,
     store: Arc<dyn EventStore>,
-    progress: watch::Sender<Position>,
+    progress: watch::Sender<Standing>,
     projection: std::marker::PhantomData<fn() -> P>,
 }
 
@@ -78,7 +92,7 @@ impl<P: Projection> Projector<P> {
     /// Starts the projection on the caller's arbiter.
     #[must_use]
     pub fn start(views: &Views, store: &Arc<dyn EventStore>) -> Progress {
-        let (progress, follower) = watch::channel(Position::START);
+        let (progress, follower) = watch::channel(Standing::default());
         let (views, store) = (views.clone(), Arc::clone(store));
         let projector = Self { views, store, progress, projection: std::marker::PhantomData };
         Actor::start(projector);
@@ -106,7 +120,7 @@ impl<P: Projection> Actor for Projector<P> {
 struct Run<P> {
     views: Views,
     epoch: Epoch,
-    progress: watch::Sender<Position>,
+    progress: watch::Sender<Standing>,
     projection: std::marker::PhantomData<fn() -> P>,
 }
 
@@ -115,16 +129,16 @@ impl<P: Projection> Run<P> {
         let start = loop {
             match self.begin().await {
                 Ok(position) => break position,
-                Err(error) => pause(P::NAME, &error).await,
+                Err(error) => self.pause(&error).await,
             }
         };
-        self.progress.send_replace(start);
+        self.reached(start);
         let mut subscription = store.subscribe(start);
         loop {
             match next(&mut subscription).await {
                 Ok(Some(batch)) => self.fold(batch).await,
                 Ok(None) => return,
-                Err(error) => pause(P::NAME, &error).await,
+                Err(error) => self.pause(&error).await,
             }
         }
     }
@@ -162,18 +176,23 @@ impl<P: Projection> Run<P> {
             match self.views.write(fold).await {
                 Ok(()) => break,
                 Err(ViewError::Closed) => return,
-                Err(error) => pause(P::NAME, &error).await,
+                Err(error) => self.pause(&error).await,
             }
         }
-        self.progress.send_replace(position);
+        self.reached(position);
+    }
+
+    fn reached(&self, position: Position) {
+        self.progress.send_replace(Standing { position, failure: None });
+    }
+
+    async fn pause(&self, error: &ViewError) {
+        tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
+        self.progress.send_modify(|standing| standing.failure = Some(error.to_string()));
+        tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
 async fn next(subscription: &mut Subscription) -> Result<Option<Batch>, ViewError> {
     Ok(subscription.next().await?)
-}
-
-async fn pause(projection: &str, error: &ViewError) {
-    tracing::error!(projection, %error, "the projection waits and tries again");
-    tokio::time::sleep(RETRY_AFTER).await;
 }

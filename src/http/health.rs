@@ -20,6 +20,9 @@ pub async fn ready(store: web::Data<dyn EventStore>, inbox: web::Data<Inbox>) ->
     if let Health::Failing(reason) = store.health() {
         reasons.push(format!("the store does not take writes: {reason}"));
     }
+    if let Some(failure) = inbox.progress().failure() {
+        reasons.push(format!("the inbox does not follow the log: {failure}"));
+    }
     let lag = store.head().as_u64().saturating_sub(inbox.progress().position().as_u64());
     if lag > READY_LAG_POSITIONS {
         reasons.push(format!("the inbox is {lag} positions behind the log"));

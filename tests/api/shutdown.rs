@@ -75,6 +75,27 @@ fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_disk_that_hangs_ends_readiness_and_does_not_hold_up_the_end() {
+    let disk = FaultyDisk::new("sync 0 /log.db");
+    let mut app = disk.starting().app();
+    disk.set();
+    let body = format!(r#"{{"text":"two","sessionId":"{SESSION}"}}"#);
+    let length = body.len();
+    let message = format!(
+        "POST /webchat/message HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Authorization: Bearer {WIDGET}\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let _waits = send(&app, &message);
+    disk.wait_until_held();
+    eventually("it is not ready", || app.get(SECRET, "/readyz").status == 503);
+    let reasons = app.get(SECRET, "/readyz").body["reasons"].to_string();
+    assert!(reasons.contains("a commit has taken more than 5 s"), "{reasons}");
+    let since = Instant::now();
+    app.signal("TERM");
+    assert_ends(&mut app, since);
+}
+
+#[test]
 fn messages_that_were_taken_while_the_program_ends_are_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut app = Start::new().data(directory.path()).app();

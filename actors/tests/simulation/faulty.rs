@@ -3,8 +3,9 @@
 //! that take their time.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,6 +31,7 @@ pub(crate) struct FaultyStore {
     dice: Dice,
     /// How many of a hundred operations fail.
     trouble: Arc<AtomicU64>,
+    in_doubt: Arc<Mutex<BTreeMap<StreamName, u64>>>,
 }
 
 /// What becomes of an append.
@@ -47,12 +49,19 @@ enum Fate {
 
 impl FaultyStore {
     pub(crate) fn new(memory: MemoryStore, dice: Dice, trouble_percent: u64) -> Self {
-        Self { memory, dice, trouble: Arc::new(AtomicU64::new(trouble_percent)) }
+        Self { memory, dice, trouble: Arc::new(AtomicU64::new(trouble_percent)), in_doubt: Arc::default() }
     }
 
     /// From here on nothing fails.
     pub(crate) fn calm_down(&self) {
         self.trouble.store(0, Ordering::SeqCst);
+    }
+
+    /// The version that a stream had after its last append that was durable and said not to be: whoever
+    /// was told so has to look.
+    pub(crate) fn in_doubt(&self, stream: &StreamName) -> u64 {
+        let in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        in_doubt.get(stream).copied().unwrap_or_default()
     }
 
     fn fails(&self) -> bool {
@@ -81,6 +90,7 @@ impl EventStore for FaultyStore {
     ) -> Pending<Result<Appended, AppendError>> {
         let (memory, fate) = (self.memory.clone(), self.fate());
         let (before, after) = (self.delay(), self.delay());
+        let in_doubt = Arc::clone(&self.in_doubt);
         Box::pin(async move {
             pass(before).await;
             match fate {
@@ -89,7 +99,14 @@ impl EventStore for FaultyStore {
                     pass(after).await;
                     return answer;
                 }
-                Fate::Ambiguous => drop(memory.append(stream, expected, events).await),
+                Fate::Ambiguous => {
+                    let answer = memory.append(stream.clone(), expected, events).await;
+                    pass(after).await;
+                    if let Ok(appended) = answer {
+                        let mut in_doubt = in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+                        in_doubt.insert(stream, appended.version.as_u64());
+                    }
+                }
                 Fate::Late => {
                     tokio::task::spawn_local(async move {
                         pass(after).await;
@@ -97,9 +114,8 @@ impl EventStore for FaultyStore {
                     });
                 }
                 Fate::Overloaded => return Err(AppendError::Overloaded),
-                Fate::Lost => {}
+                Fate::Lost => pass(after).await,
             }
-            pass(after).await;
             Err(AppendError::Unavailable("by seed".into()))
         })
     }

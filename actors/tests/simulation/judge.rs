@@ -40,9 +40,11 @@ pub(crate) fn assert_no_violation(ledger: &Ledger) {
     assert!(ledger.violations.is_empty(), "{}", ledger.violations.join("\n"));
 }
 
-/// What an answer to a question asked now must know.
+/// What an answer to a question asked now must know: what was acknowledged, and what was durable when
+/// an actor was told that nobody knows.
 pub(crate) fn since(world: &World, stream: &StreamName) -> u64 {
-    world.ledger.borrow().known.get(stream).copied().unwrap_or_default()
+    let known = world.ledger.borrow().known.get(stream).copied().unwrap_or_default();
+    known.max(world.store.in_doubt(stream))
 }
 
 /// Judges the answer to an attempt; whether the client need not try again.

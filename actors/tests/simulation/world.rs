@@ -54,7 +54,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<RefCell<Client>>,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) witness: RefCell<Witness>,
-    store: FaultyStore,
+    pub(crate) store: FaultyStore,
 }
 
 /// Runs a seed and gives a digest of the log it leaves.

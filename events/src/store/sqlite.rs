@@ -13,8 +13,9 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -50,6 +51,9 @@ mod writer;
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
+
+/// A commit that takes longer is taken for a disk that hangs.
+const SLOW_COMMIT: Duration = Duration::from_secs(5);
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +97,8 @@ pub struct SqliteStore {
     heads: Arc<Heads>,
     epoch: Epoch,
     health: watch::Receiver<Health>,
+    write_ahead: Arc<WriteAhead>,
+    opened: Instant,
     recovery: Recovery,
     /// The writer and the checkpointer, in the order in which they end; readers end with the last
     /// subscription.
@@ -139,6 +145,7 @@ impl SqliteStore {
         let (stop_checkpoints, stopped) = bounded(0);
         let checkpoint_conn = schema::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
+        let opened = Instant::now();
         let (health, healthy) = watch::channel(Health::Writable);
         let writer = Writer {
             conn,
@@ -147,9 +154,10 @@ impl SqliteStore {
             last,
             recent,
             witness,
-            write_ahead,
+            write_ahead: Arc::clone(&write_ahead),
             feed: Arc::clone(&feed),
             health,
+            opened,
             _stop_checkpoints: stop_checkpoints,
         };
         let (jobs, queue) = bounded(QUEUE);
@@ -162,6 +170,8 @@ impl SqliteStore {
             heads,
             epoch,
             health: healthy,
+            write_ahead,
+            opened,
             recovery,
             threads: Mutex::new(vec![writing, checkpoints]),
             _lock: lock,
@@ -274,6 +284,11 @@ impl EventStore for SqliteStore {
     }
 
     fn health(&self) -> Health {
+        let begun_ms = self.write_ahead.begun_ms.load(Ordering::Relaxed);
+        let begun = self.opened + Duration::from_millis(begun_ms);
+        if begun_ms > 0 && begun.elapsed() > SLOW_COMMIT {
+            return Health::Failing(format!("a commit has taken more than {} s", SLOW_COMMIT.as_secs()));
+        }
         self.health.borrow().clone()
     }
 }

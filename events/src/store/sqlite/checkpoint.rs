@@ -34,6 +34,9 @@ const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 pub(super) struct WriteAhead {
     /// Held by the writer for a transaction, and by the checkpointer to copy the last of it.
     pub(super) gate: Mutex<()>,
+    /// When the writer began the transaction under way, in milliseconds since the store was opened and
+    /// at least 1; 0 while it waits for work.
+    pub(super) begun_ms: AtomicU64,
     /// Bytes of events written since the last look that copied.
     pub(super) bytes: AtomicU64,
 }

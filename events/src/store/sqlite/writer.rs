@@ -7,7 +7,7 @@
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -65,6 +65,7 @@ pub(super) struct Writer {
     pub(super) write_ahead: Arc<WriteAhead>,
     pub(super) feed: Arc<Feed>,
     pub(super) health: watch::Sender<Health>,
+    pub(super) opened: Instant,
     /// Dropped with the writer: the checkpointer then copies what is left and ends too.
     pub(super) _stop_checkpoints: Sender<()>,
 }
@@ -79,7 +80,11 @@ impl Writer {
         let mut waits: Option<Job> = None;
         loop {
             match waits.take().map_or_else(|| jobs.recv_timeout(PROBE_EVERY), Ok) {
-                Ok(Job::Append(append)) => waits = self.commit(append, jobs),
+                Ok(Job::Append(append)) => {
+                    self.begin();
+                    waits = self.commit(append, jobs);
+                    self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
+                }
                 Ok(Job::Remove(remove)) => self.remove(remove),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
@@ -88,6 +93,12 @@ impl Writer {
         if let Err(error) = self.ledger.flush_all(&self.conn, self.last) {
             tracing::warn!(%error, "the index was not written; the next start reads it from the log");
         }
+    }
+
+    /// Notes when the transaction begins: one that does not end is how a hanging disk shows.
+    fn begin(&self) {
+        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.write_ahead.begun_ms.store(millis.max(1), Ordering::Relaxed);
     }
 
     /// Commits an append and all that wait behind it; gives back a job that has to wait for that.
