@@ -264,6 +264,7 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
+        // Asking again at once would take the processor from what is waited for.
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
