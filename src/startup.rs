@@ -166,7 +166,8 @@ impl Parts {
         let close_after_hours = u64::from(config.conversation.close_after_hours);
         if close_after_hours > 0 {
             let close_after = Duration::from_secs(close_after_hours * 3_600);
-            IdleCloser::start(directory.clone(), inbox.clone(), ambient.clone(), close_after);
+            let (store, ambient) = (Arc::clone(store), ambient.clone());
+            IdleCloser::start(directory.clone(), inbox.clone(), store, ambient, close_after);
         }
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let tokens =

@@ -1,11 +1,11 @@
 //! Closes conversations that nobody continues: a reconciler, woken by a timer, that asks the inbox
 //! which conversations are open and closes those without a message for too long.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient,
+    Ambient, EventStore,
     event::Cause,
     session::{CloseReason, SessionRefusal},
 };
@@ -14,6 +14,9 @@ use crate::{Directory, Inbox, SessionError, views::ViewError};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long it waits for the inbox before it leaves it to the next time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many conversations it takes from the inbox at a time.
 const PAGE: u32 = 500;
@@ -28,14 +31,21 @@ pub struct IdleCloser {
 struct Desk {
     directory: Directory,
     inbox: Inbox,
+    store: Arc<dyn EventStore>,
     ambient: Ambient,
     close_after: Duration,
 }
 
 impl IdleCloser {
     /// Starts it on the caller's arbiter.
-    pub fn start(directory: Directory, inbox: Inbox, ambient: Ambient, close_after: Duration) {
-        Actor::start(Self { desk: Desk { directory, inbox, ambient, close_after } });
+    pub fn start(
+        directory: Directory,
+        inbox: Inbox,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        close_after: Duration,
+    ) {
+        Actor::start(Self { desk: Desk { directory, inbox, store, ambient, close_after } });
     }
 }
 
@@ -60,6 +70,8 @@ impl Desk {
     async fn close_idle(&self) -> Result<(), ViewError> {
         let close_after = i64::try_from(self.close_after.as_millis()).unwrap_or(i64::MAX);
         let deadline = self.ambient.now().plus_millis(close_after.saturating_neg());
+        // While the inbox is behind, it takes conversations for idle that are not.
+        self.inbox.progress().reach(self.store.head(), PATIENCE).await?;
         let mut after = None;
         loop {
             let page = self.inbox.open_conversations(after, PAGE).await?;

@@ -36,7 +36,8 @@ fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
         let inbox = Inbox::new(views, progress.clone(), DEADLINE);
         progress.reach(given.store.head(), DEADLINE).await.expect("the projection");
         let mut after = given.store.subscribe(given.store.head());
-        IdleCloser::start(given.directory.clone(), inbox, given.ambient.clone(), CLOSE_AFTER);
+        let (directory, ambient) = (given.directory.clone(), given.ambient.clone());
+        IdleCloser::start(directory, inbox, given.store.shared(), ambient, CLOSE_AFTER);
         assert_eq!(next_closed(&mut after).await, "d idle");
 
         given.say("d idle", "once more").await;

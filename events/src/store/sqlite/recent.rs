@@ -1,9 +1,6 @@
 //! The last ids, to recognise a repeated append that expects nothing.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     EventId, NewEvent, Position,
@@ -14,7 +11,7 @@ use crate::{
 /// the same ids that wait together, the second gets the answer of the first.
 #[derive(Default)]
 pub(super) struct Recent {
-    known: HashMap<EventId, Known>,
+    known: foldhash::HashMap<EventId, Known>,
     /// From the oldest to the newest; an id may stand here twice, the position says which one counts.
     order: VecDeque<(EventId, Position)>,
     /// How many at the end of `order` belong to the transaction under way.
