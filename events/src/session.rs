@@ -4,151 +4,18 @@
 //! used the session; from then on it is that user's alone ([`Session::opens_to`]).
 //! A conversation that is closed never refuses a message: the message reopens it.
 
+mod event;
+
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+pub use self::event::{
+    CloseReason, ConversationClosed, ConversationReopened, ConversationStarted, MessageCreated, Page, Sender,
+    SessionEvent, SessionStarted, VisitorIdentified,
+};
 use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId, Version};
-
-/// Who wrote a message, as every reader sees it. It follows from the credential, never from the payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sender {
-    /// The visitor.
-    User,
-    /// A bot of the tenant.
-    Bot,
-    /// A person of the tenant, or the tenant's server.
-    Agent,
-}
-
-/// Where the visitor is, by their own word.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Page {
-    /// The site's domain.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<ShortText>,
-    /// The site's origin.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<ShortText>,
-    /// The page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<ShortText>,
-    /// Where the visitor came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub referrer: Option<ShortText>,
-    /// The customer's name for the site.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub site_id: Option<ShortText>,
-}
-
-/// `session.started`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionStarted {}
-
-/// `visitor.identified`: what is known of the visitor from here on. What is absent did not change.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VisitorIdentified {
-    /// Who they say they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<UserId>,
-    /// Whether a secret key vouched for `user_id`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub verified: bool,
-    /// Name, e-mail, phone or whatever else the page told: a JSON object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_info: Option<Box<RawValue>>,
-    /// For agents to see. It authorises nothing: two visitors with the same phone share it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<ShortText>,
-}
-
-impl PartialEq for VisitorIdentified {
-    fn eq(&self, other: &Self) -> bool {
-        fn known(visitor: &VisitorIdentified) -> (&Option<UserId>, bool, Option<&str>, &Option<ShortText>) {
-            let info = visitor.user_info.as_deref().map(RawValue::get);
-            (&visitor.user_id, visitor.verified, info, &visitor.fingerprint)
-        }
-        known(self) == known(other)
-    }
-}
-
-impl Eq for VisitorIdentified {}
-
-/// `message.created`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageCreated {
-    /// The message's own id.
-    pub message_id: MessageId,
-    /// Its place among the session's messages: 1, 2, 3 …
-    pub seq: u32,
-    /// As sent.
-    pub text: MessageText,
-    /// Who wrote it.
-    pub sender: Sender,
-    /// The visitor of the conversation; absent while they are anonymous.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<UserId>,
-    /// An agent's or bot's name to show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sender_name: Option<ShortText>,
-    /// The client's own id of the message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_message_id: Option<ClientMessageId>,
-    /// The client's own time. It decides nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_timestamp: Option<ShortText>,
-    /// Where the visitor was, when that changed since the message before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page: Option<Page>,
-}
-
-/// `conversation.started`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationStarted {}
-
-/// Why a conversation was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CloseReason {
-    /// An agent closed it.
-    Agent,
-    /// Nobody wrote for `conversation.close_after_hours`.
-    Idle,
-}
-
-/// `conversation.closed`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationClosed {
-    /// Why.
-    pub reason: CloseReason,
-}
-
-/// `conversation.reopened`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationReopened {}
-
-/// An event of a `session:` stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionEvent {
-    /// `session.started`
-    Started(SessionStarted),
-    /// `visitor.identified`
-    VisitorIdentified(VisitorIdentified),
-    /// `conversation.started`
-    ConversationStarted(ConversationStarted),
-    /// `message.created`
-    MessageCreated(MessageCreated),
-    /// `conversation.closed`
-    ConversationClosed(ConversationClosed),
-    /// `conversation.reopened`
-    ConversationReopened(ConversationReopened),
-}
 
 /// Whether agents have work with a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
