@@ -11,6 +11,8 @@
 //! | [`rate_limit`] | how often they may |
 //! | [`problem`] | the catalogue of errors |
 //! | [`http`] | the routes |
+//! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
+//! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
 pub mod auth;
@@ -18,8 +20,10 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod logging;
+pub mod network;
 pub mod problem;
 pub mod rate_limit;
+pub mod realtime;
 pub mod secret;
 pub mod startup;
 pub mod tenants;

@@ -7,11 +7,13 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
 use amoiq_events::{KeyId, Timestamp};
+
+use crate::network::network;
 
 /// How long a window is.
 const WINDOW_MS: i64 = 60_000;
@@ -35,14 +37,7 @@ impl Counted {
     /// Counts an address.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
-        let network = match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        Self::Address(network)
+        Self::Address(network(address))
     }
 }
 

@@ -1,0 +1,199 @@
+//! The polling transport: a GET waits for packets, a POST brings some.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::{
+    CloseReason, Connection, Outgoing, Protocol,
+    connection::Line,
+    outbox::Outbox,
+    packet::{Malformed, Packet},
+    payload,
+    sessions::Ticket,
+};
+
+/// How long a poll during an upgrade waits for the upgrade to be completed. It comes in on another
+/// connection, perhaps on another worker, and may overtake the websocket's last word before it.
+const OVERTAKING: Duration = Duration::from_millis(15);
+
+/// What a client that polls has open.
+pub(super) struct Polling {
+    waiting: Option<oneshot::Sender<String>>,
+    /// Whether a POST's body is on its way.
+    posting: bool,
+    /// What is left for the last poll of a connection that has ended.
+    farewell: Option<String>,
+    /// The client's place, as long as it polls; a websocket brings its own.
+    _ticket: Ticket,
+}
+
+/// A request that a connection's state does not allow: 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadRequest;
+
+impl Polling {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Self { waiting: None, posting: false, farewell: None, _ticket: ticket }
+    }
+
+    /// Answers the poll that waits with everything there is.
+    pub(super) fn flush(&mut self, outbox: &mut Outbox) {
+        if let Some(waiting) = self.waiting.take() {
+            let packets = outbox.take_all();
+            // A client that has just gone away ends its connection: nothing is lost that anybody hears.
+            let _gone = waiting.send(payload::encode(&packets));
+        }
+    }
+
+    /// Answers the poll that waits, if one does, so that the client can go on with a websocket.
+    pub(super) fn release(&mut self, outbox: &mut Outbox) {
+        if outbox.is_empty()
+            && let Some(waiting) = self.waiting.take()
+        {
+            let _gone = waiting.send(payload::encode([&Outgoing::NOOP]));
+        }
+        self.flush(outbox);
+    }
+
+    /// Says good-bye; whether nothing is left to be fetched.
+    pub(super) fn hang_up(&mut self, reason: CloseReason, outbox: &mut Outbox) -> bool {
+        let body = match reason {
+            // It knows already: its poll ends with nothing.
+            CloseReason::ClientLeft => payload::encode([&Outgoing::NOOP]),
+            CloseReason::Refused | CloseReason::ShuttingDown => {
+                let mut packets = outbox.take_all();
+                packets.push_back(Outgoing::CLOSE);
+                payload::encode(&packets)
+            }
+            _ => {
+                if let Some(waiting) = self.waiting.take() {
+                    let _gone = waiting.send(payload::encode([&Outgoing::CLOSE]));
+                }
+                return true;
+            }
+        };
+        match self.waiting.take() {
+            Some(waiting) => waiting.send(body).is_ok(),
+            None => {
+                self.farewell = Some(body);
+                false
+            }
+        }
+    }
+}
+
+/// A GET: the body of its answer.
+#[derive(Message)]
+#[rtype(result = "Result<String, BadRequest>")]
+pub(super) struct Poll;
+
+impl<P: Protocol> Handler<Poll> for Connection<P> {
+    type Result = Response<Result<String, BadRequest>>;
+
+    fn handle(&mut self, _: Poll, ctx: &mut Self::Context) -> Self::Result {
+        self.check_heartbeat(ctx);
+        let is_ended = self.wire.ended.is_some();
+        let Line::Polling(polling) = &mut self.wire.line else { return Response::reply(Err(BadRequest)) };
+        if is_ended {
+            if polling.farewell.is_some() {
+                ctx.stop();
+            }
+            return Response::reply(polling.farewell.take().ok_or(BadRequest));
+        }
+        if polling.waiting.is_some() {
+            self.close(CloseReason::Malformed, ctx);
+            return Response::reply(Err(BadRequest));
+        }
+        let (answer, waits) = oneshot::channel();
+        polling.waiting = Some(answer);
+        if self.wire.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_probed) {
+            ctx.run_later(OVERTAKING, |connection, _| {
+                if let Line::Polling(polling) = &mut connection.wire.line {
+                    polling.release(&mut connection.wire.outbox);
+                }
+            });
+        } else {
+            self.wire.flush(ctx);
+        }
+        Response::fut(async { waits.await.map_err(|_ended| BadRequest) })
+    }
+}
+
+/// The client of a poll went away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Abandoned;
+
+impl<P: Protocol> Handler<Abandoned> for Connection<P> {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandoned, ctx: &mut Self::Context) {
+        self.close(CloseReason::TransportLost, ctx);
+    }
+}
+
+/// A POST begins: its body is on its way.
+#[derive(Message)]
+#[rtype(result = "Result<(), BadRequest>")]
+pub(super) struct Announced;
+
+impl<P: Protocol> Handler<Announced> for Connection<P> {
+    type Result = Result<(), BadRequest>;
+
+    fn handle(&mut self, _: Announced, ctx: &mut Self::Context) -> Self::Result {
+        self.check_heartbeat(ctx);
+        let is_ended = self.wire.ended.is_some();
+        match &mut self.wire.line {
+            Line::Polling(polling) if !polling.posting && !is_ended => {
+                polling.posting = true;
+                Ok(())
+            }
+            Line::Polling(_) => {
+                self.close(CloseReason::Malformed, ctx);
+                Err(BadRequest)
+            }
+            Line::WebSocket { .. } => Err(BadRequest),
+        }
+    }
+}
+
+/// A POST's body, as far as there is one: `None` when it did not come or was too large.
+#[derive(Message)]
+#[rtype(result = "Result<(), BadRequest>")]
+pub(super) struct Posted(pub(super) Option<Result<Vec<Packet>, Malformed>>);
+
+impl<P: Protocol> Handler<Posted> for Connection<P> {
+    type Result = Response<Result<(), BadRequest>>;
+
+    fn handle(&mut self, Posted(packets): Posted, ctx: &mut Self::Context) -> Self::Result {
+        if let Line::Polling(polling) = &mut self.wire.line {
+            polling.posting = false;
+        }
+        let packets = match packets {
+            None => return Response::reply(Err(BadRequest)),
+            Some(Err(Malformed)) => {
+                self.close(CloseReason::Malformed, ctx);
+                return Response::reply(Err(BadRequest));
+            }
+            Some(Ok(packets)) => packets,
+        };
+        for packet in packets {
+            if self.wire.ended.is_some() {
+                break;
+            }
+            self.wire.shared.metrics.received(packet.size_bytes());
+            self.take_in(packet, ctx);
+        }
+        match (self.wire.ended, self.pause()) {
+            (Some(CloseReason::Malformed), _) => Response::reply(Err(BadRequest)),
+            (_, None) => Response::reply(Ok(())),
+            (_, Some(paused)) => Response::fut(async {
+                // The connection ended meanwhile: what the body brought was taken in all the same.
+                let _ended = paused.await;
+                Ok(())
+            }),
+        }
+    }
+}

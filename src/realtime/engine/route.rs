@@ -1,0 +1,385 @@
+//! The HTTP side: one path, by method, `transport` and `sid`.
+
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::{Method, StatusCode, header},
+    web,
+};
+use actix_web_actors::ws::{HandshakeError, WsResponseBuilder};
+use amoiq_events::Ambient;
+use bytestring::ByteString;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    CloseReason, Connection, Handshake, Metrics, Protocol, Settings,
+    connection::End,
+    guard::Guard,
+    payload,
+    polling::{Abandoned, Announced, Poll, Posted},
+    sessions::{Refusal, Sessions, Sid, Ticket},
+    websocket::{Pump, PumpId, Role},
+};
+
+/// How long a POST's body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// In so many batches connections are closed when the service stops, so that clients do not all come
+/// back at once.
+const DRAIN_BATCHES: usize = 20;
+
+/// What all connections of an engine share.
+pub(super) struct Shared<P: Protocol> {
+    pub(super) settings: Settings,
+    pub(super) sessions: Arc<Sessions<P>>,
+    pub(super) metrics: Arc<Metrics>,
+    pumps: AtomicU64,
+    ambient: Ambient,
+}
+
+impl<P: Protocol> Shared<P> {
+    pub(super) fn next_pump(&self) -> PumpId {
+        PumpId(self.pumps.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// An engine: its connections, over all workers.
+pub struct Engine<P: Protocol>(Arc<Shared<P>>);
+
+impl<P: Protocol> Clone for Engine<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Makes what a new connection speaks.
+pub type Speaks<P> = Rc<dyn Fn(Handshake) -> P>;
+
+/// Says whose address a request comes from, behind proxies that are trusted.
+pub type ClientAddress = Rc<dyn Fn(&HttpRequest) -> IpAddr>;
+
+impl<P: Protocol> Engine<P> {
+    /// An engine without connections.
+    #[must_use]
+    pub fn new(settings: Settings, ambient: Ambient) -> Self {
+        let sessions = Arc::new(Sessions::new(settings.max_connections, settings.connections_per_ip));
+        let (metrics, pumps) = (Arc::default(), AtomicU64::default());
+        Self(Arc::new(Shared { settings, sessions, metrics, pumps, ambient }))
+    }
+
+    /// Serves the engine at a path (`/socket.io/`), on the worker whose routes these are.
+    pub fn configure(
+        &self,
+        path: &str,
+        routes: &mut web::ServiceConfig,
+        client: ClientAddress,
+        speaks: Speaks<P>,
+    ) {
+        let worker = Worker { shared: Arc::clone(&self.0), client, speaks };
+        let handler = move |request: HttpRequest, payload: web::Payload| {
+            let worker = worker.clone();
+            async move { worker.serve(request, payload).await }
+        };
+        routes.service(web::resource([path, path.trim_end_matches('/')]).to(handler));
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    /// Tells every connection something.
+    pub async fn tell_all(&self, note: impl Fn() -> P::Note) {
+        for connection in self.0.sessions.all() {
+            // A connection that is gone need not know.
+            let _gone = connection.send(super::link::Told(note())).await;
+        }
+    }
+
+    /// Closes every connection, in batches spread over a time.
+    pub async fn drain(&self, over: Duration) {
+        let connections = self.0.sessions.all();
+        let batch = connections.len().div_ceil(DRAIN_BATCHES).max(1);
+        let pause = over / u32::try_from(connections.len().div_ceil(batch)).unwrap_or(1).max(1);
+        for some in connections.chunks(batch) {
+            for connection in some {
+                let _gone = connection.try_send(End(CloseReason::ShuttingDown));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// A connection that is about to be opened.
+pub(super) struct Opening<P> {
+    pub(super) sid: Sid,
+    pub(super) protocol: P,
+    upgrades: &'static [&'static str],
+}
+
+impl<P> Opening<P> {
+    /// The open packet.
+    pub(super) fn packet(&self, settings: &Settings) -> ByteString {
+        let open = Open {
+            sid: self.sid.as_str(),
+            upgrades: self.upgrades,
+            ping_interval: millis(settings.ping_interval),
+            ping_timeout: millis(settings.ping_timeout),
+            max_payload: settings.max_payload,
+        };
+        // Texts and numbers can always be written.
+        format!("0{}", serde_json::to_string(&open).unwrap_or_default()).into()
+    }
+}
+
+/// What a client is told first: exactly these fields.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Open<'a> {
+    sid: &'a str,
+    upgrades: &'a [&'a str],
+    ping_interval: u64,
+    ping_timeout: u64,
+    max_payload: usize,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("Transport unknown")]
+    UnknownTransport,
+    #[error("Session ID unknown")]
+    UnknownSid,
+    #[error("Bad handshake method")]
+    BadMethod,
+    #[error("Bad request")]
+    BadRequest,
+    #[error("Unsupported protocol version")]
+    UnsupportedVersion,
+    #[error("Payload too large")]
+    TooLarge,
+    #[error("Too many connections from this address")]
+    AddressFull,
+    #[error("Too many connections")]
+    Full,
+}
+
+impl Refused {
+    /// The protocol's own number; those of the last three are this server's.
+    fn code(self) -> u8 {
+        match self {
+            Self::UnknownTransport => 0,
+            Self::UnknownSid => 1,
+            Self::BadMethod => 2,
+            Self::BadRequest | Self::TooLarge => 3,
+            Self::AddressFull | Self::Full => 4,
+            Self::UnsupportedVersion => 5,
+        }
+    }
+}
+
+impl ResponseError for Refused {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::AddressFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::AddressFull | Self::Full) {
+            response.insert_header((header::RETRY_AFTER, 5));
+        }
+        response.json(json!({ "code": self.code(), "message": self.to_string() }))
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Total => Self::Full,
+            Refusal::Address => Self::AddressFull,
+        }
+    }
+}
+
+/// An engine on one worker.
+struct Worker<P: Protocol> {
+    shared: Arc<Shared<P>>,
+    client: ClientAddress,
+    speaks: Speaks<P>,
+}
+
+impl<P: Protocol> Clone for Worker<P> {
+    fn clone(&self) -> Self {
+        let Self { shared, client, speaks } = self;
+        Self { shared: Arc::clone(shared), client: Rc::clone(client), speaks: Rc::clone(speaks) }
+    }
+}
+
+impl<P: Protocol> Worker<P> {
+    async fn serve(&self, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refused> {
+        let query = Query::of(request.query_string());
+        let is_websocket = match query.transport.as_deref() {
+            Some("websocket") => true,
+            Some("polling") => false,
+            _ => return Err(Refused::UnknownTransport),
+        };
+        if query.version.as_deref() != Some("4") {
+            return Err(Refused::UnsupportedVersion);
+        }
+        let found = match &query.sid {
+            Some(sid) => Some(self.shared.sessions.find(sid).ok_or(Refused::UnknownSid)?),
+            None => None,
+        };
+        match (is_websocket, found) {
+            _ if query.sid.is_none() && *request.method() != Method::GET => Err(Refused::BadMethod),
+            (true, found) => self.websocket(&request, payload, found),
+            (false, None) => self.open_polling(&request),
+            (false, Some(connection)) if *request.method() == Method::GET => poll(connection).await,
+            (false, Some(connection)) if *request.method() == Method::POST => {
+                self.post(&request, payload, connection).await
+            }
+            (false, Some(_)) => Err(Refused::BadMethod),
+        }
+    }
+
+    fn open(&self, request: &HttpRequest, upgrades: &'static [&'static str]) -> Opening<P> {
+        let handshake = Handshake::of(request, (self.client)(request));
+        Opening { sid: Sid::new(&self.shared.ambient), protocol: (self.speaks)(handshake), upgrades }
+    }
+
+    fn admit(&self, request: &HttpRequest) -> Result<Ticket, Refused> {
+        self.shared.sessions.admit((self.client)(request)).map_err(|refusal| {
+            self.shared.metrics.refused();
+            refusal.into()
+        })
+    }
+
+    fn websocket(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        found: Option<Addr<Connection<P>>>,
+    ) -> Result<HttpResponse, Refused> {
+        let ticket = self.admit(request)?;
+        let role = match found {
+            Some(connection) if connection.connected() => Role::Probes(connection),
+            Some(_ended) => Role::Spare,
+            None => Role::Opens(Box::new(self.open(request, &[]))),
+        };
+        let max_payload = self.shared.settings.max_payload;
+        let (guarded, verdict) = Guard::new(payload, max_payload);
+        let pump = Pump::new(role, verdict, Arc::clone(&self.shared), ticket);
+        WsResponseBuilder::new(pump, request, guarded).frame_size(max_payload).start().map_err(|error| {
+            tracing::debug!(reason = ?error.as_error::<HandshakeError>(), "not a websocket handshake");
+            Refused::BadRequest
+        })
+    }
+
+    fn open_polling(&self, request: &HttpRequest) -> Result<HttpResponse, Refused> {
+        let ticket = self.admit(request)?;
+        let opening = self.open(request, &["websocket"]);
+        let packet = opening.packet(&self.shared.settings);
+        Connection::start_polling(Arc::clone(&self.shared), opening.sid, opening.protocol, ticket);
+        Ok(answer(packet.to_string()))
+    }
+
+    async fn post(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        connection: Addr<Connection<P>>,
+    ) -> Result<HttpResponse, Refused> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream")) {
+            // It was the binary payload of an older version.
+            return Err(Refused::BadRequest);
+        }
+        connection.send(Announced).await.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?;
+        let body = payload.to_bytes_limited(self.shared.settings.max_payload);
+        let (body, refused) = match tokio::time::timeout(BODY_PATIENCE, body).await {
+            Ok(Ok(Ok(body))) => (Some(body), Refused::BadRequest),
+            Ok(Err(_over_limit)) => (None, Refused::TooLarge),
+            Ok(Ok(Err(_))) | Err(_) => (None, Refused::BadRequest),
+        };
+        let posted = Posted(body.map(payload::decode));
+        connection.send(posted).await.map_err(gone)?.map_err(|_not_taken| refused)?;
+        Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html")).body("ok"))
+    }
+}
+
+fn gone(_: MailboxError) -> Refused {
+    Refused::UnknownSid
+}
+
+fn answer(body: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
+}
+
+/// Waits for packets. A client that goes away while it waits takes its connection with it.
+async fn poll<P: Protocol>(connection: Addr<Connection<P>>) -> Result<HttpResponse, Refused> {
+    let mut watch = PollWatch(Some(connection.clone()));
+    let polled = connection.send(Poll).await;
+    watch.0 = None;
+    Ok(answer(polled.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?))
+}
+
+/// Notices that a poll is given up: actix drops the handler of a client that is gone.
+struct PollWatch<P: Protocol>(Option<Addr<Connection<P>>>);
+
+impl<P: Protocol> Drop for PollWatch<P> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // When its mailbox is full the heartbeat finds out.
+            let _told = connection.try_send(Abandoned);
+        }
+    }
+}
+
+/// What the protocol says in the query. The application's own values come before; of two with a name
+/// the last counts, since the client adds its own at the end.
+#[derive(Default)]
+struct Query {
+    version: Option<String>,
+    transport: Option<String>,
+    sid: Option<String>,
+}
+
+impl Query {
+    fn of(query: &str) -> Self {
+        let mut found = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "EIO" => &mut found.version,
+                "transport" => &mut found.transport,
+                "sid" => &mut found.sid,
+                _ => continue,
+            };
+            *place = Some(value.into_owned());
+        }
+        found
+    }
+}

@@ -1,0 +1,355 @@
+//! What a connection speaks: its namespaces, and the sockets in them.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amoiq_events::Ambient;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use super::{
+    Accepted, Application, Connecting, Emission, Event, Outcome,
+    application::ConnectError,
+    member::{Member, Stage},
+    packet::{Body, Malformed, Packet, encode},
+};
+use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol};
+
+/// Tells the sockets of a process apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What a server of this protocol can be told.
+#[derive(Debug, Clone)]
+pub struct SocketSettings {
+    /// How long a client may take to say which namespace it wants.
+    pub connect_timeout: Duration,
+    /// Events a second of each socket. 0: no limit.
+    pub events_per_second: usize,
+    /// The most bytes of an event and its attachments together.
+    pub max_event_bytes: usize,
+}
+
+impl Default for SocketSettings {
+    /// What Node's server does, and no limit of events.
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(45), events_per_second: 0, max_event_bytes: 1_000_000 }
+    }
+}
+
+/// Where connections get what they speak, on one worker.
+pub struct Sockets<A> {
+    application: Rc<A>,
+    settings: SocketSettings,
+    ambient: Ambient,
+    /// Over all workers.
+    numbers: Arc<AtomicU64>,
+}
+
+impl<A: Application> Sockets<A> {
+    /// Sockets of an application. `numbers` is shared by all workers.
+    #[must_use]
+    pub fn new(
+        application: A,
+        settings: SocketSettings,
+        ambient: Ambient,
+        numbers: Arc<AtomicU64>,
+    ) -> Rc<Self> {
+        Rc::new(Self { application: Rc::new(application), settings, ambient, numbers })
+    }
+
+    /// What a new connection speaks.
+    #[must_use]
+    pub fn speak(self: &Rc<Self>, handshake: Handshake) -> SocketProtocol<A> {
+        SocketProtocol {
+            sockets: Rc::clone(self),
+            handshake: Some(Rc::new(handshake)),
+            members: Vec::new(),
+            assembly: None,
+        }
+    }
+
+    fn number(&self) -> SocketId {
+        SocketId(self.numbers.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What others tell a connection.
+#[derive(Debug)]
+pub enum Note {
+    /// Events for one of its sockets.
+    Emit {
+        /// Which.
+        to: SocketId,
+        /// In order.
+        emissions: Vec<Arc<Emission>>,
+    },
+    /// An event that a socket has to acknowledge. Nothing is answered when it is gone or owes too many.
+    Ask {
+        /// Which.
+        to: SocketId,
+        /// What.
+        emission: Arc<Emission>,
+        /// Where the acknowledgement goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// The rights of clients have changed.
+    Review,
+}
+
+/// What a client acknowledged with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// A JSON array.
+    pub args: ByteString,
+    /// Binary, where the array has placeholders.
+    pub attachments: Vec<Bytes>,
+}
+
+/// What a connection speaks.
+pub struct SocketProtocol<A: Application> {
+    sockets: Rc<Sockets<A>>,
+    /// Until there is no namespace left to connect to.
+    handshake: Option<Rc<Handshake>>,
+    members: Vec<Member<A>>,
+    /// A packet whose attachments have yet to come.
+    assembly: Option<Assembly>,
+}
+
+struct Assembly {
+    packet: Packet,
+    missing: usize,
+    bytes: usize,
+}
+
+impl<A: Application> Protocol for SocketProtocol<A> {
+    type Note = Note;
+
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        link.later(self.sockets.settings.connect_timeout, |protocol, link| {
+            if !protocol.members.iter().any(Member::is_connected) {
+                link.close(CloseReason::ConnectTimeout);
+            }
+        });
+    }
+
+    fn received(&mut self, data: Data, link: &mut Link<'_, Self>) {
+        let packet = match data {
+            Data::Text(text) => self.decode(&text),
+            Data::Binary(bytes) => self.attach(bytes),
+        };
+        match packet {
+            Ok(Some(packet)) => self.take(packet, link),
+            Ok(None) => {}
+            Err(reason) => link.close(reason),
+        }
+    }
+
+    fn noted(&mut self, note: Note, link: &mut Link<'_, Self>) {
+        match note {
+            Note::Emit { to, emissions } => {
+                let Some(member) = self.member(to) else { return };
+                for emission in &emissions {
+                    member.emit(emission, link);
+                }
+            }
+            Note::Ask { to, emission, reply } => {
+                if let Some(member) = self.member(to) {
+                    member.ask(&emission, reply, link);
+                }
+            }
+            Note::Review => {
+                let all: Vec<_> = self.members.iter().map(|member| member.id).collect();
+                all.into_iter().for_each(|id| self.review(id, link));
+            }
+        }
+    }
+
+    fn closed(&mut self, _: CloseReason, _: &mut Link<'_, Self>) {
+        self.members.clear();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.members.iter().any(Member::is_busy)
+    }
+}
+
+impl<A: Application> SocketProtocol<A> {
+    fn member(&mut self, id: SocketId) -> Option<&mut Member<A>> {
+        self.members.iter_mut().find(|member| member.id == id)
+    }
+
+    fn decode(&mut self, text: &ByteString) -> Result<Option<Packet>, CloseReason> {
+        if self.assembly.is_some() {
+            return Err(CloseReason::Malformed);
+        }
+        let decoded = Packet::decode(text).map_err(|Malformed| CloseReason::Malformed)?;
+        if decoded.attachments == 0 {
+            return Ok(Some(decoded.packet));
+        }
+        let (packet, missing) = (decoded.packet, decoded.attachments);
+        self.assembly = Some(Assembly { packet, missing, bytes: text.len() });
+        Ok(None)
+    }
+
+    fn attach(&mut self, attachment: Bytes) -> Result<Option<Packet>, CloseReason> {
+        let mut assembly = self.assembly.take().ok_or(CloseReason::Malformed)?;
+        assembly.bytes += attachment.len();
+        if assembly.bytes > self.sockets.settings.max_event_bytes {
+            return Err(CloseReason::TooLarge);
+        }
+        assembly.packet.attach(attachment);
+        assembly.missing -= 1;
+        if assembly.missing == 0 {
+            return Ok(Some(assembly.packet));
+        }
+        self.assembly = Some(assembly);
+        Ok(None)
+    }
+
+    fn take(&mut self, Packet { namespace, body }: Packet, link: &mut Link<'_, Self>) {
+        let place = self.members.iter().position(|member| member.namespace == &*namespace);
+        match (body, place) {
+            (Body::Connect(auth), None) => self.connect(&namespace, auth, link),
+            (Body::Disconnect, Some(place)) => drop(self.members.swap_remove(place)),
+            (body, Some(place)) => {
+                let Some(member) = self.members.get_mut(place).filter(|member| member.is_connected()) else {
+                    return link.close(CloseReason::Malformed);
+                };
+                match body {
+                    Body::Event(event) => self.event(place, event, link),
+                    Body::Ack { id, args, attachments } => member.answered(id, Answer { args, attachments }),
+                    Body::Connect(_) | Body::Disconnect => link.close(CloseReason::Malformed),
+                }
+            }
+            (_, None) => link.close(CloseReason::Malformed),
+        }
+    }
+
+    fn connect(&mut self, namespace: &str, auth: Map<String, Value>, link: &mut Link<'_, Self>) {
+        let known = A::NAMESPACES.iter().find(|known| **known == namespace);
+        let (Some(&namespace), Some(handshake)) = (known, &self.handshake) else {
+            let refusal = json!({ "message": "Invalid namespace" }).to_string();
+            return link.send(Outgoing::Text(encode('4', 0, namespace, None, &refusal)));
+        };
+        let socket = self.sockets.number();
+        self.members.push(Member::new(socket, namespace));
+        let (handshake, recipient) = (Rc::clone(handshake), link.recipient());
+        let connecting = Connecting { namespace, auth, handshake, socket, recipient };
+        let decision = self.sockets.application.connect(connecting);
+        link.run(decision, move |protocol, decision, link| protocol.decided(socket, decision, link));
+    }
+
+    fn decided(
+        &mut self,
+        socket: SocketId,
+        decision: Result<Accepted<A::Socket>, ConnectError>,
+        link: &mut Link<'_, Self>,
+    ) {
+        let Some(place) = self.members.iter().position(|member| member.id == socket) else { return };
+        let Some(member) = self.members.get_mut(place) else { return };
+        match decision {
+            Ok(accepted) => {
+                let sid = URL_SAFE_NO_PAD.encode(self.sockets.ambient.bytes::<15>());
+                let welcome = match &accepted.pid {
+                    Some(pid) => json!({ "sid": sid, "pid": pid }),
+                    None => json!({ "sid": sid }),
+                };
+                link.send(Outgoing::Text(encode('0', 0, member.namespace, None, &welcome.to_string())));
+                let review_after = accepted.review_after;
+                member.accept(accepted, link);
+                if let Some(delay) = review_after {
+                    link.later(delay, move |protocol, link| protocol.review(socket, link));
+                }
+                if self.members.len() == A::NAMESPACES.len() {
+                    self.handshake = None;
+                }
+            }
+            Err(ConnectError::Refused { message, data }) => {
+                let refusal = json!({ "message": message, "data": data }).to_string();
+                link.send(Outgoing::Text(encode('4', 0, member.namespace, None, &refusal)));
+                self.members.swap_remove(place);
+            }
+            Err(ConnectError::NotNow) => link.close(CloseReason::Overloaded),
+        }
+    }
+
+    fn event(&mut self, place: usize, event: Event, link: &mut Link<'_, Self>) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        let application = &self.sockets.application;
+        let apart = application.is_metered_apart(&event);
+        if let Err(retry_after_ms) = member.meter(apart, self.sockets.settings.events_per_second) {
+            let refusal = application.too_many(retry_after_ms);
+            match event.id {
+                Some(id) => link.send(ack(member.namespace, id, &json!([refusal]).to_string())),
+                None => member.emit(&Arc::new(Emission::new("error", &refusal, None)), link),
+            }
+            return;
+        }
+        let work = member.enqueue(event);
+        self.work(place, work, link);
+    }
+
+    /// Lets the application handle an event.
+    fn work(&mut self, place: usize, work: Option<(A::Socket, Event)>, link: &mut Link<'_, Self>) {
+        let Some((socket, event)) = work else { return };
+        let Some(member) = self.members.get(place) else { return };
+        let (id, ask) = (member.id, event.id);
+        let handling = self.sockets.application.event(socket, event);
+        link.run(handling, move |protocol, (socket, outcome), link| {
+            protocol.done(id, ask, socket, outcome, link);
+        });
+    }
+
+    fn done(
+        &mut self,
+        id: SocketId,
+        ask: Option<u64>,
+        socket: A::Socket,
+        outcome: Outcome,
+        link: &mut Link<'_, Self>,
+    ) {
+        let Some(place) = self.members.iter().position(|member| member.id == id) else { return };
+        let Some(member) = self.members.get_mut(place) else { return };
+        member.stage = Stage::Idle(socket);
+        for emission in &outcome.emit {
+            member.emit(emission, link);
+        }
+        if let (Some(ask), Some(args)) = (ask, outcome.ack) {
+            let kind = if outcome.attachments.is_empty() { '3' } else { '6' };
+            let text = encode(kind, outcome.attachments.len(), member.namespace, Some(ask), &args);
+            link.send(Outgoing::Text(text));
+            outcome.attachments.into_iter().for_each(|bytes| link.send(Outgoing::Binary(bytes)));
+        }
+        if member.review_due {
+            self.review(id, link);
+        }
+        let next = self.members.get_mut(place).and_then(Member::next);
+        self.work(place, next, link);
+    }
+
+    /// Looks again whether a socket may stay.
+    fn review(&mut self, id: SocketId, link: &mut Link<'_, Self>) {
+        let application = Rc::clone(&self.sockets.application);
+        let Some(member) = self.member(id) else { return };
+        member.review_due = !matches!(member.stage, Stage::Idle(_));
+        let Stage::Idle(socket) = &member.stage else { return };
+        if let Err(refusal) = application.review(socket) {
+            member.emit(&Arc::new(Emission::new("error", &refusal, None)), link);
+            link.close(CloseReason::Refused);
+        }
+    }
+}
+
+fn ack(namespace: &str, id: u64, args: &str) -> Outgoing {
+    Outgoing::Text(encode('3', 0, namespace, Some(id), args))
+}
