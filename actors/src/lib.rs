@@ -13,12 +13,16 @@
 //! | [`registry`] | tenants and keys as a snapshot that no request waits for |
 //! | [`projector`] | runs a projection from its checkpoint |
 //! | [`inbox`] | the projection that knows a tenant's sessions and whose they are |
+//! | [`presence`] | counts the open connections of a tenant's visitors, and says who came and went |
+//! | [`online`] | the projection in memory that knows who is online |
 //! | [`views`] | the database of the read models, and the thread that writes it |
 //! | [`idle`] | closes conversations that nobody continues |
 
 pub mod directory;
 pub mod idle;
 pub mod inbox;
+pub mod online;
+pub mod presence;
 pub mod projector;
 pub mod registry;
 pub mod session;
@@ -28,6 +32,8 @@ pub mod views;
 
 pub use directory::{Directory, DirectorySettings};
 pub use inbox::Inbox;
+pub use online::{Online, OnlineUser, OnlineUsers};
+pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor};
 pub use projector::{Progress, Projector};
 pub use registry::{Grant, TenantRegistry};
 pub use session::{SessionError, SessionSettings};

@@ -45,6 +45,10 @@ pub trait Projection: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Progress(watch::Receiver<Standing>);
 
+/// The other end of a [`Progress`], in the hands of who runs the projection.
+#[derive(Clone)]
+pub(crate) struct Reporter(watch::Sender<Standing>);
+
 /// Where a projection is, and why it does not go on.
 #[derive(Debug, Clone, Default)]
 struct Standing {
@@ -53,7 +57,25 @@ struct Standing {
     failure: Option<String>,
 }
 
+impl Reporter {
+    /// Everything up to here is folded in.
+    pub(crate) fn reached(&self, position: Position) {
+        self.0.send_replace(Standing { position, failure: None });
+    }
+
+    /// It does not follow the log, because of this.
+    pub(crate) fn failed(&self, error: &ViewError) {
+        self.0.send_modify(|standing| standing.failure = Some(error.to_string()));
+    }
+}
+
 impl Progress {
+    /// One that begins before the log, and its other end.
+    pub(crate) fn new() -> (Reporter, Self) {
+        let (reporter, progress) = watch::channel(Standing::default());
+        (Reporter(reporter), Self(progress))
+    }
+
     /// Everything up to here is folded in.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -84,7 +106,7 @@ impl Progress {
 pub struct Projector<P> {
     views: Views,
     store: Arc<dyn EventStore>,
-    progress: watch::Sender<Standing>,
+    progress: Reporter,
     projection: std::marker::PhantomData<fn() -> P>,
 }
 
@@ -92,11 +114,11 @@ impl<P: Projection> Projector<P> {
     /// Starts the projection on the caller's arbiter.
     #[must_use]
     pub fn start(views: &Views, store: &Arc<dyn EventStore>) -> Progress {
-        let (progress, follower) = watch::channel(Standing::default());
+        let (progress, follower) = Progress::new();
         let (views, store) = (views.clone(), Arc::clone(store));
         let projector = Self { views, store, progress, projection: std::marker::PhantomData };
         Actor::start(projector);
-        Progress(follower)
+        follower
     }
 }
 
@@ -120,7 +142,7 @@ impl<P: Projection> Actor for Projector<P> {
 struct Run<P> {
     views: Views,
     epoch: Epoch,
-    progress: watch::Sender<Standing>,
+    progress: Reporter,
     projection: std::marker::PhantomData<fn() -> P>,
 }
 
@@ -132,7 +154,7 @@ impl<P: Projection> Run<P> {
                 Err(error) => self.pause(&error).await,
             }
         };
-        self.reached(start);
+        self.progress.reached(start);
         let mut subscription = store.subscribe(start);
         loop {
             match next(&mut subscription).await {
@@ -179,16 +201,12 @@ impl<P: Projection> Run<P> {
                 Err(error) => self.pause(&error).await,
             }
         }
-        self.reached(position);
-    }
-
-    fn reached(&self, position: Position) {
-        self.progress.send_replace(Standing { position, failure: None });
+        self.progress.reached(position);
     }
 
     async fn pause(&self, error: &ViewError) {
         tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
-        self.progress.send_modify(|standing| standing.failure = Some(error.to_string()));
+        self.progress.failed(error);
         tokio::time::sleep(RETRY_AFTER).await;
     }
 }

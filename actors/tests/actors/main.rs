@@ -10,12 +10,21 @@
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
+//! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
+//! | [`presence_list`] | the list that is folded from it |
+//! | [`presence_given`], [`presence_store`] | what these four are told with |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
 mod given;
 mod idle;
 mod pages;
+mod presence;
+mod presence_given;
+mod presence_list;
+mod presence_model;
+mod presence_store;
+mod presence_trouble;
 mod projection;
 mod residence;
 mod sessions;

@@ -1,0 +1,238 @@
+//! Who of a tenant's visitors is online, by their open connections: the way in.
+//!
+//! A connection is told here when it opens, names itself and closes. One `PresenceActor` per tenant
+//! turns that into `user.online` and `user.offline`; a routing actor starts it with the tenant's first
+//! connection and lets it go once nobody is online and nothing is left to say. All of them live on one
+//! arbiter: they count and never wait.
+//!
+//! What was handed over is neither lost nor overtaken, for a close that is lost is a ghost for ever. So
+//! a full mailbox makes the caller wait; and nothing is sent by actix's `send`, which lets more in than
+//! the mailbox's bound and takes a message back when its sender stops waiting for the answer.
+//!
+//! It does not know who is listed (that is [`crate::online`]), and it remembers nothing: after a
+//! restart nobody is online until they connect again.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{dev::SendError, prelude::*};
+use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use actor::PresenceActor;
+
+mod actor;
+mod roll;
+
+/// How many changes are on their way to the tenants' actors; one more waits with its caller.
+const ROOM: usize = 4_096;
+
+/// More than can be on their way, so that no mailbox is ever full.
+const MAILBOX: usize = ROOM + 1;
+
+/// The same until the routing actor runs: actix gives a mailbox 16 places until it is told otherwise.
+const ROOM_AT_FIRST: usize = 15;
+
+/// How often the routing actor looks for tenants to let go.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// What operators can set.
+#[derive(Debug, Clone, Copy)]
+pub struct PresenceSettings {
+    /// How long a visitor may be without a connection, as between two pages, and still be online.
+    pub offline_grace: Duration,
+    /// Changes of a tenant within this time are one append.
+    pub batch: Duration,
+}
+
+/// One open connection: a number that is unique in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who a connection is, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// Who, as agents see them.
+    pub user_id: UserId,
+    /// The session that the connection is bound to.
+    pub session_id: SessionId,
+    /// The site's domain.
+    pub domain: Option<ShortText>,
+    /// The site's origin.
+    pub origin: Option<ShortText>,
+    /// The page.
+    pub url: Option<ShortText>,
+}
+
+/// The presence actors are gone: the service is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody counts who is online any more")]
+pub struct PresenceGone;
+
+/// The way to the presence of every tenant. Cheap to clone.
+///
+/// A method that returned has handed its change over, in the order of the calls; one that is dropped
+/// before may not have. A connection that goes away gives its [`Presence::close`] to a task.
+#[derive(Clone)]
+pub struct Presence {
+    router: Addr<Router>,
+    room: Arc<Semaphore>,
+}
+
+impl Presence {
+    /// Starts on an arbiter of its own.
+    #[must_use]
+    pub fn start(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
+        let (router, room) = (Router::new(settings, store, ambient), room());
+        let more = Arc::clone(&room);
+        let open = move |ctx: &mut Context<Router>| router.with_mailbox(ctx, &more);
+        Self { router: Router::start_in_arbiter(&Arbiter::new().handle(), open), room }
+    }
+
+    /// The same on the caller's own thread: for simulations, which must run in one order.
+    #[must_use]
+    pub fn start_here(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
+        let (router, room) = (Router::new(settings, store, ambient), room());
+        Self { router: Router::create(|ctx| router.with_mailbox(ctx, &room)), room }
+    }
+
+    /// A connection opened.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn open(
+        &self,
+        tenant: &TenantId,
+        connection: ConnectionId,
+        visitor: Visitor,
+    ) -> Result<(), PresenceGone> {
+        self.hand(tenant, Change::Enter(connection, visitor)).await
+    }
+
+    /// An open connection is this visitor from now on. Whom it was before is offline at once, without
+    /// the grace, unless another connection is still theirs. A connection that is not known opens.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn identify(
+        &self,
+        tenant: &TenantId,
+        connection: ConnectionId,
+        visitor: Visitor,
+    ) -> Result<(), PresenceGone> {
+        self.hand(tenant, Change::Enter(connection, visitor)).await
+    }
+
+    /// A connection closed. One that is not known, or closed before, changes nothing.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn close(&self, tenant: &TenantId, connection: ConnectionId) -> Result<(), PresenceGone> {
+        self.hand(tenant, Change::Leave(connection)).await
+    }
+
+    async fn hand(&self, tenant: &TenantId, change: Change) -> Result<(), PresenceGone> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| PresenceGone)?;
+        let route = Route { tenant: tenant.clone(), change, room };
+        // Whoever has room finds a place in the mailbox, so this fails only when the actor is gone.
+        self.router.try_send(route).map_err(|_closed| PresenceGone)
+    }
+}
+
+fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ROOM_AT_FIRST))
+}
+
+/// What happened to a connection.
+enum Change {
+    /// It opened, or named itself.
+    Enter(ConnectionId, Visitor),
+    /// It closed.
+    Leave(ConnectionId),
+}
+
+/// A change on its way to its tenant.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Route {
+    tenant: TenantId,
+    change: Change,
+    room: OwnedSemaphorePermit,
+}
+
+/// A change in the hands of the tenant's actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Step {
+    change: Change,
+    /// Let go of when the change is counted.
+    room: OwnedSemaphorePermit,
+    /// Kept by the actor for as long as it has something to do.
+    busy: Arc<()>,
+}
+
+/// Knows the actor of each tenant.
+struct Router {
+    tenants: HashMap<TenantId, Resident>,
+    settings: PresenceSettings,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+}
+
+/// An actor in memory.
+struct Resident {
+    address: Addr<PresenceActor>,
+    /// Shared with the changes on their way to the actor, and with the actor while it has something to do.
+    busy: Arc<()>,
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SWEEP_EVERY, |router, _| {
+            // An actor without an address ends.
+            router.tenants.retain(|_, resident| Arc::strong_count(&resident.busy) > 1);
+        });
+    }
+}
+
+impl Handler<Route> for Router {
+    type Result = ();
+
+    fn handle(&mut self, route: Route, _: &mut Self::Context) {
+        let Route { tenant, change, room } = route;
+        let Err(step) = self.resident(&tenant).hand(change, room) else { return };
+        // Nothing that it does can end it, a store that panics included: that would be a defect here.
+        tracing::error!(tenant.id = %tenant, "a presence actor ended; it begins again with nobody");
+        self.tenants.remove(&tenant);
+        drop(self.resident(&tenant).hand(step.change, step.room));
+    }
+}
+
+impl Router {
+    fn new(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
+        Self { tenants: HashMap::new(), settings, store: Arc::clone(store), ambient: ambient.clone() }
+    }
+
+    fn with_mailbox(self, ctx: &mut Context<Self>, room: &Semaphore) -> Self {
+        ctx.set_mailbox_capacity(MAILBOX);
+        room.add_permits(ROOM - ROOM_AT_FIRST);
+        self
+    }
+
+    fn resident(&mut self, tenant: &TenantId) -> &Resident {
+        self.tenants.entry(tenant.clone()).or_insert_with(|| {
+            let (store, ambient) = (Arc::clone(&self.store), self.ambient.clone());
+            let address = PresenceActor::launch(tenant, store, ambient, self.settings);
+            Resident { address, busy: Arc::default() }
+        })
+    }
+}
+
+impl Resident {
+    /// Gives the change back when the actor is gone.
+    fn hand(&self, change: Change, room: OwnedSemaphorePermit) -> Result<(), Step> {
+        let step = Step { change, room, busy: Arc::clone(&self.busy) };
+        self.address.try_send(step).map_err(SendError::into_inner)
+    }
+}

@@ -1,0 +1,158 @@
+//! The actor of one tenant's presence: a reconciler between who is connected and what the log says.
+//!
+//! The routing actor of [`crate::presence`] starts it. It holds its mailbox for nothing: while an append
+//! is underway, connections are counted on, and one append is underway at a time. What changed within
+//! `batch` is one append (at most [`MAX_APPEND_EVENTS`] events); when the store refuses, the actor tries
+//! again with the difference as it is then. It needs two timers, however many users there are.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient, EventStore, StreamName, TenantId,
+    event::Cause,
+    store::{AppendError, Appended, Expected, MAX_APPEND_EVENTS},
+};
+use tokio::{task::JoinError, time::Instant};
+
+use super::{Change, MAILBOX, PresenceSettings, Step, roll::Roll};
+
+/// How long it waits after an append failed; twice as long after each further one.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// It never waits longer than this.
+const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The actor of one tenant's presence.
+pub(super) struct PresenceActor {
+    stream: StreamName,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    settings: PresenceSettings,
+    roll: Roll,
+    /// Kept while the roll is not empty: the routing actor sees by it whom it can let go.
+    busy: Option<Arc<()>>,
+    /// A timer runs after which the changes are appended.
+    will_append: bool,
+    /// A timer runs after which the next grace ends.
+    will_expire: bool,
+    /// Grows while the store fails; nothing while it does not.
+    retry_after: Option<Duration>,
+}
+
+impl PresenceActor {
+    /// Starts the actor on the caller's arbiter.
+    pub(super) fn launch(
+        tenant: &TenantId,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        settings: PresenceSettings,
+    ) -> Addr<Self> {
+        let stream = StreamName::presence(tenant);
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            Self {
+                stream,
+                store,
+                ambient,
+                settings,
+                roll: Roll::default(),
+                busy: None,
+                will_append: false,
+                will_expire: false,
+                retry_after: None,
+            }
+        })
+    }
+
+    /// Sees to it that a timer runs for whatever is left to do.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.roll.is_empty() {
+            self.busy = None;
+            return;
+        }
+        if self.roll.has_changes() && !self.roll.is_appending() {
+            self.append_in(self.settings.batch, ctx);
+        }
+        let grace = self.settings.offline_grace;
+        if let Some(wait) = self.roll.next_expires_in(Instant::now(), grace)
+            && !self.will_expire
+        {
+            self.will_expire = true;
+            // Not more often than there are appends, or a storm of closes were a storm of timers.
+            ctx.run_later(wait.max(self.settings.batch), move |actor, ctx| {
+                actor.will_expire = false;
+                actor.roll.expire(Instant::now(), grace);
+                actor.go_on(ctx);
+            });
+        }
+    }
+
+    fn append_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if !self.will_append {
+            self.will_append = true;
+            ctx.run_later(wait, |actor, ctx| {
+                actor.will_append = false;
+                actor.append(ctx);
+            });
+        }
+    }
+
+    fn append(&mut self, ctx: &mut Context<Self>) {
+        // Who is not there any more by now does not come into the log.
+        self.roll.expire(Instant::now(), self.settings.offline_grace);
+        let cause = Cause { causation: "presence".into(), actor: "service:presence".into() };
+        let Some(events) = self.roll.next_append(&self.ambient, &cause) else {
+            return self.go_on(ctx);
+        };
+        let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
+        // A task of its own: a store that panics must not take with it who is connected.
+        let work = actix::spawn(async move { store.append(stream, Expected::Any, events).await });
+        ctx.spawn(work.into_actor(self).map(|ended, actor, ctx| actor.appended(ended, ctx)));
+    }
+
+    fn appended(&mut self, ended: Result<Result<Appended, AppendError>, JoinError>, ctx: &mut Context<Self>) {
+        let (may_exist, reason) = match ended {
+            Ok(Ok(_)) => {
+                self.roll.appended();
+                self.retry_after = None;
+                // What is more than one append takes does not wait for a batch of its own.
+                return if self.roll.changes() >= MAX_APPEND_EVENTS {
+                    self.append(ctx)
+                } else {
+                    self.go_on(ctx)
+                };
+            }
+            Ok(Err(error)) => (matches!(error, AppendError::Unavailable(_)), error.to_string()),
+            Err(error) => (true, error.to_string()),
+        };
+        self.roll.failed(may_exist);
+        let wait = match self.retry_after {
+            Some(last) => (last * 2).min(RETRY_AFTER_AT_MOST),
+            None => {
+                tracing::warn!(stream = %self.stream, reason, "who is online waits for the store");
+                RETRY_AFTER
+            }
+        };
+        self.retry_after = Some(wait);
+        self.append_in(wait, ctx);
+    }
+}
+
+impl Actor for PresenceActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Step> for PresenceActor {
+    type Result = ();
+
+    fn handle(&mut self, step: Step, ctx: &mut Self::Context) {
+        match step.change {
+            Change::Enter(connection, visitor) => self.roll.enter(connection, visitor, self.ambient.now()),
+            Change::Leave(connection) => self.roll.leave(connection, Instant::now()),
+        }
+        self.busy = Some(step.busy);
+        self.go_on(ctx);
+        drop(step.room);
+    }
+}

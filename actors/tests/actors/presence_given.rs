@@ -1,0 +1,129 @@
+//! A presence to test, the list that is folded from it, and the words its facts are told in.
+
+use std::{sync::Arc, time::Duration};
+
+use amoiq_actors::{ConnectionId, Online, OnlineUsers, Presence, PresenceSettings, Visitor};
+use amoiq_events::{
+    Ambient, Event, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
+    ambient::{Clock, SeededEntropy},
+    codec,
+    presence::PresenceEvent,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    given::{DEADLINE, tenant},
+    presence_store::MoodyStore,
+};
+
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const BATCH: Duration = Duration::from_millis(50);
+
+/// A presence over a store that does as it is told.
+#[derive(Clone)]
+pub(crate) struct GivenPresence {
+    pub(crate) store: MoodyStore,
+    pub(crate) shared: Arc<dyn EventStore>,
+    pub(crate) presence: Presence,
+    pub(crate) online: OnlineUsers,
+    pub(crate) ambient: Ambient,
+}
+
+/// A clock that goes with the runtime's.
+struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        let millis = i64::try_from(self.0.elapsed().as_millis()).expect("a short test");
+        Timestamp::from_millis(1_705_314_600_000 + millis)
+    }
+}
+
+impl GivenPresence {
+    pub(crate) fn new() -> Self {
+        Self::with_grace(GRACE)
+    }
+
+    pub(crate) fn with_grace(offline_grace: Duration) -> Self {
+        let store = MoodyStore::new();
+        let shared: Arc<dyn EventStore> = Arc::new(store.clone());
+        let clock = RuntimeClock(Instant::now());
+        let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
+        let settings = PresenceSettings { offline_grace, batch: BATCH };
+        let presence = Presence::start_here(settings, &shared, &ambient);
+        let online = OnlineUsers::start(&shared, Position::START, DEADLINE);
+        Self { store, shared, presence, online, ambient }
+    }
+
+    pub(crate) async fn open(&self, connection: u64, user: &str, session: &str) {
+        let opened = self.presence.open(&tenant(), ConnectionId(connection), visitor(user, session)).await;
+        opened.expect("it is taken");
+    }
+
+    pub(crate) async fn identify(&self, connection: u64, user: &str, session: &str) {
+        let visitor = visitor(user, session);
+        let named = self.presence.identify(&tenant(), ConnectionId(connection), visitor).await;
+        named.expect("it is taken");
+    }
+
+    pub(crate) async fn close(&self, connection: u64) {
+        self.presence.close(&tenant(), ConnectionId(connection)).await.expect("it is taken");
+    }
+
+    /// What the log says, in its words: `online ann s1`.
+    pub(crate) async fn said(&self) -> Vec<String> {
+        self.store.log().await.iter().map(words).collect()
+    }
+
+    /// Everybody who is listed once all of the log is folded in.
+    pub(crate) async fn listed(&self) -> Online {
+        let listed = self.online.list(&tenant(), usize::MAX, self.store.head()).await;
+        listed.expect("the projection follows")
+    }
+
+    /// The same as `ann s1`, by name.
+    pub(crate) async fn names(&self) -> Vec<String> {
+        let listed = self.listed().await;
+        assert_eq!(listed.total, listed.users.len());
+        let mut names: Vec<_> =
+            listed.users.iter().map(|user| format!("{} {}", user.user_id, user.session_id)).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Until every grace is over and everything is said, also to a store that failed before.
+pub(crate) async fn rest() {
+    sleep(Duration::from_secs(10)).await;
+}
+
+/// Until what changed is said.
+pub(crate) async fn a_batch() {
+    sleep(BATCH + Duration::from_millis(10)).await;
+}
+
+pub(crate) fn visitor(user: &str, session: &str) -> Visitor {
+    Visitor {
+        user_id: UserId::parse(user).expect("an id"),
+        session_id: SessionId::parse(session).expect("an id"),
+        domain: ShortText::cut("shop.example"),
+        origin: ShortText::cut("https://shop.example"),
+        url: ShortText::cut("https://shop.example/first"),
+    }
+}
+
+pub(crate) fn other_tenant() -> TenantId {
+    TenantId::parse("other").expect("an id")
+}
+
+fn words(recorded: &RecordedEvent) -> String {
+    match codec::decode(recorded).expect("an event") {
+        Event::Presence(PresenceEvent::Online(online)) => {
+            format!("online {} {}", online.user_id, online.session_id)
+        }
+        Event::Presence(PresenceEvent::Offline(offline)) => {
+            format!("offline {} {}", offline.user_id, offline.session_id)
+        }
+        other => other.encode().0.name.to_owned(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Any sequence of openings, namings and closings, over a store that fails by seed: once all is quiet
+//! the list is what a plain count of the connections says, and so is a fold of the log from nothing.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use amoiq_actors::OnlineUsers;
+use amoiq_events::{EventStore, Position, ambient::SeededEntropy};
+use tokio::time::sleep;
+
+use crate::{
+    given::{DEADLINE, paused, tenant},
+    presence_given::{GivenPresence, rest},
+    presence_store::Mood,
+};
+
+const SEEDS: u64 = 40;
+const STEPS: u64 = 300;
+const CONNECTIONS: u64 = 12;
+
+/// About as long as the pauses between steps, so that graces end and are cut short alike.
+const GRACE: Duration = Duration::from_millis(150);
+
+struct Dice(Arc<SeededEntropy>);
+
+impl Dice {
+    fn below(&self, sides: u64) -> u64 {
+        self.0.next() % sides
+    }
+
+    fn mood(&self) -> Mood {
+        match self.below(6) {
+            0 => Mood::Overloaded,
+            1 => Mood::Lost,
+            2 => Mood::Unknown,
+            3 => Mood::Panics,
+            _ => Mood::Works,
+        }
+    }
+}
+
+/// The open connections, each with the number of the step that it came or named itself in.
+#[derive(Default)]
+struct Count(HashMap<u64, (u64, String, String)>);
+
+impl Count {
+    /// `ann s1` for each user, in the session of their newest connection.
+    fn names(&self) -> Vec<String> {
+        let mut newest = BTreeMap::new();
+        for (turn, user, session) in self.0.values() {
+            let known = newest.entry(user).or_insert((turn, session));
+            *known = (turn, session).max(*known);
+        }
+        newest.into_iter().map(|(user, (_, session))| format!("{user} {session}")).collect()
+    }
+}
+
+async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
+    let mut count = Count::default();
+    // A number is a connection's for ever: one that closed gives it up.
+    let mut numbers: Vec<u64> = (0..CONNECTIONS).collect();
+    let mut last_number = CONNECTIONS;
+    for step in 0..STEPS {
+        let slot = usize::try_from(dice.below(CONNECTIONS)).expect("an index");
+        let number = numbers.get_mut(slot).expect("a slot");
+        let (user, session) = (format!("user {}", dice.below(6)), format!("s{}", dice.below(3)));
+        let is_open = count.0.contains_key(number);
+        if is_open && dice.below(2) == 0 {
+            given.close(*number).await;
+            count.0.remove(number);
+            last_number += 1;
+            *number = last_number;
+        } else {
+            if is_open {
+                given.identify(*number, &user, &session).await;
+            } else {
+                given.open(*number, &user, &session).await;
+            }
+            // A name that is said again is as old as the first time.
+            let known = count.0.get(number).filter(|known| known.1 == user && known.2 == session);
+            let turn = known.map_or(step, |known| known.0);
+            count.0.insert(*number, (turn, user, session));
+        }
+        if fails && dice.below(3) == 0 {
+            given.store.next(dice.mood());
+        }
+        if dice.below(2) == 0 {
+            sleep(Duration::from_millis(dice.below(200))).await;
+        }
+    }
+    given.store.always(Mood::Works);
+    rest().await;
+    count
+}
+
+#[test]
+fn whatever_happens_the_list_is_a_count_of_the_connections() {
+    for seed in 0..SEEDS {
+        paused(async {
+            let given = GivenPresence::with_grace(GRACE);
+            let dice = Dice(Arc::new(SeededEntropy::new(seed)));
+            let count = run(&given, &dice, seed % 2 == 0).await;
+            assert_eq!(given.names().await, count.names(), "seed {seed}");
+            let again = OnlineUsers::start(&given.shared, Position::START, DEADLINE);
+            let folded = again.list(&tenant(), usize::MAX, given.store.head()).await.expect("a list");
+            assert_eq!(folded, given.listed().await, "seed {seed}: the log folded from nothing");
+        });
+    }
+}
+
+#[test]
+fn over_a_store_that_works_nothing_is_said_twice() {
+    for seed in 0..SEEDS {
+        paused(async {
+            let given = GivenPresence::with_grace(GRACE);
+            run(&given, &Dice(Arc::new(SeededEntropy::new(seed))), false).await;
+            let mut said_of: HashMap<String, String> = HashMap::new();
+            for words in given.said().await {
+                let user = words.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
+                let before = said_of.insert(user, words.clone());
+                let was_online = before.is_some_and(|before| before.starts_with("online"));
+                assert!(was_online || words.starts_with("online"), "seed {seed}: {words}");
+            }
+            let listed: Vec<_> = said_of.into_values().filter(|said| said.starts_with("online")).collect();
+            assert_eq!(listed.len(), given.names().await.len(), "seed {seed}");
+        });
+    }
+}

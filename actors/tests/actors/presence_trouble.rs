@@ -1,0 +1,151 @@
+//! Who is online while the store fails: nothing is lost, nobody stays for ever, and connections are
+//! counted on meanwhile.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time::sleep};
+
+use crate::{
+    given::paused,
+    presence_given::{GivenPresence, a_batch, rest},
+    presence_store::Mood,
+};
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.open(1, "ann", "s1").await;
+        a_batch().await;
+        given.store.always(Mood::Overloaded);
+        given.close(1).await;
+        given.open(2, "bob", "s2").await;
+        given.open(3, "came and went", "s3").await;
+        a_batch().await;
+        given.close(3).await;
+        sleep(Duration::from_secs(60)).await;
+        given.open(4, "cleo", "s4").await;
+        let tries = given.store.appends().len();
+        assert!((20..60).contains(&tries), "{tries} appends in a minute");
+        given.store.always(Mood::Works);
+        rest().await;
+        assert_eq!(
+            given.said().await,
+            ["online ann s1", "online bob s2", "offline ann s1", "online cleo s4"]
+        );
+        assert_eq!(given.names().await, ["bob s2", "cleo s4"]);
+    });
+}
+
+#[test]
+fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.store.next(Mood::Unknown);
+        given.store.next(Mood::Lost);
+        given.store.next(Mood::Unknown);
+        given.open(1, "ann", "s1").await;
+        given.open(2, "bob", "s2").await;
+        a_batch().await;
+        given.open(3, "cleo", "s3").await;
+        rest().await;
+        assert_eq!(given.said().await, ["online ann s1", "online bob s2", "online cleo s3"]);
+        assert_eq!(given.store.appends(), [2, 2, 2, 2, 1]);
+    });
+}
+
+#[test]
+fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
+    paused(async {
+        for mood in [Mood::Unknown, Mood::Lost, Mood::Panics] {
+            let given = GivenPresence::with_grace(Duration::ZERO);
+            given.store.next(mood);
+            given.open(1, "ann", "s1").await;
+            a_batch().await;
+            given.close(1).await;
+            rest().await;
+            assert_eq!(given.said().await.last().map(String::as_str), Some("offline ann s1"));
+            assert_eq!(given.names().await, NOTHING);
+        }
+    });
+}
+
+#[test]
+fn who_comes_back_while_it_is_unknown_whether_they_left_is_online() {
+    paused(async {
+        for mood in [Mood::Unknown, Mood::Lost, Mood::Overloaded, Mood::Panics] {
+            let given = GivenPresence::with_grace(Duration::ZERO);
+            given.open(1, "ann", "s1").await;
+            a_batch().await;
+            given.store.next(mood);
+            given.close(1).await;
+            sleep(Duration::from_millis(200)).await;
+            assert_eq!(given.store.appends().len(), 2, "the second did not end well");
+            let now = given.ambient.now();
+            given.open(2, "ann", "s1").await;
+            rest().await;
+            assert_eq!(given.names().await, ["ann s1"]);
+            let since = given.listed().await.users.first().map(|user| user.connected_at);
+            assert_eq!(since, Some(now), "they were gone, whatever was said of it");
+        }
+    });
+}
+
+#[test]
+fn connections_are_counted_while_an_append_is_underway() {
+    paused(async {
+        let given = GivenPresence::with_grace(Duration::ZERO);
+        let may = Arc::new(Notify::new());
+        given.store.next(Mood::Held(Arc::clone(&may)));
+        given.open(1, "ann", "s1").await;
+        given.open(2, "bob", "s2").await;
+        a_batch().await;
+        for number in 10..1_010 {
+            given.open(number, &format!("user {number}"), "s").await;
+        }
+        given.close(1).await;
+        given.open(3, "bob", "s3").await;
+        rest().await;
+        assert_eq!(given.store.appends(), [2], "one at a time");
+        may.notify_one();
+        rest().await;
+        let names = given.names().await;
+        assert_eq!(names.len(), 1_001);
+        assert!(names.contains(&"bob s3".to_owned()) && !names.contains(&"ann s1".to_owned()));
+    });
+}
+
+#[test]
+fn a_store_that_panics_takes_nobody_with_it() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.open(1, "ann", "s1").await;
+        a_batch().await;
+        given.store.next(Mood::Panics);
+        given.open(2, "bob", "s2").await;
+        rest().await;
+        given.close(1).await;
+        rest().await;
+        assert_eq!(given.said().await, ["online ann s1", "online bob s2", "offline ann s1"]);
+    });
+}
+
+#[test]
+fn an_id_is_in_the_log_once_however_often_it_was_tried() {
+    paused(async {
+        let given = GivenPresence::new();
+        for number in 0..50 {
+            given.store.next(Mood::Unknown);
+            given.open(number, &format!("user {number}"), "s").await;
+            sleep(Duration::from_millis(30)).await;
+        }
+        given.store.always(Mood::Works);
+        rest().await;
+        let log = given.store.log().await;
+        let ids: HashSet<_> = log.iter().map(|recorded| recorded.event.id).collect();
+        assert_eq!(ids.len(), log.len());
+        assert_eq!(given.names().await.len(), 50);
+    });
+}
