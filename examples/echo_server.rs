@@ -75,7 +75,7 @@ impl Application for SocketEcho {
 
     fn connect(self: &Rc<Self>, connecting: Connecting) -> Work<Result<Accepted<()>, ConnectError>> {
         let mut accepted = Accepted::new(());
-        accepted.first.push(Arc::new(Emission::new("auth", &connecting.auth, None)));
+        accepted.first.push(Arc::new(Emission::new("auth", &connecting.auth)));
         Box::pin(std::future::ready(Ok(accepted)))
     }
 

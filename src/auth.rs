@@ -178,6 +178,24 @@ impl Authenticator {
         }
     }
 
+    /// Looks again at a credential that was good when its connection was opened.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidApiKey`] or [`Problem::InvalidJwtToken`] when it is not any more.
+    pub fn review(&self, credential: &Credential, principal: &Principal) -> Result<(), Problem> {
+        let snapshot = self.registry.current();
+        let is_granted = snapshot.grant_of(&principal.key_id, &principal.tenant_id).is_some()
+            && snapshot.tenant(&principal.tenant_id).is_some();
+        match credential {
+            Credential::Key { .. } if !is_granted => Err(Problem::InvalidApiKey),
+            Credential::Token(_) if !is_granted => {
+                Err(Problem::InvalidJwtToken("the key that minted it is revoked"))
+            }
+            Credential::Token(claims) if claims.role != TokenRole::Visitor => self.tokens.check_end(claims),
+            Credential::Key { .. } | Credential::Token(_) => Ok(()),
+        }
+    }
+
     /// Holds a credential against the tenant that a request is about.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct Config {
     pub auth: Auth,
     pub security: Security,
     pub rate_limit: RateLimit,
+    pub realtime: Realtime,
+    pub presence: Presence,
     pub limits: Limits,
     pub sessions: Sessions,
     pub conversation: Conversation,
@@ -68,6 +70,18 @@ section!(RateLimit {
     session_misses_per_minute: u32,
     socket_per_second: u32,
 });
+section!(Realtime {
+    ping_interval_ms: u64,
+    ping_timeout_ms: u64,
+    connect_timeout_ms: u64,
+    upgrade_timeout_ms: u64,
+    max_payload_bytes: usize,
+    outbox_bytes: usize,
+    max_connections: usize,
+    connections_per_ip: usize,
+    recovery_seconds: u64,
+});
+section!(Presence { offline_grace_ms: u64, list_limit: usize });
 section!(Limits {
     body_bytes: usize,
     text_characters: usize,

@@ -10,6 +10,8 @@
 //! | [`auth`] | who is calling, decided once for HTTP and for sockets |
 //! | [`rate_limit`] | how often they may |
 //! | [`problem`] | the catalogue of errors |
+//! | [`draft`] | a message as a client wrote it |
+//! | [`message`] | a message as clients read it |
 //! | [`http`] | the routes |
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
 //! | [`network`] | whom an address stands for |
@@ -18,8 +20,10 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod draft;
 pub mod http;
 pub mod logging;
+pub mod message;
 pub mod network;
 pub mod problem;
 pub mod rate_limit;

@@ -8,5 +8,6 @@
 //!
 //! The first two know nothing of chat: `examples/echo_server.rs` builds another server of them.
 
+pub mod chat;
 pub mod engine;
 pub mod socket;

@@ -12,6 +12,7 @@ use amoiq_events::{
 };
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 /// What a key gives its holder, for one tenant or ([`TenantId::every`]) for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,8 @@ fn is_customer(tenant: &Tenant) -> bool {
 pub struct TenantRegistry {
     current: ArcSwap<Snapshot>,
     demo_allowed: bool,
+    /// Tells those who keep something that followed from a snapshot that there is another.
+    changed: watch::Sender<()>,
 }
 
 impl TenantRegistry {
@@ -131,7 +134,8 @@ impl TenantRegistry {
                 }
             }
         }
-        Ok(Self { current: ArcSwap::from_pointee(Snapshot::of(all, demo_allowed)), demo_allowed })
+        let current = ArcSwap::from_pointee(Snapshot::of(all, demo_allowed));
+        Ok(Self { current, demo_allowed, changed: watch::Sender::new(()) })
     }
 
     /// The newest snapshot.
@@ -152,6 +156,13 @@ impl TenantRegistry {
             all.insert(id.clone(), Arc::new(tenant.clone()));
             Arc::new(Snapshot::of(all, self.demo_allowed))
         });
+        self.changed.send_replace(());
+    }
+
+    /// Hears of every change: for those who keep something that followed from a snapshot.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 

@@ -4,7 +4,9 @@
 //! while tokens of the one before still verify.
 
 use amoiq_events::{Ambient, KeyId, SessionId, TenantId, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, crypto, decode, decode_header, encode,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -138,6 +140,25 @@ impl TokenKeys {
         })
     }
 
+    /// Signs a text that a client keeps for the service. `purpose` keeps one kind of text from being taken for
+    /// another.
+    #[must_use]
+    pub fn seal(&self, purpose: &str, text: &str) -> String {
+        let message = format!("{purpose}\0{text}");
+        // HMAC takes every key and every message.
+        crypto::sign(message.as_bytes(), &self.signing, Algorithm::HS256).unwrap_or_default()
+    }
+
+    /// Whether a text carries the seal that [`Self::seal`] gave it, under this or an earlier secret.
+    #[must_use]
+    pub fn is_sealed(&self, purpose: &str, text: &str, seal: &str) -> bool {
+        let message = format!("{purpose}\0{text}");
+        let matches = |(_, key): &(String, DecodingKey)| {
+            crypto::verify(seal, message.as_bytes(), key, Algorithm::HS256).unwrap_or(false)
+        };
+        !seal.is_empty() && self.verifying.iter().any(matches)
+    }
+
     /// Reads a token that this service made and that has not ended.
     ///
     /// # Errors
@@ -155,10 +176,19 @@ impl TokenKeys {
                 _ => invalid("a claim is missing or wrong"),
             })?
             .claims;
-        if claims.exp <= self.ambient.now().as_millis() / 1_000 {
-            return Err(invalid("it has expired"));
-        }
+        self.check_end(&claims)?;
         Ok(claims)
+    }
+
+    /// Lets a token pass that has not ended.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidJwtToken`].
+    pub fn check_end(&self, claims: &Claims) -> Result<(), Problem> {
+        if claims.exp <= self.ambient.now().as_millis() / 1_000 {
+            return Err(Problem::InvalidJwtToken("it has expired"));
+        }
+        Ok(())
     }
 }
 

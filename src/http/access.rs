@@ -1,5 +1,7 @@
 //! Who a request is from and which tenant it is about: the same first steps for every route.
 
+use std::net::IpAddr;
+
 use actix_web::HttpRequest;
 use amoiq_actors::{Directory, session::Access};
 use amoiq_events::{SessionId, TenantId, session::Caller};
@@ -110,19 +112,14 @@ impl Doorkeeper<'_> {
     ///
     /// # Errors
     /// [`Problem::Forbidden`] or [`Problem::RateLimited`].
-    pub fn before(
-        &self,
-        principal: &Principal,
-        context: &Context,
-        session: &SessionId,
-    ) -> Result<(), Problem> {
+    pub fn before(&self, principal: &Principal, client: IpAddr, session: &SessionId) -> Result<(), Problem> {
         if !Self::is_guess(principal) {
             return Ok(());
         }
         if session.as_str().len() < CAPABILITY_BYTES {
             return Err(Problem::Forbidden("a session id that opens a session has at least 16 characters"));
         }
-        self.gate.check_misses(context.client)
+        self.gate.check_misses(client)
     }
 
     /// What follows from what the session's actor said.
@@ -130,13 +127,13 @@ impl Doorkeeper<'_> {
     /// # Errors
     /// [`Problem::Forbidden`] when the session stays closed to the caller, [`Problem::SessionNotFound`]
     /// for staff.
-    pub fn after(&self, principal: &Principal, context: &Context, access: Access) -> Result<(), Problem> {
+    pub fn after(&self, principal: &Principal, client: IpAddr, access: Access) -> Result<(), Problem> {
         match (access, &principal.role) {
             (Access::Denied, _) => Err(Problem::Forbidden("the session belongs to a verified user")),
             (Access::Missing, Role::Staff { .. } | Role::Bot) => Err(Problem::SessionNotFound),
             (Access::Missing, _) => {
                 if Self::is_guess(principal) {
-                    self.gate.count_miss(context.client);
+                    self.gate.count_miss(client);
                 }
                 Ok(())
             }
@@ -154,13 +151,13 @@ impl Doorkeeper<'_> {
     pub async fn open(
         &self,
         principal: &Principal,
-        context: &Context,
+        client: IpAddr,
         session: &SessionId,
     ) -> Result<(), Problem> {
-        self.before(principal, context, session)?;
+        self.before(principal, client, session)?;
         let caller: Caller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
-        self.after(principal, context, access)
+        self.after(principal, client, access)
     }
 
     /// Whether the session's id is all that the caller has.

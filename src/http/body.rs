@@ -65,7 +65,11 @@ fn is_json(request: &HttpRequest) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn parse(bytes: &[u8]) -> Result<Fields, Problem> {
+/// The fields of a JSON object.
+///
+/// # Errors
+/// When it is not JSON, or not an object.
+pub fn parse(bytes: &[u8]) -> Result<Fields, Problem> {
     let value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         // JSON's grammar allows half a surrogate pair, texts do not: it is told field by field.

@@ -53,6 +53,14 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
+/// The address of the client behind a request.
+#[must_use]
+pub fn client_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let lines = request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok());
+    client_address(peer, &lines.collect::<Vec<_>>(), trusted)
+}
+
 /// The client's address: the peer's, or, behind a trusted proxy, the nearest address of
 /// `X-Forwarded-For` that is not a trusted proxy itself.
 #[must_use]

@@ -34,6 +34,11 @@ impl Fields {
         Self::new(values)
     }
 
+    /// Adds a field that came another way than the others.
+    pub fn put(&mut self, name: &'static str, text: &str) {
+        self.values.insert(name.to_owned(), Value::String(text.to_owned()));
+    }
+
     /// Ends the taking.
     ///
     /// # Errors

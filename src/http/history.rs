@@ -1,10 +1,8 @@
 //! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::{Directory, Inbox, Message, transcript::Window};
-use amoiq_events::{
-    EventStore, MessageId, MessageText, SessionId, ShortText, Timestamp, UserId, session::Sender,
-};
+use amoiq_actors::{Directory, Inbox, transcript::Window};
+use amoiq_events::{EventStore, SessionId, UserId};
 use serde::Serialize;
 
 use super::{
@@ -16,6 +14,7 @@ use super::{
 };
 use crate::{
     auth::{Principal, Role},
+    message::MessageView,
     problem::Problem,
 };
 
@@ -43,52 +42,6 @@ pub(super) struct Answer {
     pub(super) next_cursor: Option<String>,
 }
 
-/// A message as clients read it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MessageView {
-    id: MessageId,
-    text: MessageText,
-    sender: Sender,
-    timestamp: Timestamp,
-    session_id: SessionId,
-    user_id: String,
-    seq: u32,
-    /// What is in the history is on disk: the widget shows its tick.
-    delivery_status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender_name: Option<ShortText>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_message_id: Option<String>,
-    #[serde(rename = "temp_id", skip_serializing_if = "Option::is_none")]
-    temp_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_timestamp: Option<ShortText>,
-}
-
-impl MessageView {
-    pub(super) fn of(message: &Message, session: &SessionId) -> Self {
-        let client_id = message.client_message_id.as_ref().map(ToString::to_string);
-        Self {
-            id: message.id,
-            text: message.text.clone(),
-            sender: message.sender,
-            timestamp: message.timestamp,
-            session_id: session.clone(),
-            user_id: match &message.user_id {
-                Some(user) => user.to_string(),
-                None => UserId::anonymous(session),
-            },
-            seq: message.seq,
-            delivery_status: "delivered",
-            sender_name: message.sender_name.clone(),
-            client_message_id: client_id.clone(),
-            temp_id: client_id,
-            client_timestamp: message.client_timestamp.clone(),
-        }
-    }
-}
-
 /// Gives a page of messages.
 ///
 /// # Errors
@@ -108,7 +61,7 @@ pub async fn read(
     let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
     let answer = match subject(&principal, &query)? {
         Subject::Session(session) => {
-            doorkeeper.before(&principal, &context, &session)?;
+            doorkeeper.before(&principal, context.client, &session)?;
             let window = match &query.cursor {
                 Some(cursor) => Window::Before(SessionCursor::parse(cursor)?.0),
                 None => query.window,
@@ -116,7 +69,7 @@ pub async fn read(
             let read =
                 directory.read(&principal.tenant_id, &session, principal.caller(), window, query.limit);
             let (access, page) = read.await?;
-            doorkeeper.after(&principal, &context, access)?;
+            doorkeeper.after(&principal, context.client, access)?;
             answer_of(&session, window, &page)
         }
         Subject::User(user, proof) => {
@@ -189,7 +142,7 @@ fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
 fn answer_of(session: &SessionId, window: Window, page: &amoiq_actors::transcript::Page) -> Answer {
     let messages: Vec<_> = page.messages.iter().map(|message| MessageView::of(message, session)).collect();
     let is_backward = !matches!(window, Window::After(_));
-    let first = messages.first().map(|message| SessionCursor(message.seq).to_string());
+    let first = messages.first().map(|message| SessionCursor(message.seq()).to_string());
     Answer { has_more: page.has_more, next_cursor: first.filter(|_| page.has_more && is_backward), messages }
 }
 

@@ -49,13 +49,10 @@ pub struct Gate {
 impl Gate {
     fn context(&self, request: &ServiceRequest) -> Context {
         let head = request.request();
-        let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
-        let lines = request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok());
-        let forwarded: Vec<_> = lines.collect();
         let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
         Context {
             request_id: request_id.unwrap_or_default(),
-            client: context::client_address(peer, &forwarded, &self.trusted_proxies),
+            client: context::client_of(head, &self.trusted_proxies),
             credential: self.authenticator.credential(context::bearer(head)),
         }
     }

@@ -1,19 +1,17 @@
 //! `GET /api/chat/online-users`: who is on the tenant's sites now, for agents.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
+use amoiq_actors::OnlineUsers;
+use amoiq_events::EventStore;
 
 use super::{access, context::Caller, fields::Fields, limits::Gate};
-use crate::problem::Problem;
+use crate::{problem::Problem, realtime::chat::feed};
 
-#[derive(Serialize)]
-struct Answer {
-    users: [(); 0],
-    total: usize,
-}
+/// How many users a list names: `presence.list_limit`.
+#[derive(Debug, Clone, Copy)]
+pub struct ListLimit(pub usize);
 
-/// Lists the visitors who are online. A visitor is online while a socket of theirs is open; there are
-/// no sockets yet, so there is nobody.
+/// Lists the visitors who are online, the newest first.
 ///
 /// # Errors
 /// See the catalogue.
@@ -21,8 +19,12 @@ pub async fn list(
     request: HttpRequest,
     Caller(context): Caller,
     gate: web::Data<Gate>,
+    online: web::Data<OnlineUsers>,
+    store: web::Data<dyn EventStore>,
+    limit: web::Data<ListLimit>,
 ) -> Result<HttpResponse, Problem> {
     let principal = access::principal(&gate, &context, &request, &mut Fields::default())?;
     principal.require_staff()?;
-    Ok(HttpResponse::Ok().json(Answer { users: [], total: 0 }))
+    let online = online.list(&principal.tenant_id, limit.0, store.head()).await?;
+    Ok(HttpResponse::Ok().json(feed::online_list(&online)))
 }

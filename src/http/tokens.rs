@@ -66,7 +66,7 @@ pub async fn anonymous(
     let session = match session {
         Some(session) => {
             let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
-            match doorkeeper.open(&principal, &context, &session).await {
+            match doorkeeper.open(&principal, context.client, &session).await {
                 // A secret key may name a session before its first message.
                 Ok(()) | Err(Problem::SessionNotFound) => session,
                 Err(problem) => return Err(problem),

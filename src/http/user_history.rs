@@ -12,9 +12,10 @@ use amoiq_actors::{
 };
 use amoiq_events::{EventStore, Position, SessionId, UserId, session::Caller, store::Epoch};
 
-use super::history::{Answer, MessageView};
+use super::history::Answer;
 use crate::{
     auth::{Principal, Role},
+    message::MessageView,
     problem::Problem,
 };
 

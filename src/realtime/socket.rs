@@ -23,8 +23,8 @@ pub mod packet;
 pub mod protocol;
 pub mod rooms;
 
-pub use application::{Accepted, Application, Connecting, Outcome, Work};
-pub use emission::Emission;
+pub use application::{Accepted, Application, ConnectError, Connecting, Outcome, Work};
+pub use emission::{Emission, OffsetWriter};
 pub use event::Event;
 pub use protocol::{Note, SocketId, SocketProtocol, SocketSettings, Sockets};
-pub use rooms::{Cast, Rooms};
+pub use rooms::{Cast, LocalRooms, Rooms};

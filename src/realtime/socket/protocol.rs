@@ -84,7 +84,6 @@ impl<A: Application> Sockets<A> {
 }
 
 /// What others tell a connection.
-#[derive(Debug)]
 pub enum Note {
     /// Events for one of its sockets.
     Emit {
@@ -291,7 +290,7 @@ impl<A: Application> SocketProtocol<A> {
             let refusal = application.too_many(retry_after_ms);
             match event.id {
                 Some(id) => link.send(ack(member.namespace, id, &json!([refusal]).to_string())),
-                None => member.emit(&Arc::new(Emission::new("error", &refusal, None)), link),
+                None => member.emit(&Arc::new(Emission::new("error", &refusal)), link),
             }
             return;
         }
@@ -344,7 +343,7 @@ impl<A: Application> SocketProtocol<A> {
         member.review_due = !matches!(member.stage, Stage::Idle(_));
         let Stage::Idle(socket) = &member.stage else { return };
         if let Err(refusal) = application.review(socket) {
-            member.emit(&Arc::new(Emission::new("error", &refusal, None)), link);
+            member.emit(&Arc::new(Emission::new("error", &refusal)), link);
             link.close(CloseReason::Refused);
         }
     }

@@ -35,7 +35,7 @@ pub trait RoomName: Clone + Eq + Hash + Send + Sync + Unpin + 'static {}
 impl<R: Clone + Eq + Hash + Send + Sync + Unpin + 'static> RoomName for R {}
 
 /// An event for everybody in some rooms.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cast<R> {
     /// Who is in any of these hears it, once.
     pub rooms: Vec<R>,

@@ -1,0 +1,143 @@
+//! The chat on Socket.IO: who may connect, what they may say, and what they hear.
+//!
+//! A visitor's socket is bound to one session, at the latest by its first message, and hears it; staff
+//! hear every session of their tenant. What is heard comes from the log alone ([`feed`]), after it is
+//! durable and in the log's order, so that everybody sees the same.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`admission`] | who a client is, and whether it may connect |
+//! | [`socket`] | what is known of a socket; its place among those online |
+//! | [`commands`] | the events that clients send |
+//! | [`feed`] | from the log to the rooms |
+//! | [`recovery`] | what a client that comes back has missed |
+
+use std::{rc::Rc, sync::Arc};
+
+use actix_web::web;
+use amoiq_actors::{Directory, OnlineUsers, Presence};
+use amoiq_events::{Ambient, EventStore, SessionId, TenantId};
+use serde_json::Value;
+
+use crate::{
+    draft::Drafts,
+    http::{access::Doorkeeper, limits::Gate},
+    problem::Problem,
+    realtime::socket::{
+        Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome,
+        SocketProtocol, Work,
+    },
+};
+
+pub mod admission;
+pub mod commands;
+pub mod feed;
+pub mod recovery;
+pub mod socket;
+
+use recovery::Recovery;
+use socket::ChatSocket;
+
+/// What every connection of the chat speaks.
+pub type ChatProtocol = SocketProtocol<Chat>;
+
+/// Who hears something together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// Everybody in a session: the visitor's tabs, and staff who joined it.
+    Session(TenantId, SessionId),
+    /// The staff of a tenant.
+    Staff(TenantId),
+}
+
+/// What the chat is made of; the same for every worker.
+#[derive(Clone)]
+pub struct ChatParts {
+    /// Recognises credentials and counts misses.
+    pub gate: web::Data<Gate>,
+    /// The sessions.
+    pub directory: Directory,
+    /// Who is online, by connections.
+    pub presence: Presence,
+    /// Who is online, as a list.
+    pub online: OnlineUsers,
+    /// Reads messages.
+    pub drafts: Drafts,
+    /// How large an event may be, in bytes.
+    pub event_bytes: usize,
+    /// How many users a list names.
+    pub list_limit: usize,
+    /// The log.
+    pub store: Arc<dyn EventStore>,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// Who may come back.
+    pub recovery: Arc<Recovery>,
+    /// How the places of events are written for them.
+    pub offsets: OffsetWriter,
+}
+
+/// The chat on one worker.
+pub struct Chat {
+    parts: ChatParts,
+    rooms: LocalRooms<Room>,
+}
+
+impl Chat {
+    /// The chat for the sockets of the worker whose rooms these are.
+    #[must_use]
+    pub fn new(parts: ChatParts, rooms: LocalRooms<Room>) -> Self {
+        Self { parts, rooms }
+    }
+
+    fn doorkeeper(&self) -> Doorkeeper<'_> {
+        Doorkeeper { gate: &self.parts.gate, directory: &self.parts.directory }
+    }
+}
+
+impl Application for Chat {
+    type Socket = ChatSocket;
+
+    const NAMESPACES: &'static [&'static str] = &["/"];
+
+    fn connect(self: &Rc<Self>, connecting: Connecting) -> Work<Result<Accepted<ChatSocket>, ConnectError>> {
+        let chat = Rc::clone(self);
+        Box::pin(async move { chat.admit(connecting).await.map_err(refusal) })
+    }
+
+    fn event(self: &Rc<Self>, mut socket: ChatSocket, event: Event) -> Work<(ChatSocket, Outcome)> {
+        let chat = Rc::clone(self);
+        Box::pin(async move {
+            let outcome = chat.handle(&mut socket, event).await;
+            (socket, outcome)
+        })
+    }
+
+    fn too_many(&self, retry_after_ms: u64) -> Value {
+        Problem::RateLimited { retry_after_ms }.to_json()
+    }
+
+    /// The limit is one of messages; what else a client asks for is counted beside them.
+    fn is_metered_apart(&self, event: &Event) -> bool {
+        &*event.name != "message"
+    }
+
+    fn review(&self, socket: &ChatSocket) -> Result<(), Value> {
+        self.parts
+            .gate
+            .authenticator
+            .review(&socket.credential, &socket.principal)
+            .map_err(|problem| problem.to_json())
+    }
+}
+
+/// A client takes a refusal for final. So it is for what will not be better next time; otherwise its
+/// connection is closed, and it comes back.
+fn refusal(problem: Problem) -> ConnectError {
+    match problem {
+        Problem::StoreUnavailable | Problem::Overloaded | Problem::Internal | Problem::RateLimited { .. } => {
+            ConnectError::NotNow
+        }
+        problem => ConnectError::Refused { message: problem.code().to_owned(), data: problem.to_json() },
+    }
+}

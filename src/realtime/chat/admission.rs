@@ -1,0 +1,188 @@
+//! Who a client is, and whether it may connect.
+
+use std::{rc::Rc, time::Duration};
+
+use amoiq_events::{SessionId, ShortText, TenantId, UserId, session::Page};
+use serde_json::{Map, Value};
+
+use super::{
+    Chat, Room,
+    socket::{ChatSocket, Place},
+};
+use crate::{
+    auth::{Asked, Credential, Principal, Role, origin::Site},
+    http::access,
+    problem::Problem,
+    realtime::{
+        engine::Handshake,
+        socket::{Accepted, Connecting},
+    },
+};
+
+/// What a client says of itself, in its `auth` and in its handshake.
+struct Introduction {
+    auth: Map<String, Value>,
+    handshake: Rc<Handshake>,
+}
+
+impl Introduction {
+    /// A text of the `auth`, else of the query.
+    fn text(&self, name: &str) -> Option<String> {
+        let auth = self.auth.get(name).and_then(Value::as_str).map(str::to_owned);
+        auth.or_else(|| self.handshake.query_value(name)).filter(|text| !text.is_empty())
+    }
+
+    /// The first credential of those that clients know to send.
+    fn credential(&self) -> Result<Option<String>, Problem> {
+        let auth = |name: &str| self.auth.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        if let Some(credential) = auth("token").or_else(|| auth("apiKey")) {
+            return Ok(Some(credential.to_owned()));
+        }
+        if let Some(credential) = self.handshake.query_value("token").filter(|text| !text.is_empty()) {
+            // A URL stands in logs and histories.
+            if credential.starts_with("sk_") || credential.starts_with("bk_") {
+                return Err(Problem::Forbidden("a secret or bot key does not belong in a URL"));
+            }
+            return Ok(Some(credential));
+        }
+        let header = self.handshake.header("authorization").unwrap_or_default().trim();
+        let bearer = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        Ok(bearer.map(|(_, credential)| credential.trim().to_owned()))
+    }
+
+    /// Every tenant that it names.
+    fn tenants(&self) -> Result<Vec<TenantId>, Problem> {
+        let auth = self.auth.get("tenantId").and_then(Value::as_str).map(str::to_owned);
+        let query = self.handshake.query_value("tenantId");
+        let header = self.handshake.header("x-tenant-id").map(str::to_owned);
+        let named = [auth, query, header].into_iter().flatten().filter(|text| !text.is_empty());
+        named
+            .map(|text| TenantId::parse(&text).map_err(|error| Problem::field("tenantId", error.to_string())))
+            .collect()
+    }
+
+    fn check_role(&self, principal: &Principal) -> Result<(), Problem> {
+        let auth = self.auth.get("role").and_then(Value::as_str).map(str::to_owned);
+        let asked = [auth, self.handshake.query_value("role")];
+        if asked.into_iter().flatten().any(|role| role == "admin" || role == "agent") {
+            principal.require_staff()?;
+        }
+        Ok(())
+    }
+
+    fn check_site(&self, chat: &Chat, principal: &Principal) -> Result<(), Problem> {
+        if principal.role != Role::WidgetKey {
+            return Ok(());
+        }
+        let told = self.text("origin");
+        let site = Site {
+            origin: self.handshake.header("origin"),
+            website_origin: self.handshake.header("x-website-origin"),
+            body_origin: told.as_deref(),
+        };
+        site.check(&principal.tenant, &chat.parts.gate.policy.widget_origins)
+    }
+
+    /// Where its page is: what it says, else what its browser says.
+    fn page(&self) -> Option<Box<Page>> {
+        let told = |name: &str| self.text(name).and_then(|text| ShortText::cut(&text));
+        let header = |name: &str| self.handshake.header(name).and_then(ShortText::cut);
+        let page = Page {
+            domain: told("domain"),
+            origin: told("origin").or_else(|| header("origin")),
+            url: told("url").or_else(|| header("referer")),
+            referrer: None,
+            site_id: None,
+        };
+        (page != Page::default()).then(|| Box::new(page))
+    }
+
+    fn id<T, E: std::fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let text = self.text(name);
+        text.map(|text| parse(&text).map_err(|error| Problem::field(name, error.to_string()))).transpose()
+    }
+}
+
+impl Chat {
+    /// Lets a client in, or says why not.
+    pub(super) async fn admit(&self, connecting: Connecting) -> Result<Accepted<ChatSocket>, Problem> {
+        let Connecting { auth, handshake, socket: id, recipient, .. } = connecting;
+        let client = handshake.client;
+        let introduction = Introduction { auth, handshake };
+        let authenticator = &self.parts.gate.authenticator;
+        let credential = authenticator.credential(introduction.credential()?.as_deref())?;
+        let is_forwarded = introduction.handshake.is_forwarded;
+        let asked = Asked { tenants: introduction.tenants()?, is_forwarded };
+        let principal = authenticator.principal(&credential, &asked)?;
+        introduction.check_role(&principal)?;
+        introduction.check_site(self, &principal)?;
+        let claimed = introduction.id("userId", UserId::parse)?;
+        access::check_user(&principal, claimed.as_ref())?;
+        let named = access::bound_session(&principal, introduction.id("sessionId", SessionId::parse)?)?;
+        let is_visitor = matches!(principal.role, Role::WidgetKey | Role::Visitor { .. });
+        let place = Place {
+            id,
+            recipient,
+            rooms: self.rooms.clone(),
+            tenant: principal.tenant_id.clone(),
+            presence: is_visitor.then(|| self.parts.presence.clone()),
+            recovers: None,
+        };
+        let page = introduction.page();
+        let mut socket = ChatSocket { credential, principal, client, bound: None, page, place };
+        let mut comeback = self.comeback(&introduction.auth, &socket).await;
+        let known = comeback.as_ref().and_then(|comeback| comeback.session.clone());
+        let session = match named.filter(|_| is_visitor) {
+            Some(named) => {
+                self.doorkeeper().open(&socket.principal, client, &named).await?;
+                // Somewhere else it missed nothing, and does not recover either.
+                comeback = comeback.filter(|_| known.as_ref() == Some(&named));
+                Some(named)
+            }
+            None => match known {
+                Some(known) if self.doorkeeper().open(&socket.principal, client, &known).await.is_ok() => {
+                    Some(known)
+                }
+                Some(_closed_to_it) => {
+                    comeback = None;
+                    None
+                }
+                None => None,
+            },
+        };
+        self.place(&mut socket, session, claimed.as_ref()).await;
+        let (pid, missed, seen) = self.resume(&introduction.auth, &mut socket, comeback).await?;
+        let review_after = review_after(&socket.credential, self.parts.ambient.now().as_millis());
+        Ok(Accepted { socket, pid, first: missed, seen, review_after })
+    }
+
+    /// Gives a socket its places: from now on it hears what it may hear.
+    async fn place(&self, socket: &mut ChatSocket, session: Option<SessionId>, claimed: Option<&UserId>) {
+        if matches!(socket.principal.role, Role::Staff { .. }) {
+            socket.place.join(Room::Staff(socket.principal.tenant_id.clone())).await;
+        }
+        match session {
+            Some(session) => socket.bind(session, claimed, None).await,
+            None => {
+                if let Some(visitor) = socket.visitor(claimed, None) {
+                    socket.place.appear(visitor).await;
+                }
+            }
+        }
+    }
+}
+
+/// When a credential ends by itself. A visitor's connection outlives its token: its session is all
+/// that it sees.
+fn review_after(credential: &Credential, now_ms: i64) -> Option<Duration> {
+    let Credential::Token(claims) = credential else { return None };
+    if claims.role == crate::auth::TokenRole::Visitor {
+        return None;
+    }
+    let left_ms = claims.exp.saturating_mul(1_000).saturating_sub(now_ms);
+    Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or_default()))
+}

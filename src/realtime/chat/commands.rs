@@ -1,0 +1,163 @@
+//! The events that clients send: `message`, `get_online_users`, `join:session`, `leave:session`.
+//!
+//! Each is answered by an acknowledgement where the client asks for one. Without one, what went wrong
+//! comes as an `error` event. Other events are passed over: clients send what later versions know.
+
+use std::sync::Arc;
+
+use amoiq_actors::session::Sent;
+use amoiq_events::{SessionId, TenantId, event::Cause};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{Chat, Room, feed, socket::ChatSocket};
+use crate::{
+    auth::Role,
+    draft::Draft,
+    http::{access, body, fields::Fields, send},
+    problem::Problem,
+    realtime::socket::{Emission, Event, Outcome},
+};
+
+impl Chat {
+    /// Does what an event asks for.
+    pub(super) async fn handle(&self, socket: &mut ChatSocket, event: Event) -> Outcome {
+        let mut emit = Vec::new();
+        let result = match &*event.name {
+            "message" => self.message(socket, &event).await,
+            "get_online_users" => self.online_users(socket, &event, &mut emit).await,
+            "join:session" => self.join(socket, &event).await,
+            "leave:session" => self.leave(socket, &event).await,
+            _ => {
+                let unknown = Problem::field("event", "is not an event of this service");
+                return Outcome { ack: Some(acknowledge(&unknown.to_json())), ..Outcome::default() };
+            }
+        };
+        let answer = result.unwrap_or_else(|problem| {
+            let refusal = problem.to_json();
+            if event.id.is_none() {
+                emit.push(Arc::new(Emission::new("error", &refusal)));
+            }
+            refusal
+        });
+        Outcome { emit, ack: Some(acknowledge(&answer)), attachments: Vec::new() }
+    }
+
+    /// The fields of an event's argument; the tenant that it names, if any, has to be the socket's.
+    fn fields(&self, socket: &ChatSocket, event: &Event) -> Result<Fields, Problem> {
+        let limit_bytes = self.parts.event_bytes;
+        if event.size_bytes() > limit_bytes {
+            return Err(Problem::PayloadTooLarge { limit_bytes });
+        }
+        let argument: Option<Box<RawValue>> =
+            event.first().map_err(|error| Problem::MalformedJson(error.to_string()))?;
+        let mut fields = match argument {
+            Some(argument) => body::parse(argument.get().as_bytes())?,
+            None => Fields::default(),
+        };
+        match fields.parsed("tenantId", TenantId::parse) {
+            Some(named) if named != socket.principal.tenant_id => {
+                Err(Problem::Forbidden("the connection is for another tenant"))
+            }
+            _ => Ok(fields),
+        }
+    }
+
+    async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<Value, Problem> {
+        let fields = self.fields(socket, event)?;
+        let principal = &socket.principal;
+        let Draft { session: named, message } = self.parts.drafts.read(fields, principal)?;
+        access::check_user(principal, message.user_id.as_ref())?;
+        let session = match (&principal.role, &socket.bound, named) {
+            (Role::Staff { .. } | Role::Bot, _, Some(named)) => named,
+            (Role::Staff { .. } | Role::Bot, _, None) => {
+                return Err(Problem::field("sessionId", "is required"));
+            }
+            // Whatever a later message names.
+            (_, Some(bound), _) => bound.clone(),
+            (_, None, named) => {
+                let session = match named {
+                    Some(named) => {
+                        self.doorkeeper().open(principal, socket.client, &named).await?;
+                        named
+                    }
+                    None => self.parts.ambient.session_id(),
+                };
+                socket.bind(session.clone(), message.user_id.as_ref(), Some(&message.page)).await;
+                session
+            }
+        };
+        self.send(socket, &session, message).await
+    }
+
+    async fn send(
+        &self,
+        socket: &ChatSocket,
+        session: &SessionId,
+        message: amoiq_events::session::SendMessage,
+    ) -> Result<Value, Problem> {
+        let message_id = message.message_id;
+        let causation = format!("socket-{}", self.parts.ambient.uuid()).into();
+        let cause = Cause { causation, actor: socket.principal.actor.clone() };
+        let sending = self.parts.directory.send(&socket.principal.tenant_id, session, message, cause);
+        let sent = match tokio::time::timeout(send::PATIENCE, sending).await {
+            Ok(sent) => sent?,
+            Err(_elapsed) => return Err(Problem::StoreUnavailable),
+        };
+        Ok(match sent {
+            Sent::Stored(_) => json!({ "success": true, "messageId": message_id, "sessionId": session }),
+            Sent::Duplicate(first) => {
+                json!({ "success": true, "messageId": first, "sessionId": session, "duplicate": true })
+            }
+        })
+    }
+
+    async fn online_users(
+        &self,
+        socket: &ChatSocket,
+        event: &Event,
+        emit: &mut Vec<Arc<Emission>>,
+    ) -> Result<Value, Problem> {
+        socket.principal.require_staff()?;
+        self.fields(socket, event)?.finish()?;
+        let head = self.parts.store.head();
+        let online = self.parts.online.list(&socket.principal.tenant_id, self.parts.list_limit, head).await?;
+        let list = feed::online_list(&online);
+        emit.push(Arc::new(Emission::new("online_users_list", &list)));
+        Ok(list)
+    }
+
+    /// The session that an event names.
+    fn session_of(&self, socket: &ChatSocket, event: &Event) -> Result<SessionId, Problem> {
+        let mut fields = self.fields(socket, event)?;
+        let named = fields.parsed("sessionId", SessionId::parse);
+        let session = fields.required("sessionId", named);
+        fields.finish()?;
+        session.ok_or(Problem::Internal)
+    }
+
+    async fn join(&self, socket: &mut ChatSocket, event: &Event) -> Result<Value, Problem> {
+        let session = self.session_of(socket, event)?;
+        let is_visitor = matches!(socket.principal.role, Role::WidgetKey | Role::Visitor { .. });
+        if is_visitor && socket.bound.as_ref().is_some_and(|bound| *bound != session) {
+            return Err(Problem::Forbidden("the socket is bound to another session"));
+        }
+        self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
+        if is_visitor && socket.bound.is_none() {
+            socket.bind(session.clone(), None, None).await;
+        } else {
+            socket.place.join(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+        }
+        Ok(json!({ "success": true, "sessionId": session }))
+    }
+
+    async fn leave(&self, socket: &ChatSocket, event: &Event) -> Result<Value, Problem> {
+        let session = self.session_of(socket, event)?;
+        socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+        Ok(json!({ "success": true, "sessionId": session }))
+    }
+}
+
+/// The one argument of an acknowledgement.
+fn acknowledge(answer: &Value) -> String {
+    json!([answer]).to_string()
+}

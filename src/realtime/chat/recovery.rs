@@ -1,0 +1,358 @@
+//! What a client that comes back has missed.
+//!
+//! A client that asks for it (`auth.recovery = true`) is given a `pid`, and with every event its offset:
+//! the event's place in the log. When it comes back with both, it gets what was appended since, from
+//! the log, in order: all of it, or it is told that it did not recover. So it does not matter whether
+//! the connection or the service went away.
+//!
+//! Both texts are sealed: an offset that this service did not give proves nothing, and one that it
+//! gave says which session the client was hearing. The rights are looked at again in any case.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amoiq_actors::{session::Access, transcript::Window};
+use amoiq_events::{Position, SessionId, TenantId, store::Epoch, stream::StreamKind};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{
+    Chat,
+    feed::{self, cast},
+    socket::ChatSocket,
+};
+use crate::{
+    auth::{Role, TokenKeys},
+    problem::Problem,
+    realtime::socket::{Emission, OffsetWriter},
+};
+
+/// The most events that are sent again.
+const MAX_MISSED: usize = 1_000;
+
+/// How far back the log is read for staff, in events of all tenants.
+const MAX_READ_BACK: usize = 50_000;
+
+/// How many messages of a session are read at once.
+const PAGE: u32 = 500;
+
+/// How many clients that left are remembered; the one that left first is forgotten.
+const MAX_REMEMBERED: usize = 100_000;
+
+/// Who may come back.
+pub struct Recovery {
+    window: Duration,
+    started: Instant,
+    clients: Mutex<Clients>,
+    recovered: AtomicU64,
+    not_recovered: AtomicU64,
+}
+
+#[derive(Default)]
+struct Clients {
+    /// By number.
+    known: HashMap<u64, Client>,
+    /// Those that left, in the order in which they did.
+    left: VecDeque<(Instant, u64)>,
+}
+
+/// A client that is here, or was.
+#[derive(Debug, Clone, Default)]
+struct Client {
+    session: Option<SessionId>,
+    left: Option<Instant>,
+}
+
+/// What is known of a number.
+enum Known {
+    /// It is here, or left not long ago, and was bound to this session.
+    Here(Option<SessionId>),
+    /// It may have been given out before this process started.
+    Before,
+    /// It is too late.
+    Gone,
+}
+
+/// A `pid`, opened.
+#[derive(Serialize, Deserialize)]
+struct Pid {
+    #[serde(rename = "n")]
+    number: u64,
+    #[serde(rename = "p")]
+    start: u64,
+    #[serde(rename = "e")]
+    epoch: String,
+    #[serde(rename = "t")]
+    tenant: TenantId,
+    #[serde(rename = "s")]
+    session: Option<SessionId>,
+}
+
+/// A client that came back, as far as it could be believed.
+pub(super) struct Comeback {
+    number: u64,
+    pid: String,
+    /// The last event that it has seen.
+    after: Position,
+    /// The session that it was bound to.
+    pub(super) session: Option<SessionId>,
+}
+
+impl Recovery {
+    /// Nobody left yet. A window of zero is no recovery.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        let (recovered, not_recovered) = Default::default();
+        Self { window, started: Instant::now(), clients: Mutex::default(), recovered, not_recovered }
+    }
+
+    /// How many clients got all that they missed, and how many could not.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.recovered.load(Ordering::Relaxed), self.not_recovered.load(Ordering::Relaxed))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Clients) -> T) -> T {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((since, number)) = clients.left.front().copied() {
+            if since.elapsed() <= self.window && clients.left.len() <= MAX_REMEMBERED {
+                break;
+            }
+            clients.left.pop_front();
+            // It may have come back meanwhile, or left again.
+            if clients.known.get(&number).is_some_and(|client| client.left == Some(since)) {
+                clients.known.remove(&number);
+            }
+        }
+        work(&mut clients)
+    }
+
+    fn arrived(&self, number: u64, session: Option<&SessionId>) {
+        self.with(|clients| clients.known.insert(number, Client { session: session.cloned(), left: None }));
+    }
+
+    /// A client named its session.
+    pub(super) fn bound(&self, number: u64, session: &SessionId) {
+        self.with(|clients| clients.known.entry(number).or_default().session = Some(session.clone()));
+    }
+
+    /// A client's socket is gone.
+    pub(super) fn left(&self, number: u64) {
+        self.with(|clients| {
+            let now = Instant::now();
+            if let Some(client) = clients.known.get_mut(&number) {
+                client.left = Some(now);
+                clients.left.push_back((now, number));
+            }
+        });
+    }
+
+    fn look_up(&self, number: u64) -> Known {
+        self.with(|clients| match clients.known.get(&number) {
+            Some(client) if client.left.is_none_or(|since| since.elapsed() <= self.window) => {
+                Known::Here(client.session.clone())
+            }
+            None if self.started.elapsed() <= self.window => Known::Before,
+            Some(_) | None => Known::Gone,
+        })
+    }
+}
+
+impl Pid {
+    fn seal(&self, tokens: &TokenKeys) -> String {
+        // Texts and numbers can always be written.
+        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default());
+        format!("{text}.{}", tokens.seal("pid", &text))
+    }
+
+    fn open(tokens: &TokenKeys, sealed: &str) -> Option<Self> {
+        let (text, seal) = sealed.split_once('.')?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| tokens.is_sealed("pid", text, seal))?;
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+/// Writes offsets that only this service can have written.
+pub fn offsets(gate: actix_web::web::Data<crate::http::limits::Gate>, epoch: Epoch) -> OffsetWriter {
+    Arc::new(move |position| {
+        let seal = gate.authenticator.tokens().seal("offset", &format!("{epoch}.{position}"));
+        format!("{position}.{seal}")
+    })
+}
+
+fn position_of(tokens: &TokenKeys, epoch: Epoch, offset: &str) -> Option<Position> {
+    let (position, seal) = offset.split_once('.')?;
+    let position: u64 = position.parse().ok()?;
+    tokens.is_sealed("offset", &format!("{epoch}.{position}"), seal).then(|| Position::from_u64(position))
+}
+
+impl Chat {
+    fn asks_for_recovery(&self, auth: &Map<String, Value>, socket: &ChatSocket) -> bool {
+        let is_bot = socket.principal.role == Role::Bot;
+        auth.get("recovery") == Some(&Value::Bool(true)) && !is_bot && !self.parts.recovery.window.is_zero()
+    }
+
+    /// Reads what a client shows that wants to come back; nothing when it cannot be believed.
+    pub(super) async fn comeback(&self, auth: &Map<String, Value>, socket: &ChatSocket) -> Option<Comeback> {
+        let shown =
+            auth.get("pid").and_then(Value::as_str).filter(|_| self.asks_for_recovery(auth, socket))?;
+        let comeback = self.believe(shown, auth.get("offset").and_then(Value::as_str), socket).await;
+        if comeback.is_none() {
+            self.parts.recovery.not_recovered.fetch_add(1, Ordering::Relaxed);
+        }
+        comeback
+    }
+
+    async fn believe(&self, shown: &str, offset: Option<&str>, socket: &ChatSocket) -> Option<Comeback> {
+        let (tokens, epoch) = (self.parts.gate.authenticator.tokens(), self.parts.store.epoch());
+        let pid = Pid::open(tokens, shown)?;
+        if pid.tenant != socket.principal.tenant_id || pid.epoch != epoch.to_string() {
+            return None;
+        }
+        let seen = match offset {
+            Some(offset) => Some(position_of(tokens, epoch, offset)?),
+            None => None,
+        };
+        let is_staff = matches!(socket.principal.role, Role::Staff { .. });
+        let session = match self.parts.recovery.look_up(pid.number) {
+            Known::Gone => return None,
+            _ if is_staff => None,
+            Known::Here(session) => session.or(pid.session),
+            // Bound after it connected: what it was sent last says to which session.
+            Known::Before => match (pid.session, seen) {
+                (Some(session), _) => Some(session),
+                (None, Some(seen)) => Some(self.session_at(seen, &pid.tenant).await?),
+                (None, None) => return None,
+            },
+        };
+        let after = seen.unwrap_or(Position::from_u64(pid.start));
+        Some(Comeback { number: pid.number, pid: shown.to_owned(), after, session })
+    }
+
+    /// The session whose event stands at a place in the log.
+    async fn session_at(&self, position: Position, tenant: &TenantId) -> Option<SessionId> {
+        let before = Position::from_u64(position.as_u64().saturating_sub(1));
+        let found = self.parts.store.read_all(before, 1).await.ok()?;
+        let event = found.first().filter(|event| event.position == position)?;
+        match event.stream.kind()? {
+            StreamKind::Session(of, session) if of == *tenant => Some(session),
+            _ => None,
+        }
+    }
+
+    /// What a client gets that asked for recovery: its `pid`, what it has missed, and up to where it
+    /// has heard everything then. It is in its rooms already, so that nothing falls between.
+    pub(super) async fn resume(
+        &self,
+        auth: &Map<String, Value>,
+        socket: &mut ChatSocket,
+        comeback: Option<Comeback>,
+    ) -> Result<(Option<String>, Vec<Arc<Emission>>, u64), Problem> {
+        if !self.asks_for_recovery(auth, socket) {
+            return Ok((None, Vec::new(), 0));
+        }
+        let (recovery, head) = (&self.parts.recovery, self.parts.store.head());
+        if let Some(Comeback { number, pid, after, .. }) = comeback {
+            if let Some(missed) = self.missed(socket, after, head).await? {
+                recovery.arrived(number, socket.bound.as_ref());
+                recovery.recovered.fetch_add(1, Ordering::Relaxed);
+                socket.place.recovers = Some((Arc::clone(recovery), number));
+                return Ok((Some(pid), missed, head.as_u64()));
+            }
+            recovery.not_recovered.fetch_add(1, Ordering::Relaxed);
+        }
+        let number = u64::from_le_bytes(self.parts.ambient.bytes());
+        let pid = Pid {
+            number,
+            start: head.as_u64(),
+            epoch: self.parts.store.epoch().to_string(),
+            tenant: socket.principal.tenant_id.clone(),
+            session: socket.bound.clone(),
+        };
+        recovery.arrived(number, socket.bound.as_ref());
+        socket.place.recovers = Some((Arc::clone(recovery), number));
+        Ok((Some(pid.seal(self.parts.gate.authenticator.tokens())), Vec::new(), 0))
+    }
+
+    /// Everything that a socket would have heard after one place and up to another; nothing when that
+    /// is more than is sent again.
+    async fn missed(
+        &self,
+        socket: &ChatSocket,
+        after: Position,
+        head: Position,
+    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+        match (&socket.principal.role, &socket.bound) {
+            (Role::Staff { .. }, _) => self.missed_by_staff(&socket.principal.tenant_id, after, head).await,
+            (_, Some(session)) => self.missed_in_session(socket, session, after, head).await,
+            (_, None) => Ok(Some(Vec::new())),
+        }
+    }
+
+    async fn missed_in_session(
+        &self,
+        socket: &ChatSocket,
+        session: &SessionId,
+        after: Position,
+        head: Position,
+    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+        let tenant = &socket.principal.tenant_id;
+        let offsets = &self.parts.offsets;
+        let (mut missed, mut window) = (Vec::new(), Window::Newest);
+        loop {
+            let reading = self.parts.directory.read(tenant, session, socket.principal.caller(), window, PAGE);
+            let (access, page) = reading.await?;
+            if access == Access::Denied {
+                return Ok(None);
+            }
+            let is_news = |position: Position| position > after && position <= head;
+            for message in page.messages.iter().rev().filter(|message| is_news(message.position)) {
+                let emission = feed::message_created(tenant, session, message);
+                missed.push(Arc::new(emission.at(message.position.as_u64(), offsets)));
+            }
+            if missed.len() > MAX_MISSED {
+                return Ok(None);
+            }
+            match page.messages.first() {
+                Some(first) if page.has_more && first.position > after => window = Window::Before(first.seq),
+                _ => break,
+            }
+        }
+        missed.reverse();
+        Ok(Some(missed))
+    }
+
+    async fn missed_by_staff(
+        &self,
+        tenant: &TenantId,
+        mut after: Position,
+        head: Position,
+    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+        let (mut missed, mut read) = (Vec::new(), 0);
+        while after < head {
+            let events = self.parts.store.read_all(after, PAGE as usize).await?;
+            let Some(last) = events.last() else { break };
+            after = last.position;
+            read += events.len();
+            let of_tenant = events
+                .iter()
+                .filter(|event| event.position <= head)
+                .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
+            missed.extend(
+                of_tenant.filter_map(|event| cast(event, &self.parts.offsets)).map(|cast| cast.emission),
+            );
+            if missed.len() > MAX_MISSED || read > MAX_READ_BACK {
+                return Ok(None);
+            }
+        }
+        Ok(Some(missed))
+    }
+}

@@ -1,0 +1,158 @@
+//! What the routes are given, each by its own type.
+
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+
+use actix_web::web;
+use amoiq_actors::{
+    Directory, DirectorySettings, Inbox, OnlineUsers, Projector, SessionSettings, TenantRegistry, Views,
+    idle::IdleCloser, inbox::InboxProjection,
+};
+use amoiq_events::{Ambient, EventStore};
+use anyhow::Context;
+
+use super::threads;
+use crate::{
+    auth::{Authenticator, TokenKeys},
+    config::Config,
+    draft::{Drafts, MessageLimits},
+    http::{access::Policy, body::BodyLimit, limits::Gate, online_users::ListLimit, tokens::AnonymousTtl},
+    rate_limit::RateLimiter,
+    secret::Secret,
+};
+
+/// How long a read waits for its projection.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the routes are given.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) gate: web::Data<Gate>,
+    body_limit: web::Data<BodyLimit>,
+    pub(super) drafts: web::Data<Drafts>,
+    anonymous_ttl: web::Data<AnonymousTtl>,
+    list_limit: web::Data<ListLimit>,
+    pub(super) directory: web::Data<Directory>,
+    inbox: web::Data<Inbox>,
+    pub(super) online: web::Data<OnlineUsers>,
+    store: web::Data<dyn EventStore>,
+    ambient: web::Data<Ambient>,
+}
+
+impl Parts {
+    /// Starts the actors and what they need. `online` has followed the log since before this process was noted
+    /// in it.
+    pub(super) fn build(
+        config: &Config,
+        data: &Path,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        registry: Arc<TenantRegistry>,
+        online: OnlineUsers,
+    ) -> anyhow::Result<Self> {
+        let directory = Directory::start(directory_settings(config), store, ambient);
+        let inbox = inbox(config, data, store, ambient, &directory)?;
+        let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
+        let tokens =
+            TokenKeys::new(&secret, &config.auth.jwt_previous_secrets, &config.auth, ambient.clone());
+        let policy = Policy {
+            widget_key_reads_history: config.security.widget_key_reads_history,
+            widget_origins: config.server.widget_origins.clone(),
+        };
+        let gate = Gate {
+            authenticator: Authenticator::new(registry, tokens),
+            requests: RateLimiter::new(),
+            misses: RateLimiter::new(),
+            limits: config.rate_limit.clone(),
+            policy,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            ambient: ambient.clone(),
+        };
+        let limits = MessageLimits {
+            text_characters: config.limits.text_characters,
+            user_info_bytes: config.limits.user_info_bytes,
+        };
+        Ok(Self {
+            gate: web::Data::new(gate),
+            body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
+            drafts: web::Data::new(Drafts { limits, ambient: ambient.clone() }),
+            anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
+            list_limit: web::Data::new(ListLimit(config.presence.list_limit)),
+            directory: web::Data::new(directory),
+            inbox: web::Data::new(inbox),
+            online: web::Data::new(online),
+            store: web::Data::from(Arc::clone(store)),
+            ambient: web::Data::new(ambient.clone()),
+        })
+    }
+
+    pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
+        routes
+            .app_data(self.gate.clone())
+            .app_data(self.body_limit.clone())
+            .app_data(self.drafts.clone())
+            .app_data(self.anonymous_ttl.clone())
+            .app_data(self.list_limit.clone())
+            .app_data(self.directory.clone())
+            .app_data(self.inbox.clone())
+            .app_data(self.online.clone())
+            .app_data(self.store.clone())
+            .app_data(self.ambient.clone());
+    }
+}
+
+/// The online users of a store, from its end on: whoever was online before this process is not any more.
+pub(super) fn online_users(store: &Arc<dyn EventStore>) -> OnlineUsers {
+    OnlineUsers::start(store, store.head(), READ_PATIENCE)
+}
+
+fn inbox(
+    config: &Config,
+    data: &Path,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+    directory: &Directory,
+) -> anyhow::Result<Inbox> {
+    let views = Views::open(&data.join("views.db"))?;
+    let progress = Projector::<InboxProjection>::start(&views, store);
+    let inbox = Inbox::new(views, progress, READ_PATIENCE);
+    let close_after_hours = u64::from(config.conversation.close_after_hours);
+    if close_after_hours > 0 {
+        let close_after = Duration::from_secs(close_after_hours * 3_600);
+        let (store, ambient) = (Arc::clone(store), ambient.clone());
+        IdleCloser::start(directory.clone(), inbox.clone(), store, ambient, close_after);
+    }
+    Ok(inbox)
+}
+
+fn directory_settings(config: &Config) -> DirectorySettings {
+    DirectorySettings {
+        arbiters: threads(config.sessions.threads, 2),
+        max_sessions: config.sessions.max_in_memory,
+        passivate_after: Duration::from_secs(config.sessions.passivate_after_seconds),
+        session: SessionSettings { max_events: config.limits.events_per_session },
+    }
+}
+
+/// The configured secret, or the one that was made at the first start.
+fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Result<Secret> {
+    if !configured.expose().is_empty() {
+        if configured.expose().len() < 32 {
+            tracing::warn!("auth.jwt_secret has less than 32 bytes: it can be guessed from a token");
+        }
+        return Ok(configured.clone());
+    }
+    let path = data.join("jwt_secret");
+    if !path.exists() {
+        let secret: String = ambient.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+    }
+    let secret = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    anyhow::ensure!(
+        secret.trim().len() >= 32,
+        "{} is cut short: delete it to have a new one made",
+        path.display()
+    );
+    Ok(Secret::new(secret.trim().to_owned()))
+}

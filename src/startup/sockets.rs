@@ -1,0 +1,123 @@
+//! The sockets: an engine over all workers, rooms on each, and what joins them to the log.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use actix_web::{HttpRequest, web};
+use amoiq_actors::{Presence, TenantRegistry, presence::PresenceSettings};
+use amoiq_events::{Ambient, EventStore};
+
+use super::parts::Parts;
+use crate::{
+    config::Config,
+    http::context,
+    realtime::{
+        chat::{
+            Chat, ChatParts, ChatProtocol, Room,
+            feed::{self, Echo},
+            recovery::{self, Recovery},
+        },
+        engine::{Engine, Settings},
+        socket::{Note, Rooms, SocketSettings, Sockets},
+    },
+};
+
+/// Where clients find the engine.
+const PATH: &str = "/socket.io/";
+
+/// Changes of a tenant's presence within this time are one append.
+const PRESENCE_BATCH: Duration = Duration::from_millis(50);
+
+/// The sockets of the service.
+#[derive(Clone)]
+pub(super) struct SocketServer {
+    engine: Engine<ChatProtocol>,
+    rooms: Arc<Rooms<Room>>,
+    parts: ChatParts,
+    settings: SocketSettings,
+    numbers: Arc<AtomicU64>,
+    echo: web::Data<Echo>,
+}
+
+impl SocketServer {
+    /// Starts to follow the log.
+    pub(super) fn start(
+        config: &Config,
+        parts: &Parts,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        registry: &TenantRegistry,
+    ) -> Self {
+        let rooms: Arc<Rooms<Room>> = Arc::default();
+        let offsets = recovery::offsets(parts.gate.clone(), store.epoch());
+        let echo = feed::start(Arc::clone(store), store.head(), Arc::clone(&rooms), Arc::clone(&offsets));
+        let presence = PresenceSettings {
+            offline_grace: Duration::from_millis(config.presence.offline_grace_ms),
+            batch: PRESENCE_BATCH,
+        };
+        let chat = ChatParts {
+            gate: parts.gate.clone(),
+            directory: parts.directory.as_ref().clone(),
+            presence: Presence::start(presence, store, ambient),
+            online: parts.online.as_ref().clone(),
+            drafts: parts.drafts.as_ref().clone(),
+            event_bytes: config.limits.body_bytes,
+            list_limit: config.presence.list_limit,
+            store: Arc::clone(store),
+            ambient: ambient.clone(),
+            recovery: Arc::new(Recovery::new(Duration::from_secs(config.realtime.recovery_seconds))),
+            offsets,
+        };
+        let settings = SocketSettings {
+            connect_timeout: Duration::from_millis(config.realtime.connect_timeout_ms),
+            events_per_second: config.rate_limit.socket_per_second as usize,
+            max_event_bytes: config.realtime.max_payload_bytes,
+        };
+        let engine = Engine::new(engine_settings(config), ambient.clone());
+        review_on_change(engine.clone(), registry);
+        Self { engine, rooms, parts: chat, settings, numbers: Arc::default(), echo: web::Data::new(echo) }
+    }
+
+    /// Serves the sockets of the worker whose routes these are.
+    pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
+        let chat = Chat::new(self.parts.clone(), self.rooms.start_here());
+        let ambient = self.parts.ambient.clone();
+        let sockets = Sockets::new(chat, self.settings.clone(), ambient, Arc::clone(&self.numbers));
+        let gate = self.parts.gate.clone();
+        let client = move |request: &HttpRequest| context::client_of(request, &gate.trusted_proxies);
+        let speaks = move |handshake| sockets.speak(handshake);
+        routes.app_data(self.echo.clone());
+        self.engine.configure(PATH, routes, Rc::new(client), Rc::new(speaks));
+    }
+
+    /// Closes every connection, spread over a time.
+    pub(super) async fn drain(&self, over: Duration) {
+        self.engine.drain(over).await;
+    }
+}
+
+/// Lets every connection look at its rights again when tenants or keys have changed.
+fn review_on_change(engine: Engine<ChatProtocol>, registry: &TenantRegistry) {
+    let mut changes = registry.changes();
+    actix::spawn(async move {
+        while changes.changed().await.is_ok() {
+            engine.tell_all(|| Note::Review).await;
+        }
+    });
+}
+
+fn engine_settings(config: &Config) -> Settings {
+    let realtime = &config.realtime;
+    Settings {
+        ping_interval: Duration::from_millis(realtime.ping_interval_ms),
+        ping_timeout: Duration::from_millis(realtime.ping_timeout_ms),
+        max_payload: realtime.max_payload_bytes,
+        upgrade_timeout: Duration::from_millis(realtime.upgrade_timeout_ms),
+        outbox_bytes: realtime.outbox_bytes,
+        max_connections: realtime.max_connections,
+        connections_per_ip: realtime.connections_per_ip,
+    }
+}
