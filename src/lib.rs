@@ -14,6 +14,7 @@
 //! | [`message`] | a message as clients read it |
 //! | [`http`] | the routes |
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
+//! | [`online`] | who is online, as agents are told |
 //! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
@@ -25,6 +26,7 @@ pub mod http;
 pub mod logging;
 pub mod message;
 pub mod network;
+pub mod online;
 pub mod problem;
 pub mod rate_limit;
 pub mod realtime;

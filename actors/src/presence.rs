@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use actor::PresenceActor;
 
@@ -130,6 +130,16 @@ impl Presence {
         self.hand(tenant, Change::Leave(connection)).await
     }
 
+    /// Waits until what was handed over before is in the log, but not longer than `patience`, and not for a
+    /// store that refuses: for a reader who wants to see whoever has just come.
+    pub async fn said(&self, tenant: &TenantId, patience: Duration) {
+        let (reply, said) = oneshot::channel();
+        if self.hand(tenant, Change::Ask(reply)).await.is_ok() {
+            // Late, or the store refuses: the reader sees what there is.
+            let _late = tokio::time::timeout(patience, said).await;
+        }
+    }
+
     async fn hand(&self, tenant: &TenantId, change: Change) -> Result<(), PresenceGone> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| PresenceGone)?;
         let route = Route { tenant: tenant.clone(), change, room };
@@ -148,6 +158,8 @@ enum Change {
     Enter(ConnectionId, Visitor),
     /// It closed.
     Leave(ConnectionId),
+    /// None: somebody waits until what came before is in the log.
+    Ask(oneshot::Sender<()>),
 }
 
 /// A change on its way to its tenant.

@@ -1,15 +1,9 @@
 //! `GET /api/chat/online-users`: who is on the tenant's sites now, for agents.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::OnlineUsers;
-use amoiq_events::EventStore;
 
 use super::{access, context::Caller, fields::Fields, limits::Gate};
-use crate::{problem::Problem, realtime::chat::feed};
-
-/// How many users a list names: `presence.list_limit`.
-#[derive(Debug, Clone, Copy)]
-pub struct ListLimit(pub usize);
+use crate::{online::OnlineDirectory, problem::Problem};
 
 /// Lists the visitors who are online, the newest first.
 ///
@@ -19,12 +13,9 @@ pub async fn list(
     request: HttpRequest,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    online: web::Data<OnlineUsers>,
-    store: web::Data<dyn EventStore>,
-    limit: web::Data<ListLimit>,
+    directory: web::Data<OnlineDirectory>,
 ) -> Result<HttpResponse, Problem> {
     let principal = access::principal(&gate, &context, &request, &mut Fields::default())?;
     principal.require_staff()?;
-    let online = online.list(&principal.tenant_id, limit.0, store.head()).await?;
-    Ok(HttpResponse::Ok().json(feed::online_list(&online)))
+    Ok(HttpResponse::Ok().json(directory.list(&principal.tenant_id).await?))
 }

@@ -15,13 +15,14 @@
 use std::{rc::Rc, sync::Arc};
 
 use actix_web::web;
-use amoiq_actors::{Directory, OnlineUsers, Presence};
+use amoiq_actors::Directory;
 use amoiq_events::{Ambient, EventStore, SessionId, TenantId};
 use serde_json::Value;
 
 use crate::{
     draft::Drafts,
     http::{access::Doorkeeper, limits::Gate},
+    online::OnlineDirectory,
     problem::Problem,
     realtime::socket::{
         Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome,
@@ -57,16 +58,12 @@ pub struct ChatParts {
     pub gate: web::Data<Gate>,
     /// The sessions.
     pub directory: Directory,
-    /// Who is online, by connections.
-    pub presence: Presence,
-    /// Who is online, as a list.
-    pub online: OnlineUsers,
+    /// Who is online.
+    pub online: OnlineDirectory,
     /// Reads messages.
     pub drafts: Drafts,
     /// How large an event may be, in bytes.
     pub event_bytes: usize,
-    /// How many users a list names.
-    pub list_limit: usize,
     /// The log.
     pub store: Arc<dyn EventStore>,
     /// Time and randomness.

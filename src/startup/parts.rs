@@ -4,8 +4,8 @@ use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::
 
 use actix_web::web;
 use amoiq_actors::{
-    Directory, DirectorySettings, Inbox, OnlineUsers, Projector, SessionSettings, TenantRegistry, Views,
-    idle::IdleCloser, inbox::InboxProjection,
+    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, SessionSettings,
+    TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
 };
 use amoiq_events::{Ambient, EventStore};
 use anyhow::Context;
@@ -15,13 +15,17 @@ use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
     draft::{Drafts, MessageLimits},
-    http::{access::Policy, body::BodyLimit, limits::Gate, online_users::ListLimit, tokens::AnonymousTtl},
+    http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
+    online::OnlineDirectory,
     rate_limit::RateLimiter,
     secret::Secret,
 };
 
 /// How long a read waits for its projection.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Changes of a tenant's presence within this time are one append.
+const PRESENCE_BATCH: Duration = Duration::from_millis(50);
 
 /// What the routes are given.
 #[derive(Clone)]
@@ -30,10 +34,9 @@ pub(super) struct Parts {
     body_limit: web::Data<BodyLimit>,
     pub(super) drafts: web::Data<Drafts>,
     anonymous_ttl: web::Data<AnonymousTtl>,
-    list_limit: web::Data<ListLimit>,
     pub(super) directory: web::Data<Directory>,
     inbox: web::Data<Inbox>,
-    pub(super) online: web::Data<OnlineUsers>,
+    pub(super) online: web::Data<OnlineDirectory>,
     store: web::Data<dyn EventStore>,
     ambient: web::Data<Ambient>,
 }
@@ -76,10 +79,14 @@ impl Parts {
             body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
             drafts: web::Data::new(Drafts { limits, ambient: ambient.clone() }),
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
-            list_limit: web::Data::new(ListLimit(config.presence.list_limit)),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
-            online: web::Data::new(online),
+            online: web::Data::new(OnlineDirectory {
+                presence: Presence::start(presence_settings(config), store, ambient),
+                users: online,
+                store: Arc::clone(store),
+                limit: config.presence.list_limit,
+            }),
             store: web::Data::from(Arc::clone(store)),
             ambient: web::Data::new(ambient.clone()),
         })
@@ -91,7 +98,6 @@ impl Parts {
             .app_data(self.body_limit.clone())
             .app_data(self.drafts.clone())
             .app_data(self.anonymous_ttl.clone())
-            .app_data(self.list_limit.clone())
             .app_data(self.directory.clone())
             .app_data(self.inbox.clone())
             .app_data(self.online.clone())
@@ -103,6 +109,13 @@ impl Parts {
 /// The online users of a store, from its end on: whoever was online before this process is not any more.
 pub(super) fn online_users(store: &Arc<dyn EventStore>) -> OnlineUsers {
     OnlineUsers::start(store, store.head(), READ_PATIENCE)
+}
+
+fn presence_settings(config: &Config) -> PresenceSettings {
+    PresenceSettings {
+        offline_grace: Duration::from_millis(config.presence.offline_grace_ms),
+        batch: PRESENCE_BATCH,
+    }
 }
 
 fn inbox(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{HttpRequest, web};
-use amoiq_actors::{Presence, TenantRegistry, presence::PresenceSettings};
+use amoiq_actors::TenantRegistry;
 use amoiq_events::{Ambient, EventStore};
 
 use super::parts::Parts;
@@ -27,9 +27,6 @@ use crate::{
 
 /// Where clients find the engine.
 const PATH: &str = "/socket.io/";
-
-/// Changes of a tenant's presence within this time are one append.
-const PRESENCE_BATCH: Duration = Duration::from_millis(50);
 
 /// The sockets of the service.
 #[derive(Clone)]
@@ -54,18 +51,12 @@ impl SocketServer {
         let rooms: Arc<Rooms<Room>> = Arc::default();
         let offsets = recovery::offsets(parts.gate.clone(), store.epoch());
         let echo = feed::start(Arc::clone(store), store.head(), Arc::clone(&rooms), Arc::clone(&offsets));
-        let presence = PresenceSettings {
-            offline_grace: Duration::from_millis(config.presence.offline_grace_ms),
-            batch: PRESENCE_BATCH,
-        };
         let chat = ChatParts {
             gate: parts.gate.clone(),
             directory: parts.directory.as_ref().clone(),
-            presence: Presence::start(presence, store, ambient),
             online: parts.online.as_ref().clone(),
             drafts: parts.drafts.as_ref().clone(),
             event_bytes: config.limits.body_bytes,
-            list_limit: config.presence.list_limit,
             store: Arc::clone(store),
             ambient: ambient.clone(),
             recovery: Arc::new(Recovery::new(Duration::from_secs(config.realtime.recovery_seconds))),

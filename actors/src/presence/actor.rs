@@ -13,7 +13,7 @@ use amoiq_events::{
     event::Cause,
     store::{AppendError, Appended, Expected, MAX_APPEND_EVENTS},
 };
-use tokio::{task::JoinError, time::Instant};
+use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
 use super::{Change, MAILBOX, PresenceSettings, Step, roll::Roll};
 
@@ -22,6 +22,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// It never waits longer than this.
 const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How many readers wait for an append.
+const MAX_ASKED: usize = 1_024;
 
 /// The actor of one tenant's presence.
 pub(super) struct PresenceActor {
@@ -36,6 +39,8 @@ pub(super) struct PresenceActor {
     will_append: bool,
     /// A timer runs after which the next grace ends.
     will_expire: bool,
+    /// Who waits until everything is said; at the bound one more is answered at once.
+    asked: Vec<oneshot::Sender<()>>,
     /// Grows while the store fails; nothing while it does not.
     retry_after: Option<Duration>,
 }
@@ -60,6 +65,7 @@ impl PresenceActor {
                 busy: None,
                 will_append: false,
                 will_expire: false,
+                asked: Vec::new(),
                 retry_after: None,
             }
         })
@@ -85,6 +91,13 @@ impl PresenceActor {
                 actor.roll.expire(Instant::now(), grace);
                 actor.go_on(ctx);
             });
+        }
+    }
+
+    fn answer(&mut self) {
+        for reply in self.asked.drain(..) {
+            // Whoever asked may have stopped waiting.
+            let _gone = reply.send(());
         }
     }
 
@@ -116,6 +129,9 @@ impl PresenceActor {
             Ok(Ok(_)) => {
                 self.roll.appended();
                 self.retry_after = None;
+                if !self.roll.has_changes() {
+                    self.answer();
+                }
                 // What is more than one append takes does not wait for a batch of its own.
                 return if self.roll.changes() >= MAX_APPEND_EVENTS {
                     self.append(ctx)
@@ -127,6 +143,7 @@ impl PresenceActor {
             Err(error) => (true, error.to_string()),
         };
         self.roll.failed(may_exist);
+        self.answer();
         let wait = match self.retry_after {
             Some(last) => (last * 2).min(RETRY_AFTER_AT_MOST),
             None => {
@@ -150,6 +167,10 @@ impl Handler<Step> for PresenceActor {
         match step.change {
             Change::Enter(connection, visitor) => self.roll.enter(connection, visitor, self.ambient.now()),
             Change::Leave(connection) => self.roll.leave(connection, Instant::now()),
+            Change::Ask(reply) => self.asked.push(reply),
+        }
+        if self.asked.len() > MAX_ASKED || !(self.roll.has_changes() || self.roll.is_appending()) {
+            self.answer();
         }
         self.busy = Some(step.busy);
         self.go_on(ctx);

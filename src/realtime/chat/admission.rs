@@ -129,7 +129,7 @@ impl Chat {
             recipient,
             rooms: self.rooms.clone(),
             tenant: principal.tenant_id.clone(),
-            presence: is_visitor.then(|| self.parts.presence.clone()),
+            presence: is_visitor.then(|| self.parts.online.presence.clone()),
             recovers: None,
         };
         let page = introduction.page();

@@ -9,7 +9,7 @@ use amoiq_actors::session::Sent;
 use amoiq_events::{SessionId, TenantId, event::Cause};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Chat, Room, feed, socket::ChatSocket};
+use super::{Chat, Room, socket::ChatSocket};
 use crate::{
     auth::Role,
     draft::Draft,
@@ -119,9 +119,7 @@ impl Chat {
     ) -> Result<Value, Problem> {
         socket.principal.require_staff()?;
         self.fields(socket, event)?.finish()?;
-        let head = self.parts.store.head();
-        let online = self.parts.online.list(&socket.principal.tenant_id, self.parts.list_limit, head).await?;
-        let list = feed::online_list(&online);
+        let list = self.parts.online.list(&socket.principal.tenant_id).await?;
         emit.push(Arc::new(Emission::new("online_users_list", &list)));
         Ok(list)
     }

@@ -5,12 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{Message, Online};
+use amoiq_actors::Message;
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
     session::SessionEvent, stream::StreamKind,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::Room;
@@ -117,23 +117,4 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<C
 pub(super) fn message_created(tenant: &TenantId, session: &SessionId, message: &Message) -> Emission {
     let view = MessageView::of(message, session).in_tenant(tenant);
     Emission::new("meta_message_created", &json!({ "message": view }))
-}
-
-/// Who is online, as clients read it: on HTTP and in `online_users_list`.
-#[must_use]
-pub fn online_list(online: &Online) -> Value {
-    let user = |user: &amoiq_actors::OnlineUser| {
-        let mut view = json!({
-            "userId": user.user_id,
-            "sessionId": user.session_id,
-            "connectedAt": user.connected_at,
-        });
-        for (name, value) in [("domain", &user.domain), ("origin", &user.origin), ("url", &user.url)] {
-            if let (Some(value), Some(view)) = (value, view.as_object_mut()) {
-                view.insert(name.to_owned(), json!(value));
-            }
-        }
-        view
-    };
-    json!({ "users": online.users.iter().map(user).collect::<Vec<_>>(), "total": online.total })
 }

@@ -145,8 +145,11 @@ impl<P: Protocol> Connection<P> {
         }
         self.wire.ended = Some(reason);
         self.wire.shared.metrics.ended(self.wire.line.transport(), reason);
-        if reason.is_cut() {
-            tracing::info!(reason = reason.name(), sid = self.wire.sid.as_str(), "a connection was cut");
+        // Whoever is attacked needs no line for each of the attacker's connections: they are counted.
+        if reason == CloseReason::TooSlow {
+            tracing::info!(reason = reason.name(), sid = self.wire.sid.as_str(), "a slow reader was cut");
+        } else {
+            tracing::debug!(reason = reason.name(), sid = self.wire.sid.as_str(), "a connection ended");
         }
         ctx.cancel_future(self.wire.timer);
         self.protocol.closed(reason, &mut Link { wire: &mut self.wire, ctx });

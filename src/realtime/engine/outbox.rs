@@ -54,6 +54,7 @@ impl Outbox {
     /// Takes everything.
     pub fn take_all(&mut self) -> VecDeque<Outgoing> {
         self.metrics.unqueued(self.bytes);
+        self.metrics.sent(self.packets.len(), self.bytes - self.packets.len() * PACKET_BYTES);
         self.bytes = 0;
         std::mem::take(&mut self.packets)
     }
@@ -75,6 +76,7 @@ impl Outbox {
         let bytes: usize = batch.iter().map(|packet| packet.size_bytes() + PACKET_BYTES).sum();
         self.bytes -= bytes;
         self.metrics.unqueued(bytes);
+        self.metrics.sent(batch.len(), bytes - batch.len() * PACKET_BYTES);
         batch
     }
 }

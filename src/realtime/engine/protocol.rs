@@ -82,10 +82,4 @@ impl CloseReason {
             Self::ShuttingDown => "shutting_down",
         }
     }
-
-    /// Whether the service ended the connection because of what the client did or failed to do.
-    #[must_use]
-    pub fn is_cut(self) -> bool {
-        !matches!(self, Self::ClientLeft | Self::TransportLost | Self::ShuttingDown)
-    }
 }

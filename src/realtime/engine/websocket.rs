@@ -103,8 +103,7 @@ impl<P: Protocol> Pump<P> {
         }
     }
 
-    fn write(&self, packets: VecDeque<Outgoing>, ctx: &mut WebsocketContext<Self>) {
-        self.shared.metrics.sent(packets.len(), packets.iter().map(Outgoing::size_bytes).sum());
+    fn write(packets: VecDeque<Outgoing>, ctx: &mut WebsocketContext<Self>) {
         for packet in packets {
             match packet {
                 Outgoing::Text(text) => ctx.text(text),
@@ -188,7 +187,7 @@ impl<P: Protocol> Handler<Batch> for Pump<P> {
     type Result = ();
 
     fn handle(&mut self, Batch(packets): Batch, ctx: &mut Self::Context) {
-        self.write(packets, ctx);
+        Self::write(packets, ctx);
     }
 }
 
@@ -214,7 +213,7 @@ impl<P: Protocol> Handler<Hangup> for Pump<P> {
 
     fn handle(&mut self, Hangup { packets, reason }: Hangup, ctx: &mut Self::Context) {
         self.connection = None;
-        self.write(packets, ctx);
+        Self::write(packets, ctx);
         end(ctx, reason.and_then(code_of));
     }
 }
