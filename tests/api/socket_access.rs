@@ -1,0 +1,139 @@
+//! Who may connect, and as what.
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{BOT, SECRET, Start, TestApp, WIDGET},
+    socket::{Dial, Socket},
+};
+
+const TENANTS: &str = "
+[[tenants]]
+id = 'acme'
+origins = ['https://acme.example']
+widget_keys = ['wk_acme_00000']
+secret_keys = ['sk_acme_00000']
+[[tenants]]
+id = 'bravo'
+widget_keys = ['wk_bravo_0000']
+secret_keys = ['sk_bravo_0000']
+[[tenants]]
+id = '*'
+widget_keys = ['wk_gateway_00']
+";
+
+fn refused(app: &TestApp, dial: &Dial<'_>) -> Value {
+    let error = dial.dial(app).err().expect("it is refused");
+    assert_eq!(error["message"], error["data"]["code"]);
+    assert!(error["data"]["error"].is_string() && error["data"]["details"].is_object());
+    error["message"].clone()
+}
+
+#[test]
+fn a_credential_is_found_wherever_clients_put_it() {
+    let app = TestApp::start();
+    let header = format!("Bearer {WIDGET}");
+    for dial in [
+        Dial { auth: json!({ "token": WIDGET }), ..Dial::default() },
+        Dial { auth: json!({ "apiKey": WIDGET }), ..Dial::default() },
+        Dial { query: &format!("tenantId=demo&token={WIDGET}"), auth: json!({}), ..Dial::default() },
+        Dial { headers: &[("authorization", &header)], auth: json!({}), ..Dial::default() },
+        Dial { auth: json!({ "token": WIDGET, "apiKey": "wk_wrong_00000" }), ..Dial::default() },
+    ] {
+        assert!(dial.dial(&app).is_ok(), "{}", dial.auth);
+    }
+    let first_counts =
+        Dial { auth: json!({ "token": "wk_wrong_00000", "apiKey": WIDGET }), ..Dial::default() };
+    assert_eq!(refused(&app, &first_counts), "INVALID_API_KEY");
+}
+
+#[test]
+fn a_credential_that_is_bad_is_refused_with_its_code() {
+    let app = Start::new().config(TENANTS).app();
+    let dial = |auth: Value| Dial { auth, ..Dial::default() };
+    let agent = app.mint("sk_acme_00000", &json!({ "userId": "ann", "role": "agent" }));
+    let mut forged = agent.clone();
+    forged.replace_range(agent.len() - 4.., "AAAA");
+    for (auth, code) in [
+        (json!({}), "INVALID_API_KEY"),
+        (json!({ "token": "" }), "INVALID_API_KEY"),
+        (json!({ "token": "wk_nobody_0000" }), "INVALID_API_KEY"),
+        (json!({ "token": "a.b.c" }), "INVALID_JWT_TOKEN"),
+        (json!({ "token": forged }), "INVALID_JWT_TOKEN"),
+        (json!({ "token": "wk_acme_00000", "role": "admin" }), "FORBIDDEN"),
+        (json!({ "token": "wk_acme_00000", "tenantId": "bravo" }), "FORBIDDEN"),
+        (json!({ "token": agent, "tenantId": "bravo" }), "FORBIDDEN"),
+        (json!({ "token": "wk_gateway_00" }), "MISSING_TENANT_ID"),
+        (json!({ "token": "wk_gateway_00", "tenantId": "nobody" }), "TENANT_NOT_FOUND"),
+        (json!({ "token": "wk_acme_00000", "origin": "https://evil.example" }), "ORIGIN_NOT_ALLOWED"),
+        (json!({ "token": "wk_bravo_0000", "sessionId": "short" }), "FORBIDDEN"),
+    ] {
+        assert_eq!(refused(&app, &dial(auth.clone())), code, "{auth}");
+    }
+    let evil = [("origin", "https://evil.example")];
+    let elsewhere = Dial { auth: json!({ "token": "wk_acme_00000" }), headers: &evil, ..Dial::default() };
+    assert_eq!(refused(&app, &elsewhere), "ORIGIN_NOT_ALLOWED");
+    let at_home = [("origin", "https://acme.example")];
+    assert!(Dial { headers: &at_home, ..elsewhere }.dial(&app).is_ok());
+    let by_query =
+        Dial { query: "tenantId=bravo", auth: json!({ "token": "wk_gateway_00" }), ..Dial::default() };
+    assert!(by_query.dial(&app).is_ok());
+    let twice =
+        Dial { query: "tenantId=bravo", ..dial(json!({ "token": "wk_gateway_00", "tenantId": "acme" })) };
+    assert_eq!(refused(&app, &twice), "VALIDATION_FAILED");
+}
+
+#[test]
+fn a_secret_or_bot_key_in_the_url_is_refused() {
+    let app = TestApp::start();
+    for key in [SECRET, BOT] {
+        let query = format!("token={key}");
+        let dial = Dial { query: &query, auth: json!({}), ..Dial::default() };
+        assert_eq!(refused(&app, &dial), "FORBIDDEN");
+    }
+}
+
+#[test]
+fn a_tenants_sockets_hear_nothing_of_another_tenant() {
+    let app = Start::new().config(TENANTS).app();
+    const SAME: &str = "session-with-the-same-id";
+    let mut ours = Socket::connect_with(&app, "wk_acme_00000", &json!({ "sessionId": SAME }));
+    let mut staff = Socket::connect(&app, "sk_acme_00000");
+    let mut theirs = Socket::connect_with(&app, "wk_bravo_0000", &json!({ "sessionId": SAME }));
+    theirs.call("message", &json!({ "text": "bravo's own" }));
+    app.say("sk_bravo_0000", SAME, "bravo's answer");
+    ours.call("message", &json!({ "text": "acme's" }));
+    // What was cast before would have come before.
+    assert_eq!(ours.next("meta_message_created")["message"]["text"], "acme's");
+    assert_eq!(staff.next("meta_message_created")["message"]["text"], "acme's");
+    let list = staff.call("get_online_users", &json!({}));
+    assert_eq!(list["total"], 1, "{list}");
+    assert_eq!(staff.call("get_online_users", &json!({ "tenantId": "bravo" }))["code"], "FORBIDDEN");
+}
+
+#[test]
+fn a_session_of_a_verified_user_opens_to_no_other_socket() {
+    let app = TestApp::start();
+    const OWNED: &str = "session-that-is-somebodys";
+    let visitor = |user: &str| app.mint(SECRET, &json!({ "userId": user, "role": "visitor" }));
+    let mut owner = Socket::connect(&app, &visitor("u-1"));
+    assert_eq!(owner.call("message", &json!({ "text": "mine", "sessionId": OWNED }))["success"], true);
+    for credential in [WIDGET.to_owned(), visitor("u-2")] {
+        let auth = json!({ "token": credential, "sessionId": OWNED });
+        assert_eq!(refused(&app, &Dial { auth, ..Dial::default() }), "FORBIDDEN");
+        let mut socket = Socket::connect(&app, &credential);
+        for event in ["message", "join:session"] {
+            let answer = socket.call(event, &json!({ "text": "x", "sessionId": OWNED }));
+            assert_eq!(answer["code"], "FORBIDDEN", "{event}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn visitors_and_bots_get_no_list_of_who_is_online() {
+    let app = TestApp::start();
+    for credential in [WIDGET, BOT] {
+        let mut socket = Socket::connect(&app, credential);
+        assert_eq!(socket.call("get_online_users", &json!({ "tenantId": "demo" }))["code"], "FORBIDDEN");
+    }
+}

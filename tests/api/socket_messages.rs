@@ -1,0 +1,178 @@
+//! What sockets say and hear.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    app::{BOT, SECRET, Start, TestApp, WIDGET},
+    socket::Socket,
+};
+
+const SESSION: &str = "session-0123456789abcdef";
+const OTHER: &str = "session-of-somebody-else";
+
+#[test]
+fn the_sender_hears_its_message_once_as_sent_and_so_does_every_tab_and_the_staff() {
+    let app = TestApp::start();
+    let mut admin = Socket::connect(&app, SECRET);
+    let mut first = Socket::connect(&app, WIDGET);
+    let mut second = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let mut stranger = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER }));
+    let text = "  <b>\"quoted\"</b>\n\u{1F600} e\u{301} \u{2028} \\  ";
+    first.emit("message", &json!({ "type": "message", "text": text, "sessionId": SESSION, "userId": "u-7" }));
+    for socket in [&mut first, &mut second, &mut admin] {
+        let heard = socket.next("meta_message_created");
+        let message = &heard["message"];
+        assert_eq!(message["text"], text);
+        assert_eq!((&message["sender"], &message["sessionId"]), (&json!("user"), &json!(SESSION)));
+        assert_eq!((&message["userId"], &message["tenantId"]), (&json!("u-7"), &json!("demo")));
+        assert_eq!(message["seq"], 1);
+    }
+    app.say(SECRET, SESSION, "an answer");
+    for socket in [&mut first, &mut second, &mut admin] {
+        assert_eq!(socket.next("meta_message_created")["message"]["sender"], "agent");
+    }
+    assert!(stranger.is_silent_for(Duration::from_millis(200)), "it hears another session");
+}
+
+#[test]
+fn a_message_is_acknowledged_and_a_repeat_says_so_without_an_echo() {
+    let app = TestApp::start();
+    let mut socket = Socket::connect(&app, WIDGET);
+    let message = json!({ "text": "hi", "sessionId": SESSION, "clientMessageId": "c-1" });
+    let first = socket.call("message", &message);
+    assert_eq!((&first["success"], &first["sessionId"]), (&json!(true), &json!(SESSION)));
+    let echo = socket.next("meta_message_created");
+    assert_eq!(echo["message"]["id"], first["messageId"]);
+    assert_eq!(
+        (&echo["message"]["clientMessageId"], &echo["message"]["temp_id"]),
+        (&json!("c-1"), &json!("c-1"))
+    );
+    let again = socket.call("message", &message);
+    assert_eq!((&again["messageId"], &again["duplicate"]), (&first["messageId"], &json!(true)));
+    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 1);
+}
+
+#[test]
+fn a_socket_stays_with_its_first_session_whatever_a_later_message_names() {
+    let app = TestApp::start();
+    let mut socket = Socket::connect(&app, WIDGET);
+    socket.call("message", &json!({ "text": "one", "sessionId": SESSION }));
+    let second = socket.call("message", &json!({ "text": "two", "sessionId": OTHER }));
+    assert_eq!(second["sessionId"], SESSION);
+    let token = app.anonymous(WIDGET, OTHER);
+    let mut bound = Socket::connect(&app, &token);
+    assert_eq!(bound.call("message", &json!({ "text": "x", "sessionId": SESSION }))["sessionId"], OTHER);
+}
+
+#[test]
+fn a_message_without_a_session_begins_one() {
+    let app = TestApp::start();
+    let mut socket = Socket::connect(&app, WIDGET);
+    let answer = socket.call("message", &json!({ "text": "hi" }));
+    let session = answer["sessionId"].as_str().expect("a session").to_owned();
+    assert_eq!(socket.next("meta_message_created")["message"]["sessionId"], session);
+    assert_eq!(app.messages(WIDGET, &format!("sessionId={session}")).len(), 1);
+}
+
+#[test]
+fn staff_and_bots_name_the_session_that_they_answer_in() {
+    let app = TestApp::start();
+    app.say(WIDGET, SESSION, "help");
+    let agent = app.mint(SECRET, &json!({ "userId": "ann", "role": "agent", "name": "Ann" }));
+    for (credential, sender) in [(SECRET, "agent"), (&*agent, "agent"), (BOT, "bot")] {
+        let mut socket = Socket::connect(&app, credential);
+        let refused = socket.call("message", &json!({ "text": "where?" }));
+        assert_eq!(
+            (&refused["code"], &refused["details"]["fields"]["sessionId"]),
+            (&json!("VALIDATION_FAILED"), &json!("is required"))
+        );
+        let taken = socket.call("message", &json!({ "text": "here", "sessionId": SESSION }));
+        assert_eq!(taken["success"], true, "{taken}");
+        let history = app.messages(SECRET, &format!("sessionId={SESSION}"));
+        assert_eq!(history.last().expect("a message")["sender"], sender);
+    }
+}
+
+#[test]
+fn what_goes_wrong_comes_in_the_acknowledgement_or_as_an_error_event() {
+    let app = TestApp::start();
+    let mut socket = Socket::connect(&app, WIDGET);
+    for (message, code) in [
+        (json!({ "sessionId": SESSION }), "VALIDATION_FAILED"),
+        (json!({ "text": "x", "sessionId": "short" }), "FORBIDDEN"),
+        (json!({ "text": "x", "tenantId": "another", "sessionId": SESSION }), "FORBIDDEN"),
+        (json!("just a text"), "VALIDATION_FAILED"),
+        (json!({ "text": "x".repeat(70_000), "sessionId": SESSION }), "PAYLOAD_TOO_LARGE"),
+        (json!({ "text": "x".repeat(10_001), "sessionId": SESSION }), "VALIDATION_FAILED"),
+    ] {
+        let answer = socket.call("message", &message);
+        assert_eq!(answer["code"], code, "{answer}");
+        assert!(answer["details"].is_object() && answer["error"].is_string());
+    }
+    socket.emit("message", &json!({ "sessionId": SESSION }));
+    assert_eq!(socket.next("error")["code"], "VALIDATION_FAILED");
+    assert_eq!(socket.call("no-such-event", &json!({}))["code"], "VALIDATION_FAILED");
+    socket.emit("no-such-event", &json!({}));
+    assert!(socket.is_silent_for(Duration::from_millis(100)), "an unknown event is passed over");
+}
+
+#[test]
+fn the_eleventh_message_of_a_second_is_not_taken_and_the_client_learns_when_to_try_again() {
+    let app = TestApp::start();
+    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    for number in 0..11 {
+        socket.emit("message", &json!({ "text": number.to_string() }));
+    }
+    let refused = socket.next("error");
+    assert_eq!(refused["code"], "RATE_LIMIT_EXCEEDED");
+    let wait = refused["details"]["retryAfterMs"].as_u64().expect("a time");
+    assert!((1..=1_000).contains(&wait), "{wait}");
+    for number in 0..10 {
+        assert_eq!(socket.next("meta_message_created")["message"]["text"], number.to_string());
+    }
+    assert_eq!(
+        socket.call("join:session", &json!({ "sessionId": SESSION }))["success"],
+        true,
+        "only messages are"
+    );
+    std::thread::sleep(Duration::from_millis(wait));
+    assert_eq!(socket.call("message", &json!({ "text": "again" }))["success"], true);
+    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 11);
+}
+
+#[test]
+fn who_may_join_a_session_hears_it_until_they_leave() {
+    let app = TestApp::start();
+    app.say(WIDGET, SESSION, "one");
+    let mut bot = Socket::connect(&app, BOT);
+    let session = json!({ "sessionId": SESSION });
+    assert_eq!(
+        bot.call("join:session", &json!({ "sessionId": "not-a-session-0000" }))["code"],
+        "SESSION_NOT_FOUND"
+    );
+    assert_eq!(bot.call("join:session", &session)["success"], true);
+    app.say(WIDGET, SESSION, "two");
+    assert_eq!(bot.next("meta_message_created")["message"]["text"], "two");
+    assert_eq!(bot.call("leave:session", &session)["success"], true);
+    app.say(WIDGET, SESSION, "three");
+    assert!(bot.is_silent_for(Duration::from_millis(200)));
+    let mut visitor = Socket::connect(&app, WIDGET);
+    assert_eq!(visitor.call("join:session", &session)["success"], true);
+    assert_eq!(visitor.call("join:session", &json!({ "sessionId": OTHER }))["code"], "FORBIDDEN");
+    app.say(WIDGET, SESSION, "four");
+    assert_eq!(visitor.next("meta_message_created")["message"]["text"], "four");
+}
+
+#[test]
+fn staff_in_a_session_still_hear_each_message_once() {
+    let app = Start::new().app();
+    app.say(WIDGET, SESSION, "one");
+    let mut admin = Socket::connect(&app, SECRET);
+    assert_eq!(admin.call("join:session", &json!({ "sessionId": SESSION }))["success"], true);
+    app.say(WIDGET, SESSION, "two");
+    app.say(WIDGET, SESSION, "three");
+    assert_eq!(admin.next("meta_message_created")["message"]["text"], "two");
+    assert_eq!(admin.next("meta_message_created")["message"]["text"], "three");
+}

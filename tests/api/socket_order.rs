@@ -1,0 +1,86 @@
+//! Everybody hears the same, in the same order, once.
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{SECRET, Start, TestApp, WIDGET},
+    socket::Socket,
+};
+
+const SESSION: &str = "session-that-everybody-is-in";
+
+/// How many sockets send.
+const SENDERS: usize = 100;
+
+/// How many messages each of them sends.
+const EACH: usize = 10;
+
+fn start() -> TestApp {
+    Start::new().environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").app()
+}
+
+/// The `seq` of the next messages that a socket hears.
+fn heard(socket: &mut Socket, count: usize) -> Vec<(u64, String)> {
+    let message = |heard: Value| {
+        let message = &heard["message"];
+        (message["seq"].as_u64().expect("a seq"), message["id"].as_str().expect("an id").to_owned())
+    };
+    (0..count).map(|_| message(socket.next("meta_message_created"))).collect()
+}
+
+#[test]
+fn a_hundred_senders_hear_one_and_the_same_order_without_a_gap() {
+    let app = start();
+    let bind = json!({ "sessionId": SESSION });
+    let mut senders: Vec<_> = (0..SENDERS).map(|_| Socket::connect_with(&app, WIDGET, &bind)).collect();
+    let mut admin = Socket::connect(&app, SECRET);
+    let mut stories: Vec<_> = std::thread::scope(|scope| {
+        let tellers: Vec<_> = senders
+            .iter_mut()
+            .enumerate()
+            .map(|(number, socket)| {
+                scope.spawn(move || {
+                    for count in 0..EACH {
+                        socket.emit("message", &json!({ "text": format!("{number}-{count}") }));
+                    }
+                    heard(socket, SENDERS * EACH)
+                })
+            })
+            .collect();
+        tellers.into_iter().map(|teller| teller.join().expect("a story")).collect()
+    });
+    stories.push(heard(&mut admin, SENDERS * EACH));
+    let first = &stories[0];
+    assert!(first.iter().map(|(seq, _)| *seq).eq(1..=(SENDERS * EACH) as u64), "a gap or a repeat");
+    for story in &stories {
+        assert_eq!(story, first);
+    }
+    let history = app.messages(SECRET, &format!("tenantId=demo&sessionId={SESSION}&limit=500"));
+    let newest = &first[SENDERS * EACH - 500..];
+    assert!(
+        history.iter().map(|message| message["id"].as_str()).eq(newest.iter().map(|(_, id)| Some(&**id)))
+    );
+}
+
+#[test]
+fn messages_of_one_socket_keep_their_order() {
+    let app = start();
+    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    for number in 0..100 {
+        socket.emit("message", &json!({ "text": number.to_string() }));
+    }
+    for number in 0..100 {
+        assert_eq!(socket.next("meta_message_created")["message"]["text"], number.to_string());
+    }
+}
+
+#[test]
+fn the_answer_over_http_comes_after_the_echo_on_the_senders_socket() {
+    let app = start();
+    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    for number in 0..50 {
+        let id = app.say(WIDGET, SESSION, &number.to_string());
+        // It was handed to the socket before the answer, so it is there, or on its way through the kernel.
+        assert_eq!(socket.next("meta_message_created")["message"]["id"], id);
+    }
+}
