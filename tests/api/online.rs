@@ -32,7 +32,8 @@ fn whoever_has_connected_is_in_the_next_list_with_where_they_are() {
     let app = start();
     let auth = json!({ "token": WIDGET, "sessionId": SESSION, "userId": "u-9", "domain": "a.example" });
     let headers = [("origin", "https://a.example"), ("referer", "https://a.example/page")];
-    let socket = Dial { auth, headers: &headers, ..Dial::default() }.dial(&app).ok().expect("connected");
+    let dial = Dial { auth, headers: &headers, ..Dial::default() };
+    let socket = dial.dial(&app).unwrap_or_else(|refusal| panic!("{refusal}"));
     let list = online(&app);
     assert_eq!(list["total"], 1, "{list}");
     let listed = &list["users"][0];

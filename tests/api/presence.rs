@@ -1,4 +1,4 @@
-//! Who may see who is online. Without sockets nobody is.
+//! Who may see who is online. A visitor without a socket is not.
 
 use serde_json::json;
 
