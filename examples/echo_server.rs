@@ -3,7 +3,8 @@
 //!
 //! `/engine.io/` echoes every message. `/socket.io/` has the namespaces `/` and `/custom`: it emits
 //! `auth` with what the client connected with, answers `message` with `message-back`, and
-//! acknowledges `message-with-ack`, both with the same arguments, binary included.
+//! acknowledges `message-with-ack`, both with the same arguments, binary included. A client whose
+//! credentials have a `refuse` is refused with what that says.
 //!
 //! ```sh
 //! cargo run --example echo_server -- --port 3000
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 /// Echoes, for conformance tests.
 #[derive(Parser)]
 struct Arguments {
-    /// Where it listens, on loopback.
+    /// Where it listens, on loopback. 0: on a free one, which it prints.
     #[arg(long, default_value_t = 3000)]
     port: u16,
     /// In milliseconds.
@@ -46,6 +47,9 @@ struct Arguments {
     /// In milliseconds.
     #[arg(long, default_value_t = 1_000)]
     connect_timeout: u64,
+    /// In milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    upgrade_timeout: u64,
 }
 
 /// Echoes the engine's messages.
@@ -74,6 +78,10 @@ impl Application for SocketEcho {
     const NAMESPACES: &'static [&'static str] = &["/", "/custom"];
 
     fn connect(self: &Rc<Self>, connecting: Connecting) -> Work<Result<Accepted<()>, ConnectError>> {
+        if let Some(refuse) = connecting.auth.get("refuse") {
+            let refused = ConnectError::Refused { message: "REFUSED".into(), data: refuse.clone() };
+            return Box::pin(std::future::ready(Err(refused)));
+        }
         let mut accepted = Accepted::new(());
         accepted.first.push(Arc::new(Emission::new("auth", &connecting.auth)));
         Box::pin(std::future::ready(Ok(accepted)))
@@ -99,6 +107,7 @@ impl Application for SocketEcho {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "whoever starts it has to know where it listens")]
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
@@ -106,17 +115,19 @@ async fn main() -> std::io::Result<()> {
         ping_interval: Duration::from_millis(arguments.ping_interval),
         ping_timeout: Duration::from_millis(arguments.ping_timeout),
         max_payload: arguments.max_payload,
+        upgrade_timeout: Duration::from_millis(arguments.upgrade_timeout),
         ..Settings::default()
     };
     let socket_settings = SocketSettings {
         connect_timeout: Duration::from_millis(arguments.connect_timeout),
+        max_event_bytes: arguments.max_payload,
         ..SocketSettings::default()
     };
     let ambient = Ambient::system();
     let engine = Engine::<EngineEcho>::new(settings.clone(), ambient.clone());
     let sockets = Engine::<SocketProtocol<SocketEcho>>::new(settings, ambient.clone());
     let numbers = Arc::default();
-    HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         let speaks = Sockets::new(SocketEcho, socket_settings.clone(), ambient.clone(), Arc::clone(&numbers));
         App::new().configure(|routes| {
             engine.configure("/engine.io/", routes, Rc::new(peer), Rc::new(|_| EngineEcho));
@@ -124,9 +135,11 @@ async fn main() -> std::io::Result<()> {
         })
     })
     .h1_allow_half_closed(false)
-    .bind((Ipv4Addr::LOCALHOST, arguments.port))?
-    .run()
-    .await
+    .bind((Ipv4Addr::LOCALHOST, arguments.port))?;
+    for address in server.addrs() {
+        println!("echo server listens on http://{address}");
+    }
+    server.run().await
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {

@@ -161,6 +161,8 @@ where
                     Poll::Ready(None)
                 }
             },
+            // A transport that broke is no violation: the stream is over, as far as it came.
+            Poll::Ready(Some(Err(_broken))) => Poll::Ready(None),
             other => other,
         }
     }

@@ -130,7 +130,10 @@ impl<P: Protocol> Handler<Abandoned> for Connection<P> {
     type Result = ();
 
     fn handle(&mut self, _: Abandoned, ctx: &mut Self::Context) {
-        self.close(CloseReason::TransportLost, ctx);
+        // One that was upgraded meanwhile needs no poll.
+        if matches!(self.wire.line, Line::Polling(_)) {
+            self.close(CloseReason::TransportLost, ctx);
+        }
     }
 }
 

@@ -310,13 +310,19 @@ impl<P: Protocol> Worker<P> {
         payload: web::Payload,
         connection: Addr<Connection<P>>,
     ) -> Result<HttpResponse, Refused> {
+        let max_payload = self.shared.settings.max_payload;
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream")) {
             // It was the binary payload of an older version.
             return Err(Refused::BadRequest);
         }
+        let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok());
+        if declared.and_then(|size| size.parse().ok()).is_some_and(|size: u64| size > max_payload as u64) {
+            // Before its body comes: it would be thrown away.
+            return Err(Refused::TooLarge);
+        }
         connection.send(Announced).await.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?;
-        let body = payload.to_bytes_limited(self.shared.settings.max_payload);
+        let body = payload.to_bytes_limited(max_payload);
         let (body, refused) = match tokio::time::timeout(BODY_PATIENCE, body).await {
             Ok(Ok(Ok(body))) => (Some(body), Refused::BadRequest),
             Ok(Err(_over_limit)) => (None, Refused::TooLarge),

@@ -22,7 +22,7 @@ use super::{
     member::{Member, Stage},
     packet::{Body, Malformed, Packet, encode},
 };
-use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol};
+use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, link::Timer};
 
 /// Tells the sockets of a process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +72,8 @@ impl<A: Application> Sockets<A> {
     pub fn speak(self: &Rc<Self>, handshake: Handshake) -> SocketProtocol<A> {
         SocketProtocol {
             sockets: Rc::clone(self),
-            handshake: Some(Rc::new(handshake)),
+            handshake: Rc::new(handshake),
+            connect_timer: None,
             members: Vec::new(),
             assembly: None,
         }
@@ -117,8 +118,9 @@ pub struct Answer {
 /// What a connection speaks.
 pub struct SocketProtocol<A: Application> {
     sockets: Rc<Sockets<A>>,
-    /// Until there is no namespace left to connect to.
-    handshake: Option<Rc<Handshake>>,
+    handshake: Rc<Handshake>,
+    /// Until the client takes part in a namespace: it may leave that again and stay.
+    connect_timer: Option<Timer>,
     members: Vec<Member<A>>,
     /// A packet whose attachments have yet to come.
     assembly: Option<Assembly>,
@@ -134,11 +136,8 @@ impl<A: Application> Protocol for SocketProtocol<A> {
     type Note = Note;
 
     fn opened(&mut self, link: &mut Link<'_, Self>) {
-        link.later(self.sockets.settings.connect_timeout, |protocol, link| {
-            if !protocol.members.iter().any(Member::is_connected) {
-                link.close(CloseReason::ConnectTimeout);
-            }
-        });
+        let patience = self.sockets.settings.connect_timeout;
+        self.connect_timer = Some(link.later(patience, |_, link| link.close(CloseReason::ConnectTimeout)));
     }
 
     fn received(&mut self, data: Data, link: &mut Link<'_, Self>) {
@@ -236,13 +235,13 @@ impl<A: Application> SocketProtocol<A> {
 
     fn connect(&mut self, namespace: &str, auth: Map<String, Value>, link: &mut Link<'_, Self>) {
         let known = A::NAMESPACES.iter().find(|known| **known == namespace);
-        let (Some(&namespace), Some(handshake)) = (known, &self.handshake) else {
+        let Some(&namespace) = known else {
             let refusal = json!({ "message": "Invalid namespace" }).to_string();
             return link.send(Outgoing::Text(encode('4', 0, namespace, None, &refusal)));
         };
         let socket = self.sockets.number();
         self.members.push(Member::new(socket, namespace));
-        let (handshake, recipient) = (Rc::clone(handshake), link.recipient());
+        let (handshake, recipient) = (Rc::clone(&self.handshake), link.recipient());
         let connecting = Connecting { namespace, auth, handshake, socket, recipient };
         let decision = self.sockets.application.connect(connecting);
         link.run(decision, move |protocol, decision, link| protocol.decided(socket, decision, link));
@@ -258,6 +257,9 @@ impl<A: Application> SocketProtocol<A> {
         let Some(member) = self.members.get_mut(place) else { return };
         match decision {
             Ok(accepted) => {
+                if let Some(timer) = self.connect_timer.take() {
+                    link.stop(timer);
+                }
                 let sid = URL_SAFE_NO_PAD.encode(self.sockets.ambient.bytes::<15>());
                 let welcome = match &accepted.pid {
                     Some(pid) => json!({ "sid": sid, "pid": pid }),
@@ -268,9 +270,6 @@ impl<A: Application> SocketProtocol<A> {
                 member.accept(accepted, link);
                 if let Some(delay) = review_after {
                     link.later(delay, move |protocol, link| protocol.review(socket, link));
-                }
-                if self.members.len() == A::NAMESPACES.len() {
-                    self.handshake = None;
                 }
             }
             Err(ConnectError::Refused { message, data }) => {

@@ -1,0 +1,94 @@
+//! How a session begins: the open packet and its sid.
+
+use std::collections::HashSet;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use super::{
+    client::{Http, request},
+    frames::WebSocket,
+    server::Server,
+    session::{ENGINE, SOCKET, Session, opened, opening_target},
+};
+
+#[test]
+fn the_open_packet_of_polling_has_exactly_five_fields_and_offers_the_websocket() {
+    let server = Server::start();
+    for path in [ENGINE, SOCKET] {
+        let packet = opened(request(&server, "GET", &opening_target(path, "polling"), None).ok());
+        let expected = json!({
+            "sid": packet["sid"],
+            "upgrades": ["websocket"],
+            "pingInterval": 25_000,
+            "pingTimeout": 20_000,
+            "maxPayload": 1_000_000,
+        });
+        assert_eq!(packet, expected);
+    }
+}
+
+#[test]
+fn the_open_packet_of_a_websocket_has_exactly_five_fields_and_offers_nothing() {
+    let settings = [("--ping-interval", 7_000), ("--ping-timeout", 8_000), ("--max-payload", 9_000)];
+    let server = Server::start_with(&settings);
+    for path in [ENGINE, SOCKET] {
+        let packet = opened(&WebSocket::open(&server, &opening_target(path, "websocket")).text());
+        let expected = json!({
+            "sid": packet["sid"],
+            "upgrades": [],
+            "pingInterval": 7_000,
+            "pingTimeout": 8_000,
+            "maxPayload": 9_000,
+        });
+        assert_eq!(packet, expected);
+    }
+}
+
+#[test]
+fn a_sid_has_at_least_96_random_bits() {
+    let server = Server::start();
+    let mut http = Http::connect(&server);
+    let mut sids = HashSet::new();
+    for _ in 0..400 {
+        http.send("GET", &opening_target(ENGINE, "polling"), &[], None);
+        let sid = opened(http.answer().ok())["sid"].as_str().expect("a sid").to_owned();
+        sids.insert(URL_SAFE_NO_PAD.decode(&sid).expect("base64 of bytes"));
+    }
+    assert_eq!(sids.len(), 400, "no two are the same");
+    let bytes = sids.iter().map(Vec::len).min().expect("one");
+    // Of 400 random bytes about 200 values are different ones; a clock or a counter has far fewer in its
+    // upper bytes.
+    let is_random = |place: &usize| {
+        let values: HashSet<u8> = sids.iter().map(|sid| sid[*place]).collect();
+        values.len() > 150
+    };
+    assert!((0..bytes).filter(is_random).count() * 8 >= 96, "{bytes} bytes");
+}
+
+#[test]
+fn the_applications_own_query_values_come_before_the_protocols() {
+    let server = Server::start();
+    let own = format!("{ENGINE}?tenant=a%26b&sid%5B%5D=x&empty=&flag&EIO=4&transport=polling");
+    let packet = opened(request(&server, "GET", &own, None).ok());
+    let again = format!("{own}&sid={}", packet["sid"].as_str().expect("a sid"));
+    assert_eq!(request(&server, "POST", &again, Some(b"4hello")).ok(), "ok");
+    assert_eq!(request(&server, "GET", &again, None).ok(), "4hello");
+}
+
+#[test]
+fn jsonp_is_gone() {
+    let server = Server::start();
+    let answer = request(&server, "GET", &format!("{}&j=0", opening_target(ENGINE, "polling")), None);
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+    assert!(opened(answer.ok())["sid"].is_string());
+}
+
+#[test]
+fn a_session_is_found_from_every_worker() {
+    let server = Server::start();
+    let sessions: Vec<_> = (0..8).map(|_| Session::polling(&server, ENGINE)).collect();
+    for _ in 0..3 {
+        sessions.iter().for_each(Session::polls_on);
+    }
+}
