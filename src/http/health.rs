@@ -5,6 +5,8 @@ use amoiq_actors::Inbox;
 use amoiq_events::{EventStore, store::Health};
 use serde_json::json;
 
+use crate::online::OnlineDirectory;
+
 /// How far a projection may be behind the log while the service counts as ready, in positions: what
 /// it folds in within a second.
 const READY_LAG_POSITIONS: u64 = 50_000;
@@ -15,13 +17,20 @@ pub async fn alive() -> HttpResponse {
 }
 
 /// The store takes writes and the projections follow it; otherwise 503 and the reasons.
-pub async fn ready(store: web::Data<dyn EventStore>, inbox: web::Data<Inbox>) -> HttpResponse {
+pub async fn ready(
+    store: web::Data<dyn EventStore>,
+    inbox: web::Data<Inbox>,
+    online: web::Data<OnlineDirectory>,
+) -> HttpResponse {
     let mut reasons = Vec::new();
     if let Health::Failing(reason) = store.health() {
         reasons.push(format!("the store does not take writes: {reason}"));
     }
     if let Some(failure) = inbox.progress().failure() {
         reasons.push(format!("the inbox does not follow the log: {failure}"));
+    }
+    if let Some(failure) = online.users.progress().failure() {
+        reasons.push(format!("the list of who is online does not follow the log: {failure}"));
     }
     let lag = store.head().as_u64().saturating_sub(inbox.progress().position().as_u64());
     if lag > READY_LAG_POSITIONS {

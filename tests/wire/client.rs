@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
 };
 
 use serde_json::Value;
@@ -25,7 +25,12 @@ pub struct Answer {
 
 impl Http {
     pub fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address).expect("a connection");
+        Self::at(server.address)
+    }
+
+    /// To a server that is no echo server.
+    pub fn at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");

@@ -38,7 +38,11 @@ pub struct Frame {
 
 impl WebSocket {
     pub fn open(server: &Server, target: &str) -> Self {
-        let mut http = Http::connect(server);
+        Self::upgrade(Http::connect(server), target)
+    }
+
+    /// Makes a websocket of a connection.
+    pub fn upgrade(mut http: Http, target: &str) -> Self {
         let headers = [
             ("upgrade", "websocket"),
             ("connection", "Upgrade"),

@@ -4,10 +4,12 @@
 //! Every test is named by the statement of the protocol that it holds. There is no library of the
 //! protocol in here, nor one of HTTP or websockets: a test says which bytes go out, right or wrong.
 //! `cargo test` builds the echo server; to run these tests alone, `cargo build --example echo_server`
-//! first. What the chat makes of the protocol is not in here.
+//! first. What the chat makes of the protocol is not in
+//! here. What the echo server has no use for is held by another application, in this process.
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod application;
 mod attachments;
 mod client;
 mod endings;
