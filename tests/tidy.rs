@@ -16,8 +16,10 @@ fn root() -> &'static Path {
 
 /// Every Rust file of the project.
 fn sources() -> Vec<PathBuf> {
-    let mut folders: Vec<_> =
-        ["src", "actors", "events", "tests"].iter().map(|folder| root().join(folder)).collect();
+    let mut folders: Vec<_> = ["src", "actors", "events", "tests", "fuzz/src", "fuzz/fuzz_targets"]
+        .iter()
+        .map(|folder| root().join(folder))
+        .collect();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {

@@ -38,7 +38,8 @@ pub enum Packet {
 pub struct Malformed;
 
 impl Packet {
-    /// Reads a packet of a text frame, or one of a polling payload that is not binary.
+    /// Reads a packet of a text frame or of a polling payload. Binary is `b` and base64 there: always in a
+    /// payload, and in a frame of a client that was told to force base64.
     ///
     /// # Errors
     /// [`Malformed`].
@@ -51,18 +52,12 @@ impl Packet {
             (b'3', "") => Ok(Self::Pong),
             (b'4', rest) => Ok(Self::Message(Data::Text(text.slice_ref(rest)))),
             (b'5', "") => Ok(Self::Upgrade),
+            (b'b', encoded) => {
+                let bytes = BASE64.decode(encoded).map_err(|_not_base64| Malformed)?;
+                Ok(Self::Message(Data::Binary(bytes.into())))
+            }
             _ => Err(Malformed),
         }
-    }
-
-    /// Reads a packet of a polling payload, where binary is `b` and base64.
-    ///
-    /// # Errors
-    /// [`Malformed`].
-    pub fn decode_polled(text: &ByteString) -> Result<Self, Malformed> {
-        let Some(encoded) = text.strip_prefix('b') else { return Self::decode_text(text) };
-        let bytes = BASE64.decode(encoded).map_err(|_not_base64| Malformed)?;
-        Ok(Self::Message(Data::Binary(bytes.into())))
     }
 }
 

@@ -24,7 +24,7 @@ pub fn decode(body: Bytes) -> Result<Vec<Packet>, Malformed> {
         if packets.len() == MAX_PACKETS {
             return Err(Malformed);
         }
-        packets.push(Packet::decode_polled(&text.slice_ref(part))?);
+        packets.push(Packet::decode_text(&text.slice_ref(part))?);
     }
     Ok(packets)
 }

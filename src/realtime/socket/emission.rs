@@ -44,7 +44,8 @@ impl Emission {
     #[must_use]
     pub fn with_args(name: &str, args: &str, attachments: Vec<Bytes>) -> Self {
         let name = serde_json::to_string(name).unwrap_or_default();
-        let args = args.strip_prefix('[').unwrap_or(args);
+        let args = args.trim_start();
+        let args = args.strip_prefix('[').unwrap_or(args).trim_start();
         let separator = if args.starts_with(']') { "" } else { "," };
         Self::of_array(format!("[{name}{separator}{args}"), attachments)
     }

@@ -32,19 +32,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads the JSON of an event packet.
+    /// Reads the JSON of an event packet, which is an array without anything around it.
     pub(super) fn decode(array: ByteString, id: Option<u64>, attachments: usize) -> Result<Self, Malformed> {
-        let whole: &RawValue = serde_json::from_str(&array).map_err(malformed)?;
-        let elements = whole.get().strip_prefix('[').ok_or(Malformed)?;
-        let begin = array.len() - elements.len();
-        let mut first = serde_json::Deserializer::from_str(elements).into_iter::<String>();
-        let name = first.next().ok_or(Malformed)?.map_err(malformed)?;
-        if RESERVED.contains(&name.as_str()) {
-            return Err(Malformed);
-        }
-        let after_name = begin + first.byte_offset();
+        let elements = array.strip_prefix('[').ok_or(Malformed)?;
+        let mut first = serde_json::Deserializer::from_str(elements).into_iter::<&RawValue>();
+        let name = name_of(first.next().ok_or(Malformed)?.map_err(malformed)?)?;
+        let after_name = array.len() - elements.len() + first.byte_offset();
         check_placeholders(&array, attachments)?;
-        Ok(Self { name: name.into(), id, attachments: Vec::new(), array, after_name })
+        Ok(Self { name, id, attachments: Vec::new(), array, after_name })
     }
 
     /// The first argument.
@@ -52,9 +47,7 @@ impl Event {
     /// # Errors
     /// When it has another type.
     pub fn first<T: for<'de> Deserialize<'de>>(&self) -> Result<Option<T>, serde_json::Error> {
-        let text =
-            format!("[{}", self.array.get(self.after_name..).unwrap_or("]").trim_start_matches([',', ' ']));
-        serde_json::from_str::<First<T>>(&text).map(|first| first.0)
+        serde_json::from_str::<First<T>>(&self.args()).map(|first| first.0)
     }
 
     /// The arguments as a JSON array without the name.
@@ -68,6 +61,19 @@ impl Event {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.array.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// What an event is called. A number is a name too: clients write `emit(1)` so, and it is the same event
+/// as `emit("1")`.
+fn name_of(first: &RawValue) -> Result<ByteString, Malformed> {
+    match first.get().as_bytes() {
+        [b'"', ..] => {
+            let name: String = serde_json::from_str(first.get()).map_err(malformed)?;
+            if RESERVED.contains(&name.as_str()) { Err(Malformed) } else { Ok(name.into()) }
+        }
+        [b'-' | b'0'..=b'9', ..] => Ok(first.get().into()),
+        _ => Err(Malformed),
     }
 }
 
@@ -157,9 +163,11 @@ impl<'de> Visitor<'de> for Placeholders {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Met, A::Error> {
         let (mut is_placeholder, mut number) = (false, None);
         while let Some(key) = entries.next_key::<String>()? {
-            match (key.as_str(), entries.next_value_seed(self)?) {
-                ("_placeholder", Met::True) => is_placeholder = true,
-                ("num", Met::Number(found)) => number = Some(found),
+            let met = entries.next_value_seed(self)?;
+            // A key that is there twice counts as the last says, as it does for whoever reads it after us.
+            match key.as_str() {
+                "_placeholder" => is_placeholder = matches!(met, Met::True),
+                "num" => number = if let Met::Number(found) = met { Some(found) } else { None },
                 _ => {}
             }
         }

@@ -75,11 +75,11 @@ impl Packet {
             ("0", None, None) => Body::Connect(Map::new()),
             ("0", None, Some(json)) => Body::Connect(serde_json::from_str(json).map_err(malformed)?),
             ("1", None, None) => Body::Disconnect,
-            ("2" | "5", id, Some(json)) => Body::Event(Event::decode(text.slice_ref(json), id, attachments)?),
+            ("2" | "5", id, Some(json)) => Body::Event(Event::decode(array(text, json)?, id, attachments)?),
             ("3" | "6", Some(id), Some(json)) => {
-                check_array(json)?;
-                event::check_placeholders(json, attachments)?;
-                Body::Ack { id, args: text.slice_ref(json), attachments: Vec::new() }
+                let args = array(text, json)?;
+                event::check_placeholders(&args, attachments)?;
+                Body::Ack { id, args, attachments: Vec::new() }
             }
             _ => return Err(Malformed),
         };
@@ -104,17 +104,17 @@ pub(super) fn malformed(_: serde_json::Error) -> Malformed {
     Malformed
 }
 
-/// Checks that a text is one JSON array.
-fn check_array(json: &str) -> Result<(), Malformed> {
+/// Checks that the rest of a text is one JSON array, and cuts it out of the white space around it.
+fn array(text: &ByteString, json: &str) -> Result<ByteString, Malformed> {
     let value: &RawValue = serde_json::from_str(json).map_err(malformed)?;
-    if value.get().starts_with('[') { Ok(()) } else { Err(Malformed) }
+    if value.get().starts_with('[') { Ok(text.slice_ref(value.get())) } else { Err(Malformed) }
 }
 
 fn attachments(text: &str) -> Result<(usize, &str), Malformed> {
     let (count, rest) = text.split_once('-').ok_or(Malformed)?;
     let is_number = count.bytes().all(|byte| byte.is_ascii_digit());
     match count.parse() {
-        Ok(count) if count <= MAX_ATTACHMENTS && is_number => Ok((count, rest)),
+        Ok(count) if (1..=MAX_ATTACHMENTS).contains(&count) && is_number => Ok((count, rest)),
         _ => Err(Malformed),
     }
 }
@@ -190,6 +190,8 @@ mod tests {
             r#"51-["m",{"_placeholder":true,"num":"0"}]"#,
             r#"51-["m",{"_placeholder":true}]"#,
             r#"511-["m"]"#,
+            r#"50-["m"]"#,
+            r#"51-["m",{"_placeholder":true,"num":0,"num":"x"}]"#,
             r#"5["m"]"#,
             r#"5+1-["m"]"#,
             r#"5-["m"]"#,
@@ -207,7 +209,7 @@ mod tests {
             "2",
             "2{}",
             "2[]",
-            "2[1]",
+            "2[true]",
             "2[{}]",
             "2abc[\"m\"]",
             "2[\"m\"",

@@ -1,0 +1,74 @@
+//! A text that should be a Socket.IO packet: what is understood of it can be written and read again.
+
+use amoiq::realtime::{
+    engine::{Data, Outgoing, packet::Packet as EnginePacket},
+    socket::{
+        Emission,
+        packet::{Body, Decoded, MAX_ATTACHMENTS, Packet, encode},
+    },
+};
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde_json::{Value, value::RawValue};
+
+/// Checks one message of a client.
+///
+/// # Panics
+/// When the codec is wrong about it.
+pub fn check(text: &ByteString) {
+    let Ok(decoded) = Packet::decode(text) else { return };
+    let is_binary = text.starts_with(['5', '6']);
+    assert_eq!(is_binary, decoded.attachments > 0, "attachments are what makes a packet binary");
+    assert!(decoded.attachments <= MAX_ATTACHMENTS, "more attachments than a packet may have");
+    let again = read(&written(&decoded));
+    assert_eq!(decoded.attachments, again.attachments);
+    assert_eq!(decoded.packet.namespace, again.packet.namespace);
+    match (&decoded.packet.body, &again.packet.body) {
+        (Body::Connect(auth), Body::Connect(again)) => assert!(auth.keys().eq(again.keys())),
+        (Body::Event(event), Body::Event(again)) => {
+            assert!(event.size_bytes() <= text.len(), "an event larger than what it was read from");
+            assert!(array(&event.args()), "arguments that are no array");
+            assert_eq!((&event.name, event.id, event.args()), (&again.name, again.id, again.args()));
+        }
+        (body, again) => assert_eq!(body, again),
+    }
+}
+
+/// A packet as it would be sent on, with the engine's digit.
+fn written(Decoded { packet, attachments }: &Decoded) -> Outgoing {
+    let namespace = &packet.namespace;
+    match &packet.body {
+        Body::Connect(auth) => {
+            let auth = Value::Object(auth.clone()).to_string();
+            Outgoing::Text(encode('0', 0, namespace, None, &auth))
+        }
+        Body::Disconnect => Outgoing::Text(encode('1', 0, namespace, None, "")),
+        Body::Event(event) => {
+            let attached = vec![Bytes::new(); *attachments];
+            let emission = Emission::with_args(&event.name, &event.args(), attached);
+            let mut packets = emission.packets(namespace, event.id, false);
+            let text = packets.next().expect("the packet itself");
+            assert_eq!(packets.count(), *attachments, "each attachment is a packet");
+            text
+        }
+        Body::Ack { id, args, .. } => {
+            assert!(array(args), "arguments that are no array");
+            let kind = if *attachments > 0 { '6' } else { '3' };
+            Outgoing::Text(encode(kind, *attachments, namespace, Some(*id), args))
+        }
+    }
+}
+
+fn read(packet: &Outgoing) -> Decoded {
+    let Outgoing::Text(text) = packet else { panic!("a packet is a text: {packet:?}") };
+    match EnginePacket::decode_text(text) {
+        Ok(EnginePacket::Message(Data::Text(message))) => {
+            Packet::decode(&message).unwrap_or_else(|_| panic!("cannot be read again: {message}"))
+        }
+        other => panic!("not a message: {text}: {other:?}"),
+    }
+}
+
+fn array(json: &str) -> bool {
+    serde_json::from_str::<&RawValue>(json).is_ok_and(|value| value.get() == json && json.starts_with('['))
+}
