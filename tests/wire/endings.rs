@@ -61,7 +61,7 @@ fn an_undecodable_packet_is_400_and_ends_the_session() {
 #[test]
 fn an_undecodable_packet_on_a_websocket_closes_it() {
     let server = Server::start();
-    for text in ["", "abc", "7", "0", "2", "6", "3x", "1x", "5", "2probe", "bAQID"] {
+    for text in ["", "abc", "7", "0", "2", "6", "3x", "1x", "5", "2probe", "bA"] {
         let (session, mut websocket) = Session::websocket(&server, ENGINE);
         websocket.send_text(text);
         assert_eq!(websocket.close_code(), Some(1002), "{text:?}");

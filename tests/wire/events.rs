@@ -123,7 +123,7 @@ fn a_malformed_packet_closes_the_connection() {
         "42",
         "42{}",
         "42[]",
-        "42[1]",
+        "42[true]",
         "42[null]",
         "42\"message\"",
         "42abc[\"message\"]",

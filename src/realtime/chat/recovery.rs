@@ -32,7 +32,7 @@ use super::{
 use crate::{
     auth::{Role, TokenKeys},
     problem::Problem,
-    realtime::socket::{Emission, OffsetWriter},
+    realtime::socket::{Emission, OffsetWriter, SocketId},
 };
 
 /// The most events that are sent again.
@@ -65,8 +65,10 @@ struct Clients {
 }
 
 /// A client that is here, or was.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Client {
+    /// The one that speaks for it. A socket that it came back from may be found dead only later.
+    socket: SocketId,
     session: Option<SessionId>,
     left: Option<Instant>,
 }
@@ -135,20 +137,25 @@ impl Recovery {
         work(&mut clients)
     }
 
-    fn arrived(&self, number: u64, session: Option<&SessionId>) {
-        self.with(|clients| clients.known.insert(number, Client { session: session.cloned(), left: None }));
+    fn arrived(&self, number: u64, socket: SocketId, session: Option<&SessionId>) {
+        let client = Client { socket, session: session.cloned(), left: None };
+        self.with(|clients| clients.known.insert(number, client));
     }
 
     /// A client named its session.
-    pub(super) fn bound(&self, number: u64, session: &SessionId) {
-        self.with(|clients| clients.known.entry(number).or_default().session = Some(session.clone()));
+    pub(super) fn bound(&self, number: u64, socket: SocketId, session: &SessionId) {
+        self.with(|clients| {
+            if let Some(client) = clients.of(number, socket) {
+                client.session = Some(session.clone());
+            }
+        });
     }
 
     /// A client's socket is gone.
-    pub(super) fn left(&self, number: u64) {
+    pub(super) fn left(&self, number: u64, socket: SocketId) {
         self.with(|clients| {
             let now = Instant::now();
-            if let Some(client) = clients.known.get_mut(&number) {
+            if let Some(client) = clients.of(number, socket) {
                 client.left = Some(now);
                 clients.left.push_back((now, number));
             }
@@ -163,6 +170,13 @@ impl Recovery {
             None if self.started.elapsed() <= self.window => Known::Before,
             Some(_) | None => Known::Gone,
         })
+    }
+}
+
+impl Clients {
+    /// The client of a number, as long as this socket speaks for it.
+    fn of(&mut self, number: u64, socket: SocketId) -> Option<&mut Client> {
+        self.known.get_mut(&number).filter(|client| client.socket == socket)
     }
 }
 
@@ -221,6 +235,8 @@ impl Chat {
             Some(offset) => Some(position_of(tokens, epoch, offset)?),
             None => None,
         };
+        // A client that did not recover still shows the offset of the time before, which is not of this pid.
+        let seen = seen.filter(|seen| seen.as_u64() > pid.start);
         let is_staff = matches!(socket.principal.role, Role::Staff { .. });
         let session = match self.parts.recovery.look_up(pid.number) {
             Known::Gone => return None,
@@ -262,7 +278,7 @@ impl Chat {
         let (recovery, head) = (&self.parts.recovery, self.parts.store.head());
         if let Some(Comeback { number, pid, after, .. }) = comeback {
             if let Some(missed) = self.missed(socket, after, head).await? {
-                recovery.arrived(number, socket.bound.as_ref());
+                recovery.arrived(number, socket.place.id, socket.bound.as_ref());
                 recovery.recovered.fetch_add(1, Ordering::Relaxed);
                 socket.place.recovers = Some((Arc::clone(recovery), number));
                 return Ok((Some(pid), missed, head.as_u64()));
@@ -277,9 +293,10 @@ impl Chat {
             tenant: socket.principal.tenant_id.clone(),
             session: socket.bound.clone(),
         };
-        recovery.arrived(number, socket.bound.as_ref());
+        recovery.arrived(number, socket.place.id, socket.bound.as_ref());
         socket.place.recovers = Some((Arc::clone(recovery), number));
-        Ok((Some(pid.seal(self.parts.gate.authenticator.tokens())), Vec::new(), 0))
+        // It hears what comes after `start`, and nothing else: that is what it is owed when it comes back.
+        Ok((Some(pid.seal(self.parts.gate.authenticator.tokens())), Vec::new(), head.as_u64()))
     }
 
     /// Everything that a socket would have heard after one place and up to another; nothing when that

@@ -75,7 +75,7 @@ impl Drop for Place {
             });
         }
         if let Some((recovery, number)) = self.recovers.take() {
-            recovery.left(number);
+            recovery.left(number, id);
         }
     }
 }
@@ -122,7 +122,7 @@ impl ChatSocket {
     pub(super) async fn bind(&mut self, session: SessionId, claimed: Option<&UserId>, page: Option<&Page>) {
         self.place.join(Room::Session(self.principal.tenant_id.clone(), session.clone())).await;
         if let Some((recovery, number)) = &self.place.recovers {
-            recovery.bound(*number, &session);
+            recovery.bound(*number, self.place.id, &session);
         }
         self.bound = Some(session);
         if let Some(visitor) = self.visitor(claimed, page) {

@@ -290,7 +290,8 @@ impl<P: Protocol> Wire<P> {
                 ctx.stop();
             }
             Line::Polling(polling) => {
-                if is_patient || reason == CloseReason::ClientLeft {
+                // In a worker that ends there are no timers any more, and nobody who fetches anything.
+                if ctx.state().alive() && (is_patient || reason == CloseReason::ClientLeft) {
                     ctx.run_later(FAREWELL, |_, ctx| ctx.stop());
                 }
                 if polling.hang_up(reason, &mut self.outbox) {

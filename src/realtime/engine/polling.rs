@@ -1,6 +1,6 @@
 //! The polling transport: a GET waits for packets, a POST brings some.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -58,28 +58,29 @@ impl Polling {
     }
 
     /// Says good-bye; whether nothing is left to be fetched.
+    ///
+    /// A close packet is final for some clients (python-socketio), so it is for those that are not wanted.
+    /// The poll of any other is refused, as that of a websocket is broken off, and the client comes back.
     pub(super) fn hang_up(&mut self, reason: CloseReason, outbox: &mut Outbox) -> bool {
-        let body = match reason {
+        let last = match reason {
             // It knows already: its poll ends with nothing.
-            CloseReason::ClientLeft => payload::encode([&Outgoing::NOOP]),
-            CloseReason::Refused | CloseReason::ShuttingDown => {
-                let mut packets = outbox.take_all();
-                packets.push_back(Outgoing::CLOSE);
-                payload::encode(&packets)
+            CloseReason::ClientLeft => Some(Outgoing::NOOP),
+            CloseReason::Refused | CloseReason::Malformed | CloseReason::ConnectTimeout => {
+                Some(Outgoing::CLOSE)
             }
-            _ => {
-                if let Some(waiting) = self.waiting.take() {
-                    let _gone = waiting.send(payload::encode([&Outgoing::CLOSE]));
-                }
-                return true;
-            }
+            _ => None,
         };
+        let is_patient = matches!(reason, CloseReason::Refused | CloseReason::ShuttingDown);
+        let mut packets = if is_patient { outbox.take_all() } else { VecDeque::new() };
+        packets.extend(last);
         match self.waiting.take() {
-            Some(waiting) => waiting.send(body).is_ok(),
-            None => {
-                self.farewell = Some(body);
+            _refused if packets.is_empty() => true,
+            Some(waiting) => waiting.send(payload::encode(&packets)).is_ok(),
+            None if is_patient || reason == CloseReason::ClientLeft => {
+                self.farewell = Some(payload::encode(&packets));
                 false
             }
+            None => true,
         }
     }
 }
@@ -162,25 +163,35 @@ impl<P: Protocol> Handler<Announced> for Connection<P> {
     }
 }
 
-/// A POST's body, as far as there is one: `None` when it did not come or was too large.
+/// A POST's body.
 #[derive(Message)]
 #[rtype(result = "Result<(), BadRequest>")]
-pub(super) struct Posted(pub(super) Option<Result<Vec<Packet>, Malformed>>);
+pub(super) enum Posted {
+    Whole(Result<Vec<Packet>, Malformed>),
+    /// It is over the limit. What follows would follow a gap, so the connection ends, as a websocket does.
+    TooLarge,
+    /// It did not come.
+    Nothing,
+}
 
 impl<P: Protocol> Handler<Posted> for Connection<P> {
     type Result = Response<Result<(), BadRequest>>;
 
-    fn handle(&mut self, Posted(packets): Posted, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, posted: Posted, ctx: &mut Self::Context) -> Self::Result {
         if let Line::Polling(polling) = &mut self.wire.line {
             polling.posting = false;
         }
-        let packets = match packets {
-            None => return Response::reply(Err(BadRequest)),
-            Some(Err(Malformed)) => {
+        let packets = match posted {
+            Posted::Whole(Ok(packets)) => packets,
+            Posted::Whole(Err(Malformed)) => {
                 self.close(CloseReason::Malformed, ctx);
                 return Response::reply(Err(BadRequest));
             }
-            Some(Ok(packets)) => packets,
+            Posted::TooLarge => {
+                self.close(CloseReason::TooLarge, ctx);
+                return Response::reply(Err(BadRequest));
+            }
+            Posted::Nothing => return Response::reply(Err(BadRequest)),
         };
         for packet in packets {
             if self.wire.ended.is_some() {

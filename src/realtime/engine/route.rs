@@ -5,22 +5,21 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use actix::prelude::*;
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError,
-    http::{Method, StatusCode, header},
+    HttpRequest, HttpResponse,
+    http::{Method, header},
     web,
 };
 use actix_web_actors::ws::{HandshakeError, WsResponseBuilder};
 use amoiq_events::Ambient;
 use bytestring::ByteString;
 use serde::Serialize;
-use serde_json::json;
 
 use super::{
     CloseReason, Connection, Handshake, Metrics, Protocol, Settings,
@@ -28,7 +27,8 @@ use super::{
     guard::Guard,
     payload,
     polling::{Abandoned, Announced, Poll, Posted},
-    sessions::{Refusal, Sessions, Sid, Ticket},
+    refused::Refused,
+    sessions::{Sessions, Sid, Ticket},
     websocket::{Pump, PumpId, Role},
 };
 
@@ -45,6 +45,9 @@ pub(super) struct Shared<P: Protocol> {
     pub(super) sessions: Arc<Sessions<P>>,
     pub(super) metrics: Arc<Metrics>,
     pumps: AtomicU64,
+    /// Connections are being closed. A client that comes back on an HTTP connection which it still has
+    /// open would only be closed once more.
+    drains: AtomicBool,
     ambient: Ambient,
 }
 
@@ -74,8 +77,8 @@ impl<P: Protocol> Engine<P> {
     #[must_use]
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
         let sessions = Arc::new(Sessions::new(settings.max_connections, settings.connections_per_ip));
-        let (metrics, pumps) = (Arc::default(), AtomicU64::default());
-        Self(Arc::new(Shared { settings, sessions, metrics, pumps, ambient }))
+        let (metrics, pumps, drains) = Default::default();
+        Self(Arc::new(Shared { settings, sessions, metrics, pumps, drains, ambient }))
     }
 
     /// Serves the engine at a path (`/socket.io/`), on the worker whose routes these are.
@@ -108,8 +111,9 @@ impl<P: Protocol> Engine<P> {
         }
     }
 
-    /// Closes every connection, in batches spread over a time.
+    /// Takes no more connections, and closes those that there are in batches spread over a time.
     pub async fn drain(&self, over: Duration) {
+        self.0.drains.store(true, Ordering::Release);
         let connections = self.0.sessions.all();
         let batch = connections.len().div_ceil(DRAIN_BATCHES).max(1);
         let pause = over / u32::try_from(connections.len().div_ceil(batch)).unwrap_or(1).max(1);
@@ -159,69 +163,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("Transport unknown")]
-    UnknownTransport,
-    #[error("Session ID unknown")]
-    UnknownSid,
-    #[error("Bad handshake method")]
-    BadMethod,
-    #[error("Bad request")]
-    BadRequest,
-    #[error("Unsupported protocol version")]
-    UnsupportedVersion,
-    #[error("Payload too large")]
-    TooLarge,
-    #[error("Too many connections from this address")]
-    AddressFull,
-    #[error("Too many connections")]
-    Full,
-}
-
-impl Refused {
-    /// The protocol's own number; those of the last three are this server's.
-    fn code(self) -> u8 {
-        match self {
-            Self::UnknownTransport => 0,
-            Self::UnknownSid => 1,
-            Self::BadMethod => 2,
-            Self::BadRequest | Self::TooLarge => 3,
-            Self::AddressFull | Self::Full => 4,
-            Self::UnsupportedVersion => 5,
-        }
-    }
-}
-
-impl ResponseError for Refused {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::AddressFull => StatusCode::TOO_MANY_REQUESTS,
-            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, Self::AddressFull | Self::Full) {
-            response.insert_header((header::RETRY_AFTER, 5));
-        }
-        response.json(json!({ "code": self.code(), "message": self.to_string() }))
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Total => Self::Full,
-            Refusal::Address => Self::AddressFull,
-        }
-    }
-}
-
 /// An engine on one worker.
 struct Worker<P: Protocol> {
     shared: Arc<Shared<P>>,
@@ -253,6 +194,7 @@ impl<P: Protocol> Worker<P> {
         };
         match (is_websocket, found) {
             _ if query.sid.is_none() && *request.method() != Method::GET => Err(Refused::BadMethod),
+            (_, None) if self.shared.drains.load(Ordering::Acquire) => Err(Refused::Stopping),
             (true, found) => self.websocket(&request, payload, found),
             (false, None) => self.open_polling(&request),
             (false, Some(connection)) if *request.method() == Method::GET => poll(connection).await,
@@ -319,16 +261,16 @@ impl<P: Protocol> Worker<P> {
         let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok());
         if declared.and_then(|size| size.parse().ok()).is_some_and(|size: u64| size > max_payload as u64) {
             // Before its body comes: it would be thrown away.
+            let _ended = connection.send(Posted::TooLarge).await;
             return Err(Refused::TooLarge);
         }
         connection.send(Announced).await.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?;
         let body = payload.to_bytes_limited(max_payload);
-        let (body, refused) = match tokio::time::timeout(BODY_PATIENCE, body).await {
-            Ok(Ok(Ok(body))) => (Some(body), Refused::BadRequest),
-            Ok(Err(_over_limit)) => (None, Refused::TooLarge),
-            Ok(Ok(Err(_))) | Err(_) => (None, Refused::BadRequest),
+        let (posted, refused) = match tokio::time::timeout(BODY_PATIENCE, body).await {
+            Ok(Ok(Ok(body))) => (Posted::Whole(payload::decode(body)), Refused::BadRequest),
+            Ok(Err(_over_limit)) => (Posted::TooLarge, Refused::TooLarge),
+            Ok(Ok(Err(_))) | Err(_) => (Posted::Nothing, Refused::BadRequest),
         };
-        let posted = Posted(body.map(payload::decode));
         connection.send(posted).await.map_err(gone)?.map_err(|_not_taken| refused)?;
         Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html")).body("ok"))
     }
