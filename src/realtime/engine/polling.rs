@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     CloseReason, Connection, Outgoing, Protocol,
@@ -15,12 +15,14 @@ use super::{
 };
 
 /// How long a poll during an upgrade waits for the upgrade to be completed. It comes in on another
-/// connection, perhaps on another worker, and may overtake the websocket's last word before it.
-const OVERTAKING: Duration = Duration::from_millis(15);
+/// connection, perhaps on another worker, and may overtake what the websocket said before it.
+const OVERTAKING: Duration = Duration::from_millis(30);
 
 /// What a client that polls has open.
 pub(super) struct Polling {
     waiting: Option<oneshot::Sender<String>>,
+    /// Since when.
+    waiting_since: Instant,
     /// Whether a POST's body is on its way.
     posting: bool,
     /// What is left for the last poll of a connection that has ended.
@@ -35,7 +37,7 @@ pub(super) struct BadRequest;
 
 impl Polling {
     pub(super) fn new(ticket: Ticket) -> Self {
-        Self { waiting: None, posting: false, farewell: None, _ticket: ticket }
+        Self { waiting: None, waiting_since: Instant::now(), posting: false, farewell: None, _ticket: ticket }
     }
 
     /// Answers the poll that waits with everything there is.
@@ -85,6 +87,23 @@ impl Polling {
     }
 }
 
+impl<P: Protocol> Connection<P> {
+    /// Answers the poll that waits, so that the client can go on with its websocket: at once, unless the
+    /// poll is so young that the client's last word on the websocket may still be on its way.
+    pub(super) fn release_poll(&mut self, ctx: &mut Context<Self>) {
+        let Line::Polling(polling) = &mut self.wire.line else { return };
+        let age = polling.waiting_since.elapsed();
+        if age >= OVERTAKING {
+            return polling.release(&mut self.wire.outbox);
+        }
+        ctx.run_later(OVERTAKING - age, |connection, _| {
+            if let Line::Polling(polling) = &mut connection.wire.line {
+                polling.release(&mut connection.wire.outbox);
+            }
+        });
+    }
+}
+
 /// A GET: the body of its answer.
 #[derive(Message)]
 #[rtype(result = "Result<String, BadRequest>")]
@@ -109,12 +128,9 @@ impl<P: Protocol> Handler<Poll> for Connection<P> {
         }
         let (answer, waits) = oneshot::channel();
         polling.waiting = Some(answer);
+        polling.waiting_since = Instant::now();
         if self.wire.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_probed) {
-            ctx.run_later(OVERTAKING, |connection, _| {
-                if let Line::Polling(polling) = &mut connection.wire.line {
-                    polling.release(&mut connection.wire.outbox);
-                }
-            });
+            self.release_poll(ctx);
         } else {
             self.wire.flush(ctx);
         }

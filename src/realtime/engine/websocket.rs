@@ -282,9 +282,7 @@ impl<P: Protocol> Connection<P> {
                 upgrade.is_probed = true;
                 // Its mailbox is empty: it has been given nothing yet.
                 let _gone = upgrade.pump.try_send(Batch(VecDeque::from([Outgoing::PROBED])));
-                if let Line::Polling(polling) = &mut self.wire.line {
-                    polling.release(&mut self.wire.outbox);
-                }
+                self.release_poll(ctx);
             }
             Some(Packet::Upgrade) if upgrade.is_probed => {
                 let Some(Upgrade { pump, id, .. }) = self.wire.upgrade.take() else { return };
