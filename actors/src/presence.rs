@@ -74,7 +74,8 @@ pub struct PresenceGone;
 /// before may not have. A connection that goes away gives its [`Presence::close`] to a task.
 #[derive(Clone)]
 pub struct Presence {
-    router: Addr<Router>,
+    /// Every visitor's socket keeps it, and a clone of an actor's address is an allocation.
+    router: Arc<Addr<Router>>,
     room: Arc<Semaphore>,
 }
 
@@ -85,14 +86,14 @@ impl Presence {
         let (router, room) = (Router::new(settings, store, ambient), room());
         let more = Arc::clone(&room);
         let open = move |ctx: &mut Context<Router>| router.with_mailbox(ctx, &more);
-        Self { router: Router::start_in_arbiter(&Arbiter::new().handle(), open), room }
+        Self { router: Arc::new(Router::start_in_arbiter(&Arbiter::new().handle(), open)), room }
     }
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
     pub fn start_here(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
         let (router, room) = (Router::new(settings, store, ambient), room());
-        Self { router: Router::create(|ctx| router.with_mailbox(ctx, &room)), room }
+        Self { router: Arc::new(Router::create(|ctx| router.with_mailbox(ctx, &room))), room }
     }
 
     /// A connection opened.

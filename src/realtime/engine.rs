@@ -36,7 +36,7 @@ pub mod websocket;
 
 pub use connection::Connection;
 pub use handshake::Handshake;
-pub use link::Link;
+pub use link::{Link, Timer};
 pub use metrics::Metrics;
 pub use packet::{Data, Outgoing};
 pub use protocol::{CloseReason, Protocol};

@@ -77,14 +77,15 @@ impl Stream for Chunks {
 
 /// What a guard lets through, and why it stopped.
 fn guarded(chunks: VecDeque<Bytes>, limit: usize) -> (Vec<u8>, Option<Violation>) {
-    let (guard, verdict) = Guard::new(Chunks(chunks), limit);
+    let (guard, progress) = Guard::new(Chunks(chunks), limit);
     let mut guard = pin!(guard);
     let mut passed = Vec::new();
     loop {
         match guard.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(chunk)) => passed.extend(chunk.expect("no error of the socket")),
-            Poll::Ready(None) => return (passed, verdict.get()),
-            Poll::Pending => panic!("all of it is there"),
+            Poll::Ready(None) => return (passed, progress.verdict()),
+            // It waits for the reader, which handles one frame at a time.
+            Poll::Pending => progress.handled(),
         }
     }
 }

@@ -4,6 +4,11 @@
 //! gigabytes would be given them. The guard stands between the socket and that buffer: it counts what
 //! a message has so far and ends the stream at the first header that is against the rules of RFC 6455
 //! or over the limit. It keeps nothing but a header.
+//!
+//! `actix-web-actors` in turn takes in whatever there is before it gives one frame to its reader, so a
+//! client that sends small frames faster than they are handled would fill the memory. The guard lets
+//! the next bytes through only when every whole frame of those before was handled: the rest waits in
+//! the kernel, and then with the client.
 
 use std::{
     cell::Cell,
@@ -42,6 +47,8 @@ pub struct FrameScan {
     payload_left: u64,
     /// The message that has begun and not ended: its bytes and frames so far.
     message: Option<(u64, usize)>,
+    /// Frames that ended and were not asked for.
+    ended: usize,
 }
 
 impl FrameScan {
@@ -54,7 +61,13 @@ impl FrameScan {
             header_bytes: 0,
             payload_left: 0,
             message: None,
+            ended: 0,
         }
+    }
+
+    /// How many frames have ended since this was asked last.
+    pub fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended)
     }
 
     /// Follows the next bytes.
@@ -67,6 +80,7 @@ impl FrameScan {
                 let skipped = bytes.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
                 bytes = bytes.get(skipped..).unwrap_or_default();
                 self.payload_left -= skipped as u64;
+                self.ended += usize::from(self.payload_left == 0);
                 continue;
             }
             let Some((byte, rest)) = bytes.split_first() else { break };
@@ -106,6 +120,7 @@ impl FrameScan {
         if self.header_bytes == 2 + size_bytes + 4 {
             self.header_bytes = 0;
             self.payload_left = size;
+            self.ended += usize::from(size == 0);
         }
         Ok(())
     }
@@ -126,20 +141,41 @@ impl FrameScan {
     }
 }
 
+/// What a guard and the reader of its stream know of each other.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Why the stream ended: its own error becomes a text on the way.
+    verdict: Cell<Option<Violation>>,
+    /// Whole frames that were let through and not handled yet.
+    unhandled: Cell<usize>,
+}
+
+impl Progress {
+    /// What was wrong, if anything was.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Violation> {
+        self.verdict.get()
+    }
+
+    /// The reader has handled a frame.
+    pub fn handled(&self) {
+        self.unhandled.update(|frames| frames.saturating_sub(1));
+    }
+}
+
 /// The bytes of a websocket, up to the first [`Violation`].
 pub struct Guard<S> {
     bytes: S,
     scan: FrameScan,
-    /// Where the reader finds why the stream ended: the stream's own error becomes a text on the way.
-    verdict: Rc<Cell<Option<Violation>>>,
+    progress: Rc<Progress>,
 }
 
 impl<S> Guard<S> {
-    /// Guards a stream, and the place where its verdict will be.
-    pub fn new(bytes: S, max_message_bytes: usize) -> (Self, Rc<Cell<Option<Violation>>>) {
-        let verdict = Rc::default();
-        let guard = Self { bytes, scan: FrameScan::new(max_message_bytes), verdict: Rc::clone(&verdict) };
-        (guard, verdict)
+    /// Guards a stream, and what its reader has to look at and to tell.
+    pub fn new(bytes: S, max_message_bytes: usize) -> (Self, Rc<Progress>) {
+        let progress = Rc::default();
+        let guard = Self { bytes, scan: FrameScan::new(max_message_bytes), progress: Rc::clone(&progress) };
+        (guard, progress)
     }
 }
 
@@ -150,14 +186,22 @@ where
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.verdict.get().is_some() {
+        if self.progress.verdict().is_some() {
             return Poll::Ready(None);
+        }
+        if self.progress.unhandled.get() > 0 {
+            // Nobody has to be woken: the reader has a frame, and asks again when it has handled it.
+            return Poll::Pending;
         }
         match Pin::new(&mut self.bytes).poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) => match self.scan.scan(&chunk) {
-                Ok(()) => Poll::Ready(Some(Ok(chunk))),
+                Ok(()) => {
+                    let ended = self.scan.take_ended();
+                    self.progress.unhandled.set(ended);
+                    Poll::Ready(Some(Ok(chunk)))
+                }
                 Err(violation) => {
-                    self.verdict.set(Some(violation));
+                    self.progress.verdict.set(Some(violation));
                     Poll::Ready(None)
                 }
             },
@@ -227,6 +271,34 @@ mod tests {
             ("a message in a message", [frame(0x01, 1), frame(0x81, 1)].concat()),
         ] {
             assert_eq!(FrameScan::new(1_000).scan(&bytes), Err(Violation::Protocol), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_waits_until_every_frame_was_handled() {
+        let chunks = [[frame(0x81, 3), frame(0x89, 0), vec![0x81]].concat(), frame(0x81, 1)[1..].to_vec()];
+        let mut chunks = chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk)));
+        let bytes = Chunks(Box::new(std::iter::from_fn(move || chunks.next())));
+        let (mut guard, progress) = Guard::new(bytes, 1_000);
+        let mut next = || Pin::new(&mut guard).poll_next(&mut Context::from_waker(std::task::Waker::noop()));
+        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))));
+        assert!(next().is_pending(), "two frames are whole");
+        progress.handled();
+        assert!(next().is_pending(), "one is not handled yet");
+        progress.handled();
+        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))), "a frame that has only begun does not count");
+        progress.handled();
+        assert!(matches!(next(), Poll::Ready(None)));
+    }
+
+    /// A stream that is always ready.
+    struct Chunks(Box<dyn Iterator<Item = Result<Bytes, PayloadError>>>);
+
+    impl Stream for Chunks {
+        type Item = Result<Bytes, PayloadError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.next())
         }
     }
 

@@ -230,8 +230,8 @@ impl<P: Protocol> Worker<P> {
             None => Role::Opens(Box::new(self.open(request, &[]))),
         };
         let max_payload = self.shared.settings.max_payload;
-        let (guarded, verdict) = Guard::new(payload, max_payload);
-        let pump = Pump::new(role, verdict, Arc::clone(&self.shared), ticket);
+        let (guarded, progress) = Guard::new(payload, max_payload);
+        let pump = Pump::new(role, progress, Arc::clone(&self.shared), ticket);
         WsResponseBuilder::new(pump, request, guarded).frame_size(max_payload).start().map_err(|error| {
             tracing::debug!(reason = ?error.as_error::<HandshakeError>(), "not a websocket handshake");
             Refused::BadRequest

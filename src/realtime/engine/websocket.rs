@@ -6,7 +6,7 @@
 //! to send the next; and it hands over one message and waits until the connection has taken it, which
 //! is what stops the client from sending more than is handled.
 
-use std::{cell::Cell, collections::VecDeque, future::Future, rc::Rc, sync::Arc};
+use std::{collections::VecDeque, future::Future, rc::Rc, sync::Arc};
 
 use actix::{
     fut::{ActorFutureExt, wrap_future},
@@ -20,7 +20,7 @@ use bytestring::ByteString;
 use super::{
     CloseReason, Connection, Data, Outgoing, Protocol,
     connection::{Line, Upgrade, packet_of},
-    guard::Violation,
+    guard::{Progress, Violation},
     packet::Packet,
     route::{Opening, Shared},
     sessions::Ticket,
@@ -47,20 +47,15 @@ pub(super) struct Pump<P: Protocol> {
     connection: Option<Addr<Connection<P>>>,
     /// The begin of a message in fragments, and whether it is text. The guard bounds it.
     fragments: Option<(bool, BytesMut)>,
-    verdict: Rc<Cell<Option<Violation>>>,
+    progress: Rc<Progress>,
     shared: Arc<Shared<P>>,
     _ticket: Ticket,
 }
 
 impl<P: Protocol> Pump<P> {
-    pub(super) fn new(
-        role: Role<P>,
-        verdict: Rc<Cell<Option<Violation>>>,
-        shared: Arc<Shared<P>>,
-        ticket: Ticket,
-    ) -> Self {
+    pub(super) fn new(role: Role<P>, progress: Rc<Progress>, shared: Arc<Shared<P>>, ticket: Ticket) -> Self {
         let id = shared.next_pump();
-        Self { id, role: Some(role), connection: None, fragments: None, verdict, shared, _ticket: ticket }
+        Self { id, role: Some(role), connection: None, fragments: None, progress, shared, _ticket: ticket }
     }
 
     /// Reads on when the connection has taken what it was handed.
@@ -156,6 +151,7 @@ impl<P: Protocol> Actor for Pump<P> {
 
 impl<P: Protocol> StreamHandler<Result<ws::Message, ProtocolError>> for Pump<P> {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, ctx: &mut Self::Context) {
+        self.progress.handled();
         match message {
             Ok(ws::Message::Text(text)) => self.message(Data::Text(text), ctx),
             Ok(ws::Message::Binary(bytes)) => self.message(Data::Binary(bytes), ctx),
@@ -166,12 +162,12 @@ impl<P: Protocol> StreamHandler<Result<ws::Message, ProtocolError>> for Pump<P> 
                 self.left(CloseReason::ClientLeft);
                 end(ctx, Some(CloseCode::Normal));
             }
-            Err(_against_the_protocol) => self.violated(self.verdict.get(), ctx),
+            Err(_against_the_protocol) => self.violated(self.progress.verdict(), ctx),
         }
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        match self.verdict.get() {
+        match self.progress.verdict() {
             None => ctx.stop(),
             violation => self.violated(violation, ctx),
         }

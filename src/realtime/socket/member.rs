@@ -1,7 +1,7 @@
 //! One socket: a client in one namespace.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Member<A: Application> {
     pub(super) review_due: bool,
     /// For events of both kinds.
     meters: [Meter; 2],
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    asked: BTreeMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
 }
 
@@ -67,7 +67,7 @@ impl<A: Application> Member<A> {
             recovers: false,
             review_due: false,
             meters: Default::default(),
-            asked: HashMap::new(),
+            asked: BTreeMap::new(),
             next_ask: 0,
         }
     }

@@ -13,6 +13,10 @@ use super::event::{self, Event};
 /// The most attachments of one packet.
 pub const MAX_ATTACHMENTS: usize = 10;
 
+/// The most that a client may say of itself, in bytes: its JSON becomes values, which take many times as
+/// much, before anybody knows who it is.
+pub const MAX_CONNECT_BYTES: usize = 16 * 1024;
+
 /// The namespace that a packet without one is for.
 pub const DEFAULT_NAMESPACE: &str = "/";
 
@@ -73,7 +77,9 @@ impl Packet {
         let json = Some(json).filter(|json| !json.is_empty());
         let body = match (kind, id, json) {
             ("0", None, None) => Body::Connect(Map::new()),
-            ("0", None, Some(json)) => Body::Connect(serde_json::from_str(json).map_err(malformed)?),
+            ("0", None, Some(json)) if json.len() <= MAX_CONNECT_BYTES => {
+                Body::Connect(serde_json::from_str(json).map_err(malformed)?)
+            }
             ("1", None, None) => Body::Disconnect,
             ("2" | "5", id, Some(json)) => Body::Event(Event::decode(array(text, json)?, id, attachments)?),
             ("3" | "6", Some(id), Some(json)) => {
@@ -198,6 +204,13 @@ mod tests {
         ] {
             assert_eq!(decode(bad), Err(Malformed), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_is_bounded() {
+        let auth = |bytes: usize| format!("0{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        assert!(decode(&auth(MAX_CONNECT_BYTES)).is_ok());
+        assert_eq!(decode(&auth(MAX_CONNECT_BYTES + 1)), Err(Malformed));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     member::{Member, Stage},
     packet::{Body, Malformed, Packet, encode},
 };
-use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, link::Timer};
+use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, Timer};
 
 /// Tells the sockets of a process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,7 +123,7 @@ pub struct SocketProtocol<A: Application> {
     connect_timer: Option<Timer>,
     members: Vec<Member<A>>,
     /// A packet whose attachments have yet to come.
-    assembly: Option<Assembly>,
+    assembly: Option<Box<Assembly>>,
 }
 
 struct Assembly {
@@ -195,7 +195,7 @@ impl<A: Application> SocketProtocol<A> {
             return Ok(Some(decoded.packet));
         }
         let (packet, missing) = (decoded.packet, decoded.attachments);
-        self.assembly = Some(Assembly { packet, missing, bytes: text.len() });
+        self.assembly = Some(Box::new(Assembly { packet, missing, bytes: text.len() }));
         Ok(None)
     }
 
@@ -240,6 +240,8 @@ impl<A: Application> SocketProtocol<A> {
             return link.send(Outgoing::Text(encode('4', 0, namespace, None, &refusal)));
         };
         let socket = self.sockets.number();
+        // A vector that grows by itself begins with places for four.
+        self.members.reserve_exact(1);
         self.members.push(Member::new(socket, namespace));
         let (handshake, recipient) = (Rc::clone(&self.handshake), link.recipient());
         let connecting = Connecting { namespace, auth, handshake, socket, recipient };

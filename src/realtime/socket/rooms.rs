@@ -70,7 +70,7 @@ impl<R: RoomName> Rooms<R> {
             workers.retain(Addr::connected);
             workers.push(address.clone());
         });
-        LocalRooms(address)
+        LocalRooms(Arc::new(address))
     }
 
     /// Whether nobody hears anything.
@@ -95,12 +95,12 @@ impl<R: RoomName> Rooms<R> {
     }
 }
 
-/// The rooms of one worker.
-pub struct LocalRooms<R: RoomName>(Addr<RoomsActor<R>>);
+/// The rooms of one worker. Every socket keeps them, and a clone of an actor's address is an allocation.
+pub struct LocalRooms<R: RoomName>(Arc<Addr<RoomsActor<R>>>);
 
 impl<R: RoomName> Clone for LocalRooms<R> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 

@@ -1,0 +1,84 @@
+//! What connections that say nothing cost: most pages are looked at without a word.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Args;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    client::Client,
+    crowd::{crowd, source},
+    loopback,
+    server::{processor_ticks, resident_bytes},
+};
+
+/// How long the service may rest before it is looked at.
+const REST: Duration = Duration::from_secs(5);
+
+/// How many, and for how long.
+#[derive(Args)]
+pub struct Idle {
+    #[arg(long, default_value = "http://127.0.0.1:4000")]
+    url: String,
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// How long they stay.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// The service's process, to look at its memory and processor time.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Do not say who they are: the engine's connections alone.
+    #[arg(long)]
+    mute: bool,
+}
+
+impl Idle {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let address = loopback(&self.url)?;
+        let before = self.pid.map(resident_bytes).transpose()?;
+        let is_mute = self.mute;
+        let clients = crowd(self.connections, 200, move |number| async move {
+            let client = Client::open(address, source(number), "tenantId=demo").await?;
+            if is_mute { Ok(client) } else { client.introduce(crate::client::WIDGET).await }
+        })
+        .await?;
+        println!("{} connected", clients.len());
+        let mut reading = JoinSet::<anyhow::Result<()>>::new();
+        for mut client in clients {
+            reading.spawn(async move {
+                loop {
+                    // Nothing comes for longer than a client's patience; pings are answered.
+                    match client.next().await {
+                        Ok(Some(crate::frame::Frame::Text(ping))) if ping == "2" => client.say("3").await?,
+                        Ok(Some(_)) => {}
+                        Ok(None) => anyhow::bail!("closed by the server"),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            });
+        }
+        sleep(REST).await;
+        let ticks = self.pid.map(processor_ticks).transpose()?;
+        if let (Some(pid), Some(before)) = (self.pid, before) {
+            let after = resident_bytes(pid)?;
+            let each = after.saturating_sub(before) as f64 / self.connections as f64;
+            println!("RSS {} -> {} KiB: {each:.0} bytes a connection", before / 1_024, after / 1_024);
+        }
+        sleep(Duration::from_secs(self.seconds)).await;
+        if let (Some(pid), Some(ticks)) = (self.pid, ticks) {
+            let used = processor_ticks(pid)? - ticks;
+            let share = used as f64 / self.seconds as f64;
+            let after = resident_bytes(pid)? / 1_024;
+            println!(
+                "processor {share:.2} % of one core over {} s; RSS {after} KiB at the end",
+                self.seconds
+            );
+        }
+        let lost = std::iter::from_fn(|| reading.try_join_next()).count();
+        println!("{} still connected", reading.len());
+        ensure!(lost == 0, "{lost} connections were lost");
+        Ok(())
+    }
+}
