@@ -1,6 +1,6 @@
 //! Everybody who is online, by tenant: a pure fold. Folding an event twice changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use amoiq_events::{
     Event, StreamName, TenantId, Timestamp, UserId,
@@ -17,7 +17,7 @@ pub(super) struct Roster {
     tenants: HashMap<TenantId, Visitors>,
     /// Who is shown under a session, by its stream's name: a message is looked up as it comes, without
     /// taking the name apart.
-    sessions: HashMap<StreamName, BTreeSet<UserId>>,
+    sessions: HashMap<StreamName, Vec<UserId>>,
 }
 
 /// The visitors of one tenant.
@@ -74,7 +74,10 @@ impl Roster {
         }
         self.went(&tenant, &user_id);
         let stream = StreamName::session(&tenant, &session_id);
-        self.sessions.entry(stream).or_default().insert(user_id.clone());
+        let users = self.sessions.entry(stream).or_default();
+        // Hardly a session has more than one, so it begins with a place for one.
+        users.reserve_exact(1);
+        users.push(user_id.clone());
         let visitors = self.tenants.entry(tenant).or_default();
         visitors.since.insert(user_id.clone(), connected_at);
         visitors.by_age.insert(key, OnlineUser { user_id, session_id, connected_at, domain, origin, url });
@@ -89,7 +92,7 @@ impl Roster {
         let Some(gone) = gone else { return };
         let stream = StreamName::session(tenant, &gone.session_id);
         if let Some(users) = self.sessions.get_mut(&stream) {
-            users.remove(user_id);
+            users.retain(|other| other != user_id);
             if users.is_empty() {
                 self.sessions.remove(&stream);
             }

@@ -13,7 +13,7 @@
 //! else the log may say a thing twice, which every fold of it has to bear.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Duration,
 };
 
@@ -53,7 +53,8 @@ struct Connection {
 
 /// Somebody who has connections, or of whom there is something to say.
 struct User {
-    by_turn: BTreeMap<u64, ConnectionId>,
+    /// The newest last. Hardly anybody has more than a few, so it begins with a place for one.
+    by_turn: Vec<(u64, ConnectionId)>,
     open: usize,
     connected_at: Timestamp,
     said: Said,
@@ -106,7 +107,8 @@ impl Roll {
         if user.by_turn.is_empty() && !same_user {
             user.connected_at = opened_at;
         }
-        user.by_turn.insert(turn, id);
+        user.by_turn.reserve_exact(1);
+        user.by_turn.push((turn, id));
         user.open += 1;
         self.connections.insert(id, Connection { visitor, opened_at, turn, is_open: true });
         if let Some(before) = before
@@ -232,7 +234,7 @@ impl Roll {
     fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.connections.remove(&id)?;
         if let Some(user) = self.users.get_mut(&connection.visitor.user_id) {
-            user.by_turn.remove(&connection.turn);
+            user.by_turn.retain(|(turn, _)| *turn != connection.turn);
             user.open -= usize::from(connection.is_open);
         }
         Some(connection)
@@ -273,7 +275,7 @@ impl Roll {
     /// What is to be said of a user.
     fn difference(&self, user_id: &UserId) -> Option<PresenceEvent> {
         let user = self.users.get(user_id)?;
-        let newest = user.by_turn.last_key_value().and_then(|(_, id)| self.connections.get(id));
+        let newest = user.by_turn.last().and_then(|(_, id)| self.connections.get(id));
         match (newest, &user.said) {
             (None, Said::Offline) => None,
             (None, Said::Online { session, .. } | Said::Unknown { session }) => {
@@ -326,7 +328,7 @@ impl Visitor {
 
 impl User {
     fn since(connected_at: Timestamp) -> Self {
-        Self { by_turn: BTreeMap::new(), open: 0, connected_at, said: Said::Offline, is_pending: false }
+        Self { by_turn: Vec::new(), open: 0, connected_at, said: Said::Offline, is_pending: false }
     }
 }
 

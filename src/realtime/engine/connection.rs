@@ -58,13 +58,10 @@ pub(super) struct Wire<P: Protocol> {
 
 /// The transport in use.
 pub(super) enum Line<P: Protocol> {
-    Polling(Polling),
+    /// Boxed: most connections are websockets, and this is the larger part.
+    Polling(Box<Polling>),
     /// Whether the pump has a batch that it did not write yet.
-    WebSocket {
-        pump: Addr<Pump<P>>,
-        id: PumpId,
-        is_writing: bool,
-    },
+    WebSocket { pump: Addr<Pump<P>>, id: PumpId, is_writing: bool },
 }
 
 /// A websocket that wants to take over from polling.
@@ -77,7 +74,7 @@ pub(super) struct Upgrade<P: Protocol> {
 impl<P: Protocol> Connection<P> {
     /// Starts a connection whose client polls. It holds the client's place itself.
     pub(super) fn start_polling(shared: Arc<Shared<P>>, sid: Sid, protocol: P, ticket: Ticket) -> Addr<Self> {
-        Self::start_on(shared, sid, protocol, Line::Polling(Polling::new(ticket)))
+        Self::start_on(shared, sid, protocol, Line::Polling(Box::new(Polling::new(ticket))))
     }
 
     /// Starts a connection behind a websocket, which holds the client's place.
