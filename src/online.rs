@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::{Online, OnlineUser, OnlineUsers, Presence};
-use amoiq_events::{EventStore, TenantId};
-use serde_json::{Value, json};
+use amoiq_events::{EventStore, SessionId, ShortText, TenantId, Timestamp, UserId};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::problem::Problem;
 
@@ -25,29 +26,50 @@ pub struct OnlineDirectory {
 }
 
 impl OnlineDirectory {
-    /// `{users, total}`: the newest first. Whoever had connected when this was asked is in it.
+    /// `{users, total}`, written once: the newest first. Whoever had connected when this was asked is in it.
     ///
     /// # Errors
     /// [`Problem::Overloaded`] when the list does not follow the log.
-    pub async fn list(&self, tenant: &TenantId) -> Result<Value, Problem> {
+    pub async fn list(&self, tenant: &TenantId) -> Result<Box<RawValue>, Problem> {
         self.presence.said(tenant, PATIENCE).await;
-        Ok(view(&self.users.list(tenant, self.limit, self.store.head()).await?))
+        let online = self.users.list(tenant, self.limit, self.store.head()).await?;
+        to_raw_value(&OnlineView::of(&online)).map_err(|error| {
+            tracing::error!(%error, "a list could not be written");
+            Problem::Internal
+        })
     }
 }
 
-fn view(online: &Online) -> Value {
-    let user = |user: &OnlineUser| {
-        let mut view = json!({
-            "userId": user.user_id,
-            "sessionId": user.session_id,
-            "connectedAt": user.connected_at,
-        });
-        for (name, value) in [("domain", &user.domain), ("origin", &user.origin), ("url", &user.url)] {
-            if let (Some(value), Some(view)) = (value, view.as_object_mut()) {
-                view.insert(name.to_owned(), json!(value));
-            }
-        }
-        view
-    };
-    json!({ "users": online.users.iter().map(user).collect::<Vec<_>>(), "total": online.total })
+#[derive(Serialize)]
+struct OnlineView<'a> {
+    users: Vec<UserView<'a>>,
+    total: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserView<'a> {
+    user_id: &'a UserId,
+    session_id: &'a SessionId,
+    connected_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a ShortText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a ShortText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a ShortText>,
+}
+
+impl<'a> OnlineView<'a> {
+    fn of(online: &'a Online) -> Self {
+        let view = |user: &'a OnlineUser| UserView {
+            user_id: &user.user_id,
+            session_id: &user.session_id,
+            connected_at: user.connected_at,
+            domain: user.domain.as_ref(),
+            origin: user.origin.as_ref(),
+            url: user.url.as_ref(),
+        };
+        Self { users: online.users.iter().map(view).collect(), total: online.total }
+    }
 }

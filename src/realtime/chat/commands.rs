@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use amoiq_actors::session::Sent;
 use amoiq_events::{SessionId, TenantId, event::Cause};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 
 use super::{Chat, Room, socket::ChatSocket};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Chat {
-    /// Does what an event asks for.
+    /// Does what an event asks for. What a command gives back is the acknowledgement, as JSON.
     pub(super) async fn handle(&self, socket: &mut ChatSocket, event: Event) -> Outcome {
         let mut emit = Vec::new();
         let result = match &*event.name {
@@ -29,7 +29,7 @@ impl Chat {
             "leave:session" => self.leave(socket, &event).await,
             _ => {
                 let unknown = Problem::field("event", "is not an event of this service");
-                return Outcome { ack: Some(acknowledge(&unknown.to_json())), ..Outcome::default() };
+                return Outcome { ack: Some(json!([unknown.to_json()]).to_string()), ..Outcome::default() };
             }
         };
         let answer = result.unwrap_or_else(|problem| {
@@ -37,9 +37,9 @@ impl Chat {
             if event.id.is_none() {
                 emit.push(Arc::new(Emission::new("error", &refusal)));
             }
-            refusal
+            refusal.to_string()
         });
-        Outcome { emit, ack: Some(acknowledge(&answer)), attachments: Vec::new() }
+        Outcome { emit, ack: Some(format!("[{answer}]")), attachments: Vec::new() }
     }
 
     /// The fields of an event's argument; the tenant that it names, if any, has to be the socket's.
@@ -62,7 +62,7 @@ impl Chat {
         }
     }
 
-    async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<Value, Problem> {
+    async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
         let fields = self.fields(socket, event)?;
         let principal = &socket.principal;
         let Draft { session: named, message } = self.parts.drafts.read(fields, principal)?;
@@ -94,7 +94,7 @@ impl Chat {
         socket: &ChatSocket,
         session: &SessionId,
         message: amoiq_events::session::SendMessage,
-    ) -> Result<Value, Problem> {
+    ) -> Result<String, Problem> {
         let message_id = message.message_id;
         let causation = format!("socket-{}", self.parts.ambient.uuid()).into();
         let cause = Cause { causation, actor: socket.principal.actor.clone() };
@@ -103,12 +103,13 @@ impl Chat {
             Ok(sent) => sent?,
             Err(_elapsed) => return Err(Problem::StoreUnavailable),
         };
-        Ok(match sent {
+        let answer = match sent {
             Sent::Stored(_) => json!({ "success": true, "messageId": message_id, "sessionId": session }),
             Sent::Duplicate(first) => {
                 json!({ "success": true, "messageId": first, "sessionId": session, "duplicate": true })
             }
-        })
+        };
+        Ok(answer.to_string())
     }
 
     async fn online_users(
@@ -116,12 +117,12 @@ impl Chat {
         socket: &ChatSocket,
         event: &Event,
         emit: &mut Vec<Arc<Emission>>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<String, Problem> {
         socket.principal.require_staff()?;
         self.fields(socket, event)?.finish()?;
         let list = self.parts.online.list(&socket.principal.tenant_id).await?;
         emit.push(Arc::new(Emission::new("online_users_list", &list)));
-        Ok(list)
+        Ok(list.get().to_owned())
     }
 
     /// The session that an event names.
@@ -133,7 +134,7 @@ impl Chat {
         session.ok_or(Problem::Internal)
     }
 
-    async fn join(&self, socket: &mut ChatSocket, event: &Event) -> Result<Value, Problem> {
+    async fn join(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
         let is_visitor = matches!(socket.principal.role, Role::WidgetKey | Role::Visitor { .. });
         if is_visitor && socket.bound.as_ref().is_some_and(|bound| *bound != session) {
@@ -145,17 +146,12 @@ impl Chat {
         } else {
             socket.place.join(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
         }
-        Ok(json!({ "success": true, "sessionId": session }))
+        Ok(json!({ "success": true, "sessionId": session }).to_string())
     }
 
-    async fn leave(&self, socket: &ChatSocket, event: &Event) -> Result<Value, Problem> {
+    async fn leave(&self, socket: &ChatSocket, event: &Event) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
         socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
-        Ok(json!({ "success": true, "sessionId": session }))
+        Ok(json!({ "success": true, "sessionId": session }).to_string())
     }
-}
-
-/// The one argument of an acknowledgement.
-fn acknowledge(answer: &Value) -> String {
-    json!([answer]).to_string()
 }
