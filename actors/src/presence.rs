@@ -96,21 +96,8 @@ impl Presence {
         Self { router: Arc::new(Router::create(|ctx| router.with_mailbox(ctx, &room))), room }
     }
 
-    /// A connection opened.
-    ///
-    /// # Errors
-    /// [`PresenceGone`] when the service is stopping.
-    pub async fn open(
-        &self,
-        tenant: &TenantId,
-        connection: ConnectionId,
-        visitor: Visitor,
-    ) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Enter(connection, visitor)).await
-    }
-
-    /// An open connection is this visitor from now on. Whom it was before is offline at once, without
-    /// the grace, unless another connection is still theirs. A connection that is not known opens.
+    /// A connection is this visitor from now on; one that is not known opens. Whom it was before is offline
+    /// at once, without the grace, unless another connection is still theirs.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.

@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 
 import { connect, heard, isThere, messagesOf, newSession, open, until } from './client.mjs';
 import { Proxy } from './proxy.mjs';
-import { AS_SHIPPED, Service, WIDGET } from './service.mjs';
+import { AS_SHIPPED, SECRET, Service, WIDGET } from './service.mjs';
 
 const HOST = 'https://widget.example';
 const SITE = 'https://shop.example';
@@ -26,6 +26,8 @@ const OPTIONS = {
   reconnectionDelay: 1000,
   reconnectionDelayMax: 5000,
 };
+
+const AGENT = { transports: ['websocket'], query: { tenantId: 'demo' }, auth: { token: SECRET, role: 'admin' } };
 
 const TEXTS = {
   'plain words': 'Hello, I need help',
@@ -187,6 +189,7 @@ test('a tab that comes back has a new id, says nothing until it writes, and gets
   const proxy = await Proxy.before(t, service);
   const socket = await connect(t, proxy.url, OPTIONS);
   const messages = messagesOf(socket);
+  const overseen = messagesOf(await connect(t, service.url, AGENT));
   const { sessionId, message } = tab();
   await say(socket, messages, message('before'));
   const firstId = socket.id;
@@ -204,6 +207,11 @@ test('a tab that comes back has a new id, says nothing until it writes, and gets
   await until('it is back', () => isThere(socket));
   assert.notEqual(socket.id, firstId);
   await service.post({ text: 'nobody of the session is bound here', sessionId });
+  // The service answers a sender whether or not the rooms have kept up. When it casts what came after,
+  // it has cast this to everybody.
+  await until('the agent has heard it', () => overseen.some(({ text }) => text.startsWith('nobody')));
+  await service.post({ text: 'elsewhere', sessionId: newSession() });
+  await until('the agent has heard the next', () => overseen.at(-1).text === 'elsewhere');
   await say(socket, messages, message('after'));
   assert.deepEqual(messages.map(({ text }) => text), ['before', 'after']);
   await service.post({ text: 'an answer', sessionId });

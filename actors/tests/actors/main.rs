@@ -12,7 +12,7 @@
 //! | [`projection`] | the projector and its database |
 //! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
-//! | [`presence_given`], [`presence_store`] | what these four are told with |
+//! | [`presence_given`] | what these four are told with |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -23,7 +23,6 @@ mod presence;
 mod presence_given;
 mod presence_list;
 mod presence_model;
-mod presence_store;
 mod presence_trouble;
 mod projection;
 mod residence;

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     given::{DEADLINE, paused, tenant},
     presence_given::{BATCH, GRACE, GivenPresence, a_batch, other_tenant, rest, visitor},
-    presence_store::MoodyStore,
+    staged::StagedStore,
 };
 
 const NOTHING: [&str; 0] = [];
@@ -21,9 +21,9 @@ const NOTHING: [&str; 0] = [];
 fn a_second_tab_says_nothing() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.open(2, "ann", "s1").await;
+        given.identify(2, "ann", "s1").await;
         rest().await;
         given.close(1).await;
         rest().await;
@@ -36,8 +36,8 @@ fn a_second_tab_says_nothing() {
 fn the_last_close_says_offline_after_the_grace() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
-        given.open(2, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "ann", "s1").await;
         a_batch().await;
         given.close(1).await;
         sleep(GRACE).await;
@@ -54,13 +54,13 @@ fn the_last_close_says_offline_after_the_grace() {
 fn coming_back_within_the_grace_says_nothing() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         a_batch().await;
         let before = given.listed().await;
         for page in 1..5 {
             given.close(page).await;
             sleep(GRACE - Duration::from_millis(1)).await;
-            given.open(page + 1, "ann", "s1").await;
+            given.identify(page + 1, "ann", "s1").await;
         }
         rest().await;
         assert_eq!(given.said().await, ["online ann s1"]);
@@ -72,11 +72,11 @@ fn coming_back_within_the_grace_says_nothing() {
 fn who_comes_back_after_the_grace_is_online_since_then() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         given.close(1).await;
         rest().await;
         let now = given.ambient.now();
-        given.open(2, "ann", "s1").await;
+        given.identify(2, "ann", "s1").await;
         a_batch().await;
         assert_eq!(given.said().await, ["online ann s1", "offline ann s1", "online ann s1"]);
         assert_eq!(given.listed().await.users.first().map(|user| user.connected_at), Some(now));
@@ -88,7 +88,7 @@ fn naming_itself_replaces_the_provisional_entry_in_one_append() {
     paused(async {
         let given = GivenPresence::new();
         let opened_at = given.ambient.now();
-        given.open(1, "provisional", "p1").await;
+        given.identify(1, "provisional", "p1").await;
         rest().await;
         given.identify(1, "ann", "s1").await;
         a_batch().await;
@@ -104,7 +104,7 @@ fn naming_itself_replaces_the_provisional_entry_in_one_append() {
 fn naming_itself_before_anything_was_said_says_only_the_name() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "provisional", "p1").await;
+        given.identify(1, "provisional", "p1").await;
         given.identify(1, "ann", "s1").await;
         rest().await;
         given.identify(1, "ann", "s1").await;
@@ -117,8 +117,8 @@ fn naming_itself_before_anything_was_said_says_only_the_name() {
 fn naming_itself_leaves_the_old_name_online_while_another_tab_has_it() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "visitor", "s1").await;
-        given.open(2, "visitor", "s1").await;
+        given.identify(1, "visitor", "s1").await;
+        given.identify(2, "visitor", "s1").await;
         a_batch().await;
         given.identify(1, "ann", "s1").await;
         rest().await;
@@ -133,8 +133,8 @@ fn naming_itself_leaves_the_old_name_online_while_another_tab_has_it() {
 fn naming_itself_waits_for_no_grace_of_a_tab_that_closed() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "visitor", "s1").await;
-        given.open(2, "visitor", "s1").await;
+        given.identify(1, "visitor", "s1").await;
+        given.identify(2, "visitor", "s1").await;
         a_batch().await;
         given.close(2).await;
         given.identify(1, "ann", "s1").await;
@@ -149,9 +149,9 @@ fn naming_itself_waits_for_no_grace_of_a_tab_that_closed() {
 fn another_session_of_a_user_replaces_the_entry() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.open(2, "ann", "s2").await;
+        given.identify(2, "ann", "s2").await;
         a_batch().await;
         assert_eq!(given.names().await, ["ann s2"]);
         given.close(2).await;
@@ -167,8 +167,8 @@ fn another_session_of_a_user_replaces_the_entry() {
 fn a_name_that_is_said_again_is_not_newer_than_another_tab() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
-        given.open(2, "ann", "s2").await;
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "ann", "s2").await;
         a_batch().await;
         given.identify(1, "ann", "s1").await;
         rest().await;
@@ -183,8 +183,8 @@ fn a_name_that_is_said_again_is_not_newer_than_another_tab() {
 fn who_came_and_went_between_two_appends_leaves_nothing() {
     paused(async {
         let given = GivenPresence::with_grace(Duration::ZERO);
-        given.open(1, "ann", "s1").await;
-        given.open(2, "bob", "s2").await;
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "bob", "s2").await;
         given.close(1).await;
         rest().await;
         assert_eq!(given.said().await, ["online bob s2"]);
@@ -196,8 +196,8 @@ fn a_close_that_is_repeated_or_meant_for_nobody_changes_nothing() {
     paused(async {
         let given = GivenPresence::new();
         given.close(7).await;
-        given.open(1, "ann", "s1").await;
-        given.open(2, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "ann", "s1").await;
         given.close(1).await;
         given.close(1).await;
         rest().await;
@@ -212,7 +212,7 @@ fn a_close_that_is_repeated_or_meant_for_nobody_changes_nothing() {
 fn a_connection_that_names_itself_after_it_closed_is_open_again() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         given.close(1).await;
         given.identify(1, "ann", "s1").await;
         rest().await;
@@ -229,7 +229,7 @@ fn five_thousand_who_come_at_once_are_a_few_appends() {
         let given = GivenPresence::new();
         let comes = |number: u64| {
             let given = given.clone();
-            spawn_local(async move { given.open(number, &format!("user {number}"), "s").await })
+            spawn_local(async move { given.identify(number, &format!("user {number}"), "s").await })
         };
         for opened in (0..5_000).map(comes).collect::<Vec<_>>() {
             opened.await.expect("it is taken");
@@ -247,7 +247,7 @@ fn more_than_the_mailboxes_hold_is_neither_lost_nor_overtaken() {
         let visit = |number: u64| {
             let given = given.clone();
             spawn_local(async move {
-                given.open(number, &format!("provisional {number}"), "p").await;
+                given.identify(number, &format!("provisional {number}"), "p").await;
                 given.identify(number, &format!("user {}", number / 2), "s").await;
                 if number != 7 {
                     given.close(number).await;
@@ -271,7 +271,7 @@ fn more_bytes_than_an_append_takes_are_several() {
         for number in 0..300 {
             let ann = visitor(&format!("user {number}"), "s");
             let far = Visitor { domain: long.clone(), origin: long.clone(), url: long.clone(), ..ann };
-            given.presence.open(&tenant(), ConnectionId(number), far).await.expect("it is taken");
+            given.presence.identify(&tenant(), ConnectionId(number), far).await.expect("it is taken");
         }
         rest().await;
         assert_eq!(given.listed().await.total, 300);
@@ -283,9 +283,9 @@ fn more_bytes_than_an_append_takes_are_several() {
 fn tenants_know_nothing_of_each_other() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         let (other, ann) = (other_tenant(), visitor("ann", "s1"));
-        given.presence.open(&other, ConnectionId(2), ann).await.expect("it is taken");
+        given.presence.identify(&other, ConnectionId(2), ann).await.expect("it is taken");
         a_batch().await;
         given.close(1).await;
         given.close(2).await;
@@ -305,7 +305,7 @@ fn a_tenant_without_visitors_is_let_go_and_begins_again() {
         let given = GivenPresence::new();
         let holders = || Arc::strong_count(&given.shared);
         let without = holders();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         rest().await;
         rest().await;
         assert_eq!(holders(), without + 1, "somebody is online");
@@ -313,7 +313,7 @@ fn a_tenant_without_visitors_is_let_go_and_begins_again() {
         rest().await;
         rest().await;
         assert_eq!(holders(), without);
-        given.open(2, "ann", "s1").await;
+        given.identify(2, "ann", "s1").await;
         a_batch().await;
         assert_eq!(given.names().await, ["ann s1"]);
     });
@@ -322,13 +322,13 @@ fn a_tenant_without_visitors_is_let_go_and_begins_again() {
 #[test]
 fn on_an_arbiter_of_its_own_it_takes_what_comes_before_it_runs() {
     actix::System::new().block_on(async {
-        let store = MoodyStore::new();
+        let store = StagedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());
         let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::from_millis(1) };
         let presence = Presence::start(settings, &shared, &Ambient::system());
         for number in 0..1_000 {
             let visitor = visitor(&format!("user {number}"), "s");
-            presence.open(&tenant(), ConnectionId(number), visitor).await.expect("it is taken");
+            presence.identify(&tenant(), ConnectionId(number), visitor).await.expect("it is taken");
         }
         let begun = Instant::now();
         while store.log().await.len() < 1_000 {

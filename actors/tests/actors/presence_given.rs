@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     given::{DEADLINE, tenant},
-    presence_store::MoodyStore,
+    staged::StagedStore,
 };
 
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
@@ -22,7 +22,7 @@ pub(crate) const BATCH: Duration = Duration::from_millis(50);
 /// A presence over a store that does as it is told.
 #[derive(Clone)]
 pub(crate) struct GivenPresence {
-    pub(crate) store: MoodyStore,
+    pub(crate) store: StagedStore,
     pub(crate) shared: Arc<dyn EventStore>,
     pub(crate) presence: Presence,
     pub(crate) online: OnlineUsers,
@@ -45,7 +45,7 @@ impl GivenPresence {
     }
 
     pub(crate) fn with_grace(offline_grace: Duration) -> Self {
-        let store = MoodyStore::new();
+        let store = StagedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());
         let clock = RuntimeClock(Instant::now());
         let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
@@ -53,11 +53,6 @@ impl GivenPresence {
         let presence = Presence::start_here(settings, &shared, &ambient);
         let online = OnlineUsers::start(&shared, Position::START, DEADLINE);
         Self { store, shared, presence, online, ambient }
-    }
-
-    pub(crate) async fn open(&self, connection: u64, user: &str, session: &str) {
-        let opened = self.presence.open(&tenant(), ConnectionId(connection), visitor(user, session)).await;
-        opened.expect("it is taken");
     }
 
     pub(crate) async fn identify(&self, connection: u64, user: &str, session: &str) {

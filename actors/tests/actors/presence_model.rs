@@ -8,13 +8,15 @@ use std::{
 };
 
 use amoiq_actors::OnlineUsers;
-use amoiq_events::{EventStore, Position, ambient::SeededEntropy};
+use amoiq_events::{
+    Event, EventStore, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
+};
 use tokio::time::sleep;
 
 use crate::{
     given::{DEADLINE, paused, tenant},
     presence_given::{GivenPresence, rest},
-    presence_store::Mood,
+    staged::Turn,
 };
 
 const SEEDS: u64 = 40;
@@ -31,13 +33,13 @@ impl Dice {
         self.0.next() % sides
     }
 
-    fn mood(&self) -> Mood {
+    fn turn(&self) -> Turn {
         match self.below(6) {
-            0 => Mood::Overloaded,
-            1 => Mood::Lost,
-            2 => Mood::Unknown,
-            3 => Mood::Panics,
-            _ => Mood::Works,
+            0 => Turn::Overloaded,
+            1 => Turn::Lost,
+            2 => Turn::DurableButUnknown,
+            3 => Turn::Panics,
+            _ => Turn::Works,
         }
     }
 }
@@ -74,24 +76,20 @@ async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
             last_number += 1;
             *number = last_number;
         } else {
-            if is_open {
-                given.identify(*number, &user, &session).await;
-            } else {
-                given.open(*number, &user, &session).await;
-            }
+            given.identify(*number, &user, &session).await;
             // A name that is said again is as old as the first time.
             let known = count.0.get(number).filter(|known| known.1 == user && known.2 == session);
             let turn = known.map_or(step, |known| known.0);
             count.0.insert(*number, (turn, user, session));
         }
         if fails && dice.below(3) == 0 {
-            given.store.next(dice.mood());
+            given.store.next(dice.turn());
         }
         if dice.below(2) == 0 {
             sleep(Duration::from_millis(dice.below(200))).await;
         }
     }
-    given.store.always(Mood::Works);
+    given.store.always(Turn::Works);
     rest().await;
     count
 }
@@ -117,15 +115,21 @@ fn over_a_store_that_works_nothing_is_said_twice() {
         paused(async {
             let given = GivenPresence::with_grace(GRACE);
             run(&given, &Dice(Arc::new(SeededEntropy::new(seed))), false).await;
-            let mut said_of: HashMap<String, String> = HashMap::new();
-            for words in given.said().await {
-                let user = words.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
-                let before = said_of.insert(user, words.clone());
-                let was_online = before.is_some_and(|before| before.starts_with("online"));
-                assert!(was_online || words.starts_with("online"), "seed {seed}: {words}");
+            let mut said_of: HashMap<UserId, PresenceEvent> = HashMap::new();
+            for recorded in given.store.log().await {
+                let Event::Presence(event) = codec::decode(&recorded).expect("an event") else { continue };
+                let (user, is_offline) = match &event {
+                    PresenceEvent::Online(online) => (&online.user_id, false),
+                    PresenceEvent::Offline(offline) => (&offline.user_id, true),
+                };
+                let before = said_of.insert(user.clone(), event.clone());
+                assert_ne!(before.as_ref(), Some(&event), "seed {seed}: said twice");
+                let was_online = matches!(before, Some(PresenceEvent::Online(_)));
+                assert!(was_online || !is_offline, "seed {seed}: offline without having been online");
             }
-            let listed: Vec<_> = said_of.into_values().filter(|said| said.starts_with("online")).collect();
-            assert_eq!(listed.len(), given.names().await.len(), "seed {seed}");
+            let online = |said: &&PresenceEvent| matches!(said, PresenceEvent::Online(_));
+            let listed = said_of.values().filter(online).count();
+            assert_eq!(listed, given.names().await.len(), "seed {seed}");
         });
     }
 }

@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::sleep};
 use crate::{
     given::paused,
     presence_given::{GivenPresence, a_batch, rest},
-    presence_store::Mood,
+    staged::Turn,
 };
 
 const NOTHING: [&str; 0] = [];
@@ -17,19 +17,19 @@ const NOTHING: [&str; 0] = [];
 fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.store.always(Mood::Overloaded);
+        given.store.always(Turn::Overloaded);
         given.close(1).await;
-        given.open(2, "bob", "s2").await;
-        given.open(3, "came and went", "s3").await;
+        given.identify(2, "bob", "s2").await;
+        given.identify(3, "came and went", "s3").await;
         a_batch().await;
         given.close(3).await;
         sleep(Duration::from_secs(60)).await;
-        given.open(4, "cleo", "s4").await;
+        given.identify(4, "cleo", "s4").await;
         let tries = given.store.appends().len();
         assert!((20..60).contains(&tries), "{tries} appends in a minute");
-        given.store.always(Mood::Works);
+        given.store.always(Turn::Works);
         rest().await;
         assert_eq!(
             given.said().await,
@@ -43,13 +43,13 @@ fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
 fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
     paused(async {
         let given = GivenPresence::new();
-        given.store.next(Mood::Unknown);
-        given.store.next(Mood::Lost);
-        given.store.next(Mood::Unknown);
-        given.open(1, "ann", "s1").await;
-        given.open(2, "bob", "s2").await;
+        given.store.next(Turn::DurableButUnknown);
+        given.store.next(Turn::Lost);
+        given.store.next(Turn::DurableButUnknown);
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "bob", "s2").await;
         a_batch().await;
-        given.open(3, "cleo", "s3").await;
+        given.identify(3, "cleo", "s3").await;
         rest().await;
         assert_eq!(given.said().await, ["online ann s1", "online bob s2", "online cleo s3"]);
         assert_eq!(given.store.appends(), [2, 2, 2, 2, 1]);
@@ -59,10 +59,10 @@ fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
 #[test]
 fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
     paused(async {
-        for mood in [Mood::Unknown, Mood::Lost, Mood::Panics] {
+        for turn in [Turn::DurableButUnknown, Turn::Lost, Turn::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
-            given.store.next(mood);
-            given.open(1, "ann", "s1").await;
+            given.store.next(turn);
+            given.identify(1, "ann", "s1").await;
             a_batch().await;
             given.close(1).await;
             rest().await;
@@ -75,16 +75,16 @@ fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
 #[test]
 fn who_comes_back_while_it_is_unknown_whether_they_left_is_online() {
     paused(async {
-        for mood in [Mood::Unknown, Mood::Lost, Mood::Overloaded, Mood::Panics] {
+        for turn in [Turn::DurableButUnknown, Turn::Lost, Turn::Overloaded, Turn::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
-            given.open(1, "ann", "s1").await;
+            given.identify(1, "ann", "s1").await;
             a_batch().await;
-            given.store.next(mood);
+            given.store.next(turn);
             given.close(1).await;
             sleep(Duration::from_millis(200)).await;
             assert_eq!(given.store.appends().len(), 2, "the second did not end well");
             let now = given.ambient.now();
-            given.open(2, "ann", "s1").await;
+            given.identify(2, "ann", "s1").await;
             rest().await;
             assert_eq!(given.names().await, ["ann s1"]);
             let since = given.listed().await.users.first().map(|user| user.connected_at);
@@ -98,15 +98,15 @@ fn connections_are_counted_while_an_append_is_underway() {
     paused(async {
         let given = GivenPresence::with_grace(Duration::ZERO);
         let may = Arc::new(Notify::new());
-        given.store.next(Mood::Held(Arc::clone(&may)));
-        given.open(1, "ann", "s1").await;
-        given.open(2, "bob", "s2").await;
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "bob", "s2").await;
         a_batch().await;
         for number in 10..1_010 {
-            given.open(number, &format!("user {number}"), "s").await;
+            given.identify(number, &format!("user {number}"), "s").await;
         }
         given.close(1).await;
-        given.open(3, "bob", "s3").await;
+        given.identify(3, "bob", "s3").await;
         rest().await;
         assert_eq!(given.store.appends(), [2], "one at a time");
         may.notify_one();
@@ -121,10 +121,10 @@ fn connections_are_counted_while_an_append_is_underway() {
 fn a_store_that_panics_takes_nobody_with_it() {
     paused(async {
         let given = GivenPresence::new();
-        given.open(1, "ann", "s1").await;
+        given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.store.next(Mood::Panics);
-        given.open(2, "bob", "s2").await;
+        given.store.next(Turn::Panics);
+        given.identify(2, "bob", "s2").await;
         rest().await;
         given.close(1).await;
         rest().await;
@@ -137,11 +137,11 @@ fn an_id_is_in_the_log_once_however_often_it_was_tried() {
     paused(async {
         let given = GivenPresence::new();
         for number in 0..50 {
-            given.store.next(Mood::Unknown);
-            given.open(number, &format!("user {number}"), "s").await;
+            given.store.next(Turn::DurableButUnknown);
+            given.identify(number, &format!("user {number}"), "s").await;
             sleep(Duration::from_millis(30)).await;
         }
-        given.store.always(Mood::Works);
+        given.store.always(Turn::Works);
         rest().await;
         let log = given.store.log().await;
         let ids: HashSet<_> = log.iter().map(|recorded| recorded.event.id).collect();

@@ -1,10 +1,10 @@
-//! A store that does as it is told: each append takes the next turn of a script, and is an ordinary
-//! one when there is none.
+//! A store that does as it is told: each append takes the next turn of a script, and the usual one when
+//! there is none; that is an ordinary one unless it is told otherwise.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -22,13 +22,29 @@ use tokio::sync::Notify;
 #[derive(Clone)]
 pub(crate) struct StagedStore {
     pub(crate) memory: MemoryStore,
-    turns: Arc<Mutex<VecDeque<Turn>>>,
+    script: Arc<Mutex<Script>>,
     reads: Arc<AtomicUsize>,
     epoch: Epoch,
 }
 
+struct Script {
+    /// Of the next appends.
+    next: VecDeque<Turn>,
+    /// Of those after them.
+    usual: Turn,
+    /// How many events each append brought, the ones that failed among them.
+    appends: Vec<usize>,
+}
+
 /// What an append does.
+#[derive(Clone)]
 pub(crate) enum Turn {
+    /// It appends.
+    Works,
+    /// Appends nothing, and says so.
+    Overloaded,
+    /// Appends nothing, and says that it cannot say.
+    Lost,
     /// Panics, and appends nothing.
     Panics,
     /// Appends, and says that it cannot say.
@@ -43,7 +59,9 @@ pub(crate) enum Turn {
 
 impl StagedStore {
     pub(crate) fn new() -> Self {
-        Self { memory: MemoryStore::new(), turns: Arc::default(), reads: Arc::default(), epoch: Epoch(1) }
+        let script = Script { next: VecDeque::new(), usual: Turn::Works, appends: Vec::new() };
+        let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
+        Self { memory, script, reads: Arc::default(), epoch: Epoch(1) }
     }
 
     /// The same log as another history.
@@ -52,7 +70,23 @@ impl StagedStore {
     }
 
     pub(crate) fn next(&self, turn: Turn) {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).push_back(turn);
+        self.script().next.push_back(turn);
+    }
+
+    /// From here on, whatever stood in the script.
+    pub(crate) fn always(&self, turn: Turn) {
+        let mut script = self.script();
+        script.next.clear();
+        script.usual = turn;
+    }
+
+    /// How many events each append brought, the ones that failed among them.
+    pub(crate) fn appends(&self) -> Vec<usize> {
+        self.script().appends.clone()
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often a stream was read.
@@ -85,25 +119,30 @@ impl EventStore for StagedStore {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Pending<Result<Appended, AppendError>> {
-        let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let mut script = self.script();
+        script.appends.push(events.len());
+        let turn = script.next.pop_front().unwrap_or_else(|| script.usual.clone());
         let memory = self.memory.clone();
+        let unavailable = || Err(AppendError::Unavailable("as the script says".into()));
         Box::pin(async move {
             match turn {
-                None => memory.append(stream, expected, events).await,
-                Some(Turn::Panics) => panic!("as the script says"),
-                Some(Turn::DurableButUnknown) => {
+                Turn::Works => memory.append(stream, expected, events).await,
+                Turn::Overloaded => Err(AppendError::Overloaded),
+                Turn::Lost => unavailable(),
+                Turn::Panics => panic!("as the script says"),
+                Turn::DurableButUnknown => {
                     memory.append(stream, expected, events).await?;
-                    Err(AppendError::Unavailable("as the script says".into()))
+                    unavailable()
                 }
-                Some(Turn::After(others)) => {
+                Turn::After(others) => {
                     memory.append(stream.clone(), Expected::Any, others).await?;
                     memory.append(stream, expected, events).await
                 }
-                Some(Turn::Held(may)) => {
+                Turn::Held(may) => {
                     may.notified().await;
                     memory.append(stream, expected, events).await
                 }
-                Some(Turn::AnswerHeld(may)) => {
+                Turn::AnswerHeld(may) => {
                     let answer = memory.append(stream, expected, events).await;
                     may.notified().await;
                     answer
