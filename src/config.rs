@@ -15,7 +15,13 @@ use crate::secret::Secret;
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
 /// The keys that are lists: in the environment they are separated by commas.
-const LISTS: [&str; 3] = ["server.trusted_proxies", "server.widget_origins", "auth.jwt_previous_secrets"];
+const LISTS: [&str; 5] = [
+    "server.trusted_proxies",
+    "server.widget_origins",
+    "auth.jwt_previous_secrets",
+    "webhooks.allowed_networks",
+    "webhooks.schedule_ms",
+];
 
 /// The settings; see `config.toml` for what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +39,7 @@ pub struct Config {
     pub limits: Limits,
     pub sessions: Sessions,
     pub conversation: Conversation,
+    pub webhooks: Webhooks,
     pub log: Log,
     #[serde(default)]
     pub tenants: Vec<Tenant>,
@@ -90,6 +97,23 @@ section!(Limits {
 });
 section!(Sessions { max_in_memory: usize, passivate_after_seconds: u64, threads: usize });
 section!(Conversation { close_after_hours: u32 });
+section!(Webhooks {
+    allowed_networks: Vec<IpNet>,
+    schedule_ms: Vec<u64>,
+    jitter_percent: u32,
+    attempt_timeout_ms: u64,
+    in_flight_per_endpoint: usize,
+    in_flight: usize,
+    pending_per_endpoint: usize,
+    breaker_failures: u32,
+    breaker_min_ms: u64,
+    breaker_max_ms: u64,
+    disable_after_hours: u32,
+    previous_secret_hours: u32,
+    keep_attempts_days: u32,
+    keep_deliveries: u32,
+    endpoints_per_tenant: usize,
+});
 section!(Log { level: String, format: LogFormat });
 
 /// How log lines look.

@@ -79,7 +79,7 @@ fn demo() -> DesiredTenant {
     DesiredTenant {
         settings: Some(settings),
         keys: DEMO_KEYS.into_iter().map(key).collect(),
-        webhooks: BTreeMap::new(),
+        ..DesiredTenant::default()
     }
 }
 

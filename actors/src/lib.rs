@@ -16,6 +16,7 @@
 //! | [`presence`] | counts the open connections of a tenant's visitors, and says who came and went |
 //! | [`online`] | the projection in memory that knows who is online |
 //! | [`views`] | the database of the read models, and the thread that writes it |
+//! | [`webhooks`] | delivers messages to the endpoints of customers |
 //! | [`idle`] | closes conversations that nobody continues |
 
 pub mod directory;
@@ -29,6 +30,7 @@ pub mod session;
 pub mod tenant;
 pub mod transcript;
 pub mod views;
+pub mod webhooks;
 
 pub use directory::{Directory, DirectorySettings};
 pub use inbox::Inbox;

@@ -187,7 +187,7 @@ pub(crate) async fn load_tenant(store: &dyn EventStore, stream: &StreamName) -> 
         from = last.version.plus(1);
         for recorded in &events {
             if let Event::Tenant(event) = codec::decode(recorded)? {
-                tenant.apply(&event);
+                tenant.apply(&event, recorded.moment());
             }
         }
     }

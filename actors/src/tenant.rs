@@ -9,6 +9,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, StreamName, TenantId,
+    envelope::Moment,
     event::{Cause, Event},
     store::{AppendError, Expected},
     tenant::TenantCommand,
@@ -104,11 +105,15 @@ impl Desk {
         let mut tenant = load_tenant(&*self.store, &self.stream).await?;
         let events = tenant.decide(command)?;
         if !events.is_empty() {
-            let envelopes =
-                events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause));
+            let envelopes: Vec<_> = events
+                .iter()
+                .map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause))
+                .collect();
+            let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
             let expected = Expected::Exact(tenant.version());
-            self.store.append(self.stream.clone(), expected, envelopes.collect()).await?;
-            events.iter().for_each(|event| tenant.apply(event));
+            let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
+            let at = Moment { time, position: appended.position };
+            events.iter().for_each(|event| tenant.apply(event, at));
         }
         // Also when nothing followed: an append before this may have ended without anybody knowing.
         self.registry.publish(&self.id, &tenant);

@@ -68,6 +68,15 @@ impl fmt::Display for Version {
     }
 }
 
+/// When and where something was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// When.
+    pub time: Timestamp,
+    /// Where in the log, or close after it in the same append.
+    pub position: Position,
+}
+
 /// An event on its way into the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
@@ -98,4 +107,12 @@ pub struct RecordedEvent {
     pub version: Version,
     /// What was appended.
     pub event: NewEvent,
+}
+
+impl RecordedEvent {
+    /// When and where it was recorded.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { time: self.event.time, position: self.position }
+    }
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyId, SessionId, Version, WebhookId,
+    KeyId, SessionId, Timestamp, Version, WebhookId,
+    envelope::Moment,
     webhook::{WebhookCommand, WebhookEvent, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookSlot},
 };
 
@@ -162,6 +163,8 @@ pub struct DesiredTenant {
     pub keys: BTreeMap<KeyId, (KeyKind, KeyHash)>,
     /// Its webhooks, all of them from the configuration, by the id that each has the first time.
     pub webhooks: BTreeMap<WebhookId, (WebhookSettings, WebhookSecret)>,
+    /// How long a webhook's secret signs beside the one that takes its place.
+    pub previous_secrets_until: Option<Timestamp>,
 }
 
 /// What can be asked of a tenant.
@@ -249,6 +252,7 @@ impl Tenant {
         desired: &DesiredTenant,
         events: &mut Vec<TenantEvent>,
     ) -> Result<(), WebhookRefusal> {
+        let previous_until = desired.previous_secrets_until;
         let mut commands = Vec::new();
         let mut wanted = BTreeSet::new();
         for (name, (settings, secret)) in &desired.webhooks {
@@ -256,7 +260,7 @@ impl Tenant {
             let (settings, secret) = (settings.clone(), secret.clone());
             if self.webhooks.contains_key(&id) {
                 commands.push((id.clone(), WebhookCommand::Update(settings)));
-                commands.push((id.clone(), WebhookCommand::RotateSecret(secret)));
+                commands.push((id.clone(), WebhookCommand::RotateSecret { secret, previous_until }));
             } else {
                 let source = Source::Configuration;
                 commands.push((id.clone(), WebhookCommand::Register { settings, secret, source }));
@@ -288,7 +292,7 @@ impl Tenant {
     }
 
     /// Takes in what happened.
-    pub fn apply(&mut self, event: &TenantEvent) {
+    pub fn apply(&mut self, event: &TenantEvent, at: Moment) {
         self.version = self.version.plus(1);
         match event {
             TenantEvent::Created(settings) | TenantEvent::Updated(settings) => {
@@ -302,7 +306,7 @@ impl Tenant {
             }
             TenantEvent::SessionErased(_) => {}
             TenantEvent::Webhook(event) => {
-                self.webhooks.entry(event.webhook_id().clone()).or_default().apply(event);
+                self.webhooks.entry(event.webhook_id().clone()).or_default().apply(event, at);
             }
         }
     }

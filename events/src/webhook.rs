@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{WebhookId, tenant::Source};
+use crate::{Timestamp, WebhookId, envelope::Moment, tenant::Source};
 
 /// The key that signs deliveries, as `whsec_` and base64. It is never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +103,11 @@ pub struct WebhookDisabled {
 pub struct WebhookSecretRotated {
     /// The endpoint.
     pub webhook_id: WebhookId,
-    /// Signs from now on; the one before signs beside it for a while.
+    /// Signs from now on.
     pub secret: WebhookSecret,
+    /// Until then the secret before signs beside it; absent: it signs nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_until: Option<Timestamp>,
 }
 
 /// What happened to an endpoint.
@@ -161,10 +164,14 @@ pub struct Webhook {
     pub settings: WebhookSettings,
     /// Signs.
     pub secret: WebhookSecret,
+    /// Signs beside it, until then.
+    pub previous: Option<(WebhookSecret, Timestamp)>,
     /// Whether it is served.
     pub status: WebhookStatus,
     /// Who manages it.
     pub source: Source,
+    /// When it was registered, and where in the log: what comes after is for it.
+    pub registered: Moment,
 }
 
 /// The endpoint's place in its tenant: nothing yet, there, or gone for good.
@@ -205,7 +212,12 @@ pub enum WebhookCommand {
     /// Ends it.
     Delete,
     /// Replaces its secret.
-    RotateSecret(WebhookSecret),
+    RotateSecret {
+        /// Signs from now on.
+        secret: WebhookSecret,
+        /// How long the one before signs beside it.
+        previous_until: Option<Timestamp>,
+    },
 }
 
 /// Why a command was not carried out.
@@ -258,8 +270,9 @@ impl WebhookSlot {
             WebhookCommand::Disable { reason } if webhook.status == WebhookStatus::Enabled => {
                 Some(WebhookEvent::Disabled(WebhookDisabled { webhook_id, reason: reason.clone() }))
             }
-            WebhookCommand::RotateSecret(secret) if *secret != webhook.secret => {
-                Some(WebhookEvent::SecretRotated(WebhookSecretRotated { webhook_id, secret: secret.clone() }))
+            WebhookCommand::RotateSecret { secret, previous_until } if *secret != webhook.secret => {
+                let (secret, previous_until) = (secret.clone(), *previous_until);
+                Some(WebhookEvent::SecretRotated(WebhookSecretRotated { webhook_id, secret, previous_until }))
             }
             WebhookCommand::Delete => Some(WebhookEvent::Deleted(named)),
             _ => None,
@@ -267,14 +280,16 @@ impl WebhookSlot {
     }
 
     /// Takes in what happened.
-    pub fn apply(&mut self, event: &WebhookEvent) {
+    pub fn apply(&mut self, event: &WebhookEvent, at: Moment) {
         match (&mut *self, event) {
             (slot, WebhookEvent::Registered(event)) => {
                 *slot = Self::Present(Box::new(Webhook {
                     settings: event.settings.clone(),
                     secret: event.secret.clone(),
+                    previous: None,
                     status: WebhookStatus::Enabled,
                     source: event.source,
+                    registered: at,
                 }));
             }
             (slot, WebhookEvent::Deleted(_)) => *slot = Self::Deleted,
@@ -293,7 +308,10 @@ impl Webhook {
             WebhookEvent::Disabled(event) => {
                 self.status = WebhookStatus::Disabled { reason: event.reason.clone() };
             }
-            WebhookEvent::SecretRotated(event) => self.secret = event.secret.clone(),
+            WebhookEvent::SecretRotated(event) => {
+                let before = std::mem::replace(&mut self.secret, event.secret.clone());
+                self.previous = event.previous_until.map(|until| (before, until));
+            }
             WebhookEvent::Registered(_) | WebhookEvent::Deleted(_) => {}
         }
     }

@@ -211,11 +211,11 @@ test('a tab that comes back has a new id, says nothing until it writes, and gets
   // it has cast this to everybody.
   await until('the agent has heard it', () => overseen.some(({ text }) => text.startsWith('nobody')));
   await service.post({ text: 'elsewhere', sessionId: newSession() });
-  await until('the agent has heard the next', () => overseen.at(-1).text === 'elsewhere');
+  await until('the agent has heard the next', () => overseen.at(-1)?.text === 'elsewhere');
   await say(socket, messages, message('after'));
   assert.deepEqual(messages.map(({ text }) => text), ['before', 'after']);
   await service.post({ text: 'an answer', sessionId });
-  await until('it hears its session again', () => messages.at(-1).text === 'an answer');
+  await until('it hears its session again', () => messages.at(-1)?.text === 'an answer');
   const { json: history } = await fetchHistory(sessionId);
   assert.deepEqual(history.messages.map(({ seq }) => seq), [1, 2, 3, 4, 5]);
 });

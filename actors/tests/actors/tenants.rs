@@ -132,7 +132,7 @@ fn wants(name: &str, source: Source, keys: &[u8]) -> TenantCommand {
         (id, (KeyKind::Widget, KeyHash([*number; 32])))
     };
     let keys = keys.iter().map(key).collect();
-    TenantCommand::Reconcile(DesiredTenant { settings: Some(settings), keys, webhooks: BTreeMap::new() })
+    TenantCommand::Reconcile(DesiredTenant { settings: Some(settings), keys, ..DesiredTenant::default() })
 }
 
 fn name(registry: &TenantRegistry, id: &str) -> Option<String> {

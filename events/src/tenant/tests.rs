@@ -11,7 +11,7 @@ fn desired(name: &str, keys: &[&str]) -> DesiredTenant {
     DesiredTenant {
         settings: Some(settings(name)),
         keys: keys.iter().map(key).collect(),
-        webhooks: BTreeMap::new(),
+        ..DesiredTenant::default()
     }
 }
 
@@ -32,7 +32,7 @@ fn with_webhook(secret: &str) -> DesiredTenant {
 
 fn reconcile(tenant: &mut Tenant, desired: DesiredTenant) -> Result<usize, WebhookRefusal> {
     let events = tenant.decide(&TenantCommand::Reconcile(desired))?;
-    events.iter().for_each(|event| tenant.apply(event));
+    events.iter().for_each(|event| tenant.apply(event, Moment::default()));
     Ok(events.len())
 }
 
@@ -57,12 +57,13 @@ fn a_key_that_left_the_configuration_is_revoked_and_may_return() {
 fn a_key_made_elsewhere_is_left_alone() {
     let mut tenant = Tenant::default();
     reconcile(&mut tenant, desired("A", &[])).unwrap();
-    tenant.apply(&TenantEvent::KeyIssued(KeyIssued {
+    let issued = KeyIssued {
         key_id: KeyId::parse("made-by-hand").unwrap(),
         kind: KeyKind::Bot,
         hash: KeyHash([2; 32]),
         source: Source::Operator,
-    }));
+    };
+    tenant.apply(&TenantEvent::KeyIssued(issued), Moment::default());
     assert_eq!(reconcile(&mut tenant, desired("A", &[])), Ok(0));
     assert_eq!(tenant.keys().count(), 1);
 }

@@ -27,7 +27,7 @@ fn register() -> WebhookCommand {
 /// Carries a command out and says whether anything happened.
 fn when(slot: &mut WebhookSlot, command: &WebhookCommand) -> Result<bool, WebhookRefusal> {
     let event = slot.decide(&id(), command)?;
-    event.iter().for_each(|event| slot.apply(event));
+    event.iter().for_each(|event| slot.apply(event, Moment::default()));
     Ok(event.is_some())
 }
 
@@ -75,9 +75,15 @@ fn what_changes_nothing_is_no_event() {
     when(&mut slot, &register()).unwrap();
     assert_eq!(when(&mut slot, &WebhookCommand::Update(settings("https://a.example"))), Ok(false));
     assert_eq!(when(&mut slot, &WebhookCommand::Update(settings("https://b.example"))), Ok(true));
-    let same = WebhookCommand::RotateSecret(WebhookSecret::new("whsec_a".to_owned()));
+    let same = WebhookCommand::RotateSecret {
+        secret: WebhookSecret::new("whsec_a".to_owned()),
+        previous_until: None,
+    };
     assert_eq!(when(&mut slot, &same), Ok(false));
-    let other = WebhookCommand::RotateSecret(WebhookSecret::new("whsec_b".to_owned()));
+    let other = WebhookCommand::RotateSecret {
+        secret: WebhookSecret::new("whsec_b".to_owned()),
+        previous_until: Some(Timestamp::from_millis(7)),
+    };
     assert_eq!(when(&mut slot, &other), Ok(true));
 }
 
@@ -86,4 +92,20 @@ fn a_secret_is_not_printed() {
     let mut slot = WebhookSlot::default();
     when(&mut slot, &register()).unwrap();
     assert!(!format!("{slot:?}").contains("whsec_a"));
+}
+
+#[test]
+fn the_secret_before_signs_as_long_as_the_rotation_says() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    let secret = |text: &str| WebhookSecret::new(text.to_owned());
+    let mut rotate = |to: &str, previous_until| {
+        let command = WebhookCommand::RotateSecret { secret: secret(to), previous_until };
+        when(&mut slot, &command).unwrap();
+        let WebhookSlot::Present(webhook) = &slot else { panic!("it is there") };
+        webhook.previous.clone()
+    };
+    let until = Timestamp::from_millis(7);
+    assert_eq!(rotate("whsec_b", Some(until)), Some((secret("whsec_a"), until)));
+    assert_eq!(rotate("whsec_c", None), None, "a secret that leaked is gone at once");
 }

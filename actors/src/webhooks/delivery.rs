@@ -1,0 +1,88 @@
+//! A delivery: one event on its way to one endpoint, and the attempts that were made.
+
+use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
+
+/// Where a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryStatus {
+    /// It is tried, or will be.
+    Pending,
+    /// The endpoint took it.
+    Delivered,
+    /// The schedule is exhausted, or the message is gone from the log.
+    Failed,
+}
+
+/// A delivery as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Of the event; the delivery's id within its lane.
+    pub position: Position,
+    /// What receivers recognise repeats by.
+    pub event_id: EventId,
+    /// What the management API names it by.
+    pub message_id: MessageId,
+    /// Its followers in this session wait for it.
+    pub session: SessionId,
+    /// Where it is.
+    pub status: DeliveryStatus,
+    /// How many attempts of the schedule were made. Asking for it again starts the schedule anew.
+    pub tries: u32,
+    /// When it is tried next; only while it is pending.
+    pub next_at: Option<Timestamp>,
+    /// Whether its followers wait for it. They do not for one that was asked for again.
+    pub holds: bool,
+    /// When it was last written: the settled ones are kept for so long after it.
+    pub changed_at: Timestamp,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// The HTTP status, when there was one.
+    pub status: Option<u16>,
+    /// Why it is no success.
+    pub error: Option<String>,
+    /// The first KiB of the answer, of failures only.
+    pub answer: Vec<u8>,
+}
+
+/// Where an endpoint is, beside its deliveries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Everything up to here is delivered, or stands among the deliveries.
+    pub cursor: Position,
+    /// Since when everything has failed; absent after a success.
+    pub failing_since: Option<Timestamp>,
+    /// The endpoint asked not to be called before.
+    pub not_before: Option<Timestamp>,
+    /// The replay that runs, or the last one.
+    pub replay: Option<Replay>,
+}
+
+/// A part of the log that is delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// What stands after this position
+    pub after: Position,
+    /// and up to this one.
+    pub until: Position,
+    /// Everything up to here is delivered again, or stands among the deliveries.
+    pub cursor: Position,
+    /// How many deliveries it has begun.
+    pub begun: u64,
+    /// Its owner ended it.
+    pub is_cancelled: bool,
+}
+
+impl Replay {
+    /// Whether there is nothing more to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_cancelled || self.cursor >= self.until
+    }
+}

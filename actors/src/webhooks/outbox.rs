@@ -1,0 +1,1 @@
+//! `outbox.db`: how far each endpoint is, its deliveries and their attempts.
