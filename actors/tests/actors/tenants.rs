@@ -1,6 +1,6 @@
 //! The registry shows what tenants' actors decided, and what is in the log, and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use amoiq_actors::{
     TenantRegistry,
