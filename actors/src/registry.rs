@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use amoiq_events::{
-    EventStore, KeyId, StreamName, TenantId, Version, codec,
+    EventStore, KeyId, StreamName, TenantId, Version, WebhookId, codec,
     event::Event,
     store::{Direction, MAX_READ_EVENTS, ReadError},
     stream::StreamKind,
@@ -68,6 +68,12 @@ impl Snapshot {
     /// The tenants that are served.
     pub fn tenants(&self) -> impl Iterator<Item = (&TenantId, &Arc<Tenant>)> {
         self.all.iter().filter(|(id, _)| self.tenant(id).is_some())
+    }
+
+    /// Whether a tenant had a webhook and has deleted it, or never had it.
+    #[must_use]
+    pub fn is_deleted(&self, tenant: &TenantId, webhook: &WebhookId) -> bool {
+        !self.all.get(tenant).is_some_and(|tenant| tenant.webhooks().any(|(id, _)| id == webhook))
     }
 
     /// Every tenant of the log, and the holder of keys for all.

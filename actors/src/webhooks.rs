@@ -6,11 +6,34 @@
 //! | module | holds |
 //! |---|---|
 //! | [`courier`] | what is delivered, and who carries it: the edge of this crate |
+//! | [`service`] | the handle: starts delivery, and asks it for endpoints' owners |
+//! | `router` | reads the log once and hands each lane what is for it |
+//! | `lane` | the actor of one endpoint |
+//! | `backlog` | its deliveries that are not settled: which may be tried next |
+//! | [`schedule`], [`throttle`] | when a delivery is tried again, and how hard an endpoint is pressed |
 //! | [`delivery`] | a delivery, its attempts, and how far an endpoint is |
-//! | [`outbox`] | `outbox.db`: how far each endpoint is, its deliveries and their attempts |
+//! | [`outbox`] | `outbox.db`, which keeps them |
+//! | `desk` | what lanes share |
+//! | [`counts`] | what operators see of it |
 
+mod backlog;
+pub mod counts;
 pub mod courier;
 pub mod delivery;
+mod desk;
+mod lane;
 pub mod outbox;
+mod router;
+pub mod schedule;
+pub mod service;
+pub mod throttle;
 
+pub use counts::Counts;
 pub use courier::{Announcement, Answer, Content, Courier, Endpoint};
+pub use delivery::{Attempt, Delivery, DeliveryStatus, Marks, Replay};
+pub use desk::LaneSettings;
+pub use lane::{LaneRefusal, Standing};
+pub use outbox::{DeliveriesQuery, Outbox};
+pub use schedule::Schedule;
+pub use service::Webhooks;
+pub use throttle::ThrottleSettings;

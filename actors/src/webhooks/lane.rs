@@ -1,0 +1,234 @@
+//! The actor of one endpoint: it decides what is tried when, and how far the endpoint is.
+//!
+//! [`super::router`] starts it and brings it the live log. What it did not take from the router, because
+//! it was full, paused or busy with a replay, it reads for itself. Its place in the log passes an event once
+//! that is delivered or stands in `outbox.db`; so whatever happens, every message comes at least once,
+//! and of a session in order.
+//!
+//! An attempt holds its place until what became of it is written: a crash repeats no more than the
+//! attempts that are underway. Everything it holds is bounded; at a bound it stops reading, and the log
+//! keeps the rest.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
+use tokio::sync::oneshot;
+
+use super::{
+    backlog::{Backlog, Origin},
+    courier::{Announcement, Endpoint},
+    delivery::{Attempt, Delivery, DeliveryStatus, Marks},
+    desk::Desk,
+    outbox::LaneId,
+    throttle::Throttle,
+};
+
+mod attempts;
+mod commands;
+mod reading;
+mod writing;
+
+pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
+pub use commands::{LaneRefusal, Standing};
+
+/// How many messages wait for a lane. It works through them without ever waiting.
+const MAILBOX: usize = 16;
+
+/// Deliveries that are only in memory.
+const FRESH: usize = 256;
+
+/// Their texts together, in bytes.
+const FRESH_BYTES: usize = 1024 * 1024;
+
+/// How long it waits when the log or `outbox.db` does not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The actor of one endpoint.
+pub(super) struct WebhookLane {
+    desk: Arc<Desk>,
+    id: LaneId,
+    endpoint: Arc<Endpoint>,
+    backlog: Backlog,
+    throttle: Throttle,
+    /// As they are written; the cursors among them follow from the backlog.
+    marks: Marks,
+    /// Everything up to here was taken in,
+    read: Position,
+    /// the same of the replay that runs,
+    replay_read: Position,
+    /// and the log goes on at least to here.
+    known: Position,
+    /// After the cursor, and settled before the start.
+    settled: BTreeSet<Position>,
+    /// Attempts that are made, or whose outcome is not written yet.
+    underway: usize,
+    /// Waits to be written.
+    outcomes: Vec<(Delivery, Option<Attempt>)>,
+    /// Wait for what is written next.
+    acks: Vec<oneshot::Sender<()>>,
+    is_writing: bool,
+    is_reading: bool,
+    /// The marks have changed since they were written.
+    is_marked: bool,
+    /// It asked to be disabled.
+    is_given_up: bool,
+    /// The service is stopping: nothing new is begun.
+    is_draining: bool,
+    wake: Option<(Timestamp, SpawnHandle)>,
+}
+
+/// What a lane starts from.
+pub(super) struct Beginning {
+    pub(super) id: LaneId,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) marks: Marks,
+    pub(super) pending: Vec<Delivery>,
+    pub(super) settled: BTreeSet<Position>,
+    /// What the router has passed already.
+    pub(super) known: Position,
+}
+
+impl WebhookLane {
+    /// Starts the lane on the caller's arbiter.
+    pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
+        let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
+        let mut backlog = Backlog::default();
+        for delivery in pending {
+            backlog.add(delivery, Origin::Stored, None);
+        }
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            Self {
+                throttle: Throttle::new(desk.settings.throttle.clone(), marks.not_before),
+                desk,
+                id,
+                endpoint,
+                backlog,
+                read: marks.cursor,
+                replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
+                marks,
+                known,
+                settled,
+                underway: 0,
+                outcomes: Vec::new(),
+                acks: Vec::new(),
+                is_writing: false,
+                is_reading: false,
+                is_marked: false,
+                is_given_up: false,
+                is_draining: false,
+                wake: None,
+            }
+        })
+    }
+
+    fn is_served(&self) -> bool {
+        self.endpoint.webhook.status == WebhookStatus::Enabled && !self.is_given_up && !self.is_draining
+    }
+
+    /// Does whatever can be done now: tries, reads, writes.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.try_what_is_due(ctx);
+        self.read_on(ctx);
+        self.write(ctx);
+    }
+
+    /// Wakes at a moment, unless it wakes before.
+    fn wake_at(&mut self, at: Timestamp, now: Timestamp, ctx: &mut Context<Self>) {
+        if self.wake.is_some_and(|(earlier, _)| earlier <= at) {
+            return;
+        }
+        if let Some((_, later)) = self.wake.take() {
+            ctx.cancel_future(later);
+        }
+        let wait_ms = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or_default();
+        let handle = ctx.run_later(Duration::from_millis(wait_ms), |lane, ctx| {
+            lane.wake = None;
+            lane.pump(ctx);
+        });
+        self.wake = Some((at, handle));
+    }
+}
+
+impl Actor for WebhookLane {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+}
+
+/// A part of the live log.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Offer {
+    /// It begins after this position
+    pub(super) after: Position,
+    /// and ends with this one.
+    pub(super) upto: Position,
+    /// What it says to the endpoints of the lane's tenant; nothing, when the lane is to note how far it is.
+    pub(super) announcements: Vec<Arc<Announcement>>,
+}
+
+impl Handler<Offer> for WebhookLane {
+    type Result = ();
+
+    fn handle(&mut self, offer: Offer, ctx: &mut Self::Context) {
+        self.take(&offer);
+        if offer.announcements.is_empty() {
+            self.note_progress();
+        }
+        self.pump(ctx);
+    }
+}
+
+/// The endpoint is as this now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Update(pub(super) Arc<Endpoint>);
+
+impl Handler<Update> for WebhookLane {
+    type Result = ();
+
+    fn handle(&mut self, Update(endpoint): Update, ctx: &mut Self::Context) {
+        let was = std::mem::replace(&mut self.endpoint, endpoint);
+        let is_resumed = was.webhook.status != self.endpoint.webhook.status;
+        let is_elsewhere = was.webhook.settings.url != self.endpoint.webhook.settings.url;
+        if is_resumed || is_elsewhere {
+            // Its owner did something about it: what was learnt before counts no more.
+            self.throttle.reset();
+            self.backlog.hurry_all(self.desk.ambient.now());
+            (self.marks.failing_since, self.marks.not_before) = (None, None);
+            (self.is_marked, self.is_given_up) = (true, false);
+        }
+        self.pump(ctx);
+    }
+}
+
+/// Nothing new is begun; the answer is how many attempts are underway.
+#[derive(Message)]
+#[rtype(usize)]
+pub(super) struct Drain;
+
+impl Handler<Drain> for WebhookLane {
+    type Result = usize;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> usize {
+        self.is_draining = true;
+        self.underway
+    }
+}
+
+/// The endpoint was deleted: whatever is underway is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+impl Handler<Stop> for WebhookLane {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

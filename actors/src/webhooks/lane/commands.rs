@@ -1,0 +1,173 @@
+//! What an endpoint's owner asks of its lane. The answer comes when it is written.
+
+use amoiq_events::MessageId;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::webhooks::{delivery::Replay, outbox::OutboxError};
+
+/// Why a lane did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneRefusal {
+    /// The endpoint is deleted, or was never there.
+    #[error("the webhook does not exist")]
+    NoEndpoint,
+    /// No such delivery is kept.
+    #[error("no delivery of this message is kept")]
+    NoDelivery,
+    /// So many wait already.
+    #[error("the endpoint has too many deliveries waiting")]
+    Full,
+    /// One replay runs at a time.
+    #[error("a replay is running")]
+    Replaying,
+    /// `outbox.db` did not answer.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The service is stopping.
+    #[error("the lane ended")]
+    Gone,
+}
+
+/// How an endpoint is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything up to here is delivered, or waits for its next attempt.
+    pub cursor: Position,
+    /// Deliveries that wait, those that are tried at the moment among them.
+    pub pending: usize,
+    /// Attempts that are made at the moment.
+    pub in_flight: usize,
+    /// Since when everything has failed.
+    pub failing_since: Option<Timestamp>,
+    /// It is left alone until then.
+    pub not_before: Option<Timestamp>,
+    /// The replay that runs, or the last one.
+    pub replay: Option<Replay>,
+}
+
+/// Delivers a message again, whatever became of it before.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(in crate::webhooks) struct Redeliver(pub(in crate::webhooks) MessageId);
+
+impl Handler<Redeliver> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, Redeliver(message): Redeliver, _: &mut Self::Context) -> Self::Result {
+        let (desk, id) = (Arc::clone(&self.desk), self.id);
+        let finding = async move { desk.outbox.find(id, message).await };
+        Box::pin(finding.into_actor(self).map(|found, lane, ctx| lane.redeliver(found?, ctx)).then(wait))
+    }
+}
+
+/// Delivers a part of the log again.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(in crate::webhooks) struct StartReplay {
+    /// What stands after this position
+    pub(in crate::webhooks) after: Position,
+    /// and up to this one, or up to where the lane is.
+    pub(in crate::webhooks) until: Option<Position>,
+}
+
+impl Handler<StartReplay> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, asked: StartReplay, ctx: &mut Self::Context) -> Self::Result {
+        let begun = self.replay(&asked, ctx);
+        Box::pin(fut::ready(begun).then(wait))
+    }
+}
+
+/// Ends a replay. What it has begun is delivered all the same.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(in crate::webhooks) struct CancelReplay;
+
+impl Handler<CancelReplay> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, _: CancelReplay, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(replay) = &mut self.marks.replay {
+            replay.is_cancelled |= !replay.is_over();
+        }
+        let noted = self.note(ctx);
+        Box::pin(fut::ready(Ok(noted)).then(wait))
+    }
+}
+
+/// Asks how it is doing.
+#[derive(Message)]
+#[rtype(result = "Standing")]
+pub(in crate::webhooks) struct AskStanding;
+
+impl Handler<AskStanding> for WebhookLane {
+    type Result = MessageResult<AskStanding>;
+
+    fn handle(&mut self, _: AskStanding, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Standing {
+            cursor: self.marks.cursor,
+            pending: self.backlog.len(),
+            in_flight: self.underway,
+            failing_since: self.marks.failing_since,
+            not_before: self.marks.not_before.filter(|until| *until > self.desk.ambient.now()),
+            replay: self.marks.replay,
+        })
+    }
+}
+
+/// Waits until what was asked for is written.
+fn wait(
+    noted: Result<oneshot::Receiver<()>, LaneRefusal>,
+    lane: &mut WebhookLane,
+    _: &mut Context<WebhookLane>,
+) -> fut::future::FutureWrap<impl Future<Output = Result<(), LaneRefusal>> + use<>, WebhookLane> {
+    async move { noted?.await.map_err(|_stopped| LaneRefusal::Gone) }.into_actor(lane)
+}
+
+impl WebhookLane {
+    fn redeliver(
+        &mut self,
+        found: Option<Delivery>,
+        ctx: &mut Context<Self>,
+    ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
+        let delivery = found.ok_or(LaneRefusal::NoDelivery)?;
+        let now = self.desk.ambient.now();
+        if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
+            self.outcomes.push((waiting, None));
+        } else if self.backlog.len() >= self.desk.settings.pending {
+            return Err(LaneRefusal::Full);
+        } else {
+            let status = DeliveryStatus::Pending;
+            let again =
+                Delivery { status, tries: 0, next_at: Some(now), holds: false, changed_at: now, ..delivery };
+            self.outcomes.push((again.clone(), None));
+            self.backlog.add(again, Origin::Stored, None);
+        }
+        Ok(self.note(ctx))
+    }
+
+    fn replay(
+        &mut self,
+        asked: &StartReplay,
+        ctx: &mut Context<Self>,
+    ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
+        if self.marks.replay.is_some_and(|replay| !replay.is_over()) {
+            return Err(LaneRefusal::Replaying);
+        }
+        let until = asked.until.map_or(self.read, |until| until.min(self.read));
+        let after = asked.after.min(until);
+        self.marks.replay = Some(Replay { after, until, cursor: after, begun: 0, is_cancelled: false });
+        self.replay_read = after;
+        Ok(self.note(ctx))
+    }
+
+    /// Sees to it that everything is written; the answer comes then.
+    fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+        let (ack, noted) = oneshot::channel();
+        self.acks.push(ack);
+        self.pump(ctx);
+        noted
+    }
+}

@@ -1,0 +1,156 @@
+//! How a lane takes in the log: from the router while it keeps up, by itself otherwise.
+
+use super::*;
+use amoiq_events::{RecordedEvent, store::ReadError};
+
+use crate::webhooks::desk::announce;
+
+impl WebhookLane {
+    /// Takes a part of the live log in, as far as it follows what was taken and there is room.
+    pub(super) fn take(&mut self, offer: &Offer) {
+        self.known = self.known.max(offer.upto);
+        let follows = offer.after <= self.read;
+        if !follows || !self.is_served() || self.replays() {
+            return;
+        }
+        for announcement in &offer.announcements {
+            if announcement.position <= self.read {
+                continue;
+            }
+            if self.is_full() {
+                return;
+            }
+            self.admit(announcement, Origin::Live);
+            self.read = announcement.position;
+        }
+        self.read = self.read.max(offer.upto);
+    }
+
+    /// Reads what the router brought in vain, or a replay, while there is room.
+    pub(super) fn read_on(&mut self, ctx: &mut Context<Self>) {
+        let after = if self.replays() { self.replay_read } else { self.read };
+        let is_behind = self.replays() || self.read < self.known;
+        if self.is_reading || !is_behind || !self.is_served() || self.is_full() {
+            return;
+        }
+        self.is_reading = true;
+        let desk = Arc::clone(&self.desk);
+        let reading = async move { desk.read(after).await };
+        ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(after, events, ctx)));
+    }
+
+    fn have_read(
+        &mut self,
+        after: Position,
+        events: Result<Vec<RecordedEvent>, ReadError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(%error, webhook.id = %self.endpoint.id, "a lane cannot read the log; it tries again");
+                ctx.run_later(RETRY_AFTER, |lane, ctx| {
+                    lane.is_reading = false;
+                    lane.pump(ctx);
+                });
+                return;
+            }
+        };
+        self.is_reading = false;
+        // A replay may have begun or ended meanwhile: then this is not what is wanted next.
+        if self.replays() && after == self.replay_read {
+            self.take_replay(&events);
+        } else if !self.replays() && after == self.read {
+            self.take_live(&events);
+        }
+        self.pump(ctx);
+    }
+
+    fn take_live(&mut self, events: &[RecordedEvent]) {
+        if events.is_empty() {
+            // What stood up to there was deleted.
+            self.read = self.known;
+        }
+        for event in events {
+            if self.is_full() {
+                return;
+            }
+            if let Some(announcement) = self.announcement(event) {
+                self.admit(&announcement, Origin::Live);
+            }
+            self.read = event.position;
+        }
+        self.known = self.known.max(self.read);
+    }
+
+    fn take_replay(&mut self, events: &[RecordedEvent]) {
+        let Some(until) = self.marks.replay.map(|replay| replay.until) else { return };
+        let within = events.iter().take_while(|event| event.position <= until);
+        let mut taken = 0;
+        for event in within {
+            if self.is_full() {
+                return;
+            }
+            taken += 1;
+            if let Some(announcement) = self.announcement(event)
+                && !self.backlog.contains(event.position)
+            {
+                self.admit(&announcement, Origin::Replay);
+                self.marks.replay.iter_mut().for_each(|replay| replay.begun += 1);
+            }
+            self.replay_read = event.position;
+        }
+        if taken == 0 || taken < events.len() {
+            self.replay_read = until;
+        }
+        self.is_marked = true;
+    }
+
+    /// What an event says to this endpoint.
+    fn announcement(&self, event: &RecordedEvent) -> Option<Arc<Announcement>> {
+        announce(event).filter(|announcement| announcement.tenant == self.endpoint.tenant)
+    }
+
+    /// Makes a delivery of an announcement.
+    fn admit(&mut self, announcement: &Arc<Announcement>, origin: Origin) {
+        if origin == Origin::Live && self.settled.remove(&announcement.position) {
+            return;
+        }
+        if !self.endpoint.webhook.settings.events.iter().any(|kind| kind == "message.created") {
+            return;
+        }
+        let now = self.desk.ambient.now();
+        let delivery = Delivery {
+            position: announcement.position,
+            event_id: announcement.event_id,
+            message_id: announcement.message.message_id,
+            session: announcement.session.clone(),
+            status: DeliveryStatus::Pending,
+            tries: 0,
+            next_at: Some(now),
+            holds: true,
+            changed_at: now,
+        };
+        let is_known = self.backlog.contains(announcement.position);
+        if is_known {
+            return;
+        }
+        if self.backlog.is_blocked(&announcement.session) {
+            self.outcomes.push((delivery.clone(), None));
+            self.backlog.add(delivery, origin, None);
+        } else {
+            self.backlog.add(delivery, origin, Some(Arc::clone(announcement)));
+        }
+    }
+
+    /// Whether a replay is being read.
+    pub(super) fn replays(&self) -> bool {
+        self.marks.replay.is_some_and(|replay| !replay.is_cancelled && self.replay_read < replay.until)
+    }
+
+    fn is_full(&self) -> bool {
+        self.backlog.len() >= self.desk.settings.pending
+            || self.backlog.unwritten() >= FRESH
+            || self.backlog.fresh_bytes() >= FRESH_BYTES
+    }
+}

@@ -1,0 +1,159 @@
+//! The handle to webhook delivery: starts it, and asks it on behalf of endpoints' owners and operators.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use amoiq_events::{Ambient, EventStore, MessageId, Position, TenantId, WebhookId};
+use tokio::time::Instant;
+
+use super::{
+    Counts,
+    courier::{Answer, Content, Courier, Endpoint},
+    delivery::{Attempt, Delivery},
+    desk::{Desk, LaneSettings},
+    lane::{AskStanding, CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
+    outbox::{DeliveriesQuery, Outbox},
+    router::{All, Find, Link, WebhookRouter},
+};
+use crate::TenantRegistry;
+
+/// How often a stop looks whether attempts are still underway.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The handle to webhook delivery.
+#[derive(Clone)]
+pub struct Webhooks {
+    router: Addr<WebhookRouter>,
+    desk: Arc<Desk>,
+}
+
+impl Webhooks {
+    /// Starts a lane for every endpoint, all on one thread of their own.
+    #[must_use]
+    pub fn start(
+        settings: LaneSettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        registry: Arc<TenantRegistry>,
+        outbox: Outbox,
+        courier: Arc<dyn Courier>,
+        arbiter: &ArbiterHandle,
+    ) -> Self {
+        let desk = Desk::new(settings, Arc::clone(store), ambient.clone(), registry, outbox, courier);
+        let desk = Arc::new(desk);
+        Self { router: WebhookRouter::launch(Arc::clone(&desk), arbiter), desk }
+    }
+
+    /// One page of an endpoint's deliveries, the newest first, with their attempts.
+    ///
+    /// # Errors
+    /// [`LaneRefusal::NoEndpoint`], or when `outbox.db` does not answer.
+    pub async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        query: DeliveriesQuery,
+    ) -> Result<Vec<(Delivery, Vec<Attempt>)>, LaneRefusal> {
+        let link = self.find(tenant, webhook).await?;
+        Ok(self.desk.outbox.deliveries(link.id, query).await?)
+    }
+
+    /// Delivers a message again, whatever became of it before.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`].
+    pub async fn redeliver(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        message: MessageId,
+    ) -> Result<(), LaneRefusal> {
+        ask(&self.find(tenant, webhook).await?.lane, Redeliver(message)).await?
+    }
+
+    /// Delivers again what stands after one position, up to another or to where the endpoint is. What is
+    /// new waits until then, so that the order of a session holds.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`].
+    pub async fn replay(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        after: Position,
+        until: Option<Position>,
+    ) -> Result<(), LaneRefusal> {
+        ask(&self.find(tenant, webhook).await?.lane, StartReplay { after, until }).await?
+    }
+
+    /// Ends the replay that runs, if one does.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`].
+    pub async fn cancel_replay(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<(), LaneRefusal> {
+        ask(&self.find(tenant, webhook).await?.lane, CancelReplay).await?
+    }
+
+    /// How an endpoint is doing.
+    ///
+    /// # Errors
+    /// [`LaneRefusal::NoEndpoint`].
+    pub async fn standing(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<Standing, LaneRefusal> {
+        ask(&self.find(tenant, webhook).await?.lane, AskStanding).await
+    }
+
+    /// How all endpoints are doing.
+    pub async fn standings(&self) -> Vec<(Arc<Endpoint>, Standing)> {
+        let links = self.router.send(All).await.unwrap_or_default();
+        let mut standings = Vec::with_capacity(links.len());
+        for link in links {
+            if let Ok(standing) = link.lane.send(AskStanding).await {
+                standings.push((link.endpoint, standing));
+            }
+        }
+        standings
+    }
+
+    /// Calls an endpoint once, beside its lane: its owner wants to see whether it works.
+    pub async fn test(&self, endpoint: Endpoint) -> (Answer, Duration) {
+        let (event_id, time) = (self.desk.ambient.event_id(), self.desk.ambient.now());
+        let tried = self.desk.attempt(Arc::new(endpoint), Content::Test { event_id, time }).await;
+        (tried.answer, tried.duration)
+    }
+
+    /// What was delivered since the start.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.desk.counts
+    }
+
+    /// Begins nothing new, and waits until what is underway is done and noted, but not for long.
+    pub async fn drain(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let links = self.router.send(All).await.unwrap_or_default();
+        while Instant::now() < deadline {
+            let mut underway = 0;
+            for link in &links {
+                underway += link.lane.send(Drain).await.unwrap_or_default();
+            }
+            if underway == 0 {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn find(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<Link, LaneRefusal> {
+        let link = ask(&self.router, Find(tenant.clone(), webhook.clone())).await?;
+        link.ok_or(LaneRefusal::NoEndpoint)
+    }
+}
+
+async fn ask<A, M>(actor: &Addr<A>, message: M) -> Result<M::Result, LaneRefusal>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    actor.send(message).await.map_err(|_stopped| LaneRefusal::Gone)
+}

@@ -1,0 +1,184 @@
+//! How hard an endpoint is pressed: how many attempts at the same time, how many a second, and not at
+//! all while it is in trouble.
+//!
+//! A new endpoint, or one that failed, starts small and grows with each delivery that it takes. After some
+//! failures in a row the breaker opens: one attempt at a time, with a wait before it that doubles. An
+//! endpoint that says that it is overloaded is left alone at once, for as long as it asks.
+
+use std::time::Duration;
+
+use amoiq_events::Timestamp;
+
+/// Attempts at the same time to an endpoint of which nothing is known yet.
+const FIRST_WINDOW: usize = 4;
+
+/// The longest that an endpoint can ask to be left alone: 24 hours.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+
+/// The limits of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThrottleSettings {
+    /// Attempts at the same time.
+    pub in_flight: usize,
+    /// Failures in a row that open the breaker.
+    pub breaker_failures: u32,
+    /// How long the breaker waits the first time.
+    pub breaker_min: Duration,
+    /// How long it waits at the most.
+    pub breaker_max: Duration,
+}
+
+/// What an endpoint can take at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    settings: ThrottleSettings,
+    /// Attempts at the same time, as things go.
+    window: usize,
+    /// Failures since the last success.
+    failures: u32,
+    /// No attempt before: its breaker is open, or it asked.
+    not_before: Option<Timestamp>,
+    /// No attempt before: its owner set a rate.
+    pace: Option<Timestamp>,
+}
+
+impl Throttle {
+    /// One that knows only what the endpoint asked for before.
+    #[must_use]
+    pub fn new(settings: ThrottleSettings, not_before: Option<Timestamp>) -> Self {
+        let window = FIRST_WINDOW.min(settings.in_flight).max(1);
+        Self { settings, window, failures: 0, not_before, pace: None }
+    }
+
+    /// Attempts that may be underway at the same time.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        if self.is_open() { 1 } else { self.window }
+    }
+
+    /// Whether it has failed so often in a row that it is only probed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.failures >= self.settings.breaker_failures
+    }
+
+    /// Before when no attempt may begin.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        self.not_before.max(self.pace)
+    }
+
+    /// As long as the endpoint asked to be left alone, or its breaker is open.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+
+    /// An attempt begins, to an endpoint that wants so many a second.
+    pub fn begin(&mut self, now: Timestamp, rate_per_second: Option<u32>) {
+        self.pace = rate_per_second.map(|rate| now.plus_millis(i64::from(1_000 / rate.clamp(1, 1_000))));
+    }
+
+    /// It took a delivery.
+    pub fn succeed(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+        self.window = self.window.saturating_mul(2).min(self.settings.in_flight).max(1);
+    }
+
+    /// It did not. `is_overload` is its own word or its proxy's that it is too much; `asked` how long it
+    /// wants to be left alone.
+    pub fn fail(&mut self, now: Timestamp, is_overload: bool, asked: Option<Duration>) {
+        self.failures = self.failures.saturating_add(1);
+        self.window = (self.window / 2).max(1);
+        let wait = (is_overload || self.is_open()).then(|| self.breaker_wait());
+        let asked = asked.map(|asked| asked.min(LONGEST_RETRY_AFTER));
+        if let Some(wait) = wait.max(asked) {
+            let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            self.not_before = self.not_before.max(Some(now.plus_millis(millis)));
+        }
+    }
+
+    /// Forgets everything: its owner says that it is well again.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.settings.clone(), None);
+    }
+
+    fn breaker_wait(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(self.settings.breaker_failures).min(20);
+        self.settings.breaker_min.saturating_mul(1 << doublings).min(self.settings.breaker_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn throttle() -> Throttle {
+        let settings = ThrottleSettings {
+            in_flight: 16,
+            breaker_failures: 3,
+            breaker_min: Duration::from_secs(1),
+            breaker_max: Duration::from_secs(60),
+        };
+        Throttle::new(settings, None)
+    }
+
+    fn wait_ms(throttle: &Throttle) -> Option<i64> {
+        throttle.ready_at().map(|at| at.as_millis() - NOW.as_millis())
+    }
+
+    #[test]
+    fn the_window_grows_with_success_and_shrinks_with_failure() {
+        let mut throttle = throttle();
+        assert_eq!(throttle.window(), 4);
+        (0..5).for_each(|_| throttle.succeed());
+        assert_eq!(throttle.window(), 16);
+        throttle.fail(NOW, false, None);
+        assert_eq!(throttle.window(), 8);
+    }
+
+    #[test]
+    fn failures_in_a_row_open_the_breaker_and_a_success_closes_it() {
+        let mut throttle = throttle();
+        (0..2).for_each(|_| throttle.fail(NOW, false, None));
+        assert_eq!((throttle.is_open(), wait_ms(&throttle)), (false, None));
+        throttle.fail(NOW, false, None);
+        assert_eq!((throttle.window(), wait_ms(&throttle)), (1, Some(1_000)));
+        throttle.fail(NOW, false, None);
+        assert_eq!(wait_ms(&throttle), Some(2_000));
+        (0..100).for_each(|_| throttle.fail(NOW, false, None));
+        assert_eq!(wait_ms(&throttle), Some(60_000));
+        throttle.succeed();
+        assert_eq!((throttle.is_open(), wait_ms(&throttle)), (false, None));
+    }
+
+    #[test]
+    fn an_endpoint_that_says_it_is_overloaded_is_left_alone_at_once() {
+        let mut throttle = throttle();
+        throttle.fail(NOW, true, None);
+        assert_eq!(wait_ms(&throttle), Some(1_000));
+    }
+
+    #[test]
+    fn what_the_endpoint_asks_for_only_delays_and_is_bounded() {
+        let mut throttle = throttle();
+        throttle.fail(NOW, true, Some(Duration::from_secs(30)));
+        assert_eq!(wait_ms(&throttle), Some(30_000));
+        throttle.fail(NOW, true, Some(Duration::ZERO));
+        assert_eq!(wait_ms(&throttle), Some(30_000));
+        throttle.fail(NOW, true, Some(Duration::from_hours(1_000)));
+        assert_eq!(wait_ms(&throttle), Some(86_400_000));
+    }
+
+    #[test]
+    fn a_rate_spaces_attempts() {
+        let mut throttle = throttle();
+        throttle.begin(NOW, Some(4));
+        assert_eq!(wait_ms(&throttle), Some(250));
+        throttle.begin(NOW, None);
+        assert_eq!(wait_ms(&throttle), None);
+    }
+}
