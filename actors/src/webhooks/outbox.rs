@@ -5,7 +5,7 @@
 //! was recorded outlives the process; a power failure may take the last moments, and what was delivered
 //! in them is delivered again, under the same ids.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
 use rusqlite::Transaction;
@@ -163,6 +163,18 @@ impl Outbox {
     /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
     pub async fn pending(&self, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
         self.database.read(move |conn| deliveries::pending(conn, lane)).await
+    }
+
+    /// Where the settled deliveries of a lane stand that come after a position.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
+    pub async fn settled_after(
+        &self,
+        lane: LaneId,
+        after: Position,
+    ) -> Result<BTreeSet<Position>, OutboxError> {
+        self.database.read(move |conn| deliveries::settled_after(conn, lane, after)).await
     }
 
     /// Writes deliveries as they are now, adds the attempt of each, and notes where the lane is: all of

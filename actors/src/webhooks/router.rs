@@ -76,6 +76,10 @@ impl WebhookRouter {
         }
     }
 
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+
     fn link(&self, tenant: &TenantId, webhook: &WebhookId) -> Option<&Link> {
         self.lanes.get(tenant)?.get(webhook)
     }
@@ -268,7 +272,7 @@ impl Handler<Reconcile> for WebhookRouter {
             for endpoint in missing {
                 beginnings.push(beginning(&desk, endpoint).await?);
             }
-            Ok(beginnings)
+            Ok::<_, OutboxError>(beginnings)
         };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(move |beginnings, router, _| {
             router.begin(beginnings?, is_first);

@@ -1,5 +1,7 @@
 //! The table of deliveries.
 
+use std::collections::BTreeSet;
+
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 use rusqlite::{Connection, Params, Row, types::ValueRef};
 
@@ -85,6 +87,22 @@ pub(super) fn pending(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, 
         return Err(OutboxError::Damaged(TABLE));
     }
     Ok(found.into_iter().map(|kept| kept.delivery).collect())
+}
+
+/// Where the settled deliveries after a position stand.
+pub(super) fn settled_after(
+    conn: &Connection,
+    lane: LaneId,
+    after: Position,
+) -> Result<BTreeSet<Position>, OutboxError> {
+    let mut settled = BTreeSet::new();
+    each(conn, NEXT, (lane.0, number(after), i64::MAX), |kept| {
+        if kept.delivery.status != DeliveryStatus::Pending {
+            settled.insert(kept.delivery.position);
+        }
+        true
+    })?;
+    Ok(settled)
 }
 
 /// A page of deliveries with their attempts.
