@@ -15,10 +15,12 @@
 //! | [`inbox`] | the projection that knows a tenant's sessions and whose they are |
 //! | [`presence`] | counts the open connections of a tenant's visitors, and says who came and went |
 //! | [`online`] | the projection in memory that knows who is online |
-//! | [`views`] | the database of the read models, and the thread that writes it |
+//! | [`views`] | the database of the read models |
+//! | [`database`] | a database beside the log, and the threads that write and read it |
 //! | [`webhooks`] | delivers messages to the endpoints of customers |
 //! | [`idle`] | closes conversations that nobody continues |
 
+pub mod database;
 pub mod directory;
 pub mod idle;
 pub mod inbox;

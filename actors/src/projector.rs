@@ -15,7 +15,10 @@ use amoiq_events::{
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use crate::views::{self, Checkpoint, ViewError, Views};
+use crate::{
+    database::DatabaseError,
+    views::{self, Checkpoint, ViewError, Views},
+};
 
 /// How long it waits after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -197,7 +200,7 @@ impl<P: Projection> Run<P> {
             };
             match self.views.write(fold).await {
                 Ok(()) => break,
-                Err(ViewError::Closed) => return,
+                Err(ViewError::Database(DatabaseError::Closed)) => return,
                 Err(error) => self.pause(&error).await,
             }
         }

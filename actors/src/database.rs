@@ -1,0 +1,232 @@
+//! A SQLite database beside the log, and its two threads: one writes it, another reads it. Nothing of
+//! SQLite runs where requests are served.
+//!
+//! The writer takes every change that waits and commits them as one transaction. One that fails is
+//! undone by itself; all are answered after the commit, and with its error when that fails. The last
+//! commits before a power failure may be lost (`synchronous=NORMAL`), never one before them: what must
+//! not be lost at all stands in the log.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many jobs wait for a thread; one more waits with its caller.
+const QUEUE: usize = 256;
+
+/// The most changes of one transaction: as many as can wait.
+const MAX_COMMIT_CHANGES: usize = QUEUE;
+
+/// How long a connection waits for another's lock.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How many prepared statements a connection keeps: more than any of these databases has.
+const STATEMENTS: usize = 64;
+
+/// Why a database did not do as it was told.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite's words. Shared: every change of a commit that failed is told them.
+    #[error("{0}")]
+    Refused(Arc<rusqlite::Error>),
+    /// Another change of the same transaction met what undoes all of it, a full disk for one.
+    #[error("the transaction was rolled back")]
+    Undone,
+    /// The thread is gone: the service is stopping.
+    #[error("it is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Refused(Arc::new(error))
+    }
+}
+
+impl DatabaseError {
+    /// Whether the file is not what SQLite wrote.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+    }
+}
+
+/// The way to the threads. They end when the last clone of it is gone.
+#[derive(Clone)]
+pub(crate) struct Database {
+    writer: mpsc::Sender<Box<dyn Change>>,
+    reader: mpsc::Sender<Query>,
+}
+
+type Query = Box<dyn FnOnce(&mut Connection) + Send>;
+
+impl Database {
+    /// Opens the file, or makes it. `prepare` runs on the writer's connection: it makes the tables.
+    pub(crate) fn open<E: From<DatabaseError>>(
+        path: &Path,
+        name: &str,
+        prepare: impl FnOnce(&Connection) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let writing = connect(path).and_then(checked)?;
+        prepare(&writing)?;
+        let reading = connect(path)?;
+        let no_thread = |_no_thread| DatabaseError::Closed;
+        Ok(Self {
+            writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
+            reader: spawn_reader(format!("{name}-reader"), reading).map_err(no_thread)?,
+        })
+    }
+
+    /// Makes a change: all of it or nothing, whatever becomes of others in the same transaction.
+    pub(crate) async fn write<T, E>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        if self.writer.send(Box::new(Asked { work: Some(change), outcome: None, reply })).await.is_err() {
+            return Err(DatabaseError::Closed.into());
+        }
+        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+    }
+
+    /// Asks a question. It sees one moment of the database, however many statements it takes.
+    pub(crate) async fn read<T, E>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |conn: &mut Connection| {
+            let moment = conn.transaction().map_err(DatabaseError::from);
+            drop(reply.send(moment.map_err(E::from).and_then(|moment| query(&moment))));
+        };
+        if self.reader.send(Box::new(ask)).await.is_err() {
+            return Err(DatabaseError::Closed.into());
+        }
+        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+    }
+}
+
+/// A change that waits, whatever its answer is made of.
+trait Change: Send {
+    /// Makes it. Whether it holds: if not, it has to be undone.
+    fn apply(&mut self, transaction: &Transaction<'_>) -> bool;
+
+    /// Answers it, now that the end of the transaction is known.
+    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
+}
+
+struct Asked<T, E, F> {
+    work: Option<F>,
+    /// Nothing while it was not made.
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Change for Asked<T, E, F>
+where
+    T: Send,
+    E: From<DatabaseError> + Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send,
+{
+    fn apply(&mut self, transaction: &Transaction<'_>) -> bool {
+        self.outcome = self.work.take().map(|work| work(transaction));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>) {
+        let answer = match (self.outcome, committed) {
+            // It failed by itself: its own words say more.
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
+            (Some(outcome), Ok(())) => outcome,
+            (None, Ok(())) => Err(DatabaseError::Undone.into()),
+        };
+        drop(self.reply.send(answer));
+    }
+}
+
+/// Makes the changes as one transaction, each within its own savepoint.
+fn commit(conn: &mut Connection, changes: &mut [Box<dyn Change>]) -> Result<(), DatabaseError> {
+    // Immediate: a change that reads first would else be refused when another process wrote meanwhile.
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in changes {
+        transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
+        let holds = change.apply(&transaction);
+        // A full disk, or a row that may not be: SQLite may have ended the whole transaction.
+        if transaction.is_autocommit() {
+            return Err(DatabaseError::Undone);
+        }
+        if !holds {
+            transaction.prepare_cached("ROLLBACK TO change")?.execute([])?;
+        }
+        transaction.prepare_cached("RELEASE change")?.execute([])?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn spawn_writer(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Box<dyn Change>>> {
+    let (queue, mut waiting) = mpsc::channel(QUEUE);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let mut changes = Vec::with_capacity(MAX_COMMIT_CHANGES);
+        while waiting.blocking_recv_many(&mut changes, MAX_COMMIT_CHANGES) > 0 {
+            let committed = commit(&mut conn, &mut changes);
+            changes.drain(..).for_each(|change| change.answer(committed.clone()));
+        }
+    })?;
+    Ok(queue)
+}
+
+fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Query>> {
+    let (queue, mut waiting) = mpsc::channel::<Query>(QUEUE);
+    std::thread::Builder::new().name(name).spawn(move || {
+        while let Some(query) = waiting.blocking_recv() {
+            query(&mut conn);
+        }
+    })?;
+    Ok(queue)
+}
+
+fn connect(path: &Path) -> Result<Connection, DatabaseError> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
+    conn.pragma_update(None, "cache_size", -32_768)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(conn)
+}
+
+/// Reads every page once. Damage that only a change would meet would stop that change for good.
+fn checked(conn: Connection) -> Result<Connection, DatabaseError> {
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(conn);
+    }
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)).into())
+}
+
+/// Removes a database that can be made again, with what stands beside it.
+pub(crate) fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        if let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a damaged file could not be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

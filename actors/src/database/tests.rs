@@ -1,0 +1,86 @@
+//! What the writer's thread keeps to when changes are committed together.
+
+use rusqlite::{Connection, Transaction};
+use tempfile::TempDir;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::*;
+
+type Answer = oneshot::Receiver<Result<(), DatabaseError>>;
+
+fn table() -> (TempDir, Connection) {
+    let files = tempfile::tempdir().unwrap();
+    let conn = connect(&files.path().join("a.db")).unwrap();
+    conn.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY CHECK (number < 100))").unwrap();
+    (files, conn)
+}
+
+/// A change that writes down numbers, and the way its answer comes.
+fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn Change>, Answer) {
+    let (reply, answer) = oneshot::channel();
+    let work = move |transaction: &Transaction<'_>| {
+        for number in numbers {
+            transaction.execute(sql, [number])?;
+        }
+        Ok(())
+    };
+    (Box::new(Asked { work: Some(work), outcome: None, reply }), answer)
+}
+
+fn numbers(conn: &Connection) -> Vec<i64> {
+    let mut statement = conn.prepare("SELECT number FROM numbers ORDER BY number").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// Commits the changes together and answers them; whether each was told that it holds.
+fn commit_all(conn: &mut Connection, asked: Vec<(Box<dyn Change>, Answer)>) -> Vec<bool> {
+    let (mut changes, answers): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+    let committed = commit(conn, &mut changes);
+    changes.into_iter().for_each(|change| change.answer(committed.clone()));
+    answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok()).collect()
+}
+
+const INSERT: &str = "INSERT INTO numbers VALUES (?1)";
+
+#[test]
+fn a_change_that_fails_undoes_itself_and_no_other() {
+    let (_files, mut conn) = table();
+    let asked = vec![insert(INSERT, &[1]), insert(INSERT, &[2, 3, 100]), insert(INSERT, &[3, 4])];
+    assert_eq!(commit_all(&mut conn, asked), [true, false, true]);
+    assert_eq!(numbers(&conn), [1, 3, 4]);
+}
+
+#[test]
+fn what_ends_the_whole_transaction_is_told_to_every_change() {
+    let (_files, mut conn) = table();
+    let fatal = "INSERT OR ROLLBACK INTO numbers VALUES (?1)";
+    let asked = vec![insert(INSERT, &[1]), insert(fatal, &[100]), insert(INSERT, &[2])];
+    assert_eq!(commit_all(&mut conn, asked), [false, false, false]);
+    assert_eq!(numbers(&conn), [0; 0]);
+    assert_eq!(commit_all(&mut conn, vec![insert(INSERT, &[5])]), [true]);
+    assert_eq!(numbers(&conn), [5], "the next transaction is whole again");
+}
+
+#[test]
+fn a_commit_that_fails_is_told_to_every_change() {
+    let (_files, mut conn) = table();
+    conn.execute_batch(
+        "PRAGMA foreign_keys = ON;
+        CREATE TABLE leads (number INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
+    )
+    .unwrap();
+    let asked = vec![insert(INSERT, &[1]), insert("INSERT INTO leads VALUES (?1)", &[7])];
+    assert_eq!(commit_all(&mut conn, asked), [false, false]);
+    assert_eq!(numbers(&conn), [0; 0]);
+}
+
+#[test]
+fn nothing_is_answered_before_the_commit() {
+    let (_files, mut conn) = table();
+    let (change, mut answer) = insert(INSERT, &[1]);
+    let mut changes = vec![change];
+    let committed = commit(&mut conn, &mut changes);
+    assert_eq!(answer.try_recv().unwrap_err(), TryRecvError::Empty);
+    changes.into_iter().for_each(|change| change.answer(committed.clone()));
+    assert!(answer.try_recv().unwrap().is_ok());
+}
