@@ -171,6 +171,18 @@ impl MessageId {
         Self(uuid)
     }
 
+    /// The message with this number, as [`MessageId::as_bytes`] gave it.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The number, as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// Reads what [`fmt::Display`] wrote.
     ///
     /// # Errors
@@ -210,6 +222,12 @@ impl EventId {
     #[must_use]
     pub fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+
+    /// The event with this number, as [`EventId::as_bytes`] gave it.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
     }
 
     /// The number, as it is stored.

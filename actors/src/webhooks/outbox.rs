@@ -1,63 +1,283 @@
-//! stub
-#![allow(missing_docs, clippy::all)]
-use super::delivery::*;
-use amoiq_events::{store::Epoch, *};
-#[derive(Clone)]
-pub struct Outbox;
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LaneId(i64);
+//! `outbox.db`: how far each endpoint is, its deliveries and their attempts.
+//!
+//! No rebuild makes it again and none touches it. Every row carries a CRC-32C over all its columns and
+//! is checked on each read: damage is an error, never handed out and never repaired in silence. What
+//! was recorded outlives the process; a power failure may take the last moments, and what was delivered
+//! in them is delivered again, under the same ids.
+
+use std::path::Path;
+
+use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
+use rusqlite::Transaction;
+
+use crate::{
+    database::{Database, DatabaseError},
+    webhooks::delivery::{Attempt, Delivery, DeliveryStatus, Marks},
+};
+
+mod attempts;
+mod deliveries;
+mod lanes;
+pub mod reaper;
+mod removal;
+mod row;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+/// The most deliveries of one page.
+pub const MAX_PAGE: u32 = 200;
+
+/// Why the outbox did not answer or did not record.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct OutboxError;
+pub enum OutboxError {
+    /// The database refused, or is closed.
+    #[error("outbox.db: {0}")]
+    Database(DatabaseError),
+    /// The file is not what was written.
+    #[error("outbox.db is damaged ({0}): {advice}", advice = ADVICE)]
+    DamagedFile(DatabaseError),
+    /// A row is not what was written.
+    #[error("outbox.db is damaged (a row of {0}): {advice}", advice = ADVICE)]
+    Damaged(&'static str),
+    /// It was written by another release.
+    #[error("outbox.db has the schema {found}, this release knows {known}")]
+    Schema {
+        /// In the file.
+        found: i64,
+        /// Of this release.
+        known: i64,
+    },
+    /// The lane was removed.
+    #[error("outbox.db: the endpoint was removed")]
+    NoLane,
+    /// The log has another event at a position than it had, in the same epoch.
+    #[error("outbox.db: the delivery at {0} is of another event")]
+    AnotherEvent(Position),
+}
+
+/// What to do about damage. Where an endpoint is cannot be made again from the log.
+const ADVICE: &str = "restore it from a backup, or delete outbox.db: every endpoint is then told again \
+    everything since it was registered, under the same ids";
+
+impl From<DatabaseError> for OutboxError {
+    fn from(error: DatabaseError) -> Self {
+        if error.is_damage() { Self::DamagedFile(error) } else { Self::Database(error) }
+    }
+}
+
+impl From<rusqlite::Error> for OutboxError {
+    fn from(error: rusqlite::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+/// The number of an endpoint's lane; never given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(i64);
+
+/// How many deliveries a lane has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Tried, or to be.
+    pub pending: u64,
+    /// Taken by the endpoint, and still listed.
+    pub delivered: u64,
+    /// Given up, and still listed.
+    pub failed: u64,
+}
+
+/// Which deliveries are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveriesQuery {
+    /// Only these; all when absent.
     pub status: Option<DeliveryStatus>,
+    /// Only those before it in the log: the last of the page before.
     pub before: Option<Position>,
+    /// At most so many, and at most [`MAX_PAGE`].
     pub limit: u32,
 }
+
+/// The way to the outbox.
+#[derive(Clone)]
+pub struct Outbox {
+    database: Database,
+}
+
 impl Outbox {
-    pub async fn adopt(&self, _epoch: Epoch, _head: Position) -> Result<(), OutboxError> {
-        Ok(())
+    /// Opens it, or makes it. A damaged one is never thrown away.
+    ///
+    /// # Errors
+    /// When it is damaged or of another release; the text says what to do.
+    pub fn open(path: &Path) -> Result<Self, OutboxError> {
+        Ok(Self { database: Database::open(path, "outbox", schema::prepare)? })
     }
+
+    /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
+    /// back to `head`, and deliveries behind it are removed: their events are gone from the log.
+    ///
+    /// # Errors
+    /// Nothing is changed then; as everywhere here, when the database refuses or is damaged.
+    pub async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), OutboxError> {
+        self.database.write(move |conn| lanes::adopt(conn, epoch, head)).await
+    }
+
+    /// The lane of an endpoint, made with `cursor = start` when there is none.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
     pub async fn lane(
         &self,
-        _t: &TenantId,
-        _w: &WebhookId,
-        _s: Position,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        start: Position,
     ) -> Result<(LaneId, Marks), OutboxError> {
-        Err(OutboxError)
+        let (tenant, webhook) = (tenant.clone(), webhook.clone());
+        let make = move |conn: &Transaction<'_>| lanes::find_or_make(conn, &tenant, &webhook, start);
+        let lane = self.database.write(make).await?;
+        Ok((lane.id, lane.marks))
     }
+
+    /// Every lane, also of endpoints that were deleted.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
     pub async fn lanes(&self) -> Result<Vec<(LaneId, TenantId, WebhookId)>, OutboxError> {
-        Err(OutboxError)
+        let lanes = self.database.read(lanes::all).await?;
+        Ok(lanes.into_iter().map(|lane| (lane.id, lane.tenant, lane.webhook)).collect())
     }
-    pub async fn remove(&self, _lane: LaneId) -> Result<(), OutboxError> {
+
+    /// Forgets a lane with everything of it, in short transactions. Doing it again goes on with it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove(&self, lane: LaneId) -> Result<(), OutboxError> {
+        while !self.database.write(move |conn| removal::remove_some(conn, lane)).await? {}
         Ok(())
     }
-    pub async fn pending(&self, _lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
-        Err(OutboxError)
+
+    /// The pending deliveries of a lane, in the log's order.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
+    pub async fn pending(&self, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
+        self.database.read(move |conn| deliveries::pending(conn, lane)).await
     }
-    pub async fn settled_after(
-        &self,
-        _lane: LaneId,
-        _p: Position,
-    ) -> Result<std::collections::BTreeSet<Position>, OutboxError> {
-        Err(OutboxError)
-    }
+
+    /// Writes deliveries as they are now, adds the attempt of each, and notes where the lane is: all of
+    /// it or nothing.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
     pub async fn record(
         &self,
-        _lane: LaneId,
-        _marks: Marks,
-        _entries: Vec<(Delivery, Option<Attempt>)>,
+        lane: LaneId,
+        marks: Marks,
+        entries: Vec<(Delivery, Option<Attempt>)>,
     ) -> Result<(), OutboxError> {
-        Ok(())
+        self.database.write(move |conn| deliveries::record(conn, lane, marks, entries)).await
     }
+
+    /// A page of deliveries, the newest in the log first, each with its last 50 attempts, the newest last.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
     pub async fn deliveries(
         &self,
-        _lane: LaneId,
-        _query: DeliveriesQuery,
+        lane: LaneId,
+        query: DeliveriesQuery,
     ) -> Result<Vec<(Delivery, Vec<Attempt>)>, OutboxError> {
-        Err(OutboxError)
+        self.database.read(move |conn| deliveries::page(conn, lane, query)).await
     }
-    pub async fn find(&self, _lane: LaneId, _message: MessageId) -> Result<Option<Delivery>, OutboxError> {
-        Err(OutboxError)
+
+    /// The delivery of a message.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
+    pub async fn find(&self, lane: LaneId, message: MessageId) -> Result<Option<Delivery>, OutboxError> {
+        let of_message = move |conn: &_| {
+            deliveries::select(conn, deliveries::OF_MESSAGE, (lane.0, message.as_bytes().as_slice()))
+        };
+        Ok(self.database.read(of_message).await?.pop().map(|kept| kept.delivery))
+    }
+
+    /// How many deliveries a lane has. They are counted as they are written: asking costs one row.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
+    pub async fn counts(&self, lane: LaneId) -> Result<Counts, OutboxError> {
+        self.database.read(move |conn| Ok(lanes::get(conn, lane)?.counts)).await
+    }
+
+    /// Forgets settled deliveries that were last written before a time, and the oldest of those beyond
+    /// `keep`, with their attempts. It stops after `limit` rows, attempts among them. Returns how many
+    /// deliveries went; none went when there are none left to forget.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
+    pub async fn reap(
+        &self,
+        lane: LaneId,
+        before: Timestamp,
+        keep: u32,
+        limit: u32,
+    ) -> Result<usize, OutboxError> {
+        self.database.write(move |conn| removal::reap(conn, lane, before, keep, limit)).await
+    }
+
+    /// Removes every delivery of a session from its tenant's lanes, settled or not, in short
+    /// transactions. Returns how many there were. A lane that knows one still and records it writes it
+    /// again: lanes forget the session first.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged; a part may be removed then.
+    pub async fn erase(&self, tenant: &TenantId, session: &SessionId) -> Result<usize, OutboxError> {
+        let mut erased = 0;
+        for (lane, owner, _) in self.lanes().await? {
+            let mut next = (owner == *tenant).then_some(Position::START);
+            while let Some(after) = next {
+                let session = session.clone();
+                let look = move |conn: &_| removal::of_session(conn, lane, &session, after);
+                let (found, last) = self.database.read(look).await?;
+                next = last;
+                if !found.is_empty() {
+                    let gone = self.database.write(move |conn| removal::remove_at(conn, lane, &found)).await;
+                    match gone {
+                        Ok(count) => erased += count,
+                        // The lane went meanwhile, with everything of it.
+                        Err(OutboxError::NoLane) => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(erased)
+    }
+}
+
+impl Counts {
+    /// How many are not pending.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.delivered.saturating_add(self.failed)
+    }
+
+    fn enter(&mut self, status: DeliveryStatus) {
+        let count = self.of(status);
+        *count = count.saturating_add(1);
+    }
+
+    fn leave(&mut self, status: DeliveryStatus) {
+        let count = self.of(status);
+        *count = count.saturating_sub(1);
+    }
+
+    fn of(&mut self, status: DeliveryStatus) -> &mut u64 {
+        match status {
+            DeliveryStatus::Pending => &mut self.pending,
+            DeliveryStatus::Delivered => &mut self.delivered,
+            DeliveryStatus::Failed => &mut self.failed,
+        }
     }
 }

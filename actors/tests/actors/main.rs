@@ -10,6 +10,8 @@
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
+//! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
+//! | [`outbox_given`] | an outbox to test |
 //! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
 //! | [`presence_given`] | what these four are told with |
@@ -18,6 +20,9 @@
 
 mod given;
 mod idle;
+mod outbox;
+mod outbox_damage;
+mod outbox_given;
 mod pages;
 mod presence;
 mod presence_given;

@@ -1,0 +1,217 @@
+//! The table of deliveries.
+
+use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
+use rusqlite::{Connection, Params, Row, types::ValueRef};
+
+use super::{
+    DeliveriesQuery, LaneId, MAX_PAGE, OutboxError, attempts,
+    lanes::{self, Lane},
+    removal::CHUNK_ROWS,
+    row::{Columns, optional, sealed},
+};
+use crate::webhooks::delivery::{Attempt, Delivery, DeliveryStatus, Marks};
+
+const TABLE: &str = "deliveries";
+
+// Without statistics SQLite takes the key for the best way: the index is named where it is not.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT lane, position, event_id, message_id, session, status, tries, next_at, holds, \
+            changed_at, attempts, checksum FROM deliveries ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select!("WHERE lane = ?1 AND position = ?2");
+pub(super) const PENDING: &str =
+    select!("INDEXED BY deliveries_by_status WHERE lane = ?1 AND status = 0 ORDER BY position");
+pub(super) const PAGE: &str = select!("WHERE lane = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3");
+pub(super) const PAGE_OF_STATUS: &str = select!(
+    "INDEXED BY deliveries_by_status WHERE lane = ?1 AND position < ?2 AND status = ?4 ORDER BY position DESC LIMIT ?3"
+);
+pub(super) const OF_MESSAGE: &str =
+    select!("INDEXED BY deliveries_by_message WHERE lane = ?1 AND message_id = ?2 LIMIT 1");
+pub(super) const OLDEST_SETTLED: &str =
+    select!("INDEXED BY deliveries_by_time WHERE lane = ?1 AND status <> 0 ORDER BY changed_at LIMIT ?2");
+pub(super) const NEXT: &str = select!("WHERE lane = ?1 AND position > ?2 ORDER BY position LIMIT ?3");
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) delivery: Delivery,
+    /// How many attempts there ever were: asking for it again starts `tries` anew, but not this.
+    pub(super) attempts: u32,
+}
+
+/// Writes deliveries with their newest attempts, and where the lane is.
+pub(super) fn record(
+    conn: &Connection,
+    lane: LaneId,
+    marks: Marks,
+    entries: Vec<(Delivery, Option<Attempt>)>,
+) -> Result<(), OutboxError> {
+    let mut lane = lanes::get(conn, lane)?;
+    lane.marks = marks;
+    for (delivery, attempt) in entries {
+        let before = find(conn, lane.id, delivery.position)?;
+        if let Some(before) = &before {
+            if before.delivery.event_id != delivery.event_id {
+                return Err(OutboxError::AnotherEvent(delivery.position));
+            }
+            lane.counts.leave(before.delivery.status);
+        }
+        lane.counts.enter(delivery.status);
+        let attempts = before.map_or(0, |before| before.attempts).saturating_add(attempt.is_some().into());
+        if let Some(attempt) = &attempt {
+            attempts::add(conn, lane.id, delivery.position, attempts, attempt)?;
+        }
+        put(conn, lane.id, &Kept { delivery, attempts })?;
+    }
+    lanes::put(conn, &lane)
+}
+
+/// The delivery at a position.
+pub(super) fn find(conn: &Connection, lane: LaneId, at: Position) -> Result<Option<Kept>, OutboxError> {
+    Ok(select(conn, ONE, (lane.0, number(at)))?.pop())
+}
+
+/// The pending deliveries of a lane. Each that was counted has to be found: none is forgotten in silence.
+pub(super) fn pending(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
+    let counted = lanes::get(conn, lane)?.counts.pending;
+    let found = select(conn, PENDING, [lane.0])?;
+    if found.len() as u64 != counted {
+        return Err(OutboxError::Damaged(TABLE));
+    }
+    Ok(found.into_iter().map(|kept| kept.delivery).collect())
+}
+
+/// A page of deliveries with their attempts.
+pub(super) fn page(
+    conn: &Connection,
+    lane: LaneId,
+    query: DeliveriesQuery,
+) -> Result<Vec<(Delivery, Vec<Attempt>)>, OutboxError> {
+    let before = query.before.map_or(i64::MAX, number);
+    let limit = query.limit.min(MAX_PAGE);
+    let found = match query.status.map(status_number) {
+        None => select(conn, PAGE, (lane.0, before, limit)),
+        Some(status) => select(conn, PAGE_OF_STATUS, (lane.0, before, limit, status)),
+    };
+    let with_attempts = |Kept { delivery, attempts: count }: Kept| {
+        let attempts = attempts::of(conn, lane, delivery.position, count)?;
+        Ok((delivery, attempts))
+    };
+    found?.into_iter().map(with_attempts).collect()
+}
+
+/// The deliveries that one of the queries above finds.
+pub(super) fn select(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Kept>, OutboxError> {
+    let mut found = Vec::new();
+    each(conn, sql, params, |kept| {
+        found.push(kept);
+        true
+    })?;
+    Ok(found)
+}
+
+/// Shows each delivery of a query, until it was enough.
+pub(super) fn each(
+    conn: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut show: impl FnMut(Kept) -> bool,
+) -> Result<(), OutboxError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        if !show(decode(row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a delivery with its attempts, and counts it out of its lane. Returns how many rows went.
+pub(super) fn remove(conn: &Connection, lane: &mut Lane, delivery: &Delivery) -> Result<usize, OutboxError> {
+    lane.counts.leave(delivery.status);
+    let gone = attempts::remove(conn, lane.id, delivery.position)?;
+    let delete = "DELETE FROM deliveries WHERE lane = ?1 AND position = ?2";
+    Ok(gone + conn.prepare_cached(delete)?.execute((lane.id.0, number(delivery.position)))?)
+}
+
+/// Removes everything behind a position.
+pub(super) fn remove_beyond(conn: &Connection, lane: &mut Lane, head: Position) -> Result<(), OutboxError> {
+    loop {
+        let some = select(conn, NEXT, (lane.id.0, number(head), CHUNK_ROWS))?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        some.iter().try_for_each(|kept| remove(conn, lane, &kept.delivery).map(drop))?;
+    }
+}
+
+/// How a status is stored.
+fn status_number(status: DeliveryStatus) -> i64 {
+    match status {
+        DeliveryStatus::Pending => 0,
+        DeliveryStatus::Delivered => 1,
+        DeliveryStatus::Failed => 2,
+    }
+}
+
+/// How a position is stored. One beyond what SQLite can count stands behind everything.
+pub(super) fn number(position: Position) -> i64 {
+    i64::try_from(position.as_u64()).unwrap_or(i64::MAX)
+}
+
+fn put(conn: &Connection, lane: LaneId, kept: &Kept) -> Result<(), OutboxError> {
+    let Kept { delivery, attempts } = kept;
+    let columns = [
+        ValueRef::Integer(lane.0),
+        ValueRef::Integer(number(delivery.position)),
+        ValueRef::Blob(delivery.event_id.as_bytes()),
+        ValueRef::Blob(delivery.message_id.as_bytes()),
+        delivery.session.as_str().into(),
+        ValueRef::Integer(status_number(delivery.status)),
+        ValueRef::Integer(i64::from(delivery.tries)),
+        optional(delivery.next_at.map(Timestamp::as_millis)),
+        ValueRef::Integer(i64::from(delivery.holds)),
+        ValueRef::Integer(delivery.changed_at.as_millis()),
+        ValueRef::Integer(i64::from(*attempts)),
+    ];
+    // What an event is never changes: its message, which an index stands on, is not written again.
+    let upsert = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        ON CONFLICT DO UPDATE SET status = ?6, tries = ?7, next_at = ?8, holds = ?9, changed_at = ?10,
+        attempts = ?11, checksum = ?12";
+    conn.prepare_cached(upsert)?.execute(sealed(&columns))?;
+    Ok(())
+}
+
+fn decode(row: &Row<'_>) -> Result<Kept, OutboxError> {
+    let mut columns = Columns::checked(row, TABLE)?;
+    let _lane = columns.integer()?;
+    let position = Position::from_u64(columns.number()?);
+    let mut id = || <[u8; 16]>::try_from(columns.bytes()?).map_err(|_too_short| columns.damaged());
+    let (event_id, message_id) = (EventId::from_bytes(id()?), MessageId::from_bytes(id()?));
+    let session = SessionId::parse(columns.text()?).map_err(|_invalid| columns.damaged())?;
+    let status = match columns.integer()? {
+        0 => DeliveryStatus::Pending,
+        1 => DeliveryStatus::Delivered,
+        2 => DeliveryStatus::Failed,
+        _ => return Err(columns.damaged()),
+    };
+    let delivery = Delivery {
+        position,
+        event_id,
+        message_id,
+        session,
+        status,
+        tries: columns.number()?,
+        next_at: columns.optional()?.map(Timestamp::from_millis),
+        holds: columns.integer()? != 0,
+        changed_at: Timestamp::from_millis(columns.integer()?),
+    };
+    Ok(Kept { delivery, attempts: columns.number()? })
+}

@@ -1,0 +1,172 @@
+//! The table of lanes: where each endpoint is, and how many deliveries it has.
+
+use amoiq_events::{Position, TenantId, Timestamp, WebhookId, store::Epoch};
+use rusqlite::{Connection, Row, types::ValueRef};
+
+use super::{
+    Counts, LaneId, OutboxError, deliveries,
+    row::{Columns, optional, sealed},
+    schema,
+};
+use crate::webhooks::delivery::{Marks, Replay};
+
+const TABLE: &str = "lanes";
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant, webhook, cursor, failing_since, not_before, replay_after, replay_until, \
+            replay_cursor, replay_begun, replay_ended, pending, delivered, failed, checksum FROM lanes ",
+            $rest
+        )
+    };
+}
+
+const BY_ID: &str = select!("WHERE id = ?1");
+const BY_NAME: &str = select!("WHERE tenant = ?1 AND webhook = ?2");
+const ALL: &str = select!("ORDER BY id");
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) tenant: TenantId,
+    pub(super) webhook: WebhookId,
+    pub(super) marks: Marks,
+    pub(super) counts: Counts,
+}
+
+/// The lane with this number.
+pub(super) fn get(conn: &Connection, id: LaneId) -> Result<Lane, OutboxError> {
+    let mut statement = conn.prepare_cached(BY_ID)?;
+    let mut rows = statement.query([id.0])?;
+    rows.next()?.map(decode).transpose()?.ok_or(OutboxError::NoLane)
+}
+
+/// The lane of an endpoint, made with `cursor = start` when there is none.
+pub(super) fn find_or_make(
+    conn: &Connection,
+    tenant: &TenantId,
+    webhook: &WebhookId,
+    start: Position,
+) -> Result<Lane, OutboxError> {
+    let mut statement = conn.prepare_cached(BY_NAME)?;
+    let mut rows = statement.query([tenant.as_str(), webhook.as_str()])?;
+    if let Some(row) = rows.next()? {
+        return decode(row);
+    }
+    // Where the endpoint is may only be lost from sight: every row says whether it is what was written.
+    if all(conn)?.iter().any(|lane| lane.tenant == *tenant && lane.webhook == *webhook) {
+        return Err(OutboxError::Damaged(TABLE));
+    }
+    let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'lanes'";
+    let last: i64 = conn.prepare_cached(last)?.query_row([], |row| row.get(0))?;
+    let marks = Marks { cursor: start, ..Marks::default() };
+    let (tenant, webhook) = (tenant.clone(), webhook.clone());
+    let lane = Lane { id: LaneId(last + 1), tenant, webhook, marks, counts: Counts::default() };
+    let insert = "INSERT INTO lanes VALUES \
+        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    conn.prepare_cached(insert)?.execute(sealed(&lane.columns()))?;
+    Ok(lane)
+}
+
+/// Every lane.
+pub(super) fn all(conn: &Connection) -> Result<Vec<Lane>, OutboxError> {
+    let mut statement = conn.prepare_cached(ALL)?;
+    let mut rows = statement.query([])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        lanes.push(decode(row)?);
+    }
+    Ok(lanes)
+}
+
+/// Writes a lane that is there.
+pub(super) fn put(conn: &Connection, lane: &Lane) -> Result<(), OutboxError> {
+    // The names are not in it: an index stands on them, and they never change.
+    let update = "UPDATE lanes SET cursor = ?4, failing_since = ?5, not_before = ?6, replay_after = ?7, \
+        replay_until = ?8, replay_cursor = ?9, replay_begun = ?10, replay_ended = ?11, pending = ?12, \
+        delivered = ?13, failed = ?14, checksum = ?15 WHERE id = ?1 AND tenant = ?2 AND webhook = ?3";
+    match conn.prepare_cached(update)?.execute(sealed(&lane.columns()))? {
+        0 => Err(OutboxError::NoLane),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a lane's row, once nothing else of it is left.
+pub(super) fn remove(conn: &Connection, id: LaneId) -> Result<(), OutboxError> {
+    conn.prepare_cached("DELETE FROM lanes WHERE id = ?1")?.execute([id.0])?;
+    Ok(())
+}
+
+/// Takes over the log's epoch. What stands behind `head` was of a log that is gone: the positions there
+/// are given again, to other events.
+pub(super) fn adopt(conn: &Connection, epoch: Epoch, head: Position) -> Result<(), OutboxError> {
+    if schema::epoch(conn)? == Some(epoch) {
+        return Ok(());
+    }
+    for mut lane in all(conn)? {
+        let marks = &mut lane.marks;
+        marks.cursor = marks.cursor.min(head);
+        if let Some(replay) = &mut marks.replay {
+            for bound in [&mut replay.after, &mut replay.until, &mut replay.cursor] {
+                *bound = head.min(*bound);
+            }
+        }
+        deliveries::remove_beyond(conn, &mut lane, head)?;
+        put(conn, &lane)?;
+    }
+    schema::set_epoch(conn, Some(epoch))
+}
+
+impl Lane {
+    fn columns(&self) -> [ValueRef<'_>; 14] {
+        let Marks { cursor, failing_since, not_before, replay } = &self.marks;
+        let time = |time: Option<Timestamp>| optional(time.map(Timestamp::as_millis));
+        let position = |position: Option<Position>| optional(position.map(|at| at.as_u64().cast_signed()));
+        [
+            ValueRef::Integer(self.id.0),
+            self.tenant.as_str().into(),
+            self.webhook.as_str().into(),
+            position(Some(*cursor)),
+            time(*failing_since),
+            time(*not_before),
+            position(replay.map(|replay| replay.after)),
+            position(replay.map(|replay| replay.until)),
+            position(replay.map(|replay| replay.cursor)),
+            optional(replay.map(|replay| replay.begun.cast_signed())),
+            optional(replay.map(|replay| i64::from(replay.is_cancelled))),
+            ValueRef::Integer(self.counts.pending.cast_signed()),
+            ValueRef::Integer(self.counts.delivered.cast_signed()),
+            ValueRef::Integer(self.counts.failed.cast_signed()),
+        ]
+    }
+}
+
+fn decode(row: &Row<'_>) -> Result<Lane, OutboxError> {
+    let mut columns = Columns::checked(row, TABLE)?;
+    let position = |number: i64| Position::from_u64(number.cast_unsigned());
+    let id = LaneId(columns.integer()?);
+    let tenant = TenantId::try_from(columns.text()?.to_owned()).map_err(|_invalid| columns.damaged())?;
+    let webhook = WebhookId::parse(columns.text()?).map_err(|_invalid| columns.damaged())?;
+    let cursor = position(columns.integer()?);
+    let failing_since = columns.optional()?.map(Timestamp::from_millis);
+    let not_before = columns.optional()?.map(Timestamp::from_millis);
+    let mut replay = [None; 5];
+    for value in &mut replay {
+        *value = columns.optional()?;
+    }
+    let replay = match replay {
+        [Some(after), Some(until), Some(cursor), Some(begun), Some(ended)] => Some(Replay {
+            after: position(after),
+            until: position(until),
+            cursor: position(cursor),
+            begun: begun.cast_unsigned(),
+            is_cancelled: ended != 0,
+        }),
+        _ => None,
+    };
+    let counts =
+        Counts { pending: columns.number()?, delivered: columns.number()?, failed: columns.number()? };
+    Ok(Lane { id, tenant, webhook, marks: Marks { cursor, failing_since, not_before, replay }, counts })
+}

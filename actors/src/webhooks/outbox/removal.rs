@@ -1,0 +1,98 @@
+//! How deliveries go: with their lane, by age and number, or with their session. Every transaction is
+//! short, so that nobody who records waits for one.
+
+use amoiq_events::{Position, SessionId, Timestamp};
+use rusqlite::Connection;
+
+use super::{LaneId, OutboxError, deliveries, lanes};
+
+/// The most rows that one transaction removes or reads through.
+pub(super) const CHUNK_ROWS: u32 = 1_000;
+
+pub(super) const SOME_ATTEMPTS: &str = "DELETE FROM attempts WHERE (lane, position, number) IN
+    (SELECT lane, position, number FROM attempts WHERE lane = ?1 LIMIT ?2)";
+
+pub(super) const SOME_DELIVERIES: &str = "DELETE FROM deliveries WHERE (lane, position) IN
+    (SELECT lane, position FROM deliveries WHERE lane = ?1 LIMIT ?2)";
+
+/// Removes a part of a lane, its row last: whoever looks for lanes without an endpoint finds it until
+/// then. Whether it is gone. What it counts is not kept right meanwhile, and damage is no obstacle.
+pub(super) fn remove_some(conn: &Connection, lane: LaneId) -> Result<bool, OutboxError> {
+    for sql in [SOME_ATTEMPTS, SOME_DELIVERIES] {
+        if conn.prepare_cached(sql)?.execute((lane.0, CHUNK_ROWS))? > 0 {
+            return Ok(false);
+        }
+    }
+    lanes::remove(conn, lane)?;
+    Ok(true)
+}
+
+/// Removes the oldest settled deliveries: those before a time, and those beyond `keep`. It stops after
+/// `limit` rows, attempts among them. Returns how many deliveries went.
+pub(super) fn reap(
+    conn: &Connection,
+    lane: LaneId,
+    before: Timestamp,
+    keep: u32,
+    limit: u32,
+) -> Result<usize, OutboxError> {
+    let mut lane = lanes::get(conn, lane)?;
+    let excess = lane.counts.settled().saturating_sub(u64::from(keep));
+    let mut gone = Vec::new();
+    deliveries::each(conn, deliveries::OLDEST_SETTLED, (lane.id.0, limit), |kept| {
+        let goes = kept.delivery.changed_at < before || (gone.len() as u64) < excess;
+        if goes {
+            gone.push(kept.delivery);
+        }
+        goes
+    })?;
+    let (mut count, mut rows) = (0, 0);
+    for delivery in &gone {
+        if rows >= limit as usize {
+            break;
+        }
+        rows += deliveries::remove(conn, &mut lane, delivery)?;
+        count += 1;
+    }
+    if count > 0 {
+        lanes::put(conn, &lane)?;
+    }
+    Ok(count)
+}
+
+/// Which of the next deliveries are of a session, and where to go on; nothing at the end.
+pub(super) fn of_session(
+    conn: &Connection,
+    lane: LaneId,
+    session: &SessionId,
+    after: Position,
+) -> Result<(Vec<Position>, Option<Position>), OutboxError> {
+    let (mut found, mut last) = (Vec::new(), None);
+    let params = (lane.0, deliveries::number(after), CHUNK_ROWS);
+    deliveries::each(conn, deliveries::NEXT, params, |kept| {
+        last = Some(kept.delivery.position);
+        if kept.delivery.session == *session {
+            found.push(kept.delivery.position);
+        }
+        true
+    })?;
+    Ok((found, last))
+}
+
+/// Removes the deliveries at these positions. Returns how many there were.
+pub(super) fn remove_at(
+    conn: &Connection,
+    lane: LaneId,
+    positions: &[Position],
+) -> Result<usize, OutboxError> {
+    let mut lane = lanes::get(conn, lane)?;
+    let mut count = 0;
+    for position in positions {
+        if let Some(kept) = deliveries::find(conn, lane.id, *position)? {
+            deliveries::remove(conn, &mut lane, &kept.delivery)?;
+            count += 1;
+        }
+    }
+    lanes::put(conn, &lane)?;
+    Ok(count)
+}

@@ -1,0 +1,113 @@
+//! A row of any table: its columns, and behind them the CRC-32C over all of them.
+
+use rusqlite::{
+    Params, Row, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use super::OutboxError;
+
+/// The columns as they are bound to an insert or an update, with their checksum behind them.
+pub(super) fn sealed<'a>(columns: &'a [ValueRef<'a>]) -> impl Params + 'a {
+    let sum = columns.iter().fold(0, |sum, column| with(sum, *column));
+    let sum = ValueRef::Integer(i64::from(sum));
+    params_from_iter(columns.iter().copied().chain([sum]).map(ToSqlOutput::Borrowed))
+}
+
+/// A column that may be absent.
+pub(super) fn optional(number: Option<i64>) -> ValueRef<'static> {
+    number.map_or(ValueRef::Null, ValueRef::Integer)
+}
+
+/// The columns of a row that is what was written, from the first on.
+pub(super) struct Columns<'a> {
+    row: &'a Row<'a>,
+    table: &'static str,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Checks a row whose last column is the checksum over those before it.
+    pub(super) fn checked(row: &'a Row<'a>, table: &'static str) -> Result<Self, OutboxError> {
+        let last = row.as_ref().column_count().saturating_sub(1);
+        let mut sum = 0;
+        for column in 0..last {
+            sum = with(sum, row.get_ref(column)?);
+        }
+        if row.get_ref(last)? != ValueRef::Integer(i64::from(sum)) {
+            return Err(OutboxError::Damaged(table));
+        }
+        Ok(Self { row, table, next: 0 })
+    }
+
+    pub(super) fn integer(&mut self) -> Result<i64, OutboxError> {
+        match self.value()? {
+            ValueRef::Integer(number) => Ok(number),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// A number of any width that was stored from one of the same.
+    pub(super) fn number<N: TryFrom<i64>>(&mut self) -> Result<N, OutboxError> {
+        let number = self.integer()?;
+        N::try_from(number).map_err(|_out_of_range| self.damaged())
+    }
+
+    pub(super) fn optional(&mut self) -> Result<Option<i64>, OutboxError> {
+        match self.value()? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Integer(number) => Ok(Some(number)),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str, OutboxError> {
+        match self.value()? {
+            ValueRef::Text(bytes) => str::from_utf8(bytes).map_err(|_not_utf8| self.damaged()),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    pub(super) fn optional_text(&mut self) -> Result<Option<&'a str>, OutboxError> {
+        match self.value()? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Text(bytes) => str::from_utf8(bytes).map(Some).map_err(|_not_utf8| self.damaged()),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], OutboxError> {
+        match self.value()? {
+            ValueRef::Blob(bytes) => Ok(bytes),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// What to say of a column whose value nobody wrote.
+    pub(super) fn damaged(&self) -> OutboxError {
+        OutboxError::Damaged(self.table)
+    }
+
+    fn value(&mut self) -> Result<ValueRef<'a>, OutboxError> {
+        let value = self.row.get_ref(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+}
+
+/// Adds a column. Its type and its length are in the sum, so that bytes cannot move between columns.
+fn with(sum: u32, column: ValueRef<'_>) -> u32 {
+    let fixed = |kind: u8, number: [u8; 8]| {
+        let [a, b, c, d, e, f, g, h] = number;
+        crc32c::crc32c_append(sum, &[kind, a, b, c, d, e, f, g, h])
+    };
+    let sized =
+        |kind, bytes: &[u8]| crc32c::crc32c_append(fixed(kind, (bytes.len() as u64).to_le_bytes()), bytes);
+    match column {
+        ValueRef::Null => fixed(0, [0; 8]),
+        ValueRef::Integer(number) => fixed(1, number.to_le_bytes()),
+        ValueRef::Real(number) => fixed(2, number.to_le_bytes()),
+        ValueRef::Text(bytes) => sized(3, bytes),
+        ValueRef::Blob(bytes) => sized(4, bytes),
+    }
+}

@@ -1,0 +1,111 @@
+//! The tables, and what the database knows about itself.
+
+use amoiq_events::store::Epoch;
+use rusqlite::{Connection, types::ValueRef};
+
+use super::{
+    OutboxError,
+    row::{Columns, optional, sealed},
+};
+
+/// Written into a new database; a program refuses a database with another number.
+const SCHEMA_VERSION: i64 = 1;
+
+/// `meta` has one row, the same in every release. Every row ends with the CRC-32C over its other columns. Times are milliseconds since 1970.
+///
+/// A lane's number is never given again (`AUTOINCREMENT`): who still holds the number of a lane that
+/// is gone must not write into another. Beside its key a delivery stands in three indexes: by status
+/// for what is pending and for lists, by time for what is to be forgotten, by message for who asks
+/// for one. The ids of messages and the times grow, so these two are written at their ends.
+const TABLES: &str = "
+    CREATE TABLE meta (
+        schema   INTEGER PRIMARY KEY,
+        epoch    INTEGER, -- absent until a log is followed
+        checksum INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE lanes (
+        id            INTEGER PRIMARY KEY AUTOINCREMENT,
+        tenant        TEXT    NOT NULL,
+        webhook       TEXT    NOT NULL,
+        cursor        INTEGER NOT NULL,
+        failing_since INTEGER,
+        not_before    INTEGER,
+        replay_after  INTEGER, -- absent with all that follow when there was no replay
+        replay_until  INTEGER,
+        replay_cursor INTEGER,
+        replay_begun  INTEGER,
+        replay_ended  INTEGER, -- 1 when its owner ended it
+        pending       INTEGER NOT NULL, -- how many deliveries there are, by status
+        delivered     INTEGER NOT NULL,
+        failed        INTEGER NOT NULL,
+        checksum      INTEGER NOT NULL,
+        UNIQUE (tenant, webhook)
+    );
+    CREATE TABLE deliveries (
+        lane       INTEGER NOT NULL,
+        position   INTEGER NOT NULL,
+        event_id   BLOB    NOT NULL,
+        message_id BLOB    NOT NULL,
+        session    TEXT    NOT NULL,
+        status     INTEGER NOT NULL, -- 0 pending, 1 delivered, 2 failed
+        tries      INTEGER NOT NULL,
+        next_at    INTEGER,
+        holds      INTEGER NOT NULL,
+        changed_at INTEGER NOT NULL,
+        attempts   INTEGER NOT NULL, -- how many there ever were: the number of the last
+        checksum   INTEGER NOT NULL,
+        PRIMARY KEY (lane, position)
+    ) WITHOUT ROWID;
+    CREATE INDEX deliveries_by_status ON deliveries (lane, status, position);
+    CREATE INDEX deliveries_by_time ON deliveries (lane, changed_at) WHERE status <> 0;
+    CREATE INDEX deliveries_by_message ON deliveries (lane, message_id);
+    CREATE TABLE attempts (
+        lane        INTEGER NOT NULL,
+        position    INTEGER NOT NULL,
+        number      INTEGER NOT NULL,
+        at          INTEGER NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        status      INTEGER,
+        error       TEXT,
+        answer      BLOB    NOT NULL,
+        checksum    INTEGER NOT NULL,
+        PRIMARY KEY (lane, position, number)
+    ) WITHOUT ROWID;
+";
+
+/// Makes the tables in a new database, and refuses one of another release.
+pub(super) fn prepare(conn: &Connection) -> Result<(), OutboxError> {
+    // What an erased session left must not stand in free pages.
+    conn.pragma_update(None, "secure_delete", true)?;
+    let transaction = conn.unchecked_transaction()?;
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'";
+    if conn.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
+        conn.execute_batch(TABLES)?;
+        set_epoch(conn, None)?;
+    }
+    transaction.commit()?;
+    match meta(conn)? {
+        (SCHEMA_VERSION, _) => Ok(()),
+        (found, _) => Err(OutboxError::Schema { found, known: SCHEMA_VERSION }),
+    }
+}
+
+/// The epoch of the log that was followed last.
+pub(super) fn epoch(conn: &Connection) -> Result<Option<Epoch>, OutboxError> {
+    Ok(meta(conn)?.1.map(|epoch| Epoch(epoch.cast_unsigned())))
+}
+
+/// Notes the epoch of the log that is followed.
+pub(super) fn set_epoch(conn: &Connection, epoch: Option<Epoch>) -> Result<(), OutboxError> {
+    let columns = [ValueRef::Integer(SCHEMA_VERSION), optional(epoch.map(|epoch| epoch.0.cast_signed()))];
+    conn.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2, ?3)")?.execute(sealed(&columns))?;
+    Ok(())
+}
+
+fn meta(conn: &Connection) -> Result<(i64, Option<i64>), OutboxError> {
+    let mut statement = conn.prepare_cached("SELECT schema, epoch, checksum FROM meta")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Err(OutboxError::Damaged("meta")) };
+    let mut columns = Columns::checked(row, "meta")?;
+    Ok((columns.integer()?, columns.optional()?))
+}

@@ -1,0 +1,36 @@
+//! How the queries find what they look for.
+
+use rusqlite::Connection;
+
+use super::*;
+
+fn plan(conn: &Connection, sql: &str) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        plan.push(row.get::<_, String>(3).unwrap());
+    }
+    plan.join("; ")
+}
+
+#[test]
+fn no_query_reads_or_sorts_more_than_it_answers() {
+    let conn = Connection::open_in_memory().unwrap();
+    schema::prepare(&conn).unwrap();
+    for (sql, way) in [
+        (deliveries::PENDING, "INDEX deliveries_by_status (lane=? AND status=?)"),
+        (deliveries::PAGE, "PRIMARY KEY (lane=? AND position<?)"),
+        (deliveries::PAGE_OF_STATUS, "INDEX deliveries_by_status (lane=? AND status=? AND position<?)"),
+        (deliveries::OF_MESSAGE, "INDEX deliveries_by_message (lane=? AND message_id=?)"),
+        (deliveries::OLDEST_SETTLED, "INDEX deliveries_by_time (lane=?)"),
+        (deliveries::NEXT, "PRIMARY KEY (lane=? AND position>?)"),
+        (attempts::OF_DELIVERY, "PRIMARY KEY (lane=? AND position=?)"),
+        (removal::SOME_ATTEMPTS, "PRIMARY KEY (lane=? AND position=? AND number=?)"),
+        (removal::SOME_DELIVERIES, "PRIMARY KEY (lane=? AND position=?)"),
+    ] {
+        let plan = plan(&conn, sql);
+        assert!(plan.contains(way), "{sql}: {plan}");
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+    }
+}

@@ -1,0 +1,162 @@
+//! What the outbox says of damage: that there is some, where, and what to do; never a damaged value.
+
+use std::{fs, path::Path};
+
+use amoiq_actors::webhooks::{
+    delivery::{DeliveryStatus, Marks},
+    outbox::{DeliveriesQuery, LaneId, Outbox, OutboxError},
+};
+use amoiq_events::store::Epoch;
+use rusqlite::types::Value;
+
+use crate::{
+    given::{in_real_time, tenant},
+    outbox_given::{GivenOutbox, at, attempt, delivery, settled, webhook},
+};
+
+const TABLES: [&str; 4] = ["meta", "lanes", "deliveries", "attempts"];
+
+const ALL: DeliveriesQuery = DeliveriesQuery { status: None, before: None, limit: 100 };
+
+#[test]
+fn a_change_of_any_column_of_any_table_is_noticed() {
+    in_real_time(async {
+        let given = GivenOutbox::new();
+        given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let lane = given.lane().await;
+        // A row whose lane changes goes to the next one.
+        let (next, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
+        given.outbox.remove(next).await.expect("it goes");
+        let entries = vec![(settled(3).0, Some(attempt("no")))];
+        given.outbox.record(lane, Marks::default(), entries).await.expect("it is recorded");
+        let conn = given.conn();
+        for table in TABLES {
+            assert_eq!(given.rows(table), 1);
+            read_all(&given.outbox, lane).await.expect("nothing is damaged yet");
+            let sql = format!("SELECT * FROM {table}");
+            let statement = conn.prepare(&sql).expect("a table");
+            let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
+            for column in columns {
+                let sql = format!("SELECT {column} FROM {table}");
+                let whole: Value = conn.query_row(&sql, [], |row| row.get(0)).expect("a value");
+                let update = format!("UPDATE {table} SET {column} = ?1");
+                conn.execute(&update, [altered(&whole)]).expect("it is damaged");
+                let read = match read_all(&given.outbox, lane).await {
+                    Ok(()) => given.outbox.deliveries(next, ALL).await.map(drop),
+                    damaged => damaged,
+                };
+                let said = matches!(read, Err(OutboxError::Damaged(damaged)) if damaged == table);
+                assert!(said, "{table}.{column}: {read:?}");
+                conn.execute(&update, [whole]).expect("it is mended");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_row_that_is_gone_is_noticed() {
+    in_real_time(async {
+        for (table, said) in [("meta", "meta"), ("attempts", "attempts"), ("deliveries", "deliveries")] {
+            let given = GivenOutbox::new();
+            let lane = given.lane().await;
+            let pending = delivery(4, DeliveryStatus::Pending);
+            let entries = vec![(pending, Some(attempt("no")))];
+            given.outbox.record(lane, Marks::default(), entries).await.expect("it is recorded");
+            given.conn().execute(&format!("DELETE FROM {table}"), []).expect("it is damaged");
+            let read = read_all(&given.outbox, lane).await;
+            assert!(matches!(read, Err(OutboxError::Damaged(table)) if table == said), "{table}: {read:?}");
+        }
+    });
+}
+
+#[test]
+fn a_flipped_bit_in_the_file_is_noticed_wherever_a_row_stands() {
+    for (table, mark) in [("lanes", "acme"), ("deliveries", "session-3"), ("attempts", "so it failed")] {
+        let (bytes, lane) = file_with_rows();
+        let mut damaged = bytes.clone();
+        let places: Vec<_> =
+            (0..bytes.len()).filter(|&at| bytes[at..].starts_with(mark.as_bytes())).collect();
+        assert!(!places.is_empty(), "{mark} is not in the file");
+        places.iter().for_each(|&place| damaged[place + 1] ^= 1);
+        in_real_time(async {
+            let files = tempfile::tempdir().expect("a directory");
+            let path = files.path().join("outbox.db");
+            fs::write(&path, damaged).expect("a file");
+            let outbox = Outbox::open(&path).expect("the file itself is whole");
+            let read = read_all(&outbox, lane).await;
+            assert!(matches!(read, Err(OutboxError::Damaged(said)) if said == table), "{table}: {read:?}");
+            let again = outbox.lane(&tenant(), &webhook("a"), at(9)).await;
+            assert_eq!(again.is_err(), table == "lanes", "where it is may not be forgotten: {again:?}");
+        });
+    }
+}
+
+#[test]
+fn a_damaged_file_is_kept_and_the_words_say_what_to_do() {
+    let (whole, _) = file_with_rows();
+    let bad_page = |mut bytes: Vec<u8>| {
+        bytes[4_096..8_192].fill(0x5a);
+        bytes
+    };
+    let garbage = |bytes: Vec<u8>| vec![0x5a; bytes.len()];
+    for damage in [bad_page, garbage] {
+        let files = tempfile::tempdir().expect("a directory");
+        let path = files.path().join("outbox.db");
+        let damaged = damage(whole.clone());
+        fs::write(&path, &damaged).expect("a file");
+        let refused = Outbox::open(&path).err().expect("it is not opened").to_string();
+        assert!(refused.contains("restore it from a backup, or delete outbox.db"), "{refused}");
+        assert_eq!(fs::read(&path).expect("a file"), damaged, "nothing was thrown away");
+        remove(&path);
+        Outbox::open(&path).expect("a new one takes its place");
+    }
+}
+
+#[test]
+fn a_file_of_another_release_is_refused() {
+    let given = GivenOutbox::new();
+    // As a later release writes it: a number, and nothing.
+    let sum = crc32c::crc32c(&[[1, 2, 0, 0, 0, 0, 0, 0, 0], [0; 9]].concat());
+    let update = "UPDATE meta SET schema = 2, checksum = ?1";
+    given.conn().execute(update, [i64::from(sum)]).expect("a row");
+    let refused = Outbox::open(&given.path).err().expect("it is refused").to_string();
+    assert_eq!(refused, "outbox.db has the schema 2, this release knows 1");
+}
+
+/// Reads everything that there is.
+async fn read_all(outbox: &Outbox, lane: LaneId) -> Result<(), OutboxError> {
+    outbox.adopt(Epoch(1), at(50)).await?;
+    outbox.lanes().await?;
+    outbox.deliveries(lane, ALL).await?;
+    outbox.pending(lane).await.map(drop)
+}
+
+/// Another value than this one, of the same kind.
+fn altered(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Integer(1),
+        Value::Integer(number) => Value::Integer(number + 1),
+        Value::Real(number) => Value::Real(number + 1.0),
+        Value::Text(text) => Value::Text(format!("{text}x")),
+        Value::Blob(bytes) => Value::Blob(bytes.iter().map(|byte| byte ^ 1).collect()),
+    }
+}
+
+/// The bytes of a file with a row in each table, and the lane.
+fn file_with_rows() -> (Vec<u8>, LaneId) {
+    in_real_time(async {
+        let given = GivenOutbox::new();
+        given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let lane = given.lane().await;
+        let entries = vec![(settled(3).0, Some(attempt("so it failed")))];
+        given.outbox.record(lane, Marks::default(), entries).await.expect("it is recorded");
+        given.conn().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("one file");
+        (fs::read(&given.path).expect("a file"), lane)
+    })
+}
+
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        drop(fs::remove_file(format!("{}{suffix}", path.display())));
+    }
+}
