@@ -6,7 +6,12 @@
 //! commits before a power failure may be lost (`synchronous=NORMAL`), never one before them: what must
 //! not be lost at all stands in the log.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -54,9 +59,16 @@ impl DatabaseError {
 
 /// The way to the threads. They end when the last clone of it is gone.
 #[derive(Clone)]
-pub(crate) struct Database {
-    writer: mpsc::Sender<Box<dyn Change>>,
-    reader: mpsc::Sender<Query>,
+pub(crate) struct Database(Way);
+
+#[derive(Clone)]
+enum Way {
+    Threads {
+        writer: mpsc::Sender<Box<dyn Change>>,
+        reader: mpsc::Sender<Query>,
+    },
+    /// On the caller's thread.
+    Here(Arc<Mutex<Connection>>),
 }
 
 type Query = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -72,10 +84,19 @@ impl Database {
         prepare(&writing)?;
         let reading = connect(path)?;
         let no_thread = |_no_thread| DatabaseError::Closed;
-        Ok(Self {
+        Ok(Self(Way::Threads {
             writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
             reader: spawn_reader(format!("{name}-reader"), reading).map_err(no_thread)?,
-        })
+        }))
+    }
+
+    /// One in memory, without threads: for simulations, which must run in one order.
+    pub(crate) fn in_memory<E: From<DatabaseError>>(
+        prepare: impl FnOnce(&Connection) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let conn = connect(Path::new(":memory:"))?;
+        prepare(&conn)?;
+        Ok(Self(Way::Here(Arc::new(Mutex::new(conn)))))
     }
 
     /// Makes a change: all of it or nothing, whatever becomes of others in the same transaction.
@@ -87,11 +108,21 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        if self.writer.send(Box::new(Asked { work: Some(change), outcome: None, reply })).await.is_err() {
-            return Err(DatabaseError::Closed.into());
+        let (reply, mut answer) = oneshot::channel();
+        let asked = Box::new(Asked { work: Some(change), outcome: None, reply });
+        match &self.0 {
+            Way::Threads { writer, .. } => {
+                // When nobody takes it any more, nobody answers.
+                let _closed = writer.send(asked).await;
+                answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
+            Way::Here(conn) => {
+                let mut changes: [Box<dyn Change>; 1] = [asked];
+                let committed = commit(&mut lock(conn), &mut changes);
+                changes.into_iter().for_each(|change| change.answer(committed.clone()));
+                answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
         }
-        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
     }
 
     /// Asks a question. It sees one moment of the database, however many statements it takes.
@@ -103,15 +134,21 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let ask = move |conn: &mut Connection| {
             let moment = conn.transaction().map_err(DatabaseError::from);
             drop(reply.send(moment.map_err(E::from).and_then(|moment| query(&moment))));
         };
-        if self.reader.send(Box::new(ask)).await.is_err() {
-            return Err(DatabaseError::Closed.into());
+        match &self.0 {
+            Way::Threads { reader, .. } => {
+                let _closed = reader.send(Box::new(ask)).await;
+                answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
+            Way::Here(conn) => {
+                ask(&mut lock(conn));
+                answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
         }
-        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
     }
 }
 
@@ -193,6 +230,10 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
         }
     })?;
     Ok(queue)
+}
+
+fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    conn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {

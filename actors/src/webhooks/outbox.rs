@@ -5,7 +5,7 @@
 //! was recorded outlives the process; a power failure may take the last moments, and what was delivered
 //! in them is delivered again, under the same ids.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
 use rusqlite::Transaction;
@@ -114,6 +114,14 @@ impl Outbox {
         Ok(Self { database: Database::open(path, "outbox", schema::prepare)? })
     }
 
+    /// One in memory, which its clones share: for simulations.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn in_memory() -> Result<Self, OutboxError> {
+        Ok(Self { database: Database::in_memory(schema::prepare)? })
+    }
+
     /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
     /// back to `head`, and deliveries behind it are removed: their events are gone from the log.
     ///
@@ -163,6 +171,19 @@ impl Outbox {
     /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
     pub async fn pending(&self, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
         self.database.read(move |conn| deliveries::pending(conn, lane)).await
+    }
+
+    /// Where deliveries behind a position stand that are not pending: a lane that begins again there does not
+    /// repeat them.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
+    pub async fn settled_after(
+        &self,
+        lane: LaneId,
+        after: Position,
+    ) -> Result<BTreeSet<Position>, OutboxError> {
+        self.database.read(move |conn| deliveries::settled_after(conn, lane, after)).await
     }
 
     /// Writes deliveries as they are now, adds the attempt of each, and notes where the lane is: all of

@@ -1,5 +1,7 @@
 //! The table of deliveries.
 
+use std::collections::BTreeSet;
+
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 use rusqlite::{Connection, Params, Row, types::ValueRef};
 
@@ -35,6 +37,7 @@ pub(super) const OF_MESSAGE: &str =
     select!("INDEXED BY deliveries_by_message WHERE lane = ?1 AND message_id = ?2 LIMIT 1");
 pub(super) const OLDEST_SETTLED: &str =
     select!("INDEXED BY deliveries_by_time WHERE lane = ?1 AND status <> 0 ORDER BY changed_at LIMIT ?2");
+const BEHIND: &str = select!("WHERE lane = ?1 AND position > ?2");
 pub(super) const NEXT: &str = select!("WHERE lane = ?1 AND position > ?2 ORDER BY position LIMIT ?3");
 
 /// A row.
@@ -85,6 +88,22 @@ pub(super) fn pending(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, 
         return Err(OutboxError::Damaged(TABLE));
     }
     Ok(found.into_iter().map(|kept| kept.delivery).collect())
+}
+
+/// Where deliveries behind a position stand that are not pending.
+pub(super) fn settled_after(
+    conn: &Connection,
+    lane: LaneId,
+    after: Position,
+) -> Result<BTreeSet<Position>, OutboxError> {
+    let mut settled = BTreeSet::new();
+    each(conn, BEHIND, (lane.0, number(after)), |Kept { delivery, .. }| {
+        if delivery.status != DeliveryStatus::Pending {
+            settled.insert(delivery.position);
+        }
+        true
+    })?;
+    Ok(settled)
 }
 
 /// A page of deliveries with their attempts.
