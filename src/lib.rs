@@ -15,6 +15,7 @@
 //! | [`http`] | the routes |
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
 //! | [`online`] | who is online, as agents are told |
+//! | [`webhooks`] | deliveries as they are written, signed and sent |
 //! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
@@ -33,3 +34,4 @@ pub mod realtime;
 pub mod secret;
 pub mod startup;
 pub mod tenants;
+pub mod webhooks;

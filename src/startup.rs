@@ -24,7 +24,7 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer};
-use crate::{config::Config, http, logging, tenants};
+use crate::{config::Config, http, logging, tenants, webhooks::Destinations};
 
 /// How long requests in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
@@ -85,7 +85,8 @@ impl Service {
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
-        tenants::reconcile(&config.tenants, config.server.bind, &store, &ambient, &registry).await?;
+        let (bind, destinations) = (config.server.bind, Destinations::new(&config.webhooks.allowed_networks));
+        tenants::reconcile(&config.tenants, bind, &destinations, &store, &ambient, &registry).await?;
         let online = parts::online_users(&store);
         announce(&*store, &ambient).await?;
 

@@ -12,7 +12,11 @@ use amoiq_events::{
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::{auth, config, secret::Secret};
+use crate::{
+    auth, config,
+    secret::Secret,
+    webhooks::{Destinations, signature},
+};
 
 /// How many characters a key has after its prefix, at least.
 const KEY_CHARACTERS: usize = 8;
@@ -33,20 +37,22 @@ pub fn allows_demo(bind: SocketAddr) -> bool {
     bind.ip().is_loopback()
 }
 
-/// Makes of the tenants what the configuration says.
+/// Makes of the tenants what the configuration says. Their webhooks lead where `destinations` lets them.
 ///
 /// # Errors
 /// When an entry of the configuration is wrong (nothing is changed then), or the store refuses.
 pub async fn reconcile(
     configured: &[config::Tenant],
     bind: SocketAddr,
+    destinations: &Destinations,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     registry: &Arc<TenantRegistry>,
 ) -> anyhow::Result<()> {
     let mut desired = BTreeMap::new();
     for tenant in configured {
-        let (id, wanted) = desire(tenant).with_context(|| format!("tenants: `{}`", tenant.id))?;
+        let (id, wanted) =
+            desire(tenant, destinations).with_context(|| format!("tenants: `{}`", tenant.id))?;
         ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
     }
     // Tenants that left the configuration keep their history and lose their configured keys.
@@ -83,7 +89,7 @@ fn demo() -> DesiredTenant {
     }
 }
 
-fn desire(tenant: &config::Tenant) -> anyhow::Result<(TenantId, DesiredTenant)> {
+fn desire(tenant: &config::Tenant, destinations: &Destinations) -> anyhow::Result<(TenantId, DesiredTenant)> {
     let id = TenantId::try_from(tenant.id.clone()).context("id")?;
     let mut desired = DesiredTenant::default();
     if id.is_every() {
@@ -109,8 +115,10 @@ fn desire(tenant: &config::Tenant) -> anyhow::Result<(TenantId, DesiredTenant)> 
             desired.keys.insert(id, (kind, hash));
         }
     }
-    for webhook in &tenant.webhooks {
-        let (id, wanted) = desire_webhook(webhook)?;
+    for (place, webhook) in tenant.webhooks.iter().enumerate() {
+        // The URL is not shown: what is wrong with it may be the password in it.
+        let (id, wanted) = desire_webhook(webhook, destinations)
+            .with_context(|| format!("webhooks: number {}", place + 1))?;
         ensure!(desired.webhooks.insert(id, wanted).is_none(), "a webhook is listed twice: {}", webhook.url);
     }
     Ok((id, desired))
@@ -137,13 +145,10 @@ fn check_key(kind: KeyKind, key: &Secret) -> anyhow::Result<(KeyId, KeyHash)> {
 
 fn desire_webhook(
     webhook: &config::Webhook,
+    destinations: &Destinations,
 ) -> anyhow::Result<(WebhookId, (WebhookSettings, WebhookSecret))> {
-    let url = url::Url::parse(&webhook.url).with_context(|| format!("webhooks: {}", webhook.url))?;
-    ensure!(matches!(url.scheme(), "http" | "https"), "webhooks: {url} is not http or https");
-    ensure!(
-        webhook.secret.expose().starts_with("whsec_"),
-        "webhooks: the secret of {url} begins with `whsec_`"
-    );
+    destinations.parse(&webhook.url)?;
+    let secret = signature::check_secret(webhook.secret.expose())?;
     let digest: [u8; 32] = Sha256::digest(&webhook.url).into();
     let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let settings = WebhookSettings {
@@ -153,7 +158,6 @@ fn desire_webhook(
         headers: BTreeMap::new(),
         rate_per_second: None,
     };
-    let secret = WebhookSecret::new(webhook.secret.expose().to_owned());
     Ok((WebhookId::parse(&format!("wh-{short}"))?, (settings, secret)))
 }
 
@@ -185,4 +189,39 @@ A visitor writes, an agent answers, and the conversation is read back:
   curl 'http://{address}/api/chat/messages?tenantId={DEMO_TENANT}&sessionId=session-demo-0123456789' -H 'Authorization: Bearer {widget}'
 "#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(url: &str, secret: &str) -> config::Tenant {
+        config::Tenant {
+            id: "acme".to_owned(),
+            name: None,
+            origins: None,
+            widget_keys: Vec::new(),
+            secret_keys: Vec::new(),
+            bot_keys: Vec::new(),
+            webhooks: vec![config::Webhook { url: url.to_owned(), secret: Secret::new(secret.to_owned()) }],
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_cannot_be_delivered_to_or_signed_for_is_an_error_that_shows_neither() {
+        let good = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let destinations = Destinations::default();
+        assert!(desire(&webhook("https://acme.example/", good), &destinations).is_ok());
+        for (url, secret, says) in [
+            ("https://acme.example/", "whsec_hidden", "a webhook's secret is `whsec_`"),
+            ("https://me:hidden@acme.example/", good, "the URL holds a user or a password"),
+            ("http://10.0.0.1/", good, "refused address 10.0.0.1; see webhooks.allowed_networks"),
+        ] {
+            let error = format!("{:#}", desire(&webhook(url, secret), &destinations).unwrap_err());
+            assert!(error.contains("webhooks: number 1") && error.contains(says), "{error}");
+            assert!(!error.contains("hidden"), "{error}");
+        }
+        let opened = Destinations::new(&["10.0.0.0/8".parse().unwrap()]);
+        assert!(desire(&webhook("http://10.0.0.1/", good), &opened).is_ok());
+    }
 }

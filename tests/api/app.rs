@@ -23,6 +23,12 @@ pub const WIDGET: &str = "wk_demo_0000000000000000";
 pub const SECRET: &str = "sk_demo_0000000000000000";
 pub const BOT: &str = "bk_demo_0000000000000000";
 
+/// A client over plain HTTP. It trusts nobody and still has to be told whose cryptography it would use.
+pub fn client() -> Client {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(PATIENCE).tls_certs_only([]).build().expect("a client")
+}
+
 /// A running service. It is killed when it is dropped.
 pub struct TestApp {
     process: Child,
@@ -93,7 +99,7 @@ impl Start {
         let address = address.expect("the program says where it listens");
         // What it prints later is shown with the test's own output.
         std::thread::spawn(move || lines.for_each(|line| eprintln!("amoiq: {line}")));
-        let client = Client::builder().timeout(PATIENCE).build().expect("a client");
+        let client = client();
         TestApp { process, address, data, client, lines: printed, _owned: owned }
     }
 

@@ -14,10 +14,9 @@ use std::{
 };
 
 use amoiq_events::{Ambient, ambient::SeededEntropy};
-use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-use crate::app::{PATIENCE, SECRET, Start, TestApp, WIDGET, eventually};
+use crate::app::{SECRET, Start, TestApp, WIDGET, client, eventually};
 
 mod files;
 
@@ -51,7 +50,7 @@ struct Connection {
 impl Connection {
     /// Sends one message after the other until the program is gone.
     fn write(&mut self, address: &str, group: u64, acknowledged: &AtomicUsize) {
-        let client = Client::builder().timeout(PATIENCE).build().expect("a client");
+        let client = client();
         loop {
             if self.sent.last().is_none_or(|last| last.id.is_some()) {
                 self.sent.push(self.next(group));

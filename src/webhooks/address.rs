@@ -1,0 +1,77 @@
+//! Which addresses are nobody's endpoint: private, reserved and documentation networks, and every form of
+//! IPv6 that carries an IPv4 address inside.
+//!
+//! An IPv4-mapped or -compatible address is refused whatever it carries: nobody has to write it that way,
+//! and two readings of one address are how a check is passed. Only NAT64 (`64:ff9b::/96`) is judged by the
+//! IPv4 address inside, because networks without IPv4 reach all of it through that.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether deliveries do not go there unless `webhooks.allowed_networks` says so.
+#[must_use]
+pub fn is_refused(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_refused_v4(address),
+        IpAddr::V6(address) => is_refused_v6(address),
+    }
+}
+
+fn is_refused_v4(address: Ipv4Addr) -> bool {
+    match address.octets() {
+        // This host, and loopback.
+        [0 | 127, ..] => true,
+        // Private, and shared behind a carrier's NAT.
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => true,
+        // Link-local: the metadata services of clouds are there.
+        [169, 254, ..] => true,
+        // Protocol assignments, documentation, relays of 6to4, benchmarks.
+        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => {
+            true
+        }
+        // Multicast, reserved, broadcast.
+        [224..=255, ..] => true,
+        _ => false,
+    }
+}
+
+fn is_refused_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        // NAT64. It lies within ::/8, so it comes first.
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            let [.., a, b, c, d] = address.octets();
+            is_refused_v4(Ipv4Addr::new(a, b, c, d))
+        }
+        // ::/8: unspecified, loopback, mapped, compatible, and NAT64 of a local prefix.
+        [0..=0xff, ..] => true,
+        // Discard only.
+        [0x100, 0, 0, 0, ..] => true,
+        // Documentation, twice; 6to4, which carries IPv4; segment routing.
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x2002, ..] | [0x5f00, ..] => true,
+        // Unique local, link-local, site-local, multicast.
+        [0xfc00..=0xfdff | 0xfe80..=0xfebf | 0xfec0..=0xfeff | 0xff00..=0xffff, ..] => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> bool {
+        is_refused(text.parse().unwrap())
+    }
+
+    #[test]
+    fn nat64_is_judged_by_the_address_inside() {
+        assert!(refused("64:ff9b::127.0.0.1") && refused("64:ff9b::10.1.2.3"));
+        assert!(!refused("64:ff9b::8.8.8.8"));
+        assert!(refused("64:ff9b:1::8.8.8.8"), "a local prefix leads wherever its network likes");
+        assert!(refused("64:ff9b::1:8.8.8.8"), "outside of the /96 it is not NAT64");
+    }
+
+    #[test]
+    fn ipv4_in_the_form_of_ipv6_is_refused_whatever_it_carries() {
+        assert!(refused("::ffff:8.8.8.8") && refused("::8.8.8.8") && refused("::ffff:0:8.8.8.8"));
+        assert!(refused("2002:808:808::1"));
+    }
+}

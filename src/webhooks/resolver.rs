@@ -1,0 +1,94 @@
+//! From a name to the addresses that are dialled. The name is looked up once for each connection, every
+//! address is vetted, and exactly these are dialled: a name cannot mean one thing when it is checked and
+//! another when it is called. One refused address refuses the name, so that no order of answers helps.
+//!
+//! Addresses in URLs never come here: [`Destinations::vet`] judges them.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+
+use super::destination::Destinations;
+
+/// Lookups at the same time. Each may hold a thread for as long as the system waits for name servers,
+/// longer than whoever asked.
+const LOOKUPS: usize = 128;
+
+/// The most addresses of a name: nobody has an honest use for more, and each is another dial.
+const MAX_ADDRESSES: usize = 64;
+
+/// The answer of a [`Lookup`].
+pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Asks what addresses a name has.
+pub trait Lookup: Send + Sync + 'static {
+    /// All of them.
+    fn lookup(&self, name: String) -> Found;
+}
+
+/// The machine's own resolver, `/etc/hosts` included.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn lookup(&self, name: String) -> Found {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Why a name leads nowhere. What a name server said is the operator's, not the endpoint's owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name could not be resolved")]
+pub struct Unresolved;
+
+/// Looks names up and vets what they mean.
+pub struct VettingResolver {
+    lookup: Arc<dyn Lookup>,
+    destinations: Destinations,
+    running: Arc<Semaphore>,
+}
+
+impl VettingResolver {
+    /// Asks `lookup`, and lets through what `destinations` has nothing against.
+    #[must_use]
+    pub fn new(lookup: Arc<dyn Lookup>, destinations: Destinations) -> Self {
+        Self { lookup, destinations, running: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+impl Resolve for VettingResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (lookup, running) = (Arc::clone(&self.lookup), Arc::clone(&self.running));
+        let destinations = self.destinations.clone();
+        Box::pin(async move {
+            let place = running.acquire_owned().await?;
+            // Whoever asked may stop waiting; the system's resolver does not. The place is taken until it
+            // has finished.
+            let asking = tokio::spawn(async move {
+                let found = lookup.lookup(name.as_str().to_owned()).await;
+                drop(place);
+                found
+            });
+            let found = asking.await?.map_err(|error| {
+                tracing::debug!(%error, "the name of an endpoint could not be resolved");
+                Unresolved
+            })?;
+            if found.is_empty() || found.len() > MAX_ADDRESSES {
+                return Err(Unresolved.into());
+            }
+            found.iter().try_for_each(|address| destinations.vet_address(*address))?;
+            // The port is the URL's.
+            Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! Signatures of Standard Webhooks 1.0.0, so that its published libraries verify deliveries.
+//!
+//! What is signed is `{webhook-id}.{webhook-timestamp}.{body}` with HMAC-SHA256. The id stays over retries
+//! and replays, so that a receiver can drop repeats; the timestamp is that of the attempt, so that it can
+//! drop old ones. While a rotated secret still signs, the header holds a signature of each.
+
+use amoiq_events::{Ambient, Timestamp, webhook::WebhookSecret};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// What a secret begins with.
+pub const PREFIX: &str = "whsec_";
+
+/// How many bytes a secret has, at least and at the most.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// How many a new one has.
+const NEW_KEY_BYTES: usize = 32;
+
+/// Why a text is no secret. It never shows the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook's secret is `whsec_` and 24 to 64 bytes in base64")]
+pub struct BadSecret;
+
+/// A key that signs. It cannot be printed.
+pub struct SigningKey(Hmac<Sha256>);
+
+impl SigningKey {
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// [`BadSecret`]
+    pub fn parse(secret: &str) -> Result<Self, BadSecret> {
+        let encoded = secret.strip_prefix(PREFIX).ok_or(BadSecret)?;
+        let Ok(key) = BASE64_STANDARD.decode(encoded) else { return Err(BadSecret) };
+        match Hmac::new_from_slice(&key) {
+            Ok(mac) if KEY_BYTES.contains(&key.len()) => Ok(Self(mac)),
+            _ => Err(BadSecret),
+        }
+    }
+
+    /// One signature, with its version before it.
+    #[must_use]
+    pub fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(format!("{id}.{seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// The value of `webhook-signature` for an attempt at `now`: of the secret, and of the one before while it
+/// still signs.
+///
+/// # Errors
+/// [`BadSecret`] when one of them is none.
+pub fn signatures(
+    secret: &WebhookSecret,
+    previous: Option<&(WebhookSecret, Timestamp)>,
+    id: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> Result<String, BadSecret> {
+    let sign = |secret: &WebhookSecret| {
+        SigningKey::parse(secret.expose()).map(|key| key.sign(id, seconds(now), body))
+    };
+    let mut value = sign(secret)?;
+    if let Some((previous, until)) = previous
+        && now < *until
+    {
+        value.push(' ');
+        value.push_str(&sign(previous)?);
+    }
+    Ok(value)
+}
+
+/// Unix seconds, as `webhook-timestamp` has them.
+#[must_use]
+pub fn seconds(now: Timestamp) -> i64 {
+    now.as_millis().div_euclid(1_000)
+}
+
+/// Makes a secret that nobody had before.
+#[must_use]
+pub fn new_secret(ambient: &Ambient) -> WebhookSecret {
+    let key: [u8; NEW_KEY_BYTES] = ambient.bytes();
+    WebhookSecret::new(format!("{PREFIX}{}", BASE64_STANDARD.encode(key)))
+}
+
+/// Takes a text as a secret.
+///
+/// # Errors
+/// [`BadSecret`]
+pub fn check_secret(text: &str) -> Result<WebhookSecret, BadSecret> {
+    SigningKey::parse(text).map(|_| WebhookSecret::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const NOW: Timestamp = Timestamp::from_millis(1_614_265_330_999);
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    fn secret(text: &str) -> WebhookSecret {
+        WebhookSecret::new(text.to_owned())
+    }
+
+    #[test]
+    fn the_published_vector_is_signed_as_published() {
+        assert_eq!(signatures(&secret(SECRET), None, ID, NOW, BODY).as_deref(), Ok(SIGNATURE));
+    }
+
+    #[test]
+    fn the_secret_before_signs_beside_the_new_one_until_its_time_is_over() {
+        let new = new_secret(&Ambient::system());
+        let at = |now| signatures(&new, Some(&(secret(SECRET), NOW.plus_millis(1))), ID, now, BODY).unwrap();
+        let both = at(NOW);
+        assert_eq!(both.split(' ').count(), 2);
+        assert!(both.ends_with(&format!(" {SIGNATURE}")), "{both}");
+        assert_eq!(at(NOW.plus_millis(1)).split(' ').count(), 1);
+    }
+
+    #[test]
+    fn a_new_secret_is_valid_and_like_no_other() {
+        let made: Vec<_> = (0..8).map(|_| new_secret(&Ambient::system())).collect();
+        for secret in &made {
+            assert_eq!(check_secret(secret.expose()).as_ref(), Ok(secret));
+            assert_eq!(made.iter().filter(|other| *other == secret).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_24_to_64_bytes_of_base64_after_its_prefix() {
+        for (length, is_secret) in [(0, false), (23, false), (24, true), (64, true), (65, false)] {
+            let text = format!("whsec_{}", BASE64_STANDARD.encode(vec![7; length]));
+            assert_eq!(check_secret(&text).is_ok(), is_secret, "{length} bytes");
+        }
+        for text in
+            ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!w"]
+        {
+            assert_eq!(check_secret(text), Err(BadSecret), "{text}");
+        }
+        assert!(!BadSecret.to_string().contains("MfKQ"));
+    }
+}

@@ -1,0 +1,161 @@
+//! A courier, an endpoint and a message, as short as a test wants to say it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use amoiq::webhooks::{
+    Destinations, HttpCourier,
+    resolver::{Found, Lookup, SystemLookup},
+};
+use amoiq_actors::webhooks::{Announcement, Answer, Content, Courier, Endpoint};
+use amoiq_events::{
+    Ambient, MessageText, Position, SessionId, TenantId, WebhookId,
+    envelope::Moment,
+    session::{MessageCreated, Sender},
+    tenant::Source,
+    webhook::{Webhook, WebhookSecret, WebhookSettings, WebhookStatus},
+};
+use rustls::RootCertStore;
+
+/// How long an answer that has to come may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Signs the deliveries of these tests.
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A courier for which loopback is as refused as it is for everybody.
+pub fn guarded() -> HttpCourier {
+    opened(&[])
+}
+
+/// A courier that may deliver to these networks too.
+pub fn opened(networks: &[&str]) -> HttpCourier {
+    courier(Arc::new(SystemLookup), RootCertStore::empty(), networks)
+}
+
+/// A courier that may deliver to all of loopback.
+pub fn local() -> HttpCourier {
+    opened(&["127.0.0.0/8"])
+}
+
+pub fn courier(lookup: Arc<dyn Lookup>, authorities: RootCertStore, networks: &[&str]) -> HttpCourier {
+    HttpCourier::with(lookup, authorities, destinations(networks), Ambient::system()).expect("a courier")
+}
+
+pub fn destinations(networks: &[&str]) -> Destinations {
+    let networks: Vec<_> = networks.iter().map(|network| network.parse().expect("a network")).collect();
+    Destinations::new(&networks)
+}
+
+pub fn endpoint(url: &str) -> Endpoint {
+    let settings = WebhookSettings {
+        url: url.to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: BTreeMap::new(),
+        rate_per_second: None,
+    };
+    let webhook = Webhook {
+        settings,
+        secret: WebhookSecret::new(SECRET.to_owned()),
+        previous: None,
+        status: WebhookStatus::Enabled,
+        source: Source::Api,
+        registered: Moment::default(),
+    };
+    Endpoint {
+        tenant: TenantId::parse("tenant-123").expect("an id"),
+        id: WebhookId::parse("wh-1").expect("an id"),
+        webhook,
+    }
+}
+
+pub fn message(text: &str) -> Content {
+    let ambient = Ambient::system();
+    let message = MessageCreated {
+        message_id: ambient.message_id(),
+        seq: 1,
+        text: MessageText::parse(text, 100).expect("a text"),
+        sender: Sender::User,
+        user_id: None,
+        sender_name: None,
+        client_message_id: None,
+        client_timestamp: None,
+        page: None,
+    };
+    Content::Message(Arc::new(Announcement {
+        event_id: ambient.event_id(),
+        position: Position::default(),
+        time: ambient.now(),
+        tenant: TenantId::parse("tenant-123").expect("an id"),
+        session: SessionId::parse("session-456").expect("an id"),
+        message,
+    }))
+}
+
+/// Delivers a message and waits for the answer, which has to come.
+pub async fn deliver(courier: &HttpCourier, url: &str) -> Answer {
+    within(PATIENCE, courier, url).await.unwrap_or_else(|| panic!("{url}: there is no answer"))
+}
+
+/// Delivers a message; nothing when there is no answer within so long.
+pub async fn within(deadline: Duration, courier: &HttpCourier, url: &str) -> Option<Answer> {
+    tokio::time::timeout(deadline, courier.deliver(Arc::new(endpoint(url)), message("Hello"))).await.ok()
+}
+
+/// What an attempt without an answer came to.
+pub fn failed(error: &str) -> Answer {
+    Answer { error: Some(error.to_owned()), ..Answer::default() }
+}
+
+pub fn refused(address: &str) -> Answer {
+    failed(&format!("refused address {address}; see webhooks.allowed_networks"))
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
+}
+
+/// Name servers that answer one lookup after the other as they are told, and repeat the last answer.
+pub struct Answers {
+    answers: Mutex<Vec<Vec<IpAddr>>>,
+    asked: AtomicUsize,
+}
+
+impl Answers {
+    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let parse = |addresses: &&[&str]| -> Vec<IpAddr> {
+            addresses.iter().map(|address| address.parse().expect("an address")).collect()
+        };
+        let answers = answers.iter().rev().map(parse).collect();
+        Arc::new(Self { answers: Mutex::new(answers), asked: AtomicUsize::new(0) })
+    }
+
+    /// How many lookups there were.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Lookup for Answers {
+    fn lookup(&self, _: String) -> Found {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut answers = self.answers.lock().expect("nobody panicked");
+        let answer = if answers.len() > 1 { answers.pop() } else { answers.last().cloned() };
+        Box::pin(async move { answer.ok_or_else(|| io::Error::other("no such name")) })
+    }
+}

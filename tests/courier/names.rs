@@ -1,0 +1,102 @@
+//! Names whose answers are mixed, change, or are none, through the client's real way from a name to a
+//! socket.
+
+use std::{io, sync::Arc};
+
+use amoiq::webhooks::{
+    HttpCourier,
+    resolver::{Found, Lookup},
+};
+use rustls::RootCertStore;
+
+use crate::{
+    delivery::{Answers, courier, deliver, failed, refused},
+    receiver::{Receiver, Then},
+};
+
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+fn asking(answers: &Arc<Answers>, networks: &[&str]) -> HttpCourier {
+    courier(Arc::clone(answers) as _, RootCertStore::empty(), networks)
+}
+
+#[tokio::test]
+async fn one_refused_address_refuses_the_name_wherever_it_stands() {
+    let receiver = Receiver::everywhere().await;
+    let url = format!("http://endpoint.example:{}/", receiver.address.port());
+    for answers in [
+        &["127.0.0.2", "127.0.0.1"],
+        &["127.0.0.1", "127.0.0.2"],
+        &["8.8.8.8", "127.0.0.1"],
+        &["2606:4700::1111", "127.0.0.1"],
+    ] {
+        let answer = deliver(&asking(&Answers::new(&[answers]), &["127.0.0.2/32"]), &url).await;
+        assert_eq!(answer, refused("127.0.0.1"), "{answers:?}");
+    }
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
+    let checked = Receiver::at("127.0.0.2:0", TAKEN, Then::Close).await;
+    let port = checked.address.port();
+    let target = Receiver::at(&format!("127.0.0.1:{port}"), TAKEN, Then::Close).await;
+    let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+    let courier = asking(&answers, &["127.0.0.2/32"]);
+    let url = format!("http://endpoint.example:{port}/");
+
+    assert!(deliver(&courier, &url).await.is_success());
+    assert_eq!((answers.asked(), checked.connections()), (1, 1), "one lookup for check and dial");
+    // By now it means another machine, and the next connection is checked again.
+    assert_eq!(deliver(&courier, &url).await, refused("127.0.0.1"));
+    assert_eq!((answers.asked(), checked.connections(), target.connections()), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_stays_where_it_was_checked() {
+    let checked = Receiver::at("127.0.0.2:0", TAKEN, Then::Stay).await;
+    let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+    let courier = asking(&answers, &["127.0.0.2/32"]);
+    let url = format!("http://endpoint.example:{}/", checked.address.port());
+    for _ in 0..3 {
+        assert!(deliver(&courier, &url).await.is_success());
+    }
+    assert_eq!((answers.asked(), checked.connections(), checked.requests().len()), (1, 1, 3));
+}
+
+#[tokio::test]
+async fn a_name_with_a_dead_address_is_reached_at_another() {
+    let receiver = Receiver::at("127.0.0.1:0", TAKEN, Then::Close).await;
+    let answers = Answers::new(&[&["127.0.0.3", "127.0.0.1"]]);
+    let url = format!("http://endpoint.example:{}/", receiver.address.port());
+    assert!(deliver(&asking(&answers, &["127.0.0.0/8"]), &url).await.is_success());
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_or_with_too_many_is_not_resolved() {
+    let many = vec!["8.8.8.8"; 65];
+    for answers in [Answers::new(&[]), Answers::new(&[&[]]), Answers::new(&[&many])] {
+        let answer = deliver(&asking(&answers, &[]), "http://endpoint.example/").await;
+        assert_eq!(answer, failed("the name could not be resolved"));
+        assert_eq!(answers.asked(), 1);
+    }
+}
+
+/// Says more than an endpoint's owner is to know.
+struct Talkative;
+
+impl Lookup for Talkative {
+    fn lookup(&self, _: String) -> Found {
+        Box::pin(async { Err(io::Error::other("10.0.0.53 answers SERVFAIL")) })
+    }
+}
+
+#[tokio::test]
+async fn what_the_name_servers_say_is_not_passed_on() {
+    let courier = courier(Arc::new(Talkative), RootCertStore::empty(), &[]);
+    assert_eq!(
+        deliver(&courier, "http://endpoint.example/?key=1").await,
+        failed("the name could not be resolved")
+    );
+}

@@ -1,0 +1,153 @@
+//! A receiver over bare TCP: it reads a request and sends the bytes that it is told to.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// What comes after the answer's bytes.
+#[derive(Clone, Copy)]
+pub enum Then {
+    /// The connection closes.
+    Close,
+    /// It stays open, and further requests are answered.
+    Stay,
+    /// It stays open and nothing is said any more.
+    Silence,
+    /// These bytes again and again, as fast as they are taken.
+    Flood(&'static [u8]),
+    /// These bytes again and again, slowly.
+    Drip(&'static [u8]),
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Request line and headers, each on its line.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} is there twice");
+        value
+    }
+}
+
+/// Whoever is told of messages. It ends with the test.
+#[derive(Clone)]
+pub struct Receiver {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Receiver {
+    /// Answers every request with these bytes.
+    pub async fn answering(answer: impl Into<Vec<u8>>, then: Then) -> Self {
+        Self::at("127.0.0.1:0", answer, then).await
+    }
+
+    /// Takes every delivery, wherever on this machine it is sent to.
+    pub async fn everywhere() -> Self {
+        let has_ipv6 = TcpListener::bind("[::1]:0").await.is_ok();
+        let address = if has_ipv6 { "[::]:0" } else { "0.0.0.0:0" };
+        Self::at(address, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Then::Stay).await
+    }
+
+    pub async fn at(address: &str, answer: impl Into<Vec<u8>>, then: Then) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let receiver = Self {
+            address: listener.local_addr().expect("bound"),
+            connections: Arc::default(),
+            ended: Arc::default(),
+            requests: Arc::default(),
+        };
+        let (answer, serving) = (Arc::new(answer.into()), receiver.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serving.connections.fetch_add(1, Ordering::SeqCst);
+                let (answer, serving) = (Arc::clone(&answer), serving.clone());
+                tokio::spawn(async move {
+                    let _broken = serving.serve(stream, &answer, then).await;
+                    serving.ended.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        });
+        receiver
+    }
+
+    /// Answers the requests of one connection.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        answer: &[u8],
+        then: Then,
+    ) -> io::Result<()> {
+        loop {
+            let request = read(&mut stream).await?;
+            self.requests.lock().expect("nobody panicked").push(request);
+            stream.write_all(answer).await?;
+            stream.flush().await?;
+            match then {
+                Then::Close => return stream.shutdown().await,
+                Then::Stay => {}
+                Then::Silence => return stream.read_u8().await.map(drop),
+                Then::Flood(bytes) => loop {
+                    stream.write_all(bytes).await?;
+                },
+                Then::Drip(bytes) => loop {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await?;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                },
+            }
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them have ended.
+    pub fn ended(&self) -> usize {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("nobody panicked").clone()
+    }
+}
+
+/// Reads one request whose body has a length.
+async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let mut request = Request { head: String::from_utf8(head).expect("ASCII"), body: Vec::new() };
+    let length = request.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+    request.body.resize(length, 0);
+    stream.read_exact(&mut request.body).await?;
+    Ok(request)
+}
