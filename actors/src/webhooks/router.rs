@@ -13,7 +13,7 @@ use actix::prelude::*;
 use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
 
 use super::{
-    courier::{Announcement, Endpoint},
+    courier::{Announcement, Answer, Content, Endpoint},
     desk::{Desk, announce},
     lane::{Beginning, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
@@ -341,5 +341,23 @@ impl Handler<All> for WebhookRouter {
 
     fn handle(&mut self, _: All, _: &mut Self::Context) -> Vec<Link> {
         self.links().cloned().collect()
+    }
+}
+
+/// Calls an endpoint once. Here and not where it is asked for: connections belong to this thread.
+#[derive(Message)]
+#[rtype(result = "(Answer, Duration)")]
+pub(super) struct Test(pub(super) Arc<Endpoint>);
+
+impl Handler<Test> for WebhookRouter {
+    type Result = ResponseFuture<(Answer, Duration)>;
+
+    fn handle(&mut self, Test(endpoint): Test, _: &mut Self::Context) -> Self::Result {
+        let desk = Arc::clone(&self.desk);
+        Box::pin(async move {
+            let (event_id, time) = (desk.ambient.event_id(), desk.ambient.now());
+            let tried = desk.attempt(endpoint, Content::Test { event_id, time }).await;
+            (tried.answer, tried.duration)
+        })
     }
 }

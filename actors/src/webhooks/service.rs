@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::{
     Counts,
-    courier::{Answer, Content, Courier, Endpoint},
+    courier::{Answer, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
     lane::{AskStanding, CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
-    router::{All, Find, Link, WebhookRouter},
+    router::{All, Find, Link, Test, WebhookRouter},
 };
 use crate::TenantRegistry;
 
@@ -130,10 +130,11 @@ impl Webhooks {
     }
 
     /// Calls an endpoint once, beside its lane: its owner wants to see whether it works.
-    pub async fn test(&self, endpoint: Endpoint) -> (Answer, Duration) {
-        let (event_id, time) = (self.desk.ambient.event_id(), self.desk.ambient.now());
-        let tried = self.desk.attempt(Arc::new(endpoint), Content::Test { event_id, time }).await;
-        (tried.answer, tried.duration)
+    ///
+    /// # Errors
+    /// [`LaneRefusal::Gone`]
+    pub async fn test(&self, endpoint: Endpoint) -> Result<(Answer, Duration), LaneRefusal> {
+        ask(&self.router, Test(Arc::new(endpoint))).await
     }
 
     /// What was delivered since the start.
