@@ -5,7 +5,7 @@
 //! for what they had already; receivers fail, hang, ask to be left alone, or take a message and say that
 //! they did not. `AMOIQ_SIM_SEED` and `AMOIQ_SIM_SEEDS` as for the sessions.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::{
     TenantRegistry,
@@ -67,6 +67,16 @@ struct World {
     outbox: Outbox,
     receivers: Receivers,
     settings: LaneSettings,
+    replays: RefCell<Vec<Asked>>,
+}
+
+/// A replay that was begun.
+#[derive(Debug)]
+struct Asked {
+    endpoint: EndpointName,
+    after: Position,
+    until: Position,
+    at: Instant,
 }
 
 /// An endpoint, wherever it is named.
@@ -91,9 +101,9 @@ pub(crate) fn run(seed: u64) -> String {
         node.block_on(&runtime, world.live(is_last));
         // The crash: every lane and every attempt on its way is gone.
         let inside = runtime.enter();
+        world.receivers.crashed();
         drop(node);
         drop(inside);
-        world.receivers.crashed();
     }
     LocalSet::new().block_on(&runtime, judge::judge(&world));
     world.receivers.digest()
@@ -127,6 +137,7 @@ impl World {
             outbox: Outbox::in_memory().expect("an outbox"),
             receivers: Receivers::new(&dice),
             settings,
+            replays: RefCell::default(),
             dice,
         }
     }
@@ -228,11 +239,7 @@ impl World {
                     self.dice.pick(&["https://b.example", "https://c.example"]),
                 )),
                 4 => {
-                    let head = self.memory.head().as_u64();
-                    let (after, until) = (self.dice.below(head), self.dice.below(head));
-                    let (after, until) = (Position::from_u64(after), Position::from_u64(until));
-                    self.receivers.asked_again(&tenant, &webhook);
-                    let _refused = webhooks.replay(&tenant, &webhook, after, Some(until)).await;
+                    self.replay(&webhooks, (tenant, webhook)).await;
                     continue;
                 }
                 _ => {
@@ -250,6 +257,24 @@ impl World {
                 self.command(&registry, &tenant, TenantCommand::Webhook(webhook, WebhookCommand::Resume))
                     .await;
             }
+        }
+    }
+
+    /// An owner asks for a part of the log again.
+    async fn replay(&self, webhooks: &Webhooks, endpoint: EndpointName) {
+        let (tenant, webhook) = &endpoint;
+        let head = self.memory.head().as_u64();
+        let (one, other) = (self.dice.below(head), self.dice.below(head));
+        let (after, until) = (Position::from_u64(one.min(other)), Position::from_u64(one.max(other)));
+        self.receivers.asked_again(tenant, webhook);
+        let at = Instant::now();
+        // One that is refused, or that a crash cut off, owes nothing.
+        if webhooks.replay(tenant, webhook, after, Some(until)).await.is_ok()
+            && let Ok(standing) = webhooks.standing(tenant, webhook).await
+            && let Some(replay) = standing.replay
+        {
+            let asked = Asked { after: replay.after, until: replay.until, endpoint, at };
+            self.replays.borrow_mut().push(asked);
         }
     }
 

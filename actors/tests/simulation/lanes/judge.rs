@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use amoiq_events::{EventId, EventStore, Position, RecordedEvent, SessionId, TenantId, stream::StreamKind};
 
-use super::{EndpointName, World, endpoints, receivers::Arrival};
+use tokio::time::Instant;
+
+use super::{
+    Asked, EndpointName, World, endpoints,
+    receivers::{Arrival, INSTANT},
+};
 
 /// Compares what came with the log.
 pub(super) async fn judge(world: &World) {
@@ -16,8 +21,15 @@ pub(super) async fn judge(world: &World) {
         assert_complete(&arrivals, &expected, &endpoint);
         assert_in_order(&arrivals, &endpoint);
         if !world.receivers.was_asked_again(&endpoint) {
-            assert_few_repeats(&arrivals, world.settings.throttle.in_flight, &endpoint);
+            assert_few_repeats(&arrivals, world, &endpoint);
         }
+    }
+    for asked in world.replays.borrow().iter() {
+        assert_replayed(
+            &world.receivers.arrivals(&asked.endpoint),
+            &messages(&log, &asked.endpoint.0),
+            asked,
+        );
     }
 }
 
@@ -64,7 +76,7 @@ fn assert_complete(
     endpoint: &EndpointName,
 ) {
     let taken: BTreeSet<_> =
-        arrivals.iter().filter(|arrival| arrival.is_heard).map(|arrival| arrival.event).collect();
+        arrivals.iter().filter(|arrival| arrival.heard_at.is_some()).map(|arrival| arrival.event).collect();
     let missing: Vec<_> = expected.iter().filter(|(event, _)| !taken.contains(event)).collect();
     assert!(missing.is_empty(), "{endpoint:?} never took {missing:?}");
 }
@@ -82,20 +94,29 @@ fn assert_in_order(arrivals: &[Arrival], endpoint: &EndpointName) {
     }
 }
 
-/// What was taken and heard came again only as often as crashes could interrupt its being noted.
-fn assert_few_repeats(arrivals: &[Arrival], in_flight: usize, endpoint: &EndpointName) {
-    let mut heard: HashMap<EventId, u32> = HashMap::new();
-    let mut repeats: BTreeMap<u32, usize> = BTreeMap::new();
+/// What was taken and heard came again only when the crash was too close for it to be noted.
+fn assert_few_repeats(arrivals: &[Arrival], world: &World, endpoint: &EndpointName) {
+    let mut heard: HashMap<EventId, (Instant, usize)> = HashMap::new();
     for arrival in arrivals {
-        if let Some(life) = heard.get(&arrival.event) {
-            assert!(*life < arrival.life, "{endpoint:?}: {arrival:?} came again without a crash");
-            *repeats.entry(*life).or_default() += 1;
+        if let Some((at, life)) = heard.get(&arrival.event) {
+            assert!(world.receivers.could_not_note(*at, *life), "{endpoint:?}: {arrival:?} came again");
         }
-        if arrival.is_heard {
-            heard.insert(arrival.event, arrival.life);
+        if let Some(at) = arrival.heard_at {
+            heard.insert(arrival.event, (at, arrival.life));
         }
     }
-    for (life, repeated) in repeats {
-        assert!(repeated <= in_flight, "{endpoint:?}: {repeated} repeats of what life {life} had delivered");
-    }
+}
+
+/// Everything in a replay's range was taken after it was asked for.
+fn assert_replayed(arrivals: &[Arrival], expected: &BTreeMap<EventId, (Position, SessionId)>, asked: &Asked) {
+    let since = asked.at - INSTANT;
+    let taken: BTreeSet<_> = arrivals
+        .iter()
+        .filter(|arrival| arrival.heard_at.is_some_and(|at| at >= since))
+        .map(|arrival| arrival.event)
+        .collect();
+    let wanted =
+        expected.iter().filter(|(_, (position, _))| asked.after < *position && *position <= asked.until);
+    let missing: Vec<_> = wanted.filter(|(event, _)| !taken.contains(event)).collect();
+    assert!(missing.is_empty(), "{asked:?}: never again {missing:?}");
 }

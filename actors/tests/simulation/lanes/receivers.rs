@@ -11,10 +11,13 @@ use std::{
 
 use amoiq_actors::webhooks::{Answer, Content, Courier, Endpoint};
 use amoiq_events::{EventId, MessageId, Position, SessionId, TenantId, WebhookId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::EndpointName;
 use crate::dice::Dice;
+
+/// As long as noting takes at the most.
+pub(super) const INSTANT: Duration = Duration::from_millis(2);
 
 /// What came to a receiver.
 #[derive(Debug, Clone)]
@@ -26,9 +29,9 @@ pub(super) struct Arrival {
     pub(super) session: SessionId,
     /// It took it, whatever it said.
     pub(super) is_taken: bool,
-    /// It said so, and the service lived to hear it.
-    pub(super) is_heard: bool,
-    pub(super) life: u32,
+    /// When it said so, if the service lived to hear it.
+    pub(super) heard_at: Option<Instant>,
+    pub(super) life: usize,
 }
 
 /// All receivers; clones are the same ones.
@@ -39,7 +42,8 @@ struct Yard {
     dice: Dice,
     /// How many of a hundred attempts fail, by endpoint.
     trouble: u64,
-    life: u32,
+    /// When the service died, so often as it did.
+    crashes: Vec<Instant>,
     arrivals: BTreeMap<EndpointName, Vec<Arrival>>,
     /// Their owners asked for what they had.
     asked_again: BTreeSet<EndpointName>,
@@ -60,7 +64,7 @@ impl Receivers {
         let yard = Yard {
             dice: dice.fork(),
             trouble: dice.pick(&[0, 10, 40, 80]),
-            life: 0,
+            crashes: Vec::new(),
             arrivals: BTreeMap::new(),
             asked_again: BTreeSet::new(),
         };
@@ -74,7 +78,12 @@ impl Receivers {
 
     /// The service died.
     pub(super) fn crashed(&self) {
-        self.yard().life += 1;
+        self.yard().crashes.push(Instant::now());
+    }
+
+    /// Whether a crash followed a moment so closely that what was heard then could not be noted.
+    pub(super) fn could_not_note(&self, heard_at: Instant, life: usize) -> bool {
+        self.yard().crashes.get(life).is_some_and(|crash| *crash - heard_at <= INSTANT)
     }
 
     /// From here on an endpoint may see anything again.
@@ -107,7 +116,8 @@ impl Receivers {
         let mut digest = String::new();
         for ((tenant, webhook), arrivals) in &self.yard().arrivals {
             for arrival in arrivals {
-                writeln!(digest, "{tenant} {webhook} {arrival:?}").expect("a text");
+                let Arrival { event, is_taken, life, .. } = arrival;
+                writeln!(digest, "{tenant} {webhook} {event} {is_taken} {life}").expect("a text");
             }
         }
         digest
@@ -126,7 +136,7 @@ impl Receivers {
 
     fn hear(&self, endpoint: &EndpointName, index: usize) {
         if let Some(arrival) = self.yard().arrivals.get_mut(endpoint).and_then(|all| all.get_mut(index)) {
-            arrival.is_heard = true;
+            arrival.heard_at = Some(Instant::now());
         }
     }
 }
@@ -157,7 +167,7 @@ impl Courier for Receivers {
         let (mood, there, back, life, asks) = {
             let yard = self.yard();
             let (there, back) = (yard.dice.millis_below(30), yard.dice.millis_below(30));
-            (yard.mood(), there, back, yard.life, yard.dice.one_in(2))
+            (yard.mood(), there, back, yard.crashes.len(), yard.dice.one_in(2))
         };
         let receivers = self.clone();
         Box::pin(async move {
@@ -170,7 +180,7 @@ impl Courier for Receivers {
                 tenant: announcement.tenant.clone(),
                 session: announcement.session.clone(),
                 is_taken: matches!(mood, Mood::Takes | Mood::TakesInVain),
-                is_heard: false,
+                heard_at: None,
                 life,
             };
             let index = receivers.arrive(&name, arrival);
