@@ -70,9 +70,20 @@ pub enum Role {
     Staff {
         /// The name that the token gives.
         name: Option<String>,
-        /// Whether it is the key itself: it alone mints tokens.
-        is_key: bool,
+        /// Which of the three.
+        rank: Rank,
     },
+}
+
+/// What staff may do, the later the more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// An agent's token: conversations.
+    Agent,
+    /// An admin's token: webhooks too.
+    Admin,
+    /// The key itself: it alone mints tokens.
+    Key,
 }
 
 /// A caller, in the tenant that the request is about.
@@ -119,6 +130,17 @@ impl Principal {
         match self.role {
             Role::Staff { .. } => Ok(()),
             _ => Err(Problem::Forbidden("an agent, an admin or a secret key is needed")),
+        }
+    }
+
+    /// Lets only admins and secret keys pass.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] for everybody else.
+    pub fn require_admin(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Staff { rank: Rank::Admin | Rank::Key, .. } => Ok(()),
+            _ => Err(Problem::Forbidden("an admin or a secret key is needed")),
         }
     }
 }
@@ -242,7 +264,7 @@ fn role_of_key(kind: KeyKind) -> Role {
     match kind {
         KeyKind::Widget => Role::WidgetKey,
         KeyKind::Bot => Role::Bot,
-        KeyKind::Secret => Role::Staff { name: None, is_key: true },
+        KeyKind::Secret => Role::Staff { name: None, rank: Rank::Key },
     }
 }
 
@@ -252,7 +274,8 @@ fn role_of_token(claims: &Claims) -> Role {
             session: claims.sid.clone(),
             verified: claims.verified.then(|| claims.sub.clone()),
         },
-        TokenRole::Agent | TokenRole::Admin => Role::Staff { name: claims.name.clone(), is_key: false },
+        TokenRole::Agent => Role::Staff { name: claims.name.clone(), rank: Rank::Agent },
+        TokenRole::Admin => Role::Staff { name: claims.name.clone(), rank: Rank::Admin },
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `POST /api/chat/anonymous-token`, `POST /api/chat/token` | [`tokens`] |
 //! | `GET /api/chat/online-users` | [`online_users`] |
 //! | `POST /api/chat/sessions/{sessionId}/close` | [`sessions`] |
+//! | `/api/webhooks`, and everything below it | [`webhooks`] |
 //! | `GET /healthz`, `GET /readyz` | [`health`] |
 
 use actix_web::{HttpResponse, Route, guard, web};
@@ -27,27 +28,57 @@ pub mod sessions;
 pub mod tokens;
 pub mod trace;
 pub mod user_history;
+pub mod webhooks;
 
 pub use context::Context;
 
 /// Every route there is.
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
-        .service(resource("/webchat/message", "POST", web::post().to(send::send)))
-        .service(resource("/api/chat/messages", "GET", web::get().to(history::read)))
-        .service(resource("/api/chat/anonymous-token", "POST", web::post().to(tokens::anonymous)))
-        .service(resource("/api/chat/token", "POST", web::post().to(tokens::mint)))
-        .service(resource("/api/chat/online-users", "GET", web::get().to(online_users::list)))
-        .service(resource("/api/chat/sessions/{session}/close", "POST", web::post().to(sessions::close)))
-        .service(resource("/healthz", "GET, HEAD", get_or_head().to(health::alive)))
-        .service(resource("/readyz", "GET, HEAD", get_or_head().to(health::ready)))
+        .service(resource("/webchat/message", "POST", [web::post().to(send::send)]))
+        .service(resource("/api/chat/messages", "GET", [web::get().to(history::read)]))
+        .service(resource("/api/chat/anonymous-token", "POST", [web::post().to(tokens::anonymous)]))
+        .service(resource("/api/chat/token", "POST", [web::post().to(tokens::mint)]))
+        .service(resource("/api/chat/online-users", "GET", [web::get().to(online_users::list)]))
+        .service(resource("/api/chat/sessions/{session}/close", "POST", [web::post().to(sessions::close)]))
+        .configure(webhook_routes)
+        .service(resource("/healthz", "GET, HEAD", [get_or_head().to(health::alive)]))
+        .service(resource("/readyz", "GET, HEAD", [get_or_head().to(health::ready)]))
         .default_service(web::to(not_found));
 }
 
-/// A path with one method; any other is told which one.
-fn resource(path: &'static str, allow: &'static str, route: Route) -> actix_web::Resource {
+fn webhook_routes(routes: &mut web::ServiceConfig) {
+    use webhooks::{deliveries, endpoints, replay, secret, standing, switch, trial};
+    let all = [web::get().to(endpoints::list), web::post().to(endpoints::create)];
+    let one = [
+        web::get().to(standing::read),
+        web::patch().to(endpoints::change),
+        web::delete().to(endpoints::delete),
+    ];
+    let replays =
+        [web::get().to(replay::progress), web::post().to(replay::start), web::delete().to(replay::cancel)];
+    let redeliver = "/api/webhooks/{webhook}/deliveries/{message}/redeliver";
+    routes
+        .service(resource("/api/webhooks", "GET, POST", all))
+        .service(resource("/api/webhooks/{webhook}", "GET, PATCH, DELETE", one))
+        .service(resource("/api/webhooks/{webhook}/pause", "POST", [web::post().to(switch::pause)]))
+        .service(resource("/api/webhooks/{webhook}/resume", "POST", [web::post().to(switch::resume)]))
+        .service(resource("/api/webhooks/{webhook}/test", "POST", [web::post().to(trial::test)]))
+        .service(resource("/api/webhooks/{webhook}/rotate-secret", "POST", [web::post().to(secret::rotate)]))
+        .service(resource("/api/webhooks/{webhook}/deliveries", "GET", [web::get().to(deliveries::list)]))
+        .service(resource(redeliver, "POST", [web::post().to(deliveries::redeliver)]))
+        .service(resource("/api/webhooks/{webhook}/replay", "GET, POST, DELETE", replays));
+}
+
+/// A path with its methods; any other is told which they are.
+fn resource<const N: usize>(
+    path: &'static str,
+    allow: &'static str,
+    routes: [Route; N],
+) -> actix_web::Resource {
     let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow }) };
-    web::resource(path).route(route).default_service(web::to(other))
+    let resource = web::resource(path).default_service(web::to(other));
+    routes.into_iter().fold(resource, actix_web::Resource::route)
 }
 
 fn get_or_head() -> Route {

@@ -58,6 +58,24 @@ pub enum Problem {
     /// Not in the caller's tenant.
     #[error("User not found")]
     UserNotFound,
+    /// Not in the caller's tenant.
+    #[error("Webhook not found")]
+    WebhookNotFound,
+    /// No delivery of this message, or no replay, is kept.
+    #[error("Not found: {0}")]
+    NotKept(&'static str),
+    /// The endpoint stands in the configuration.
+    #[error("The webhook is managed by the configuration and is changed there")]
+    WebhookConfigured,
+    /// The tenant has as many endpoints as it may make.
+    #[error("The tenant has {limit} webhooks already")]
+    WebhookLimit {
+        /// `webhooks.endpoints_per_tenant`
+        limit: usize,
+    },
+    /// One replay of an endpoint at a time.
+    #[error("A replay of this webhook is running")]
+    ReplayRunning,
     /// No such route.
     #[error("Not found")]
     NotFound,
@@ -123,7 +141,11 @@ impl Problem {
             Self::TenantNotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::SessionNotFound => ("SESSION_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::UserNotFound => ("USER_NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::WebhookNotFound => ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::WebhookConfigured => ("WEBHOOK_CONFIGURED", StatusCode::CONFLICT),
+            Self::WebhookLimit { .. } => ("WEBHOOK_LIMIT_REACHED", StatusCode::CONFLICT),
+            Self::ReplayRunning => ("REPLAY_RUNNING", StatusCode::CONFLICT),
+            Self::NotFound | Self::NotKept(_) => ("NOT_FOUND", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED),
             Self::PayloadTooLarge { .. } => ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -138,6 +160,7 @@ impl Problem {
         match self {
             Self::Validation(fields) => json!({ "fields": fields }),
             Self::SessionFull { limit } => json!({ "reason": "session_full", "limit": limit }),
+            Self::WebhookLimit { limit } => json!({ "limit": limit }),
             Self::PayloadTooLarge { limit_bytes } => json!({ "limitBytes": limit_bytes }),
             Self::RateLimited { retry_after_ms } => json!({ "retryAfterMs": retry_after_ms }),
             _ => json!({}),

@@ -2,6 +2,7 @@
 
 mod parts;
 mod sockets;
+mod webhooks;
 
 use std::{
     any::Any,
@@ -23,10 +24,10 @@ use anyhow::Context;
 use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{parts::Parts, sockets::SocketServer};
+use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
 use crate::{config::Config, http, logging, tenants, webhooks::Destinations};
 
-/// How long requests in flight may take after the signal to stop.
+/// How long requests and deliveries in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
 
 /// How long closing the store may take after that.
@@ -69,6 +70,7 @@ pub struct Service {
     serves_demo: bool,
     server: Server,
     sockets: SocketServer,
+    webhooks: WebhookServer,
     store: Arc<SqliteStore>,
 }
 
@@ -96,8 +98,9 @@ impl Service {
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
-        let server = listen(&config, listener, parts, sockets.clone())?;
-        Ok(Self { address, serves_demo, server, sockets, store: embedded })
+        let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
+        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone())?;
+        Ok(Self { address, serves_demo, server, sockets, webhooks, store: embedded })
     }
 
     /// Says where the service is and, for the demo, how to try it.
@@ -116,16 +119,18 @@ impl Service {
         let handle = self.server.handle();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        actix::spawn(async move {
+        let stopping = actix::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             tracing::info!("stopping: finishing what is in flight");
             // Nobody is accepted any more while those who are there are sent away.
-            tokio::join!(handle.stop(true), self.sockets.drain(SPREAD));
+            let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));
+            tokio::join!(handle.stop(true), self.sockets.drain(SPREAD), deliveries);
         });
         self.server.await?;
+        stopping.await?;
         close(self.store).await;
         tracing::info!("stopped");
         Ok(())
@@ -149,11 +154,13 @@ fn listen(
     listener: TcpListener,
     parts: Parts,
     sockets: SocketServer,
+    webhooks: WebhookServer,
 ) -> anyhow::Result<Server> {
     let app = move || {
         App::new()
             .configure(|routes| parts.provide(routes))
             .configure(|routes| sockets.configure(routes))
+            .configure(|routes| webhooks.provide(routes))
             .configure(http::configure)
             // The last one is the outermost.
             .wrap(from_fn(http::limits::limits))

@@ -2,7 +2,8 @@
 //! to the [`crate::registry`].
 //!
 //! Commands are rare, so the actor reads its stream for each of them, and is started by whoever has
-//! one. Two at once are harmless: an append that expects another version is a conflict.
+//! one. Two at once are harmless: an append that expects another version is a conflict, and whoever has it
+//! decides again.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use amoiq_events::{
     envelope::Moment,
     event::{Cause, Event},
     store::{AppendError, Expected},
-    tenant::TenantCommand,
+    tenant::{Tenant, TenantCommand, TenantEvent},
     webhook::WebhookRefusal,
 };
 
@@ -20,6 +21,9 @@ use crate::registry::{LoadError, TenantRegistry, load_tenant};
 
 /// How many commands wait for one tenant.
 const MAILBOX: usize = 64;
+
+/// How often a command is decided when others come in between.
+const ATTEMPTS: u32 = 16;
 
 /// Why a tenant did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -102,21 +106,39 @@ impl Handler<Execute> for TenantActor {
 
 impl Desk {
     async fn execute(&self, command: &TenantCommand, cause: &Cause) -> Result<usize, TenantError> {
-        let mut tenant = load_tenant(&*self.store, &self.stream).await?;
-        let events = tenant.decide(command)?;
-        if !events.is_empty() {
-            let envelopes: Vec<_> = events
-                .iter()
-                .map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause))
-                .collect();
-            let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
-            let expected = Expected::Exact(tenant.version());
-            let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
-            let at = Moment { time, position: appended.position };
-            events.iter().for_each(|event| tenant.apply(event, at));
+        let mut attempt = 1;
+        loop {
+            let mut tenant = load_tenant(&*self.store, &self.stream).await?;
+            let events = tenant.decide(command)?;
+            match self.append(&mut tenant, &events, cause).await {
+                Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+                appended => {
+                    appended?;
+                    // Also when nothing followed: an append before this may have ended without anybody
+                    // knowing.
+                    self.registry.publish(&self.id, &tenant);
+                    return Ok(events.len());
+                }
+            }
         }
-        // Also when nothing followed: an append before this may have ended without anybody knowing.
-        self.registry.publish(&self.id, &tenant);
-        Ok(events.len())
+    }
+
+    async fn append(
+        &self,
+        tenant: &mut Tenant,
+        events: &[TenantEvent],
+        cause: &Cause,
+    ) -> Result<(), AppendError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let envelopes: Vec<_> =
+            events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause)).collect();
+        let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
+        let expected = Expected::Exact(tenant.version());
+        let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
+        let at = Moment { time, position: appended.position };
+        events.iter().for_each(|event| tenant.apply(event, at));
+        Ok(())
     }
 }

@@ -174,6 +174,17 @@ pub enum TenantCommand {
     Reconcile(DesiredTenant),
     /// Something about one of its webhooks.
     Webhook(WebhookId, WebhookCommand),
+    /// Makes a webhook by API, unless there are so many of those already.
+    RegisterWebhook {
+        /// A new one.
+        id: WebhookId,
+        /// Where and how.
+        settings: WebhookSettings,
+        /// Signs.
+        secret: WebhookSecret,
+        /// How many there may be.
+        limit: usize,
+    },
 }
 
 impl Tenant {
@@ -211,6 +222,16 @@ impl Tenant {
             TenantCommand::Reconcile(desired) => self.reconcile(desired),
             TenantCommand::Webhook(id, command) => {
                 let event = self.webhook(id).decide(id, command)?;
+                Ok(event.into_iter().map(TenantEvent::Webhook).collect())
+            }
+            TenantCommand::RegisterWebhook { id, settings, secret, limit } => {
+                let made = self.webhooks().filter(|(_, webhook)| webhook.source == Source::Api).count();
+                if made >= *limit {
+                    return Err(WebhookRefusal::TooMany { limit: *limit });
+                }
+                let (settings, secret, source) = (settings.clone(), secret.clone(), Source::Api);
+                let register = WebhookCommand::Register { settings, secret, source };
+                let event = self.webhook(id).decide(id, &register)?;
                 Ok(event.into_iter().map(TenantEvent::Webhook).collect())
             }
         }

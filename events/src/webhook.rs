@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Timestamp, WebhookId, envelope::Moment, tenant::Source};
 
+mod change;
+
+pub use change::WebhookChange;
+
 /// The key that signs deliveries, as `whsec_` and base64. It is never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -198,8 +202,10 @@ pub enum WebhookCommand {
         /// Who manages it.
         source: Source,
     },
-    /// Changes where and how.
+    /// Replaces where and how.
     Update(WebhookSettings),
+    /// Changes some of where and how.
+    Change(WebhookChange),
     /// Stops it for now.
     Pause,
     /// Serves it again, paused or disabled.
@@ -229,6 +235,12 @@ pub enum WebhookRefusal {
     /// The id is taken, or was.
     #[error("the webhook's id is in use")]
     Taken,
+    /// The tenant has as many as it may make.
+    #[error("the tenant has {limit} webhooks already")]
+    TooMany {
+        /// So many.
+        limit: usize,
+    },
 }
 
 impl WebhookSlot {
@@ -257,10 +269,13 @@ impl WebhookSlot {
             (Self::Free | Self::Deleted, _) => return Err(WebhookRefusal::NotFound),
         };
         let named = WebhookNamed { webhook_id: id.clone() };
+        let updated = |settings: WebhookSettings| {
+            let is_other = settings != webhook.settings;
+            is_other.then_some(WebhookEvent::Updated(WebhookUpdated { webhook_id: id.clone(), settings }))
+        };
         Ok(match command {
-            WebhookCommand::Update(settings) if *settings != webhook.settings => {
-                Some(WebhookEvent::Updated(WebhookUpdated { webhook_id, settings: settings.clone() }))
-            }
+            WebhookCommand::Update(settings) => updated(settings.clone()),
+            WebhookCommand::Change(change) => updated(change.of(&webhook.settings)),
             WebhookCommand::Pause if webhook.status == WebhookStatus::Enabled => {
                 Some(WebhookEvent::Paused(named))
             }

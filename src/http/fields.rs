@@ -139,6 +139,28 @@ impl Fields {
         number
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.value(name)? {
+            Value::Bool(flag) => Some(flag),
+            _ => {
+                self.refuse(name, "must be true or false");
+                None
+            }
+        }
+    }
+
+    /// Any JSON.
+    pub fn value(&mut self, name: &'static str) -> Option<Value> {
+        self.values.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there and says nothing: where something is changed, that removes it.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(Value::is_null)
+    }
+
     /// A JSON object, in the form that it is kept in, of at most `limit_bytes`.
     pub fn object(
         &mut self,

@@ -14,7 +14,7 @@ use super::{
     limits::Gate,
 };
 use crate::{
-    auth::{Credential, Principal, Role, TokenRole, token::Mint},
+    auth::{Credential, Principal, Rank, Role, TokenRole, token::Mint},
     problem::Problem,
 };
 
@@ -108,7 +108,7 @@ pub async fn mint(
     context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read(&request, payload).await?;
     let principal = access::principal(&gate, &context, &request, &mut body)?;
-    if !matches!(principal.role, Role::Staff { is_key: true, .. }) {
+    if !matches!(principal.role, Role::Staff { rank: Rank::Key, .. }) {
         return Err(Problem::Forbidden("a secret key is needed"));
     }
     let mint = parse(body, principal)?;

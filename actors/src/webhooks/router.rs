@@ -13,7 +13,7 @@ use actix::prelude::*;
 use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
 
 use super::{
-    courier::{Announcement, Answer, Content, Endpoint},
+    courier::{Announcement, Endpoint},
     desk::{Desk, announce},
     lane::{Beginning, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
@@ -81,6 +81,10 @@ impl WebhookRouter {
             let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
             of_tenant.insert(endpoint.id.clone(), Link { lane, id, endpoint, upto: self.routed });
         }
+    }
+
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
     }
 
     fn link(&self, tenant: &TenantId, webhook: &WebhookId) -> Option<&Link> {
@@ -275,14 +279,12 @@ impl Handler<Reconcile> for WebhookRouter {
             for endpoint in missing {
                 beginnings.push(beginning(&desk, endpoint).await?);
             }
-            Ok(beginnings)
+            Ok::<_, OutboxError>(beginnings)
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(
-            move |beginnings: Result<_, OutboxError>, router, _| {
-                router.begin(beginnings?, is_first);
-                Ok(())
-            },
-        )))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |beginnings, router, _| {
+            router.begin(beginnings?, is_first);
+            Ok(())
+        })))
     }
 }
 
@@ -341,23 +343,5 @@ impl Handler<All> for WebhookRouter {
 
     fn handle(&mut self, _: All, _: &mut Self::Context) -> Vec<Link> {
         self.links().cloned().collect()
-    }
-}
-
-/// Calls an endpoint once. Here and not where it is asked for: connections belong to this thread.
-#[derive(Message)]
-#[rtype(result = "(Answer, Duration)")]
-pub(super) struct Test(pub(super) Arc<Endpoint>);
-
-impl Handler<Test> for WebhookRouter {
-    type Result = ResponseFuture<(Answer, Duration)>;
-
-    fn handle(&mut self, Test(endpoint): Test, _: &mut Self::Context) -> Self::Result {
-        let desk = Arc::clone(&self.desk);
-        Box::pin(async move {
-            let (event_id, time) = (desk.ambient.event_id(), desk.ambient.now());
-            let tried = desk.attempt(endpoint, Content::Test { event_id, time }).await;
-            (tried.answer, tried.duration)
-        })
     }
 }

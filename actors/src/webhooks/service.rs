@@ -8,17 +8,20 @@ use tokio::time::Instant;
 
 use super::{
     Counts,
-    courier::{Answer, Courier, Endpoint},
+    courier::{Answer, Content, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
     lane::{AskStanding, CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
-    router::{All, Find, Link, Test, WebhookRouter},
+    router::{All, Find, Link, WebhookRouter},
 };
 use crate::TenantRegistry;
 
 /// How often a stop looks whether attempts are still underway.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long is waited for the lane of an endpoint that was just made.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The handle to webhook delivery.
 #[derive(Clone)]
@@ -132,9 +135,9 @@ impl Webhooks {
     /// Calls an endpoint once, beside its lane: its owner wants to see whether it works.
     ///
     /// # Errors
-    /// [`LaneRefusal::Gone`]
+    /// [`LaneRefusal::Gone`].
     pub async fn test(&self, endpoint: Endpoint) -> Result<(Answer, Duration), LaneRefusal> {
-        ask(&self.router, Test(Arc::new(endpoint))).await
+        ask(&self.router, Test(endpoint)).await
     }
 
     /// What was delivered since the start.
@@ -159,9 +162,39 @@ impl Webhooks {
         }
     }
 
+    /// The lane of an endpoint. The router hears of a new one after its owner does: it is waited for.
     async fn find(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<Link, LaneRefusal> {
-        let link = ask(&self.router, Find(tenant.clone(), webhook.clone())).await?;
-        link.ok_or(LaneRefusal::NoEndpoint)
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            if let Some(link) = ask(&self.router, Find(tenant.clone(), webhook.clone())).await? {
+                return Ok(link);
+            }
+            if self.desk.registry.current().is_deleted(tenant, webhook) {
+                return Err(LaneRefusal::NoEndpoint);
+            }
+            if Instant::now() >= deadline {
+                return Err(LaneRefusal::NotStarted);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Calls an endpoint once. On the lanes' thread, because connections that an attempt leaves behind live there.
+#[derive(Message)]
+#[rtype(result = "(Answer, Duration)")]
+struct Test(Endpoint);
+
+impl Handler<Test> for WebhookRouter {
+    type Result = ResponseFuture<(Answer, Duration)>;
+
+    fn handle(&mut self, Test(endpoint): Test, _: &mut Self::Context) -> Self::Result {
+        let desk = self.desk();
+        Box::pin(async move {
+            let (event_id, time) = (desk.ambient.event_id(), desk.ambient.now());
+            let tried = desk.attempt(Arc::new(endpoint), Content::Test { event_id, time }).await;
+            (tried.answer, tried.duration)
+        })
     }
 }
 

@@ -1,15 +1,16 @@
 //! The registry shows what tenants' actors decided, and what is in the log, and nothing else.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use amoiq_actors::{
     TenantRegistry,
     tenant::{TenantError, TenantHandle},
 };
 use amoiq_events::{
-    KeyId, TenantId,
+    KeyId, TenantId, WebhookId,
     store::AppendError,
     tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
+    webhook::{WebhookSecret, WebhookSettings},
 };
 use tokio::{sync::Notify, task::spawn_local};
 
@@ -112,6 +113,39 @@ fn a_slow_answer_does_not_publish_over_what_came_after_it() {
         may.notify_one();
         first.await.expect("it ends").expect("it is made");
         assert_eq!(name(&registry, "acme").as_deref(), Some("new"));
+    });
+}
+
+#[test]
+fn two_commands_at_once_are_both_carried_out() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let acme = start(&given, &registry, "acme");
+        acme.execute(wants("acme", Source::Configuration, &[]), cause()).await.expect("it is made");
+        let register = |number: u8| {
+            let settings = WebhookSettings {
+                url: format!("https://{number}.example"),
+                events: Vec::new(),
+                description: None,
+                headers: BTreeMap::new(),
+                rate_per_second: None,
+            };
+            let id = WebhookId::parse(&format!("wh-{number}")).expect("an id");
+            let secret = WebhookSecret::new("whsec_a".to_owned());
+            let command = TenantCommand::RegisterWebhook { id, settings, secret, limit: 2 };
+            let handle = start(&given, &registry, "acme");
+            spawn_local(async move { handle.execute(command, cause()).await })
+        };
+        let mut made = 0;
+        for asked in [1, 2, 3].map(register) {
+            match asked.await.expect("it ends") {
+                Ok(events) => made += events,
+                Err(error) => assert!(matches!(error, TenantError::Refused(_)), "{error}"),
+            }
+        }
+        assert_eq!(made, 2, "as many as there may be");
+        let known = registry.current().tenant(&tenant("acme")).map(|acme| acme.webhooks().count());
+        assert_eq!(known, Some(2));
     });
 }
 

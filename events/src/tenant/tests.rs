@@ -99,6 +99,28 @@ fn a_configured_webhook_that_returns_is_a_new_one() {
 }
 
 #[test]
+fn a_tenant_makes_so_many_webhooks_by_api_and_no_more() {
+    let mut tenant = Tenant::default();
+    reconcile(&mut tenant, with_webhook("whsec_a")).unwrap();
+    let mut register = |id: &str| {
+        let id = WebhookId::parse(id).unwrap();
+        let (settings, secret) = with_webhook("whsec_b").webhooks.into_values().next().unwrap();
+        let events = tenant.decide(&TenantCommand::RegisterWebhook { id, settings, secret, limit: 2 })?;
+        events.iter().for_each(|event| tenant.apply(event, Moment::default()));
+        Ok(events.len())
+    };
+    assert_eq!(register("wh-2"), Ok(1));
+    assert_eq!(register("wh-3"), Ok(1), "the one of the configuration does not count");
+    assert_eq!(register("wh-4"), Err(WebhookRefusal::TooMany { limit: 2 }));
+    let gone = WebhookId::parse("wh-2").unwrap();
+    for event in tenant.decide(&TenantCommand::Webhook(gone, WebhookCommand::Delete)).unwrap() {
+        tenant.apply(&event, Moment::default());
+    }
+    let left = tenant.webhooks().map(|(id, _)| id.as_str()).collect::<Vec<_>>();
+    assert_eq!(left, ["wh-1", "wh-3"]);
+}
+
+#[test]
 fn a_key_hash_reads_back() {
     let hash = KeyHash([0xab; 32]);
     assert_eq!(KeyHash::try_from(String::from(hash)), Ok(hash));

@@ -88,6 +88,24 @@ fn what_changes_nothing_is_no_event() {
 }
 
 #[test]
+fn two_changes_of_different_settings_both_hold() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    let url = WebhookChange { url: Some("https://b.example".to_owned()), ..WebhookChange::default() };
+    let said = WebhookChange { description: Some(Some("b".to_owned())), ..WebhookChange::default() };
+    assert_eq!(when(&mut slot, &WebhookCommand::Change(url)), Ok(true));
+    assert_eq!(when(&mut slot, &WebhookCommand::Change(said.clone())), Ok(true));
+    assert_eq!(when(&mut slot, &WebhookCommand::Change(said)), Ok(false));
+    let WebhookSlot::Present(webhook) = &slot else { panic!("it is there") };
+    let both = WebhookSettings { description: Some("b".to_owned()), ..settings("https://b.example") };
+    assert_eq!(webhook.settings, both);
+    let removed = WebhookChange { description: Some(None), ..WebhookChange::default() };
+    assert_eq!(when(&mut slot, &WebhookCommand::Change(removed)), Ok(true));
+    let WebhookSlot::Present(webhook) = &slot else { panic!("it is there") };
+    assert_eq!(webhook.settings, settings("https://b.example"));
+}
+
+#[test]
 fn a_secret_is_not_printed() {
     let mut slot = WebhookSlot::default();
     when(&mut slot, &register()).unwrap();

@@ -12,6 +12,9 @@ pub enum LaneRefusal {
     /// The endpoint is deleted, or was never there.
     #[error("the webhook does not exist")]
     NoEndpoint,
+    /// The endpoint is there, its lane is not yet.
+    #[error("the webhook's lane has not started")]
+    NotStarted,
     /// No such delivery is kept.
     #[error("no delivery of this message is kept")]
     NoDelivery,

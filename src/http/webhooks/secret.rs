@@ -1,0 +1,30 @@
+//! `POST /api/webhooks/{id}/rotate-secret`: a new secret, told once.
+
+use actix_web::{HttpResponse, web};
+use amoiq_events::webhook::WebhookCommand;
+
+use super::{Manager, Registrar, registrar::check_changeable, view::SecretView};
+use crate::problem::Problem;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Replaces an endpoint's secret. The one before signs beside it for a while, unless it leaked
+/// (`expirePrevious`); one before that signs nothing any more.
+///
+/// # Errors
+/// See the catalogue.
+pub async fn rotate(
+    mut manager: Manager,
+    id: web::Path<String>,
+    registrar: web::Data<Registrar>,
+) -> Result<HttpResponse, Problem> {
+    let endpoint = manager.endpoint(&id)?;
+    check_changeable(&endpoint)?;
+    let is_leaked = manager.body.flag("expirePrevious").unwrap_or(false);
+    manager.body.check()?;
+    let valid_ms = i64::from(registrar.previous_secret_hours) * HOUR_MS;
+    let previous_until = (!is_leaked && valid_ms > 0).then(|| registrar.ambient.now().plus_millis(valid_ms));
+    let command = WebhookCommand::RotateSecret { secret: registrar.secret(), previous_until };
+    let rotated = registrar.command(&manager, &endpoint.id, command).await?;
+    Ok(HttpResponse::Ok().json(SecretView::of_rotated(&rotated)))
+}

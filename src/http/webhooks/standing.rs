@@ -1,0 +1,55 @@
+//! `GET /api/webhooks/{id}`: an endpoint, and how it is doing.
+
+use actix_web::{HttpResponse, web};
+use amoiq_actors::webhooks::{Standing, Webhooks};
+use amoiq_events::{EventStore, Position, Timestamp};
+use serde::Serialize;
+
+use super::{Manager, refusal::ask, view::EndpointView};
+use crate::problem::Problem;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StandingView {
+    /// Events of the whole log, and not only those that are for it.
+    lag_events: u64,
+    pending: usize,
+    in_flight: usize,
+    failing_since: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+}
+
+impl StandingView {
+    fn of(standing: &Standing, head: Position) -> Self {
+        Self {
+            lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
+            pending: standing.pending,
+            in_flight: standing.in_flight,
+            failing_since: standing.failing_since,
+            not_before: standing.not_before,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    endpoint: EndpointView<'a>,
+    standing: StandingView,
+}
+
+/// Shows one endpoint.
+///
+/// # Errors
+/// See the catalogue.
+pub async fn read(
+    manager: Manager,
+    id: web::Path<String>,
+    webhooks: web::Data<Webhooks>,
+    store: web::Data<dyn EventStore>,
+) -> Result<HttpResponse, Problem> {
+    let endpoint = manager.endpoint(&id)?;
+    let standing = ask(webhooks.standing(&endpoint.tenant, &endpoint.id)).await?;
+    let standing = StandingView::of(&standing, store.head());
+    Ok(HttpResponse::Ok().json(Answer { endpoint: EndpointView::of(&endpoint), standing }))
+}

@@ -1,0 +1,120 @@
+//! Webhook delivery: its lanes on a thread of their own, its outbox in the data directory, and what the
+//! management API needs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use actix::Arbiter;
+use actix_web::web;
+use amoiq_actors::{
+    TenantRegistry,
+    webhooks::{
+        LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
+        outbox::reaper::{Reaper, Retention},
+    },
+};
+use amoiq_events::{Ambient, EventStore};
+use anyhow::ensure;
+
+use crate::{
+    config::{self, Config},
+    http::webhooks::{Registrar, trial::Trials},
+    webhooks::{Destinations, HttpCourier},
+};
+
+/// Of the places of deliveries, tests take at most one in so many.
+const TRIALS_SHARE: usize = 16;
+
+/// Webhook delivery and its management.
+#[derive(Clone)]
+pub(super) struct WebhookServer {
+    lanes: web::Data<Webhooks>,
+    registrar: web::Data<Registrar>,
+    trials: web::Data<Trials>,
+}
+
+impl WebhookServer {
+    /// Opens the outbox and starts a lane for every endpoint.
+    pub(super) fn start(
+        config: &Config,
+        data: &Path,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        registry: &Arc<TenantRegistry>,
+    ) -> anyhow::Result<Self> {
+        let webhooks = &config.webhooks;
+        let settings = lane_settings(webhooks)?;
+        let outbox = Outbox::open(&data.join("outbox.db"))?;
+        let destinations = Destinations::new(&webhooks.allowed_networks);
+        let courier = Arc::new(HttpCourier::new(destinations.clone(), ambient.clone())?);
+        let thread = Arbiter::new().handle();
+        let (kept, reaper_ambient, retention) = (outbox.clone(), ambient.clone(), retention(webhooks));
+        thread.spawn_fn(move || Reaper::start(kept, reaper_ambient, retention));
+        let registry = Arc::clone(registry);
+        let lanes =
+            Webhooks::start(settings, store, ambient, Arc::clone(&registry), outbox, courier, &thread);
+        let registrar = Registrar {
+            store: Arc::clone(store),
+            ambient: ambient.clone(),
+            registry,
+            destinations,
+            limit: webhooks.endpoints_per_tenant,
+            previous_secret_hours: webhooks.previous_secret_hours,
+        };
+        let trials = Trials::new((webhooks.in_flight / TRIALS_SHARE).max(1));
+        Ok(Self {
+            lanes: web::Data::new(lanes),
+            registrar: web::Data::new(registrar),
+            trials: web::Data::new(trials),
+        })
+    }
+
+    /// Gives the routes what they need.
+    pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
+        routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());
+    }
+
+    /// Lets what is underway end. What does not is delivered again after the next start.
+    pub(super) async fn drain(&self, patience: Duration) {
+        self.lanes.drain(patience).await;
+    }
+}
+
+/// How lanes work.
+///
+/// # Errors
+/// When a limit is 0: then nothing would ever be delivered, and nothing would say so.
+fn lane_settings(webhooks: &config::Webhooks) -> anyhow::Result<LaneSettings> {
+    let limits = [
+        ("schedule_ms", webhooks.schedule_ms.len()),
+        ("in_flight_per_endpoint", webhooks.in_flight_per_endpoint),
+        ("in_flight", webhooks.in_flight),
+        ("pending_per_endpoint", webhooks.pending_per_endpoint),
+    ];
+    for (key, limit) in limits {
+        ensure!(limit > 0, "webhooks.{key} must not be empty or 0: nothing would be delivered");
+    }
+    ensure!(webhooks.attempt_timeout_ms > 0, "webhooks.attempt_timeout_ms must be at least 1");
+    let waits = webhooks.schedule_ms.iter().map(|&wait_ms| Duration::from_millis(wait_ms)).collect();
+    Ok(LaneSettings {
+        schedule: Schedule { waits, jitter_percent: webhooks.jitter_percent },
+        throttle: ThrottleSettings {
+            in_flight: webhooks.in_flight_per_endpoint,
+            breaker_failures: webhooks.breaker_failures,
+            breaker_min: Duration::from_millis(webhooks.breaker_min_ms),
+            breaker_max: Duration::from_millis(webhooks.breaker_max_ms),
+        },
+        attempt_timeout: Duration::from_millis(webhooks.attempt_timeout_ms),
+        in_flight: webhooks.in_flight,
+        pending: webhooks.pending_per_endpoint,
+        disable_after: hours(webhooks.disable_after_hours.into()),
+    })
+}
+
+fn retention(webhooks: &config::Webhooks) -> Retention {
+    let keep_for = hours(24 * u64::from(webhooks.keep_attempts_days));
+    Retention { keep_for, keep: webhooks.keep_deliveries }
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3_600)
+}
