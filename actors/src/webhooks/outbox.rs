@@ -249,7 +249,7 @@ impl Outbox {
 
     /// Removes every delivery of a session from its tenant's lanes, settled or not, in short
     /// transactions. Returns how many there were. A lane that knows one still and records it writes it
-    /// again: lanes forget the session first.
+    /// again: lanes forget the session first. The write-ahead log holds copies until it is written over.
     ///
     /// # Errors
     /// When the database refuses or is damaged; a part may be removed then.
