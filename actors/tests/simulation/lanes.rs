@@ -68,6 +68,8 @@ struct World {
     receivers: Receivers,
     settings: LaneSettings,
     replays: RefCell<Vec<Asked>>,
+    /// Owners ask for what they had already. Where they do not, every repeat needs a crash.
+    repeats: bool,
 }
 
 /// A replay that was begun.
@@ -138,6 +140,7 @@ impl World {
             receivers: Receivers::new(&dice),
             settings,
             replays: RefCell::default(),
+            repeats: dice.one_in(2),
             dice,
         }
     }
@@ -232,7 +235,7 @@ impl World {
         for _ in 0..self.dice.below(8) {
             sleep(self.dice.millis_below(500)).await;
             let (tenant, webhook) = self.dice.pick(&endpoints());
-            let command = match self.dice.below(6) {
+            let command = match self.dice.below(if self.repeats { 6 } else { 4 }) {
                 0 => WebhookCommand::Pause,
                 1 | 2 => WebhookCommand::Resume,
                 3 => WebhookCommand::Update(endpoint_settings(
