@@ -6,7 +6,12 @@
 //! commits before a power failure may be lost (`synchronous=NORMAL`), never one before them: what must
 //! not be lost at all stands in the log.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +24,10 @@ const MAX_COMMIT_CHANGES: usize = QUEUE;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// How many pages the write-ahead log may have before they are copied: that syncs, and the same few pages
+/// are written again and again. 16 MiB.
+const CHECKPOINT_PAGES: u32 = 4_096;
 
 /// How many prepared statements a connection keeps: more than any of these databases has.
 const STATEMENTS: usize = 64;
@@ -54,9 +63,16 @@ impl DatabaseError {
 
 /// The way to the threads. They end when the last clone of it is gone.
 #[derive(Clone)]
-pub(crate) struct Database {
-    writer: mpsc::Sender<Box<dyn Change>>,
-    reader: mpsc::Sender<Query>,
+pub(crate) struct Database(Way);
+
+#[derive(Clone)]
+enum Way {
+    Threads {
+        writer: mpsc::Sender<Box<dyn Change>>,
+        reader: mpsc::Sender<Query>,
+    },
+    /// On the caller's thread.
+    Here(Arc<Mutex<Connection>>),
 }
 
 type Query = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -72,10 +88,19 @@ impl Database {
         prepare(&writing)?;
         let reading = connect(path)?;
         let no_thread = |_no_thread| DatabaseError::Closed;
-        Ok(Self {
+        Ok(Self(Way::Threads {
             writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
             reader: spawn_reader(format!("{name}-reader"), reading).map_err(no_thread)?,
-        })
+        }))
+    }
+
+    /// One in memory, without threads: for simulations, which must run in one order.
+    pub(crate) fn in_memory<E: From<DatabaseError>>(
+        prepare: impl FnOnce(&Connection) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let conn = connect(Path::new(":memory:"))?;
+        prepare(&conn)?;
+        Ok(Self(Way::Here(Arc::new(Mutex::new(conn)))))
     }
 
     /// Makes a change: all of it or nothing, whatever becomes of others in the same transaction.
@@ -87,11 +112,21 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        if self.writer.send(Box::new(Asked { work: Some(change), outcome: None, reply })).await.is_err() {
-            return Err(DatabaseError::Closed.into());
+        let (reply, mut answer) = oneshot::channel();
+        let asked = Box::new(Asked { work: Some(change), outcome: None, reply });
+        match &self.0 {
+            Way::Threads { writer, .. } => {
+                // When nobody takes it any more, nobody answers.
+                let _closed = writer.send(asked).await;
+                answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
+            Way::Here(conn) => {
+                let mut changes: [Box<dyn Change>; 1] = [asked];
+                let committed = commit(&mut lock(conn), &mut changes);
+                changes.into_iter().for_each(|change| change.answer(committed.clone()));
+                answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
         }
-        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
     }
 
     /// Asks a question. It sees one moment of the database, however many statements it takes.
@@ -103,15 +138,21 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let ask = move |conn: &mut Connection| {
             let moment = conn.transaction().map_err(DatabaseError::from);
             drop(reply.send(moment.map_err(E::from).and_then(|moment| query(&moment))));
         };
-        if self.reader.send(Box::new(ask)).await.is_err() {
-            return Err(DatabaseError::Closed.into());
+        match &self.0 {
+            Way::Threads { reader, .. } => {
+                let _closed = reader.send(Box::new(ask)).await;
+                answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
+            Way::Here(conn) => {
+                ask(&mut lock(conn));
+                answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
+            }
         }
-        answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
     }
 }
 
@@ -154,10 +195,15 @@ where
     }
 }
 
-/// Makes the changes as one transaction, each within its own savepoint.
+/// Makes the changes as one transaction, each within its own savepoint. What does not hold is undone.
 fn commit(conn: &mut Connection, changes: &mut [Box<dyn Change>]) -> Result<(), DatabaseError> {
     // Immediate: a change that reads first would else be refused when another process wrote meanwhile.
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Alone it needs no savepoint, which copies every page that is changed.
+    if let [change] = changes {
+        let holds = change.apply(&transaction);
+        return if holds { Ok(transaction.commit()?) } else { Ok(()) };
+    }
     for change in changes {
         transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
         let holds = change.apply(&transaction);
@@ -195,11 +241,16 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
     Ok(queue)
 }
 
+fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    conn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)

@@ -48,6 +48,8 @@ fn a_change_that_fails_undoes_itself_and_no_other() {
     let asked = vec![insert(INSERT, &[1]), insert(INSERT, &[2, 3, 100]), insert(INSERT, &[3, 4])];
     assert_eq!(commit_all(&mut conn, asked), [true, false, true]);
     assert_eq!(numbers(&conn), [1, 3, 4]);
+    assert_eq!(commit_all(&mut conn, vec![insert(INSERT, &[5, 100])]), [false]);
+    assert_eq!(numbers(&conn), [1, 3, 4], "nor does one that is alone leave a part");
 }
 
 #[test]

@@ -114,6 +114,14 @@ impl Outbox {
         Ok(Self { database: Database::open(path, "outbox", schema::prepare)? })
     }
 
+    /// One in memory, which its clones share: for simulations.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn in_memory() -> Result<Self, OutboxError> {
+        Ok(Self { database: Database::in_memory(schema::prepare)? })
+    }
+
     /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
     /// back to `head`, and deliveries behind it are removed: their events are gone from the log.
     ///
@@ -165,7 +173,8 @@ impl Outbox {
         self.database.read(move |conn| deliveries::pending(conn, lane)).await
     }
 
-    /// Where the settled deliveries of a lane stand that come after a position.
+    /// Where deliveries behind a position stand that are not pending: a lane that begins again there does not
+    /// repeat them.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
@@ -240,7 +249,7 @@ impl Outbox {
 
     /// Removes every delivery of a session from its tenant's lanes, settled or not, in short
     /// transactions. Returns how many there were. A lane that knows one still and records it writes it
-    /// again: lanes forget the session first.
+    /// again: lanes forget the session first. The write-ahead log holds copies until it is written over.
     ///
     /// # Errors
     /// When the database refuses or is damaged; a part may be removed then.

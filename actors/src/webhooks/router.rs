@@ -53,10 +53,17 @@ pub(super) struct WebhookRouter {
 impl WebhookRouter {
     /// Starts the router on an arbiter.
     pub(super) fn launch(desk: Arc<Desk>, arbiter: &ArbiterHandle) -> Addr<Self> {
-        Self::start_in_arbiter(arbiter, |ctx| {
-            ctx.set_mailbox_capacity(MAILBOX);
-            Self { desk, lanes: HashMap::new(), routed: Position::START }
-        })
+        Self::start_in_arbiter(arbiter, |ctx| Self::new(desk, ctx))
+    }
+
+    /// Starts the router on the caller's own thread.
+    pub(super) fn launch_here(desk: Arc<Desk>) -> Addr<Self> {
+        Self::create(|ctx| Self::new(desk, ctx))
+    }
+
+    fn new(desk: Arc<Desk>, ctx: &mut Context<Self>) -> Self {
+        ctx.set_mailbox_capacity(MAILBOX);
+        Self { desk, lanes: HashMap::new(), routed: Position::START }
     }
 
     /// Starts lanes for endpoints that have none. The first time it also decides where the router begins.

@@ -47,6 +47,21 @@ impl Webhooks {
         Self { router: WebhookRouter::launch(Arc::clone(&desk), arbiter), desk }
     }
 
+    /// The same on the caller's own thread: for simulations, which must run in one order.
+    #[must_use]
+    pub fn start_here(
+        settings: LaneSettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        registry: Arc<TenantRegistry>,
+        outbox: Outbox,
+        courier: Arc<dyn Courier>,
+    ) -> Self {
+        let desk = Desk::new(settings, Arc::clone(store), ambient.clone(), registry, outbox, courier);
+        let desk = Arc::new(desk);
+        Self { router: WebhookRouter::launch_here(Arc::clone(&desk)), desk }
+    }
+
     /// One page of an endpoint's deliveries, the newest first, with their attempts.
     ///
     /// # Errors

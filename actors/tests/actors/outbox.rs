@@ -61,7 +61,7 @@ fn what_was_recorded_is_there_after_a_kill() {
         let after = given.killed();
         let found = after.lane(&tenant(), &webhook("a"), at(0)).await.expect("the lane");
         assert_eq!(found, (lane, marks));
-        assert_eq!(after.pending(lane).await.expect("pending"), [pending.clone()]);
+        assert_eq!(after.pending(lane).await.expect("pending"), std::slice::from_ref(&pending));
         let page = after.deliveries(lane, ALL).await.expect("a page");
         let (second, tried) = settled(2);
         assert_eq!(page, [(pending, vec![attempt("refused")]), (second, Vec::from_iter(tried))]);

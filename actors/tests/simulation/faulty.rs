@@ -147,7 +147,15 @@ impl EventStore for FaultyStore {
     }
 
     fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
-        self.memory.read_all(after, limit)
+        let (memory, fails, before) = (self.memory.clone(), self.fails(), self.delay());
+        Box::pin(async move {
+            pass(before).await;
+            if fails {
+                Err(ReadError::Unavailable("by seed".into()))
+            } else {
+                memory.read_all(after, limit).await
+            }
+        })
     }
 
     fn subscribe(&self, after: Position) -> Subscription {

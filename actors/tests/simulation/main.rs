@@ -16,6 +16,7 @@
 //! | [`witness`] | what the log says, folded without the code that is judged |
 //! | [`judge`] | whether an answer fits the log |
 //! | [`invariants`] | what must hold of the log and of everything that was acknowledged |
+//! | [`lanes`] | webhook delivery, over receivers that do anything |
 //! | [`inbox`] | the projection, run live and built again |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
@@ -32,6 +33,7 @@ mod faulty;
 mod inbox;
 mod invariants;
 mod judge;
+mod lanes;
 mod rival;
 mod witness;
 mod world;
@@ -44,9 +46,21 @@ const LIVE_INBOX_EVERY: u64 = 20;
 
 #[test]
 fn whatever_fails_the_invariants_hold() {
+    for_every_seed(|seed| {
+        world::run(seed, seed % LIVE_INBOX_EVERY == 0);
+    });
+}
+
+#[test]
+fn whatever_receivers_do_every_message_arrives_in_order() {
+    for_every_seed(|seed| {
+        lanes::run(seed);
+    });
+}
+
+fn for_every_seed(run: impl Fn(u64) + Sync) {
     if let Some(seed) = from_environment("AMOIQ_SIM_SEED") {
-        world::run(seed, true);
-        return;
+        return run(seed);
     }
     let seeds = from_environment("AMOIQ_SIM_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
@@ -54,7 +68,7 @@ fn whatever_fails_the_invariants_hold() {
     thread::scope(|scope| {
         let work = || {
             while let Some(seed) = Some(next.fetch_add(1, Ordering::SeqCst)).filter(|seed| *seed < seeds) {
-                tell_on_failure(seed, || world::run(seed, seed % LIVE_INBOX_EVERY == 0));
+                tell_on_failure(seed, || run(seed));
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -68,6 +82,7 @@ fn the_same_seed_gives_the_same_run() {
     for seed in 0..10 {
         let digests = (world::run(seed, false), world::run(seed, false));
         assert_eq!(digests.0, digests.1, "AMOIQ_SIM_SEED={seed}");
+        assert_eq!(lanes::run(seed), lanes::run(seed), "AMOIQ_SIM_SEED={seed}");
     }
 }
 
@@ -79,6 +94,7 @@ fn the_projection_beside_the_run_does_not_change_it() {
 #[test]
 fn different_seeds_give_different_runs() {
     assert_ne!(world::run(1, false), world::run(2, false));
+    assert_ne!(lanes::run(1), lanes::run(2));
 }
 
 fn tell_on_failure<T>(seed: u64, run: impl FnOnce() -> T) -> T {

@@ -37,6 +37,7 @@ pub(super) const OF_MESSAGE: &str =
     select!("INDEXED BY deliveries_by_message WHERE lane = ?1 AND message_id = ?2 LIMIT 1");
 pub(super) const OLDEST_SETTLED: &str =
     select!("INDEXED BY deliveries_by_time WHERE lane = ?1 AND status <> 0 ORDER BY changed_at LIMIT ?2");
+const BEHIND: &str = select!("WHERE lane = ?1 AND position > ?2");
 pub(super) const NEXT: &str = select!("WHERE lane = ?1 AND position > ?2 ORDER BY position LIMIT ?3");
 
 /// A row.
@@ -89,16 +90,16 @@ pub(super) fn pending(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, 
     Ok(found.into_iter().map(|kept| kept.delivery).collect())
 }
 
-/// Where the settled deliveries after a position stand.
+/// Where deliveries behind a position stand that are not pending.
 pub(super) fn settled_after(
     conn: &Connection,
     lane: LaneId,
     after: Position,
 ) -> Result<BTreeSet<Position>, OutboxError> {
     let mut settled = BTreeSet::new();
-    each(conn, NEXT, (lane.0, number(after), i64::MAX), |kept| {
-        if kept.delivery.status != DeliveryStatus::Pending {
-            settled.insert(kept.delivery.position);
+    each(conn, BEHIND, (lane.0, number(after)), |Kept { delivery, .. }| {
+        if delivery.status != DeliveryStatus::Pending {
+            settled.insert(delivery.position);
         }
         true
     })?;

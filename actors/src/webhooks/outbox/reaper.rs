@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use amoiq_events::Ambient;
+use amoiq_events::{Ambient, Timestamp};
 
-use super::{Outbox, OutboxError, removal::CHUNK_ROWS};
+use super::{LaneId, Outbox, OutboxError, removal::CHUNK_ROWS};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -42,12 +42,12 @@ impl Actor for Reaper {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY.min(self.retention.keep_for), |reaper, ctx| {
-            let (outbox, retention) = (reaper.outbox.clone(), reaper.retention);
-            let keep_for = i64::try_from(retention.keep_for.as_millis()).unwrap_or(i64::MAX);
+            let (outbox, keep) = (reaper.outbox.clone(), reaper.retention.keep);
+            let keep_for = i64::try_from(reaper.retention.keep_for.as_millis()).unwrap_or(i64::MAX);
             let before = reaper.ambient.now().plus_millis(keep_for.saturating_neg());
             let work = async move {
-                if let Err(error) = reap(&outbox, before, retention.keep).await {
-                    tracing::warn!(%error, "old deliveries were not forgotten; trying again");
+                if let Err(error) = reap_all(&outbox, before, keep).await {
+                    tracing::warn!(%error, "old deliveries could not be looked up; trying again");
                 }
             };
             // The next look waits until this one is done.
@@ -56,16 +56,24 @@ impl Actor for Reaper {
     }
 }
 
-async fn reap(outbox: &Outbox, before: amoiq_events::Timestamp, keep: u32) -> Result<(), OutboxError> {
-    for (lane, _, _) in outbox.lanes().await? {
-        loop {
-            match outbox.reap(lane, before, keep, CHUNK_ROWS).await {
-                // A lane that was removed meanwhile has nothing to forget.
-                Ok(0) | Err(OutboxError::NoLane) => break,
-                Ok(_) => tokio::time::sleep(REST).await,
-                Err(error) => return Err(error),
+/// Goes through all lanes. One that cannot be read does not keep the others from it.
+async fn reap_all(outbox: &Outbox, before: Timestamp, keep: u32) -> Result<(), OutboxError> {
+    for (lane, tenant, webhook) in outbox.lanes().await? {
+        match reap(outbox, lane, before, keep).await {
+            // A lane that was removed meanwhile has nothing to forget.
+            Ok(()) | Err(OutboxError::NoLane) => {}
+            Err(error) => {
+                tracing::warn!(%error, tenant.id = %tenant, webhook.id = %webhook,
+                    "old deliveries were not forgotten; trying again");
             }
         }
+    }
+    Ok(())
+}
+
+async fn reap(outbox: &Outbox, lane: LaneId, before: Timestamp, keep: u32) -> Result<(), OutboxError> {
+    while outbox.reap(lane, before, keep, CHUNK_ROWS).await? > 0 {
+        tokio::time::sleep(REST).await;
     }
     Ok(())
 }

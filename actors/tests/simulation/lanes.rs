@@ -1,0 +1,325 @@
+//! Lanes over receivers that do anything, in nodes that crash: what is delivered is judged against the
+//! log. On one thread, with a clock that jumps, so that a seed is one run and always the same.
+//!
+//! Sessions write; the store loses appends and refuses reads; endpoints are paused, resumed, moved and asked
+//! for what they had already; receivers fail, hang, ask to be left alone, or take a message and say that
+//! they did not. `AMOIQ_SIM_SEED` and `AMOIQ_SIM_SEEDS` as for the sessions.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use amoiq_actors::{
+    TenantRegistry,
+    tenant::TenantHandle,
+    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks},
+};
+use amoiq_events::{
+    Ambient, Event, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
+    ambient::{Clock, SeededEntropy},
+    event::Cause,
+    session::{MessageCreated, Sender, SessionEvent},
+    store::{Expected, memory::MemoryStore},
+    tenant::{Source, TenantCommand, TenantSettings},
+    webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
+};
+use tokio::{
+    runtime,
+    task::{LocalSet, spawn_local},
+    time::{Instant, sleep, timeout},
+};
+
+use self::receivers::Receivers;
+use crate::{dice::Dice, faulty::FaultyStore};
+
+mod judge;
+mod receivers;
+
+/// The tenants; the last one has no endpoint.
+const TENANTS: [&str; 3] = ["acme", "umbrella", "silent"];
+
+/// Sessions of each tenant.
+const SESSIONS: u64 = 4;
+
+/// After so many crashes nothing fails any more, so that the run ends.
+const CRASHES: u32 = 6;
+
+/// No node lives longer before it crashes.
+const LIFE_MILLIS: u64 = 4_000;
+
+/// How long the last node may take until nothing waits: far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(100_000);
+
+/// The clock that jumps, as the world's time.
+struct JumpingClock(Instant);
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Timestamp {
+        let since = i64::try_from(self.0.elapsed().as_millis()).expect("a short run");
+        Timestamp::from_millis(1_705_314_600_000 + since)
+    }
+}
+
+/// What a run has.
+struct World {
+    memory: MemoryStore,
+    store: FaultyStore,
+    ambient: Ambient,
+    dice: Dice,
+    outbox: Outbox,
+    receivers: Receivers,
+    settings: LaneSettings,
+    replays: RefCell<Vec<Asked>>,
+    /// Owners ask for what they had already. Where they do not, every repeat needs a crash.
+    repeats: bool,
+}
+
+/// A replay that was begun.
+#[derive(Debug)]
+struct Asked {
+    endpoint: EndpointName,
+    after: Position,
+    until: Position,
+    at: Instant,
+}
+
+/// An endpoint, wherever it is named.
+type EndpointName = (TenantId, WebhookId);
+
+/// Runs a seed and gives what the receivers saw.
+pub(crate) fn run(seed: u64) -> String {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let world = {
+        let _time = runtime.enter();
+        Rc::new(World::new(seed))
+    };
+    LocalSet::new().block_on(&runtime, world.found());
+    for crash in 0..=CRASHES {
+        let is_last = crash == CRASHES;
+        if is_last {
+            world.store.calm_down();
+            world.receivers.calm_down();
+        }
+        let node = LocalSet::new();
+        node.block_on(&runtime, world.live(is_last));
+        // The crash: every lane and every attempt on its way is gone.
+        let inside = runtime.enter();
+        world.receivers.crashed();
+        drop(node);
+        drop(inside);
+    }
+    LocalSet::new().block_on(&runtime, judge::judge(&world));
+    world.receivers.digest()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let dice = Dice::new(seed);
+        let memory = MemoryStore::new();
+        let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
+        let settings = LaneSettings {
+            schedule: Schedule {
+                waits: (0..10_000).map(|tries: u64| Duration::from_millis(50 * tries.min(20))).collect(),
+                jitter_percent: 10,
+            },
+            throttle: ThrottleSettings {
+                in_flight: dice.pick(&[1, 3, 16]),
+                breaker_failures: dice.pick(&[2, 5]),
+                breaker_min: Duration::from_millis(20),
+                breaker_max: Duration::from_millis(500),
+            },
+            attempt_timeout: Duration::from_millis(300),
+            in_flight: dice.pick(&[2, 64]),
+            pending: dice.pick(&[5, 20, 1_000]),
+            disable_after: Duration::from_hours(1_000),
+        };
+        Self {
+            store: FaultyStore::new(memory.clone(), dice.fork(), dice.pick(&[0, 5, 20])),
+            memory,
+            ambient: Ambient::new(Arc::new(JumpingClock(Instant::now())), entropy),
+            outbox: Outbox::in_memory().expect("an outbox"),
+            receivers: Receivers::new(&dice),
+            settings,
+            replays: RefCell::default(),
+            repeats: dice.one_in(2),
+            dice,
+        }
+    }
+
+    /// The tenants and their endpoints.
+    async fn found(&self) {
+        let registry = self.registry().await;
+        for tenant in TENANTS {
+            let settings = TenantSettings {
+                name: tenant.to_owned(),
+                origins: Vec::new(),
+                source: Source::Configuration,
+            };
+            let desired =
+                amoiq_events::tenant::DesiredTenant { settings: Some(settings), ..Default::default() };
+            self.command(&registry, &tenant_id(tenant), TenantCommand::Reconcile(desired)).await;
+        }
+        for (tenant, webhook) in endpoints() {
+            let command = WebhookCommand::Register {
+                settings: endpoint_settings("https://a.example"),
+                secret: WebhookSecret::new("whsec_a".to_owned()),
+                source: Source::Api,
+            };
+            self.command(&registry, &tenant, TenantCommand::Webhook(webhook, command)).await;
+        }
+    }
+
+    async fn registry(&self) -> Arc<TenantRegistry> {
+        Arc::new(TenantRegistry::load(&self.memory, true).await.expect("tenants"))
+    }
+
+    /// Something about a tenant; by the store that does not fail, since that is judged elsewhere.
+    async fn command(&self, registry: &Arc<TenantRegistry>, tenant: &TenantId, command: TenantCommand) {
+        let store: Arc<dyn EventStore> = Arc::new(self.memory.clone());
+        let handle = TenantHandle::start(tenant.clone(), store, self.ambient.clone(), Arc::clone(registry));
+        handle.execute(command, cause()).await.expect("it is carried out");
+    }
+
+    /// A node lives until it crashes; the last one until nothing waits.
+    async fn live(self: &Rc<Self>, is_last: bool) {
+        let registry = self.registry().await;
+        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+        let webhooks = Webhooks::start_here(
+            self.settings.clone(),
+            &store,
+            &self.ambient,
+            Arc::clone(&registry),
+            self.outbox.clone(),
+            Arc::new(self.receivers.clone()),
+        );
+        let writers: Vec<_> = (0..2).map(|_| spawn_local(Rc::clone(self).write())).collect();
+        let owner = spawn_local(Rc::clone(self).ask(registry, webhooks.clone(), is_last));
+        if !is_last {
+            sleep(self.dice.millis_below(LIFE_MILLIS)).await;
+            return;
+        }
+        for writer in writers {
+            writer.await.expect("a writer ends");
+        }
+        owner.await.expect("the owner ends");
+        timeout(PATIENCE, self.drained(&webhooks)).await.expect("the backlog never drained");
+    }
+
+    /// Sessions write.
+    async fn write(self: Rc<Self>) {
+        for _ in 0..self.dice.below(30) {
+            sleep(self.dice.millis_below(200)).await;
+            let tenant = tenant_id(self.dice.pick(&TENANTS));
+            let session = SessionId::parse(&format!("session-{}", self.dice.below(SESSIONS))).expect("an id");
+            let text = format!("{tenant} {}", self.ambient.now());
+            let message = MessageCreated {
+                message_id: self.ambient.message_id(),
+                seq: 1,
+                text: MessageText::parse(&text, 1_000).expect("a text"),
+                sender: Sender::User,
+                user_id: None,
+                sender_name: None,
+                client_message_id: None,
+                client_timestamp: None,
+                page: None,
+            };
+            let event = Event::Session(SessionEvent::MessageCreated(message));
+            let envelope = event.envelope(&self.ambient, &cause());
+            let stream = StreamName::session(&tenant, &session);
+            // What the store refused may be in the log or not: the log is what is judged by.
+            let _perhaps = self.store.append(stream, Expected::Any, vec![envelope]).await;
+        }
+    }
+
+    /// Endpoints' owners do what they may. In the end every endpoint is served.
+    async fn ask(self: Rc<Self>, registry: Arc<TenantRegistry>, webhooks: Webhooks, is_last: bool) {
+        for _ in 0..self.dice.below(8) {
+            sleep(self.dice.millis_below(500)).await;
+            let (tenant, webhook) = self.dice.pick(&endpoints());
+            let command = match self.dice.below(if self.repeats { 6 } else { 4 }) {
+                0 => WebhookCommand::Pause,
+                1 | 2 => WebhookCommand::Resume,
+                3 => WebhookCommand::Update(endpoint_settings(
+                    self.dice.pick(&["https://b.example", "https://c.example"]),
+                )),
+                4 => {
+                    self.replay(&webhooks, (tenant, webhook)).await;
+                    continue;
+                }
+                _ => {
+                    self.receivers.asked_again(&tenant, &webhook);
+                    if let Some(message) = self.receivers.any_message(&tenant, &webhook, &self.dice) {
+                        let _refused = webhooks.redeliver(&tenant, &webhook, message).await;
+                    }
+                    continue;
+                }
+            };
+            self.command(&registry, &tenant, TenantCommand::Webhook(webhook, command)).await;
+        }
+        if is_last {
+            for (tenant, webhook) in endpoints() {
+                self.command(&registry, &tenant, TenantCommand::Webhook(webhook, WebhookCommand::Resume))
+                    .await;
+            }
+        }
+    }
+
+    /// An owner asks for a part of the log again.
+    async fn replay(&self, webhooks: &Webhooks, endpoint: EndpointName) {
+        let (tenant, webhook) = &endpoint;
+        let head = self.memory.head().as_u64();
+        let (one, other) = (self.dice.below(head), self.dice.below(head));
+        let (after, until) = (Position::from_u64(one.min(other)), Position::from_u64(one.max(other)));
+        self.receivers.asked_again(tenant, webhook);
+        let at = Instant::now();
+        // One that is refused, or that a crash cut off, owes nothing.
+        if webhooks.replay(tenant, webhook, after, Some(until)).await.is_ok()
+            && let Ok(standing) = webhooks.standing(tenant, webhook).await
+            && let Some(replay) = standing.replay
+        {
+            let asked = Asked { after: replay.after, until: replay.until, endpoint, at };
+            self.replays.borrow_mut().push(asked);
+        }
+    }
+
+    /// Waits until every lane is at the log's end and has nothing left.
+    async fn drained(&self, webhooks: &Webhooks) {
+        loop {
+            let standings = webhooks.standings().await;
+            let head = self.memory.head();
+            let is_done = standings.len() == endpoints().len()
+                && standings.iter().all(|(endpoint, standing)| {
+                    let replays = standing.replay.is_some_and(|replay| !replay.is_over());
+                    endpoint.webhook.status == WebhookStatus::Enabled
+                        && (standing.pending, standing.in_flight, replays) == (0, 0, false)
+                        && standing.cursor >= head
+                });
+            if is_done {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn endpoints() -> [EndpointName; 3] {
+    let name = |tenant, webhook| (tenant_id(tenant), WebhookId::parse(webhook).expect("an id"));
+    [name("acme", "wh-1"), name("acme", "wh-2"), name("umbrella", "wh-1")]
+}
+
+fn endpoint_settings(url: &str) -> WebhookSettings {
+    WebhookSettings {
+        url: url.to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: std::collections::BTreeMap::new(),
+        rate_per_second: None,
+    }
+}
+
+fn tenant_id(text: &str) -> TenantId {
+    TenantId::parse(text).expect("an id")
+}
+
+fn cause() -> Cause {
+    Cause { causation: "simulation".into(), actor: "world".into() }
+}

@@ -1,0 +1,204 @@
+//! Receivers that do anything, and remember what they saw.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use amoiq_actors::webhooks::{Answer, Content, Courier, Endpoint};
+use amoiq_events::{EventId, MessageId, Position, SessionId, TenantId, WebhookId};
+use tokio::time::{Instant, sleep};
+
+use super::EndpointName;
+use crate::dice::Dice;
+
+/// As long as noting takes at the most.
+pub(super) const INSTANT: Duration = Duration::from_millis(2);
+
+/// What came to a receiver.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) event: EventId,
+    pub(super) message: MessageId,
+    pub(super) position: Position,
+    pub(super) tenant: TenantId,
+    pub(super) session: SessionId,
+    /// It took it, whatever it said.
+    pub(super) is_taken: bool,
+    /// When it said so, if the service lived to hear it.
+    pub(super) heard_at: Option<Instant>,
+    pub(super) life: usize,
+}
+
+/// All receivers; clones are the same ones.
+#[derive(Clone)]
+pub(super) struct Receivers(Arc<Mutex<Yard>>);
+
+struct Yard {
+    dice: Dice,
+    /// How many of a hundred attempts fail, by endpoint.
+    trouble: u64,
+    /// When the service died, so often as it did.
+    crashes: Vec<Instant>,
+    arrivals: BTreeMap<EndpointName, Vec<Arrival>>,
+    /// Their owners asked for what they had.
+    asked_again: BTreeSet<EndpointName>,
+}
+
+/// What a receiver does.
+#[derive(Debug, Clone, Copy)]
+enum Mood {
+    Takes,
+    Refuses(u16),
+    Hangs,
+    /// It works on it, and its answer is lost.
+    TakesInVain,
+}
+
+impl Receivers {
+    pub(super) fn new(dice: &Dice) -> Self {
+        let yard = Yard {
+            dice: dice.fork(),
+            trouble: dice.pick(&[0, 10, 40, 80]),
+            crashes: Vec::new(),
+            arrivals: BTreeMap::new(),
+            asked_again: BTreeSet::new(),
+        };
+        Self(Arc::new(Mutex::new(yard)))
+    }
+
+    /// From here on everything is taken.
+    pub(super) fn calm_down(&self) {
+        self.yard().trouble = 0;
+    }
+
+    /// The service died.
+    pub(super) fn crashed(&self) {
+        self.yard().crashes.push(Instant::now());
+    }
+
+    /// Whether a crash followed a moment so closely that what was heard then could not be noted.
+    pub(super) fn could_not_note(&self, heard_at: Instant, life: usize) -> bool {
+        self.yard().crashes.get(life).is_some_and(|crash| *crash - heard_at <= INSTANT)
+    }
+
+    /// From here on an endpoint may see anything again.
+    pub(super) fn asked_again(&self, tenant: &TenantId, webhook: &WebhookId) {
+        self.yard().asked_again.insert((tenant.clone(), webhook.clone()));
+    }
+
+    pub(super) fn was_asked_again(&self, endpoint: &EndpointName) -> bool {
+        self.yard().asked_again.contains(endpoint)
+    }
+
+    /// One of the messages that an endpoint saw.
+    pub(super) fn any_message(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        dice: &Dice,
+    ) -> Option<MessageId> {
+        let arrivals = self.arrivals(&(tenant.clone(), webhook.clone()));
+        let index = usize::try_from(dice.below(arrivals.len() as u64)).ok()?;
+        arrivals.get(index).map(|arrival| arrival.message)
+    }
+
+    pub(super) fn arrivals(&self, endpoint: &EndpointName) -> Vec<Arrival> {
+        self.yard().arrivals.get(endpoint).cloned().unwrap_or_default()
+    }
+
+    /// Everything that came, in order.
+    pub(super) fn digest(&self) -> String {
+        let mut digest = String::new();
+        for ((tenant, webhook), arrivals) in &self.yard().arrivals {
+            for arrival in arrivals {
+                let Arrival { event, is_taken, life, .. } = arrival;
+                writeln!(digest, "{tenant} {webhook} {event} {is_taken} {life}").expect("a text");
+            }
+        }
+        digest
+    }
+
+    fn yard(&self) -> MutexGuard<'_, Yard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrive(&self, endpoint: &EndpointName, arrival: Arrival) -> usize {
+        let mut yard = self.yard();
+        let arrivals = yard.arrivals.entry(endpoint.clone()).or_default();
+        arrivals.push(arrival);
+        arrivals.len() - 1
+    }
+
+    fn hear(&self, endpoint: &EndpointName, index: usize) {
+        if let Some(arrival) = self.yard().arrivals.get_mut(endpoint).and_then(|all| all.get_mut(index)) {
+            arrival.heard_at = Some(Instant::now());
+        }
+    }
+}
+
+impl Yard {
+    fn mood(&self) -> Mood {
+        if !self.dice.percent(self.trouble) {
+            return Mood::Takes;
+        }
+        self.dice.pick(&[
+            Mood::Refuses(500),
+            Mood::Refuses(404),
+            Mood::Refuses(429),
+            Mood::Refuses(503),
+            Mood::Hangs,
+            Mood::TakesInVain,
+        ])
+    }
+}
+
+impl Courier for Receivers {
+    fn deliver(
+        &self,
+        endpoint: Arc<Endpoint>,
+        content: Content,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'static>> {
+        let Content::Message(announcement) = content else { panic!("nobody asked for a test") };
+        let (mood, there, back, life, asks) = {
+            let yard = self.yard();
+            let (there, back) = (yard.dice.millis_below(30), yard.dice.millis_below(30));
+            (yard.mood(), there, back, yard.crashes.len(), yard.dice.one_in(2))
+        };
+        let receivers = self.clone();
+        Box::pin(async move {
+            sleep(there).await;
+            let name = (endpoint.tenant.clone(), endpoint.id.clone());
+            let arrival = Arrival {
+                event: announcement.event_id,
+                message: announcement.message.message_id,
+                position: announcement.position,
+                tenant: announcement.tenant.clone(),
+                session: announcement.session.clone(),
+                is_taken: matches!(mood, Mood::Takes | Mood::TakesInVain),
+                heard_at: None,
+                life,
+            };
+            let index = receivers.arrive(&name, arrival);
+            sleep(back).await;
+            match mood {
+                Mood::Takes => {
+                    receivers.hear(&name, index);
+                    Answer { status: Some(200), ..Answer::default() }
+                }
+                Mood::Refuses(status) => Answer {
+                    status: Some(status),
+                    error: Some(format!("HTTP {status}")),
+                    retry_after: (asks && matches!(status, 429 | 503)).then_some(Duration::from_millis(150)),
+                    body: Vec::new(),
+                },
+                Mood::TakesInVain => Answer { error: Some("reset".to_owned()), ..Answer::default() },
+                Mood::Hangs => std::future::pending().await,
+            }
+        })
+    }
+}
