@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-/// The upper bounds of [`Counts::durations`], in milliseconds; what took longer is in one more.
+/// The upper bounds of `Counts::durations`, in milliseconds; what took longer is in one more.
 pub const DURATION_BOUNDS_MS: [u64; 10] = [5, 10, 25, 50, 100, 250, 1_000, 2_500, 5_000, 15_000];
 
 /// Counts of all lanes since the start.
