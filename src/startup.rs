@@ -25,7 +25,7 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
-use crate::{config::Config, http, logging, tenants, webhooks::Destinations};
+use crate::{config::Config, http, logging, tenants};
 
 /// How long requests and deliveries in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
@@ -87,8 +87,8 @@ impl Service {
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
-        let (bind, destinations) = (config.server.bind, Destinations::new(&config.webhooks.allowed_networks));
-        tenants::reconcile(&config.tenants, bind, &destinations, &store, &ambient, &registry).await?;
+        let (bind, webhooks) = (config.server.bind, &config.webhooks);
+        tenants::reconcile(&config.tenants, bind, webhooks, &store, &ambient, &registry).await?;
         let online = parts::online_users(&store);
         announce(&*store, &ambient).await?;
 
