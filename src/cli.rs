@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{config::Config, startup};
 
+pub mod progress;
+
 /// The backend of an embeddable chat widget.
 #[derive(Debug, Parser)]
 #[command(name = "amoiq", version)]
