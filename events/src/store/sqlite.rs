@@ -37,18 +37,33 @@ use super::{
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
+mod backup;
 mod checkpoint;
+mod fresh;
 mod heads;
+mod import;
 mod query;
+mod read_only;
 mod reader;
 mod recent;
 mod removal;
 mod repair;
+mod restore;
 mod row;
 mod schema;
 mod seal;
+mod verify;
 mod witness;
+mod work;
 mod writer;
+
+pub use backup::{BackupError, backup};
+pub use fresh::{FillError, repair_index};
+pub use import::import;
+pub use read_only::ReadOnlyStore;
+pub use restore::restore;
+pub use verify::{Kind, Problem, Verification, verify};
+pub use work::{Report, Work};
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
@@ -82,6 +97,12 @@ pub enum OpenError {
     /// Events were acknowledged, and there is no log.
     #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
     Gone(Position),
+    /// There is no such file.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// A write-ahead log that cannot be read where nothing can be written.
+    #[error("{} has a write-ahead log, which is read only where files can be made: copy the directory", .0.display())]
+    Unshared(PathBuf),
     /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -65,6 +65,23 @@ pub(super) fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, Ope
     }
 }
 
+/// The same without writing anything: what the database does not know is bounded while a service runs.
+pub(super) fn index_in_memory(conn: &Connection, heads: &Arc<Heads>) -> Result<(), OpenError> {
+    let mut ledger = Ledger::new(Arc::clone(heads));
+    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let unknown_up_to = if after == Position::START { floor } else { Position::START };
+    loop {
+        let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(()) };
+        after = last.position;
+        for event in &events {
+            advance(conn, &mut ledger, event, unknown_up_to)?;
+        }
+        ledger.committed();
+    }
+}
+
 fn advance(
     conn: &Connection,
     ledger: &mut Ledger,
