@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_events::store::sqlite::Work;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a plain line is written.
@@ -98,4 +99,34 @@ fn bar(what: &str, total: u64) -> ProgressBar {
 /// Writes a line to standard error. Nowhere is left to say that it is closed.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Work of several parts, each with a bar of its own.
+#[derive(Default)]
+pub(crate) struct Parts {
+    current: Option<(&'static str, Progress)>,
+}
+
+impl Parts {
+    /// Shows how far the work has come.
+    pub(crate) fn show(&mut self, work: Work) {
+        match &mut self.current {
+            Some((what, progress)) if *what == work.what => {
+                progress.advance(work.done.saturating_sub(progress.done));
+            }
+            _ => {
+                self.finish();
+                let mut progress = Progress::new(work.what, work.total);
+                progress.advance(work.done);
+                self.current = Some((work.what, progress));
+            }
+        }
+    }
+
+    /// Ends the last part.
+    pub(crate) fn finish(&mut self) {
+        if let Some((_, progress)) = self.current.take() {
+            progress.finish();
+        }
+    }
 }

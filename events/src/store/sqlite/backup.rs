@@ -158,10 +158,8 @@ fn complete(partial: &Partial, has_outbox: bool, now: Timestamp) -> Result<(), B
     )?;
     conn.execute("INSERT INTO backup VALUES ('made_at', ?1)", [now.to_string()])?;
     if has_outbox {
-        conn.execute(
-            "INSERT INTO backup SELECT 'outbox_version', user_version FROM pragma_user_version('source')",
-            [],
-        )?;
+        let version: i64 = conn.query_row("PRAGMA source.user_version", [], |row| row.get(0))?;
+        conn.execute("INSERT INTO backup VALUES ('outbox_version', ?1)", [version])?;
         conn.execute_batch(
             "INSERT INTO backup_outbox SELECT type, name, sql FROM source.sqlite_master
              WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
