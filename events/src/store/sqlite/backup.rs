@@ -62,11 +62,11 @@ pub fn backup(
     let outbox = directory.join("outbox.db");
     let has_outbox = outbox.try_exists()?;
     if has_outbox {
-        copy(&outbox, &partial.outbox, "outbox", report)?;
+        copy(&outbox, &partial.outbox, "bytes of the outbox", report)?;
     }
     let log = read_only::log_file(directory);
     drop(read_only::open(&log)?);
-    copy(&log, &partial.whole, "log", report)?;
+    copy(&log, &partial.whole, "bytes of the log", report)?;
     complete(&partial, has_outbox, now)?;
     let verification = verify(&partial.whole, Position::START, report)?;
     if !verification.clean {

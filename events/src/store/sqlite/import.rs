@@ -49,7 +49,7 @@ pub fn import(
         text.clear();
         if line.is_multiple_of(STEP) {
             filling.commit()?;
-            report(Work { what: "bytes", done, total });
+            report(Work { what: "bytes read", done, total });
             conn.execute_batch("BEGIN IMMEDIATE")?;
         }
     }

@@ -71,7 +71,7 @@ fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         target.write_all(bytes)?;
         done += bytes.len() as u64;
-        report(Work { what: "copying", done, total });
+        report(Work { what: "bytes copied", done, total });
     }
 }
 
