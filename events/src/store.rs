@@ -9,6 +9,7 @@ use std::{fmt, future::Future, pin::Pin};
 use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
 pub mod feed;
+pub mod line;
 pub mod memory;
 pub mod seek;
 pub mod sqlite;
