@@ -70,6 +70,11 @@ impl Snapshot {
         self.all.iter().filter(|(id, _)| self.tenant(id).is_some())
     }
 
+    /// Every tenant of the log, also those that are not served, and the holder of keys for all.
+    pub fn all(&self) -> impl Iterator<Item = (&TenantId, &Arc<Tenant>)> {
+        self.all.iter()
+    }
+
     /// Every tenant of the log, and the holder of keys for all.
     pub fn known(&self) -> impl Iterator<Item = &TenantId> {
         self.all.keys()

@@ -187,6 +187,7 @@ impl Tenant {
             TenantCommand::IssueKey { key, for_every } => self.issue(key, *for_every)?,
             TenantCommand::RevokeKey(id) => self.revoke(id)?,
             TenantCommand::Webhook(id, command) => {
+                self.check_webhook(id, command)?;
                 let event = self.webhook(id).decide(id, command)?;
                 event.into_iter().map(TenantEvent::Webhook).collect()
             }
@@ -228,6 +229,18 @@ impl Tenant {
         let key = self.keys.get(id).ok_or(TenantRefusal::KeyNotFound)?;
         key.source.check_unmanaged()?;
         Ok(vec![TenantEvent::KeyRevoked(KeyRevoked { key_id: id.clone() })])
+    }
+
+    /// Stopping and serving an endpoint is everybody's; what it is belongs to who manages it.
+    fn check_webhook(&self, id: &WebhookId, command: &WebhookCommand) -> Result<(), TenantRefusal> {
+        match (command, self.webhook(id)) {
+            (WebhookCommand::Register { .. }, _) if self.settings.is_none() => Err(TenantRefusal::NotFound),
+            (
+                WebhookCommand::Update(_) | WebhookCommand::Delete | WebhookCommand::RotateSecret { .. },
+                WebhookSlot::Present(webhook),
+            ) => webhook.source.check_unmanaged(),
+            _ => Ok(()),
+        }
     }
 
     fn webhook(&self, id: &WebhookId) -> &WebhookSlot {

@@ -191,3 +191,25 @@ fn keys_for_every_tenant_need_no_tenant() {
     assert_eq!(when(&mut holder, &issue("k1", true)), Ok(1));
     assert!(holder.settings().is_none());
 }
+
+#[test]
+fn a_configured_webhook_can_be_stopped_and_not_changed_by_hand() {
+    let mut tenant = Tenant::default();
+    reconcile(&mut tenant, with_webhook("whsec_a")).unwrap();
+    let mut ask =
+        |command| when(&mut tenant, &TenantCommand::Webhook(WebhookId::parse("wh-1").unwrap(), command));
+    assert_eq!(ask(WebhookCommand::Pause), Ok(1));
+    assert_eq!(ask(WebhookCommand::Resume), Ok(1));
+    assert_eq!(ask(WebhookCommand::Delete), Err(TenantRefusal::Configured));
+    let secret = WebhookSecret::new("whsec_b".to_owned());
+    let rotate = WebhookCommand::RotateSecret { secret, previous_until: None };
+    assert_eq!(ask(rotate), Err(TenantRefusal::Configured));
+}
+
+#[test]
+fn a_webhook_needs_a_tenant() {
+    let (id, (settings, secret)) = with_webhook("whsec_a").webhooks.pop_first().unwrap();
+    let register = WebhookCommand::Register { settings, secret, source: Source::Operator };
+    let command = TenantCommand::Webhook(id, register);
+    assert_eq!(when(&mut Tenant::default(), &command), Err(TenantRefusal::NotFound));
+}
