@@ -26,6 +26,7 @@ pub mod send;
 pub mod sessions;
 pub mod tokens;
 pub mod trace;
+pub mod traceparent;
 pub mod user_history;
 
 pub use context::Context;

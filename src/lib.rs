@@ -16,6 +16,7 @@
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
 //! | [`operator`] | the operator's interface: tenants, keys and webhooks of the running service |
 //! | [`online`] | who is online, as agents are told |
+//! | [`metrics`] | what Prometheus scrapes |
 //! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
@@ -26,6 +27,7 @@ pub mod draft;
 pub mod http;
 pub mod logging;
 pub mod message;
+pub mod metrics;
 pub mod network;
 pub mod online;
 pub mod operator;

@@ -1,6 +1,8 @@
 //! The operator's interface: tenants, keys and webhooks of the running service, over HTTP on an address
 //! of its own (`operator.bind`), with a token of its own.
 //!
+//! Beside it, for Prometheus, `GET /metrics`.
+//!
 //! Every change is an event that says who made it (`operator:<name>`) and when. The command line is its
 //! client: it finds address and token in `operator.json` in the data directory ([`door`]). Pages never
 //! come here, so there is no CORS; an error has the same form as everywhere.
@@ -10,6 +12,7 @@
 //! | `GET`, `POST /operator/tenants`, `GET`, `PATCH /operator/tenants/{tenant}` | [`tenants`] |
 //! | `GET`, `POST …/keys`, `DELETE …/keys/{key}` | [`keys`] |
 //! | `GET`, `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
+//! | `GET /metrics` | [`scrape`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
 
 use actix_web::{HttpResponse, web};
@@ -21,6 +24,7 @@ pub mod desk;
 pub mod door;
 pub mod keys;
 pub mod refusal;
+pub mod scrape;
 pub mod server;
 pub mod tenants;
 pub mod token;
@@ -30,6 +34,9 @@ pub use author::Operator;
 pub use desk::Desk;
 pub use refusal::Refusal;
 pub use server::OperatorServer;
+
+/// Where Prometheus scrapes.
+const METRICS: &str = "/metrics";
 
 /// Every route there is.
 fn configure(routes: &mut web::ServiceConfig) {
@@ -62,6 +69,7 @@ fn configure(routes: &mut web::ServiceConfig) {
                 .route(web::post().to(webhooks::act)),
             "POST",
         ))
+        .service(other(web::resource(METRICS).route(web::get().to(scrape::scrape)), "GET"))
         .default_service(web::to(not_found));
 }
 

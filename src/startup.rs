@@ -27,6 +27,7 @@ use self::{parts::Parts, sockets::SocketServer};
 use crate::{
     config::Config,
     http, logging,
+    metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
     tenants,
 };
@@ -103,8 +104,10 @@ impl Service {
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let desk = parts::desk(&config, &store, &ambient, registry);
         let place = Place { bind: config.operator.bind, service: address, directory };
-        let operator = OperatorServer::start(&place, desk)?;
-        let server = listen(&config, listener, parts, sockets.clone())?;
+        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets));
+        let requests = metrics.requests();
+        let operator = OperatorServer::start(&place, desk, metrics)?;
+        let server = listen(&config, listener, parts, sockets.clone(), requests)?;
         Ok(Self { address, serves_demo, server, sockets, operator, store: embedded })
     }
 
@@ -161,9 +164,11 @@ fn listen(
     listener: TcpListener,
     parts: Parts,
     sockets: SocketServer,
+    requests: RequestMeter,
 ) -> anyhow::Result<Server> {
     let app = move || {
         App::new()
+            .app_data(requests.worker())
             .configure(|routes| parts.provide(routes))
             .configure(|routes| sockets.configure(routes))
             .configure(http::configure)

@@ -10,9 +10,11 @@ use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
 pub mod feed;
 pub mod memory;
+pub mod meter;
 pub mod sqlite;
 
 pub use feed::{Batch, Subscription};
+pub use meter::StoreMeter;
 
 /// The answer of a store, some time later.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -19,7 +19,10 @@ use super::{
     door::DoorFile,
     token::{OperatorToken, authorise},
 };
-use crate::http::{body::BodyLimit, trace::trace};
+use crate::{
+    http::{body::BodyLimit, trace::trace},
+    metrics::Metrics,
+};
 
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 65_536;
@@ -51,7 +54,7 @@ impl OperatorServer {
     ///
     /// # Errors
     /// When the address is taken, or the directory does not take the file.
-    pub fn start(place: &Place<'_>, desk: Desk) -> anyhow::Result<Self> {
+    pub fn start(place: &Place<'_>, desk: Desk, metrics: Metrics) -> anyhow::Result<Self> {
         let bind = place.bind;
         let listener = TcpListener::bind(bind).with_context(|| {
             format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")
@@ -67,10 +70,11 @@ impl OperatorServer {
         let door = DoorFile::write(place.directory, address, place.service, &token)
             .with_context(|| format!("operator.json in {}", place.directory.display()))?;
         let ambient = web::Data::new(desk.ambient.clone());
-        let desk = web::Data::new(desk);
+        let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
         let app = move || {
             App::new()
                 .app_data(desk.clone())
+                .app_data(metrics.clone())
                 .app_data(token.clone())
                 .app_data(ambient.clone())
                 .app_data(web::Data::new(BodyLimit(MAX_BODY_BYTES)))

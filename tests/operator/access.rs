@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Answer, TestApp},
+    app::{Answer, Start, TestApp, eventually},
     door::Door,
 };
 
@@ -12,7 +12,8 @@ use crate::{
 fn without_the_token_nothing_is_told_not_even_which_routes_there_are() {
     let app = TestApp::start();
     let door = Door::of(&app);
-    let nearly = format!("{}0", &door.token[..63]);
+    let last = if door.token.ends_with('0') { '1' } else { '0' };
+    let nearly = format!("{}{last}", &door.token[..63]);
     for path in ["/operator/tenants", "/operator/nothing", "/elsewhere"] {
         for token in [None, Some(""), Some("wrong"), Some(nearly.as_str())] {
             let request = door.bare(Method::GET, path);
@@ -60,4 +61,25 @@ fn errors_have_the_form_that_every_error_has() {
     assert_eq!(large.error(), (413, "PAYLOAD_TOO_LARGE"));
     let named = door.request(Method::POST, "/operator/tenants").header("X-Operator", "a b");
     assert_eq!(Answer::of(named.json(&json!({"id": "a"}))).error(), (400, "VALIDATION_FAILED"));
+}
+
+#[test]
+fn the_start_warns_of_an_address_that_others_can_reach() {
+    let warned = ["operator's interface can be reached from other machines"];
+    let app = Start::new().environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0").app();
+    eventually("it warns", || app.printed(&warned));
+    let door = Door::of(&app);
+    assert!(door.address.starts_with("http://127.0.0.1:"), "{}", door.address);
+    assert_eq!(door.ask(Method::GET, "/operator/tenants", None).status, 200);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let app = TestApp::start();
+    let taken = Door::of(&app).address.replace("http://", "");
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = Start::new().data(directory.path()).environment("AMOIQ__OPERATOR__BIND", &taken).output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(&format!("operator.bind {taken}")), "{said}");
+    assert!(!directory.path().join("operator.json").exists());
 }

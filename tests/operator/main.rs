@@ -10,7 +10,10 @@ mod app;
 mod socket;
 
 mod access;
+mod deploy;
 mod door;
 mod keys;
+mod metrics;
 mod tenants;
+mod traces;
 mod webhooks;
