@@ -1,4 +1,4 @@
-//! What Prometheus scrapes from the operator's interface (`GET /metrics`), in the OpenMetrics text format.
+//! What Prometheus scrapes from the operator's interface (`GET /metrics`), in the `OpenMetrics` text format.
 //!
 //! Most numbers are counters that the parts of the service keep for themselves, read at the scrape; only
 //! requests are counted here. Labels are names of the program's own (a route's pattern, a reason): never a

@@ -89,7 +89,7 @@ fn revoke(service: &Service, tenant: &str, key: &str) -> anyhow::Result<Value> {
 /// Two changes, each shown once it is made: when the second one fails, both keys are good.
 fn rotate(service: &Service, tenant: &str, key: &str, is_json: bool) -> anyhow::Result<()> {
     let answer = service.ask(Method::GET, &["tenants", tenant, "keys"], None)?;
-    let keys = answer["keys"].as_array().into_iter().flatten();
+    let keys = answer.get("keys").and_then(Value::as_array).into_iter().flatten();
     let old = keys.into_iter().find(|known| known["id"] == key).context("the key does not exist")?;
     ensure!(
         old["source"] != "configuration",

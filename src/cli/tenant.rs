@@ -53,12 +53,10 @@ struct Settings {
 }
 
 impl Settings {
-    fn body(&self) -> Value {
-        let mut body = json!({ "name": self.name });
-        if !self.origins.is_empty() {
-            body["origins"] = json!(self.origins);
-        }
-        body
+    /// What is not named is null, which is as good as absent.
+    fn body(&self, id: Option<&str>) -> Value {
+        let origins = (!self.origins.is_empty()).then_some(&self.origins);
+        json!({ "id": id, "name": self.name, "origins": origins })
     }
 }
 
@@ -78,12 +76,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> 
             service.show(&service.ask(Method::GET, &["tenants", tenant], None)?, fields)
         }
         Command::Create { tenant, settings } => {
-            let mut body = settings.body();
-            body["id"] = json!(tenant);
+            let body = settings.body(Some(tenant));
             service.show(&service.ask(Method::POST, &["tenants"], Some(&body))?, fields)
         }
-        Command::Update { tenant, settings } => {
-            service.show(&service.ask(Method::PATCH, &["tenants", tenant], Some(&settings.body()))?, fields)
-        }
+        Command::Update { tenant, settings } => service
+            .show(&service.ask(Method::PATCH, &["tenants", tenant], Some(&settings.body(None)))?, fields),
     }
 }

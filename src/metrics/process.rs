@@ -17,9 +17,9 @@ pub(super) fn fill(sheet: &mut Sheet) {
 fn read(sheet: &mut Sheet) -> ProcResult<()> {
     let process = Process::myself()?;
     let stat = process.stat()?;
-    let ticks = procfs::ticks_per_second().as_f64();
-    let cpu = (stat.utime + stat.stime).as_f64() / ticks;
-    let started = procfs::boot_time_secs()?.as_f64() + stat.starttime.as_f64() / ticks;
+    let ticks = procfs::ticks_per_second().to_f64();
+    let cpu = (stat.utime + stat.stime).to_f64() / ticks;
+    let started = procfs::boot_time_secs()?.to_f64() + stat.starttime.to_f64() / ticks;
     let resident = stat.rss * procfs::page_size();
     sheet.counter("process_cpu_seconds", "Processor time, in seconds", cpu);
     sheet.gauge("process_start_time_seconds", "Start of the process, in seconds since 1970", started);

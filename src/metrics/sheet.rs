@@ -37,7 +37,7 @@ struct Series {
 impl Sheet {
     /// A number that goes up and down.
     pub fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Number) {
-        self.put(name, help, Numbers::Gauge(vec![Series { label: None, value: value.as_f64() }]));
+        self.put(name, help, Numbers::Gauge(vec![Series { label: None, value: value.to_f64() }]));
     }
 
     /// The same, by a label.
@@ -53,7 +53,7 @@ impl Sheet {
 
     /// A number that only goes up; its name is without `_total`.
     pub fn counter(&mut self, name: &'static str, help: &'static str, value: impl Number) {
-        self.put(name, help, Numbers::Counter(vec![Series { label: None, value: value.as_f64() }]));
+        self.put(name, help, Numbers::Counter(vec![Series { label: None, value: value.to_f64() }]));
     }
 
     /// The same, by a label.
@@ -81,37 +81,37 @@ fn series<L: Into<Cow<'static, str>>>(
     label: &'static str,
     values: impl IntoIterator<Item = (L, impl Number)>,
 ) -> Vec<Series> {
-    let one = |(of, value): (L, _)| Series { label: Some((label, of.into())), value: Number::as_f64(value) };
+    let one = |(of, value): (L, _)| Series { label: Some((label, of.into())), value: Number::to_f64(value) };
     values.into_iter().map(one).collect()
 }
 
 /// Whatever counts as a number.
 pub trait Number {
     /// Exact up to 2^53, which no counter of one process reaches.
-    fn as_f64(self) -> f64;
+    fn to_f64(self) -> f64;
 }
 
 impl Number for f64 {
-    fn as_f64(self) -> f64 {
+    fn to_f64(self) -> f64 {
         self
     }
 }
 
 impl Number for u64 {
     #[expect(clippy::cast_precision_loss, reason = "see the trait")]
-    fn as_f64(self) -> f64 {
+    fn to_f64(self) -> f64 {
         self as f64
     }
 }
 
 impl Number for usize {
-    fn as_f64(self) -> f64 {
-        (self as u64).as_f64()
+    fn to_f64(self) -> f64 {
+        (self as u64).to_f64()
     }
 }
 
 impl Number for bool {
-    fn as_f64(self) -> f64 {
+    fn to_f64(self) -> f64 {
         f64::from(u8::from(self))
     }
 }
@@ -169,8 +169,8 @@ fn measured(metric: &mut MetricEncoder<'_>, value: f64) -> Written {
 /// # Errors
 /// When the text cannot be written.
 pub fn encode_histogram(mut metric: MetricEncoder<'_>, counts: &Counts, in_unit: f64) -> Written {
-    let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound.as_f64() / in_unit);
+    let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound.to_f64() / in_unit);
     let buckets: Vec<_> = counts.buckets.iter().map(|(most, count)| (bound(*most), *count)).collect();
     let count = buckets.iter().map(|(_, count)| count).sum();
-    metric.encode_histogram::<NoLabelSet>(counts.sum.as_f64() / in_unit, count, &buckets, None)
+    metric.encode_histogram::<NoLabelSet>(counts.sum.to_f64() / in_unit, count, &buckets, None)
 }

@@ -62,8 +62,7 @@ pub async fn register(
     let (secret, shown) = new_secret(&desk.ambient);
     let command = WebhookCommand::Register { settings, secret, source: Source::Operator };
     desk.execute(&tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let mut view = current(&desk, &tenant, &id)?;
-    view["secret"] = json!(shown);
+    let view = with_secret(current(&desk, &tenant, &id)?, shown);
     Ok(HttpResponse::Created().json(view))
 }
 
@@ -138,10 +137,11 @@ pub async fn act(
     };
     fields.finish()?;
     desk.execute(&tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let mut view = current(&desk, &tenant, &id)?;
-    if let Some(secret) = shown {
-        view["secret"] = json!(secret);
-    }
+    let view = current(&desk, &tenant, &id)?;
+    let view = match shown {
+        Some(secret) => with_secret(view, secret),
+        None => view,
+    };
     Ok(HttpResponse::Ok().json(view))
 }
 
@@ -170,7 +170,7 @@ fn change(fields: &mut Fields, settings: &mut WebhookSettings) -> bool {
 }
 
 fn address(text: &str) -> Result<String, &'static str> {
-    let url = url::Url::parse(text).map_err(|_| "must be an address")?;
+    let url = url::Url::parse(text).map_err(|_malformed| "must be an address")?;
     let is_plain = url.username().is_empty() && url.password().is_none();
     match url.scheme() {
         "http" | "https" if is_plain && text.len() <= MAX_URL_BYTES => Ok(text.to_owned()),
@@ -207,6 +207,14 @@ fn view(id: &WebhookId, webhook: &Webhook) -> Value {
         "source": webhook.source,
         "createdAt": webhook.registered.time,
     })
+}
+
+/// The one time that a secret is shown.
+fn with_secret(mut view: Value, secret: String) -> Value {
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("secret".to_owned(), Value::String(secret));
+    }
+    view
 }
 
 fn new_id(ambient: &Ambient) -> Result<WebhookId, Problem> {
