@@ -10,11 +10,16 @@ use crate::{config::Config, startup};
 
 mod backup;
 mod events;
+mod health;
+mod key;
+mod operator;
 mod place;
 pub mod progress;
 mod restore;
 mod state;
+mod tenant;
 mod verify;
+mod webhook;
 
 /// The backend of an embeddable chat widget.
 #[derive(Debug, Parser)]
@@ -31,6 +36,14 @@ struct Arguments {
 enum Command {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
+    /// Whether the service that runs here is ready.
+    Health,
+    /// Customers of the running service.
+    Tenant(tenant::Arguments),
+    /// Keys of the running service's tenants.
+    Key(key::Arguments),
+    /// Webhook endpoints of the running service's tenants.
+    Webhook(webhook::Arguments),
     /// Read the store whole and say what does not fit. Exit code 0: nothing, 1: something, 2: could not run.
     Verify(verify::Arguments),
     /// Copy the store into one new file, beside a running service too.
@@ -52,6 +65,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let config = Config::load(arguments.config.as_deref())?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => startup::serve(config)?,
+        Command::Health => health::run(&config)?,
+        Command::Tenant(arguments) => tenant::run(&config, &arguments)?,
+        Command::Key(arguments) => key::run(&config, &arguments)?,
+        Command::Webhook(arguments) => webhook::run(&config, &arguments)?,
         Command::Verify(arguments) => return verify::run(&arguments, &config.store.path),
         Command::Backup(arguments) => backup::run(&arguments, &config.store.path)?,
         Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,

@@ -79,7 +79,7 @@ impl Service {
         });
         // What it prints later fills no pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let client = Client::builder().timeout(PATIENCE).build().expect("a client");
+        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
         match address {
             Some(address) => Ok(Self { process, address, client }),
             None => {

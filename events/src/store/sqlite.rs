@@ -33,7 +33,7 @@ use self::{
 };
 use super::{
     AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
-    REMEMBERED_IDS, ReadError, Subscription, check_size, feed::Feed,
+    REMEMBERED_IDS, ReadError, StoreMeter, Subscription, check_size, feed::Feed,
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
@@ -126,6 +126,7 @@ pub struct SqliteStore {
     epoch: Epoch,
     health: watch::Receiver<Health>,
     write_ahead: Arc<WriteAhead>,
+    meter: Arc<StoreMeter>,
     opened: Instant,
     recovery: Recovery,
     /// The writer and the checkpointer, in the order in which they end; readers end with the last
@@ -178,6 +179,7 @@ impl SqliteStore {
         let checkpoint_conn = schema::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
         let opened = Instant::now();
+        let meter: Arc<StoreMeter> = Arc::default();
         let (health, healthy) = watch::channel(Health::Writable);
         let writer = Writer {
             conn,
@@ -189,6 +191,7 @@ impl SqliteStore {
             write_ahead: Arc::clone(&write_ahead),
             feed: Arc::clone(&feed),
             health,
+            meter: Arc::clone(&meter),
             opened,
             _stop_checkpoints: stop_checkpoints,
         };
@@ -203,6 +206,7 @@ impl SqliteStore {
             epoch,
             health: healthy,
             write_ahead,
+            meter,
             opened,
             recovery,
             threads: Mutex::new(vec![writing, checkpoints]),
@@ -229,6 +233,12 @@ impl SqliteStore {
         self.recovery
     }
 
+    /// What operators count of it.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<StoreMeter> {
+        &self.meter
+    }
+
     fn write<T: Send + 'static>(
         &self,
         answer: oneshot::Receiver<Result<T, AppendError>>,
@@ -239,6 +249,7 @@ impl SqliteStore {
             Err(TrySendError::Full(_)) => AppendError::Overloaded,
             Err(TrySendError::Disconnected(_)) => closed(),
         };
+        self.meter.answered(&Err::<T, _>(refused.clone()));
         Box::pin(std::future::ready(Err(refused)))
     }
 
@@ -264,6 +275,7 @@ impl EventStore for SqliteStore {
         events: Vec<NewEvent>,
     ) -> Pending<Result<Appended, AppendError>> {
         if let Err(error) = check_size(&events) {
+            self.meter.answered(&Err::<Appended, _>(error.clone()));
             return Box::pin(std::future::ready(Err(error)));
         }
         let (reply, answer) = oneshot::channel();
