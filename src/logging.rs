@@ -2,7 +2,7 @@
 //!
 //! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow
 //! loses lines and never holds up the service. No line holds a message's text, an e-mail address, a
-//! key or a token. With the feature `otel` spans go to a collector as well ([`export`]).
+//! key or a token. With the feature `otel` spans go to a collector as well (`logging/export.rs`).
 
 use std::io::IsTerminal;
 

@@ -36,9 +36,8 @@ pub async fn trace<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
-    let id = request_id(&request);
-    let ambient = request.app_data::<web::Data<Ambient>>().map(|ambient| &***ambient);
-    let parent = TraceParent::of(request.headers(), ambient);
+    let (id, number) = request_id(&request);
+    let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
     let span = tracing::info_span!(
         "request",
         request.id = %id,
@@ -64,17 +63,27 @@ pub async fn trace<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn request_id(request: &ServiceRequest) -> Box<str> {
+/// The client's id, or a new one and the number that it is made of. The number names a new trace too:
+/// randomness is a call of the system, and a request has one already.
+fn request_id(request: &ServiceRequest) -> (Box<str>, Option<u128>) {
     let is_fine = |id: &&str| {
         (1..=MAX_ID_BYTES).contains(&id.len())
             && id.chars().all(|char| char.is_ascii_alphanumeric() || "-_.:/+=".contains(char))
     };
     let sent = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).filter(is_fine);
-    let new = || match request.app_data::<web::Data<Ambient>>() {
-        Some(ambient) => ambient.uuid().to_string().into(),
-        None => "unknown".into(),
-    };
-    sent.map_or_else(new, Into::into)
+    match (sent, request.app_data::<web::Data<Ambient>>()) {
+        (Some(id), _) => (id.into(), None),
+        (None, Some(ambient)) => {
+            let uuid = ambient.uuid();
+            (uuid.to_string().into(), Some(uuid.as_u128()))
+        }
+        (None, None) => ("unknown".into(), None),
+    }
+}
+
+fn new_number(request: &ServiceRequest) -> u128 {
+    let ambient = request.app_data::<web::Data<Ambient>>();
+    ambient.map_or(1, |ambient| u128::from_le_bytes(ambient.bytes()))
 }
 
 /// Counts the request, and one line for it: seen at `debug`, a failure at `warn`.

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use actix_web::http::header::HeaderMap;
-use amoiq_events::Ambient;
 
 /// The header's name.
 pub const HEADER: &str = "traceparent";
@@ -23,16 +22,16 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// What a request says, when it says it once and rightly; otherwise a trace of its own, as the standard
-    /// has it.
+    /// What a request says, when it says it once and rightly; otherwise a trace of its own, with this id, as
+    /// the standard has it.
     #[must_use]
-    pub fn of(headers: &HeaderMap, ambient: Option<&Ambient>) -> Self {
+    pub fn of(headers: &HeaderMap, new_id: impl FnOnce() -> u128) -> Self {
         let mut lines = headers.get_all(HEADER);
         let said = match (lines.next(), lines.next()) {
             (Some(line), None) => line.to_str().ok().and_then(Self::parse),
             _ => None,
         };
-        said.unwrap_or_else(|| Self::begin(ambient))
+        said.unwrap_or_else(|| Self::begin(new_id()))
     }
 
     /// Reads a header. A version that is not known is read as far as version 00 goes.
@@ -52,12 +51,11 @@ impl TraceParent {
         })
     }
 
-    fn begin(ambient: Option<&Ambient>) -> Self {
-        let random = ambient.map_or([0; 24], Ambient::bytes::<24>);
-        let (trace, span) = (random.first_chunk::<16>(), random.last_chunk::<8>());
-        let trace = trace.map_or(1, |bytes| u128::from_le_bytes(*bytes).max(1));
-        let span = span.map_or(1, |bytes| u64::from_le_bytes(*bytes).max(1));
-        Self { trace, span, flags: 0, is_new: true }
+    fn begin(trace: u128) -> Self {
+        // The caller has no span: any number that is not zero stands for it.
+        let [.., a, b, c, d, e, f, g, h] = trace.to_be_bytes();
+        let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1);
+        Self { trace: trace.max(1), span, flags: 0, is_new: true }
     }
 
     /// Makes a span part of the trace, for whoever collects spans.
