@@ -25,7 +25,13 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
-use crate::{config::Config, http, logging, tenants};
+use crate::{
+    config::Config,
+    http, logging,
+    metrics::{Metrics, RequestMeter},
+    operator::{OperatorServer, server::Place},
+    tenants,
+};
 
 /// How long requests and deliveries in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
@@ -71,6 +77,7 @@ pub struct Service {
     server: Server,
     sockets: SocketServer,
     webhooks: WebhookServer,
+    operator: OperatorServer,
     store: Arc<SqliteStore>,
 }
 
@@ -99,8 +106,13 @@ impl Service {
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
-        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone())?;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, store: embedded })
+        let desk = parts::desk(&config, &store, &ambient, registry);
+        let place = Place { bind: config.operator.bind, service: address, directory };
+        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets));
+        let requests = metrics.requests();
+        let operator = OperatorServer::start(&place, desk, metrics)?;
+        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
+        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, store: embedded })
     }
 
     /// Says where the service is and, for the demo, how to try it.
@@ -129,7 +141,11 @@ impl Service {
             let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));
             tokio::join!(handle.stop(true), self.sockets.drain(SPREAD), deliveries);
         });
-        self.server.await?;
+        let (operator, door) = self.operator.run();
+        let served = self.server.await;
+        door.remove();
+        operator.stop(false).await;
+        served?;
         stopping.await?;
         close(self.store).await;
         tracing::info!("stopped");
@@ -155,9 +171,11 @@ fn listen(
     parts: Parts,
     sockets: SocketServer,
     webhooks: WebhookServer,
+    requests: RequestMeter,
 ) -> anyhow::Result<Server> {
     let app = move || {
         App::new()
+            .app_data(requests.worker())
             .configure(|routes| parts.provide(routes))
             .configure(|routes| sockets.configure(routes))
             .configure(|routes| webhooks.provide(routes))

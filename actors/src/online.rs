@@ -88,6 +88,12 @@ impl OnlineUsers {
         &self.progress
     }
 
+    /// How many visitors of all tenants are online.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        read(&self.roster).total()
+    }
+
     /// A tenant's visitors who are online, at most `limit` of them, and how many there are; what was
     /// appended up to `after` is in the answer.
     ///

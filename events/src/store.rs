@@ -9,11 +9,14 @@ use std::{fmt, future::Future, pin::Pin};
 use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
 pub mod feed;
+pub mod line;
 pub mod memory;
+pub mod meter;
 pub mod seek;
 pub mod sqlite;
 
 pub use feed::{Batch, Subscription};
+pub use meter::StoreMeter;
 pub use seek::position_at;
 
 /// The answer of a store, some time later.

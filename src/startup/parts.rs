@@ -1,22 +1,30 @@
 //! What the routes are given, each by its own type.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use actix_web::web;
 use amoiq_actors::{
     Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, SessionSettings,
     TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
 };
-use amoiq_events::{Ambient, EventStore};
+use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
-use super::threads;
+use super::{sockets::SocketServer, threads};
 use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
     draft::{Drafts, MessageLimits},
     http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
+    metrics::Sources,
     online::OnlineDirectory,
+    operator::Desk,
     rate_limit::RateLimiter,
     secret::Secret,
 };
@@ -35,7 +43,7 @@ pub(super) struct Parts {
     pub(super) drafts: web::Data<Drafts>,
     anonymous_ttl: web::Data<AnonymousTtl>,
     pub(super) directory: web::Data<Directory>,
-    inbox: web::Data<Inbox>,
+    pub(super) inbox: web::Data<Inbox>,
     pub(super) online: web::Data<OnlineDirectory>,
     store: web::Data<dyn EventStore>,
     ambient: web::Data<Ambient>,
@@ -65,6 +73,7 @@ impl Parts {
             authenticator: Authenticator::new(registry, tokens),
             requests: RateLimiter::new(),
             misses: RateLimiter::new(),
+            refused_messages: AtomicU64::new(0),
             limits: config.rate_limit.clone(),
             policy,
             trusted_proxies: config.server.trusted_proxies.clone(),
@@ -92,6 +101,28 @@ impl Parts {
         })
     }
 
+    /// Where the numbers for operators are.
+    pub(super) fn sources(
+        &self,
+        store: &Arc<SqliteStore>,
+        data: &Path,
+        desk: &Desk,
+        sockets: &SocketServer,
+    ) -> Sources {
+        Sources {
+            store: Arc::clone(store),
+            data: data.to_owned(),
+            ambient: desk.ambient.clone(),
+            registry: Arc::clone(&desk.registry),
+            census: Arc::clone(self.directory.census()),
+            inbox: self.inbox.progress().clone(),
+            online: self.online.users.clone(),
+            engine: sockets.metrics(),
+            recovery: sockets.recovery(),
+            gate: self.gate.clone(),
+        }
+    }
+
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
         routes
             .app_data(self.gate.clone())
@@ -104,6 +135,17 @@ impl Parts {
             .app_data(self.store.clone())
             .app_data(self.ambient.clone());
     }
+}
+
+/// What the operator's routes work with.
+pub(super) fn desk(
+    config: &Config,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+    registry: Arc<TenantRegistry>,
+) -> Desk {
+    let previous_secret = Duration::from_secs(u64::from(config.webhooks.previous_secret_hours) * 3_600);
+    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret }
 }
 
 /// The online users of a store, from its end on: whoever was online before this process is not any more.
