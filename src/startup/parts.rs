@@ -203,10 +203,11 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
     }
-    let secret = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let secret = String::from_utf8(secret).unwrap_or_default();
     anyhow::ensure!(
         secret.trim().len() >= 32,
-        "{} is cut short: delete it to have a new one made",
+        "{} is damaged or cut short: delete it to have a new one made",
         path.display()
     );
     Ok(Secret::new(secret.trim().to_owned()))
