@@ -108,7 +108,7 @@ impl Service {
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
         let desk = parts::desk(&config, &store, &ambient, registry);
         let place = Place { bind: config.operator.bind, service: address, directory };
-        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets));
+        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, metrics)?;
         let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;

@@ -16,7 +16,7 @@ use amoiq_actors::{
 use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
-use super::{sockets::SocketServer, threads};
+use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
@@ -108,6 +108,7 @@ impl Parts {
         data: &Path,
         desk: &Desk,
         sockets: &SocketServer,
+        webhooks: &WebhookServer,
     ) -> Sources {
         Sources {
             store: Arc::clone(store),
@@ -120,6 +121,7 @@ impl Parts {
             engine: sockets.metrics(),
             recovery: sockets.recovery(),
             gate: self.gate.clone(),
+            webhooks: webhooks.lanes(),
         }
     }
 

@@ -68,6 +68,11 @@ impl WebhookServer {
         })
     }
 
+    /// The lanes, for whoever counts or erases.
+    pub(super) fn lanes(&self) -> Webhooks {
+        Webhooks::clone(&self.lanes)
+    }
+
     /// Gives the routes what they need.
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
         routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());

@@ -15,7 +15,7 @@ use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
 use super::{
     courier::{Announcement, Endpoint},
     desk::{Desk, announce},
-    lane::{Beginning, Offer, Stop, Update, WebhookLane},
+    lane::{AskStanding, Beginning, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
 
@@ -40,6 +40,15 @@ pub(super) struct Link {
     pub(super) endpoint: Arc<Endpoint>,
     /// It was brought everything up to here, or passed it by.
     upto: Position,
+    /// The router has seen nothing for it up to here, when it was asked for the link.
+    routed: Position,
+}
+
+impl Link {
+    /// Asks its lane how it is doing.
+    pub(super) fn standing(&self) -> Request<WebhookLane, AskStanding> {
+        self.lane.send(AskStanding { upto: self.upto, routed: self.routed })
+    }
 }
 
 /// The actor that brings lanes the log.
@@ -79,7 +88,8 @@ impl WebhookRouter {
             let (id, endpoint) = (beginning.id, Arc::clone(&beginning.endpoint));
             let lane = WebhookLane::launch(Arc::clone(&self.desk), beginning);
             let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
-            of_tenant.insert(endpoint.id.clone(), Link { lane, id, endpoint, upto: self.routed });
+            let link = Link { lane, id, endpoint, upto: self.routed, routed: self.routed };
+            of_tenant.insert(link.endpoint.id.clone(), link);
         }
     }
 
@@ -230,7 +240,11 @@ struct Sweep;
 impl Handler<Sweep> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, _: Sweep, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Sweep, ctx: &mut Self::Context) -> Self::Result {
+        if self.links().any(|link| !link.lane.connected()) {
+            tracing::error!("a webhook lane had ended by itself; it is started again from where it was");
+            ctx.notify(Reconcile { is_first: false });
+        }
         let upto = self.routed;
         let sweep = |link: &mut Link| {
             let after = std::mem::replace(&mut link.upto, upto);
@@ -254,6 +268,7 @@ impl Handler<Reconcile> for WebhookRouter {
     fn handle(&mut self, Reconcile { is_first }: Reconcile, _: &mut Self::Context) -> Self::Result {
         let wanted = endpoints(&self.desk);
         self.end_others(&wanted);
+        self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
         let mut updates = Vec::new();
         let mut missing = Vec::new();
         for endpoint in wanted {
@@ -326,10 +341,11 @@ async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, Ou
 pub(super) struct Find(pub(super) TenantId, pub(super) WebhookId);
 
 impl Handler<Find> for WebhookRouter {
-    type Result = Option<Link>;
+    type Result = MessageResult<Find>;
 
-    fn handle(&mut self, Find(tenant, webhook): Find, _: &mut Self::Context) -> Option<Link> {
-        self.link(&tenant, &webhook).cloned()
+    fn handle(&mut self, Find(tenant, webhook): Find, _: &mut Self::Context) -> Self::Result {
+        let found = self.link(&tenant, &webhook).cloned();
+        MessageResult(found.map(|link| Link { routed: self.routed, ..link }))
     }
 }
 
@@ -339,9 +355,9 @@ impl Handler<Find> for WebhookRouter {
 pub(super) struct All;
 
 impl Handler<All> for WebhookRouter {
-    type Result = Vec<Link>;
+    type Result = MessageResult<All>;
 
-    fn handle(&mut self, _: All, _: &mut Self::Context) -> Vec<Link> {
-        self.links().cloned().collect()
+    fn handle(&mut self, _: All, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.links().cloned().map(|link| Link { routed: self.routed, ..link }).collect())
     }
 }
