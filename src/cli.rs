@@ -6,6 +6,12 @@ use clap::{Parser, Subcommand};
 
 use crate::{config::Config, startup};
 
+mod health;
+mod key;
+mod operator;
+mod tenant;
+mod webhook;
+
 /// The backend of an embeddable chat widget.
 #[derive(Debug, Parser)]
 #[command(name = "amoiq", version)]
@@ -17,10 +23,18 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
+    /// Whether the service that runs here is ready.
+    Health,
+    /// Customers of the running service.
+    Tenant(tenant::Arguments),
+    /// Keys of the running service's tenants.
+    Key(key::Arguments),
+    /// Webhook endpoints of the running service's tenants.
+    Webhook(webhook::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -32,5 +46,9 @@ pub fn run() -> anyhow::Result<()> {
     let config = Config::load(arguments.config.as_deref())?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => startup::serve(config),
+        Command::Health => health::run(&config),
+        Command::Tenant(arguments) => tenant::run(&config, &arguments),
+        Command::Key(arguments) => key::run(&config, &arguments),
+        Command::Webhook(arguments) => webhook::run(&config, &arguments),
     }
 }

@@ -14,6 +14,7 @@
 //! | [`message`] | a message as clients read it |
 //! | [`http`] | the routes |
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
+//! | [`operator`] | the operator's interface: tenants, keys and webhooks of the running service |
 //! | [`online`] | who is online, as agents are told |
 //! | [`webhooks`] | deliveries as they are written, signed and sent |
 //! | [`network`] | whom an address stands for |
@@ -28,6 +29,7 @@ pub mod logging;
 pub mod message;
 pub mod network;
 pub mod online;
+pub mod operator;
 pub mod problem;
 pub mod rate_limit;
 pub mod realtime;

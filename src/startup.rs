@@ -24,7 +24,13 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer};
-use crate::{config::Config, http, logging, tenants, webhooks::Destinations};
+use crate::{
+    config::Config,
+    http, logging,
+    operator::{OperatorServer, server::Place},
+    tenants,
+    webhooks::Destinations,
+};
 
 /// How long requests in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
@@ -69,6 +75,7 @@ pub struct Service {
     serves_demo: bool,
     server: Server,
     sockets: SocketServer,
+    operator: OperatorServer,
     store: Arc<SqliteStore>,
 }
 
@@ -96,8 +103,11 @@ impl Service {
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
+        let desk = parts::desk(&config, &store, &ambient, registry);
+        let place = Place { bind: config.operator.bind, service: address, directory };
+        let operator = OperatorServer::start(&place, desk)?;
         let server = listen(&config, listener, parts, sockets.clone())?;
-        Ok(Self { address, serves_demo, server, sockets, store: embedded })
+        Ok(Self { address, serves_demo, server, sockets, operator, store: embedded })
     }
 
     /// Says where the service is and, for the demo, how to try it.
@@ -125,7 +135,11 @@ impl Service {
             // Nobody is accepted any more while those who are there are sent away.
             tokio::join!(handle.stop(true), self.sockets.drain(SPREAD));
         });
-        self.server.await?;
+        let (operator, door) = self.operator.run();
+        let served = self.server.await;
+        door.remove();
+        operator.stop(false).await;
+        served?;
         close(self.store).await;
         tracing::info!("stopped");
         Ok(())

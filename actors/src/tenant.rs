@@ -12,8 +12,7 @@ use amoiq_events::{
     envelope::Moment,
     event::{Cause, Event},
     store::{AppendError, Expected},
-    tenant::TenantCommand,
-    webhook::WebhookRefusal,
+    tenant::{TenantCommand, TenantRefusal},
 };
 
 use crate::registry::{LoadError, TenantRegistry, load_tenant};
@@ -26,7 +25,7 @@ const MAILBOX: usize = 64;
 pub enum TenantError {
     /// The domain says no.
     #[error(transparent)]
-    Refused(#[from] WebhookRefusal),
+    Refused(#[from] TenantRefusal),
     /// The stream could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -80,6 +80,21 @@ impl Fields {
         }
     }
 
+    /// A list of at most `limit` texts.
+    pub fn texts(&mut self, name: &'static str, limit: usize) -> Option<Vec<String>> {
+        let texts = match self.values.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(values)) if values.len() <= limit => {
+                values.into_iter().map(|value| value.as_str().map(str::to_owned)).collect()
+            }
+            Some(_) => None,
+        };
+        if texts.is_none() {
+            self.refuse(name, format!("must be a list of at most {limit} strings"));
+        }
+        texts
+    }
+
     /// A text that is parsed.
     pub fn parsed<T, E: std::fmt::Display>(
         &mut self,

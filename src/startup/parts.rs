@@ -17,6 +17,7 @@ use crate::{
     draft::{Drafts, MessageLimits},
     http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
     online::OnlineDirectory,
+    operator::Desk,
     rate_limit::RateLimiter,
     secret::Secret,
 };
@@ -104,6 +105,17 @@ impl Parts {
             .app_data(self.store.clone())
             .app_data(self.ambient.clone());
     }
+}
+
+/// What the operator's routes work with.
+pub(super) fn desk(
+    config: &Config,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+    registry: Arc<TenantRegistry>,
+) -> Desk {
+    let previous_secret = Duration::from_secs(u64::from(config.webhooks.previous_secret_hours) * 3_600);
+    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret }
 }
 
 /// The online users of a store, from its end on: whoever was online before this process is not any more.
