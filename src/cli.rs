@@ -1,15 +1,24 @@
 //! The command line. Without a command the service is run.
+//!
+//! Results go to standard output, with `--json` for scripts; progress and complaints to standard error.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{config::Config, startup};
 
+mod backup;
+mod events;
 mod health;
 mod key;
 mod operator;
+mod place;
+pub mod progress;
+mod restore;
+mod state;
 mod tenant;
+mod verify;
 mod webhook;
 
 /// The backend of an embeddable chat widget.
@@ -23,10 +32,20 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
+    /// Read the store whole and say what does not fit. Exit code 0: nothing, 1: something, 2: could not run.
+    Verify(verify::Arguments),
+    /// Copy the store into one new file, beside a running service too.
+    Backup(backup::Arguments),
+    /// Put what a backup holds into an empty `store.path`.
+    Restore(restore::Arguments),
+    /// Show a session, or a tenant, as it is or was.
+    State(state::Arguments),
+    /// Print events, beside a running service too; export and import them.
+    Events(events::Arguments),
     /// Whether the service that runs here is ready.
     Health,
     /// Customers of the running service.
@@ -41,14 +60,25 @@ enum Command {
 ///
 /// # Errors
 /// When it fails; the text says what to do.
-pub fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let config = Config::load(arguments.config.as_deref())?;
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => startup::serve(config),
-        Command::Health => health::run(&config),
-        Command::Tenant(arguments) => tenant::run(&config, &arguments),
-        Command::Key(arguments) => key::run(&config, &arguments),
-        Command::Webhook(arguments) => webhook::run(&config, &arguments),
+        Command::Serve => startup::serve(config)?,
+        Command::Verify(arguments) => return verify::run(&arguments, &config.store.path),
+        Command::Backup(arguments) => backup::run(&arguments, &config.store.path)?,
+        Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,
+        Command::State(arguments) => state::run(&arguments, &config.store.path)?,
+        Command::Events(arguments) => events::run(&arguments, &config.store.path)?,
+        Command::Health => health::run(&config)?,
+        Command::Tenant(arguments) => tenant::run(&config, &arguments)?,
+        Command::Key(arguments) => key::run(&config, &arguments)?,
+        Command::Webhook(arguments) => webhook::run(&config, &arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs what reads a store: its answers are there at once, so one thread does.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(work)
 }

@@ -9,10 +9,13 @@ use std::{fmt, future::Future, pin::Pin};
 use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
 pub mod feed;
+pub mod line;
 pub mod memory;
+pub mod seek;
 pub mod sqlite;
 
 pub use feed::{Batch, Subscription};
+pub use seek::position_at;
 
 /// The answer of a store, some time later.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

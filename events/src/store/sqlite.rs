@@ -37,23 +37,42 @@ use super::{
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
+mod backup;
 mod checkpoint;
+mod fresh;
 mod heads;
+mod import;
 mod query;
+mod read_only;
 mod reader;
 mod recent;
 mod removal;
 mod repair;
+mod restore;
 mod row;
 mod schema;
+mod seal;
+mod verify;
 mod witness;
+mod work;
 mod writer;
+
+pub use backup::{BackupError, backup};
+pub use fresh::{FillError, repair_index};
+pub use import::import;
+pub use read_only::ReadOnlyStore;
+pub use restore::restore;
+pub use verify::{Kind, Problem, Verification, verify};
+pub use work::{Report, Work};
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
 
 /// A commit that takes longer is taken for a disk that hangs.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
+
+/// What to do about a log that cannot be read.
+const RESTORE: &str = "move the directory away and restore the store from a backup (`amoiq restore`)";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +89,20 @@ pub enum OpenError {
         known: i64,
     },
     /// The end of the log, which the index has to be made from, does not read.
-    #[error("{0}: restore the store from a backup")]
+    #[error("{0}: {RESTORE}")]
     Damaged(ReadError),
     /// SQLite refused.
-    #[error("log.db: {0}")]
+    #[error("log.db: {0}{advice}", advice = advice(.0))]
     Database(#[from] rusqlite::Error),
+    /// Events were acknowledged, and there is no log.
+    #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
+    Gone(Position),
+    /// There is no such file.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// A write-ahead log that cannot be read where nothing can be written.
+    #[error("{} has a write-ahead log, which is read only where files can be made: copy the directory", .0.display())]
+    Unshared(PathBuf),
     /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -122,15 +150,19 @@ impl SqliteStore {
         let lock = lock(directory)?;
         let path = directory.join("log.db");
         let new_epoch = || u64::from_le_bytes(ambient.bytes());
-        let conn = schema::open_writer(&path, new_epoch())?;
         let mut witness = Witness::open(&directory.join("log.witness"))?;
+        let acknowledged = witness.read();
+        if acknowledged > Position::START && path.metadata().map_or(0, |file| file.len()) == 0 {
+            return Err(OpenError::Gone(acknowledged));
+        }
+        let conn = schema::open_writer(&path, new_epoch())?;
         let recovery = repair::recover(&conn, &witness, new_epoch())?;
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         // Positions that were acknowledged once are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);
         witness.write(last)?;
         let heads = Arc::new(Heads::default());
-        let ledger = repair::index(&conn, &heads, recovery.lost_up_to.is_some())?;
+        let ledger = repair::index(&conn, &heads)?;
         let mut recent = Recent::default();
         for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
             recent.note(stream.shared(), id, Appended { version, position });
@@ -291,6 +323,12 @@ impl EventStore for SqliteStore {
         }
         self.health.borrow().clone()
     }
+}
+
+/// What to do about an error of SQLite's; our own say it themselves.
+fn advice(error: &rusqlite::Error) -> String {
+    let is_told = error.to_string().contains("amoiq verify");
+    if seal::is_damage(error) && !is_told { format!(": {RESTORE}") } else { String::new() }
 }
 
 fn closed() -> AppendError {

@@ -20,7 +20,7 @@ use super::{
     query,
     recent::Recent,
     removal::Remove,
-    row, schema,
+    row, schema, seal,
     witness::Witness,
 };
 use crate::{
@@ -167,10 +167,12 @@ impl Writer {
         batch: &mut Vec<RecordedEvent>,
     ) -> rusqlite::Result<Result<Appended, AppendError>> {
         let name = stream.shared();
-        let head = self
-            .ledger
-            .head(&self.conn, &name)?
-            .unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
+        let known = match self.ledger.head(&self.conn, &name) {
+            // One stream that cannot be found is no reason to refuse the others.
+            Err(error) if seal::is_damage(&error) => return Ok(Err(unavailable(&error))),
+            known => known?,
+        };
+        let head = known.unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
         let actual = head.version;
         let fits = match expected {
             Expected::Any => true,
@@ -317,8 +319,7 @@ impl Writer {
         let write_ahead = Arc::clone(&self.write_ahead);
         let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let probed = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let count = schema::meta(&self.conn, "probe")?;
-            schema::set_meta(&self.conn, "probe", count + 1)?;
+            schema::set_meta(&self.conn, "probe", self.last.as_u64())?;
             self.conn.execute_batch("COMMIT")
         });
         match probed {
