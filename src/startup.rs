@@ -103,7 +103,7 @@ impl Service {
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
-        let desk = parts::desk(&config, &store, &ambient, registry);
+        let desk = parts::desk(&config, &store, &ambient, registry, parts.rebuilds.clone());
         let place = Place { bind: config.operator.bind, service: address, directory };
         let operator = OperatorServer::start(&place, desk)?;
         let server = listen(&config, listener, parts, sockets.clone())?;

@@ -40,10 +40,10 @@ pub mod transcript;
 pub mod views;
 pub mod webhooks;
 
+pub use dead_letters::DeadLetters;
 pub use directory::{Directory, DirectorySettings};
 pub use inbox::Inbox;
 pub use online::{Online, OnlineUser, OnlineUsers};
-pub use dead_letters::DeadLetters;
 pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor};
 pub use projector::{Progress, Projector};
 pub use rebuild::Rebuilds;

@@ -156,6 +156,9 @@ fn prepare(conn: &Connection) -> Result<(), ViewError> {
     if layout != 0 || tables > 0 {
         return Err(ViewError::Layout(layout));
     }
-    conn.execute_batch(&format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {LAYOUT}; COMMIT", generation::CREATE))?;
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {} PRAGMA user_version = {LAYOUT}; COMMIT",
+        generation::CREATE
+    ))?;
     Ok(())
 }

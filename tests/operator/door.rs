@@ -10,7 +10,7 @@ use std::{
 use reqwest::{Method, blocking::RequestBuilder};
 use serde_json::Value;
 
-use crate::app::{Answer, TestApp};
+use crate::app::{Answer, TestApp, client};
 
 /// Where the operator's interface is, and what opens it.
 pub struct Door {
@@ -34,7 +34,7 @@ impl Door {
 
     /// A request without it.
     pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
-        reqwest::blocking::Client::new().request(method, format!("{}{path}", self.address))
+        client().request(method, format!("{}{path}", self.address))
     }
 
     /// Asks with the token.
