@@ -12,5 +12,6 @@ mod socket;
 mod access;
 mod door;
 mod keys;
+mod rebuild;
 mod tenants;
 mod webhooks;
