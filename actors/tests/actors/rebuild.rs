@@ -25,6 +25,7 @@ fn a_rebuild_takes_the_place_of_the_tables_while_the_log_grows() {
     in_real_time(async {
         let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
         progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
         let before = serving(&file);
         rebuilds.start(None).await.expect("none is under way");
         while rebuilds.report().outcome.is_none() {
@@ -46,6 +47,7 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
     in_real_time(async {
         let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
         progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
         let before = serving(&file);
         // Nothing is written while another has the lock, so the rebuild cannot end.
         let lock = Connection::open(&file).expect("views.db");
@@ -116,6 +118,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
     in_real_time(async {
         let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
         progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
         let before = progress.position();
         let at = poison(&store).await;
         speak(&store, 1).await;
