@@ -106,7 +106,7 @@ impl Service {
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
-        let desk = parts::desk(&config, &store, &ambient, registry);
+        let desk = parts::desk(&config, &store, &ambient, registry, parts.rebuilds.clone());
         let place = Place { bind: config.operator.bind, service: address, directory };
         let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();

@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The tenant says no.
     #[error(transparent)]
     Tenant(TenantRefusal),
+    /// A rebuild is under way.
+    #[error("{0} is being rebuilt already: wait for it, or cancel it")]
+    Underway(&'static str),
     /// The id is the demo tenant's.
     #[error("`demo` is the tenant that comes with the program: choose another id")]
     Reserved,
@@ -30,6 +33,7 @@ impl Refusal {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::Tenant(refusal) => match refusal {
                 TenantRefusal::NotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
