@@ -14,6 +14,7 @@
 //! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
+//! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
 //! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
 //! | [`presence_given`] | what these four are told with |
@@ -39,3 +40,4 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_timing;
