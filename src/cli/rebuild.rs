@@ -122,10 +122,10 @@ async fn over_service(service: &Arc<Service>, arguments: &Arguments) -> anyhow::
         if arguments.all { vec![InboxProjection::NAME.to_owned()] } else { arguments.projections.clone() };
     let order = json!({ "projections": names, "skip": arguments.skip });
     let mut state = ask(service, Method::POST, Some(order)).await?;
-    let number = |state: &Value, field: &str| state[field].as_u64().unwrap_or_default();
+    let number = |state: &Value, field: &str| state.get(field).and_then(Value::as_u64).unwrap_or_default();
     let mut bar = Progress::new(InboxProjection::NAME, number(&state, "head"));
     let mut done = 0;
-    while state["state"] == "running" {
+    while text(&state, "state") == "running" {
         tokio::select! {
             () = tokio::time::sleep(ASK_EVERY) => state = ask(service, Method::GET, None).await?,
             _ = tokio::signal::ctrl_c() => state = ask(service, Method::DELETE, None).await?,
@@ -142,8 +142,8 @@ async fn ask(service: &Arc<Service>, method: Method, body: Option<Value>) -> any
     let service = Arc::clone(service);
     let asked = tokio::task::spawn_blocking(move || service.ask(method, &["rebuild"], body.as_ref()));
     let mut answer = asked.await??;
-    let of_inbox = |state: &&mut Value| state["projection"] == InboxProjection::NAME;
-    let states = answer["rebuilds"].as_array_mut();
+    let of_inbox = |state: &&mut Value| text(state, "projection") == InboxProjection::NAME;
+    let states = answer.get_mut("rebuilds").and_then(Value::as_array_mut);
     let Some(state) = states.and_then(|states| states.iter_mut().find(of_inbox)) else {
         bail!("the service does not know the projection");
     };
@@ -154,26 +154,32 @@ fn show(state: &Value, is_json: bool) -> anyhow::Result<ExitCode> {
     if is_json {
         say(&serde_json::to_string_pretty(state)?)?;
     }
-    let failure = &state["failure"];
-    let reason = failure["reason"].as_str().unwrap_or("unknown");
-    let text = match state["state"].as_str().unwrap_or_default() {
-        "done" => format!(
-            "inbox: rebuilt up to position {}, {} events skipped",
-            state["position"], state["skipped"]
-        ),
+    let failure = state.get("failure").unwrap_or(&Value::Null);
+    let (position, skipped) = (state.get("position"), state.get("skipped"));
+    let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or_default();
+    let reason = text(failure, "reason");
+    let is_done = text(state, "state") == "done";
+    let told = match text(state, "state") {
+        "done" => {
+            format!("inbox: rebuilt up to position {}, {} events skipped", number(position), number(skipped))
+        }
         "cancelled" => "inbox: cancelled; the old one serves".to_owned(),
         "stopped" => format!(
             "inbox: stopped at position {} ({}): {reason}\nThe old one serves. `amoiq rebuild inbox --skip` passes \
              such events by and lists them in `amoiq dead-letters`.",
-            failure["position"],
-            failure["type"].as_str().unwrap_or_default()
+            number(failure.get("position")),
+            text(failure, "type")
         ),
         _ => format!("inbox: failed: {reason}; the old one serves"),
     };
-    match (state["state"] == "done", is_json) {
-        (true, false) => say(&text)?,
+    match (is_done, is_json) {
+        (true, false) => say(&told)?,
         (true, true) => {}
-        (false, _) => progress::say(&text),
+        (false, _) => progress::say(&told),
     }
-    Ok(ExitCode::from(u8::from(state["state"] != "done")))
+    Ok(ExitCode::from(u8::from(!is_done)))
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ fn history(app: &TestApp) -> Option<Value> {
 
 /// Ann's messages in three sessions.
 fn with_messages(app: &TestApp) -> Value {
-    let token = app.mint(SECRET, &json!({"userId": "ann"}));
+    let token = app.mint(SECRET, &json!({"userId": "ann", "role": "visitor"}));
     for number in 0..9 {
         app.say(&token, &format!("session-{}", number % 3), &format!("message {number}"));
     }
