@@ -4,7 +4,7 @@
 //! A lane that does not keep up is not waited for: it notices the gap and reads for itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -54,7 +54,8 @@ impl Link {
 /// The actor that brings lanes the log.
 pub(super) struct WebhookRouter {
     desk: Arc<Desk>,
-    lanes: HashMap<TenantId, HashMap<WebhookId, Link>>,
+    /// In one order, so that a simulation's seed is one run.
+    lanes: BTreeMap<TenantId, BTreeMap<WebhookId, Link>>,
     /// Every lane was brought everything up to here.
     routed: Position,
 }
@@ -72,7 +73,7 @@ impl WebhookRouter {
 
     fn new(desk: Arc<Desk>, ctx: &mut Context<Self>) -> Self {
         ctx.set_mailbox_capacity(MAILBOX);
-        Self { desk, lanes: HashMap::new(), routed: Position::START }
+        Self { desk, lanes: BTreeMap::new(), routed: Position::START }
     }
 
     /// Starts lanes for endpoints that have none. The first time it also decides where the router begins.
@@ -102,7 +103,7 @@ impl WebhookRouter {
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {
-        self.lanes.values().flat_map(HashMap::values)
+        self.lanes.values().flat_map(BTreeMap::values)
     }
 
     /// Whether an endpoint has its lane, which knows it as it is.
@@ -112,7 +113,7 @@ impl WebhookRouter {
 
     /// Ends the lanes whose endpoint is not there any more.
     fn end_others(&mut self, wanted: &[Arc<Endpoint>]) {
-        let wanted: HashSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
+        let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
         for of_tenant in self.lanes.values_mut() {
             of_tenant.retain(|_, link| {
                 let stays = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
@@ -206,7 +207,7 @@ impl Handler<Route> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Route(batch): Route, _: &mut Self::Context) -> Self::Result {
-        let mut announcements: HashMap<TenantId, Vec<Arc<Announcement>>> = HashMap::new();
+        let mut announcements: BTreeMap<TenantId, Vec<Arc<Announcement>>> = BTreeMap::new();
         for event in batch.iter() {
             if let Some(announcement) = announce(event).filter(|one| self.lanes.contains_key(&one.tenant)) {
                 announcements.entry(announcement.tenant.clone()).or_default().push(announcement);
@@ -215,7 +216,7 @@ impl Handler<Route> for WebhookRouter {
         self.routed = batch.last().map_or(self.routed, |last| last.position);
         let mut offers = Vec::new();
         for (tenant, announcements) in announcements {
-            for link in self.lanes.get_mut(&tenant).into_iter().flat_map(HashMap::values_mut) {
+            for link in self.lanes.get_mut(&tenant).into_iter().flat_map(BTreeMap::values_mut) {
                 let after = std::mem::replace(&mut link.upto, self.routed);
                 let offer = Offer { after, upto: self.routed, announcements: announcements.clone() };
                 offers.push(link.lane.send(offer));
@@ -250,7 +251,7 @@ impl Handler<Sweep> for WebhookRouter {
             let after = std::mem::replace(&mut link.upto, upto);
             link.lane.send(Offer { after, upto, announcements: Vec::new() })
         };
-        let offers = self.lanes.values_mut().flat_map(HashMap::values_mut).map(sweep).collect();
+        let offers = self.lanes.values_mut().flat_map(BTreeMap::values_mut).map(sweep).collect();
         AtomicResponse::new(Box::pin(deliver(offers).into_actor(self)))
     }
 }
@@ -303,7 +304,7 @@ impl Handler<Reconcile> for WebhookRouter {
     }
 }
 
-/// The endpoints of all tenants that are served, the paused and disabled ones among them.
+/// The endpoints of all tenants that are served, the paused and disabled ones among them, in one order.
 fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
     let snapshot = desk.registry.current();
     let mut endpoints = Vec::new();
@@ -313,6 +314,7 @@ fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
             endpoints.push(Arc::new(Endpoint { tenant, id, webhook }));
         }
     }
+    endpoints.sort_by(|one, other| (&one.tenant, &one.id).cmp(&(&other.tenant, &other.id)));
     endpoints
 }
 
