@@ -150,6 +150,8 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
     let mut subscription = desk.store.subscribe(routed);
     loop {
         tokio::select! {
+            // Endpoints first: what was appended after a change is for those that there are then.
+            biased;
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
