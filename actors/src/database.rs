@@ -84,7 +84,17 @@ impl Database {
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let writing = connect(path).and_then(checked)?;
+        check(&connect(path)?)?;
+        Self::open_unchecked(path, name, prepare)
+    }
+
+    /// The same without reading every page first: for a file whose damage is found and mended later.
+    pub(crate) fn open_unchecked<E: From<DatabaseError>>(
+        path: &Path,
+        name: &str,
+        prepare: impl FnOnce(&Connection) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let writing = connect(path)?;
         prepare(&writing)?;
         let reading = connect(path)?;
         let no_thread = |_no_thread| DatabaseError::Closed;
@@ -245,7 +255,8 @@ fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     conn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(path: &Path) -> Result<Connection, DatabaseError> {
+/// Opens a connection.
+pub(crate) fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -257,10 +268,10 @@ fn connect(path: &Path) -> Result<Connection, DatabaseError> {
 }
 
 /// Reads every page once. Damage that only a change would meet would stop that change for good.
-fn checked(conn: Connection) -> Result<Connection, DatabaseError> {
+pub(crate) fn check(conn: &Connection) -> Result<(), DatabaseError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
-        return Ok(conn);
+        return Ok(());
     }
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)).into())

@@ -70,7 +70,7 @@ impl OnlineUsers {
     /// `node.started` was appended.
     #[must_use]
     pub fn start(store: &Arc<dyn EventStore>, from: Position, patience: Duration) -> Self {
-        let (reporter, progress) = Progress::new();
+        let (reporter, progress, _nobody_reads_tables) = Progress::new();
         reporter.reached(from);
         let roster = Arc::default();
         let run = Run { roster: Arc::clone(&roster), progress: reporter };
