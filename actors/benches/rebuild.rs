@@ -44,7 +44,8 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let events: u64 = std::env::var("AMOIQ_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let events: u64 =
+        std::env::var("AMOIQ_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
     let only = std::env::var("AMOIQ_BENCH_ONLY").ok();
     let parent = std::env::var_os("AMOIQ_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -92,7 +93,8 @@ async fn write(store: &SqliteStore, ambient: &Ambient, is_random: bool, events: 
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..events {
         // Without an order, but the same in every run.
-        let random = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d);
+        let random =
+            (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d);
         let (session, step) = if is_random {
             (random % sessions, number / sessions)
         } else {
@@ -130,7 +132,8 @@ fn event(ambient: &Ambient, step: u64) -> NewEvent {
         _ => SessionEvent::MessageCreated(MessageCreated {
             message_id: ambient.message_id(),
             seq: u32::try_from(step - 1).unwrap_or(u32::MAX),
-            text: MessageText::parse("Hello, I have a question about my order of last week.", 1_000).expect("a text"),
+            text: MessageText::parse("Hello, I have a question about my order of last week.", 1_000)
+                .expect("a text"),
             sender: if step.is_multiple_of(2) { Sender::User } else { Sender::Agent },
             user_id: None,
             sender_name: None,

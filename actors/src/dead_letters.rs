@@ -122,7 +122,8 @@ impl Passed {
 fn read(path: &Path) -> io::Result<Vec<DeadLetter>> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-            let why = format!("{}: {error}: mend it, or delete it to stop at its events again", path.display());
+            let why =
+                format!("{}: {error}: mend it, or delete it to stop at its events again", path.display());
             io::Error::new(io::ErrorKind::InvalidData, why)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -127,7 +127,11 @@ pub(crate) async fn fill<P: Projection>(
 
 impl<P: Projection> Filled<P> {
     /// Lets the tables serve, and says where they are. The live projection must stand still meanwhile.
-    pub(crate) async fn swap(self, views: &Views, store: &Arc<dyn EventStore>) -> Result<Position, ViewError> {
+    pub(crate) async fn swap(
+        self,
+        views: &Views,
+        store: &Arc<dyn EventStore>,
+    ) -> Result<Position, ViewError> {
         let (letters, skipped) = (views.letters().clone(), self.skipped);
         let noted = tokio::task::spawn_blocking(move || letters.note(skipped)).await;
         noted.map_err(|_panicked| DatabaseError::Closed)??;

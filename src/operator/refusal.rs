@@ -1,7 +1,7 @@
 //! Why an operator's request was not carried out, in the form that every error has.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use amoiq_actors::tenant::TenantError;
+use amoiq_actors::{erasure::EraseError, tenant::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The tenant says no.
     #[error(transparent)]
     Tenant(TenantRefusal),
+    /// Somebody could not be erased everywhere.
+    #[error("not everything is erased yet; the service goes on with it: {0}")]
+    Erasure(#[from] EraseError),
     /// The id is the demo tenant's.
     #[error("`demo` is the tenant that comes with the program: choose another id")]
     Reserved,
@@ -30,6 +33,7 @@ impl Refusal {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::Tenant(refusal) => match refusal {
                 TenantRefusal::NotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),

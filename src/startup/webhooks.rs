@@ -68,6 +68,11 @@ impl WebhookServer {
         })
     }
 
+    /// The way to the lanes.
+    pub(super) fn lanes(&self) -> Webhooks {
+        (**self.lanes).clone()
+    }
+
     /// Gives the routes what they need.
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
         routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());

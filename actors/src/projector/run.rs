@@ -211,7 +211,12 @@ impl<P: Projection> Run<P> {
 impl<P: Projection> Live<P> {
     /// Follows the log with the tables that serve, until something stops it. It may be dropped at any
     /// moment: what it has underway is finished or not, and the next time begins with what is.
-    async fn follow(&self, pause: Duration, wanted: Option<Instant>, is_damaged: bool) -> Result<Stop, ViewError> {
+    async fn follow(
+        &self,
+        pause: Duration,
+        wanted: Option<Instant>,
+        is_damaged: bool,
+    ) -> Result<Stop, ViewError> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }

@@ -10,12 +10,12 @@ use std::{
 };
 
 use actix::prelude::*;
-use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
+use amoiq_events::{Position, SessionId, TenantId, WebhookId, store::Batch};
 
 use super::{
     courier::{Announcement, Endpoint},
     desk::{Desk, announce},
-    lane::{Beginning, Offer, Stop, Update, WebhookLane},
+    lane::{Beginning, Forget, LaneRefusal, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
 
@@ -318,6 +318,34 @@ async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, Ou
     let pending = desk.outbox.pending(id).await?;
     let settled = desk.outbox.settled_after(id, marks.cursor).await?;
     Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
+}
+
+/// Has a tenant's lanes forget sessions that were erased.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(super) struct ForgetAll {
+    pub(super) tenant: TenantId,
+    /// Each before a position.
+    pub(super) sessions: Arc<HashMap<SessionId, Position>>,
+}
+
+impl Handler<ForgetAll> for WebhookRouter {
+    type Result = ResponseFuture<Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, ForgetAll { tenant, sessions }: ForgetAll, _: &mut Self::Context) -> Self::Result {
+        let links = self.lanes.get(&tenant).into_iter().flat_map(HashMap::values);
+        let forget = |link: &Link| link.lane.send(Forget(Arc::clone(&sessions)));
+        let asked: Vec<_> = links.map(forget).collect();
+        Box::pin(async move {
+            for one in asked {
+                // A lane that is gone was deleted, with everything of it.
+                if let Ok(forgotten) = one.await {
+                    forgotten?;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Finds the lane of an endpoint.
