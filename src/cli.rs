@@ -10,6 +10,7 @@ use crate::{config::Config, startup};
 
 mod backup;
 mod dead_letters;
+mod erase;
 mod events;
 mod health;
 mod key;
@@ -46,6 +47,8 @@ enum Command {
     Key(key::Arguments),
     /// Webhook endpoints of the running service's tenants.
     Webhook(webhook::Arguments),
+    /// Erase a person from everything that the running service keeps.
+    Erase(erase::Arguments),
     /// Read the store whole and say what does not fit. Exit code 0: nothing, 1: something, 2: could not run.
     Verify(verify::Arguments),
     /// Copy the store into one new file, beside a running service too.
@@ -75,6 +78,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Tenant(arguments) => tenant::run(&config, &arguments)?,
         Command::Key(arguments) => key::run(&config, &arguments)?,
         Command::Webhook(arguments) => webhook::run(&config, &arguments)?,
+        Command::Erase(arguments) => erase::run(&config, &arguments)?,
         Command::Verify(arguments) => return verify::run(&arguments, &config.store.path),
         Command::Backup(arguments) => backup::run(&arguments, &config.store.path)?,
         Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,

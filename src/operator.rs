@@ -12,6 +12,7 @@
 //! | `GET`, `POST /operator/tenants`, `GET`, `PATCH /operator/tenants/{tenant}` | [`tenants`] |
 //! | `GET`, `POST …/keys`, `DELETE …/keys/{key}` | [`keys`] |
 //! | `GET`, `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
+//! | `POST /operator/erase` | [`erase`] |
 //! | `GET /metrics` | [`scrape`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
 //! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuild`] |
@@ -23,6 +24,7 @@ use crate::problem::Problem;
 pub mod author;
 pub mod desk;
 pub mod door;
+pub mod erase;
 pub mod keys;
 pub mod rebuild;
 pub mod refusal;
@@ -76,6 +78,7 @@ fn configure(routes: &mut web::ServiceConfig) {
                 .route(web::post().to(webhooks::act)),
             "POST",
         ))
+        .service(other(web::resource("/operator/erase").route(web::post().to(erase::erase)), "POST"))
         .service(other(web::resource(METRICS).route(web::get().to(scrape::scrape)), "GET"))
         .default_service(web::to(not_found));
 }

@@ -1,5 +1,6 @@
 //! Builds the service and runs it until it is told to stop.
 
+mod erasure;
 mod parts;
 mod sockets;
 mod webhooks;
@@ -92,6 +93,7 @@ impl Service {
         let opening = || SqliteStore::open(directory, &ambient);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
+        amoiq_actors::erasure::finish(&*store).await?;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
         let (bind, webhooks) = (config.server.bind, &config.webhooks);
@@ -106,11 +108,12 @@ impl Service {
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
+        let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = parts::desk(&config, &store, &ambient, registry, parts.rebuilds.clone());
         let place = Place { bind: config.operator.bind, service: address, directory };
         let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();
-        let operator = OperatorServer::start(&place, desk, metrics)?;
+        let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
         let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, store: embedded })
     }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use amoiq_events::store::sqlite::scrub;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,6 +42,9 @@ pub enum DatabaseError {
     /// Another change of the same transaction met what undoes all of it, a full disk for one.
     #[error("the transaction was rolled back")]
     Undone,
+    /// Somebody reads it for long, a backup perhaps.
+    #[error("it is being read: its write-ahead log cannot be cut")]
+    Busy,
     /// The thread is gone: the service is stopping.
     #[error("it is closed")]
     Closed,
@@ -166,6 +170,30 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
+    pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
+        let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
+        loop {
+            let pages = self.read(|conn| Ok::<_, DatabaseError>(scrub::unclean(conn)?)).await?;
+            if pages.is_empty() {
+                break;
+            }
+            self.write(|transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, pages)?)).await?;
+        }
+        // Outside of any transaction, on a thread that nobody writes on.
+        let (reply, answer) = oneshot::channel();
+        let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));
+        let _closed = reader.send(Box::new(cut)).await;
+        match answer.await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(DatabaseError::Busy),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_dropped) => Err(DatabaseError::Closed),
+        }
+    }
+}
+
 /// A change that waits, whatever its answer is made of.
 trait Change: Send {
     /// Makes it. Whether it holds: if not, it has to be undone.
@@ -262,6 +290,8 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // What an erased session left must not stand in free pages.
+    conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)

@@ -15,7 +15,7 @@ use std::{
 
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{
-    Ambient, EventStore, SessionId, StreamName, TenantId,
+    Ambient, EventStore, Position, SessionId, StreamName, TenantId, Timestamp,
     event::Cause,
     session::{Caller, CloseReason, SendMessage, SessionCommand},
 };
@@ -111,6 +111,22 @@ impl Directory {
     ) -> Result<(), SessionError> {
         let command = SessionCommand::CloseConversation(reason);
         self.ask(tenant, session, |reply| Request::Close { command, cause, reply }).await
+    }
+
+    /// Erases a session: its tenant's stream says so, and its own stream is deleted. The answer is the position
+    /// of what was said; nothing when there is no such session. With `closed_before`, only one whose conversation
+    /// was closed before that time.
+    ///
+    /// # Errors
+    /// A [`SessionError`]. It may be erased all the same: doing it again is safe.
+    pub async fn erase(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        closed_before: Option<Timestamp>,
+        cause: Cause,
+    ) -> Result<Option<Position>, SessionError> {
+        self.ask(tenant, session, |reply| Request::Erase { closed_before, cause, reply }).await
     }
 
     /// Gives messages of a session to a caller whom its id opens it to.

@@ -103,6 +103,28 @@ impl Inbox {
         self.read(Position::START, read).await
     }
 
+    /// Some of the closed conversations without a message since a time, those after a place in the table.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn closed_conversations(
+        &self,
+        after: Option<(TenantId, SessionId)>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, SessionId)>, ViewError> {
+        let read = move |conn: &Connection, tables| closed_conversations(conn, tables, after, before, limit);
+        self.read(Position::START, read).await
+    }
+
+    /// Sees to it that the database's files hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
+        self.views.scrub().await
+    }
+
     /// Asks the tables that serve, in the moment in which they do. Damage that is met has them made again.
     async fn read<T: Send + 'static>(
         &self,
@@ -175,6 +197,31 @@ fn open_conversations(
         });
     }
     Ok(open)
+}
+
+fn closed_conversations(
+    conn: &Connection,
+    tables: Tables,
+    after: Option<(TenantId, SessionId)>,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Vec<(TenantId, SessionId)>, ViewError> {
+    let sql = format!(
+        "SELECT tenant, session FROM {} WHERE (tenant, session) > (?1, ?2) AND NOT is_open AND last_at < ?3
+        ORDER BY tenant, session LIMIT ?4",
+        tables.name("inbox")
+    );
+    let (tenant, session) =
+        after.as_ref().map(|(tenant, session)| (tenant.as_str(), session.as_str())).unwrap_or_default();
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query((tenant, session, before.as_millis(), limit))?;
+    let mut closed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let tenant = TenantId::try_from(row.get::<_, String>(0)?);
+        let tenant = tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?;
+        closed.push((tenant, session_of(&row.get::<_, String>(1)?)?));
+    }
+    Ok(closed)
 }
 
 fn session_of(text: &str) -> Result<SessionId, ViewError> {

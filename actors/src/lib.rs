@@ -22,10 +22,13 @@
 //! | [`database`] | a database beside the log, and the threads that write and read it |
 //! | [`webhooks`] | delivers messages to the endpoints of customers |
 //! | [`idle`] | closes conversations that nobody continues |
+//! | [`erasure`] | erases sessions from everything that is kept |
+//! | [`retention`] | lets go of what is old |
 
 pub mod database;
 pub mod dead_letters;
 pub mod directory;
+pub mod erasure;
 pub mod generation;
 pub mod idle;
 pub mod inbox;
@@ -34,6 +37,7 @@ pub mod presence;
 pub mod projector;
 pub mod rebuild;
 pub mod registry;
+pub mod retention;
 pub mod session;
 pub mod tenant;
 pub mod transcript;
@@ -42,6 +46,7 @@ pub mod webhooks;
 
 pub use dead_letters::DeadLetters;
 pub use directory::{Directory, DirectorySettings};
+pub use erasure::Eraser;
 pub use inbox::Inbox;
 pub use online::{Online, OnlineUser, OnlineUsers};
 pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor};

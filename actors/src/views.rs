@@ -121,6 +121,14 @@ impl Views {
         remade.await.unwrap_or_else(|_panicked| Err(DatabaseError::Closed.into()))
     }
 
+    /// Sees to it that its files hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
+        Ok(self.database.load_full().scrub().await?)
+    }
+
     /// Makes a change: all of it or nothing.
     pub(crate) async fn write<T: Send + 'static>(
         &self,

@@ -26,6 +26,9 @@ use crate::{
 /// How long an answer may take: longer than the service takes to give up a change.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The same for what may take long: longer than the service takes to give that up.
+const LONG_PATIENCE: Duration = Duration::from_secs(660);
+
 /// What every command that asks the service takes.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
@@ -66,12 +69,35 @@ impl Service {
     /// # Errors
     /// When nobody answers, or the service refuses; the text says why.
     pub(super) fn ask(&self, method: Method, path: &[&str], body: Option<&Value>) -> anyhow::Result<Value> {
+        self.ask_within(PATIENCE, method, path, body)
+    }
+
+    /// The same for what may take long.
+    ///
+    /// # Errors
+    /// As [`Service::ask`].
+    pub(super) fn ask_long(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        self.ask_within(LONG_PATIENCE, method, path, body)
+    }
+
+    fn ask_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let mut url = url::Url::parse(&self.door.operator).context("operator.json")?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push("operator").extend(path);
         }
         let request = self.client.request(method, url).bearer_auth(self.door.token.expose());
-        let request = request.header(author::HEADER, &self.name);
+        let request = request.header(author::HEADER, &self.name).timeout(patience);
         answer(match body {
             Some(body) => request.json(body),
             None => request,

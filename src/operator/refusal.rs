@@ -1,7 +1,7 @@
 //! Why an operator's request was not carried out, in the form that every error has.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use amoiq_actors::tenant::TenantError;
+use amoiq_actors::{erasure::EraseError, tenant::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
@@ -22,6 +22,9 @@ pub enum Refusal {
     /// A rebuild is under way.
     #[error("{0} is being rebuilt already: wait for it, or cancel it")]
     Underway(&'static str),
+    /// Somebody could not be erased everywhere.
+    #[error("not everything is erased yet; the service goes on with it: {0}")]
+    Erasure(#[from] EraseError),
     /// The id is the demo tenant's.
     #[error("`demo` is the tenant that comes with the program: choose another id")]
     Reserved,
@@ -34,6 +37,7 @@ impl Refusal {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
             Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
+            Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::Tenant(refusal) => match refusal {
                 TenantRefusal::NotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),

@@ -12,6 +12,7 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
+use amoiq_actors::Eraser;
 use anyhow::Context;
 
 use super::{
@@ -54,7 +55,7 @@ impl OperatorServer {
     ///
     /// # Errors
     /// When the address is taken, or the directory does not take the file.
-    pub fn start(place: &Place<'_>, desk: Desk, metrics: Metrics) -> anyhow::Result<Self> {
+    pub fn start(place: &Place<'_>, desk: Desk, eraser: Eraser, metrics: Metrics) -> anyhow::Result<Self> {
         let bind = place.bind;
         let listener = TcpListener::bind(bind).with_context(|| {
             format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")
@@ -71,9 +72,11 @@ impl OperatorServer {
             .with_context(|| format!("operator.json in {}", place.directory.display()))?;
         let ambient = web::Data::new(desk.ambient.clone());
         let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
+        let eraser = web::Data::new(eraser);
         let app = move || {
             App::new()
                 .app_data(desk.clone())
+                .app_data(eraser.clone())
                 .app_data(metrics.clone())
                 .app_data(token.clone())
                 .app_data(ambient.clone())

@@ -13,6 +13,7 @@ use amoiq_events::{
     codec::{self, CodecError},
     session::{Sender, SessionEvent, VisitorIdentified},
     stream::StreamKind,
+    tenant::{SessionErased, TenantEvent},
 };
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -25,6 +26,9 @@ const PREVIEW_BYTES: usize = 200;
 
 /// The type that most events have.
 const MESSAGE: &str = "message.created";
+
+/// What a tenant's stream says of a session that is gone.
+const ERASED: &str = "session.erased";
 
 /// What streams of sessions begin with.
 const SESSIONS: &str = "session:";
@@ -40,6 +44,10 @@ struct Session {
     tenant: TenantId,
     session: SessionId,
     row: Row,
+    /// What the tables have of it goes.
+    is_erased: bool,
+    /// It has happened since that something did, so there is a row.
+    exists: bool,
     /// Who says, and with what proof, that it is theirs; those that changed.
     claims: Vec<(UserId, bool)>,
 }
@@ -55,7 +63,7 @@ struct Said<'a> {
 
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
 
     fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
@@ -63,6 +71,9 @@ impl Projection for InboxProjection {
     }
 
     fn fold(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+        if event.event.kind == ERASED {
+            return self.erase(conn, tables, event);
+        }
         if !event.stream.as_str().starts_with(SESSIONS) {
             return Ok(());
         }
@@ -71,6 +82,7 @@ impl Projection for InboxProjection {
             let said: Said<'_> =
                 serde_json::from_slice(&data).map_err(|error| CodecError::malformed(event, &error))?;
             if let Some(session) = self.session(conn, tables, &event.stream)? {
+                session.exists = true;
                 session.row.add(&said, event);
             }
             return Ok(());
@@ -82,6 +94,7 @@ impl Projection for InboxProjection {
         {
             session.claim(conn, tables, user, *verified)?;
         }
+        session.exists = true;
         session.row.apply(&change, event);
         Ok(())
     }
@@ -104,7 +117,11 @@ impl Projection for InboxProjection {
     fn store(&self, conn: &Connection, tables: Tables) -> Result<(), ViewError> {
         let mut all: Vec<_> = self.sessions.values().collect();
         all.sort_unstable_by_key(|session| session.key());
-        row::store(conn, tables, all.iter().map(|of| (&of.tenant, &of.session, &of.row)))?;
+        for erased in all.iter().filter(|session| session.is_erased) {
+            row::remove(conn, tables, &erased.tenant, &erased.session)?;
+        }
+        let rows = all.iter().filter(|of| of.exists).map(|of| (&of.tenant, &of.session, &of.row));
+        row::store(conn, tables, rows)?;
         for session in all {
             for (user, verified) in &session.claims {
                 row::store_claim(conn, tables, session.claim_key(user), *verified)?;
@@ -115,6 +132,20 @@ impl Projection for InboxProjection {
 }
 
 impl InboxProjection {
+    /// Forgets what was known of a session. What comes after is of a new one under the same id.
+    fn erase(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+        let Some(tenant) = event.stream.tenant_id() else { return Ok(()) };
+        let Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id })) = codec::decode(event)?
+        else {
+            return Ok(());
+        };
+        if let Some(session) = self.session(conn, tables, &StreamName::session(&tenant, &session_id))? {
+            (session.row, session.is_erased, session.exists) = (Row::default(), true, false);
+            session.claims.clear();
+        }
+        Ok(())
+    }
+
     /// The session of a stream, with the row that it has so far; nothing for the name of no session.
     fn session(
         &mut self,
@@ -126,8 +157,9 @@ impl InboxProjection {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
                 let Some(StreamKind::Session(tenant, session)) = stream.kind() else { return Ok(None) };
-                let row = row::find(conn, tables, &tenant, &session)?.unwrap_or_default();
-                vacant.insert(Session { tenant, session, row, claims: Vec::new() })
+                let row = row::find(conn, tables, &tenant, &session)?;
+                let (exists, row) = (row.is_some(), row.unwrap_or_default());
+                vacant.insert(Session { tenant, session, row, is_erased: false, exists, claims: Vec::new() })
             }
         }))
     }
@@ -154,7 +186,10 @@ impl Session {
             *known |= verified;
             return Ok(());
         }
-        let known = row::find_claim(conn, tables, self.claim_key(user))?;
+        let known = match self.is_erased {
+            true => None,
+            false => row::find_claim(conn, tables, self.claim_key(user))?,
+        };
         self.claims.push((user.clone(), verified || known.unwrap_or_default()));
         Ok(())
     }

@@ -44,7 +44,8 @@ pub(super) fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError>
             verified INTEGER NOT NULL,
             checksum INTEGER NOT NULL, -- CRC-32C over all of the above
             PRIMARY KEY (tenant, user_id, session)
-        ) WITHOUT ROWID;"
+        ) WITHOUT ROWID;
+        CREATE INDEX {users}_by_session ON {users} (tenant, session);"
     ))?;
     Ok(())
 }
@@ -79,6 +80,20 @@ impl Row {
             [self.started_at, self.last_position, self.last_at, self.messages, i64::from(self.is_open)];
         checksum(&numbers, &[tenant, session, &self.last_sender, &self.last_text, &self.user_id])
     }
+}
+
+/// Removes a session with every claim to it.
+pub(super) fn remove(
+    conn: &Connection,
+    tables: Tables,
+    tenant: &TenantId,
+    session: &SessionId,
+) -> Result<(), ViewError> {
+    for table in ["inbox", "inbox_users"] {
+        let sql = format!("DELETE FROM {} WHERE tenant = ?1 AND session = ?2", tables.name(table));
+        conn.prepare_cached(&sql)?.execute((tenant.as_str(), session.as_str()))?;
+    }
+    Ok(())
 }
 
 /// Finds a session's row.

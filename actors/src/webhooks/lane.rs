@@ -26,11 +26,13 @@ use super::{
 
 mod attempts;
 mod commands;
+mod forgetting;
 mod reading;
 mod writing;
 
 pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
 pub use commands::{LaneRefusal, Standing};
+pub(super) use forgetting::Forget;
 
 /// How many messages wait for a lane. It works through them without ever waiting.
 const MAILBOX: usize = 16;
@@ -67,6 +69,8 @@ pub(super) struct WebhookLane {
     outcomes: Vec<(Delivery, Option<Attempt>)>,
     /// Wait for what is written next.
     acks: Vec<oneshot::Sender<()>>,
+    /// Sessions that were erased, until nothing of them can come any more: some seconds.
+    forgotten: Vec<forgetting::Forgotten>,
     is_writing: bool,
     is_reading: bool,
     /// The marks have changed since they were written.
@@ -113,6 +117,7 @@ impl WebhookLane {
                 underway: 0,
                 outcomes: Vec::new(),
                 acks: Vec::new(),
+                forgotten: Vec::new(),
                 is_writing: false,
                 is_reading: false,
                 is_marked: false,
@@ -129,6 +134,7 @@ impl WebhookLane {
 
     /// Does whatever can be done now: tries, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.settle_forgotten();
         self.try_what_is_due(ctx);
         self.read_on(ctx);
         self.write(ctx);

@@ -4,18 +4,18 @@
 //! A lane that does not keep up is not waited for: it notices the gap and reads for itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use actix::prelude::*;
-use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
+use amoiq_events::{Position, SessionId, TenantId, WebhookId, store::Batch};
 
 use super::{
     courier::{Announcement, Endpoint},
     desk::{Desk, announce},
-    lane::{AskStanding, Beginning, Offer, Stop, Update, WebhookLane},
+    lane::{AskStanding, Beginning, Forget, LaneRefusal, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
 
@@ -337,6 +337,34 @@ async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, Ou
     let pending = desk.outbox.pending(id).await?;
     let settled = desk.outbox.settled_after(id, marks.cursor).await?;
     Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
+}
+
+/// Has a tenant's lanes forget sessions that were erased.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(super) struct ForgetAll {
+    pub(super) tenant: TenantId,
+    /// Each before a position.
+    pub(super) sessions: Arc<HashMap<SessionId, Position>>,
+}
+
+impl Handler<ForgetAll> for WebhookRouter {
+    type Result = ResponseFuture<Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, ForgetAll { tenant, sessions }: ForgetAll, _: &mut Self::Context) -> Self::Result {
+        let links = self.lanes.get(&tenant).into_iter().flat_map(BTreeMap::values);
+        let forget = |link: &Link| link.lane.send(Forget(Arc::clone(&sessions)));
+        let asked: Vec<_> = links.map(forget).collect();
+        Box::pin(async move {
+            for one in asked {
+                // A lane that is gone was deleted, with everything of it.
+                if let Ok(forgotten) = one.await {
+                    forgotten?;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Finds the lane of an endpoint.

@@ -1,9 +1,9 @@
 //! The handle to webhook delivery: starts it, and asks it on behalf of endpoints' owners and operators.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use amoiq_events::{Ambient, EventStore, MessageId, Position, TenantId, WebhookId};
+use amoiq_events::{Ambient, EventStore, MessageId, Position, SessionId, TenantId, WebhookId};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     desk::{Desk, LaneSettings},
     lane::{CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
-    router::{All, Find, Link, WebhookRouter},
+    router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
 use crate::TenantRegistry;
 
@@ -110,6 +110,30 @@ impl Webhooks {
     /// A [`LaneRefusal`].
     pub async fn cancel_replay(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<(), LaneRefusal> {
         ask(&self.find(tenant, webhook).await?.lane, CancelReplay).await?
+    }
+
+    /// Has the lanes of a tenant forget what they know of some sessions, each before a position, and removes it
+    /// from `outbox.db`. An attempt that is underway ends as it may, and is not noted.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`]; doing it again goes on with it.
+    pub async fn erase(
+        &self,
+        tenant: &TenantId,
+        sessions: &Arc<HashMap<SessionId, Position>>,
+    ) -> Result<(), LaneRefusal> {
+        let forget = ForgetAll { tenant: tenant.clone(), sessions: Arc::clone(sessions) };
+        ask(&self.router, forget).await??;
+        self.desk.outbox.erase_all(tenant, sessions).await?;
+        Ok(())
+    }
+
+    /// Sees to it that `outbox.db` and what is beside it hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn scrub(&self) -> Result<(), LaneRefusal> {
+        Ok(self.desk.outbox.scrub().await?)
     }
 
     /// How an endpoint is doing.

@@ -27,7 +27,7 @@ use self::{
     heads::Heads,
     reader::Readers,
     recent::Recent,
-    removal::Remove,
+    removal::{Remove, Scrub},
     witness::Witness,
     writer::{Append, Job, Writer},
 };
@@ -51,6 +51,7 @@ mod repair;
 mod restore;
 mod row;
 mod schema;
+pub mod scrub;
 mod seal;
 mod verify;
 mod witness;
@@ -322,6 +323,26 @@ impl EventStore for SqliteStore {
 
     fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
         self.remove(stream, None)
+    }
+
+    fn scrub(&self) -> Pending<Result<(), AppendError>> {
+        let (readers, jobs) = (self.readers.clone(), self.jobs.clone());
+        Box::pin(async move {
+            loop {
+                let looking = readers.run(|conn| scrub::unclean(conn).map_err(query::failed));
+                let pages = looking.await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+                let is_last = pages.is_empty();
+                let (reply, answer) = oneshot::channel();
+                jobs.try_send(Job::Scrub(Scrub { pages, reply })).map_err(|error| match error {
+                    TrySendError::Full(_) => AppendError::Overloaded,
+                    TrySendError::Disconnected(_) => closed(),
+                })?;
+                answer.await.unwrap_or_else(|_gone| Err(closed()))?;
+                if is_last {
+                    return Ok(());
+                }
+            }
+        })
     }
 
     fn epoch(&self) -> Epoch {

@@ -142,7 +142,8 @@ impl WebhookLane {
         found: Option<Delivery>,
         ctx: &mut Context<Self>,
     ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
-        let delivery = found.ok_or(LaneRefusal::NoDelivery)?;
+        let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
+        let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
         let now = self.desk.ambient.now();
         if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
             self.outcomes.push((waiting, None));
@@ -174,7 +175,7 @@ impl WebhookLane {
     }
 
     /// Sees to it that everything is written; the answer comes then.
-    fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+    pub(super) fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
         let (ack, noted) = oneshot::channel();
         self.acks.push(ack);
         self.pump(ctx);

@@ -119,6 +119,9 @@ impl WebhookLane {
         if !self.endpoint.webhook.settings.events.iter().any(|kind| kind == "message.created") {
             return;
         }
+        if self.has_forgotten(announcement.position, &announcement.session) {
+            return;
+        }
         let now = self.desk.ambient.now();
         let delivery = Delivery {
             position: announcement.position,

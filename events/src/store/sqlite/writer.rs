@@ -19,7 +19,7 @@ use super::{
     heads::{Head, Heads, Ledger},
     query,
     recent::Recent,
-    removal::Remove,
+    removal::{Remove, Scrub},
     row, schema, seal,
     witness::Witness,
 };
@@ -50,6 +50,7 @@ pub(super) struct Append {
 pub(super) enum Job {
     Append(Append),
     Remove(Remove),
+    Scrub(Scrub),
     /// Everything before it was worked off: the writer ends.
     Close,
 }
@@ -87,6 +88,7 @@ impl Writer {
                     self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
                 }
                 Ok(Job::Remove(remove)) => self.remove(remove),
+                Ok(Job::Scrub(scrub)) => self.scrub(scrub),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }

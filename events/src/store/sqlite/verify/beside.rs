@@ -52,7 +52,7 @@ fn witness(path: &Path, log: &Connection, found: &mut Verification) {
 fn check_views(views: &Connection, log: &Connection, found: &mut Verification) {
     pages(views, "views.db", Kind::Views, found, &mut |_| {});
     let Ok(epoch) = schema::meta(log, "epoch") else { return };
-    let checkpoints = numbers(views, "SELECT projection, position, epoch FROM checkpoints");
+    let checkpoints = numbers(views, "SELECT projection, position, epoch FROM generations WHERE state = 1");
     let Ok(head) = read_only::head(log) else { return };
     match checkpoints {
         Ok(checkpoints) => {
@@ -72,8 +72,7 @@ fn check_views(views: &Connection, log: &Connection, found: &mut Verification) {
 /// No lane has passed what is not there. Another epoch is no damage: cursors are clamped at the next start.
 fn check_outbox(outbox: &Connection, log: &Connection, found: &mut Verification) {
     pages(outbox, "outbox.db", Kind::Outbox, found, &mut |_| {});
-    let epoch =
-        outbox.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get::<_, i64>(0));
+    let epoch = outbox.query_row("SELECT ifnull(epoch, 0) FROM meta", [], |row| row.get::<_, i64>(0));
     let is_same = match (epoch, schema::meta(log, "epoch")) {
         (Ok(epoch), Ok(of)) => epoch.cast_unsigned() == of,
         _ => false,
