@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::{config::Config, startup};
 
 mod backup;
+mod dead_letters;
 mod erase;
 mod events;
 mod health;
@@ -16,6 +17,7 @@ mod key;
 mod operator;
 mod place;
 pub mod progress;
+mod rebuild;
 mod restore;
 mod state;
 mod tenant;
@@ -57,6 +59,10 @@ enum Command {
     State(state::Arguments),
     /// Print events, beside a running service too; export and import them.
     Events(events::Arguments),
+    /// Make read models again from the whole log, of the running service or of a stopped one.
+    Rebuild(rebuild::Arguments),
+    /// List the events that rebuilds skipped.
+    DeadLetters(dead_letters::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -78,11 +84,13 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,
         Command::State(arguments) => state::run(&arguments, &config.store.path)?,
         Command::Events(arguments) => events::run(&arguments, &config.store.path)?,
+        Command::Rebuild(arguments) => return rebuild::run(&config, &arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(&config, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs what reads a store: its answers are there at once, so one thread does.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

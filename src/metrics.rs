@@ -8,10 +8,9 @@
 //! |---|---|
 //! | [`requests`] | HTTP requests: counted by every worker for itself |
 //! | [`service`] | store, projections, actors, sockets, limits |
+//! | `deliveries` | webhooks |
 //! | [`process`] | processor time, memory and files of the process |
 //! | [`sheet`] | how numbers become metrics |
-//!
-//! Webhooks register theirs (`amoiq_webhook_*`) with [`Metrics::registry`] before the service starts.
 
 use std::fmt;
 
@@ -20,6 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+mod deliveries;
 pub mod process;
 pub mod requests;
 pub mod service;
@@ -46,11 +46,6 @@ impl Metrics {
         let mut registry = Registry::default();
         let requests = RequestMeter::register(&mut registry);
         Self { registry, requests, sources }
-    }
-
-    /// Where others add their own. A metric whose numbers are elsewhere is a collector.
-    pub fn registry(&mut self) -> &mut Registry {
-        &mut self.registry
     }
 
     /// Counts requests; each worker has one of its own made from it.

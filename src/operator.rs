@@ -15,6 +15,7 @@
 //! | `POST /operator/erase` | [`erase`] |
 //! | `GET /metrics` | [`scrape`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
+//! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuild`] |
 
 use actix_web::{HttpResponse, web};
 
@@ -25,6 +26,7 @@ pub mod desk;
 pub mod door;
 pub mod erase;
 pub mod keys;
+pub mod rebuild;
 pub mod refusal;
 pub mod scrape;
 pub mod server;
@@ -45,12 +47,17 @@ fn configure(routes: &mut web::ServiceConfig) {
     let tenant = web::resource("/operator/tenants/{tenant}")
         .route(web::get().to(tenants::show))
         .route(web::patch().to(tenants::update));
+    let rebuilds = web::resource("/operator/rebuild")
+        .route(web::get().to(rebuild::show))
+        .route(web::post().to(rebuild::start))
+        .route(web::delete().to(rebuild::cancel));
     let webhook = web::resource("/operator/tenants/{tenant}/webhooks/{webhook}")
         .route(web::patch().to(webhooks::update))
         .route(web::delete().to(webhooks::delete));
     routes
         .service(both("/operator/tenants", web::get().to(tenants::list), web::post().to(tenants::create)))
         .service(other(tenant, "GET, PATCH"))
+        .service(other(rebuilds, "GET, POST, DELETE"))
         .service(both(
             "/operator/tenants/{tenant}/keys",
             web::get().to(keys::list),

@@ -52,7 +52,7 @@ pub struct Generation {
 impl Tables {
     /// Those with a number, of a version: for tests that fold by themselves.
     #[must_use]
-    pub fn new(number: i64, version: u32) -> Self {
+    pub const fn new(number: i64, version: u32) -> Self {
         Self { number, version }
     }
 

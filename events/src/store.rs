@@ -90,7 +90,7 @@ pub enum AppendError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// What is stored is not what was written. It is never handed out.
-    #[error("the log is damaged at position {position}: {reason}")]
+    #[error("the log is damaged at position {position}: {reason}; `amoiq verify` says what to do")]
     Corrupt {
         /// Where.
         position: Position,

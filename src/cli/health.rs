@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use reqwest::blocking::Client;
 
-use super::operator::say;
+use super::operator::{client, say};
 use crate::{config::Config, operator::door::Door};
 
 /// How long the answer may take.
@@ -17,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When the service does not answer, or is not ready.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let address = Door::find(&config.store.path)?.service;
-    let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build()?;
+    let client = client(PATIENCE)?;
     let answer = client.get(format!("{address}/readyz")).send();
     let answer = answer.with_context(|| format!("the service at {address} does not answer"))?;
     let is_ready = answer.status().is_success();

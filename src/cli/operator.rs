@@ -60,8 +60,7 @@ impl Service {
             None => unix_user(),
         };
         let door = Door::find(&config.store.path)?;
-        // It is on this machine, whatever the environment says of proxies.
-        let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build()?;
+        let client = client(PATIENCE)?;
         Ok(Self { client, door, name, is_json: options.json })
     }
 
@@ -113,6 +112,16 @@ impl Service {
         let text = if self.is_json { serde_json::to_string_pretty(answer)? } else { people(answer) };
         say(&text)
     }
+}
+
+/// A client for what is on this machine, whatever the environment says of proxies. It trusts nobody and
+/// still has to be told whose cryptography it would use.
+///
+/// # Errors
+/// When the system does not give what it needs.
+pub(super) fn client(patience: Duration) -> anyhow::Result<Client> {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::builder().no_proxy().tls_certs_only([]).timeout(patience).build()?)
 }
 
 /// Writes a line, or several, to standard output.

@@ -141,6 +141,18 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`; absent is `false`.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => {
+                self.refuse(name, "must be true or false");
+                false
+            }
+        }
+    }
+
     /// A whole number, as JSON or as digits.
     pub fn number(&mut self, name: &'static str) -> Option<u32> {
         let number = match self.values.remove(name) {
@@ -152,17 +164,6 @@ impl Fields {
             self.refuse(name, "must be a whole number");
         }
         number
-    }
-
-    /// Yes or no.
-    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        match self.value(name)? {
-            Value::Bool(flag) => Some(flag),
-            _ => {
-                self.refuse(name, "must be true or false");
-                None
-            }
-        }
     }
 
     /// Any JSON.

@@ -6,13 +6,13 @@ use std::{
 };
 
 use actix_web::web;
-use amoiq_actors::{OnlineUsers, Progress, TenantRegistry, directory::Census};
+use amoiq_actors::{OnlineUsers, Progress, TenantRegistry, directory::Census, webhooks::Webhooks};
 use amoiq_events::{
-    Ambient, EventStore,
+    Ambient, EventStore, Position,
     store::{Health, sqlite::SqliteStore},
 };
 
-use super::sheet::Sheet;
+use super::{deliveries, sheet::Sheet};
 use crate::{
     http::limits::Gate,
     realtime::{chat::recovery::Recovery, engine},
@@ -43,6 +43,8 @@ pub struct Sources {
     pub recovery: Arc<Recovery>,
     /// Limits.
     pub gate: web::Data<Gate>,
+    /// Deliveries.
+    pub webhooks: Webhooks,
 }
 
 impl Sources {
@@ -59,6 +61,7 @@ impl Sources {
         self.actors(sheet);
         self.sockets(sheet);
         self.limits(sheet);
+        deliveries::fill(self, sheet).await;
     }
 
     fn store(&self, sheet: &mut Sheet) {
@@ -116,7 +119,11 @@ impl Sources {
     /// The age of the first event that a projection lacks. The one that it has last may be old because
     /// nothing happened since, so it says nothing.
     async fn behind_seconds(&self, progress: &Progress) -> f64 {
-        let position = progress.position();
+        self.age_after(progress.position()).await
+    }
+
+    /// How old the first event after a position is.
+    pub(super) async fn age_after(&self, position: Position) -> f64 {
         if position >= self.store.head() {
             return 0.0;
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{TenantRegistry, registry::Snapshot, tenant::TenantHandle};
+use amoiq_actors::{Rebuilds, TenantRegistry, registry::Snapshot, tenant::TenantHandle};
 use amoiq_events::{
     Ambient, EventStore, TenantId,
     tenant::{Tenant, TenantCommand, TenantRefusal},
@@ -24,6 +24,8 @@ pub struct Desk {
     pub registry: Arc<TenantRegistry>,
     /// How long the secret before signs beside a new one: `webhooks.previous_secret_hours`.
     pub previous_secret: Duration,
+    /// The projections that can be made again.
+    pub rebuilds: Vec<Rebuilds>,
 }
 
 impl Desk {

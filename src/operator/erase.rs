@@ -29,7 +29,7 @@ pub async fn erase(
     let tenant = fields.required("tenant", tenant);
     let session = fields.parsed("session", SessionId::parse);
     let user = fields.parsed("user", UserId::parse);
-    let dry_run = fields.flag("dryRun").unwrap_or_default();
+    let dry_run = fields.flag("dryRun");
     if session.is_some() == user.is_some() {
         fields.refuse("session", "is required, or `user`, and not both");
     }

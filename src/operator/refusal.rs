@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The tenant says no.
     #[error(transparent)]
     Tenant(TenantRefusal),
+    /// A rebuild is under way.
+    #[error("{0} is being rebuilt already: wait for it, or cancel it")]
+    Underway(&'static str),
     /// Somebody could not be erased everywhere.
     #[error("not everything is erased yet; the service goes on with it: {0}")]
     Erasure(#[from] EraseError),
@@ -33,6 +36,7 @@ impl Refusal {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
             Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::Tenant(refusal) => match refusal {

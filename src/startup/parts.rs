@@ -10,13 +10,13 @@ use std::{
 
 use actix_web::web;
 use amoiq_actors::{
-    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, SessionSettings,
-    TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
+    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, Rebuilds,
+    SessionSettings, TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
 };
 use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
-use super::{sockets::SocketServer, threads};
+use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
@@ -44,6 +44,8 @@ pub(super) struct Parts {
     anonymous_ttl: web::Data<AnonymousTtl>,
     pub(super) directory: web::Data<Directory>,
     pub(super) inbox: web::Data<Inbox>,
+    /// For the operator's interface.
+    pub(super) rebuilds: Vec<Rebuilds>,
     pub(super) online: web::Data<OnlineDirectory>,
     store: web::Data<dyn EventStore>,
     ambient: web::Data<Ambient>,
@@ -61,7 +63,7 @@ impl Parts {
         online: OnlineUsers,
     ) -> anyhow::Result<Self> {
         let directory = Directory::start(directory_settings(config), store, ambient);
-        let inbox = inbox(config, data, store, ambient, &directory)?;
+        let (inbox, rebuilds) = inbox(config, data, store, ambient, &directory)?;
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let tokens =
             TokenKeys::new(&secret, &config.auth.jwt_previous_secrets, &config.auth, ambient.clone());
@@ -90,6 +92,7 @@ impl Parts {
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
+            rebuilds: vec![rebuilds],
             online: web::Data::new(OnlineDirectory {
                 presence: Presence::start(presence_settings(config), store, ambient),
                 users: online,
@@ -108,6 +111,7 @@ impl Parts {
         data: &Path,
         desk: &Desk,
         sockets: &SocketServer,
+        webhooks: &WebhookServer,
     ) -> Sources {
         Sources {
             store: Arc::clone(store),
@@ -120,6 +124,7 @@ impl Parts {
             engine: sockets.metrics(),
             recovery: sockets.recovery(),
             gate: self.gate.clone(),
+            webhooks: webhooks.lanes(),
         }
     }
 
@@ -143,9 +148,10 @@ pub(super) fn desk(
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     registry: Arc<TenantRegistry>,
+    rebuilds: Vec<Rebuilds>,
 ) -> Desk {
     let previous_secret = Duration::from_secs(u64::from(config.webhooks.previous_secret_hours) * 3_600);
-    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret }
+    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret, rebuilds }
 }
 
 /// The online users of a store, from its end on: whoever was online before this process is not any more.
@@ -166,9 +172,9 @@ fn inbox(
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     directory: &Directory,
-) -> anyhow::Result<Inbox> {
+) -> anyhow::Result<(Inbox, Rebuilds)> {
     let views = Views::open(&data.join("views.db"))?;
-    let progress = Projector::<InboxProjection>::start(&views, store);
+    let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, store);
     let inbox = Inbox::new(views, progress, READ_PATIENCE);
     let close_after_hours = u64::from(config.conversation.close_after_hours);
     if close_after_hours > 0 {
@@ -176,7 +182,7 @@ fn inbox(
         let (store, ambient) = (Arc::clone(store), ambient.clone());
         IdleCloser::start(directory.clone(), inbox.clone(), store, ambient, close_after);
     }
-    Ok(inbox)
+    Ok((inbox, rebuilds))
 }
 
 fn directory_settings(config: &Config) -> DirectorySettings {
@@ -203,10 +209,11 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
     }
-    let secret = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let secret = String::from_utf8(secret).unwrap_or_default();
     anyhow::ensure!(
         secret.trim().len() >= 32,
-        "{} is cut short: delete it to have a new one made",
+        "{} is damaged or cut short: delete it to have a new one made",
         path.display()
     );
     Ok(Secret::new(secret.trim().to_owned()))

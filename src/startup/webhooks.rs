@@ -68,9 +68,9 @@ impl WebhookServer {
         })
     }
 
-    /// The way to the lanes.
+    /// The lanes, for whoever counts or erases.
     pub(super) fn lanes(&self) -> Webhooks {
-        (**self.lanes).clone()
+        Webhooks::clone(&self.lanes)
     }
 
     /// Gives the routes what they need.

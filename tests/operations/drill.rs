@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a refusal has to say at least one of.
-const ADVICE: [&str; 5] = ["restore", "amoiq verify --repair", "delete it", "run the release", "move"];
+const ADVICE: [&str; 5] = ["restore", "amoiq verify", "delete it", "run the release", "move"];
 
 /// What the service may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod deploy;
 mod door;
 mod keys;
 mod metrics;
+mod rebuild;
 mod tenants;
 mod traces;
 mod webhooks;

@@ -65,6 +65,15 @@ impl Reporter {
         self.0.send_modify(|standing| standing.failure = Some(error.to_string()));
     }
 
+    /// New tables were not filled, because of this. With tables that serve that is no trouble to readers.
+    pub(crate) fn not_filled(&self, error: &dyn std::fmt::Display) {
+        self.0.send_modify(|standing| {
+            if standing.is_filling {
+                standing.failure = Some(error.to_string());
+            }
+        });
+    }
+
     /// No tables serve: the first ones are being filled.
     pub(crate) fn filling(&self) {
         self.0.send_modify(|standing| {

@@ -172,29 +172,30 @@ impl<P: Projection> Run<P> {
             Ok(filled) => filled.swap(&live.views, &live.store).await.map_err(RebuildError::from),
             Err(error) => Err(error),
         };
-        match swapped {
+        let outcome = match swapped {
             Ok(position) => {
                 live.progress.reached(position);
                 (self.is_damaged, self.may_fill) = (false, Some(Instant::now()));
                 self.fill_pause = REBUILD_AFTER[0];
-                self.end_report(Outcome::Done);
                 tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                Outcome::Done
             }
             Err(error) => {
                 tracing::error!(projection = P::NAME, %error, "the projection was not made again");
-                self.live.progress.failed(&format_args!("the rebuild failed: {error}"));
+                self.live.progress.not_filled(&format_args!("the rebuild failed: {error}"));
                 let is_for_good = !matches!(error, RebuildError::View(_));
                 self.may_fill = (!is_for_good).then(|| Instant::now() + self.fill_pause);
                 self.fill_pause = REBUILD_AFTER[1].min(self.fill_pause * 2);
-                self.end_report(Outcome::of(&error));
                 if let RebuildError::View(error) = &error
                     && Doubt::of(error) == Some(Doubt::File)
                 {
                     self.mend(Doubt::File).await;
                 }
+                Outcome::of(&error)
             }
-        }
+        };
         self.sweep().await;
+        self.end_report(outcome);
     }
 
     fn end_report(&self, outcome: Outcome) {

@@ -20,8 +20,8 @@ impl Schedule {
     pub fn next(&self, tries: u32, now: Timestamp, random: u64) -> Option<Timestamp> {
         let wait = *self.waits.get(usize::try_from(tries).ok()?)?;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let most_ms = wait_ms / 100 * u64::from(self.jitter_percent);
-        let jitter_ms = if most_ms == 0 { 0 } else { random % (most_ms + 1) };
+        let most_ms = (wait_ms / 100).saturating_mul(u64::from(self.jitter_percent));
+        let jitter_ms = if most_ms == 0 { 0 } else { random % most_ms.saturating_add(1) };
         let after_ms = wait_ms.saturating_add(jitter_ms);
         Some(now.plus_millis(i64::try_from(after_ms).unwrap_or(i64::MAX)))
     }

@@ -11,7 +11,7 @@ use super::{
     courier::{Answer, Content, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
-    lane::{AskStanding, CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
+    lane::{CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
     router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
@@ -141,7 +141,8 @@ impl Webhooks {
     /// # Errors
     /// [`LaneRefusal::NoEndpoint`].
     pub async fn standing(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<Standing, LaneRefusal> {
-        ask(&self.find(tenant, webhook).await?.lane, AskStanding).await
+        let link = self.find(tenant, webhook).await?;
+        link.standing().await.map_err(|_stopped| LaneRefusal::Gone)
     }
 
     /// How all endpoints are doing.
@@ -149,7 +150,7 @@ impl Webhooks {
         let links = self.router.send(All).await.unwrap_or_default();
         let mut standings = Vec::with_capacity(links.len());
         for link in links {
-            if let Ok(standing) = link.lane.send(AskStanding).await {
+            if let Ok(standing) = link.standing().await {
                 standings.push((link.endpoint, standing));
             }
         }

@@ -74,9 +74,10 @@ impl Throttle {
         self.not_before
     }
 
-    /// An attempt begins, to an endpoint that wants so many a second.
+    /// An attempt begins, to an endpoint that wants no more than so many a second. Waits are whole
+    /// milliseconds, rounded up: a little less often, and never more.
     pub fn begin(&mut self, now: Timestamp, rate_per_second: Option<u32>) {
-        self.pace = rate_per_second.map(|rate| now.plus_millis(i64::from(1_000 / rate.clamp(1, 1_000))));
+        self.pace = rate_per_second.map(|rate| now.plus_millis(i64::from(1_000_u32.div_ceil(rate.max(1)))));
     }
 
     /// It took a delivery.

@@ -10,8 +10,11 @@
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
+//! | [`rebuild`], [`rebuild_damage`] | generations: filling, swapping, cancelling, poison, damage |
+//! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
+//! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
 //! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
 //! | [`presence_given`] | what these four are told with |
@@ -30,7 +33,11 @@ mod presence_list;
 mod presence_model;
 mod presence_trouble;
 mod projection;
+mod rebuild;
+mod rebuild_damage;
+mod rebuild_given;
 mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_timing;

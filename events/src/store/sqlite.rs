@@ -159,6 +159,7 @@ impl SqliteStore {
         }
         let conn = schema::open_writer(&path, new_epoch())?;
         let recovery = repair::recover(&conn, &witness, new_epoch())?;
+        repair::check_index(&conn)?;
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         // Positions that were acknowledged once are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);

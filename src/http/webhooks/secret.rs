@@ -18,7 +18,7 @@ pub async fn rotate(
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
     check_changeable(&endpoint)?;
-    let is_leaked = manager.body.flag("expirePrevious").unwrap_or(false);
+    let is_leaked = manager.body.flag("expirePrevious");
     manager.body.check()?;
     let hours = if is_leaked { 0 } else { registrar.previous_secret_hours };
     let previous_until = previous_until(hours, &registrar.ambient);

@@ -103,14 +103,21 @@ impl Handler<CancelReplay> for WebhookLane {
 /// Asks how it is doing.
 #[derive(Message)]
 #[rtype(result = "Standing")]
-pub(in crate::webhooks) struct AskStanding;
+pub(in crate::webhooks) struct AskStanding {
+    /// The router brought it what was for it up to here,
+    pub(in crate::webhooks) upto: Position,
+    /// and has seen nothing for it up to here.
+    pub(in crate::webhooks) routed: Position,
+}
 
 impl Handler<AskStanding> for WebhookLane {
     type Result = MessageResult<AskStanding>;
 
-    fn handle(&mut self, _: AskStanding, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, asked: AskStanding, _: &mut Self::Context) -> Self::Result {
+        let is_level = self.read >= asked.upto.max(self.known);
+        let read = if is_level { self.read.max(asked.routed) } else { self.read };
         MessageResult(Standing {
-            cursor: self.marks.cursor,
+            cursor: self.backlog.cursor(Origin::Live, read, &BTreeSet::new()),
             pending: self.backlog.len(),
             in_flight: self.underway,
             failing_since: self.marks.failing_since,

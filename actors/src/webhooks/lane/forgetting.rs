@@ -27,7 +27,7 @@ impl Handler<Forget> for WebhookLane {
             .into_iter()
             .partition(|(delivery, _)| is_forgotten(forgotten, delivery.position, &delivery.session));
         self.outcomes = kept;
-        for (delivery, attempt) in Vec::<(Delivery, Option<Attempt>)>::from(gone) {
+        for (delivery, attempt) in gone {
             self.let_go(&delivery, attempt.is_some());
         }
         let noted = self.note(ctx);

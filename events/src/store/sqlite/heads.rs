@@ -272,6 +272,40 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(String, Head)> {
     }
 }
 
+/// Whether every stream is found under its name: a row whose name is damaged would be a stream that is not
+/// there, and its next event a second begin.
+pub(super) fn are_whole(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
+    let mut rows = statement.query([])?;
+    let mut before = String::new();
+    loop {
+        let name = match rows.next() {
+            Ok(None) => return Ok(true),
+            Ok(Some(row)) => stored(row).map(|(name, _)| name),
+            Err(error) => Err(error),
+        };
+        match name {
+            Ok(name) if name > before => before = name,
+            Ok(_) => return Ok(false),
+            Err(error) if seal::is_damage(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes the rows that are not what was written.
+pub(super) fn remove_broken(conn: &Connection) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
+    let mut rows = statement.query([])?;
+    let mut broken = Vec::new();
+    while let Some(row) = rows.next()? {
+        if stored(row).is_err() {
+            broken.push(row.get::<_, rusqlite::types::Value>(0)?);
+        }
+    }
+    broken.iter().try_for_each(|name| conn.execute("DELETE FROM streams WHERE name = ?1", [name]).map(|_| ()))
+}
+
 fn head_seal(stream: &str, head: Head) -> i64 {
     seal::of("streams", stream, &[head.version.as_u64(), head.position.as_u64(), head.first.as_u64()])
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     OpenError, Recovery,
-    heads::{Head, Heads, Ledger},
+    heads::{self, Head, Heads, Ledger},
     query, row, schema,
     witness::Witness,
 };
@@ -35,6 +35,18 @@ pub(super) fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> R
         "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
     );
     Ok(Recovery { head, lost_up_to: Some(acknowledged) })
+}
+
+/// Reads the index once, and throws it away when it is damaged: it is made again from the log.
+pub(super) fn check_index(conn: &Connection) -> Result<(), OpenError> {
+    if heads::are_whole(conn)? {
+        return Ok(());
+    }
+    tracing::error!("the index of the log is damaged; it is made again from the log");
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    schema::reset_index(conn, floor)?;
+    Ok(conn.execute_batch("COMMIT")?)
 }
 
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{OpenError, seal};
+use super::{OpenError, heads, seal};
 use crate::Position;
 
 /// Written into a new database; a program refuses a database with another number.
@@ -104,7 +104,8 @@ fn lift(conn: &Connection) -> rusqlite::Result<()> {
 /// Forgets the index, as part of a transaction: the next start makes it again from the log. Only streams
 /// without events are kept, which the log does not know of. No position up to `floor` is given out again.
 pub(super) fn reset_index(conn: &Connection, floor: Position) -> rusqlite::Result<()> {
-    conn.execute_batch("DELETE FROM streams WHERE first <= version; DELETE FROM marks")?;
+    conn.execute_batch("DELETE FROM streams WHERE first <> version + 1; DELETE FROM marks")?;
+    heads::remove_broken(conn)?;
     let last: i64 = conn.query_row("SELECT ifnull(max(position), 0) FROM log", [], |row| row.get(0))?;
     set_meta(conn, "indexed", 0)?;
     set_meta(conn, "floor", floor.as_u64().max(last.cast_unsigned()))

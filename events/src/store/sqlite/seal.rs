@@ -1,8 +1,8 @@
 //! The checksum of a row beside the log: of the index, and of what the store keeps about itself.
 //!
 //! The index follows from the log, but a wrong one would put the next event of a stream to a wrong place. So
-//! a row that is not what was written is never used: a mark is done without, everything else is an error
-//! that says how the index is made again.
+//! a row that is not what was written is never used: a mark is done without, a damaged index is made again
+//! when the store is opened, everything else is an error that says what to do.
 
 use rusqlite::ffi;
 
