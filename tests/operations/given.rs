@@ -8,6 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_events::{
+    Ambient, Event, EventStore, SessionId, StreamName, TenantId,
+    event::Cause,
+    store::{Expected, sqlite::SqliteStore},
+    tenant::{SessionErased, TenantEvent},
+};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -63,13 +69,23 @@ pub fn verify(data: &Path, arguments: &[&str]) -> (i32, Value) {
 
 impl Service {
     pub fn start(data: &Path) -> Self {
-        Self::try_start(data).unwrap_or_else(|said| panic!("it does not start: {said}"))
+        Self::start_with(data, &[])
+    }
+
+    /// The same with something in its environment.
+    pub fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(data, environment).unwrap_or_else(|said| panic!("it does not start: {said}"))
     }
 
     /// Starts it; or gives what it says when it refuses.
     pub fn try_start(data: &Path) -> Result<Self, String> {
-        let mut process =
-            program(data).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::launch(data, &[])
+    }
+
+    fn launch(data: &Path, environment: &[(&str, &str)]) -> Result<Self, String> {
+        let mut command = program(data);
+        command.envs(environment.iter().copied());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut said = Vec::new();
         let address = lines.by_ref().find_map(|line| {
@@ -79,7 +95,6 @@ impl Service {
         });
         // What it prints later fills no pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        // Over plain HTTP; it still has to be told whose cryptography it would use.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
         match address {
@@ -90,6 +105,23 @@ impl Service {
                 Err(said.join("\n"))
             }
         }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn post(&self, credential: &str, path: &str, body: &Value) -> (u16, Value) {
+        let sending = self.client.post(format!("{}{path}", self.address)).bearer_auth(credential);
+        let response = sending.json(body).send().expect("an answer");
+        (response.status().as_u16(), response.json().unwrap_or(Value::Null))
+    }
+
+    pub fn get(&self, credential: &str, path: &str) -> (u16, Value) {
+        let asking = self.client.get(format!("{}{path}", self.address)).bearer_auth(credential);
+        let response = asking.send().expect("an answer");
+        (response.status().as_u16(), response.json().unwrap_or(Value::Null))
     }
 
     pub fn say(&self, session: &str, text: &str) -> (u16, Value) {
@@ -165,6 +197,21 @@ fn copy(from: &Path) -> TempDir {
         std::fs::copy(entry.path(), copied.path().join(entry.file_name())).expect("copied");
     }
     copied
+}
+
+/// Notes in the log of a stopped store that sessions were erased, and does not erase them.
+pub fn append_erased(data: &Path, tenant: &str, sessions: &[&str]) {
+    let ambient = Ambient::system();
+    let store = SqliteStore::open(data, &ambient).expect("the store");
+    let cause = Cause { causation: "test".into(), actor: "test".into() };
+    let stream = StreamName::tenant(&TenantId::parse(tenant).expect("an id"));
+    let said = sessions.iter().map(|session| {
+        let session_id = SessionId::parse(session).expect("an id");
+        Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id })).envelope(&ambient, &cause)
+    });
+    let appending = store.append(stream, Expected::Any, said.collect());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(appending).expect("appended");
 }
 
 /// A file that is not there yet, in a directory of its own.

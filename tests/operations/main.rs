@@ -6,6 +6,7 @@
 mod backups;
 mod damage;
 mod drill;
+mod erasing;
 mod given;
 mod looking;
 mod transfer;

@@ -21,6 +21,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
+mod erasure;
 mod given;
 mod idle;
 mod outbox;
