@@ -24,8 +24,9 @@ class Receiver(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, refuses_every=0):
+    def __init__(self, refuses_every=0, refuses_always=False):
         super().__init__(("127.0.0.1", 0), _Taking)
+        self.refuses_always = refuses_always
         self.refuses_every = refuses_every
         self.guard = threading.Lock()
         self.seen = set()
@@ -42,6 +43,8 @@ class Receiver(ThreadingHTTPServer):
         with self.guard:
             is_new = webhook_id not in self.seen
             self.seen.add(webhook_id)
+            if self.refuses_always:
+                return False
             return not (is_new and self.refuses_every and len(self.seen) % self.refuses_every == 0)
 
     def taken(self):

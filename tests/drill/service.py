@@ -129,13 +129,13 @@ class Client:
 class Service:
     """A running service."""
 
-    def __init__(self, data):
+    def __init__(self, data, *arguments, settings=None):
         self.data = data
         self.lines = []
         self.address = None
         self.process = subprocess.Popen(
-            [program()],
-            env=environment(data),
+            [program(), *map(str, arguments)],
+            env={**environment(data), **{f"AMOIQ__{key}": value for key, value in (settings or {}).items()}},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
