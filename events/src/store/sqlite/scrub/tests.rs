@@ -1,3 +1,5 @@
+//! What was deleted is in no page any more.
+
 use rusqlite::Connection;
 
 use super::*;
