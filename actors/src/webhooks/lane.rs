@@ -61,8 +61,8 @@ pub(super) struct WebhookLane {
     replay_read: Position,
     /// and the log goes on at least to here.
     known: Position,
-    /// After the cursor, and settled before the start.
-    settled: BTreeSet<Position>,
+    /// After the cursor, and in `outbox.db` before the start: settled, or in the backlog from there.
+    stored: BTreeSet<Position>,
     /// Attempts that are made, or whose outcome is not written yet.
     underway: usize,
     /// Waits to be written.
@@ -98,7 +98,11 @@ impl WebhookLane {
     pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
         let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
         let mut backlog = Backlog::default();
+        let mut stored = settled;
         for delivery in pending {
+            if delivery.position > marks.cursor {
+                stored.insert(delivery.position);
+            }
             backlog.add(delivery, Origin::Stored, None);
         }
         Self::create(|ctx| {
@@ -113,7 +117,7 @@ impl WebhookLane {
                 replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
                 marks,
                 known,
-                settled,
+                stored,
                 underway: 0,
                 outcomes: Vec::new(),
                 acks: Vec::new(),

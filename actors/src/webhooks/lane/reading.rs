@@ -113,7 +113,7 @@ impl WebhookLane {
 
     /// Makes a delivery of an announcement.
     fn admit(&mut self, announcement: &Arc<Announcement>, origin: Origin) {
-        if origin == Origin::Live && self.settled.remove(&announcement.position) {
+        if origin == Origin::Live && self.stored.remove(&announcement.position) {
             return;
         }
         if !self.endpoint.webhook.settings.events.iter().any(|kind| kind == "message.created") {
