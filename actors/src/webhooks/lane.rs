@@ -9,7 +9,11 @@
 //! attempts that are underway. Everything it holds is bounded; at a bound it stops reading, and the log
 //! keeps the rest.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::prelude::*;
 use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
@@ -61,8 +65,9 @@ pub(super) struct WebhookLane {
     replay_read: Position,
     /// and the log goes on at least to here.
     known: Position,
-    /// After the cursor, and in `outbox.db` before the start: settled, or in the backlog from there.
-    stored: BTreeSet<Position>,
+    /// What stands in `outbox.db` behind the cursor since before the start: settled, or pending. It takes its
+    /// place when the lane comes by: what is before it in its session may stand in the log alone.
+    stored: BTreeMap<Position, Option<Delivery>>,
     /// Attempts that are made, or whose outcome is not written yet.
     underway: usize,
     /// Waits to be written.
@@ -98,12 +103,16 @@ impl WebhookLane {
     pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
         let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
         let mut backlog = Backlog::default();
-        let mut stored = settled;
+        let mut stored: BTreeMap<_, _> = settled.into_iter().map(|position| (position, None)).collect();
+        let replay = marks.replay.filter(|replay| !replay.is_over());
         for delivery in pending {
-            if delivery.position > marks.cursor {
-                stored.insert(delivery.position);
+            let at = delivery.position;
+            let is_in_replay = replay.is_some_and(|replay| replay.cursor < at && at <= replay.until);
+            if at > marks.cursor || is_in_replay {
+                stored.insert(at, Some(delivery));
+            } else {
+                backlog.add(delivery, Origin::Stored, None);
             }
-            backlog.add(delivery, Origin::Stored, None);
         }
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);

@@ -95,6 +95,7 @@ impl Handler<CancelReplay> for WebhookLane {
         if let Some(replay) = &mut self.marks.replay {
             replay.is_cancelled |= !replay.is_over();
         }
+        self.take_stored(self.read);
         let noted = self.note(ctx);
         Box::pin(fut::ready(Ok(noted)).then(wait))
     }
@@ -145,6 +146,10 @@ impl WebhookLane {
         let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
         let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
         let now = self.desk.ambient.now();
+        let waits_for_its_place = matches!(self.stored.get(&delivery.position), Some(Some(_)));
+        if waits_for_its_place {
+            return Ok(self.note(ctx));
+        }
         if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
             self.outcomes.push((waiting, None));
         } else if self.backlog.len() >= self.desk.settings.pending {

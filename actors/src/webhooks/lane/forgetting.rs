@@ -23,6 +23,9 @@ impl Handler<Forget> for WebhookLane {
         self.forgotten.push(sessions);
         let forgotten = &self.forgotten;
         self.backlog.drop_all(|delivery| is_forgotten(forgotten, delivery.position, &delivery.session));
+        self.stored.retain(|position, delivery| {
+            !delivery.as_ref().is_some_and(|delivery| is_forgotten(forgotten, *position, &delivery.session))
+        });
         let (gone, kept) = std::mem::take(&mut self.outcomes)
             .into_iter()
             .partition(|(delivery, _)| is_forgotten(forgotten, delivery.position, &delivery.session));
