@@ -1,3 +1,5 @@
+//! Files in which SQLite left copies of what was removed, before and after they are scrubbed.
+
 use rusqlite::Connection;
 
 use super::*;
