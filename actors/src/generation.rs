@@ -6,8 +6,11 @@
 //! come: it is the projection's checkpoint. Rows carry a CRC-32C, because a damaged position would leave
 //! events out.
 
-use amoiq_events::{Position, store::Epoch};
-use rusqlite::{Connection, OptionalExtension};
+use amoiq_events::{
+    Position,
+    store::{Epoch, sqlite::columns},
+};
+use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 
 use crate::{projector::Projection, views::ViewError};
 
@@ -137,11 +140,16 @@ pub(crate) fn swap<P: Projection>(conn: &Connection, filled: &Generation) -> Res
     put(conn, P::NAME, State::Serving, filled)
 }
 
-/// Lets the generation that serves serve no more.
+/// Lets the generation that serves serve no more. Of what is to be dropped only the number matters.
 pub(crate) fn retire<P: Projection>(conn: &Connection) -> Result<(), ViewError> {
-    let sql = "UPDATE generations SET state = ?2 WHERE projection = ?1 AND state = 1";
-    conn.prepare_cached(sql)?.execute((P::NAME, State::Retired as i64))?;
-    Ok(())
+    let mut statement =
+        conn.prepare_cached("SELECT number FROM generations WHERE projection = ?1 AND state = 1")?;
+    let numbers = statement.query_map([P::NAME], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    numbers.into_iter().try_for_each(|number| {
+        let tables = Tables { number, version: 0 };
+        let retired = Generation { tables, epoch: Epoch(0), position: Position::START };
+        put(conn, P::NAME, State::Retired, &retired)
+    })
 }
 
 /// Drops whatever does not serve: what was retired, and what was not filled to the end.
@@ -164,15 +172,15 @@ fn drop_tables<P: Projection>(conn: &Connection, number: i64) -> Result<(), View
     Ok(())
 }
 
+/// Over the columns in the table's order.
 fn checksum(projection: &str, state: State, generation: &Generation) -> i64 {
     let Generation { tables, epoch, position } = generation;
-    let numbers = [
-        tables.number,
-        i64::from(tables.version),
-        state as i64,
-        epoch.0.cast_signed(),
-        position.as_u64().cast_signed(),
-    ];
-    let sum = crc32c::crc32c(projection.as_bytes());
-    i64::from(numbers.iter().fold(sum, |sum, number| crc32c::crc32c_append(sum, &number.to_le_bytes())))
+    columns::checksum([
+        projection.into(),
+        ValueRef::Integer(tables.number),
+        ValueRef::Integer(state as i64),
+        ValueRef::Integer(tables.version.into()),
+        ValueRef::Integer(epoch.0.cast_signed()),
+        ValueRef::Integer(position.as_u64().cast_signed()),
+    ])
 }

@@ -14,8 +14,8 @@ use crate::{
     generation,
 };
 
-/// Of the catalogue. A file with another one is made again.
-const LAYOUT: i64 = 2;
+/// Of the catalogue and of rows. A file with another one is made again.
+const LAYOUT: i64 = 3;
 
 /// What its threads are named after.
 const NAME: &str = "views";

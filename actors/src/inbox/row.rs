@@ -1,8 +1,8 @@
 //! The rows of the inbox as they are stored, each with a CRC-32C over all its columns: one that is not
 //! what was written is never read.
 
-use amoiq_events::{SessionId, TenantId};
-use rusqlite::{Connection, OptionalExtension};
+use amoiq_events::{SessionId, TenantId, store::sqlite::columns};
+use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 
 use super::InboxProjection;
 use crate::{generation::Tables, projector::Projection, views::ViewError};
@@ -75,10 +75,20 @@ impl Row {
         sound(row.get(first + 8)?, stored.checksum(tenant, session)).map(|()| stored)
     }
 
-    fn checksum(&self, tenant: &str, session: &str) -> u32 {
-        let numbers =
-            [self.started_at, self.last_position, self.last_at, self.messages, i64::from(self.is_open)];
-        checksum(&numbers, &[tenant, session, &self.last_sender, &self.last_text, &self.user_id])
+    /// Over the columns in the table's order.
+    fn checksum(&self, tenant: &str, session: &str) -> i64 {
+        columns::checksum([
+            tenant.into(),
+            session.into(),
+            ValueRef::Integer(self.started_at),
+            ValueRef::Integer(self.last_position),
+            ValueRef::Integer(self.last_at),
+            self.last_sender.as_str().into(),
+            self.last_text.as_str().into(),
+            ValueRef::Integer(self.messages),
+            ValueRef::Integer(self.is_open.into()),
+            self.user_id.as_str().into(),
+        ])
     }
 }
 
@@ -174,20 +184,11 @@ pub(super) fn store_claim(
     Ok(())
 }
 
-pub(super) fn claim_checksum(tenant: &str, user: &str, session: &str, verified: bool) -> u32 {
-    checksum(&[i64::from(verified)], &[tenant, user, session])
+pub(super) fn claim_checksum(tenant: &str, user: &str, session: &str, verified: bool) -> i64 {
+    columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified.into())])
 }
 
 /// Whether what is stored is what was written.
-pub(super) fn sound(stored: i64, computed: u32) -> Result<(), ViewError> {
-    if stored == i64::from(computed) { Ok(()) } else { Err(ViewError::Damaged(InboxProjection::NAME)) }
-}
-
-/// Lengths are in it, so that bytes cannot move between columns.
-fn checksum(numbers: &[i64], texts: &[&str]) -> u32 {
-    let sum = numbers.iter().fold(0, |sum, number| crc32c::crc32c_append(sum, &number.to_le_bytes()));
-    texts.iter().fold(sum, |sum, text| {
-        let sum = crc32c::crc32c_append(sum, &text.len().to_le_bytes());
-        crc32c::crc32c_append(sum, text.as_bytes())
-    })
+pub(super) fn sound(stored: i64, computed: i64) -> Result<(), ViewError> {
+    if stored == computed { Ok(()) } else { Err(ViewError::Damaged(InboxProjection::NAME)) }
 }

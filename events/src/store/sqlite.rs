@@ -39,6 +39,7 @@ use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
 mod backup;
 mod checkpoint;
+pub mod columns;
 mod fresh;
 mod heads;
 mod import;
@@ -63,7 +64,7 @@ pub use fresh::{FillError, repair_index};
 pub use import::import;
 pub use read_only::ReadOnlyStore;
 pub use restore::restore;
-pub use verify::{Kind, Problem, Verification, verify};
+pub use verify::{KEPT_ATTEMPTS, Kind, Problem, Verification, verify};
 pub use work::{Report, Work};
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].

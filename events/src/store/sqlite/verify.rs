@@ -24,6 +24,11 @@ mod beside;
 mod index;
 mod links;
 mod log;
+mod outbox;
+mod rows;
+mod views;
+
+pub use outbox::KEPT_ATTEMPTS;
 
 /// The most problems that are listed; all are counted.
 const LISTED: usize = 100;
@@ -150,6 +155,8 @@ pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verific
     }
     if path.is_dir() {
         beside::check(path, &conn, &mut found);
+    } else {
+        outbox::check_packed(&conn, &mut found);
     }
     found.clean = found.problem_count() == 0;
     Ok(found)

@@ -1,4 +1,4 @@
-//! Files in which SQLite left copies of what was removed, before and after they are scrubbed.
+//! What was deleted is in no page any more.
 
 use rusqlite::Connection;
 
