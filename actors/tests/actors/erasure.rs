@@ -11,7 +11,7 @@ use amoiq_actors::{
     webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
 };
 use amoiq_events::{
-    Event, EventStore, StreamName, Version,
+    Event, EventStore, StreamName, UserId, Version,
     presence::{PresenceEvent, UserOffline},
     store::{Direction, Expected},
     tenant::{SessionErased, TenantEvent},
@@ -33,7 +33,7 @@ impl courier::Courier for Nobody {
         &self,
         _endpoint: Arc<courier::Endpoint>,
         _content: courier::Content,
-    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer>>> {
+    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer> + Send>> {
         Box::pin(std::future::ready(courier::Answer::default()))
     }
 }
@@ -80,7 +80,7 @@ impl Erasing {
     }
 
     async fn came_and_went(&self, session: &str) {
-        let offline = UserOffline { user_id: "ann".try_into().expect("an id"), session_id: id(session) };
+        let offline = UserOffline { user_id: UserId::parse("ann").expect("an id"), session_id: id(session) };
         let event = Event::Presence(PresenceEvent::Offline(offline));
         let envelope = event.envelope(&self.given.ambient, &cause());
         let stream = StreamName::presence(&tenant());
