@@ -2,12 +2,16 @@
 
 use std::{
     fs,
+    path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde_json::Value;
 
-use crate::given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify};
+use crate::{
+    fixture::reopened,
+    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify},
+};
 
 #[test]
 fn a_backup_of_a_stopped_store_comes_back() {
@@ -140,32 +144,35 @@ fn a_damaged_store_makes_no_backup_and_a_damaged_backup_no_store() {
 
 #[test]
 fn the_outbox_comes_back_with_the_log() {
-    let data = stopped();
-    let outbox = rusqlite::Connection::open(data.path().join("outbox.db")).expect("a database");
-    outbox
-        .execute_batch(
-            "PRAGMA user_version = 7; PRAGMA journal_mode = WAL;
-             CREATE TABLE lanes (webhook TEXT PRIMARY KEY, cursor INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE TABLE deliveries (id BLOB PRIMARY KEY, state TEXT NOT NULL, body BLOB);
-             CREATE INDEX by_state ON deliveries (state);
-             INSERT INTO lanes VALUES ('whk', 12); INSERT INTO deliveries VALUES (x'00ff', 'pending', NULL);",
-        )
-        .expect("made");
-    drop(outbox);
+    let data = reopened();
+    let rows = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        ["meta", "lanes", "deliveries", "attempts"].map(|table| {
+            let mut statement = outbox.prepare(&format!("SELECT checksum FROM {table}")).expect("a table");
+            let sums = statement.query_map([], |row| row.get(0)).expect("rows");
+            sums.collect::<Result<Vec<i64>, _>>().expect("rows")
+        })
+    };
+    let before = rows(data.path());
+    assert!(before.iter().all(|sums| !sums.is_empty()));
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
     printed(data.path(), &["backup", path]);
     let restored = tempfile::tempdir().expect("a directory");
     printed(restored.path(), &["restore", path]);
-    let outbox = rusqlite::Connection::open(restored.path().join("outbox.db")).expect("a database");
-    let lane: (String, i64) =
-        outbox.query_row("SELECT * FROM lanes", [], |row| Ok((row.get(0)?, row.get(1)?))).expect("a lane");
-    assert_eq!(lane, ("whk".to_owned(), 12));
-    let sql = "SELECT id FROM deliveries INDEXED BY by_state WHERE state = 'pending' AND body IS NULL";
-    let id: Vec<u8> = outbox.query_row(sql, [], |row| row.get(0)).expect("a delivery");
-    assert_eq!(id, [0, 0xff]);
-    let version: i64 = outbox.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
-    assert_eq!(version, 7);
+    assert_eq!(rows(restored.path()), before);
+    let definitions = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        let sql = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master ORDER BY type, name)";
+        outbox.query_row(sql, [], |row| row.get::<_, String>(0)).expect("definitions")
+    };
+    assert_eq!(definitions(restored.path()), definitions(data.path()));
+
+    let conn = rusqlite::Connection::open(&file).expect("a database");
+    conn.execute("UPDATE outbox_lanes SET cursor = cursor - 1 WHERE id = 1", []).expect("changed");
+    drop(conn);
+    let (code, result) = verify(data.path(), &[path]);
+    assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
 }
 
 fn refused(output: &std::process::Output, why: &str) {

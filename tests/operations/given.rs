@@ -63,13 +63,25 @@ pub fn verify(data: &Path, arguments: &[&str]) -> (i32, Value) {
 
 impl Service {
     pub fn start(data: &Path) -> Self {
-        Self::try_start(data).unwrap_or_else(|said| panic!("it does not start: {said}"))
+        Self::start_with(data, &[])
+    }
+
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        Self::try_start_with(data, arguments).unwrap_or_else(|said| panic!("it does not start: {said}"))
     }
 
     /// Starts it; or gives what it says when it refuses.
     pub fn try_start(data: &Path) -> Result<Self, String> {
-        let mut process =
-            program(data).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::try_start_with(data, &[])
+    }
+
+    fn try_start_with(data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut process = program(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut said = Vec::new();
         let address = lines.by_ref().find_map(|line| {
@@ -79,7 +91,10 @@ impl Service {
         });
         // What it prints later fills no pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
+        // An error says that another test was faster.
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let client =
+            Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
         match address {
             Some(address) => Ok(Self { process, address, client }),
             None => {
@@ -97,12 +112,17 @@ impl Service {
         (response.status().as_u16(), response.json().unwrap_or(Value::Null))
     }
 
+    /// Status and JSON of an answer.
+    pub fn get(&self, key: &str, path: &str) -> (u16, Value) {
+        let asking = self.client.get(format!("{}{path}", self.address));
+        let response = asking.bearer_auth(key).send().expect("an answer");
+        (response.status().as_u16(), response.json().unwrap_or(Value::Null))
+    }
+
     /// The texts of a session, or the status of an error.
     pub fn texts(&self, session: &str) -> Result<Vec<String>, u16> {
-        let url = format!("{}/api/chat/messages?sessionId={session}&limit=500", self.address);
-        let response = self.client.get(url).bearer_auth(SECRET).send().expect("an answer");
-        let status = response.status().as_u16();
-        let body: Value = response.json().unwrap_or(Value::Null);
+        let path = format!("/api/chat/messages?sessionId={session}&limit=500");
+        let (status, body) = self.get(SECRET, &path);
         let messages = body["messages"].as_array().filter(|_| status == 200).ok_or(status)?;
         Ok(messages.iter().map(|message| message["text"].as_str().expect("a text").to_owned()).collect())
     }
@@ -156,7 +176,8 @@ fn made(is_stopped: bool) -> TempDir {
     directory
 }
 
-fn copy(from: &Path) -> TempDir {
+/// A copy of a data directory.
+pub fn copy(from: &Path) -> TempDir {
     let copied = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");

@@ -106,7 +106,7 @@ fn a_cut_file_is_found() {
 fn what_is_ahead_of_the_log_is_found() {
     let data = stopped();
     let views = rusqlite::Connection::open(data.path().join("views.db")).expect("a database");
-    views.execute("UPDATE checkpoints SET position = position + 1000", []).expect("changed");
+    views.execute("UPDATE generations SET position = position + 1000", []).expect("changed");
     drop(views);
     let (code, result) = verify(data.path(), &[]);
     assert_eq!((code, kinds(&result)), (1, vec!["views".to_owned()]), "{result}");
