@@ -84,17 +84,20 @@ fn a_flipped_bit_in_any_column_beside_the_log_is_found() {
 
 #[test]
 fn what_lanes_say_of_themselves_is_compared() {
+    let last = "position = (SELECT max(position) FROM deliveries WHERE lane = 2 AND status = 0) AND lane = 2";
+    let went = "lane = 1 AND position = (SELECT max(position) FROM deliveries WHERE lane = 1)";
     for (table, sql, what) in [
         ("lanes", "UPDATE lanes SET cursor = 100000 WHERE id = 1", "stands at 100000"),
         ("lanes", "UPDATE lanes SET pending = pending + 1 WHERE id = 1", "by status"),
         ("lanes", "DELETE FROM lanes WHERE id = 1", "rows of `deliveries` belong to nothing"),
-        ("deliveries", "UPDATE deliveries SET event_id = zeroblob(16) WHERE status = 0", "another event"),
-        ("deliveries", "UPDATE deliveries SET position = 90000 WHERE status = 0", "stands at 90000"),
         (
             "deliveries",
-            "DELETE FROM deliveries WHERE lane = 1 AND position IN (SELECT max(position) FROM deliveries WHERE lane = 1)",
-            "by status",
+            &format!("UPDATE deliveries SET event_id = zeroblob(16) WHERE {last}"),
+            "another event",
         ),
+        ("deliveries", &format!("UPDATE deliveries SET position = 90000 WHERE {last}"), "stands at 90000"),
+        ("deliveries", &format!("UPDATE deliveries SET position = 90000 WHERE {last}"), "not in the log"),
+        ("deliveries", &format!("DELETE FROM deliveries WHERE {went}"), "by status"),
         ("attempts", "DELETE FROM attempts WHERE lane = 2 AND number = 1", "the attempts that it counts"),
     ] {
         let data = reopened();

@@ -82,7 +82,9 @@ fn has_what_it_had(data: &Path, expected: &Value) {
         serde_json::from_str(&printed(data, &["webhook", "list", "--tenant", "acme", "--json"]))
             .expect("JSON");
     let of = |list: &Value, field: &str| -> Vec<Value> {
-        list.as_array().expect("a list").iter().map(|webhook| webhook[field].clone()).collect()
+        let mut webhooks = list.as_array().expect("a list").clone();
+        webhooks.sort_by_key(|webhook| webhook["id"].to_string());
+        webhooks.iter().map(|webhook| webhook[field].clone()).collect()
     };
     for field in ["id", "url", "description", "ratePerSecond", "createdAt"] {
         assert_eq!(of(&listed["webhooks"], field), of(&expected["webhooks"], field), "{field}");
