@@ -18,7 +18,7 @@ pub(super) fn check(
 ) -> rusqlite::Result<()> {
     for table in tables(conn, prefix)? {
         let mut statement = conn.prepare(&format!("SELECT * FROM {}", quoted(&table)))?;
-        if statement.column_names().last().copied() != Some(columns::CHECKSUM) {
+        if statement.column_names().last() != Some(columns::CHECKSUM) {
             continue;
         }
         let mut rows = statement.query([])?;
