@@ -2,13 +2,15 @@
 
 use std::{
     fs,
+    path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde_json::Value;
 
-use crate::given::{
-    SECRET, SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify,
+use crate::{
+    fixture::reopened,
+    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify},
 };
 
 #[test]
@@ -142,32 +144,35 @@ fn a_damaged_store_makes_no_backup_and_a_damaged_backup_no_store() {
 
 #[test]
 fn the_outbox_comes_back_with_the_log() {
-    let data = stopped();
-    let service = Service::start(data.path());
-    let hook = serde_json::json!({ "url": "https://acme.example/hook" });
-    assert_eq!(service.post(SECRET, "/api/webhooks", &hook).0, 201);
-    eventually("the endpoint has its lane", || !outbox(data.path()).1.is_empty());
-    service.stop();
+    let data = reopened();
+    let rows = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        ["meta", "lanes", "deliveries", "attempts"].map(|table| {
+            let mut statement = outbox.prepare(&format!("SELECT checksum FROM {table}")).expect("a table");
+            let sums = statement.query_map([], |row| row.get(0)).expect("rows");
+            sums.collect::<Result<Vec<i64>, _>>().expect("rows")
+        })
+    };
+    let before = rows(data.path());
+    assert!(before.iter().all(|sums| !sums.is_empty()));
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
     printed(data.path(), &["backup", path]);
     let restored = tempfile::tempdir().expect("a directory");
     printed(restored.path(), &["restore", path]);
-    assert_eq!(outbox(restored.path()), outbox(data.path()));
-}
-
-/// Tables and indexes of an outbox, and its lanes.
-fn outbox(data: &std::path::Path) -> (Vec<String>, Vec<String>) {
-    let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
-    let texts = |sql: &str| {
-        let mut statement = outbox.prepare(sql).expect("a query");
-        let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
-        rows.collect::<Result<Vec<_>, _>>().expect("texts")
+    assert_eq!(rows(restored.path()), before);
+    let definitions = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        let sql = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master ORDER BY type, name)";
+        outbox.query_row(sql, [], |row| row.get::<_, String>(0)).expect("definitions")
     };
-    (
-        texts("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"),
-        texts("SELECT tenant || webhook || cursor || checksum FROM lanes ORDER BY id"),
-    )
+    assert_eq!(definitions(restored.path()), definitions(data.path()));
+
+    let conn = rusqlite::Connection::open(&file).expect("a database");
+    conn.execute("UPDATE outbox_lanes SET cursor = cursor - 1 WHERE id = 1", []).expect("changed");
+    drop(conn);
+    let (code, result) = verify(data.path(), &[path]);
+    assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
 }
 
 fn refused(output: &std::process::Output, why: &str) {

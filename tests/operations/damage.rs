@@ -44,7 +44,12 @@ pub fn sql(data: &Path, sql: &str) {
 
 /// Flips a bit of one value of the log.
 pub fn flip_value(data: &Path, table: &str, column: &str, row: &str) {
-    let conn = Connection::open(data.join("log.db")).expect("a database");
+    flip_in(&data.join("log.db"), table, column, row);
+}
+
+/// Flips a bit of one value of a database; one that is absent is there then.
+pub fn flip_in(file: &Path, table: &str, column: &str, row: &str) {
+    let conn = Connection::open(file).expect("a database");
     let sql = format!("SELECT {column} FROM {table} WHERE {row}");
     let value: Value = conn.query_row(&sql, [], |row| row.get(0)).expect("the row");
     let flipped = match value {
@@ -52,14 +57,21 @@ pub fn flip_value(data: &Path, table: &str, column: &str, row: &str) {
         Value::Integer(number) => Value::Integer(number ^ (1 << 20)),
         Value::Text(text) => {
             let mut bytes = text.into_bytes();
-            bytes[0] ^= 1;
+            match bytes.first_mut() {
+                Some(first) => *first ^= 1,
+                None => bytes.push(b'x'),
+            }
             Value::Text(String::from_utf8(bytes).expect("text"))
         }
         Value::Blob(mut bytes) => {
-            bytes[0] ^= 1;
+            match bytes.first_mut() {
+                Some(first) => *first ^= 1,
+                None => bytes.push(0),
+            }
             Value::Blob(bytes)
         }
-        other => panic!("a value that no column has: {other:?}"),
+        Value::Null => Value::Integer(0),
+        other @ Value::Real(_) => panic!("a value that no column has: {other:?}"),
     };
     let sql = format!("UPDATE {table} SET {column} = ?1 WHERE {row}");
     assert_eq!(conn.execute(&sql, [flipped]).expect("changed"), 1);

@@ -74,17 +74,22 @@ impl Service {
 
     /// The same with something in its environment.
     pub fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
-        Self::launch(data, environment).unwrap_or_else(|said| panic!("it does not start: {said}"))
+        Self::launch(data, environment, &[]).unwrap_or_else(|said| panic!("it does not start: {said}"))
+    }
+
+    /// The same with arguments.
+    pub fn start_told(data: &Path, arguments: &[&str]) -> Self {
+        Self::launch(data, &[], arguments).unwrap_or_else(|said| panic!("it does not start: {said}"))
     }
 
     /// Starts it; or gives what it says when it refuses.
     pub fn try_start(data: &Path) -> Result<Self, String> {
-        Self::launch(data, &[])
+        Self::launch(data, &[], &[])
     }
 
-    fn launch(data: &Path, environment: &[(&str, &str)]) -> Result<Self, String> {
+    fn launch(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result<Self, String> {
         let mut command = program(data);
-        command.envs(environment.iter().copied());
+        command.envs(environment.iter().copied()).args(arguments);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut said = Vec::new();
@@ -95,8 +100,10 @@ impl Service {
         });
         // What it prints later fills no pipe.
         std::thread::spawn(move || lines.for_each(drop));
+        // An error says that another test was faster.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
+        let client =
+            Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
         match address {
             Some(address) => Ok(Self { process, address, client }),
             None => {
@@ -133,10 +140,8 @@ impl Service {
 
     /// The texts of a session, or the status of an error.
     pub fn texts(&self, session: &str) -> Result<Vec<String>, u16> {
-        let url = format!("{}/api/chat/messages?sessionId={session}&limit=500", self.address);
-        let response = self.client.get(url).bearer_auth(SECRET).send().expect("an answer");
-        let status = response.status().as_u16();
-        let body: Value = response.json().unwrap_or(Value::Null);
+        let path = format!("/api/chat/messages?sessionId={session}&limit=500");
+        let (status, body) = self.get(SECRET, &path);
         let messages = body["messages"].as_array().filter(|_| status == 200).ok_or(status)?;
         Ok(messages.iter().map(|message| message["text"].as_str().expect("a text").to_owned()).collect())
     }
@@ -190,7 +195,8 @@ fn made(is_stopped: bool) -> TempDir {
     directory
 }
 
-fn copy(from: &Path) -> TempDir {
+/// A copy of a data directory.
+pub fn copy(from: &Path) -> TempDir {
     let copied = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");

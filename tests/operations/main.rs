@@ -4,10 +4,14 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod backups;
+mod beside;
 mod damage;
 mod drill;
 mod erasing;
+mod fixture;
 mod given;
 mod looking;
 mod transfer;
+mod truncated;
+mod upgrade;
 mod verifying;

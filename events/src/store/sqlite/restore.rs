@@ -118,6 +118,8 @@ fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
             heads::store_head(conn, &stream, Head { version, position, first: head.first })?;
         }
     }
+    // What is left there began behind the position: a truncated stream links to what is behind it too.
+    conn.execute("DELETE FROM streams WHERE position > ?1", [to_number])?;
     conn.execute("DELETE FROM marks WHERE position > ?1", [to_number])?;
     conn.execute("DELETE FROM log WHERE position > ?1", [to_number])?;
     // What was given out once is not given out again.
