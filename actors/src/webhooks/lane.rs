@@ -105,11 +105,10 @@ impl WebhookLane {
         let mut backlog = Backlog::default();
         let mut stored: BTreeMap<_, _> = settled.into_iter().map(|position| (position, None)).collect();
         let replay = marks.replay.filter(|replay| !replay.is_over());
+        let passed = replay.map_or(marks.cursor, |replay| replay.cursor.min(marks.cursor));
         for delivery in pending {
-            let at = delivery.position;
-            let is_in_replay = replay.is_some_and(|replay| replay.cursor < at && at <= replay.until);
-            if at > marks.cursor || is_in_replay {
-                stored.insert(at, Some(delivery));
+            if delivery.position > passed {
+                stored.insert(delivery.position, Some(delivery));
             } else {
                 backlog.add(delivery, Origin::Stored, None);
             }

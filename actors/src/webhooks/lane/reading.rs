@@ -118,7 +118,7 @@ impl WebhookLane {
         }
         if taken == 0 || taken < events.len() {
             self.replay_read = until;
-            self.take_stored(until);
+            self.take_stored(self.read);
         }
         self.is_marked = true;
     }
