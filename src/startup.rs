@@ -23,7 +23,7 @@ use amoiq_events::{
 };
 use anyhow::Context;
 use socket2::SockRef;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
 use crate::{
@@ -66,9 +66,31 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let _lines = logging::start(&config.log)?;
     actix::System::new().block_on(async move {
         let service = Service::start(config).await?;
+        // Before the greeting: whoever waits for it may stop the service at once.
+        let stop = Stop::listen()?;
         service.greet()?;
-        service.run().await
+        service.run(stop).await
     })
+}
+
+/// What tells the process to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The running service.
@@ -130,15 +152,10 @@ impl Service {
     }
 
     /// Serves until the process is told to stop, then finishes what is in flight.
-    async fn run(self) -> anyhow::Result<()> {
+    async fn run(self, mut stop: Stop) -> anyhow::Result<()> {
         let handle = self.server.handle();
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let stopping = actix::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            stop.asked().await;
             tracing::info!("stopping: finishing what is in flight");
             // Nobody is accepted any more while those who are there are sent away.
             let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));

@@ -20,7 +20,7 @@ fn sealed_tables(file: &Path) -> Vec<(String, Vec<String>)> {
     let names = names.collect::<Result<Vec<String>, _>>().expect("names");
     let columns = |name: &String| {
         let statement = conn.prepare(&format!("SELECT * FROM {name}")).expect("a table");
-        statement.column_names().into_iter().map(str::to_owned).collect()
+        statement.column_names().map(str::to_owned).collect()
     };
     names.iter().map(|name| (name.clone(), columns(name))).collect()
 }

@@ -138,12 +138,20 @@ impl Service {
         (response.status().as_u16(), response.json().unwrap_or(Value::Null))
     }
 
-    /// The texts of a session, or the status of an error.
+    /// The texts of a session, page after page, or the status of an error.
     pub fn texts(&self, session: &str) -> Result<Vec<String>, u16> {
-        let path = format!("/api/chat/messages?sessionId={session}&limit=500");
-        let (status, body) = self.get(SECRET, &path);
-        let messages = body["messages"].as_array().filter(|_| status == 200).ok_or(status)?;
-        Ok(messages.iter().map(|message| message["text"].as_str().expect("a text").to_owned()).collect())
+        let (mut texts, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/chat/messages?sessionId={session}&limit=500{cursor}");
+            let (status, body) = self.get(SECRET, &path);
+            let messages = body["messages"].as_array().filter(|_| status == 200).ok_or(status)?;
+            let page = messages.iter().map(|message| message["text"].as_str().expect("a text").to_owned());
+            texts.splice(0..0, page);
+            match body["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(texts),
+            }
+        }
     }
 
     pub fn stop(mut self) {
