@@ -1,10 +1,28 @@
 //! The command line. Without a command the service is run.
+//!
+//! Results go to standard output, with `--json` for scripts; progress and complaints to standard error.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{config::Config, startup};
+
+mod backup;
+mod dead_letters;
+mod erase;
+mod events;
+mod health;
+mod key;
+mod operator;
+mod place;
+pub mod progress;
+mod rebuild;
+mod restore;
+mod state;
+mod tenant;
+mod verify;
+mod webhook;
 
 /// The backend of an embeddable chat widget.
 #[derive(Debug, Parser)]
@@ -17,20 +35,62 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
+    /// Whether the service that runs here is ready.
+    Health,
+    /// Customers of the running service.
+    Tenant(tenant::Arguments),
+    /// Keys of the running service's tenants.
+    Key(key::Arguments),
+    /// Webhook endpoints of the running service's tenants.
+    Webhook(webhook::Arguments),
+    /// Erase a person from everything that the running service keeps.
+    Erase(erase::Arguments),
+    /// Read the store whole and say what does not fit. Exit code 0: nothing, 1: something, 2: could not run.
+    Verify(verify::Arguments),
+    /// Copy the store into one new file, beside a running service too.
+    Backup(backup::Arguments),
+    /// Put what a backup holds into an empty `store.path`.
+    Restore(restore::Arguments),
+    /// Show a session, or a tenant, as it is or was.
+    State(state::Arguments),
+    /// Print events, beside a running service too; export and import them.
+    Events(events::Arguments),
+    /// Make read models again from the whole log, of the running service or of a stopped one.
+    Rebuild(rebuild::Arguments),
+    /// List the events that rebuilds skipped.
+    DeadLetters(dead_letters::Arguments),
 }
 
 /// Runs what the command line asks for.
 ///
 /// # Errors
 /// When it fails; the text says what to do.
-pub fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let config = Config::load(arguments.config.as_deref())?;
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => startup::serve(config),
+        Command::Serve => startup::serve(config)?,
+        Command::Health => health::run(&config)?,
+        Command::Tenant(arguments) => tenant::run(&config, &arguments)?,
+        Command::Key(arguments) => key::run(&config, &arguments)?,
+        Command::Webhook(arguments) => webhook::run(&config, &arguments)?,
+        Command::Erase(arguments) => erase::run(&config, &arguments)?,
+        Command::Verify(arguments) => return verify::run(&arguments, &config.store.path),
+        Command::Backup(arguments) => backup::run(&arguments, &config.store.path)?,
+        Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,
+        Command::State(arguments) => state::run(&arguments, &config.store.path)?,
+        Command::Events(arguments) => events::run(&arguments, &config.store.path)?,
+        Command::Rebuild(arguments) => return rebuild::run(&config, &arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(&config, &arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs what reads a store: its answers are there at once, so one thread does.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

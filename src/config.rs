@@ -39,6 +39,7 @@ pub struct Config {
     pub limits: Limits,
     pub sessions: Sessions,
     pub conversation: Conversation,
+    pub retention: Retention,
     pub webhooks: Webhooks,
     pub log: Log,
     #[serde(default)]
@@ -97,6 +98,7 @@ section!(Limits {
 });
 section!(Sessions { max_in_memory: usize, passivate_after_seconds: u64, threads: usize });
 section!(Conversation { close_after_hours: u32 });
+section!(Retention { presence_days: u32, sessions_days: u32 });
 section!(Webhooks {
     allowed_networks: Vec<IpNet>,
     schedule_ms: Vec<u64>,

@@ -27,6 +27,7 @@ pub mod send;
 pub mod sessions;
 pub mod tokens;
 pub mod trace;
+pub mod traceparent;
 pub mod user_history;
 pub mod webhooks;
 

@@ -14,8 +14,10 @@
 //! | [`message`] | a message as clients read it |
 //! | [`http`] | the routes |
 //! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
+//! | [`operator`] | the operator's interface: tenants, keys and webhooks of the running service |
 //! | [`online`] | who is online, as agents are told |
 //! | [`webhooks`] | deliveries as they are written, signed and sent |
+//! | [`metrics`] | what Prometheus scrapes |
 //! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
@@ -26,8 +28,10 @@ pub mod draft;
 pub mod http;
 pub mod logging;
 pub mod message;
+pub mod metrics;
 pub mod network;
 pub mod online;
+pub mod operator;
 pub mod problem;
 pub mod rate_limit;
 pub mod realtime;

@@ -2,24 +2,36 @@
 //!
 //! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow
 //! loses lines and never holds up the service. No line holds a message's text, an e-mail address, a
-//! key or a token.
+//! key or a token. With the feature `otel` spans go to a collector as well (`logging/export.rs`).
 
 use std::io::IsTerminal;
 
 use anyhow::Context;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+#[cfg(feature = "otel")]
+use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
 
 use crate::config::{Log, LogFormat};
 
 /// How many lines wait for the writer; the ones that come then are lost.
 const QUEUE_LINES: usize = 16_384;
 
+#[cfg(feature = "otel")]
+mod export;
+
+/// Writes what is queued when it is dropped.
+pub struct Logging {
+    _lines: WorkerGuard,
+    #[cfg(feature = "otel")]
+    _spans: Option<export::Exporting>,
+}
+
 /// Starts logging to standard output. What is queued is written when the guard is dropped.
 ///
 /// # Errors
-/// When `log.level` is not a filter, or logging was started before.
-pub fn start(settings: &Log) -> anyhow::Result<WorkerGuard> {
+/// When `log.level` is not a filter, logging was started before, or spans cannot be sent.
+pub fn start(settings: &Log) -> anyhow::Result<Logging> {
     let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
     let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
     let (writer, guard) = queue.finish(std::io::stdout());
@@ -30,13 +42,32 @@ pub fn start(settings: &Log) -> anyhow::Result<WorkerGuard> {
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = if is_pretty {
-        lines.with_ansi(std::io::stdout().is_terminal()).try_init()
+        begin(lines.with_ansi(std::io::stdout().is_terminal()).finish(), guard)
     } else {
-        lines.json().flatten_event(true).with_span_list(false).try_init()
+        begin(lines.json().flatten_event(true).with_span_list(false).finish(), guard)
     };
-    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
     log_panics();
-    Ok(guard)
+    started
+}
+
+#[cfg(feature = "otel")]
+fn begin<S>(lines: S, guard: WorkerGuard) -> anyhow::Result<Logging>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    let spans = export::Exporting::start()?;
+    let started = lines.with(spans.as_ref().map(export::Exporting::layer)).try_init();
+    started.context("logging cannot start")?;
+    Ok(Logging { _lines: guard, _spans: spans })
+}
+
+#[cfg(not(feature = "otel"))]
+fn begin<S>(lines: S, guard: WorkerGuard) -> anyhow::Result<Logging>
+where
+    S: tracing::Subscriber + Send + Sync + 'static,
+{
+    lines.try_init().context("logging cannot start")?;
+    Ok(Logging { _lines: guard })
 }
 
 /// A panic is a line of the log like any other failure.

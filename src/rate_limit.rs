@@ -8,7 +8,10 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use amoiq_events::{KeyId, Timestamp};
@@ -58,6 +61,7 @@ pub struct Allowance {
 pub struct RateLimiter {
     shards: [Mutex<HashMap<Counted, Window>>; SHARDS],
     hasher: RandomState,
+    refused: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,20 +74,39 @@ impl RateLimiter {
     /// A limiter that counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// Counts a request. A limit of 0 is none: nothing is counted then.
     #[must_use]
     pub fn count(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
-        self.with(counted, limit, now, |window| window.count = window.count.saturating_add(1))
+        let allowance =
+            self.with(counted, limit, now, |window| window.count = window.count.saturating_add(1))?;
+        Some(self.noted(allowance))
+    }
+
+    /// How often it said that it was too often.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    fn noted(&self, allowance: Allowance) -> Allowance {
+        if allowance.exceeded {
+            self.refused.fetch_add(1, Relaxed);
+        }
+        allowance
     }
 
     /// Looks without counting: whether one more would be too many.
     #[must_use]
     pub fn peek(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
         let allowance = self.with(counted, limit, now, |_| {})?;
-        Some(Allowance { exceeded: allowance.remaining == 0, ..allowance })
+        Some(self.noted(Allowance { exceeded: allowance.remaining == 0, ..allowance }))
     }
 
     fn with(

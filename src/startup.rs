@@ -1,5 +1,6 @@
 //! Builds the service and runs it until it is told to stop.
 
+mod erasure;
 mod parts;
 mod sockets;
 mod webhooks;
@@ -25,7 +26,13 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
-use crate::{config::Config, http, logging, tenants, webhooks::Destinations};
+use crate::{
+    config::Config,
+    http, logging,
+    metrics::{Metrics, RequestMeter},
+    operator::{OperatorServer, server::Place},
+    tenants,
+};
 
 /// How long requests and deliveries in flight may take after the signal to stop.
 const DRAIN_SECONDS: u64 = 3;
@@ -71,6 +78,7 @@ pub struct Service {
     server: Server,
     sockets: SocketServer,
     webhooks: WebhookServer,
+    operator: OperatorServer,
     store: Arc<SqliteStore>,
 }
 
@@ -85,10 +93,11 @@ impl Service {
         let opening = || SqliteStore::open(directory, &ambient);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
+        amoiq_actors::erasure::finish(&*store).await?;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
-        let (bind, destinations) = (config.server.bind, Destinations::new(&config.webhooks.allowed_networks));
-        tenants::reconcile(&config.tenants, bind, &destinations, &store, &ambient, &registry).await?;
+        let (bind, webhooks) = (config.server.bind, &config.webhooks);
+        tenants::reconcile(&config.tenants, bind, webhooks, &store, &ambient, &registry).await?;
         let online = parts::online_users(&store);
         announce(&*store, &ambient).await?;
 
@@ -99,8 +108,14 @@ impl Service {
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
-        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone())?;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, store: embedded })
+        let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
+        let desk = parts::desk(&config, &store, &ambient, registry, parts.rebuilds.clone());
+        let place = Place { bind: config.operator.bind, service: address, directory };
+        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
+        let requests = metrics.requests();
+        let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
+        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
+        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, store: embedded })
     }
 
     /// Says where the service is and, for the demo, how to try it.
@@ -129,7 +144,11 @@ impl Service {
             let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));
             tokio::join!(handle.stop(true), self.sockets.drain(SPREAD), deliveries);
         });
-        self.server.await?;
+        let (operator, door) = self.operator.run();
+        let served = self.server.await;
+        door.remove();
+        operator.stop(false).await;
+        served?;
         stopping.await?;
         close(self.store).await;
         tracing::info!("stopped");
@@ -155,9 +174,11 @@ fn listen(
     parts: Parts,
     sockets: SocketServer,
     webhooks: WebhookServer,
+    requests: RequestMeter,
 ) -> anyhow::Result<Server> {
     let app = move || {
         App::new()
+            .app_data(requests.worker())
             .configure(|routes| parts.provide(routes))
             .configure(|routes| sockets.configure(routes))
             .configure(|routes| webhooks.provide(routes))

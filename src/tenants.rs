@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use amoiq_actors::{TenantRegistry, tenant::TenantHandle};
 use amoiq_events::{
-    Ambient, EventStore, KeyId, TenantId, WebhookId,
+    Ambient, EventStore, KeyId, TenantId, Timestamp, WebhookId,
     event::Cause,
     tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
     webhook::{WebhookSecret, WebhookSettings},
@@ -20,6 +20,8 @@ use crate::{
 
 /// How many characters a key has after its prefix, at least.
 const KEY_CHARACTERS: usize = 8;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// The demo tenant's id.
 pub const DEMO_TENANT: &str = "demo";
@@ -37,22 +39,26 @@ pub fn allows_demo(bind: SocketAddr) -> bool {
     bind.ip().is_loopback()
 }
 
-/// Makes of the tenants what the configuration says. Their webhooks lead where `destinations` lets them.
+/// Makes of the tenants what the configuration says. A webhook whose secret was changed there is signed with
+/// the one before for a while, too.
 ///
 /// # Errors
 /// When an entry of the configuration is wrong (nothing is changed then), or the store refuses.
 pub async fn reconcile(
     configured: &[config::Tenant],
     bind: SocketAddr,
-    destinations: &Destinations,
+    webhooks: &config::Webhooks,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     registry: &Arc<TenantRegistry>,
 ) -> anyhow::Result<()> {
+    let destinations = Destinations::new(&webhooks.allowed_networks);
+    let previous_until = previous_until(webhooks.previous_secret_hours, ambient);
     let mut desired = BTreeMap::new();
     for tenant in configured {
-        let (id, wanted) =
-            desire(tenant, destinations).with_context(|| format!("tenants: `{}`", tenant.id))?;
+        let (id, mut wanted) =
+            desire(tenant, &destinations).with_context(|| format!("tenants: `{}`", tenant.id))?;
+        wanted.previous_secrets_until = previous_until;
         ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
     }
     // Tenants that left the configuration keep their history and lose their configured keys.
@@ -73,6 +79,12 @@ pub async fn reconcile(
         }
     }
     Ok(())
+}
+
+/// Until when the secret before signs beside one that takes its place now; nothing when it does not.
+#[must_use]
+pub fn previous_until(hours: u32, ambient: &Ambient) -> Option<Timestamp> {
+    (hours > 0).then(|| ambient.now().plus_millis(i64::from(hours) * HOUR_MS))
 }
 
 fn demo() -> DesiredTenant {

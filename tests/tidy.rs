@@ -78,9 +78,14 @@ fn the_events_page_lists_the_catalogue() {
 
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
-    for page in
-        ["README.md", "docs/ARCHITECTURE.md", "docs/EVENTS.md", "docs/OPERATIONS.md", "docs/PERFORMANCE.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "docs/EVENTS.md",
+        "docs/OPERATIONS.md",
+        "docs/PERFORMANCE.md",
+        "docs/WEBHOOKS.md",
+    ] {
         let path = root().join(page);
         let text = fs::read_to_string(&path).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use amoiq_events::store::sqlite::scrub;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,6 +42,9 @@ pub enum DatabaseError {
     /// Another change of the same transaction met what undoes all of it, a full disk for one.
     #[error("the transaction was rolled back")]
     Undone,
+    /// Somebody reads it for long, a backup perhaps.
+    #[error("it is being read: its write-ahead log cannot be cut")]
+    Busy,
     /// The thread is gone: the service is stopping.
     #[error("it is closed")]
     Closed,
@@ -84,7 +88,17 @@ impl Database {
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let writing = connect(path).and_then(checked)?;
+        check(&connect(path)?)?;
+        Self::open_unchecked(path, name, prepare)
+    }
+
+    /// The same without reading every page first: for a file whose damage is found and mended later.
+    pub(crate) fn open_unchecked<E: From<DatabaseError>>(
+        path: &Path,
+        name: &str,
+        prepare: impl FnOnce(&Connection) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let writing = connect(path)?;
         prepare(&writing)?;
         let reading = connect(path)?;
         let no_thread = |_no_thread| DatabaseError::Closed;
@@ -152,6 +166,30 @@ impl Database {
                 ask(&mut lock(conn));
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
+        }
+    }
+}
+
+impl Database {
+    /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
+    pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
+        let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
+        loop {
+            let pages = self.read(|conn| Ok::<_, DatabaseError>(scrub::unclean(conn)?)).await?;
+            if pages.is_empty() {
+                break;
+            }
+            self.write(|transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, pages)?)).await?;
+        }
+        // Outside of any transaction, on a thread that nobody writes on.
+        let (reply, answer) = oneshot::channel();
+        let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));
+        let _closed = reader.send(Box::new(cut)).await;
+        match answer.await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(DatabaseError::Busy),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_dropped) => Err(DatabaseError::Closed),
         }
     }
 }
@@ -245,22 +283,25 @@ fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     conn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(path: &Path) -> Result<Connection, DatabaseError> {
+/// Opens a connection.
+pub(crate) fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // What an erased session left must not stand in free pages.
+    conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
 
 /// Reads every page once. Damage that only a change would meet would stop that change for good.
-fn checked(conn: Connection) -> Result<Connection, DatabaseError> {
+pub(crate) fn check(conn: &Connection) -> Result<(), DatabaseError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
-        return Ok(conn);
+        return Ok(());
     }
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)).into())

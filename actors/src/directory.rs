@@ -15,7 +15,7 @@ use std::{
 
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{
-    Ambient, EventStore, SessionId, StreamName, TenantId,
+    Ambient, EventStore, Position, SessionId, StreamName, TenantId, Timestamp,
     event::Cause,
     session::{Caller, CloseReason, SendMessage, SessionCommand},
 };
@@ -25,6 +25,10 @@ use crate::{
     session::{Access, Errand, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
     transcript::{Page, Window},
 };
+
+mod census;
+
+pub use census::Census;
 
 /// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
 const SHARD_MAILBOX: usize = 16_384;
@@ -49,24 +53,34 @@ pub struct DirectorySettings {
 #[derive(Clone)]
 pub struct Directory {
     shards: Arc<[Addr<Shard>]>,
+    census: Arc<Census>,
 }
 
 impl Directory {
     /// Starts the shards, each on an arbiter of its own.
     #[must_use]
     pub fn start(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let shard = |_| {
-            let shard = Shard::new(settings, store, ambient);
+        let count = settings.arbiters.max(1);
+        let census = Arc::new(Census::new(count));
+        let shard = |number| {
+            let shard = Shard::new(settings, store, ambient).counted(&census, number);
             Shard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
         };
-        Self { shards: (0..settings.arbiters.max(1)).map(shard).collect() }
+        Self { shards: (0..count).map(shard).collect(), census }
     }
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
     pub fn start_here(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
         let shard = Shard::new(settings, store, ambient);
-        Self { shards: Arc::new([Shard::create(|ctx| shard.with_mailbox(ctx))]) }
+        let census = Arc::clone(&shard.census);
+        Self { shards: Arc::new([Shard::create(|ctx| shard.with_mailbox(ctx))]), census }
+    }
+
+    /// What operators count of it.
+    #[must_use]
+    pub fn census(&self) -> &Arc<Census> {
+        &self.census
     }
 
     /// Adds a message to a session and answers when it is durable.
@@ -97,6 +111,22 @@ impl Directory {
     ) -> Result<(), SessionError> {
         let command = SessionCommand::CloseConversation(reason);
         self.ask(tenant, session, |reply| Request::Close { command, cause, reply }).await
+    }
+
+    /// Erases a session: its tenant's stream says so, and its own stream is deleted. The answer is the position
+    /// of what was said; nothing when there is no such session. With `closed_before`, only one whose conversation
+    /// was closed before that time.
+    ///
+    /// # Errors
+    /// A [`SessionError`]. It may be erased all the same: doing it again is safe.
+    pub async fn erase(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        closed_before: Option<Timestamp>,
+        cause: Cause,
+    ) -> Result<Option<Position>, SessionError> {
+        self.ask(tenant, session, |reply| Request::Erase { closed_before, cause, reply }).await
     }
 
     /// Gives messages of a session to a caller whom its id opens it to.
@@ -142,7 +172,10 @@ impl Directory {
         let shard = self.shards.get(number).ok_or(SessionError::Gone)?;
         match shard.try_send(Route { stream, request: request(reply) }) {
             Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
-            Err(SendError::Full(_)) => Err(SessionError::Busy),
+            Err(SendError::Full(_)) => {
+                self.census.refuse();
+                Err(SessionError::Busy)
+            }
             Err(SendError::Closed(_)) => Err(SessionError::Gone),
         }
     }
@@ -162,6 +195,9 @@ struct Shard {
     settings: DirectorySettings,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
+    census: Arc<Census>,
+    /// Its place in the census.
+    number: usize,
 }
 
 /// An actor in memory.
@@ -191,22 +227,35 @@ impl Handler<Route> for Shard {
         let Route { stream, request } = route;
         let request = match self.resident(&stream).hand(request) {
             Ok(()) => return,
-            Err(SendError::Full(request)) => return request.refuse(SessionError::Busy),
+            Err(SendError::Full(request)) => return self.refuse(request),
             Err(SendError::Closed(request)) => request,
         };
+        self.census.die();
         // It died: the log knows everything it knew.
         self.actors.remove(&stream);
         if let Err(SendError::Full(request) | SendError::Closed(request)) =
             self.resident(&stream).hand(request)
         {
-            request.refuse(SessionError::Busy);
+            self.refuse(request);
         }
     }
 }
 
 impl Shard {
     fn new(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        Self { actors: HashMap::new(), settings, store: Arc::clone(store), ambient: ambient.clone() }
+        let (store, ambient) = (Arc::clone(store), ambient.clone());
+        let (actors, census, number) = (HashMap::new(), Arc::new(Census::new(1)), 0);
+        Self { actors, settings, store, ambient, census, number }
+    }
+
+    /// Counts where all shards do.
+    fn counted(self, census: &Arc<Census>, number: usize) -> Self {
+        Self { census: Arc::clone(census), number, ..self }
+    }
+
+    fn refuse(&self, request: Request) {
+        self.census.refuse();
+        request.refuse(SessionError::Busy);
     }
 
     /// Before it runs: until its mailbox is given a size it holds 16, and a burst would be refused.
@@ -219,6 +268,8 @@ impl Shard {
     fn resident(&mut self, stream: &StreamName) -> &Resident {
         if !self.actors.contains_key(stream) {
             self.make_room();
+            self.census.start();
+            self.census.holds(self.number, self.actors.len() + 1);
         }
         let (store, ambient) = (&self.store, &self.ambient);
         let session = self.settings.session;
@@ -251,6 +302,7 @@ impl Shard {
             let stays = !resident.is_idle() || !leaves(resident);
             stays || matches!(resident.address.try_send(Passivate), Err(SendError::Full(_)))
         });
+        self.census.holds(self.number, self.actors.len());
     }
 }
 

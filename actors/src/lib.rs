@@ -12,6 +12,9 @@
 //! | [`tenant`] | the actor of one tenant |
 //! | [`registry`] | tenants and keys as a snapshot that no request waits for |
 //! | [`projector`] | runs a projection from its checkpoint |
+//! | [`generation`] | which tables of a projection serve, and which are being filled |
+//! | [`rebuild`] | makes a projection again from the whole log |
+//! | [`dead_letters`] | the events that projections pass by |
 //! | [`inbox`] | the projection that knows a tenant's sessions and whose they are |
 //! | [`presence`] | counts the open connections of a tenant's visitors, and says who came and went |
 //! | [`online`] | the projection in memory that knows who is online |
@@ -19,26 +22,36 @@
 //! | [`database`] | a database beside the log, and the threads that write and read it |
 //! | [`webhooks`] | delivers messages to the endpoints of customers |
 //! | [`idle`] | closes conversations that nobody continues |
+//! | [`erasure`] | erases sessions from everything that is kept |
+//! | [`retention`] | lets go of what is old |
 
 pub mod database;
+pub mod dead_letters;
 pub mod directory;
+pub mod erasure;
+pub mod generation;
 pub mod idle;
 pub mod inbox;
 pub mod online;
 pub mod presence;
 pub mod projector;
+pub mod rebuild;
 pub mod registry;
+pub mod retention;
 pub mod session;
 pub mod tenant;
 pub mod transcript;
 pub mod views;
 pub mod webhooks;
 
+pub use dead_letters::DeadLetters;
 pub use directory::{Directory, DirectorySettings};
+pub use erasure::Eraser;
 pub use inbox::Inbox;
 pub use online::{Online, OnlineUser, OnlineUsers};
 pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor};
 pub use projector::{Progress, Projector};
+pub use rebuild::Rebuilds;
 pub use registry::{Grant, TenantRegistry};
 pub use session::{SessionError, SessionSettings};
 pub use transcript::Message;

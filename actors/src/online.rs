@@ -70,7 +70,7 @@ impl OnlineUsers {
     /// `node.started` was appended.
     #[must_use]
     pub fn start(store: &Arc<dyn EventStore>, from: Position, patience: Duration) -> Self {
-        let (reporter, progress) = Progress::new();
+        let (reporter, progress, _nobody_reads_tables) = Progress::new();
         reporter.reached(from);
         let roster = Arc::default();
         let run = Run { roster: Arc::clone(&roster), progress: reporter };
@@ -86,6 +86,12 @@ impl OnlineUsers {
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// How many visitors of all tenants are online.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        read(&self.roster).total()
     }
 
     /// A tenant's visitors who are online, at most `limit` of them, and how many there are; what was

@@ -1,127 +1,101 @@
 //! Runs a projection: from its checkpoint to the end of the log, then behind every append.
 //!
 //! The checkpoint is stored in the transaction that folds the events, so an event is folded once even
-//! when the process dies in between. A projection whose version or epoch is not the current one
-//! begins again from nothing. When the database refuses, the projector tries again; when an event
-//! cannot be read, it says which and does not pass it.
+//! when the process dies in between. When the database refuses, the projector tries again; when an event
+//! cannot be read, it says which and does not pass it, unless an operator let it pass
+//! ([`crate::dead_letters`]).
+//!
+//! A projection whose tables are missing, damaged, of another epoch or of an older version is made again
+//! from the whole log ([`crate::rebuild`]). Meanwhile the old tables serve when they can be right: those
+//! of an older version that the projection [still serves](Projection::STILL_SERVES), and those with a
+//! damaged row, which is never read. Otherwise nothing serves, and readers are told so.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix::prelude::*;
-use amoiq_events::{
-    EventStore, Position, RecordedEvent,
-    store::{Batch, Epoch, Subscription},
-};
-use rusqlite::Transaction;
-use tokio::sync::watch;
+use amoiq_events::{EventStore, RecordedEvent};
+use rusqlite::Connection;
 
 use crate::{
-    database::DatabaseError,
-    views::{self, Checkpoint, ViewError, Views},
+    dead_letters::Passed,
+    generation::Tables,
+    rebuild::Rebuilds,
+    views::{ViewError, Views},
 };
+use run::Run;
 
-/// How long it waits after a failure.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub use progress::Progress;
+pub(crate) use progress::{Doubt, Reporter};
 
-/// A fold of the log into tables.
-pub trait Projection: Send + Sync + 'static {
+mod progress;
+mod run;
+
+/// A fold of the log into tables. A value of it holds what was folded and is not in the tables yet.
+///
+/// The same code folds a few events of now and the whole log: only how long the changes are held
+/// differs.
+pub trait Projection: Default + Send + 'static {
     /// Its name, as operators use it.
     const NAME: &'static str;
 
     /// Changes with the tables or the fold: the tables are filled again then.
     const VERSION: u32;
 
-    /// Makes its tables, empty.
+    /// Older versions whose tables this release still folds and reads rightly. They serve while new
+    /// ones are filled; tables of any other version do not.
+    const STILL_SERVES: &'static [u32] = &[];
+
+    /// The names of its tables, without the generation.
+    const TABLES: &'static [&'static str];
+
+    /// Makes the tables of a generation, empty.
     ///
     /// # Errors
     /// When the database refuses.
-    fn reset(transaction: &Transaction<'_>) -> Result<(), ViewError>;
+    fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError>;
 
-    /// Folds events in. The caller sees to it that each comes once.
+    /// Folds an event in. What it needs of the tables it reads; it writes nothing. The caller sees to it
+    /// that each event comes once.
     ///
     /// # Errors
-    /// When the database refuses or an event cannot be read; the transaction is rolled back then.
-    fn fold(transaction: &Transaction<'_>, events: &[RecordedEvent]) -> Result<(), ViewError>;
-}
+    /// When the database refuses or the event cannot be read: nothing is folded in then.
+    fn fold(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError>;
 
-/// How far a projection has come, for readers that wait.
-#[derive(Clone)]
-pub struct Progress(watch::Receiver<Standing>);
+    /// How many changes it holds.
+    fn held(&self) -> usize;
 
-/// The other end of a [`Progress`], in the hands of who runs the projection.
-#[derive(Clone)]
-pub(crate) struct Reporter(watch::Sender<Standing>);
+    /// Its changes in portions of at most `most`, in the order of the tables' keys.
+    fn portions(self, most: usize) -> Vec<Self>;
 
-/// Where a projection is, and why it does not go on.
-#[derive(Debug, Clone, Default)]
-struct Standing {
-    position: Position,
-    /// What the last attempt met; nothing once an attempt succeeds.
-    failure: Option<String>,
-}
-
-impl Reporter {
-    /// Everything up to here is folded in.
-    pub(crate) fn reached(&self, position: Position) {
-        self.0.send_replace(Standing { position, failure: None });
-    }
-
-    /// It does not follow the log, because of this.
-    pub(crate) fn failed(&self, error: &ViewError) {
-        self.0.send_modify(|standing| standing.failure = Some(error.to_string()));
-    }
-}
-
-impl Progress {
-    /// One that begins before the log, and its other end.
-    pub(crate) fn new() -> (Reporter, Self) {
-        let (reporter, progress) = watch::channel(Standing::default());
-        (Reporter(reporter), Self(progress))
-    }
-
-    /// Everything up to here is folded in.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        self.0.borrow().position
-    }
-
-    /// Why it does not follow the log at the moment.
-    #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        self.0.borrow().failure.clone()
-    }
-
-    /// Waits until everything up to `position` is folded in.
+    /// Writes its changes into the tables.
     ///
     /// # Errors
-    /// [`ViewError::Behind`] when that takes longer than `patience`.
-    pub async fn reach(&self, position: Position, patience: Duration) -> Result<(), ViewError> {
-        let mut progress = self.0.clone();
-        let reached = progress.wait_for(|now| now.position >= position);
-        match tokio::time::timeout(patience, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ViewError::Behind),
-        }
-    }
+    /// When the database refuses.
+    fn store(&self, conn: &Connection, tables: Tables) -> Result<(), ViewError>;
 }
 
 /// The actor that runs one projection.
 pub struct Projector<P> {
-    views: Views,
-    store: Arc<dyn EventStore>,
-    progress: Reporter,
-    projection: std::marker::PhantomData<fn() -> P>,
+    /// Taken when it starts.
+    run: Option<Run<P>>,
 }
 
 impl<P: Projection> Projector<P> {
     /// Starts the projection on the caller's arbiter.
     #[must_use]
     pub fn start(views: &Views, store: &Arc<dyn EventStore>) -> Progress {
-        let (progress, follower) = Progress::new();
-        let (views, store) = (views.clone(), Arc::clone(store));
-        let projector = Self { views, store, progress, projection: std::marker::PhantomData };
-        Actor::start(projector);
-        follower
+        Self::start_with_rebuilds(views, store).0
+    }
+
+    /// The same, with the way to have it made again while it runs.
+    #[must_use]
+    pub fn start_with_rebuilds(views: &Views, store: &Arc<dyn EventStore>) -> (Progress, Rebuilds) {
+        let (reporter, progress, doubts) = Progress::new();
+        let (rebuilds, orders, reports) = Rebuilds::new(P::NAME);
+        check(views.clone(), progress.clone());
+        let run = Run::new(views.clone(), Arc::clone(store), reporter, doubts, (orders, reports));
+        Actor::start(Self { run: Some(run) });
+        (progress, rebuilds)
     }
 }
 
@@ -129,91 +103,33 @@ impl<P: Projection> Actor for Projector<P> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let run = Run::<P> {
-            views: self.views.clone(),
-            epoch: self.store.epoch(),
-            progress: self.progress.clone(),
-            projection: std::marker::PhantomData,
-        };
-        let store = Arc::clone(&self.store);
+        let Some(run) = self.run.take() else { return };
         // The log's end ends the subscription: that is the service stopping.
-        ctx.spawn(run.follow(store).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        ctx.spawn(run.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
-/// The work of a projector.
-struct Run<P> {
-    views: Views,
-    epoch: Epoch,
-    progress: Reporter,
-    projection: std::marker::PhantomData<fn() -> P>,
+/// Folds events in, those that are passed by left out.
+pub(crate) fn fold<'a, P: Projection>(
+    projection: &mut P,
+    conn: &Connection,
+    tables: Tables,
+    events: impl IntoIterator<Item = &'a RecordedEvent>,
+    passed: &Passed,
+) -> Result<(), ViewError> {
+    let wanted = events.into_iter().filter(|recorded| !passed.holds(recorded));
+    wanted.into_iter().try_for_each(|recorded| projection.fold(conn, tables, recorded))
 }
 
-impl<P: Projection> Run<P> {
-    async fn follow(self, store: Arc<dyn EventStore>) {
-        let start = loop {
-            match self.begin().await {
-                Ok(position) => break position,
-                Err(error) => self.pause(&error).await,
-            }
-        };
-        self.progress.reached(start);
-        let mut subscription = store.subscribe(start);
-        loop {
-            match next(&mut subscription).await {
-                Ok(Some(batch)) => self.fold(batch).await,
-                Ok(None) => return,
-                Err(error) => self.pause(&error).await,
-            }
+/// Looks for damage in the file beside whatever else is done.
+fn check(views: Views, progress: Progress) {
+    let checking = std::thread::Builder::new().name("views-check".to_owned()).spawn(move || {
+        if let Err(error) = views.check() {
+            tracing::warn!(%error, "views.db was looked through");
+            progress.doubt(&error);
         }
+    });
+    if let Err(error) = checking {
+        tracing::warn!(%error, "views.db is not looked through for damage");
     }
-
-    /// Where to go on from; makes the tables when they are missing or of another time.
-    async fn begin(&self) -> Result<Position, ViewError> {
-        let epoch = self.epoch;
-        let begin = move |transaction: &Transaction<'_>| {
-            let found = views::checkpoint(transaction, P::NAME)?;
-            if let Some(checkpoint) = found
-                && checkpoint.version == P::VERSION
-                && checkpoint.epoch == epoch
-            {
-                return Ok(checkpoint.position);
-            }
-            tracing::info!(projection = P::NAME, "the projection is made from the whole log");
-            P::reset(transaction)?;
-            let fresh = Checkpoint { version: P::VERSION, epoch, position: Position::START };
-            views::set_checkpoint(transaction, P::NAME, fresh)?;
-            Ok(Position::START)
-        };
-        self.views.write(begin).await
-    }
-
-    /// Folds a batch in, however often that has to be tried.
-    async fn fold(&self, batch: Batch) {
-        let Some(position) = batch.last().map(|event| event.position) else { return };
-        let checkpoint = Checkpoint { version: P::VERSION, epoch: self.epoch, position };
-        loop {
-            let events = Arc::clone(&batch);
-            let fold = move |transaction: &Transaction<'_>| {
-                P::fold(transaction, &events)?;
-                views::set_checkpoint(transaction, P::NAME, checkpoint)
-            };
-            match self.views.write(fold).await {
-                Ok(()) => break,
-                Err(ViewError::Database(DatabaseError::Closed)) => return,
-                Err(error) => self.pause(&error).await,
-            }
-        }
-        self.progress.reached(position);
-    }
-
-    async fn pause(&self, error: &ViewError) {
-        tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
-        self.progress.failed(error);
-        tokio::time::sleep(RETRY_AFTER).await;
-    }
-}
-
-async fn next(subscription: &mut Subscription) -> Result<Option<Batch>, ViewError> {
-    Ok(subscription.next().await?)
 }

@@ -76,6 +76,11 @@ impl Snapshot {
         !self.all.get(tenant).is_some_and(|tenant| tenant.webhooks().any(|(id, _)| id == webhook))
     }
 
+    /// Every tenant of the log, also those that are not served, and the holder of keys for all.
+    pub fn all(&self) -> impl Iterator<Item = (&TenantId, &Arc<Tenant>)> {
+        self.all.iter()
+    }
+
     /// Every tenant of the log, and the holder of keys for all.
     pub fn known(&self) -> impl Iterator<Item = &TenantId> {
         self.all.keys()

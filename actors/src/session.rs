@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Version,
+    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Timestamp, Version,
     codec::{self, CodecError},
     event::{Cause, Event},
     session::{Caller, SessionCommand, SessionEvent, SessionRefusal},
@@ -18,6 +18,8 @@ use amoiq_events::{
 use tokio::sync::oneshot;
 
 use crate::transcript::{Message as ChatMessage, Page, Recent, Window};
+
+mod erase;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
 const MAILBOX: usize = 2_048;
@@ -83,6 +85,8 @@ pub(crate) enum Request {
     Send { command: SessionCommand, cause: Cause, reply: Reply<Sent> },
     /// Carry out a command that adds none.
     Close { command: SessionCommand, cause: Cause, reply: Reply<()> },
+    /// Delete the session, once its tenant's stream says so.
+    Erase { closed_before: Option<Timestamp>, cause: Cause, reply: Reply<Option<Position>> },
     /// Give messages to a caller whom the session's id opens it to.
     Read { caller: Caller, window: Window, limit: u32, reply: Reply<(Access, Page)> },
 }
@@ -93,6 +97,7 @@ impl Request {
         match self {
             Self::Send { reply, .. } => drop(reply.send(Err(error))),
             Self::Close { reply, .. } => drop(reply.send(Err(error))),
+            Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Read { reply, .. } => drop(reply.send(Err(error))),
         }
     }
@@ -182,6 +187,14 @@ impl Handler<Passivate> for SessionActor {
 impl Desk {
     /// Answers a request and gives back what is known of the session afterwards.
     async fn serve(&self, loaded: Option<Loaded>, request: Request) -> Option<Loaded> {
+        let request = match request {
+            // Before it is loaded: damage must not keep a visitor's data from being erased.
+            Request::Erase { closed_before, cause, reply } => {
+                drop(reply.send(self.erase(closed_before, &cause).await));
+                return None;
+            }
+            other => other,
+        };
         let mut loaded = match loaded {
             Some(loaded) => loaded,
             None => match self.load().await {
@@ -206,6 +219,7 @@ impl Desk {
                 drop(reply.send(result));
                 unknown
             }
+            Request::Erase { .. } => true,
             Request::Read { caller, window, limit, reply } => {
                 drop(reply.send(self.read(&loaded, &caller, window, limit).await));
                 false
@@ -354,7 +368,7 @@ impl Desk {
 }
 
 impl Loaded {
-    fn apply(&mut self, event: &SessionEvent, time: amoiq_events::Timestamp, position: Position) {
+    fn apply(&mut self, event: &SessionEvent, time: Timestamp, position: Position) {
         self.session.apply(event);
         if let SessionEvent::MessageCreated(created) = event {
             self.recent.push(Arc::new(ChatMessage::of(created, time, position)));

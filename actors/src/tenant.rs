@@ -13,8 +13,7 @@ use amoiq_events::{
     envelope::Moment,
     event::{Cause, Event},
     store::{AppendError, Expected},
-    tenant::{Tenant, TenantCommand, TenantEvent},
-    webhook::WebhookRefusal,
+    tenant::{Tenant, TenantCommand, TenantEvent, TenantRefusal},
 };
 
 use crate::registry::{LoadError, TenantRegistry, load_tenant};
@@ -30,7 +29,7 @@ const ATTEMPTS: u32 = 16;
 pub enum TenantError {
     /// The domain says no.
     #[error(transparent)]
-    Refused(#[from] WebhookRefusal),
+    Refused(#[from] TenantRefusal),
     /// The stream could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -1,17 +1,24 @@
 //! The database of the read models, `views.db`: apart from the log, and disposable. Whatever is in it
 //! can be made again from the log, so it is synced less often, and it is thrown away when it is
-//! damaged or belongs to another epoch.
+//! damaged. Damage that only shows while the service runs has it thrown away then.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use amoiq_events::{
-    Position,
-    codec::CodecError,
-    store::{Epoch, ReadError},
+use amoiq_events::{codec::CodecError, store::ReadError};
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, Transaction};
+
+use crate::{
+    database::{self, Database, DatabaseError},
+    dead_letters::DeadLetters,
+    generation,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::database::{self, Database, DatabaseError};
+/// Of the catalogue and of rows. A file with another one is made again.
+const LAYOUT: i64 = 3;
+
+/// What its threads are named after.
+const NAME: &str = "views";
 
 /// Why a read model did not answer or did not follow.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +35,24 @@ pub enum ViewError {
     /// A row is not what was written. Rebuilding the projection mends it.
     #[error("views.db: a row of {0} is damaged")]
     Damaged(&'static str),
+    /// What says which tables serve is not what was written.
+    #[error("views.db: the catalogue of generations is damaged")]
+    Catalogue,
+    /// The tables are those of another release.
+    #[error("views.db has layout {0}, this release has another")]
+    Layout(i64),
+    /// A file beside the database.
+    #[error("{0}")]
+    File(#[from] Arc<std::io::Error>),
     /// The projection did not reach the log in time.
     #[error("the projection is behind the log")]
     Behind,
+}
+
+impl From<std::io::Error> for ViewError {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(Arc::new(error))
+    }
 }
 
 impl From<rusqlite::Error> for ViewError {
@@ -39,38 +61,72 @@ impl From<rusqlite::Error> for ViewError {
     }
 }
 
-/// Where a projection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Of the projection's tables.
-    pub version: u32,
-    /// Of the log that it was made from.
-    pub epoch: Epoch,
-    /// Everything up to here is folded in.
-    pub position: Position,
-}
-
 /// The way to the database's threads. They end when the last clone of it is gone.
 #[derive(Clone)]
 pub struct Views {
-    database: Database,
+    path: Arc<Path>,
+    /// Another one, once the file was found to be damaged.
+    database: Arc<ArcSwap<Database>>,
+    letters: DeadLetters,
 }
 
 impl Views {
-    /// Opens the database, or makes a new one in the place of one that is damaged.
+    /// Opens the database, or makes a new one in the place of one that is damaged or of another release.
+    /// Beside it is the list of events that projections pass by.
     ///
     /// # Errors
     /// When neither is possible.
     pub fn open(path: &Path) -> Result<Self, ViewError> {
-        let database = match Database::open(path, "views", prepare) {
-            Err(ViewError::Database(error)) if error.is_damage() => {
-                tracing::warn!(%error, "views.db is damaged; it is made again from the log");
+        let letters = DeadLetters::open(path.parent().unwrap_or(Path::new(".")))?;
+        let database = match Database::open_unchecked(path, NAME, prepare) {
+            Err(error) if is_unusable(&error) => {
+                tracing::warn!(%error, "views.db is made again from the log");
                 database::remove(path);
-                Database::open(path, "views", prepare)
+                Database::open_unchecked(path, NAME, prepare)
             }
             opened => opened,
         };
-        Ok(Self { database: database? })
+        Ok(Self { path: path.into(), database: Arc::new(ArcSwap::from_pointee(database?)), letters })
+    }
+
+    /// The events that projections pass by.
+    #[must_use]
+    pub fn letters(&self) -> &DeadLetters {
+        &self.letters
+    }
+
+    /// Reads every page of the file once. That takes longer the more sessions there are, so nobody
+    /// waits for it to begin.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub(crate) fn check(&self) -> Result<(), ViewError> {
+        Ok(database::check(&self.reader()?)?)
+    }
+
+    /// A connection of one's own, to read with.
+    pub(crate) fn reader(&self) -> Result<Connection, ViewError> {
+        Ok(database::connect(&self.path)?)
+    }
+
+    /// Puts an empty database in the place of one that is damaged.
+    pub(crate) async fn remake(&self) -> Result<(), ViewError> {
+        let views = self.clone();
+        let remade = tokio::task::spawn_blocking(move || {
+            database::remove(&views.path);
+            let fresh = Database::open_unchecked(&views.path, NAME, prepare)?;
+            views.database.store(Arc::new(fresh));
+            Ok(())
+        });
+        remade.await.unwrap_or_else(|_panicked| Err(DatabaseError::Closed.into()))
+    }
+
+    /// Sees to it that its files hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
+        Ok(self.database.load_full().scrub().await?)
     }
 
     /// Makes a change: all of it or nothing.
@@ -78,7 +134,7 @@ impl Views {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, ViewError> {
-        self.database.write(change).await
+        self.database.load_full().write(change).await
     }
 
     /// Runs a query.
@@ -86,50 +142,31 @@ impl Views {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, ViewError> {
-        self.database.read(query).await
+        self.database.load_full().read(query).await
     }
 }
 
+fn is_unusable(error: &ViewError) -> bool {
+    match error {
+        ViewError::Layout(_) => true,
+        ViewError::Database(error) => error.is_damage(),
+        _ => false,
+    }
+}
+
+/// Makes the catalogue in a new database; one with other tables is none of ours.
 fn prepare(conn: &Connection) -> Result<(), ViewError> {
-    conn.execute_batch(
-        "CREATE TABLE IF NOT EXISTS checkpoints (
-            projection TEXT PRIMARY KEY,
-            version    INTEGER NOT NULL,
-            epoch      INTEGER NOT NULL,
-            position   INTEGER NOT NULL
-        ) WITHOUT ROWID;",
-    )?;
-    Ok(())
-}
-
-/// Where a projection stands; nothing when it never ran.
-pub(crate) fn checkpoint(conn: &Connection, projection: &str) -> Result<Option<Checkpoint>, ViewError> {
-    let sql = "SELECT version, epoch, position FROM checkpoints WHERE projection = ?1";
-    let mut statement = conn.prepare_cached(sql)?;
-    let found = statement.query_row([projection], |row| {
-        Ok(Checkpoint {
-            version: row.get(0)?,
-            epoch: Epoch(row.get::<_, i64>(1)?.cast_unsigned()),
-            position: Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned()),
-        })
-    });
-    Ok(found.optional()?)
-}
-
-/// Notes where a projection stands, in the transaction that brought it there.
-pub(crate) fn set_checkpoint(
-    conn: &Connection,
-    projection: &str,
-    checkpoint: Checkpoint,
-) -> Result<(), ViewError> {
-    conn.prepare_cached(
-        "INSERT OR REPLACE INTO checkpoints (projection, version, epoch, position) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute((
-        projection,
-        checkpoint.version,
-        checkpoint.epoch.0.cast_signed(),
-        checkpoint.position.as_u64().cast_signed(),
+    let layout: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if layout == LAYOUT {
+        return Ok(());
+    }
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    if layout != 0 || tables > 0 {
+        return Err(ViewError::Layout(layout));
+    }
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {} PRAGMA user_version = {LAYOUT}; COMMIT",
+        generation::CREATE
     ))?;
     Ok(())
 }

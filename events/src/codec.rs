@@ -66,22 +66,43 @@ pub fn decode(recorded: &RecordedEvent) -> Result<Event, CodecError> {
     decode_with(recorded, UPCASTERS)
 }
 
+/// The data of an event of the log as the current schema has them, for whoever needs only a part of
+/// them and decodes that.
+///
+/// # Errors
+/// As [`decode`]; data that do not fit their type are found by whoever decodes them.
+pub fn data(recorded: &RecordedEvent) -> Result<Cow<'_, [u8]>, CodecError> {
+    lifted(recorded, UPCASTERS)
+}
+
 fn decode_with(recorded: &RecordedEvent, upcasters: &[Upcaster]) -> Result<Event, CodecError> {
-    let position = recorded.position;
+    let data = lifted(recorded, upcasters)?;
+    let decoded = Event::decode_current(&recorded.event.kind, &data);
+    decoded.ok_or_else(|| unknown(recorded))?.map_err(|error| CodecError::malformed(recorded, &error))
+}
+
+fn lifted<'a>(recorded: &'a RecordedEvent, upcasters: &[Upcaster]) -> Result<Cow<'a, [u8]>, CodecError> {
     let NewEvent { kind, schema, data, .. } = &recorded.event;
-    let unknown = || CodecError::UnknownType { position, kind: kind.to_string() };
-    let current = CATALOGUE.iter().find(|known| known.name == *kind).ok_or_else(unknown)?.schema;
+    let known = CATALOGUE.iter().find(|known| known.name == *kind);
+    let current = known.ok_or_else(|| unknown(recorded))?.schema;
     if *schema > current || *schema == 0 {
-        let (kind, schema) = (kind.to_string(), *schema);
+        let (position, kind, schema) = (recorded.position, kind.to_string(), *schema);
         return Err(CodecError::UnknownSchema { position, kind, schema, current });
     }
-    let malformed = |error: serde_json::Error| CodecError::Malformed {
-        position,
-        kind: kind.to_string(),
-        reason: error.to_string(),
-    };
-    let data = lift(kind, *schema, data, upcasters).map_err(malformed)?;
-    Event::decode_current(kind, &data).ok_or_else(unknown)?.map_err(malformed)
+    lift(kind, *schema, data, upcasters).map_err(|error| CodecError::malformed(recorded, &error))
+}
+
+fn unknown(recorded: &RecordedEvent) -> CodecError {
+    CodecError::UnknownType { position: recorded.position, kind: recorded.event.kind.to_string() }
+}
+
+impl CodecError {
+    /// The data of an event do not fit its type.
+    #[must_use]
+    pub fn malformed(recorded: &RecordedEvent, error: &serde_json::Error) -> Self {
+        let kind = recorded.event.kind.to_string();
+        Self::Malformed { position: recorded.position, kind, reason: error.to_string() }
+    }
 }
 
 fn lift<'a>(

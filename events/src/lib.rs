@@ -11,12 +11,14 @@
 //! | [`presence`], [`node`] | events that record what was observed rather than decided |
 //! | [`stream`], [`envelope`] | where an event lives and what surrounds it |
 //! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
+//! | [`histogram`] | counts of values, for operators |
 //! | [`store`] | the event store: the trait, and the `memory` and `sqlite` backends |
 
 pub mod ambient;
 pub mod codec;
 pub mod envelope;
 pub mod event;
+pub mod histogram;
 pub mod id;
 pub mod node;
 pub mod presence;

@@ -9,11 +9,14 @@ use std::{fmt, future::Future, pin::Pin};
 use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
 pub mod feed;
+pub mod line;
 pub mod memory;
+pub mod meter;
 pub mod seek;
 pub mod sqlite;
 
 pub use feed::{Batch, Subscription};
+pub use meter::StoreMeter;
 pub use seek::position_at;
 
 /// The answer of a store, some time later.
@@ -87,7 +90,7 @@ pub enum AppendError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// What is stored is not what was written. It is never handed out.
-    #[error("the log is damaged at position {position}: {reason}")]
+    #[error("the log is damaged at position {position}: {reason}; `amoiq verify` says what to do")]
     Corrupt {
         /// Where.
         position: Position,
@@ -167,6 +170,12 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Removes a stream. It can begin again, at version 1.
     fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>>;
+
+    /// Sees to it that no file of the store holds what was removed before. That reads the whole store;
+    /// appends go on meanwhile. One that has no files has nothing to do.
+    fn scrub(&self) -> Pending<Result<(), AppendError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// The history that this store holds.
     fn epoch(&self) -> Epoch;

@@ -1,17 +1,24 @@
 //! A tenant: a customer, the keys that act for it, and the sites that may embed its widget.
 //!
-//! What the configuration names is reconciled into events ([`TenantCommand::Reconcile`]); what was
-//! made by API or command line is never touched by that.
+//! Each of these has one manager ([`Source`]). What the configuration names is reconciled into events
+//! ([`TenantCommand::Reconcile`]) and changed there alone; what was made by API or command line is
+//! never touched by that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyId, SessionId, Timestamp, Version, WebhookId,
+    KeyId, SessionId, Version, WebhookId,
     envelope::Moment,
     webhook::{WebhookCommand, WebhookEvent, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookSlot},
 };
+
+mod key;
+mod reconcile;
+
+pub use key::{KeyHash, KeyIssued, KeyKind, KeyRevoked};
+pub use reconcile::DesiredTenant;
 
 /// Who manages a setting, a key or a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,57 +39,14 @@ impl Source {
     fn is_reconciled(self) -> bool {
         matches!(self, Self::Configuration | Self::Builtin)
     }
-}
 
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyKind {
-    /// `wk_`: in every visitor's page, so public.
-    Widget,
-    /// `sk_`: a customer's server, or the operator.
-    Secret,
-    /// `bk_`: a bot.
-    Bot,
-}
-
-impl KeyKind {
-    /// How keys of this kind begin.
-    #[must_use]
-    pub fn prefix(self) -> &'static str {
+    /// Refuses a change by hand of what would be changed back at the next start.
+    fn check_unmanaged(self) -> Result<(), TenantRefusal> {
         match self {
-            Self::Widget => "wk_",
-            Self::Secret => "sk_",
-            Self::Bot => "bk_",
+            Self::Configuration => Err(TenantRefusal::Configured),
+            Self::Builtin => Err(TenantRefusal::Demo),
+            Self::Api | Self::Operator => Ok(()),
         }
-    }
-}
-
-/// The SHA-256 of a key: all that is kept of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct KeyHash(pub [u8; 32]);
-
-impl From<KeyHash> for String {
-    fn from(hash: KeyHash) -> Self {
-        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl TryFrom<String> for KeyHash {
-    type Error = &'static str;
-    fn try_from(hex: String) -> Result<Self, Self::Error> {
-        let mut hash = [0; 32];
-        if hex.len() != 64 {
-            return Err("a key's hash has 64 hexadecimal digits");
-        }
-        for (index, byte) in hash.iter_mut().enumerate() {
-            let digits = hex.get(2 * index..2 * index + 2);
-            *byte = digits
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                .ok_or("a key's hash has 64 hexadecimal digits")?;
-        }
-        Ok(Self(hash))
     }
 }
 
@@ -96,28 +60,6 @@ pub struct TenantSettings {
     pub origins: Vec<String>,
     /// Who manages them.
     pub source: Source,
-}
-
-/// `key.issued`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyIssued {
-    /// Its public id.
-    pub key_id: KeyId,
-    /// What it may do.
-    pub kind: KeyKind,
-    /// Recognises it.
-    pub hash: KeyHash,
-    /// Who manages it.
-    pub source: Source,
-}
-
-/// `key.revoked`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyRevoked {
-    /// Its public id.
-    pub key_id: KeyId,
 }
 
 /// `session.erased`: that it was, not what was in it.
@@ -154,24 +96,29 @@ pub struct Tenant {
     webhooks: BTreeMap<WebhookId, WebhookSlot>,
 }
 
-/// What the configuration wants a tenant to be.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DesiredTenant {
-    /// Name and origins; absent for keys without a tenant of their own.
-    pub settings: Option<TenantSettings>,
-    /// Its keys, all of them from the configuration.
-    pub keys: BTreeMap<KeyId, (KeyKind, KeyHash)>,
-    /// Its webhooks, all of them from the configuration, by the id that each has the first time.
-    pub webhooks: BTreeMap<WebhookId, (WebhookSettings, WebhookSecret)>,
-    /// How long a webhook's secret signs beside the one that takes its place.
-    pub previous_secrets_until: Option<Timestamp>,
-}
-
 /// What can be asked of a tenant.
 #[derive(Debug, Clone)]
 pub enum TenantCommand {
     /// Makes of the tenant what the configuration says, and nothing else.
     Reconcile(DesiredTenant),
+    /// Makes the tenant.
+    Create(TenantSettings),
+    /// Changes what is given and leaves the rest.
+    Update {
+        /// For people.
+        name: Option<String>,
+        /// The sites that may embed the widget.
+        origins: Option<Vec<String>>,
+    },
+    /// Lets a key be used.
+    IssueKey {
+        /// The key.
+        key: KeyIssued,
+        /// Whether it is issued by the holder of keys for every tenant, which is no tenant itself.
+        for_every: bool,
+    },
+    /// Ends a key, and with it every token that it minted.
+    RevokeKey(KeyId),
     /// Something about one of its webhooks.
     Webhook(WebhookId, WebhookCommand),
     /// Makes a webhook by API, unless there are so many of those already.
@@ -185,6 +132,32 @@ pub enum TenantCommand {
         /// How many there may be.
         limit: usize,
     },
+}
+
+/// Why a tenant did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TenantRefusal {
+    /// There is no such tenant.
+    #[error("the tenant does not exist")]
+    NotFound,
+    /// There is one already.
+    #[error("the tenant exists already")]
+    Exists,
+    /// The configuration manages it.
+    #[error("it comes from the configuration: change it there and start the service again")]
+    Configured,
+    /// The program manages it.
+    #[error("the demo tenant comes with the program and goes once there is another: create one")]
+    Demo,
+    /// There is no such key, or it is revoked.
+    #[error("the key does not exist")]
+    KeyNotFound,
+    /// The key is in use.
+    #[error("the key is issued already")]
+    KeyTaken,
+    /// The webhook says no.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
 }
 
 impl Tenant {
@@ -213,99 +186,83 @@ impl Tenant {
         })
     }
 
-    /// What follows from a command.
+    /// What follows from a command. A command that changes nothing has no events.
     ///
     /// # Errors
-    /// A [`WebhookRefusal`]; nothing happened then.
-    pub fn decide(&self, command: &TenantCommand) -> Result<Vec<TenantEvent>, WebhookRefusal> {
-        match command {
-            TenantCommand::Reconcile(desired) => self.reconcile(desired),
+    /// A [`TenantRefusal`]; nothing happened then.
+    pub fn decide(&self, command: &TenantCommand) -> Result<Vec<TenantEvent>, TenantRefusal> {
+        Ok(match command {
+            TenantCommand::Reconcile(desired) => self.reconcile(desired)?,
+            TenantCommand::Create(settings) => self.create(settings)?,
+            TenantCommand::Update { name, origins } => self.update(name.as_ref(), origins.as_ref())?,
+            TenantCommand::IssueKey { key, for_every } => self.issue(key, *for_every)?,
+            TenantCommand::RevokeKey(id) => self.revoke(id)?,
             TenantCommand::Webhook(id, command) => {
+                self.check_webhook(id, command)?;
                 let event = self.webhook(id).decide(id, command)?;
-                Ok(event.into_iter().map(TenantEvent::Webhook).collect())
+                event.into_iter().map(TenantEvent::Webhook).collect()
             }
             TenantCommand::RegisterWebhook { id, settings, secret, limit } => {
                 let made = self.webhooks().filter(|(_, webhook)| webhook.source == Source::Api).count();
                 if made >= *limit {
-                    return Err(WebhookRefusal::TooMany { limit: *limit });
+                    return Err(WebhookRefusal::TooMany { limit: *limit }.into());
                 }
                 let (settings, secret, source) = (settings.clone(), secret.clone(), Source::Api);
                 let register = WebhookCommand::Register { settings, secret, source };
+                self.check_webhook(id, &register)?;
                 let event = self.webhook(id).decide(id, &register)?;
-                Ok(event.into_iter().map(TenantEvent::Webhook).collect())
+                event.into_iter().map(TenantEvent::Webhook).collect()
             }
+        })
+    }
+
+    fn create(&self, settings: &TenantSettings) -> Result<Vec<TenantEvent>, TenantRefusal> {
+        match self.settings {
+            Some(_) => Err(TenantRefusal::Exists),
+            None => Ok(vec![TenantEvent::Created(settings.clone())]),
         }
     }
 
-    fn reconcile(&self, desired: &DesiredTenant) -> Result<Vec<TenantEvent>, WebhookRefusal> {
-        let mut events = Vec::new();
-        match (&self.settings, &desired.settings) {
-            (None, Some(wanted)) => events.push(TenantEvent::Created(wanted.clone())),
-            (Some(now), Some(wanted)) if now.source.is_reconciled() && now != wanted => {
-                events.push(TenantEvent::Updated(wanted.clone()));
-            }
-            _ => {}
-        }
-        self.reconcile_keys(desired, &mut events);
-        self.reconcile_webhooks(desired, &mut events)?;
-        Ok(events)
-    }
-
-    fn reconcile_keys(&self, desired: &DesiredTenant, events: &mut Vec<TenantEvent>) {
-        for (id, (kind, hash)) in &desired.keys {
-            if !self.keys.contains_key(id) {
-                events.push(TenantEvent::KeyIssued(KeyIssued {
-                    key_id: id.clone(),
-                    kind: *kind,
-                    hash: *hash,
-                    source: Source::Configuration,
-                }));
-            }
-        }
-        let configured = self.keys.values().filter(|key| key.source.is_reconciled());
-        for key in configured.filter(|key| !desired.keys.contains_key(&key.key_id)) {
-            events.push(TenantEvent::KeyRevoked(KeyRevoked { key_id: key.key_id.clone() }));
-        }
-    }
-
-    fn reconcile_webhooks(
+    fn update(
         &self,
-        desired: &DesiredTenant,
-        events: &mut Vec<TenantEvent>,
-    ) -> Result<(), WebhookRefusal> {
-        let previous_until = desired.previous_secrets_until;
-        let mut commands = Vec::new();
-        let mut wanted = BTreeSet::new();
-        for (name, (settings, secret)) in &desired.webhooks {
-            let id = self.configured_webhook_id(name);
-            let (settings, secret) = (settings.clone(), secret.clone());
-            if self.webhooks.contains_key(&id) {
-                commands.push((id.clone(), WebhookCommand::Update(settings)));
-                commands.push((id.clone(), WebhookCommand::RotateSecret { secret, previous_until }));
-            } else {
-                let source = Source::Configuration;
-                commands.push((id.clone(), WebhookCommand::Register { settings, secret, source }));
-            }
-            wanted.insert(id);
-        }
-        for (id, webhook) in self.webhooks() {
-            if webhook.source.is_reconciled() && !wanted.contains(id) {
-                commands.push((id.clone(), WebhookCommand::Delete));
-            }
-        }
-        for (id, command) in commands {
-            let event = self.webhook(&id).decide(&id, &command)?;
-            events.extend(event.map(TenantEvent::Webhook));
-        }
-        Ok(())
+        name: Option<&String>,
+        origins: Option<&Vec<String>>,
+    ) -> Result<Vec<TenantEvent>, TenantRefusal> {
+        let now = self.settings.as_ref().ok_or(TenantRefusal::NotFound)?;
+        now.source.check_unmanaged()?;
+        let wanted = TenantSettings {
+            name: name.unwrap_or(&now.name).clone(),
+            origins: origins.unwrap_or(&now.origins).clone(),
+            source: now.source,
+        };
+        Ok(if wanted == *now { Vec::new() } else { vec![TenantEvent::Updated(wanted)] })
     }
 
-    /// A webhook that left the configuration and returns is a new one, since deleting is final: it
-    /// gets the first id after `name` that is not used up.
-    fn configured_webhook_id(&self, name: &WebhookId) -> WebhookId {
-        let numbered = (2..).filter_map(|number| WebhookId::parse(&format!("{name}-{number}")).ok());
-        let mut ids = std::iter::once(name.clone()).chain(numbered);
-        ids.find(|id| *self.webhook(id) != WebhookSlot::Deleted).unwrap_or_else(|| name.clone())
+    fn issue(&self, key: &KeyIssued, for_every: bool) -> Result<Vec<TenantEvent>, TenantRefusal> {
+        match &self.settings {
+            None if !for_every => Err(TenantRefusal::NotFound),
+            Some(settings) if settings.source == Source::Builtin => Err(TenantRefusal::Demo),
+            _ if self.keys.contains_key(&key.key_id) => Err(TenantRefusal::KeyTaken),
+            _ => Ok(vec![TenantEvent::KeyIssued(key.clone())]),
+        }
+    }
+
+    fn revoke(&self, id: &KeyId) -> Result<Vec<TenantEvent>, TenantRefusal> {
+        let key = self.keys.get(id).ok_or(TenantRefusal::KeyNotFound)?;
+        key.source.check_unmanaged()?;
+        Ok(vec![TenantEvent::KeyRevoked(KeyRevoked { key_id: id.clone() })])
+    }
+
+    /// Stopping and serving an endpoint is everybody's; what it is belongs to who manages it.
+    fn check_webhook(&self, id: &WebhookId, command: &WebhookCommand) -> Result<(), TenantRefusal> {
+        match (command, self.webhook(id)) {
+            (WebhookCommand::Register { .. }, _) if self.settings.is_none() => Err(TenantRefusal::NotFound),
+            (
+                WebhookCommand::Update(_) | WebhookCommand::Delete | WebhookCommand::RotateSecret { .. },
+                WebhookSlot::Present(webhook),
+            ) => webhook.source.check_unmanaged(),
+            _ => Ok(()),
+        }
     }
 
     fn webhook(&self, id: &WebhookId) -> &WebhookSlot {

@@ -53,9 +53,36 @@ fn matches(pattern: &str, origin: &str) -> bool {
     !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '-' | '.' | '_'))
 }
 
+/// Whether a text is a pattern that an origin can fit.
+#[must_use]
+pub fn is_pattern(text: &str) -> bool {
+    if text == "*" {
+        return true;
+    }
+    // A URL has no name `*`; any other in its place shows whether the rest is an origin.
+    let sample = text.replacen("://*.", "://any.", 1);
+    let is_origin = |url: url::Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.origin().ascii_serialization().eq_ignore_ascii_case(&sample)
+    };
+    !sample.contains('*') && url::Url::parse(&sample).is_ok_and(is_origin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_any_site_an_origin_or_what_is_below_a_domain() {
+        for good in ["*", "https://a.example", "http://localhost:3000", "https://*.a.example"] {
+            assert!(is_pattern(good), "{good}");
+        }
+        for bad in
+            ["", "a.example", "https://a.example/", "https://a.*.example", "ftp://a", "**", "https://*"]
+        {
+            assert!(!is_pattern(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_pattern_covers_the_names_below_its_domain() {

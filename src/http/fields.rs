@@ -80,6 +80,21 @@ impl Fields {
         }
     }
 
+    /// A list of at most `limit` texts.
+    pub fn texts(&mut self, name: &'static str, limit: usize) -> Option<Vec<String>> {
+        let texts = match self.values.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(values)) if values.len() <= limit => {
+                values.into_iter().map(|value| value.as_str().map(str::to_owned)).collect()
+            }
+            Some(_) => None,
+        };
+        if texts.is_none() {
+            self.refuse(name, format!("must be a list of at most {limit} strings"));
+        }
+        texts
+    }
+
     /// A text that is parsed.
     pub fn parsed<T, E: std::fmt::Display>(
         &mut self,
@@ -126,6 +141,18 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`; absent is `false`.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => {
+                self.refuse(name, "must be true or false");
+                false
+            }
+        }
+    }
+
     /// A whole number, as JSON or as digits.
     pub fn number(&mut self, name: &'static str) -> Option<u32> {
         let number = match self.values.remove(name) {
@@ -137,17 +164,6 @@ impl Fields {
             self.refuse(name, "must be a whole number");
         }
         number
-    }
-
-    /// Yes or no.
-    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        match self.value(name)? {
-            Value::Bool(flag) => Some(flag),
-            _ => {
-                self.refuse(name, "must be true or false");
-                None
-            }
-        }
     }
 
     /// Any JSON.

@@ -33,7 +33,8 @@ pub async fn ready(
         reasons.push(format!("the list of who is online does not follow the log: {failure}"));
     }
     let lag = store.head().as_u64().saturating_sub(inbox.progress().position().as_u64());
-    if lag > READY_LAG_POSITIONS {
+    // While there is nothing to serve from, the answers that need it say so; the others do not wait.
+    if lag > READY_LAG_POSITIONS && !inbox.progress().is_filling() {
         reasons.push(format!("the inbox is {lag} positions behind the log"));
     }
     if reasons.is_empty() {

@@ -1,6 +1,6 @@
 //! Recognises the caller of a request and counts it, before anything else is done for it.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::atomic::AtomicU64};
 
 use actix_web::{
     Error, HttpMessage, ResponseError,
@@ -36,6 +36,8 @@ pub struct Gate {
     pub requests: RateLimiter,
     /// Sessions asked for that do not exist.
     pub misses: RateLimiter,
+    /// Messages of sockets that were too many; sockets count them.
+    pub refused_messages: AtomicU64,
     /// How often.
     pub limits: config::RateLimit,
     /// What public credentials may.

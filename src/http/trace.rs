@@ -1,5 +1,8 @@
-//! Names every request: the id that the client sends in `X-Request-Id`, or a new one, stands in the
-//! answer, in every line of the log that the request causes, and in the causation of its events.
+//! Names every request and counts it: the id that the client sends in `X-Request-Id`, or a new one, stands
+//! in the answer, in every line of the log that the request causes, and in the causation of its events.
+//! The lines name the trace too that the request is part of ([`super::traceparent`]).
+
+use std::time::Instant;
 
 use actix_web::{
     Error, HttpMessage,
@@ -10,7 +13,10 @@ use actix_web::{
     web,
 };
 use amoiq_events::Ambient;
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
+
+use super::traceparent::TraceParent;
+use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
 
 /// The longest id that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -29,13 +35,25 @@ pub async fn trace<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = request_id(&request);
-    let span = tracing::info_span!("request", request.id = %id);
+    let begun = Instant::now();
+    let (id, number) = request_id(&request);
+    let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
+    let span = tracing::info_span!(
+        "request",
+        request.id = %id,
+        trace.id = %parent.trace_id(),
+        otel.name = Empty,
+        otel.kind = Empty,
+        http.response.status_code = Empty,
+    );
+    #[cfg(feature = "otel")]
+    parent.adopt(&span);
     request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(parent);
     let work = async move {
         // Not cloned before: the router below needs the request for itself.
         let response = next.call(request).await?.map_into_boxed_body();
-        tell(&response);
+        tell(&response, begun);
         Ok::<_, Error>(response)
     };
     let mut response = work.instrument(span).await?;
@@ -45,25 +63,44 @@ pub async fn trace<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn request_id(request: &ServiceRequest) -> Box<str> {
+/// The client's id, or a new one and the number that it is made of. The number names a new trace too:
+/// randomness is a call of the system, and a request has one already.
+fn request_id(request: &ServiceRequest) -> (Box<str>, Option<u128>) {
     let is_fine = |id: &&str| {
         (1..=MAX_ID_BYTES).contains(&id.len())
             && id.chars().all(|char| char.is_ascii_alphanumeric() || "-_.:/+=".contains(char))
     };
     let sent = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).filter(is_fine);
-    let new = || match request.app_data::<web::Data<Ambient>>() {
-        Some(ambient) => ambient.uuid().to_string().into(),
-        None => "unknown".into(),
-    };
-    sent.map_or_else(new, Into::into)
+    match (sent, request.app_data::<web::Data<Ambient>>()) {
+        (Some(id), _) => (id.into(), None),
+        (None, Some(ambient)) => {
+            let uuid = ambient.uuid();
+            (uuid.to_string().into(), Some(uuid.as_u128()))
+        }
+        (None, None) => ("unknown".into(), None),
+    }
 }
 
-/// One line for each request: seen at `debug`, a failure at `warn`.
-fn tell(response: &ServiceResponse<BoxBody>) {
+fn new_number(request: &ServiceRequest) -> u128 {
+    let ambient = request.app_data::<web::Data<Ambient>>();
+    ambient.map_or(1, |ambient| u128::from_le_bytes(ambient.bytes()))
+}
+
+/// Counts the request, and one line for it: seen at `debug`, a failure at `warn`.
+fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
     let request = response.request();
     let pattern = request.match_pattern();
-    let (method, route) = (request.method(), pattern.as_deref().unwrap_or("unknown"));
+    let (method, route) = (request.method(), pattern.as_deref().unwrap_or(NO_ROUTE));
     let status = response.status().as_u16();
+    if let Some(meter) = request.app_data::<WorkerMeter>() {
+        meter.count(route, method, status, begun.elapsed());
+    }
+    // Only a collector of spans knows what to do with these, and writing them down costs.
+    #[cfg(feature = "otel")]
+    tracing::Span::current()
+        .record("otel.name", format!("{method} {route}"))
+        .record("otel.kind", "server")
+        .record("http.response.status_code", status);
     if response.status().is_server_error() {
         tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");
     } else {

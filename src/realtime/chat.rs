@@ -12,7 +12,10 @@
 //! | [`feed`] | from the log to the rooms |
 //! | [`recovery`] | what a client that comes back has missed |
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
 
 use actix_web::web;
 use amoiq_actors::Directory;
@@ -111,6 +114,7 @@ impl Application for Chat {
     }
 
     fn too_many(&self, retry_after_ms: u64) -> Value {
+        self.parts.gate.refused_messages.fetch_add(1, Ordering::Relaxed);
         Problem::RateLimited { retry_after_ms }.to_json()
     }
 

@@ -1,22 +1,30 @@
 //! What the routes are given, each by its own type.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use actix_web::web;
 use amoiq_actors::{
-    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, SessionSettings,
-    TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
+    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, Rebuilds,
+    SessionSettings, TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
 };
-use amoiq_events::{Ambient, EventStore};
+use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
-use super::threads;
+use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
     draft::{Drafts, MessageLimits},
     http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
+    metrics::Sources,
     online::OnlineDirectory,
+    operator::Desk,
     rate_limit::RateLimiter,
     secret::Secret,
 };
@@ -35,7 +43,9 @@ pub(super) struct Parts {
     pub(super) drafts: web::Data<Drafts>,
     anonymous_ttl: web::Data<AnonymousTtl>,
     pub(super) directory: web::Data<Directory>,
-    inbox: web::Data<Inbox>,
+    pub(super) inbox: web::Data<Inbox>,
+    /// For the operator's interface.
+    pub(super) rebuilds: Vec<Rebuilds>,
     pub(super) online: web::Data<OnlineDirectory>,
     store: web::Data<dyn EventStore>,
     ambient: web::Data<Ambient>,
@@ -53,7 +63,7 @@ impl Parts {
         online: OnlineUsers,
     ) -> anyhow::Result<Self> {
         let directory = Directory::start(directory_settings(config), store, ambient);
-        let inbox = inbox(config, data, store, ambient, &directory)?;
+        let (inbox, rebuilds) = inbox(config, data, store, ambient, &directory)?;
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let tokens =
             TokenKeys::new(&secret, &config.auth.jwt_previous_secrets, &config.auth, ambient.clone());
@@ -65,6 +75,7 @@ impl Parts {
             authenticator: Authenticator::new(registry, tokens),
             requests: RateLimiter::new(),
             misses: RateLimiter::new(),
+            refused_messages: AtomicU64::new(0),
             limits: config.rate_limit.clone(),
             policy,
             trusted_proxies: config.server.trusted_proxies.clone(),
@@ -81,6 +92,7 @@ impl Parts {
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
+            rebuilds: vec![rebuilds],
             online: web::Data::new(OnlineDirectory {
                 presence: Presence::start(presence_settings(config), store, ambient),
                 users: online,
@@ -90,6 +102,30 @@ impl Parts {
             store: web::Data::from(Arc::clone(store)),
             ambient: web::Data::new(ambient.clone()),
         })
+    }
+
+    /// Where the numbers for operators are.
+    pub(super) fn sources(
+        &self,
+        store: &Arc<SqliteStore>,
+        data: &Path,
+        desk: &Desk,
+        sockets: &SocketServer,
+        webhooks: &WebhookServer,
+    ) -> Sources {
+        Sources {
+            store: Arc::clone(store),
+            data: data.to_owned(),
+            ambient: desk.ambient.clone(),
+            registry: Arc::clone(&desk.registry),
+            census: Arc::clone(self.directory.census()),
+            inbox: self.inbox.progress().clone(),
+            online: self.online.users.clone(),
+            engine: sockets.metrics(),
+            recovery: sockets.recovery(),
+            gate: self.gate.clone(),
+            webhooks: webhooks.lanes(),
+        }
     }
 
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
@@ -104,6 +140,18 @@ impl Parts {
             .app_data(self.store.clone())
             .app_data(self.ambient.clone());
     }
+}
+
+/// What the operator's routes work with.
+pub(super) fn desk(
+    config: &Config,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+    registry: Arc<TenantRegistry>,
+    rebuilds: Vec<Rebuilds>,
+) -> Desk {
+    let previous_secret = Duration::from_secs(u64::from(config.webhooks.previous_secret_hours) * 3_600);
+    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret, rebuilds }
 }
 
 /// The online users of a store, from its end on: whoever was online before this process is not any more.
@@ -124,9 +172,9 @@ fn inbox(
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     directory: &Directory,
-) -> anyhow::Result<Inbox> {
+) -> anyhow::Result<(Inbox, Rebuilds)> {
     let views = Views::open(&data.join("views.db"))?;
-    let progress = Projector::<InboxProjection>::start(&views, store);
+    let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, store);
     let inbox = Inbox::new(views, progress, READ_PATIENCE);
     let close_after_hours = u64::from(config.conversation.close_after_hours);
     if close_after_hours > 0 {
@@ -134,7 +182,7 @@ fn inbox(
         let (store, ambient) = (Arc::clone(store), ambient.clone());
         IdleCloser::start(directory.clone(), inbox.clone(), store, ambient, close_after);
     }
-    Ok(inbox)
+    Ok((inbox, rebuilds))
 }
 
 fn directory_settings(config: &Config) -> DirectorySettings {
@@ -161,10 +209,11 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
     }
-    let secret = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let secret = String::from_utf8(secret).unwrap_or_default();
     anyhow::ensure!(
         secret.trim().len() >= 32,
-        "{} is cut short: delete it to have a new one made",
+        "{} is damaged or cut short: delete it to have a new one made",
         path.display()
     );
     Ok(Secret::new(secret.trim().to_owned()))

@@ -20,7 +20,7 @@ use crate::{
             feed::{self, Echo},
             recovery::{self, Recovery},
         },
-        engine::{Engine, Settings},
+        engine::{Engine, Metrics, Settings},
         socket::{Note, Rooms, SocketSettings, Sockets},
     },
 };
@@ -82,6 +82,16 @@ impl SocketServer {
         let speaks = move |handshake| sockets.speak(handshake);
         routes.app_data(self.echo.clone());
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(speaks));
+    }
+
+    /// What operators count of its connections.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(self.engine.metrics())
+    }
+
+    /// Who came back.
+    pub(super) fn recovery(&self) -> Arc<Recovery> {
+        Arc::clone(&self.parts.recovery)
     }
 
     /// Closes every connection, spread over a time.

@@ -68,6 +68,11 @@ impl WebhookServer {
         })
     }
 
+    /// The lanes, for whoever counts or erases.
+    pub(super) fn lanes(&self) -> Webhooks {
+        Webhooks::clone(&self.lanes)
+    }
+
     /// Gives the routes what they need.
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
         routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());
@@ -94,6 +99,7 @@ fn lane_settings(webhooks: &config::Webhooks) -> anyhow::Result<LaneSettings> {
         ensure!(limit > 0, "webhooks.{key} must not be empty or 0: nothing would be delivered");
     }
     ensure!(webhooks.attempt_timeout_ms > 0, "webhooks.attempt_timeout_ms must be at least 1");
+    ensure!(webhooks.keep_attempts_days > 0, "webhooks.keep_attempts_days must be at least 1");
     let waits = webhooks.schedule_ms.iter().map(|&wait_ms| Duration::from_millis(wait_ms)).collect();
     Ok(LaneSettings {
         schedule: Schedule { waits, jitter_percent: webhooks.jitter_percent },

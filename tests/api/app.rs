@@ -125,6 +125,7 @@ impl Start {
             .arg("--config")
             .arg(config)
             .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
+            .env("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
             .env("AMOIQ__STORE__PATH", data)
             .env("AMOIQ__LOG__LEVEL", "warn")
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

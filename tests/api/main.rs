@@ -22,3 +22,4 @@ mod socket_ends;
 mod socket_messages;
 mod socket_order;
 mod tokens;
+mod webhooks;

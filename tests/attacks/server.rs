@@ -31,6 +31,7 @@ impl Server {
         let data = tempfile::tempdir()?;
         let mut process = Command::new(program)
             .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
+            .env("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
             .env("AMOIQ__STORE__PATH", data.path())
             .env("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "0")
             .env("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0")

@@ -64,6 +64,11 @@ impl Roster {
         Online { users, total: visitors.by_age.len() }
     }
 
+    /// How many there are of all tenants.
+    pub(super) fn total(&self) -> usize {
+        self.tenants.values().map(|visitors| visitors.by_age.len()).sum()
+    }
+
     fn came(&mut self, tenant: TenantId, online: UserOnline) {
         let UserOnline { user_id, session_id, connected_at, domain, origin, url } = online;
         let key = (connected_at, user_id.clone());

@@ -210,6 +210,27 @@ impl Backlog {
         }
     }
 
+    /// Drops what meets a condition. What is in flight stays in flight, and unknown.
+    pub(super) fn drop_all(&mut self, mut drops: impl FnMut(&Delivery) -> bool) {
+        let dropped: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| drops(&entry.delivery)).map(|(at, _)| *at).collect();
+        for position in dropped {
+            self.not_due(position);
+            self.unwritten.remove(&position);
+            let Some(mut entry) = self.entries.remove(&position) else { continue };
+            entry.forget(&mut self.fresh_bytes);
+            let session = entry.delivery.session;
+            let next = self.lines.get_mut(&session).and_then(|line| {
+                line.remove(&position);
+                line.first().copied()
+            });
+            match next {
+                Some(next) => self.make_due(next),
+                None => drop(self.lines.remove(&session)),
+            }
+        }
+    }
+
     /// What became of a delivery is in `outbox.db`.
     pub(super) fn written(&mut self, position: Position) {
         self.unwritten.remove(&position);

@@ -1,64 +1,64 @@
 //! What deliveries are counted by, for operators.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// The upper bounds of [`Counts::durations`], in milliseconds; what took longer is in one more.
-pub const DURATION_BOUNDS_MS: [u64; 10] = [5, 10, 25, 50, 100, 250, 1_000, 2_500, 5_000, 15_000];
+use amoiq_events::histogram::{self, Histogram};
+
+/// The bounds of the attempts' durations, in microseconds.
+const DURATION_BOUNDS: &[u64] =
+    &[5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 2_500_000, 5_000_000, 15_000_000];
 
 /// Counts of all lanes since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
     succeeded: AtomicU64,
     failed: AtomicU64,
-    exhausted: AtomicU64,
-    duration_us: AtomicU64,
-    durations: [AtomicU64; DURATION_BOUNDS_MS.len() + 1],
+    given_up: AtomicU64,
+    durations: Histogram,
 }
 
-/// [`Counts`] at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// Attempts that an endpoint took.
-    pub succeeded: u64,
-    /// Attempts that it did not.
-    pub failed: u64,
-    /// Deliveries given up: their schedule is exhausted, or their message is gone.
-    pub exhausted: u64,
-    /// How long all attempts took together, in microseconds.
-    pub duration_us: u64,
-    /// Attempts by their duration, each counted once: up to the bound of the same index.
-    pub durations: [u64; DURATION_BOUNDS_MS.len() + 1],
+impl Default for Counts {
+    fn default() -> Self {
+        let [succeeded, failed, given_up] = [const { AtomicU64::new(0) }; 3];
+        Self { succeeded, failed, given_up, durations: Histogram::new(DURATION_BOUNDS) }
+    }
 }
 
 impl Counts {
     pub(super) fn tried(&self, is_success: bool, duration: Duration) {
         let outcome = if is_success { &self.succeeded } else { &self.failed };
-        outcome.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.duration_us.fetch_add(micros, Ordering::Relaxed);
-        let bucket = DURATION_BOUNDS_MS.partition_point(|bound| bound * 1_000 < micros);
-        if let Some(bucket) = self.durations.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
+        outcome.fetch_add(1, Relaxed);
+        self.durations.observe_time(duration);
     }
 
     pub(super) fn gave_up(&self) {
-        self.exhausted.fetch_add(1, Ordering::Relaxed);
+        self.given_up.fetch_add(1, Relaxed);
     }
 
-    /// The counts now.
+    /// Attempts that an endpoint took.
     #[must_use]
-    pub fn snapshot(&self) -> Counted {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counted {
-            succeeded: read(&self.succeeded),
-            failed: read(&self.failed),
-            exhausted: read(&self.exhausted),
-            duration_us: read(&self.duration_us),
-            durations: self.durations.each_ref().map(read),
-        }
+    pub fn succeeded(&self) -> u64 {
+        self.succeeded.load(Relaxed)
+    }
+
+    /// Attempts that it did not.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
+
+    /// Deliveries given up: their schedule is exhausted, or their message is gone.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Relaxed)
+    }
+
+    /// How long attempts took, in microseconds.
+    #[must_use]
+    pub fn durations(&self) -> histogram::Counts {
+        self.durations.counts()
     }
 }

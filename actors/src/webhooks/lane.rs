@@ -9,7 +9,11 @@
 //! attempts that are underway. Everything it holds is bounded; at a bound it stops reading, and the log
 //! keeps the rest.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::prelude::*;
 use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
@@ -26,11 +30,13 @@ use super::{
 
 mod attempts;
 mod commands;
+mod forgetting;
 mod reading;
 mod writing;
 
 pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
 pub use commands::{LaneRefusal, Standing};
+pub(super) use forgetting::Forget;
 
 /// How many messages wait for a lane. It works through them without ever waiting.
 const MAILBOX: usize = 16;
@@ -59,14 +65,17 @@ pub(super) struct WebhookLane {
     replay_read: Position,
     /// and the log goes on at least to here.
     known: Position,
-    /// After the cursor, and settled before the start.
-    settled: BTreeSet<Position>,
+    /// What stands in `outbox.db` behind the cursor since before the start: settled, or pending. It takes its
+    /// place when the lane comes by: what is before it in its session may stand in the log alone.
+    stored: BTreeMap<Position, Option<Delivery>>,
     /// Attempts that are made, or whose outcome is not written yet.
     underway: usize,
     /// Waits to be written.
     outcomes: Vec<(Delivery, Option<Attempt>)>,
     /// Wait for what is written next.
     acks: Vec<oneshot::Sender<()>>,
+    /// Sessions that were erased, until nothing of them can come any more: some seconds.
+    forgotten: Vec<forgetting::Forgotten>,
     is_writing: bool,
     is_reading: bool,
     /// The marks have changed since they were written.
@@ -94,8 +103,15 @@ impl WebhookLane {
     pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
         let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
         let mut backlog = Backlog::default();
+        let mut stored: BTreeMap<_, _> = settled.into_iter().map(|position| (position, None)).collect();
+        let replay = marks.replay.filter(|replay| !replay.is_over());
+        let passed = replay.map_or(marks.cursor, |replay| replay.cursor.min(marks.cursor));
         for delivery in pending {
-            backlog.add(delivery, Origin::Stored, None);
+            if delivery.position > passed {
+                stored.insert(delivery.position, Some(delivery));
+            } else {
+                backlog.add(delivery, Origin::Stored, None);
+            }
         }
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
@@ -109,10 +125,11 @@ impl WebhookLane {
                 replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
                 marks,
                 known,
-                settled,
+                stored,
                 underway: 0,
                 outcomes: Vec::new(),
                 acks: Vec::new(),
+                forgotten: Vec::new(),
                 is_writing: false,
                 is_reading: false,
                 is_marked: false,
@@ -129,6 +146,7 @@ impl WebhookLane {
 
     /// Does whatever can be done now: tries, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.settle_forgotten();
         self.try_what_is_due(ctx);
         self.read_on(ctx);
         self.write(ctx);

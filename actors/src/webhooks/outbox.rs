@@ -5,7 +5,11 @@
 //! was recorded outlives the process; a power failure may take the last moments, and what was delivered
 //! in them is delivered again, under the same ids.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
 use rusqlite::Transaction;
@@ -247,19 +251,41 @@ impl Outbox {
         self.database.write(move |conn| removal::reap(conn, lane, before, keep, limit)).await
     }
 
-    /// Removes every delivery of a session from its tenant's lanes, settled or not, in short
-    /// transactions. Returns how many there were. A lane that knows one still and records it writes it
-    /// again: lanes forget the session first. The write-ahead log holds copies until it is written over.
+    /// Removes every delivery of a session from its tenant's lanes, as [`Outbox::erase_all`] does.
     ///
     /// # Errors
     /// When the database refuses or is damaged; a part may be removed then.
     pub async fn erase(&self, tenant: &TenantId, session: &SessionId) -> Result<usize, OutboxError> {
+        self.erase_all(tenant, &Arc::new(HashMap::from([(session.clone(), Position::from_u64(u64::MAX))])))
+            .await
+    }
+
+    /// Sees to it that its files hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn scrub(&self) -> Result<(), OutboxError> {
+        Ok(self.database.scrub().await?)
+    }
+
+    /// Removes every delivery of some sessions, each before a position, from their tenant's lanes, settled or
+    /// not, in short transactions: all of them are looked through once. Returns how many there were. A lane that
+    /// knows one still and records it writes it again: lanes forget the sessions first. The files hold copies
+    /// until they are scrubbed.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged; a part may be removed then.
+    pub async fn erase_all(
+        &self,
+        tenant: &TenantId,
+        sessions: &Arc<HashMap<SessionId, Position>>,
+    ) -> Result<usize, OutboxError> {
         let mut erased = 0;
         for (lane, owner, _) in self.lanes().await? {
             let mut next = (owner == *tenant).then_some(Position::START);
             while let Some(after) = next {
-                let session = session.clone();
-                let look = move |conn: &_| removal::of_session(conn, lane, &session, after);
+                let sessions = Arc::clone(sessions);
+                let look = move |conn: &_| removal::of_sessions(conn, lane, &sessions, after);
                 let (found, last) = self.database.read(look).await?;
                 next = last;
                 if !found.is_empty() {

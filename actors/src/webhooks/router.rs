@@ -4,18 +4,18 @@
 //! A lane that does not keep up is not waited for: it notices the gap and reads for itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use actix::prelude::*;
-use amoiq_events::{Position, TenantId, WebhookId, store::Batch};
+use amoiq_events::{Position, SessionId, TenantId, WebhookId, store::Batch};
 
 use super::{
     courier::{Announcement, Endpoint},
     desk::{Desk, announce},
-    lane::{Beginning, Offer, Stop, Update, WebhookLane},
+    lane::{AskStanding, Beginning, Forget, LaneRefusal, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
 
@@ -40,12 +40,22 @@ pub(super) struct Link {
     pub(super) endpoint: Arc<Endpoint>,
     /// It was brought everything up to here, or passed it by.
     upto: Position,
+    /// The router has seen nothing for it up to here, when it was asked for the link.
+    routed: Position,
+}
+
+impl Link {
+    /// Asks its lane how it is doing.
+    pub(super) fn standing(&self) -> Request<WebhookLane, AskStanding> {
+        self.lane.send(AskStanding { upto: self.upto, routed: self.routed })
+    }
 }
 
 /// The actor that brings lanes the log.
 pub(super) struct WebhookRouter {
     desk: Arc<Desk>,
-    lanes: HashMap<TenantId, HashMap<WebhookId, Link>>,
+    /// In one order, so that a simulation's seed is one run.
+    lanes: BTreeMap<TenantId, BTreeMap<WebhookId, Link>>,
     /// Every lane was brought everything up to here.
     routed: Position,
 }
@@ -63,7 +73,7 @@ impl WebhookRouter {
 
     fn new(desk: Arc<Desk>, ctx: &mut Context<Self>) -> Self {
         ctx.set_mailbox_capacity(MAILBOX);
-        Self { desk, lanes: HashMap::new(), routed: Position::START }
+        Self { desk, lanes: BTreeMap::new(), routed: Position::START }
     }
 
     /// Starts lanes for endpoints that have none. The first time it also decides where the router begins.
@@ -79,7 +89,8 @@ impl WebhookRouter {
             let (id, endpoint) = (beginning.id, Arc::clone(&beginning.endpoint));
             let lane = WebhookLane::launch(Arc::clone(&self.desk), beginning);
             let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
-            of_tenant.insert(endpoint.id.clone(), Link { lane, id, endpoint, upto: self.routed });
+            let link = Link { lane, id, endpoint, upto: self.routed, routed: self.routed };
+            of_tenant.insert(link.endpoint.id.clone(), link);
         }
     }
 
@@ -92,7 +103,7 @@ impl WebhookRouter {
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {
-        self.lanes.values().flat_map(HashMap::values)
+        self.lanes.values().flat_map(BTreeMap::values)
     }
 
     /// Whether an endpoint has its lane, which knows it as it is.
@@ -102,7 +113,7 @@ impl WebhookRouter {
 
     /// Ends the lanes whose endpoint is not there any more.
     fn end_others(&mut self, wanted: &[Arc<Endpoint>]) {
-        let wanted: HashSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
+        let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
         for of_tenant in self.lanes.values_mut() {
             of_tenant.retain(|_, link| {
                 let stays = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
@@ -139,6 +150,8 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
     let mut subscription = desk.store.subscribe(routed);
     loop {
         tokio::select! {
+            // Endpoints first: what was appended after a change is for those that there are then.
+            biased;
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
@@ -196,7 +209,7 @@ impl Handler<Route> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Route(batch): Route, _: &mut Self::Context) -> Self::Result {
-        let mut announcements: HashMap<TenantId, Vec<Arc<Announcement>>> = HashMap::new();
+        let mut announcements: BTreeMap<TenantId, Vec<Arc<Announcement>>> = BTreeMap::new();
         for event in batch.iter() {
             if let Some(announcement) = announce(event).filter(|one| self.lanes.contains_key(&one.tenant)) {
                 announcements.entry(announcement.tenant.clone()).or_default().push(announcement);
@@ -205,7 +218,7 @@ impl Handler<Route> for WebhookRouter {
         self.routed = batch.last().map_or(self.routed, |last| last.position);
         let mut offers = Vec::new();
         for (tenant, announcements) in announcements {
-            for link in self.lanes.get_mut(&tenant).into_iter().flat_map(HashMap::values_mut) {
+            for link in self.lanes.get_mut(&tenant).into_iter().flat_map(BTreeMap::values_mut) {
                 let after = std::mem::replace(&mut link.upto, self.routed);
                 let offer = Offer { after, upto: self.routed, announcements: announcements.clone() };
                 offers.push(link.lane.send(offer));
@@ -230,13 +243,17 @@ struct Sweep;
 impl Handler<Sweep> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, _: Sweep, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Sweep, ctx: &mut Self::Context) -> Self::Result {
+        if self.links().any(|link| !link.lane.connected()) {
+            tracing::error!("a webhook lane had ended by itself; it is started again from where it was");
+            ctx.notify(Reconcile { is_first: false });
+        }
         let upto = self.routed;
         let sweep = |link: &mut Link| {
             let after = std::mem::replace(&mut link.upto, upto);
             link.lane.send(Offer { after, upto, announcements: Vec::new() })
         };
-        let offers = self.lanes.values_mut().flat_map(HashMap::values_mut).map(sweep).collect();
+        let offers = self.lanes.values_mut().flat_map(BTreeMap::values_mut).map(sweep).collect();
         AtomicResponse::new(Box::pin(deliver(offers).into_actor(self)))
     }
 }
@@ -254,6 +271,7 @@ impl Handler<Reconcile> for WebhookRouter {
     fn handle(&mut self, Reconcile { is_first }: Reconcile, _: &mut Self::Context) -> Self::Result {
         let wanted = endpoints(&self.desk);
         self.end_others(&wanted);
+        self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
         let mut updates = Vec::new();
         let mut missing = Vec::new();
         for endpoint in wanted {
@@ -288,7 +306,7 @@ impl Handler<Reconcile> for WebhookRouter {
     }
 }
 
-/// The endpoints of all tenants that are served, the paused and disabled ones among them.
+/// The endpoints of all tenants that are served, the paused and disabled ones among them, in one order.
 fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
     let snapshot = desk.registry.current();
     let mut endpoints = Vec::new();
@@ -298,6 +316,7 @@ fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
             endpoints.push(Arc::new(Endpoint { tenant, id, webhook }));
         }
     }
+    endpoints.sort_by(|one, other| (&one.tenant, &one.id).cmp(&(&other.tenant, &other.id)));
     endpoints
 }
 
@@ -320,16 +339,45 @@ async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, Ou
     Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
 }
 
+/// Has a tenant's lanes forget sessions that were erased.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(super) struct ForgetAll {
+    pub(super) tenant: TenantId,
+    /// Each before a position.
+    pub(super) sessions: Arc<HashMap<SessionId, Position>>,
+}
+
+impl Handler<ForgetAll> for WebhookRouter {
+    type Result = ResponseFuture<Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, ForgetAll { tenant, sessions }: ForgetAll, _: &mut Self::Context) -> Self::Result {
+        let links = self.lanes.get(&tenant).into_iter().flat_map(BTreeMap::values);
+        let forget = |link: &Link| link.lane.send(Forget(Arc::clone(&sessions)));
+        let asked: Vec<_> = links.map(forget).collect();
+        Box::pin(async move {
+            for one in asked {
+                // A lane that is gone was deleted, with everything of it.
+                if let Ok(forgotten) = one.await {
+                    forgotten?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
 /// Finds the lane of an endpoint.
 #[derive(Message)]
 #[rtype(result = "Option<Link>")]
 pub(super) struct Find(pub(super) TenantId, pub(super) WebhookId);
 
 impl Handler<Find> for WebhookRouter {
-    type Result = Option<Link>;
+    type Result = MessageResult<Find>;
 
-    fn handle(&mut self, Find(tenant, webhook): Find, _: &mut Self::Context) -> Option<Link> {
-        self.link(&tenant, &webhook).cloned()
+    fn handle(&mut self, Find(tenant, webhook): Find, _: &mut Self::Context) -> Self::Result {
+        let found = self.link(&tenant, &webhook).cloned();
+        MessageResult(found.map(|link| Link { routed: self.routed, ..link }))
     }
 }
 
@@ -339,9 +387,9 @@ impl Handler<Find> for WebhookRouter {
 pub(super) struct All;
 
 impl Handler<All> for WebhookRouter {
-    type Result = Vec<Link>;
+    type Result = MessageResult<All>;
 
-    fn handle(&mut self, _: All, _: &mut Self::Context) -> Vec<Link> {
-        self.links().cloned().collect()
+    fn handle(&mut self, _: All, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.links().cloned().map(|link| Link { routed: self.routed, ..link }).collect())
     }
 }

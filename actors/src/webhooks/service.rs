@@ -1,9 +1,9 @@
 //! The handle to webhook delivery: starts it, and asks it on behalf of endpoints' owners and operators.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use amoiq_events::{Ambient, EventStore, MessageId, Position, TenantId, WebhookId};
+use amoiq_events::{Ambient, EventStore, MessageId, Position, SessionId, TenantId, WebhookId};
 use tokio::time::Instant;
 
 use super::{
@@ -11,9 +11,9 @@ use super::{
     courier::{Answer, Content, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
-    lane::{AskStanding, CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
+    lane::{CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
-    router::{All, Find, Link, WebhookRouter},
+    router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
 use crate::TenantRegistry;
 
@@ -112,12 +112,37 @@ impl Webhooks {
         ask(&self.find(tenant, webhook).await?.lane, CancelReplay).await?
     }
 
+    /// Has the lanes of a tenant forget what they know of some sessions, each before a position, and removes it
+    /// from `outbox.db`. An attempt that is underway ends as it may, and is not noted.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`]; doing it again goes on with it.
+    pub async fn erase(
+        &self,
+        tenant: &TenantId,
+        sessions: &Arc<HashMap<SessionId, Position>>,
+    ) -> Result<(), LaneRefusal> {
+        let forget = ForgetAll { tenant: tenant.clone(), sessions: Arc::clone(sessions) };
+        ask(&self.router, forget).await??;
+        self.desk.outbox.erase_all(tenant, sessions).await?;
+        Ok(())
+    }
+
+    /// Sees to it that `outbox.db` and what is beside it hold nothing that was removed before.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn scrub(&self) -> Result<(), LaneRefusal> {
+        Ok(self.desk.outbox.scrub().await?)
+    }
+
     /// How an endpoint is doing.
     ///
     /// # Errors
     /// [`LaneRefusal::NoEndpoint`].
     pub async fn standing(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<Standing, LaneRefusal> {
-        ask(&self.find(tenant, webhook).await?.lane, AskStanding).await
+        let link = self.find(tenant, webhook).await?;
+        link.standing().await.map_err(|_stopped| LaneRefusal::Gone)
     }
 
     /// How all endpoints are doing.
@@ -125,7 +150,7 @@ impl Webhooks {
         let links = self.router.send(All).await.unwrap_or_default();
         let mut standings = Vec::with_capacity(links.len());
         for link in links {
-            if let Ok(standing) = link.lane.send(AskStanding).await {
+            if let Ok(standing) = link.standing().await {
                 standings.push((link.endpoint, standing));
             }
         }

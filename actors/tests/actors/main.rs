@@ -10,6 +10,8 @@
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
+//! | [`rebuild`], [`rebuild_damage`] | generations: filling, swapping, cancelling, poison, damage |
+//! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
@@ -19,6 +21,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
+mod erasure;
 mod given;
 mod idle;
 mod outbox;
@@ -31,6 +34,9 @@ mod presence_list;
 mod presence_model;
 mod presence_trouble;
 mod projection;
+mod rebuild;
+mod rebuild_damage;
+mod rebuild_given;
 mod residence;
 mod sessions;
 mod staged;

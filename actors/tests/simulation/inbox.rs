@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
-use amoiq_actors::{Projector, Views, inbox::InboxProjection, projector::Projection};
+use amoiq_actors::{
+    Projector, Views,
+    generation::{self, Tables},
+    inbox::InboxProjection,
+    projector::Projection,
+};
 use amoiq_events::{EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind};
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
@@ -15,6 +20,9 @@ use crate::{
 
 /// How long the projection may take to reach the log's end.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The tables that a check folds into by itself.
+const TABLES: Tables = Tables::new(1, InboxProjection::VERSION);
 
 /// The projection, running beside a simulation whose clock jumps: this one's does not.
 pub(crate) struct LiveInbox {
@@ -48,7 +56,9 @@ impl LiveInbox {
     fn dump(self) -> Vec<String> {
         self.end.send(self.store.head()).expect("the projection runs");
         self.thread.join().expect("the projection reaches the log's end");
-        dump(&Connection::open(file(&self.directory)).expect("views.db"))
+        let conn = Connection::open(file(&self.directory)).expect("views.db");
+        let serving = generation::serving(&conn, InboxProjection::NAME).expect("a catalogue");
+        dump(&conn, serving.expect("tables that serve").tables)
     }
 }
 
@@ -72,10 +82,10 @@ fn project(path: &Path, store: MemoryStore, asked: oneshot::Receiver<Position>) 
 pub(crate) fn check(witness: &Witness, dice: &Dice, live: Option<LiveInbox>) {
     let mut conn = Connection::open_in_memory().expect("a database");
     let reset = conn.transaction().expect("a transaction");
-    InboxProjection::reset(&reset).expect("new tables");
+    InboxProjection::create(&reset, TABLES).expect("new tables");
     reset.commit().expect("new tables");
     fold(&mut conn, &witness.log);
-    let at_once = dump(&conn);
+    let at_once = dump(&conn, TABLES);
     assert_eq!(summary(&conn), expected(witness), "the inbox says what the log says");
 
     // From a checkpoint again, in other batches: whatever comes twice changes nothing.
@@ -87,7 +97,7 @@ pub(crate) fn check(witness: &Witness, dice: &Dice, live: Option<LiveInbox>) {
         fold(&mut conn, batch);
         rest = others;
     }
-    assert_eq!(dump(&conn), at_once, "folding twice changed the inbox");
+    assert_eq!(dump(&conn, TABLES), at_once, "folding twice changed the inbox");
     if let Some(live) = live {
         assert_eq!(live.dump(), at_once, "the live inbox is not the one built from nothing");
     }
@@ -95,12 +105,16 @@ pub(crate) fn check(witness: &Witness, dice: &Dice, live: Option<LiveInbox>) {
 
 fn fold(conn: &mut Connection, events: &[RecordedEvent]) {
     let transaction = conn.transaction().expect("a transaction");
-    InboxProjection::fold(&transaction, events).expect("a fold");
+    let mut changes = InboxProjection::default();
+    for event in events {
+        changes.fold(&transaction, TABLES, event).expect("a fold");
+    }
+    changes.store(&transaction, TABLES).expect("a fold");
     transaction.commit().expect("a fold");
 }
 
 /// Every column of every row.
-fn dump(conn: &Connection) -> Vec<String> {
+fn dump(conn: &Connection, tables: Tables) -> Vec<String> {
     let rows = |sql: &str| {
         let mut statement = conn.prepare(sql).expect("a table");
         let columns = statement.column_count();
@@ -110,17 +124,23 @@ fn dump(conn: &Connection) -> Vec<String> {
         });
         row.expect("rows").collect::<Result<Vec<_>, _>>().expect("rows")
     };
-    let inbox = rows("SELECT * FROM inbox ORDER BY tenant, session");
-    inbox.into_iter().chain(rows("SELECT * FROM inbox_users ORDER BY tenant, user_id, session")).collect()
+    let (inbox, users) = (tables.name("inbox"), tables.name("inbox_users"));
+    let inbox = rows(&format!("SELECT * FROM {inbox} ORDER BY tenant, session"));
+    let users = rows(&format!("SELECT * FROM {users} ORDER BY tenant, user_id, session"));
+    inbox.into_iter().chain(users).collect()
 }
 
 /// Of each session: its messages, whether it is open, and its verified user.
 type Summary = BTreeMap<(String, String), (u32, bool, Option<String>)>;
 
 fn summary(conn: &Connection) -> Summary {
-    let sql = "SELECT tenant, session, messages, is_open, (SELECT group_concat(user_id) FROM inbox_users
-        WHERE tenant = inbox.tenant AND session = inbox.session AND verified) FROM inbox";
-    let mut statement = conn.prepare(sql).expect("the table");
+    let sql = format!(
+        "SELECT tenant, session, messages, is_open, (SELECT group_concat(user_id) FROM {}
+        WHERE tenant = inbox.tenant AND session = inbox.session AND verified) FROM {} AS inbox",
+        TABLES.name("inbox_users"),
+        TABLES.name("inbox")
+    );
+    let mut statement = conn.prepare(&sql).expect("the table");
     let rows = statement
         .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?, row.get(4)?))));
     rows.expect("rows").collect::<Result<_, _>>().expect("rows")

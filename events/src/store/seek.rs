@@ -1,7 +1,7 @@
 //! From a time to a place in the log.
 //!
 //! Events stand in the order in which they were appended, and carry the time at which they were decided: on
-//! one machine the two differ by less than [`JITTER_MS`]. So a place is found by halving, and what stands
+//! one machine the two differ by less than 10 s. So a place is found by halving, and what stands
 //! close behind it is looked at one by one. A clock that was set back by more is beyond what this can see.
 
 use super::{EventStore, ReadError};

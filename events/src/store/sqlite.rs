@@ -27,33 +27,54 @@ use self::{
     heads::Heads,
     reader::Readers,
     recent::Recent,
-    removal::Remove,
+    removal::{Remove, Scrub},
     witness::Witness,
     writer::{Append, Job, Writer},
 };
 use super::{
     AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
-    REMEMBERED_IDS, ReadError, Subscription, check_size, feed::Feed,
+    REMEMBERED_IDS, ReadError, StoreMeter, Subscription, check_size, feed::Feed,
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
+mod backup;
 mod checkpoint;
+pub mod columns;
+mod fresh;
 mod heads;
+mod import;
 mod query;
+mod read_only;
 mod reader;
 mod recent;
 mod removal;
 mod repair;
+mod restore;
 mod row;
 mod schema;
+pub mod scrub;
+mod seal;
+mod verify;
 mod witness;
+mod work;
 mod writer;
+
+pub use backup::{BackupError, backup};
+pub use fresh::{FillError, repair_index};
+pub use import::import;
+pub use read_only::ReadOnlyStore;
+pub use restore::restore;
+pub use verify::{KEPT_ATTEMPTS, Kind, Problem, Verification, verify};
+pub use work::{Report, Work};
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
 
 /// A commit that takes longer is taken for a disk that hangs.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
+
+/// What to do about a log that cannot be read.
+const RESTORE: &str = "move the directory away and restore the store from a backup (`amoiq restore`)";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +91,20 @@ pub enum OpenError {
         known: i64,
     },
     /// The end of the log, which the index has to be made from, does not read.
-    #[error("{0}: restore the store from a backup")]
+    #[error("{0}: {RESTORE}")]
     Damaged(ReadError),
     /// SQLite refused.
-    #[error("log.db: {0}")]
+    #[error("log.db: {0}{advice}", advice = advice(.0))]
     Database(#[from] rusqlite::Error),
+    /// Events were acknowledged, and there is no log.
+    #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
+    Gone(Position),
+    /// There is no such file.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// A write-ahead log that cannot be read where nothing can be written.
+    #[error("{} has a write-ahead log, which is read only where files can be made: copy the directory", .0.display())]
+    Unshared(PathBuf),
     /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -98,6 +128,7 @@ pub struct SqliteStore {
     epoch: Epoch,
     health: watch::Receiver<Health>,
     write_ahead: Arc<WriteAhead>,
+    meter: Arc<StoreMeter>,
     opened: Instant,
     recovery: Recovery,
     /// The writer and the checkpointer, in the order in which they end; readers end with the last
@@ -122,15 +153,20 @@ impl SqliteStore {
         let lock = lock(directory)?;
         let path = directory.join("log.db");
         let new_epoch = || u64::from_le_bytes(ambient.bytes());
-        let conn = schema::open_writer(&path, new_epoch())?;
         let mut witness = Witness::open(&directory.join("log.witness"))?;
+        let acknowledged = witness.read();
+        if acknowledged > Position::START && path.metadata().map_or(0, |file| file.len()) == 0 {
+            return Err(OpenError::Gone(acknowledged));
+        }
+        let conn = schema::open_writer(&path, new_epoch())?;
         let recovery = repair::recover(&conn, &witness, new_epoch())?;
+        repair::check_index(&conn)?;
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         // Positions that were acknowledged once are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);
         witness.write(last)?;
         let heads = Arc::new(Heads::default());
-        let ledger = repair::index(&conn, &heads, recovery.lost_up_to.is_some())?;
+        let ledger = repair::index(&conn, &heads)?;
         let mut recent = Recent::default();
         for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
             recent.note(stream.shared(), id, Appended { version, position });
@@ -146,6 +182,7 @@ impl SqliteStore {
         let checkpoint_conn = schema::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
         let opened = Instant::now();
+        let meter: Arc<StoreMeter> = Arc::default();
         let (health, healthy) = watch::channel(Health::Writable);
         let writer = Writer {
             conn,
@@ -157,6 +194,7 @@ impl SqliteStore {
             write_ahead: Arc::clone(&write_ahead),
             feed: Arc::clone(&feed),
             health,
+            meter: Arc::clone(&meter),
             opened,
             _stop_checkpoints: stop_checkpoints,
         };
@@ -171,6 +209,7 @@ impl SqliteStore {
             epoch,
             health: healthy,
             write_ahead,
+            meter,
             opened,
             recovery,
             threads: Mutex::new(vec![writing, checkpoints]),
@@ -197,6 +236,12 @@ impl SqliteStore {
         self.recovery
     }
 
+    /// What operators count of it.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<StoreMeter> {
+        &self.meter
+    }
+
     fn write<T: Send + 'static>(
         &self,
         answer: oneshot::Receiver<Result<T, AppendError>>,
@@ -207,6 +252,7 @@ impl SqliteStore {
             Err(TrySendError::Full(_)) => AppendError::Overloaded,
             Err(TrySendError::Disconnected(_)) => closed(),
         };
+        self.meter.answered(&Err::<T, _>(refused.clone()));
         Box::pin(std::future::ready(Err(refused)))
     }
 
@@ -232,6 +278,7 @@ impl EventStore for SqliteStore {
         events: Vec<NewEvent>,
     ) -> Pending<Result<Appended, AppendError>> {
         if let Err(error) = check_size(&events) {
+            self.meter.answered(&Err::<Appended, _>(error.clone()));
             return Box::pin(std::future::ready(Err(error)));
         }
         let (reply, answer) = oneshot::channel();
@@ -279,6 +326,26 @@ impl EventStore for SqliteStore {
         self.remove(stream, None)
     }
 
+    fn scrub(&self) -> Pending<Result<(), AppendError>> {
+        let (readers, jobs) = (self.readers.clone(), self.jobs.clone());
+        Box::pin(async move {
+            loop {
+                let looking = readers.run(|conn| scrub::unclean(conn).map_err(query::failed));
+                let pages = looking.await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+                let is_last = pages.is_empty();
+                let (reply, answer) = oneshot::channel();
+                jobs.try_send(Job::Scrub(Scrub { pages, reply })).map_err(|error| match error {
+                    TrySendError::Full(_) => AppendError::Overloaded,
+                    TrySendError::Disconnected(_) => closed(),
+                })?;
+                answer.await.unwrap_or_else(|_gone| Err(closed()))?;
+                if is_last {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
     fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -291,6 +358,12 @@ impl EventStore for SqliteStore {
         }
         self.health.borrow().clone()
     }
+}
+
+/// What to do about an error of SQLite's; our own say it themselves.
+fn advice(error: &rusqlite::Error) -> String {
+    let is_told = error.to_string().contains("amoiq verify");
+    if seal::is_damage(error) && !is_told { format!(": {RESTORE}") } else { String::new() }
 }
 
 fn closed() -> AppendError {

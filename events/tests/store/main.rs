@@ -75,6 +75,7 @@ every_backend! {
         truncating_before_the_begin_changes_nothing
         a_long_stream_is_truncated_at_any_version
         a_deleted_stream_begins_again_at_version_one
+        a_scrubbed_store_has_what_was_not_removed
         a_deleted_stream_is_not_listed
         removing_what_is_not_there_is_no_error
         a_removed_event_can_be_appended_again

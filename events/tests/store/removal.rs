@@ -92,6 +92,23 @@ pub(crate) async fn a_deleted_stream_begins_again_at_version_one(given: &mut Giv
     assert_eq!(given.numbers_of(&b).await, [2_501, 2_502]);
 }
 
+pub(crate) async fn a_scrubbed_store_has_what_was_not_removed(given: &mut Given) {
+    let (a, b) = (stream("a"), stream("b"));
+    for round in 0..40 {
+        given.has_many(&a, round * 50 + 1..=round * 50 + 25).await;
+        given.has_many(&b, round * 50 + 26..=round * 50 + 50).await;
+    }
+    let kept = given.read(&b, 1, Direction::Forward, 1_000).await;
+    given.delete(&a).await;
+    within(given.store().scrub()).await.expect("scrubbed");
+    for _ in 0..2 {
+        assert!(given.numbers_of(&a).await.is_empty());
+        assert_eq!(given.read(&b, 1, Direction::Forward, 1_000).await, kept);
+        given.reopen();
+    }
+    assert_eq!(given.has(&a, 5_001..=5_001).await.version, Version::from_u64(1));
+}
+
 pub(crate) async fn a_deleted_stream_is_not_listed(given: &mut Given) {
     given.has(&stream("a"), 1..=1).await;
     given.has(&stream("b"), 2..=2).await;

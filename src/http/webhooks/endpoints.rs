@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, http::header, web};
 use amoiq_events::webhook::WebhookCommand;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Manager, Registrar, fields,
@@ -11,6 +11,11 @@ use super::{
 };
 use crate::problem::Problem;
 
+#[derive(Serialize)]
+struct List<'a> {
+    webhooks: Vec<EndpointView<'a>>,
+}
+
 /// Lists the tenant's endpoints, the oldest first.
 ///
 /// # Errors
@@ -18,8 +23,8 @@ use crate::problem::Problem;
 pub async fn list(manager: Manager) -> Result<HttpResponse, Problem> {
     let mut known: Vec<_> = manager.principal.tenant.webhooks().collect();
     known.sort_by_key(|(_, webhook)| webhook.registered.position);
-    let views: Vec<_> = known.into_iter().map(|(id, webhook)| EndpointView::new(id, webhook)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "webhooks": views })))
+    let webhooks = known.into_iter().map(|(id, webhook)| EndpointView::new(id, webhook)).collect();
+    Ok(HttpResponse::Ok().json(List { webhooks }))
 }
 
 /// Makes an endpoint and tells its secret, once. What is said from now on is for it.

@@ -6,7 +6,7 @@ use amoiq_actors::{
     tenant::TenantError,
     webhooks::{LaneRefusal, outbox::OutboxError},
 };
-use amoiq_events::{store::AppendError, webhook::WebhookRefusal};
+use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 
 use crate::{http::send::PATIENCE, problem::Problem};
 
@@ -43,8 +43,11 @@ impl From<LaneRefusal> for Problem {
 impl From<TenantError> for Problem {
     fn from(error: TenantError) -> Self {
         match error {
-            TenantError::Refused(WebhookRefusal::NotFound) => Self::WebhookNotFound,
-            TenantError::Refused(WebhookRefusal::TooMany { limit }) => Self::WebhookLimit { limit },
+            TenantError::Refused(TenantRefusal::Webhook(WebhookRefusal::NotFound)) => Self::WebhookNotFound,
+            TenantError::Refused(TenantRefusal::Webhook(WebhookRefusal::TooMany { limit })) => {
+                Self::WebhookLimit { limit }
+            }
+            TenantError::Refused(TenantRefusal::Configured) => Self::WebhookConfigured,
             // So many others came in between.
             TenantError::Append(AppendError::Overloaded | AppendError::Conflict { .. }) => Self::Overloaded,
             TenantError::Append(AppendError::Unavailable(_)) => Self::StoreUnavailable,

@@ -4,9 +4,7 @@ use actix_web::{HttpResponse, web};
 use amoiq_events::webhook::WebhookCommand;
 
 use super::{Manager, Registrar, registrar::check_changeable, view::SecretView};
-use crate::problem::Problem;
-
-const HOUR_MS: i64 = 3_600_000;
+use crate::{problem::Problem, tenants::previous_until};
 
 /// Replaces an endpoint's secret. The one before signs beside it for a while, unless it leaked
 /// (`expirePrevious`); one before that signs nothing any more.
@@ -20,10 +18,10 @@ pub async fn rotate(
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
     check_changeable(&endpoint)?;
-    let is_leaked = manager.body.flag("expirePrevious").unwrap_or(false);
+    let is_leaked = manager.body.flag("expirePrevious");
     manager.body.check()?;
-    let valid_ms = i64::from(registrar.previous_secret_hours) * HOUR_MS;
-    let previous_until = (!is_leaked && valid_ms > 0).then(|| registrar.ambient.now().plus_millis(valid_ms));
+    let hours = if is_leaked { 0 } else { registrar.previous_secret_hours };
+    let previous_until = previous_until(hours, &registrar.ambient);
     let command = WebhookCommand::RotateSecret { secret: registrar.secret(), previous_until };
     let rotated = registrar.command(&manager, &endpoint.id, command).await?;
     Ok(HttpResponse::Ok().json(SecretView::of_rotated(&rotated)))

@@ -93,6 +93,9 @@ impl WebhookLane {
     }
 
     fn finish(&mut self, delivery: Delivery, mut attempt: Option<Attempt>) {
+        if self.has_forgotten(delivery.position, &delivery.session) {
+            return self.let_go(&delivery, attempt.is_some());
+        }
         for changed in self.backlog.finish(delivery) {
             self.outcomes.push((changed, attempt.take()));
         }

@@ -95,6 +95,7 @@ impl Handler<CancelReplay> for WebhookLane {
         if let Some(replay) = &mut self.marks.replay {
             replay.is_cancelled |= !replay.is_over();
         }
+        self.take_stored(self.read);
         let noted = self.note(ctx);
         Box::pin(fut::ready(Ok(noted)).then(wait))
     }
@@ -103,14 +104,21 @@ impl Handler<CancelReplay> for WebhookLane {
 /// Asks how it is doing.
 #[derive(Message)]
 #[rtype(result = "Standing")]
-pub(in crate::webhooks) struct AskStanding;
+pub(in crate::webhooks) struct AskStanding {
+    /// The router brought it what was for it up to here,
+    pub(in crate::webhooks) upto: Position,
+    /// and has seen nothing for it up to here.
+    pub(in crate::webhooks) routed: Position,
+}
 
 impl Handler<AskStanding> for WebhookLane {
     type Result = MessageResult<AskStanding>;
 
-    fn handle(&mut self, _: AskStanding, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, asked: AskStanding, _: &mut Self::Context) -> Self::Result {
+        let is_level = self.read >= asked.upto.max(self.known);
+        let read = if is_level { self.read.max(asked.routed) } else { self.read };
         MessageResult(Standing {
-            cursor: self.marks.cursor,
+            cursor: self.backlog.cursor(Origin::Live, read, &BTreeSet::new()),
             pending: self.backlog.len(),
             in_flight: self.underway,
             failing_since: self.marks.failing_since,
@@ -135,8 +143,13 @@ impl WebhookLane {
         found: Option<Delivery>,
         ctx: &mut Context<Self>,
     ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
-        let delivery = found.ok_or(LaneRefusal::NoDelivery)?;
+        let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
+        let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
         let now = self.desk.ambient.now();
+        let waits_for_its_place = matches!(self.stored.get(&delivery.position), Some(Some(_)));
+        if waits_for_its_place {
+            return Ok(self.note(ctx));
+        }
         if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
             self.outcomes.push((waiting, None));
         } else if self.backlog.len() >= self.desk.settings.pending {
@@ -167,7 +180,7 @@ impl WebhookLane {
     }
 
     /// Sees to it that everything is written; the answer comes then.
-    fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+    pub(super) fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
         let (ack, noted) = oneshot::channel();
         self.acks.push(ack);
         self.pump(ctx);

@@ -21,9 +21,24 @@ impl WebhookLane {
                 return;
             }
             self.admit(announcement, Origin::Live);
-            self.read = announcement.position;
+            self.reach(announcement.position);
         }
-        self.read = self.read.max(offer.upto);
+        self.reach(self.read.max(offer.upto));
+    }
+
+    /// Everything up to here was taken in.
+    fn reach(&mut self, position: Position) {
+        self.read = position;
+        self.take_stored(position);
+    }
+
+    /// What was stored up to here before the start takes its place.
+    pub(super) fn take_stored(&mut self, upto: Position) {
+        while let Some(first) = self.stored.first_entry().filter(|first| *first.key() <= upto) {
+            if let Some(delivery) = first.remove() {
+                self.backlog.add(delivery, Origin::Stored, None);
+            }
+        }
     }
 
     /// Reads what the router brought in vain, or a replay, while there is room.
@@ -69,7 +84,7 @@ impl WebhookLane {
     fn take_live(&mut self, events: &[RecordedEvent]) {
         if events.is_empty() {
             // What stood up to there was deleted.
-            self.read = self.known;
+            self.reach(self.known);
         }
         for event in events {
             if self.is_full() {
@@ -78,7 +93,7 @@ impl WebhookLane {
             if let Some(announcement) = self.announcement(event) {
                 self.admit(&announcement, Origin::Live);
             }
-            self.read = event.position;
+            self.reach(event.position);
         }
         self.known = self.known.max(self.read);
     }
@@ -99,9 +114,11 @@ impl WebhookLane {
                 self.marks.replay.iter_mut().for_each(|replay| replay.begun += 1);
             }
             self.replay_read = event.position;
+            self.take_stored(self.replay_read);
         }
         if taken == 0 || taken < events.len() {
             self.replay_read = until;
+            self.take_stored(self.read);
         }
         self.is_marked = true;
     }
@@ -113,10 +130,14 @@ impl WebhookLane {
 
     /// Makes a delivery of an announcement.
     fn admit(&mut self, announcement: &Arc<Announcement>, origin: Origin) {
-        if origin == Origin::Live && self.settled.remove(&announcement.position) {
+        // It is settled, or takes its place as it is stored.
+        if self.stored.contains_key(&announcement.position) {
             return;
         }
         if !self.endpoint.webhook.settings.events.iter().any(|kind| kind == "message.created") {
+            return;
+        }
+        if self.has_forgotten(announcement.position, &announcement.session) {
             return;
         }
         let now = self.desk.ambient.now();

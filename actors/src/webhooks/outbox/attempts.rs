@@ -1,6 +1,6 @@
 //! The table of attempts: the newest few of each delivery.
 
-use amoiq_events::{Position, Timestamp};
+use amoiq_events::{Position, Timestamp, store::sqlite::KEPT_ATTEMPTS};
 use rusqlite::{Connection, Row, types::ValueRef};
 
 use super::{
@@ -10,9 +10,6 @@ use super::{
 use crate::webhooks::delivery::Attempt;
 
 const TABLE: &str = "attempts";
-
-/// How many attempts of a delivery are kept: the schedule five times over.
-const KEPT: u32 = 50;
 
 /// How much of an answer is kept.
 const ANSWER_BYTES: usize = 1_024;
@@ -43,7 +40,7 @@ pub(super) fn add(
     ];
     let insert = "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     conn.prepare_cached(insert)?.execute(sealed(&columns))?;
-    if let Some(oldest) = number.checked_sub(KEPT) {
+    if let Some(oldest) = number.checked_sub(KEPT_ATTEMPTS) {
         let delete = "DELETE FROM attempts WHERE lane = ?1 AND position = ?2 AND number <= ?3";
         conn.prepare_cached(delete)?.execute((lane.0, position, oldest))?;
     }
@@ -64,7 +61,7 @@ pub(super) fn of(
     while let Some(row) = rows.next()? {
         attempts.push(decode(row)?);
     }
-    if attempts.len() != count.min(KEPT) as usize {
+    if attempts.len() != count.min(KEPT_ATTEMPTS) as usize {
         return Err(OutboxError::Damaged(TABLE));
     }
     Ok(attempts)

@@ -1,6 +1,8 @@
 //! How deliveries go: with their lane, by age and number, or with their session. Every transaction is
 //! short, so that nobody who records waits for one.
 
+use std::collections::HashMap;
+
 use amoiq_events::{Position, SessionId, Timestamp};
 use rusqlite::Connection;
 
@@ -60,18 +62,19 @@ pub(super) fn reap(
     Ok(count)
 }
 
-/// Which of the next deliveries are of a session, and where to go on; nothing at the end.
-pub(super) fn of_session(
+/// Which of the next deliveries are of some sessions, each before a position, and where to go on; nothing at
+/// the end.
+pub(super) fn of_sessions(
     conn: &Connection,
     lane: LaneId,
-    session: &SessionId,
+    sessions: &HashMap<SessionId, Position>,
     after: Position,
 ) -> Result<(Vec<Position>, Option<Position>), OutboxError> {
     let (mut found, mut last) = (Vec::new(), None);
     let params = (lane.0, deliveries::number(after), CHUNK_ROWS);
     deliveries::each(conn, deliveries::NEXT, params, |kept| {
         last = Some(kept.delivery.position);
-        if kept.delivery.session == *session {
+        if sessions.get(&kept.delivery.session).is_some_and(|before| kept.delivery.position < *before) {
             found.push(kept.delivery.position);
         }
         true

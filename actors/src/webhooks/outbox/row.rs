@@ -1,5 +1,6 @@
 //! A row of any table: its columns, and behind them the CRC-32C over all of them.
 
+use amoiq_events::store::sqlite::columns::{checksum, is_whole};
 use rusqlite::{
     Params, Row, params_from_iter,
     types::{ToSqlOutput, ValueRef},
@@ -9,8 +10,7 @@ use super::OutboxError;
 
 /// The columns as they are bound to an insert or an update, with their checksum behind them.
 pub(super) fn sealed<'a>(columns: &'a [ValueRef<'a>]) -> impl Params + 'a {
-    let sum = columns.iter().fold(0, |sum, column| with(sum, *column));
-    let sum = ValueRef::Integer(i64::from(sum));
+    let sum = ValueRef::Integer(checksum(columns.iter().copied()));
     params_from_iter(columns.iter().copied().chain([sum]).map(ToSqlOutput::Borrowed))
 }
 
@@ -29,12 +29,7 @@ pub(super) struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// Checks a row whose last column is the checksum over those before it.
     pub(super) fn checked(row: &'a Row<'a>, table: &'static str) -> Result<Self, OutboxError> {
-        let last = row.as_ref().column_count().saturating_sub(1);
-        let mut sum = 0;
-        for column in 0..last {
-            sum = with(sum, row.get_ref(column)?);
-        }
-        if row.get_ref(last)? != ValueRef::Integer(i64::from(sum)) {
+        if !is_whole(row)? {
             return Err(OutboxError::Damaged(table));
         }
         Ok(Self { row, table, next: 0 })
@@ -92,22 +87,5 @@ impl<'a> Columns<'a> {
         let value = self.row.get_ref(self.next)?;
         self.next += 1;
         Ok(value)
-    }
-}
-
-/// Adds a column. Its type and its length are in the sum, so that bytes cannot move between columns.
-fn with(sum: u32, column: ValueRef<'_>) -> u32 {
-    let fixed = |kind: u8, number: [u8; 8]| {
-        let [a, b, c, d, e, f, g, h] = number;
-        crc32c::crc32c_append(sum, &[kind, a, b, c, d, e, f, g, h])
-    };
-    let sized =
-        |kind, bytes: &[u8]| crc32c::crc32c_append(fixed(kind, (bytes.len() as u64).to_le_bytes()), bytes);
-    match column {
-        ValueRef::Null => fixed(0, [0; 8]),
-        ValueRef::Integer(number) => fixed(1, number.to_le_bytes()),
-        ValueRef::Real(number) => fixed(2, number.to_le_bytes()),
-        ValueRef::Text(bytes) => sized(3, bytes),
-        ValueRef::Blob(bytes) => sized(4, bytes),
     }
 }

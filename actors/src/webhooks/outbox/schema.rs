@@ -75,8 +75,6 @@ const TABLES: &str = "
 
 /// Makes the tables in a new database, and refuses one of another release.
 pub(super) fn prepare(conn: &Connection) -> Result<(), OutboxError> {
-    // What an erased session left must not stand in free pages.
-    conn.pragma_update(None, "secure_delete", true)?;
     let transaction = conn.unchecked_transaction()?;
     let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'";
     if conn.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {

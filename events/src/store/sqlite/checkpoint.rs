@@ -41,6 +41,13 @@ pub(super) struct WriteAhead {
     pub(super) bytes: AtomicU64,
 }
 
+/// Whether a database is all in its one file: nothing of it is in a write-ahead log.
+pub(super) fn is_in_one_file(path: &std::path::Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
+}
+
 /// Starts the thread. When the sender of `stop` is gone it copies everything and ends: a store that was
 /// closed is one file.
 pub(super) fn start(

@@ -10,9 +10,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::schema;
+use super::{schema, seal};
 use crate::{Position, Version};
 
 /// Every so many versions of a stream a mark says where the event stands.
@@ -251,40 +251,108 @@ impl Ledger {
 }
 
 fn stored_head(conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
-    conn.prepare_cached("SELECT version, position, first FROM streams WHERE name = ?1")?
-        .query_row([stream], |row| {
-            Ok(Head {
-                version: Version::from_u64(row.get::<_, i64>(0)?.cast_unsigned()),
-                position: Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned()),
-                first: Version::from_u64(row.get::<_, i64>(2)?.cast_unsigned()),
-            })
-        })
+    conn.prepare_cached("SELECT name, version, position, first, checksum FROM streams WHERE name = ?1")?
+        .query_row([stream], |row| stored(row).map(|(_, head)| head))
         .optional()
+}
+
+/// Reads a row of `streams`: name, version, position, first, checksum.
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(String, Head)> {
+    let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    let name: String = row.get(0)?;
+    let head = Head {
+        version: Version::from_u64(number(1)?),
+        position: Position::from_u64(number(2)?),
+        first: Version::from_u64(number(3)?),
+    };
+    if head_seal(&name, head) == row.get::<_, i64>(4)? {
+        Ok((name, head))
+    } else {
+        Err(seal::broken("streams"))
+    }
+}
+
+/// Whether every stream is found under its name: a row whose name is damaged would be a stream that is not
+/// there, and its next event a second begin.
+pub(super) fn are_whole(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
+    let mut rows = statement.query([])?;
+    let mut before = String::new();
+    loop {
+        let name = match rows.next() {
+            Ok(None) => return Ok(true),
+            Ok(Some(row)) => stored(row).map(|(name, _)| name),
+            Err(error) => Err(error),
+        };
+        match name {
+            Ok(name) if name > before => before = name,
+            Ok(_) => return Ok(false),
+            Err(error) if seal::is_damage(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes the rows that are not what was written.
+pub(super) fn remove_broken(conn: &Connection) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
+    let mut rows = statement.query([])?;
+    let mut broken = Vec::new();
+    while let Some(row) = rows.next()? {
+        if stored(row).is_err() {
+            broken.push(row.get::<_, rusqlite::types::Value>(0)?);
+        }
+    }
+    broken.iter().try_for_each(|name| conn.execute("DELETE FROM streams WHERE name = ?1", [name]).map(|_| ()))
+}
+
+fn head_seal(stream: &str, head: Head) -> i64 {
+    seal::of("streams", stream, &[head.version.as_u64(), head.position.as_u64(), head.first.as_u64()])
+}
+
+/// Whether a row of `marks` is what was written.
+pub(super) fn mark_seal(stream: &str, mark: u64, position: Position) -> i64 {
+    seal::of("marks", stream, &[mark, position.as_u64()])
 }
 
 fn stored_mark(conn: &Connection, stream: &str, mark: u64) -> rusqlite::Result<Option<Position>> {
-    conn.prepare_cached("SELECT position FROM marks WHERE stream = ?1 AND mark >= ?2 ORDER BY mark LIMIT 1")?
+    let sql =
+        "SELECT mark, position, checksum FROM marks WHERE stream = ?1 AND mark >= ?2 ORDER BY mark LIMIT 1";
+    let found = conn
+        .prepare_cached(sql)?
         .query_row((stream, mark.cast_signed()), |row| {
-            Ok(Position::from_u64(row.get::<_, i64>(0)?.cast_unsigned()))
+            let position = Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned());
+            let expected = mark_seal(stream, row.get::<_, i64>(0)?.cast_unsigned(), position);
+            Ok((row.get::<_, i64>(2)? == expected).then_some(position))
         })
-        .optional()
+        .optional()?;
+    // A damaged mark is done without: the way from the head is longer, and leads there too.
+    Ok(found.flatten())
 }
 
-fn store_head(conn: &Connection, stream: &str, head: Head) -> rusqlite::Result<()> {
+pub(super) fn store_head(conn: &Connection, stream: &str, head: Head) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT OR REPLACE INTO streams (name, version, position, first) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO streams (name, version, position, first, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute((
         stream,
         head.version.as_u64().cast_signed(),
         head.position.as_u64().cast_signed(),
         head.first.as_u64().cast_signed(),
+        head_seal(stream, head),
     ))?;
     Ok(())
 }
 
 fn store_mark(conn: &Connection, stream: &str, (mark, position): (u64, Position)) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR REPLACE INTO marks (stream, mark, position) VALUES (?1, ?2, ?3)")?
-        .execute((stream, mark.cast_signed(), position.as_u64().cast_signed()))?;
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO marks (stream, mark, position, checksum) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((
+        stream,
+        mark.cast_signed(),
+        position.as_u64().cast_signed(),
+        mark_seal(stream, mark, position),
+    ))?;
     Ok(())
 }

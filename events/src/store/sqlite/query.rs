@@ -6,8 +6,9 @@
 use rusqlite::{CachedStatement, Connection, Transaction};
 
 use super::{
-    heads::{Head, Heads},
+    heads::{self, Head, Heads},
     row::{self, COLUMNS, Linked},
+    seal,
 };
 use crate::{
     EventId, Position, RecordedEvent, StreamName, Version,
@@ -153,13 +154,13 @@ pub(super) fn streams(
         dirty.keys().filter(|name| wanted(name)).map(|name| StreamName::stored(name)).collect()
     });
     let from = after.map_or(prefix, |after| prefix.max(after.as_str()));
-    let sql = "SELECT name FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
+    let sql = "SELECT name, version, position, first, checksum FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
     // One more than asked for: the name `after` itself is among them.
     let count = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut rows = statement.query((from, count)).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
-        let name: String = row.get(0).map_err(failed)?;
+        let (name, _) = heads::stored(row).map_err(failed)?;
         if wanted(&name) {
             names.insert(StreamName::stored(&name));
         }
@@ -175,12 +176,18 @@ pub(super) struct Placed {
     pub(super) version: Version,
 }
 
-/// Where the newest events stand, oldest first.
+/// Where the newest events stand, oldest first. One that is damaged is left out: nobody repeats it.
 pub(super) fn newest(conn: &Connection, count: usize) -> rusqlite::Result<Vec<Placed>> {
-    let sql = "SELECT stream, id, position, version FROM log ORDER BY position DESC LIMIT ?1";
-    let mut statement = conn.prepare(sql)?;
-    let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], placed)?;
-    let mut newest = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut statement =
+        conn.prepare(&format!("SELECT {COLUMNS} FROM log ORDER BY position DESC LIMIT ?1"))?;
+    let mut rows = statement.query([i64::try_from(count).unwrap_or(i64::MAX)])?;
+    let mut newest = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(Linked { recorded, .. }) = row::decode(row) {
+            let RecordedEvent { stream, position, version, event } = recorded;
+            newest.push(Placed { stream, id: event.id, position, version });
+        }
+    }
     newest.reverse();
     Ok(newest)
 }
@@ -214,10 +221,9 @@ pub(super) fn last_position(conn: &Connection) -> rusqlite::Result<Position> {
 
 /// What SQLite says is wrong: damage is told apart from trouble that may pass.
 pub(super) fn failed(error: rusqlite::Error) -> ReadError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            row::corrupt(Position::START, &error.to_string())
-        }
-        _ => ReadError::Unavailable(error.to_string()),
+    if seal::is_damage(&error) {
+        row::corrupt(Position::START, &error.to_string())
+    } else {
+        ReadError::Unavailable(error.to_string())
     }
 }

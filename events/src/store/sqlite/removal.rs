@@ -11,6 +11,7 @@ use super::{
     heads::Head,
     query::{self, Placed},
     schema,
+    scrub::{self, Page},
     writer::{Answers, Writer, unavailable},
 };
 use crate::{
@@ -29,6 +30,12 @@ pub(super) struct Remove {
     pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
 }
 
+/// Pages to be filled with zeros where nothing is; none when only the write-ahead log is to be cut.
+pub(super) struct Scrub {
+    pub(super) pages: Vec<Page>,
+    pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
+}
+
 impl Writer {
     pub(super) fn remove(&mut self, remove: Remove) {
         let result = self.remove_steps(&remove.stream, remove.before);
@@ -37,6 +44,32 @@ impl Writer {
         }
         self.feed.clear();
         drop(remove.reply.send(result.map_err(|error| unavailable(&error))));
+    }
+
+    pub(super) fn scrub(&mut self, Scrub { pages, reply }: Scrub) {
+        let scrubbed = self.scrub_step(pages);
+        let is_open = !self.conn.is_autocommit();
+        if is_open && let Err(error) = self.conn.execute_batch("ROLLBACK") {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
+        }
+        drop(reply.send(match scrubbed {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(AppendError::Unavailable("log.db is being read, by a backup perhaps".to_owned()))
+            }
+            Err(error) => Err(unavailable(&error)),
+        }));
+    }
+
+    fn scrub_step(&mut self, pages: Vec<Page>) -> rusqlite::Result<bool> {
+        let write_ahead = Arc::clone(&self.write_ahead);
+        let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.is_empty() {
+            return scrub::truncate_log(&self.conn);
+        }
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        scrub::clean(&self.conn, pages)?;
+        self.conn.execute_batch("COMMIT").map(|()| true)
     }
 
     fn remove_steps(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<()> {

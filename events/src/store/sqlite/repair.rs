@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     OpenError, Recovery,
-    heads::{Head, Heads, Ledger},
+    heads::{self, Head, Heads, Ledger},
     query, row, schema,
     witness::Witness,
 };
@@ -27,15 +27,26 @@ pub(super) fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> R
     check_pages(conn)?;
     conn.execute_batch("BEGIN IMMEDIATE")?;
     schema::set_meta(conn, "epoch", new_epoch)?;
-    schema::set_meta(conn, "floor", acknowledged.as_u64())?;
-    schema::set_meta(conn, "indexed", 0)?;
-    conn.execute_batch("DELETE FROM streams; DELETE FROM marks; COMMIT")?;
+    schema::reset_index(conn, acknowledged)?;
+    conn.execute_batch("COMMIT")?;
     tracing::error!(
         log.head = head.as_u64(),
         log.acknowledged = acknowledged.as_u64(),
         "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
     );
     Ok(Recovery { head, lost_up_to: Some(acknowledged) })
+}
+
+/// Reads the index once, and throws it away when it is damaged: it is made again from the log.
+pub(super) fn check_index(conn: &Connection) -> Result<(), OpenError> {
+    if heads::are_whole(conn)? {
+        return Ok(());
+    }
+    tracing::error!("the index of the log is damaged; it is made again from the log");
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    schema::reset_index(conn, floor)?;
+    Ok(conn.execute_batch("COMMIT")?)
 }
 
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
@@ -45,16 +56,19 @@ fn check_pages(conn: &Connection) -> Result<(), OpenError> {
 }
 
 /// Reads the heads that the database does not know from the end of the log, or all of them from all of
-/// it when the index was `lost`.
-pub(super) fn index(conn: &Connection, heads: &Arc<Heads>, lost: bool) -> Result<Ledger, OpenError> {
+/// it when the index is gone.
+pub(super) fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, OpenError> {
     let mut ledger = Ledger::new(Arc::clone(heads));
     let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    // Without an index nobody knows which streams were truncated. All of that was before the floor.
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let unknown_up_to = if after == Position::START { floor } else { Position::START };
     loop {
         let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
         let Some(last) = events.last() else { return Ok(ledger) };
         after = last.position;
         for event in &events {
-            advance(conn, &mut ledger, event, lost)?;
+            advance(conn, &mut ledger, event, unknown_up_to)?;
         }
         ledger.committed();
         if ledger.is_large() {
@@ -63,11 +77,28 @@ pub(super) fn index(conn: &Connection, heads: &Arc<Heads>, lost: bool) -> Result
     }
 }
 
+/// The same without writing anything: what the database does not know is bounded while a service runs.
+pub(super) fn index_in_memory(conn: &Connection, heads: &Arc<Heads>) -> Result<(), OpenError> {
+    let mut ledger = Ledger::new(Arc::clone(heads));
+    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let unknown_up_to = if after == Position::START { floor } else { Position::START };
+    loop {
+        let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(()) };
+        after = last.position;
+        for event in &events {
+            advance(conn, &mut ledger, event, unknown_up_to)?;
+        }
+        ledger.committed();
+    }
+}
+
 fn advance(
     conn: &Connection,
     ledger: &mut Ledger,
     event: &RecordedEvent,
-    lost: bool,
+    unknown_up_to: Position,
 ) -> Result<(), OpenError> {
     let name = event.stream.shared();
     let (version, position) = (event.version, event.position);
@@ -75,8 +106,7 @@ fn advance(
         Some(known) if version > known.version.plus(1) => return Err(missing(position)),
         Some(known) => known.first,
         // A stream that was truncated begins later; only its lost head knew.
-        None if lost => version,
-        None if version == Version::from_u64(1) => version,
+        None if version == Version::from_u64(1) || position <= unknown_up_to => version,
         None => return Err(missing(position)),
     };
     ledger.advance(&name, Head { version, position, first });

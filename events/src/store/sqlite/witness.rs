@@ -30,10 +30,19 @@ impl Witness {
         let copies = (0..2).filter_map(|copy| {
             let mut bytes = [0; 12];
             self.file.read_exact_at(&mut bytes, copy * COPY_BYTES).ok()?;
-            let (number, checksum) = bytes.split_first_chunk::<8>()?;
-            (crc32c::crc32c(number).to_le_bytes() == checksum).then(|| u64::from_le_bytes(*number))
+            Self::decode(&bytes)
         });
-        Position::from_u64(copies.max().unwrap_or_default())
+        copies.max().unwrap_or_default()
+    }
+
+    /// The highest position in the bytes of such a file; nothing when no copy is whole.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Position> {
+        let copies = bytes.chunks_exact(12).filter_map(|copy| {
+            let (number, checksum) = copy.split_first_chunk::<8>()?;
+            let is_whole = crc32c::crc32c(number).to_le_bytes() == checksum;
+            is_whole.then(|| Position::from_u64(u64::from_le_bytes(*number)))
+        });
+        copies.max()
     }
 
     /// Notes that everything up to `position` is about to be acknowledged.

@@ -19,13 +19,13 @@ use super::{
     heads::{Head, Heads, Ledger},
     query,
     recent::Recent,
-    removal::Remove,
-    row, schema,
+    removal::{Remove, Scrub},
+    row, schema, seal,
     witness::Witness,
 };
 use crate::{
     NewEvent, Position, RecordedEvent, StreamName, Version,
-    store::{AppendError, Appended, Direction, Expected, Health, ReadError, feed::Feed},
+    store::{AppendError, Appended, Direction, Expected, Health, ReadError, StoreMeter, feed::Feed},
 };
 
 /// The most events of one transaction, so that no commit takes long. No more appends either, though
@@ -50,6 +50,7 @@ pub(super) struct Append {
 pub(super) enum Job {
     Append(Append),
     Remove(Remove),
+    Scrub(Scrub),
     /// Everything before it was worked off: the writer ends.
     Close,
 }
@@ -65,6 +66,7 @@ pub(super) struct Writer {
     pub(super) write_ahead: Arc<WriteAhead>,
     pub(super) feed: Arc<Feed>,
     pub(super) health: watch::Sender<Health>,
+    pub(super) meter: Arc<StoreMeter>,
     pub(super) opened: Instant,
     /// Dropped with the writer: the checkpointer then copies what is left and ends too.
     pub(super) _stop_checkpoints: Sender<()>,
@@ -86,6 +88,7 @@ impl Writer {
                     self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
                 }
                 Ok(Job::Remove(remove)) => self.remove(remove),
+                Ok(Job::Scrub(scrub)) => self.scrub(scrub),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -105,6 +108,7 @@ impl Writer {
     fn commit(&mut self, first: Append, jobs: &Receiver<Job>) -> Option<Job> {
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
         let mut answers = Answers::new();
         let mut batch = Vec::new();
         let (result, waits) = match self.conn.execute_batch("BEGIN IMMEDIATE") {
@@ -119,7 +123,9 @@ impl Writer {
             Err(error) => self.fail(&error, &mut answers),
         }
         drop(gate);
+        self.meter.took(begun.elapsed());
         for (reply, answer) in answers {
+            self.meter.answered(&answer);
             // Whoever asked may have gone; what was appended stays.
             drop(reply.send(answer));
         }
@@ -167,10 +173,12 @@ impl Writer {
         batch: &mut Vec<RecordedEvent>,
     ) -> rusqlite::Result<Result<Appended, AppendError>> {
         let name = stream.shared();
-        let head = self
-            .ledger
-            .head(&self.conn, &name)?
-            .unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
+        let known = match self.ledger.head(&self.conn, &name) {
+            // One stream that cannot be found is no reason to refuse the others.
+            Err(error) if seal::is_damage(&error) => return Ok(Err(unavailable(&error))),
+            known => known?,
+        };
+        let head = known.unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
         let actual = head.version;
         let fits = match expected {
             Expected::Any => true,
@@ -269,6 +277,7 @@ impl Writer {
         self.recover();
         let Some(last) = batch.last().map(|event| event.position) else { return };
         self.last = last;
+        self.meter.committed(batch.len());
         if let Err(error) = self.witness.write(last) {
             tracing::warn!(%error, "the witness was not written: a lost tail might go unnoticed");
         }
@@ -317,8 +326,7 @@ impl Writer {
         let write_ahead = Arc::clone(&self.write_ahead);
         let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let probed = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let count = schema::meta(&self.conn, "probe")?;
-            schema::set_meta(&self.conn, "probe", count + 1)?;
+            schema::set_meta(&self.conn, "probe", self.last.as_u64())?;
             self.conn.execute_batch("COMMIT")
         });
         match probed {

@@ -1,0 +1,143 @@
+//! The events that projections pass by, because an operator said so: they cannot be read, and the
+//! projection would stand still in front of them.
+//!
+//! The list is a file of its own, `dead-letters.json`, and not in `views.db`: that one is thrown away and
+//! made again, and would stop at the same events. An event is known by its id, so a letter is good for
+//! every history that holds the event. The file is replaced as a whole; who reads it sees the list before
+//! or after.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use amoiq_events::{RecordedEvent, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The most letters of all projections. Whoever needs more runs an old release on a newer log.
+pub const MAX_LETTERS: usize = 1_000;
+
+/// The file's name, beside `views.db`.
+pub const FILE: &str = "dead-letters.json";
+
+/// An event that a projection passes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Which projection.
+    pub projection: String,
+    /// Where the event stands.
+    pub position: u64,
+    /// The event's id.
+    pub event: String,
+    /// Its dotted type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Why it cannot be read.
+    pub reason: String,
+    /// When an operator let it be passed by.
+    pub skipped_at: String,
+}
+
+/// The list. Clones share it.
+#[derive(Clone)]
+pub struct DeadLetters {
+    path: Arc<Path>,
+    /// Read with every batch that is folded, written when an operator says so.
+    list: Arc<RwLock<Vec<DeadLetter>>>,
+}
+
+/// The ids of the events that a projection passes by.
+pub(crate) struct Passed(HashSet<String>);
+
+impl DeadLetter {
+    pub(crate) fn of(
+        projection: &str,
+        recorded: &RecordedEvent,
+        reason: &dyn std::fmt::Display,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            projection: projection.to_owned(),
+            position: recorded.position.as_u64(),
+            event: recorded.event.id.to_string(),
+            kind: recorded.event.kind.to_string(),
+            reason: reason.to_string(),
+            skipped_at: now.to_string(),
+        }
+    }
+}
+
+impl DeadLetters {
+    /// The list of a data directory.
+    ///
+    /// # Errors
+    /// When the file is there and is not a list: events would be stopped at that an operator let pass.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let path = directory.join(FILE);
+        let list = read(&path)?;
+        Ok(Self { path: path.into(), list: Arc::new(RwLock::new(list)) })
+    }
+
+    /// All of them, in the order in which they were noted.
+    #[must_use]
+    pub fn all(&self) -> Vec<DeadLetter> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The events that a projection passes by.
+    pub(crate) fn of(&self, projection: &str) -> Passed {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let own = list.iter().filter(|letter| letter.projection == projection);
+        Passed(own.map(|letter| letter.event.clone()).collect())
+    }
+
+    /// Adds to the list, durably. What stands there already is not added.
+    pub(crate) fn note(&self, letters: Vec<DeadLetter>) -> io::Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut all = self.all();
+        for letter in letters {
+            if !all.iter().any(|known| known.projection == letter.projection && known.event == letter.event) {
+                all.push(letter);
+            }
+        }
+        write(&self.path, &all)?;
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
+    }
+}
+
+impl Passed {
+    /// Whether an event is among them.
+    pub(crate) fn holds(&self, recorded: &RecordedEvent) -> bool {
+        !self.0.is_empty() && self.0.contains(&recorded.event.id.to_string())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<DeadLetter>> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            let why =
+                format!("{}: {error}: mend it, or delete it to stop at its events again", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
+    let fresh: PathBuf = path.with_extension("json.new");
+    let mut file = File::create(&fresh)?;
+    serde_json::to_writer_pretty(&mut file, letters)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    // The new name is durable with its directory.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}

@@ -1,0 +1,83 @@
+//! What the log says is erased and still has.
+//!
+//! Sessions are erased one after the other, and an order does not end before its streams are deleted. So what
+//! a stop left is among the last that a tenant's stream says, and no more than those are looked at.
+
+use amoiq_events::{
+    Event, EventStore, Position, SessionId, StreamName, TenantId, Version, codec,
+    store::{Direction, MAX_READ_EVENTS, ReadError},
+    tenant::TenantEvent,
+};
+
+use super::EraseError;
+
+/// So many erasures of each tenant are looked at: more than are ever underway.
+const LOOK_BACK: usize = 1_024;
+
+/// That a session was erased.
+pub(super) struct Erasure {
+    pub(super) tenant: TenantId,
+    pub(super) session: SessionId,
+    pub(super) at: Position,
+}
+
+/// Deletes the streams that the log says are erased, and has from before that. To be called before anybody
+/// is served. Returns how many there were.
+///
+/// # Errors
+/// When the log does not read or does not write.
+pub async fn finish(store: &dyn EventStore) -> Result<usize, EraseError> {
+    let mut count = 0;
+    for Erasure { tenant, session, at } in newest(store).await? {
+        let stream = StreamName::session(&tenant, &session);
+        let first = store.read_stream(stream.clone(), Version::from_u64(1), Direction::Forward, 1).await;
+        let begins_at = match first {
+            Ok(events) => events.first().map(|event| event.position),
+            Err(ReadError::Corrupt { position, .. }) => Some(position),
+            Err(error) => return Err(error.into()),
+        };
+        if begins_at.is_some_and(|position| position < at) {
+            store.delete(stream).await?;
+            count += 1;
+            tracing::warn!(tenant.id = %tenant, "a session was erased that an interrupted erasure had left");
+        }
+    }
+    Ok(count)
+}
+
+/// The newest erasures of every tenant.
+pub(super) async fn newest(store: &dyn EventStore) -> Result<Vec<Erasure>, EraseError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let names = store.streams(StreamName::TENANTS, after, MAX_READ_EVENTS).await?;
+        let Some(last) = names.last() else { return Ok(found) };
+        after = Some(last.clone());
+        for name in names {
+            newest_of(store, &name, &mut found).await?;
+        }
+    }
+}
+
+async fn newest_of(
+    store: &dyn EventStore,
+    stream: &StreamName,
+    found: &mut Vec<Erasure>,
+) -> Result<(), EraseError> {
+    let Some(tenant) = stream.tenant_id() else { return Ok(()) };
+    let (mut from, mut count) = (Version::from_u64(u64::MAX), 0);
+    loop {
+        let events = store.read_stream(stream.clone(), from, Direction::Backward, MAX_READ_EVENTS).await?;
+        for recorded in events.iter().filter(|event| event.event.kind == "session.erased") {
+            let Ok(Event::Tenant(TenantEvent::SessionErased(erased))) = codec::decode(recorded) else {
+                continue;
+            };
+            let (tenant, session) = (tenant.clone(), erased.session_id);
+            found.push(Erasure { tenant, session, at: recorded.position });
+            count += 1;
+        }
+        match events.last().map(|oldest| oldest.version.as_u64()) {
+            Some(oldest) if oldest > 1 && count < LOOK_BACK => from = Version::from_u64(oldest - 1),
+            _ => return Ok(()),
+        }
+    }
+}

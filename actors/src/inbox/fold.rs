@@ -1,0 +1,229 @@
+//! The fold of the inbox: what each event of a session changes in its row.
+//!
+//! Of a message only what the row shows is decoded: most of a log is messages, and most of a message is
+//! not in the inbox.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
+
+use amoiq_events::{
+    Event, RecordedEvent, SessionId, StreamName, TenantId, UserId,
+    codec::{self, CodecError},
+    session::{Sender, SessionEvent, VisitorIdentified},
+    stream::StreamKind,
+    tenant::{SessionErased, TenantEvent},
+};
+use rusqlite::Connection;
+use serde::Deserialize;
+
+use super::row::{self, Row};
+use crate::{generation::Tables, projector::Projection, views::ViewError};
+
+/// How much of the last message a list shows, in bytes.
+const PREVIEW_BYTES: usize = 200;
+
+/// The type that most events have.
+const MESSAGE: &str = "message.created";
+
+/// What a tenant's stream says of a session that is gone.
+const ERASED: &str = "session.erased";
+
+/// What streams of sessions begin with.
+const SESSIONS: &str = "session:";
+
+/// The projection: the sessions that events changed.
+#[derive(Default)]
+pub struct InboxProjection {
+    sessions: HashMap<StreamName, Session>,
+}
+
+/// A session with changes.
+struct Session {
+    tenant: TenantId,
+    session: SessionId,
+    row: Row,
+    /// What the tables have of it goes.
+    is_erased: bool,
+    /// It has happened since that something did, so there is a row.
+    exists: bool,
+    /// Who says, and with what proof, that it is theirs; those that changed.
+    claims: Vec<(UserId, bool)>,
+}
+
+/// What the inbox shows of a message.
+#[derive(Deserialize)]
+struct Said<'a> {
+    seq: u32,
+    sender: Sender,
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
+impl Projection for InboxProjection {
+    const NAME: &'static str = "inbox";
+    const VERSION: u32 = 2;
+    const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
+
+    fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+        row::create(conn, tables)
+    }
+
+    fn fold(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+        if event.event.kind == ERASED {
+            return self.erase(conn, tables, event);
+        }
+        if !event.stream.as_str().starts_with(SESSIONS) {
+            return Ok(());
+        }
+        if event.event.kind == MESSAGE {
+            let data = codec::data(event)?;
+            let said: Said<'_> =
+                serde_json::from_slice(&data).map_err(|error| CodecError::malformed(event, &error))?;
+            if let Some(session) = self.session(conn, tables, &event.stream)? {
+                session.exists = true;
+                session.row.add(&said, event);
+            }
+            return Ok(());
+        }
+        let Event::Session(change) = codec::decode(event)? else { return Ok(()) };
+        let Some(session) = self.session(conn, tables, &event.stream)? else { return Ok(()) };
+        if let SessionEvent::VisitorIdentified(VisitorIdentified { user_id: Some(user), verified, .. }) =
+            &change
+        {
+            session.claim(conn, tables, user, *verified)?;
+        }
+        session.exists = true;
+        session.row.apply(&change, event);
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn portions(self, most: usize) -> Vec<Self> {
+        let mut all: Vec<_> = self.sessions.into_iter().collect();
+        all.sort_unstable_by(|(_, a), (_, b)| a.key().cmp(&b.key()));
+        let mut portions = Vec::with_capacity(all.len().div_ceil(most));
+        let mut rest = all.into_iter().peekable();
+        while rest.peek().is_some() {
+            portions.push(Self { sessions: rest.by_ref().take(most).collect() });
+        }
+        portions
+    }
+
+    fn store(&self, conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+        let mut all: Vec<_> = self.sessions.values().collect();
+        all.sort_unstable_by_key(|session| session.key());
+        for erased in all.iter().filter(|session| session.is_erased) {
+            row::remove(conn, tables, &erased.tenant, &erased.session)?;
+        }
+        let rows = all.iter().filter(|of| of.exists).map(|of| (&of.tenant, &of.session, &of.row));
+        row::store(conn, tables, rows)?;
+        for session in all {
+            for (user, verified) in &session.claims {
+                row::store_claim(conn, tables, session.claim_key(user), *verified)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl InboxProjection {
+    /// Forgets what was known of a session. What comes after is of a new one under the same id.
+    fn erase(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+        let Some(tenant) = event.stream.tenant_id() else { return Ok(()) };
+        let Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id })) = codec::decode(event)?
+        else {
+            return Ok(());
+        };
+        if let Some(session) = self.session(conn, tables, &StreamName::session(&tenant, &session_id))? {
+            (session.row, session.is_erased, session.exists) = (Row::default(), true, false);
+            session.claims.clear();
+        }
+        Ok(())
+    }
+
+    /// The session of a stream, with the row that it has so far; nothing for the name of no session.
+    fn session(
+        &mut self,
+        conn: &Connection,
+        tables: Tables,
+        stream: &StreamName,
+    ) -> Result<Option<&mut Session>, ViewError> {
+        Ok(Some(match self.sessions.entry(stream.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let Some(StreamKind::Session(tenant, session)) = stream.kind() else { return Ok(None) };
+                let row = row::find(conn, tables, &tenant, &session)?;
+                let (exists, row) = (row.is_some(), row.unwrap_or_default());
+                vacant.insert(Session { tenant, session, row, is_erased: false, exists, claims: Vec::new() })
+            }
+        }))
+    }
+}
+
+impl Session {
+    fn key(&self) -> (&str, &str) {
+        (self.tenant.as_str(), self.session.as_str())
+    }
+
+    fn claim_key<'a>(&'a self, user: &'a UserId) -> (&'a str, &'a str, &'a str) {
+        (self.tenant.as_str(), user.as_str(), self.session.as_str())
+    }
+
+    /// A claim that was verified once stays so.
+    fn claim(
+        &mut self,
+        conn: &Connection,
+        tables: Tables,
+        user: &UserId,
+        verified: bool,
+    ) -> Result<(), ViewError> {
+        if let Some((_, known)) = self.claims.iter_mut().find(|(known, _)| known == user) {
+            *known |= verified;
+            return Ok(());
+        }
+        let known = match self.is_erased {
+            true => None,
+            false => row::find_claim(conn, tables, self.claim_key(user))?,
+        };
+        self.claims.push((user.clone(), verified || known.unwrap_or_default()));
+        Ok(())
+    }
+}
+
+impl Row {
+    fn apply(&mut self, event: &SessionEvent, recorded: &RecordedEvent) {
+        match event {
+            SessionEvent::Started(_) => self.started_at = recorded.event.time.as_millis(),
+            SessionEvent::VisitorIdentified(visitor) => {
+                if let Some(user) = &visitor.user_id {
+                    user.as_str().clone_into(&mut self.user_id);
+                }
+            }
+            SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {
+                self.is_open = true;
+            }
+            SessionEvent::ConversationClosed(_) => self.is_open = false,
+            // Most of a log: it takes the short way.
+            SessionEvent::MessageCreated(_) => {}
+        }
+    }
+
+    fn add(&mut self, said: &Said<'_>, recorded: &RecordedEvent) {
+        let text: &str = &said.text;
+        self.last_position = recorded.position.as_u64().cast_signed();
+        self.last_at = recorded.event.time.as_millis();
+        let sender = match said.sender {
+            Sender::User => "user",
+            Sender::Bot => "bot",
+            Sender::Agent => "agent",
+        };
+        sender.clone_into(&mut self.last_sender);
+        text.split_at(text.floor_char_boundary(PREVIEW_BYTES)).0.clone_into(&mut self.last_text);
+        self.messages = i64::from(said.seq);
+    }
+}

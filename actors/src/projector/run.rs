@@ -1,0 +1,297 @@
+//! The work of a projector: it follows the log with the tables that serve, and has new ones filled when an
+//! operator asks for it or when those that serve cannot be kept.
+//!
+//! Both go on side by side as futures of one loop. The swap is in the loop itself, so nothing is folded
+//! into the old tables while it happens.
+
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use amoiq_events::{
+    EventStore,
+    store::{Batch, Epoch},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{Doubt, Projection, Reporter, fold};
+use crate::{
+    database::DatabaseError,
+    generation::{self, Generation},
+    rebuild::{self, Filled, Order, Outcome, RebuildError, Report, Reports, Underway},
+    views::{ViewError, Views},
+};
+
+/// How long it waits after a failure.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How long it waits after a rebuild that failed, at first and at the most.
+const REBUILD_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+type Filling<P> = Pin<Box<dyn Future<Output = Result<Filled<P>, RebuildError>>>>;
+
+/// A projector's work.
+pub(super) struct Run<P> {
+    live: Live<P>,
+    doubts: mpsc::Receiver<Doubt>,
+    orders: mpsc::Receiver<Order>,
+    reports: watch::Sender<Report>,
+    /// Dropping it ends it.
+    filling: Option<Filling<P>>,
+    /// When it may begin to fill tables by itself; nothing after an operator or an event stopped that.
+    may_fill: Option<Instant>,
+    fill_pause: Duration,
+    /// A row of the tables that serve is not what was written.
+    is_damaged: bool,
+}
+
+/// The part that follows the log.
+struct Live<P> {
+    views: Views,
+    store: Arc<dyn EventStore>,
+    epoch: Epoch,
+    progress: Reporter,
+    projection: std::marker::PhantomData<fn() -> P>,
+}
+
+/// Why following the log ended.
+enum Stop {
+    /// The log is closed.
+    Ended,
+    /// Another generation serves than before.
+    Moved,
+    /// New tables are wanted.
+    Wanted,
+}
+
+enum Turn<P> {
+    Order(Order),
+    Doubt(Doubt),
+    Filled(Result<Filled<P>, RebuildError>),
+    Stopped(Result<Stop, ViewError>),
+}
+
+impl<P: Projection> Run<P> {
+    pub(super) fn new(
+        views: Views,
+        store: Arc<dyn EventStore>,
+        progress: Reporter,
+        doubts: mpsc::Receiver<Doubt>,
+        (orders, reports): (mpsc::Receiver<Order>, Reports),
+    ) -> Self {
+        let epoch = store.epoch();
+        let live = Live { views, store, epoch, progress, projection: std::marker::PhantomData };
+        let (filling, may_fill, fill_pause) = (None, Some(Instant::now()), REBUILD_AFTER[0]);
+        Self { live, doubts, orders, reports, filling, may_fill, fill_pause, is_damaged: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.sweep().await;
+        let mut pause = Duration::ZERO;
+        loop {
+            let wanted = if self.filling.is_none() { self.may_fill } else { None };
+            let turn = tokio::select! {
+                biased;
+                Some(order) = self.orders.recv() => Turn::Order(order),
+                Some(doubt) = self.doubts.recv() => Turn::Doubt(doubt),
+                filled = end(&mut self.filling) => Turn::Filled(filled),
+                stop = self.live.follow(pause, wanted, self.is_damaged) => Turn::Stopped(stop),
+            };
+            pause = Duration::ZERO;
+            match turn {
+                Turn::Order(order) => self.obey(order).await,
+                Turn::Doubt(doubt) => self.mend(doubt).await,
+                Turn::Filled(filled) => self.filled(filled).await,
+                Turn::Stopped(Ok(Stop::Ended)) => return,
+                Turn::Stopped(Ok(Stop::Moved)) => {}
+                Turn::Stopped(Ok(Stop::Wanted)) => {
+                    tracing::info!(projection = P::NAME, "the projection is made from the whole log");
+                    self.fill(None);
+                }
+                Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return,
+                Turn::Stopped(Err(error)) => {
+                    tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
+                    self.live.progress.failed(&error);
+                    pause = RETRY_AFTER;
+                    if let Some(doubt) = Doubt::of(&error) {
+                        self.mend(doubt).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, skip: Option<amoiq_events::Timestamp>) {
+        self.reports.send_replace(Report::begun(self.live.store.head()));
+        let (views, store) = (self.live.views.clone(), Arc::clone(&self.live.store));
+        self.filling = Some(Box::pin(rebuild::fill(views, store, skip, self.reports.clone())));
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start { skip, reply } => {
+                let is_underway = self.filling.is_some();
+                if !is_underway {
+                    self.fill(skip);
+                }
+                // Whoever asked may have gone.
+                let _gone = reply.send(if is_underway { Err(Underway) } else { Ok(()) });
+            }
+            Order::Cancel { reply } => {
+                let was_underway = self.filling.take().is_some();
+                if was_underway {
+                    self.may_fill = None;
+                    self.end_report(Outcome::Cancelled);
+                    self.sweep().await;
+                }
+                let _gone = reply.send(was_underway);
+            }
+        }
+    }
+
+    /// Has what was found damaged made again.
+    async fn mend(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Row => self.is_damaged = true,
+            Doubt::File => {
+                self.filling = None;
+                self.live.progress.filling();
+                tracing::error!(projection = P::NAME, "views.db is damaged; it is made again from the log");
+                if let Err(error) = self.live.views.remake().await {
+                    tracing::error!(%error, "views.db cannot be made again");
+                }
+            }
+        }
+    }
+
+    async fn filled(&mut self, filled: Result<Filled<P>, RebuildError>) {
+        self.filling = None;
+        let live = &self.live;
+        let swapped = match filled {
+            Ok(filled) => filled.swap(&live.views, &live.store).await.map_err(RebuildError::from),
+            Err(error) => Err(error),
+        };
+        let outcome = match swapped {
+            Ok(position) => {
+                live.progress.reached(position);
+                (self.is_damaged, self.may_fill) = (false, Some(Instant::now()));
+                self.fill_pause = REBUILD_AFTER[0];
+                tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                Outcome::Done
+            }
+            Err(error) => {
+                tracing::error!(projection = P::NAME, %error, "the projection was not made again");
+                self.live.progress.not_filled(&format_args!("the rebuild failed: {error}"));
+                let is_for_good = !matches!(error, RebuildError::View(_));
+                self.may_fill = (!is_for_good).then(|| Instant::now() + self.fill_pause);
+                self.fill_pause = REBUILD_AFTER[1].min(self.fill_pause * 2);
+                if let RebuildError::View(error) = &error
+                    && Doubt::of(error) == Some(Doubt::File)
+                {
+                    self.mend(Doubt::File).await;
+                }
+                Outcome::of(&error)
+            }
+        };
+        self.sweep().await;
+        self.end_report(outcome);
+    }
+
+    fn end_report(&self, outcome: Outcome) {
+        self.reports.send_modify(|report| report.outcome = Some(outcome));
+    }
+
+    async fn sweep(&self) {
+        if let Err(error) = rebuild::sweep::<P>(&self.live.views).await {
+            tracing::warn!(projection = P::NAME, %error, "old tables stay in views.db until the next rebuild");
+        }
+    }
+}
+
+impl<P: Projection> Live<P> {
+    /// Follows the log with the tables that serve, until something stops it. It may be dropped at any
+    /// moment: what it has underway is finished or not, and the next time begins with what is.
+    async fn follow(
+        &self,
+        pause: Duration,
+        wanted: Option<Instant>,
+        is_damaged: bool,
+    ) -> Result<Stop, ViewError> {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let serving = self.begin().await?;
+        let is_current = |serving: Generation| serving.tables.version() == P::VERSION && !is_damaged;
+        let wanted = wanted.filter(|_| !serving.is_some_and(is_current));
+        let want = async {
+            match wanted {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = want => Ok(Stop::Wanted),
+            stop = self.fold_on(serving) => stop,
+        }
+    }
+
+    /// What serves; what cannot be right any more serves no longer.
+    async fn begin(&self) -> Result<Option<Generation>, ViewError> {
+        let epoch = self.epoch;
+        let begin = self.views.write(move |transaction| {
+            let Some(serving) = generation::serving(transaction, P::NAME)? else { return Ok(None) };
+            let version = serving.tables.version();
+            if serving.epoch == epoch && (version == P::VERSION || P::STILL_SERVES.contains(&version)) {
+                return Ok(Some(serving));
+            }
+            generation::retire::<P>(transaction)?;
+            Ok(None)
+        });
+        begin.await
+    }
+
+    async fn fold_on(&self, serving: Option<Generation>) -> Result<Stop, ViewError> {
+        let Some(mut serving) = serving else {
+            self.progress.filling();
+            return pending().await;
+        };
+        self.progress.serves(serving.position);
+        let mut subscription = self.store.subscribe(serving.position);
+        loop {
+            let Some(batch) = subscription.next().await? else { return Ok(Stop::Ended) };
+            match self.fold(serving, batch).await? {
+                Some(next) => serving = next,
+                None => return Ok(Stop::Moved),
+            }
+            self.progress.reached(serving.position);
+        }
+    }
+
+    /// Folds a batch into the tables that serve; nothing when those are not the ones it is meant for.
+    async fn fold(&self, serving: Generation, batch: Batch) -> Result<Option<Generation>, ViewError> {
+        let Some(last) = batch.last() else { return Ok(Some(serving)) };
+        let next = Generation { position: last.position, ..serving };
+        let passed = self.views.letters().of(P::NAME);
+        let fold = self.views.write(move |transaction| {
+            if generation::serving(transaction, P::NAME)? != Some(serving) {
+                return Ok(None);
+            }
+            let mut changes = P::default();
+            fold(&mut changes, transaction, serving.tables, batch.iter(), &passed)?;
+            changes.store(transaction, serving.tables)?;
+            generation::put(transaction, P::NAME, generation::State::Serving, &next)?;
+            Ok(Some(next))
+        });
+        fold.await
+    }
+}
+
+/// Waits for the tables that are being filled; for ever when none are.
+async fn end<P>(filling: &mut Option<Filling<P>>) -> Result<Filled<P>, RebuildError> {
+    match filling {
+        Some(filling) => filling.await,
+        None => pending().await,
+    }
+}

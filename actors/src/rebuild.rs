@@ -1,0 +1,230 @@
+//! Makes a projection again from the whole log: into tables of a new generation, beside those that serve.
+//!
+//! Reading and folding go on at the same time, on two threads. The changes stay in memory until there
+//! are many, and are then written in the order of their keys, in portions: each is a transaction of its
+//! own in the writer's queue, so that the live projection waits for one portion at the most. Nobody
+//! sees the new tables before the swap, which folds in what the live projection is ahead and changes
+//! which generation serves, in one transaction. Whoever drops the work half-way leaves the old tables as
+//! they are; what was filled is dropped with the next rebuild or start.
+//!
+//! An event that cannot be read stops it, unless it may skip: then the event is passed by, and is on the
+//! list of dead letters before the new tables serve. A fold writes tables and nothing else, so nothing is
+//! sent to anybody.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::MAX_READ_EVENTS};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::{
+    database::DatabaseError,
+    dead_letters::{DeadLetter, MAX_LETTERS, Passed},
+    generation::{self, Generation, Tables},
+    projector::{Projection, fold},
+    views::{ViewError, Views},
+};
+
+pub(crate) use orders::{Order, Reports};
+pub use orders::{Outcome, Rebuilds, Report, Underway};
+
+mod orders;
+
+/// So many changes are held before they are written: sessions, with some 500 bytes each.
+const MAX_HELD: usize = 65_536;
+
+/// So many of them are one transaction: some ten milliseconds.
+const PORTION: usize = 2_048;
+
+/// So many reads of the log are folded at a time.
+const READS: usize = 16;
+
+/// Why a projection was not made again.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// An event cannot be read.
+    #[error("it stopped at position {position} (`{kind}`): {reason}")]
+    Event {
+        /// Where.
+        position: Position,
+        /// The dotted type.
+        kind: String,
+        /// Why.
+        reason: String,
+    },
+    /// So many events cannot be read that something else is wrong.
+    #[error("more than {MAX_LETTERS} events cannot be read: the log is a newer release's")]
+    TooMany,
+    /// The database or the log refuses.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Tables that hold the log up to a position, and do not serve yet.
+pub(crate) struct Filled<P> {
+    generation: Generation,
+    skipped: Vec<DeadLetter>,
+    projection: PhantomData<fn() -> P>,
+}
+
+/// Makes a projection again while nobody else has the database: fills new tables and lets them serve.
+///
+/// # Errors
+/// A [`RebuildError`]; the old tables are as they were then.
+pub async fn rebuild<P: Projection>(
+    views: &Views,
+    store: &Arc<dyn EventStore>,
+    skip: Option<Timestamp>,
+    report: &watch::Sender<Report>,
+) -> Result<(), RebuildError> {
+    let filled = fill::<P>(views.clone(), Arc::clone(store), skip, report.clone()).await?;
+    filled.swap(views, store).await?;
+    sweep::<P>(views).await?;
+    Ok(())
+}
+
+/// Drops the tables that do not serve.
+pub(crate) async fn sweep<P: Projection>(views: &Views) -> Result<(), ViewError> {
+    views.write(|transaction| generation::sweep::<P>(transaction)).await
+}
+
+/// Fills tables of a new generation with the whole log. With a time to note, events that cannot be read
+/// are skipped.
+pub(crate) async fn fill<P: Projection>(
+    views: Views,
+    store: Arc<dyn EventStore>,
+    skip: Option<Timestamp>,
+    report: watch::Sender<Report>,
+) -> Result<Filled<P>, RebuildError> {
+    let epoch = store.epoch();
+    let begin = views.write(move |transaction| {
+        generation::sweep::<P>(transaction)?;
+        generation::begin::<P>(transaction, epoch)
+    });
+    let mut generation = begin.await?;
+    let mut folding = Folding::<P>::new(&views, generation.tables, skip)?;
+    loop {
+        let mut batch = read(&*store, generation.position).await?;
+        // Short means that the rest is for the swap.
+        let is_near = batch.len() < MAX_READ_EVENTS;
+        while let Some(last) = batch.last().map(|event| event.position) {
+            let work = tokio::task::spawn_blocking(move || folding.fold(&batch).map(|full| (folding, full)));
+            let (worked, next) = tokio::join!(work, read(&*store, last));
+            let (done, full) = worked.unwrap_or_else(|_panicked| Err(stopped()))?;
+            folding = done;
+            write(&views, generation.tables, full).await?;
+            generation.position = last;
+            report.send_modify(|report| report.advance(last, store.head(), folding.skipped.len()));
+            batch = next?;
+        }
+        let rest = std::mem::take(&mut folding.changes);
+        write(&views, generation.tables, rest.portions(PORTION)).await?;
+        if is_near {
+            return Ok(Filled { generation, skipped: folding.skipped, projection: PhantomData });
+        }
+    }
+}
+
+impl<P: Projection> Filled<P> {
+    /// Lets the tables serve, and says where they are. The live projection must stand still meanwhile.
+    pub(crate) async fn swap(
+        self,
+        views: &Views,
+        store: &Arc<dyn EventStore>,
+    ) -> Result<Position, ViewError> {
+        let (letters, skipped) = (views.letters().clone(), self.skipped);
+        let noted = tokio::task::spawn_blocking(move || letters.note(skipped)).await;
+        noted.map_err(|_panicked| DatabaseError::Closed)??;
+        // A change, so that it comes behind whatever the live projection has underway.
+        let serving = views.write(|transaction| generation::serving(transaction, P::NAME)).await?;
+        let mut filled = self.generation;
+        let end = serving.filter(|serving| serving.epoch == filled.epoch).map(|serving| serving.position);
+        let mut ahead: Vec<RecordedEvent> = Vec::new();
+        while end.is_some_and(|end| filled.position < end) {
+            let events = store.read_all(filled.position, MAX_READ_EVENTS).await?;
+            // What stood up to there may have been deleted.
+            filled.position = events.last().map_or(end.unwrap_or_default(), |event| event.position);
+            ahead.extend(events);
+        }
+        let passed = views.letters().of(P::NAME);
+        let swap = views.write(move |transaction| {
+            let mut changes = P::default();
+            fold(&mut changes, transaction, filled.tables, &ahead, &passed)?;
+            changes.store(transaction, filled.tables)?;
+            generation::swap::<P>(transaction, &filled)
+        });
+        swap.await?;
+        Ok(filled.position)
+    }
+}
+
+/// What folds, on a thread of its own.
+struct Folding<P> {
+    conn: Connection,
+    tables: Tables,
+    changes: P,
+    passed: Passed,
+    skip: Option<Timestamp>,
+    skipped: Vec<DeadLetter>,
+    /// How many letters may still be noted.
+    room: usize,
+}
+
+impl<P: Projection> Folding<P> {
+    fn new(views: &Views, tables: Tables, skip: Option<Timestamp>) -> Result<Self, ViewError> {
+        let passed = views.letters().of(P::NAME);
+        let room = MAX_LETTERS.saturating_sub(views.letters().all().len());
+        let conn = views.reader()?;
+        Ok(Self { conn, tables, changes: P::default(), passed, skip, skipped: Vec::new(), room })
+    }
+
+    /// Folds events in. Gives the changes that are to be written now.
+    fn fold(&mut self, events: &[RecordedEvent]) -> Result<Vec<P>, RebuildError> {
+        let Self { conn, tables, changes, passed, skip, skipped, room } = self;
+        // One moment for all that is read: each question by itself would lock the file.
+        let moment = conn.unchecked_transaction().map_err(ViewError::from)?;
+        for recorded in events.iter().filter(|recorded| !passed.holds(recorded)) {
+            match (changes.fold(&moment, *tables, recorded), &skip) {
+                (Err(ViewError::Codec(_)), Some(_)) if skipped.len() >= *room => {
+                    return Err(RebuildError::TooMany);
+                }
+                (Err(ViewError::Codec(error)), Some(now)) => {
+                    skipped.push(DeadLetter::of(P::NAME, recorded, &error, *now));
+                }
+                (Err(ViewError::Codec(error)), None) => {
+                    let kind = recorded.event.kind.to_string();
+                    let reason = error.to_string();
+                    return Err(RebuildError::Event { position: recorded.position, kind, reason });
+                }
+                (folded, _) => folded?,
+            }
+        }
+        if changes.held() < MAX_HELD {
+            return Ok(Vec::new());
+        }
+        Ok(std::mem::take(changes).portions(PORTION))
+    }
+}
+
+/// Many events after a position; fewer than were asked for at the end of the log.
+async fn read(store: &dyn EventStore, mut after: Position) -> Result<Vec<RecordedEvent>, ViewError> {
+    let mut events = Vec::new();
+    for _ in 0..READS {
+        let more = store.read_all(after, MAX_READ_EVENTS).await?;
+        let Some(last) = more.last() else { break };
+        after = last.position;
+        events.extend(more);
+    }
+    Ok(events)
+}
+
+async fn write<P: Projection>(views: &Views, tables: Tables, portions: Vec<P>) -> Result<(), ViewError> {
+    for portion in portions {
+        views.write(move |transaction| portion.store(transaction, tables)).await?;
+    }
+    Ok(())
+}
+
+fn stopped() -> RebuildError {
+    ViewError::from(DatabaseError::Closed).into()
+}

@@ -1,0 +1,162 @@
+//! Lets go of what is old: who was online, and sessions whose conversation was closed long ago.
+//!
+//! A reconciler, woken by a timer: it asks the log and the inbox what is too old, and takes it away a little
+//! at a time, with pauses, so that nobody who is served waits for it. It remembers nothing: whatever a stop
+//! left is there at the next look. The files keep free pages for what comes; [`crate::erasure`] is what sees
+//! to every byte.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient, EventStore, SessionId, StreamName, TenantId, Timestamp, Version,
+    event::Cause,
+    store::{Direction, MAX_READ_EVENTS},
+};
+
+use crate::{
+    Inbox,
+    erasure::{EraseError, Eraser},
+};
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How long it waits for the inbox before it leaves it to the next time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many sessions go at a time.
+const SESSIONS: u32 = 100;
+
+/// How long it pauses between two steps.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The presence streams of all tenants.
+const PRESENCES: &str = "presence:";
+
+/// How long things are kept; nothing for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionSettings {
+    /// Who came and went.
+    pub presence: Option<Duration>,
+    /// Sessions, from when their conversation was closed.
+    pub sessions: Option<Duration>,
+}
+
+/// The actor that lets go.
+pub struct Retention {
+    desk: Desk,
+}
+
+#[derive(Clone)]
+struct Desk {
+    eraser: Eraser,
+    inbox: Inbox,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    settings: RetentionSettings,
+}
+
+impl Retention {
+    /// Starts it on the caller's arbiter; not when everything is kept.
+    pub fn start(
+        eraser: Eraser,
+        inbox: Inbox,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        settings: RetentionSettings,
+    ) {
+        if settings.presence.is_some() || settings.sessions.is_some() {
+            Actor::start(Self { desk: Desk { eraser, inbox, store, ambient, settings } });
+        }
+    }
+}
+
+impl Actor for Retention {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let kept = [self.desk.settings.presence, self.desk.settings.sessions];
+        let shortest = kept.into_iter().flatten().min().unwrap_or(LOOK_EVERY);
+        ctx.run_interval(LOOK_EVERY.min(shortest), |retention, ctx| {
+            let desk = retention.desk.clone();
+            let work = async move {
+                if let Err(error) = desk.let_go().await {
+                    tracing::warn!(%error, "what is old could not be removed; trying again");
+                }
+            };
+            // The next look waits until this one is done.
+            ctx.wait(work.into_actor(retention));
+        });
+    }
+}
+
+impl Desk {
+    async fn let_go(&self) -> Result<(), EraseError> {
+        if let Some(kept) = self.settings.presence {
+            self.presences(self.before(kept)).await?;
+        }
+        if let Some(kept) = self.settings.sessions {
+            self.sessions(self.before(kept)).await?;
+        }
+        Ok(())
+    }
+
+    fn before(&self, kept: Duration) -> Timestamp {
+        let millis = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        self.ambient.now().plus_millis(millis.saturating_neg())
+    }
+
+    async fn presences(&self, before: Timestamp) -> Result<(), EraseError> {
+        let mut after = None;
+        loop {
+            let names = self.store.streams(PRESENCES, after, MAX_READ_EVENTS).await?;
+            let Some(last) = names.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for name in names {
+                while self.truncate(&name, before).await? {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Removes some events from the begin of a stream. Whether there may be more.
+    async fn truncate(&self, stream: &StreamName, before: Timestamp) -> Result<bool, EraseError> {
+        let from = Version::from_u64(1);
+        let events =
+            self.store.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await?;
+        let old = events.iter().take_while(|event| event.event.time < before).last();
+        let Some(old) = old.map(|old| old.version) else { return Ok(false) };
+        self.store.truncate(stream.clone(), old.plus(1)).await?;
+        Ok(events.len() == MAX_READ_EVENTS && events.last().is_some_and(|last| last.version == old))
+    }
+
+    async fn sessions(&self, before: Timestamp) -> Result<(), EraseError> {
+        // While the inbox is behind, it does not know who is there again.
+        self.inbox.progress().reach(self.store.head(), PATIENCE).await?;
+        let mut after = None;
+        loop {
+            let page = self.inbox.closed_conversations(after, before, SESSIONS).await?;
+            let Some(last) = page.last().cloned() else { return Ok(()) };
+            after = Some(last);
+            for (tenant, sessions) in by_tenant(page) {
+                let cause = Cause { causation: "retention".into(), actor: "service:retention".into() };
+                self.eraser.expire(tenant, sessions, before, cause).await?;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// A page is in the order of tenants.
+fn by_tenant(page: Vec<(TenantId, SessionId)>) -> Vec<(TenantId, Vec<SessionId>)> {
+    let mut tenants: Vec<(TenantId, Vec<SessionId>)> = Vec::new();
+    for (tenant, session) in page {
+        match tenants.last_mut() {
+            Some((last, sessions)) if *last == tenant => sessions.push(session),
+            _ => tenants.push((tenant, vec![session])),
+        }
+    }
+    tenants
+}

@@ -1,0 +1,68 @@
+//! How a lane forgets sessions that were erased: what waits of them is dropped, and what comes back from an
+//! attempt, or from a reading of the log that had begun before, is not taken in any more.
+
+use std::collections::HashMap;
+
+use amoiq_events::SessionId;
+
+use super::*;
+
+/// Sessions whose messages before a position are gone.
+pub(super) type Forgotten = Arc<HashMap<SessionId, Position>>;
+
+/// Forgets everything of these sessions, each before a position. The answer comes once nothing of it is on its way
+/// into `outbox.db`; what is there already is for whoever asks.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(in crate::webhooks) struct Forget(pub(in crate::webhooks) Forgotten);
+
+impl Handler<Forget> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, Forget(sessions): Forget, ctx: &mut Self::Context) -> Self::Result {
+        self.forgotten.push(sessions);
+        let forgotten = &self.forgotten;
+        self.backlog.drop_all(|delivery| is_forgotten(forgotten, delivery.position, &delivery.session));
+        self.stored.retain(|position, delivery| {
+            !delivery.as_ref().is_some_and(|delivery| is_forgotten(forgotten, *position, &delivery.session))
+        });
+        let (gone, kept) = std::mem::take(&mut self.outcomes)
+            .into_iter()
+            .partition(|(delivery, _)| is_forgotten(forgotten, delivery.position, &delivery.session));
+        self.outcomes = kept;
+        for (delivery, attempt) in gone {
+            self.let_go(&delivery, attempt.is_some());
+        }
+        let noted = self.note(ctx);
+        let written = async move { noted.await.map_err(|_stopped| LaneRefusal::Gone) };
+        Box::pin(written.into_actor(self))
+    }
+}
+
+impl WebhookLane {
+    /// Whether a message is one that was erased.
+    pub(super) fn has_forgotten(&self, position: Position, session: &SessionId) -> bool {
+        is_forgotten(&self.forgotten, position, session)
+    }
+
+    /// Frees what an outcome holds that is not written.
+    pub(super) fn let_go(&mut self, delivery: &Delivery, was_tried: bool) {
+        self.backlog.written(delivery.position);
+        if was_tried {
+            self.underway -= 1;
+        }
+    }
+
+    /// Once nothing from before is on its way, nothing of it can come any more.
+    pub(super) fn settle_forgotten(&mut self) {
+        let is_busy = self.underway > 0 || self.is_reading || self.is_writing || !self.outcomes.is_empty();
+        if !is_busy {
+            let known = self.known;
+            self.forgotten.retain(|sessions| sessions.values().any(|before| *before > known));
+        }
+    }
+}
+
+fn is_forgotten(forgotten: &[Forgotten], position: Position, session: &SessionId) -> bool {
+    forgotten.iter().any(|sessions| sessions.get(session).is_some_and(|before| position < *before))
+}

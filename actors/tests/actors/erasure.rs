@@ -1,0 +1,170 @@
+//! Erasing sessions, and letting go of old ones by a clock that a test turns.
+
+use std::{sync::Arc, time::Duration};
+
+use amoiq_actors::{
+    Eraser, Inbox, Projector, TenantRegistry, Views,
+    erasure::{self, Premises},
+    inbox::InboxProjection,
+    retention::{Retention, RetentionSettings},
+    transcript::Window,
+    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
+};
+use amoiq_events::{
+    Event, EventStore, StreamName, UserId, Version,
+    presence::{PresenceEvent, UserOffline},
+    store::{Direction, Expected},
+    tenant::{SessionErased, TenantEvent},
+};
+use tempfile::TempDir;
+
+use crate::given::{DEADLINE, Given, cause, id, in_real_time, tenant};
+
+/// How long things are kept, by the clock that a test turns; and how often it is looked.
+const KEPT: Duration = Duration::from_millis(40);
+
+const KEPT_MILLIS: i64 = 40;
+
+/// Nobody is called: there is no endpoint.
+struct Nobody;
+
+impl courier::Courier for Nobody {
+    fn deliver(
+        &self,
+        _endpoint: Arc<courier::Endpoint>,
+        _content: courier::Content,
+    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer> + Send>> {
+        Box::pin(std::future::ready(courier::Answer::default()))
+    }
+}
+
+struct Erasing {
+    given: Given,
+    eraser: Eraser,
+    inbox: Inbox,
+    files: TempDir,
+}
+
+impl Erasing {
+    async fn new(given: Given) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let store = given.store.shared();
+        let views = Views::open(&files.path().join("views.db")).expect("views.db");
+        let progress = Projector::<InboxProjection>::start(&views, &store);
+        let inbox = Inbox::new(views, progress, DEADLINE);
+        let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
+        let outbox = Outbox::open(&files.path().join("outbox.db")).expect("outbox.db");
+        let settings = LaneSettings {
+            schedule: Schedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
+            throttle: ThrottleSettings {
+                in_flight: 1,
+                breaker_failures: 1,
+                breaker_min: KEPT,
+                breaker_max: KEPT,
+            },
+            attempt_timeout: DEADLINE,
+            in_flight: 1,
+            pending: 10,
+            disable_after: DEADLINE,
+        };
+        let ambient = given.ambient.clone();
+        let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
+        let eraser = Eraser::start(Premises {
+            directory: given.directory.clone(),
+            inbox: inbox.clone(),
+            webhooks,
+            store,
+            data: Some(files.path().to_owned()),
+        });
+        Self { given, eraser, inbox, files }
+    }
+
+    async fn came_and_went(&self, session: &str) {
+        let offline = UserOffline { user_id: UserId::parse("ann").expect("an id"), session_id: id(session) };
+        let event = Event::Presence(PresenceEvent::Offline(offline));
+        let envelope = event.envelope(&self.given.ambient, &cause());
+        let stream = StreamName::presence(&tenant());
+        self.given.store.append(stream, Expected::Any, vec![envelope]).await.expect("appended");
+    }
+
+    async fn presence(&self) -> Vec<u64> {
+        let (stream, first) = (StreamName::presence(&tenant()), Version::from_u64(1));
+        let events = self.given.store.read_stream(stream, first, Direction::Forward, 100).await;
+        events.expect("events").iter().map(|event| event.version.as_u64()).collect()
+    }
+}
+
+#[test]
+fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        given.say("a", "hello").await;
+        given.say("b", "hello").await;
+        erasing.came_and_went("a").await;
+        erasing.came_and_went("b").await;
+        let erased = erasing.eraser.erase(tenant(), vec![id("a"), id("c")], None, cause()).await;
+        assert_eq!(erased.expect("erased"), [id("a")]);
+        assert!(given.texts("a").await.is_empty());
+        assert_eq!(given.texts("b").await, ["hello"]);
+        assert_eq!(erasing.presence().await, [2]);
+        assert!(!erasing.files.path().join("erasing").exists());
+        given.say("a", "anew").await;
+        assert_eq!(given.page("a", Window::Newest, 10).await.messages[0].seq, 1);
+        let head = given.store.head();
+        erasing.inbox.progress().reach(head, DEADLINE).await.expect("the inbox");
+        let open = erasing.inbox.open_conversations(None, 10).await.expect("an answer");
+        assert_eq!(open.iter().map(|open| open.session.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    });
+}
+
+#[test]
+fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
+    in_real_time(async {
+        let given = Given::new();
+        given.say("a", "before").await;
+        for session in ["a", "b"] {
+            let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id: id(session) }));
+            let said = vec![said.envelope(&given.ambient, &cause())];
+            let stream = StreamName::tenant(&tenant());
+            given.store.append(stream, Expected::Any, said).await.expect("appended");
+        }
+        given.say("b", "after").await;
+        assert_eq!(erasure::finish(&given.store).await.expect("finished"), 1);
+        assert_eq!(erasure::finish(&given.store).await.expect("finished"), 0);
+        let given = given.restarted();
+        assert!(given.texts("a").await.is_empty());
+        assert_eq!(given.texts("b").await, ["after"]);
+    });
+}
+
+#[test]
+fn what_is_old_goes_and_nothing_else() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        for session in ["a closed", "b open", "c reopened", "d closed"] {
+            given.say(session, "hello").await;
+        }
+        for session in ["a closed", "c reopened", "d closed"] {
+            given.close(session).await;
+        }
+        erasing.came_and_went("a closed").await;
+        given.clock.advance_millis(KEPT_MILLIS + 1);
+        given.say("c reopened", "again").await;
+        given.close("c reopened").await;
+        erasing.came_and_went("c reopened").await;
+        let settings = RetentionSettings { presence: Some(KEPT), sessions: Some(KEPT) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !given.texts("d closed").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "the last session does not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(given.texts("a closed").await.is_empty());
+        assert_eq!(given.texts("b open").await, ["hello"]);
+        assert_eq!(given.texts("c reopened").await, ["hello", "again"]);
+        assert_eq!(erasing.presence().await, [2]);
+    });
+}

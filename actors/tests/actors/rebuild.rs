@@ -1,0 +1,154 @@
+//! Rebuilds: the old tables serve until the new ones take their place, at once; whatever ends a rebuild
+//! before leaves them as they are.
+
+use std::time::Duration;
+
+use amoiq_actors::{
+    DeadLetters,
+    rebuild::{Outcome, Underway},
+};
+use amoiq_events::{EventStore, Timestamp};
+use rusqlite::Connection;
+
+use crate::{
+    given::{DEADLINE, in_real_time},
+    rebuild_given::{
+        Positions, ended, found, log_of, poison, positions, run, say, serving, speak, start_with_rebuilds,
+        until, views_db,
+    },
+};
+
+#[test]
+fn a_rebuild_takes_the_place_of_the_tables_while_the_log_grows() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    in_real_time(async {
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let before = serving(&file);
+        rebuilds.start(None).await.expect("none is under way");
+        while rebuilds.report().outcome.is_none() {
+            speak(&store, 1).await;
+        }
+        assert_eq!(rebuilds.report().outcome, Some(Outcome::Done));
+        assert_ne!(serving(&file), before, "other tables serve");
+        speak(&store, 2).await;
+        progress.reach(store.head(), DEADLINE).await.expect("the new tables follow the log");
+    });
+    assert_eq!(found(&file), (positions(&store), 2), "each event is in them once");
+    drop(files);
+}
+
+#[test]
+fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    in_real_time(async {
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let before = serving(&file);
+        // Nothing is written while another has the lock, so the rebuild cannot end.
+        let lock = Connection::open(&file).expect("views.db");
+        lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        rebuilds.start(None).await.expect("none is under way");
+        assert_eq!(rebuilds.start(None).await, Err(Underway));
+        let (cancelled, ()) = tokio::join!(rebuilds.cancel(), async {
+            until(|| rebuilds.report().outcome == Some(Outcome::Cancelled)).await;
+            lock.execute_batch("ROLLBACK").expect("no lock");
+        });
+        assert!(cancelled);
+        assert!(!rebuilds.cancel().await, "nothing is left to cancel");
+        assert_eq!(serving(&file), before);
+        speak(&store, 2).await;
+        progress.reach(store.head(), DEADLINE).await.expect("the old tables follow the log");
+        rebuilds.start(None).await.expect("it may begin again");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done));
+    });
+    assert_eq!(found(&file).0, positions(&store));
+    drop(files);
+}
+
+#[test]
+fn a_new_version_is_filled_by_itself_while_the_old_one_serves() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    run::<Positions<1>>(&file, &store);
+    say(&store, 2);
+    in_real_time(async {
+        // Filling cannot end while an event cannot be read, and the old tables serve up to it.
+        let readable = store.head();
+        let at = poison(&store).await;
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<3>>(&file, &store);
+        progress.reach(readable, DEADLINE).await.expect("the old tables follow the log");
+        assert!(matches!(ended(&rebuilds).await.outcome, Some(Outcome::Stopped { .. })));
+        assert_eq!(serving(&file).version(), 1);
+        rebuilds.start(Some(Timestamp::from_millis(0))).await.expect("none is under way");
+        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        assert_eq!(serving(&file).version(), 3);
+        progress.reach(store.head(), DEADLINE).await.expect("the new tables follow the log");
+        assert!(!found(&file).0.contains(&at));
+    });
+    drop(files);
+}
+
+#[test]
+fn nothing_serves_while_tables_that_cannot_be_right_are_made_again() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    run::<Positions<1>>(&file, &store);
+    in_real_time(async {
+        poison(&store).await;
+        // Version 2 does not know the tables of version 1.
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<2>>(&file, &store);
+        assert!(matches!(ended(&rebuilds).await.outcome, Some(Outcome::Stopped { .. })));
+        assert!(progress.is_filling());
+        let nothing = progress.reach(amoiq_events::Position::START, Duration::from_millis(50)).await;
+        assert!(nothing.is_err(), "a reader is told that nothing serves");
+        assert!(progress.failure().expect("a reason").contains("it stopped at position"));
+    });
+    drop(files);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_says_so() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    in_real_time(async {
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let before = progress.position();
+        let at = poison(&store).await;
+        speak(&store, 1).await;
+        until(|| progress.failure().is_some()).await;
+        assert_eq!(progress.position(), before, "the live projection stands in front of it");
+
+        rebuilds.start(None).await.expect("none is under way");
+        let Some(Outcome::Stopped { position, kind, reason }) = ended(&rebuilds).await.outcome else {
+            panic!("{:?}", rebuilds.report());
+        };
+        assert_eq!((position.as_u64().cast_signed(), kind.as_str()), (at, "message.created"));
+        assert!(reason.contains("EOF while parsing"), "{reason}");
+        assert!(DeadLetters::open(files.path()).expect("a list").all().is_empty());
+
+        rebuilds.start(Some(Timestamp::from_millis(0))).await.expect("none is under way");
+        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        progress.reach(store.head(), DEADLINE).await.expect("it goes on behind the event");
+        let letters = DeadLetters::open(files.path()).expect("a list").all();
+        assert_eq!(letters.len(), 1);
+        assert_eq!((letters[0].position.cast_signed(), letters[0].projection.as_str()), (at, "positions"));
+
+        // The list outlives the tables, and needs no word of an operator again.
+        rebuilds.start(None).await.expect("none is under way");
+        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+    });
+    std::fs::remove_file(&file).expect("views.db");
+    let progress = in_real_time(async {
+        let (progress, _) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.map(|()| progress.failure())
+    });
+    assert_eq!(progress.expect("the projection"), None);
+    drop(files);
+}

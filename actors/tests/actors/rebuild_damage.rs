@@ -1,0 +1,104 @@
+//! Damage in `views.db`, found at the start or while the service runs: it is made again from the log by
+//! itself, and nothing that is wrong is read meanwhile.
+
+use std::{fs, time::Duration};
+
+use amoiq_actors::{
+    Inbox, Projector, Views, generation,
+    inbox::{InboxProjection, Proof},
+    views::ViewError,
+};
+use amoiq_events::{
+    EventStore, UserId,
+    session::{Caller, SendMessage},
+};
+use rusqlite::Connection;
+
+use crate::{
+    given::{DEADLINE, Given, cause, id, in_real_time, message, tenant},
+    rebuild_given::{Positions, found, log_of, positions, run, start, until, views_db},
+};
+
+#[test]
+fn a_damaged_file_is_made_again_at_the_start_or_soon_after() {
+    let garbage = |_| vec![0x5a; 64 * 1024];
+    let other_file = |_| b"SQLite format 3\0 and nothing of the kind".repeat(200);
+    let bad_page = |mut bytes: Vec<u8>| {
+        bytes.get_mut(4_096..).expect("more than a page").fill(0x5a);
+        bytes
+    };
+    for damage in [garbage, other_file, bad_page] {
+        let (file, files) = views_db();
+        let store = log_of(3);
+        run::<Positions<1>>(&file, &store);
+        let whole = fs::read(&file).expect("a file");
+        fs::write(&file, damage(whole)).expect("a damaged file");
+        in_real_time(async {
+            let progress = start::<Positions<1>>(&file, &store);
+            progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        });
+        assert_eq!(found(&file), (positions(&store), 1));
+        drop(files);
+    }
+}
+
+#[test]
+fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
+    let (file, files) = views_db();
+    in_real_time(async {
+        let (given, inbox, ann) = inbox_of_ann(&file).await;
+        let conn = Connection::open(&file).expect("views.db");
+        let tables = generation::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
+        let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
+        assert_eq!(damaged.expect("a table"), 1);
+        let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+        assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
+        let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+        until(|| now().is_some_and(|now| now != tables)).await;
+        let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+        assert_eq!(read.expect("an answer").len(), 1);
+    });
+    drop(files);
+}
+
+#[test]
+fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
+    let (file, files) = views_db();
+    in_real_time(async {
+        let (given, inbox, ann) = inbox_of_ann(&file).await;
+        // Into the file itself, so that what is read next is not in a log beside it.
+        let conn = Connection::open(&file).expect("views.db");
+        conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
+        let mut bytes = fs::read(&file).expect("a file");
+        bytes.get_mut(100..).expect("more than a header").fill(0x5a);
+        fs::write(&file, bytes).expect("a damaged file");
+        given.say("another", "hello").await;
+        let head = given.store.head();
+        let mut answer = Err(ViewError::Behind);
+        for _ in 0..200 {
+            answer = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, head).await;
+            match &answer {
+                Ok(_) => break,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        let sessions: Vec<_> = answer.expect("an answer").into_iter().map(|entry| entry.session).collect();
+        assert_eq!(sessions, [id("hers")], "never another answer than the right one");
+    });
+    drop(files);
+}
+
+/// An inbox in which one session is Ann's.
+async fn inbox_of_ann(file: &std::path::Path) -> (Given, Inbox, UserId) {
+    let given = Given::new();
+    let ann = UserId::parse("ann").expect("an id");
+    let said = message(given.ambient.message_id(), "", "hello");
+    let said = SendMessage { caller: Caller::Verified(ann.clone()), ..said };
+    given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
+    let views = Views::open(file).expect("views.db");
+    let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
+    let inbox = Inbox::new(views, progress, DEADLINE);
+    let found = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+    assert_eq!(found.expect("an answer").len(), 1);
+    (given, inbox, ann)
+}

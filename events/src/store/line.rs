@@ -1,0 +1,150 @@
+//! An event as a line of JSON: every field of its envelope and exactly the bytes of its data.
+//!
+//! Lines are how a log leaves one store and enters another. What was written is read back to the bit; a
+//! line that has another key, or lacks one, is refused.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{EventId, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version, codec};
+
+/// Why a line is not an event.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidLine {
+    /// Not JSON, or not with these keys.
+    #[error("{0}")]
+    Form(#[from] serde_json::Error),
+    /// A value that no event has.
+    #[error("`{0}` is not what an event has there")]
+    Value(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Line<'a> {
+    position: Position,
+    stream: std::borrow::Cow<'a, str>,
+    version: Version,
+    id: EventId,
+    #[serde(rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
+    schema: u16,
+    time: Timestamp,
+    causation: std::borrow::Cow<'a, str>,
+    actor: std::borrow::Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    /// Instead of `data`, when its bytes are not JSON that stays as it is in a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data_hex: Option<String>,
+}
+
+/// The line of an event, without its end.
+///
+/// # Errors
+/// When its time is beyond what RFC 3339 can say.
+pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
+    let RecordedEvent { position, stream, version, event } = recorded;
+    if Timestamp::parse(&event.time.to_string()) != Some(event.time) {
+        return Err(InvalidLine::Value("time"));
+    }
+    let json = as_it_is(&event.data);
+    let line = Line {
+        position: *position,
+        stream: stream.as_str().into(),
+        version: *version,
+        id: event.id,
+        kind: (&*event.kind).into(),
+        schema: event.schema,
+        time: event.time,
+        causation: (&*event.causation).into(),
+        actor: (&*event.actor).into(),
+        data: json,
+        data_hex: json.is_none().then(|| event.data.iter().map(|byte| format!("{byte:02x}")).collect()),
+    };
+    Ok(serde_json::to_string(&line)?)
+}
+
+/// The event of a line.
+///
+/// # Errors
+/// An [`InvalidLine`].
+pub fn read(line: &str) -> Result<RecordedEvent, InvalidLine> {
+    let line: Line<'_> = serde_json::from_str(line)?;
+    let data = match (line.data, line.data_hex) {
+        (Some(json), None) => json.get().as_bytes().into(),
+        (None, Some(hex)) => unhex(&hex).ok_or(InvalidLine::Value("dataHex"))?,
+        _ => return Err(InvalidLine::Value("data")),
+    };
+    if line.position == Position::START || i64::try_from(line.position.as_u64()).is_err() {
+        return Err(InvalidLine::Value("position"));
+    }
+    Ok(RecordedEvent {
+        position: line.position,
+        stream: StreamName::parse(&line.stream).map_err(|_not_a_name| InvalidLine::Value("stream"))?,
+        version: line.version,
+        event: NewEvent {
+            id: line.id,
+            kind: codec::intern(&line.kind),
+            schema: line.schema,
+            time: line.time,
+            causation: line.causation.into(),
+            actor: line.actor.into(),
+            data,
+        },
+    })
+}
+
+/// The data as JSON, when reading a line gives the same bytes again.
+fn as_it_is(data: &[u8]) -> Option<&RawValue> {
+    let text = str::from_utf8(data).ok()?;
+    let json: &RawValue = serde_json::from_str(text).ok()?;
+    // A value without anything around it, and no `null`, which reads as nothing at all.
+    (json.get() == text && text != "null" && !text.contains(['\n', '\r'])).then_some(json)
+}
+
+fn unhex(hex: &str) -> Option<Box<[u8]>> {
+    let digits = hex.as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(data: &[u8]) -> RecordedEvent {
+        RecordedEvent {
+            position: Position::from_u64(9),
+            stream: StreamName::node("a b"),
+            version: Version::from_u64(3),
+            event: NewEvent {
+                id: EventId::from_uuid(uuid::Uuid::from_u128(5)),
+                kind: "node.started".into(),
+                schema: 1,
+                time: Timestamp::from_millis(1_705_314_600_123),
+                causation: "c \" \n".into(),
+                actor: "".into(),
+                data: data.into(),
+            },
+        }
+    }
+
+    #[test]
+    fn an_event_reads_back_to_the_bit() {
+        let datas: [&[u8]; 7] = [b"{}", b"{\"a\": 1.50}", b" {}", b"null", b"{\n}", &[0xff, 0], b""];
+        for data in datas {
+            let line = write(&event(data)).unwrap();
+            assert!(!line.contains('\n'), "{line}");
+            assert_eq!(read(&line).unwrap(), event(data));
+        }
+    }
+
+    #[test]
+    fn a_line_with_another_key_or_without_one_is_refused() {
+        let line = write(&event(b"{}")).unwrap();
+        assert!(read(&line.replace("\"actor\"", "\"author\"")).is_err());
+        assert!(read(&line.replace(",\"data\":{}", "")).is_err());
+        assert!(read(&line.replace("\"position\":9", "\"position\":0")).is_err());
+        assert!(read(&line.replace("node:a%20b", "node:a b")).is_err());
+    }
+}

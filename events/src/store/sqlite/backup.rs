@@ -1,0 +1,184 @@
+//! One file that holds a store: made beside a running service, or of a stopped one.
+//!
+//! It is an SQLite database with the log's tables as they were at one moment. The tables of the outbox are in
+//! it too, under the prefix `outbox_`. They are read before the log is, so no cursor in the file is ahead of its
+//! log; what was delivered in between is delivered again after a restore. Read models are not in it, they are
+//! made from the log, and neither is the secret that signs tokens.
+//!
+//! The file appears under its name once it is whole: written, verified and synced. Only its owner may read
+//! it, because the log has the secrets of webhooks.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use super::{OpenError, Report, Verification, Work, read_only, verify};
+use crate::{Position, Timestamp};
+
+/// How often the size of the growing file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Nothing is overwritten.
+    #[error("{} exists: a backup overwrites nothing", .0.display())]
+    Exists(PathBuf),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store is damaged.
+    #[error("what was copied does not verify ({} problems), so there is no backup: run `amoiq verify`", .0.problem_count())]
+    Damaged(Box<Verification>),
+    /// SQLite could not copy.
+    #[error("copying: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The file system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Copies the store of a directory into a new file, and tells what is in it.
+///
+/// # Errors
+/// A [`BackupError`]; there is no file then.
+pub fn backup(
+    directory: &Path,
+    file: &Path,
+    now: Timestamp,
+    report: Report<'_>,
+) -> Result<Verification, BackupError> {
+    if file.try_exists()? {
+        return Err(BackupError::Exists(file.to_owned()));
+    }
+    let partial = Partial::new(file)?;
+    let outbox = directory.join("outbox.db");
+    let has_outbox = outbox.try_exists()?;
+    if has_outbox {
+        copy(&outbox, &partial.outbox, "bytes of the outbox", report)?;
+    }
+    let log = read_only::log_file(directory);
+    drop(read_only::open(&log)?);
+    copy(&log, &partial.whole, "bytes of the log", report)?;
+    complete(&partial, has_outbox, now)?;
+    let verification = verify(&partial.whole, Position::START, report)?;
+    if !verification.clean {
+        return Err(BackupError::Damaged(Box::new(verification)));
+    }
+    File::open(&partial.whole)?.sync_all()?;
+    if file.try_exists()? {
+        return Err(BackupError::Exists(file.to_owned()));
+    }
+    fs::rename(&partial.whole, file)?;
+    sync_folder(file)?;
+    Ok(verification)
+}
+
+/// Makes a rename in a folder durable.
+pub(super) fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Files under their temporary names. What is left of them goes with it.
+struct Partial {
+    whole: PathBuf,
+    outbox: PathBuf,
+}
+
+impl Partial {
+    fn new(file: &Path) -> io::Result<Self> {
+        let beside = |suffix: &str| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let partial = Self { whole: beside(".partial"), outbox: beside(".outbox.partial") };
+        // What an interrupted one left.
+        partial.remove();
+        for path in [&partial.whole, &partial.outbox] {
+            File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        }
+        Ok(partial)
+    }
+
+    fn remove(&self) {
+        for path in [&self.whole, &self.outbox] {
+            // It is not there when all went well.
+            drop(fs::remove_file(path));
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Copies a database as it is at one moment into an empty file.
+fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Result<(), BackupError> {
+    let conn = read_only::open_database(from)?;
+    let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let total = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
+    let total = u64::try_from(total).unwrap_or_default();
+    let target = to.to_string_lossy().into_owned();
+    thread::scope(|scope| {
+        let copying = scope.spawn(move || conn.execute("VACUUM INTO ?1", [target]));
+        while !copying.is_finished() {
+            let done = fs::metadata(to).map_or(0, |file| file.len());
+            report(Work { what, done: done.min(total), total });
+            thread::sleep(LOOK_EVERY);
+        }
+        report(Work { what, done: total, total });
+        match copying.join() {
+            Ok(copied) => Ok(copied.map(|_| ())?),
+            Err(_panicked) => Err(BackupError::Io(io::Error::other("the thread that copies panicked"))),
+        }
+    })
+}
+
+/// Adds the outbox and when the file was made.
+fn complete(partial: &Partial, has_outbox: bool, now: Timestamp) -> Result<(), BackupError> {
+    let conn = Connection::open(&partial.whole)?;
+    // The file is synced whole, at its end.
+    conn.pragma_update(None, "synchronous", "OFF")?;
+    conn.execute("ATTACH ?1 AS source", [partial.outbox.to_string_lossy()])?;
+    conn.execute_batch(
+        "BEGIN;
+         CREATE TABLE backup (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
+         CREATE TABLE backup_outbox (type TEXT, name TEXT, sql TEXT);",
+    )?;
+    conn.execute("INSERT INTO backup VALUES ('made_at', ?1)", [now.to_string()])?;
+    if has_outbox {
+        let version: i64 = conn.query_row("PRAGMA source.user_version", [], |row| row.get(0))?;
+        conn.execute("INSERT INTO backup VALUES ('outbox_version', ?1)", [version])?;
+        conn.execute_batch(
+            "INSERT INTO backup_outbox SELECT type, name, sql FROM source.sqlite_master
+             WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
+        )?;
+        for name in tables(&conn)? {
+            let (copy, name) = (quoted(&format!("outbox_{name}")), quoted(&name));
+            conn.execute_batch(&format!("CREATE TABLE {copy} AS SELECT * FROM source.{name}"))?;
+        }
+    }
+    Ok(conn.execute_batch("COMMIT; DETACH source")?)
+}
+
+/// The outbox's tables, as a backup has them.
+pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = conn.prepare("SELECT name FROM backup_outbox WHERE type = 'table' ORDER BY name")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// A name in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

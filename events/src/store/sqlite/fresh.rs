@@ -1,0 +1,154 @@
+//! A store that is filled from elsewhere: all of it appears at once, or nothing does.
+//!
+//! It is made under other names in the directory that it is for, with that directory's lock held, and takes
+//! its names once it verifies. A directory that has a log is refused: nothing is overwritten.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    OpenError, Report, Verification, backup, heads::Heads, lock, query, read_only, repair, schema, verify,
+    witness::Witness,
+};
+use crate::{Ambient, Position, store::line::InvalidLine};
+
+/// Files that make a store. The others in a directory follow from them, or belong to the service.
+const STORE: [&str; 5] = ["log.db", "log.db-wal", "log.db-shm", "outbox.db", "outbox.db-wal"];
+
+/// Files of the store that was there before, and that the new one does not fit.
+const STALE: [&str; 4] = ["log.witness", "views.db", "views.db-wal", "views.db-shm"];
+
+/// Why a store was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// Nothing is overwritten.
+    #[error("{} holds a store already: move it away first, nothing is overwritten", .0.display())]
+    NotEmpty(PathBuf),
+    /// Not what a backup makes.
+    #[error("{} is not a backup of a store", .0.display())]
+    NotABackup(PathBuf),
+    /// A line that is no event.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: u64,
+        /// Why.
+        reason: InvalidLine,
+    },
+    /// A line that does not follow the ones before it.
+    #[error("line {line}: {what}")]
+    Order {
+        /// Counted from 1.
+        line: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// What was filled in does not fit together.
+    #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
+    Damaged(Box<Verification>),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// SQLite refused.
+    #[error("{0}")]
+    Database(#[from] rusqlite::Error),
+    /// The file system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A store in the making. What is left of it goes with it.
+pub(super) struct Fresh {
+    directory: PathBuf,
+    pub(super) log: PathBuf,
+    pub(super) outbox: PathBuf,
+    _lock: File,
+}
+
+impl Fresh {
+    pub(super) fn new(directory: &Path) -> Result<Self, FillError> {
+        fs::create_dir_all(directory)?;
+        let lock = lock(directory)?;
+        for name in STORE {
+            if directory.join(name).try_exists()? {
+                return Err(FillError::NotEmpty(directory.to_owned()));
+            }
+        }
+        let (log, outbox) = (directory.join("log.db.new"), directory.join("outbox.db.new"));
+        let fresh = Self { directory: directory.to_owned(), log, outbox, _lock: lock };
+        fresh.remove();
+        Ok(fresh)
+    }
+
+    /// Verifies what was made, and gives it its names.
+    pub(super) fn finish(self, report: Report<'_>) -> Result<Verification, FillError> {
+        let verification = verify(&self.log, Position::START, report)?;
+        if !verification.clean {
+            return Err(FillError::Damaged(Box::new(verification)));
+        }
+        let head = read_only::head(&read_only::open(&self.log)?)?;
+        // Reading leaves them behind; empty, since the database is in its one file.
+        remove(&self.log, &["-wal", "-shm"]);
+        for name in STALE {
+            drop(fs::remove_file(self.directory.join(name)));
+        }
+        for (from, to) in [(&self.outbox, "outbox.db"), (&self.log, "log.db")] {
+            if from.try_exists()? {
+                File::open(from)?.sync_all()?;
+                fs::rename(from, self.directory.join(to))?;
+            }
+        }
+        let mut witness = Witness::open(&self.directory.join("log.witness"))?;
+        witness.write(head)?;
+        backup::sync_folder(&self.directory.join("log.db"))?;
+        Ok(verification)
+    }
+
+    fn remove(&self) {
+        for path in [&self.log, &self.outbox] {
+            remove(path, &["", "-wal", "-shm", "-journal"]);
+        }
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn remove(path: &Path, suffixes: &[&str]) {
+    for suffix in suffixes {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        // Mostly they are not there.
+        drop(fs::remove_file(name));
+    }
+}
+
+/// Makes the index of a stopped store again from its log. When the store does not know its epoch any more
+/// it begins another.
+///
+/// # Errors
+/// When a service has the store, or the log itself does not read.
+pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError> {
+    if !directory.join("log.db").try_exists()? {
+        return Err(OpenError::Missing(directory.join("log.db")));
+    }
+    let _lock = lock(directory)?;
+    let conn = schema::open_writer(&directory.join("log.db"), 0)?;
+    let epoch = schema::meta(&conn, "epoch");
+    let floor = schema::meta(&conn, "floor").unwrap_or_default();
+    conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM meta WHERE key NOT IN ('epoch', 'indexed', 'floor')")?;
+    schema::set_meta(&conn, "epoch", epoch.unwrap_or_else(|_damaged| u64::from_le_bytes(ambient.bytes())))?;
+    schema::reset_index(&conn, Position::from_u64(floor))?;
+    conn.execute_batch("COMMIT")?;
+    let mut ledger = repair::index(&conn, &Arc::new(Heads::default()))?;
+    let last = query::last_position(&conn)?;
+    ledger.flush_all(&conn, last)?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The log as it is in its files: read beside a service that runs, or when none does, and never changed.
+//!
+//! Nothing is locked, and every read is a transaction of its own and short, so a running service does not
+//! notice. SQLite shares a write-ahead log through the file `log.db-shm`, which it has to open for writing
+//! and makes when it is not there. Where it must not (a directory that cannot be written), the database is
+//! read as one file, which is right only while there is no write-ahead log: with one, opening is refused.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{OpenError, checkpoint, heads::Heads, query, repair, schema};
+use crate::{
+    NewEvent, Position, RecordedEvent, StreamName, Version,
+    store::{
+        AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, Pending, ReadError,
+        Subscription, feed::Feed,
+    },
+};
+
+/// The log, to read. What is appended after it was opened is in [`EventStore::read_all`], but not in
+/// [`EventStore::read_stream`].
+pub struct ReadOnlyStore {
+    conn: Arc<Mutex<Connection>>,
+    heads: Arc<Heads>,
+    feed: Feed,
+    epoch: Epoch,
+}
+
+impl ReadOnlyStore {
+    /// Opens the log of a data directory, or a file that a backup made.
+    ///
+    /// # Errors
+    /// An [`OpenError`], whose text says what to do.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let conn = open(&log_file(path))?;
+        let heads = Arc::new(Heads::default());
+        {
+            // One moment for the index and what it lacks: a service may write both meanwhile.
+            let _snapshot = conn.unchecked_transaction()?;
+            repair::index_in_memory(&conn, &heads)?;
+        }
+        let epoch = Epoch(schema::meta(&conn, "epoch")?);
+        let head = head(&conn)?;
+        let conn = Arc::new(Mutex::new(conn));
+        let shared = Arc::clone(&conn);
+        let read = move |after, limit| ready(query::read_all(&lock(&shared), after, limit));
+        Ok(Self { conn, heads, feed: Feed::new(head, Arc::new(read)), epoch })
+    }
+}
+
+impl EventStore for ReadOnlyStore {
+    fn append(
+        &self,
+        _stream: StreamName,
+        _expected: Expected,
+        _events: Vec<NewEvent>,
+    ) -> Pending<Result<Appended, AppendError>> {
+        ready(Err(refused()))
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        ready(query::read_stream(&lock(&self.conn), &self.heads, &stream, from, direction, limit))
+    }
+
+    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+        ready(query::read_all(&lock(&self.conn), after, limit))
+    }
+
+    /// What was there when the log was opened, then nothing more.
+    fn subscribe(&self, after: Position) -> Subscription {
+        self.feed.subscribe(after)
+    }
+
+    fn head(&self) -> Position {
+        head(&lock(&self.conn)).unwrap_or_else(|_unreadable| self.feed.head())
+    }
+
+    fn streams(
+        &self,
+        prefix: &str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+        ready(query::streams(&lock(&self.conn), &self.heads, prefix, after.as_ref(), limit))
+    }
+
+    fn truncate(&self, _stream: StreamName, _before: Version) -> Pending<Result<(), AppendError>> {
+        ready(Err(refused()))
+    }
+
+    fn delete(&self, _stream: StreamName) -> Pending<Result<(), AppendError>> {
+        ready(Err(refused()))
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn health(&self) -> Health {
+        Health::Failing("opened to read".to_owned())
+    }
+}
+
+fn refused() -> AppendError {
+    AppendError::Unavailable("opened to read".to_owned())
+}
+
+fn ready<T: Send + 'static>(answer: T) -> Pending<T> {
+    Box::pin(std::future::ready(answer))
+}
+
+fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    conn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The log of a data directory, or the file itself.
+pub(super) fn log_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("log.db") } else { path.to_owned() }
+}
+
+/// Where the log ends: positions up to there were given out.
+pub(super) fn head(conn: &Connection) -> rusqlite::Result<Position> {
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    Ok(query::last_position(conn)?.max(floor))
+}
+
+/// Opens a log to read, and refuses one of another release.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    let conn = open_database(path)?;
+    let found = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == schema::SCHEMA_VERSION {
+        Ok(conn)
+    } else {
+        Err(OpenError::Schema { found, known: schema::SCHEMA_VERSION })
+    }
+}
+
+/// Opens any database of a data directory to read.
+pub(super) fn open_database(path: &Path) -> Result<Connection, OpenError> {
+    if !path.try_exists()? {
+        return Err(OpenError::Missing(path.to_owned()));
+    }
+    let conn = schema::open_reader(path)?;
+    let looked = conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
+    match looked {
+        Err(error) if needs_to_write(&error) && checkpoint::is_in_one_file(path) => as_one_file(path),
+        Err(error) if needs_to_write(&error) => Err(OpenError::Unshared(path.to_owned())),
+        looked => Ok(looked.map(|_| conn)?),
+    }
+}
+
+fn needs_to_write(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn as_one_file(path: &Path) -> Result<Connection, OpenError> {
+    let path = std::path::absolute(path)?;
+    let uri = format!("file:{}?immutable=1", utf8_percent_encode(&path.to_string_lossy(), NON_ALPHANUMERIC));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Ok(Connection::open_with_flags(uri, flags)?)
+}

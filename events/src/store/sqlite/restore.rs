@@ -1,0 +1,130 @@
+//! From the file of a backup to a store: the way back.
+//!
+//! The store begins a new epoch, so that nobody goes on from a place in the history before: read models are
+//! made again, cursors are clamped. It can be cut at an earlier position; the index is cut with the log.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
+
+use rusqlite::Connection;
+
+use super::{
+    FillError, OpenError, Report, Verification, Work, backup,
+    fresh::Fresh,
+    heads::{self, Head},
+    query, read_only, schema,
+};
+use crate::{Ambient, Position, Version};
+
+/// How much is copied at a time.
+const CHUNK: usize = 1024 * 1024;
+
+/// Puts what a backup holds, up to a position if one is given, into an empty directory.
+///
+/// # Errors
+/// A [`FillError`]; the directory is as it was then.
+pub fn restore(
+    file: &Path,
+    directory: &Path,
+    to: Option<Position>,
+    ambient: &Ambient,
+    report: Report<'_>,
+) -> Result<Verification, FillError> {
+    check(file)?;
+    let fresh = Fresh::new(directory)?;
+    copy(file, &fresh.log, report)?;
+    let conn = schema::open_writer(&fresh.log, 0)?;
+    conn.pragma_update(None, "synchronous", "OFF")?;
+    unpack_outbox(&conn, &fresh.outbox)?;
+    conn.execute_batch("BEGIN IMMEDIATE; DROP TABLE backup; DROP TABLE backup_outbox")?;
+    if let Some(to) = to {
+        report(Work { what: "cutting", done: 0, total: 0 });
+        cut(&conn, to)?;
+    }
+    schema::set_meta(&conn, "epoch", u64::from_le_bytes(ambient.bytes()))?;
+    conn.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
+    conn.close().map_err(|(_, error)| error)?;
+    fresh.finish(report)
+}
+
+fn check(file: &Path) -> Result<(), FillError> {
+    let conn = match read_only::open(file) {
+        Err(OpenError::Database(_)) => return Err(FillError::NotABackup(file.to_owned())),
+        opened => opened?,
+    };
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'backup', 'backup_outbox')";
+    let known: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+    if known == 3 { Ok(()) } else { Err(FillError::NotABackup(file.to_owned())) }
+}
+
+fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
+    let mut source = File::open(from)?;
+    let total = source.metadata()?.len();
+    let mut target = File::options().write(true).create_new(true).open(to)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut done = 0;
+    loop {
+        let read = source.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        target.write_all(bytes)?;
+        done += bytes.len() as u64;
+        report(Work { what: "bytes copied", done, total });
+    }
+}
+
+/// Moves the outbox's tables into a database of their own, with the definitions that they had.
+fn unpack_outbox(conn: &Connection, path: &Path) -> Result<(), FillError> {
+    let version = "SELECT value FROM backup WHERE key = 'outbox_version'";
+    let Ok(version) = conn.query_row(version, [], |row| row.get::<_, i64>(0)) else { return Ok(()) };
+    let outbox = Connection::open(path)?;
+    outbox.pragma_update(None, "user_version", version)?;
+    let mut statement = conn.prepare("SELECT sql FROM backup_outbox ORDER BY type DESC, name")?;
+    let definitions =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    definitions.iter().try_for_each(|sql| outbox.execute_batch(sql))?;
+    drop(outbox);
+    conn.execute("ATTACH ?1 AS outbox", [path.to_string_lossy()])?;
+    for name in backup::tables(conn)? {
+        let (packed, name) = (backup::quoted(&format!("outbox_{name}")), backup::quoted(&name));
+        conn.execute_batch(&format!(
+            "INSERT INTO outbox.{name} SELECT * FROM main.{packed}; DROP TABLE main.{packed}"
+        ))?;
+    }
+    Ok(conn.execute_batch("DETACH outbox")?)
+}
+
+/// Takes away what is behind a position. A stream ends where its first event behind it links to.
+fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
+    let to_number = i64::try_from(to.as_u64()).unwrap_or(i64::MAX);
+    let last = query::last_position(conn)?;
+    let sql = "SELECT stream, version, previous FROM log WHERE position > ?1 AND previous <= ?1";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([to_number])?;
+    let known = heads::Heads::default();
+    while let Some(row) = rows.next()? {
+        let stream: String = row.get(0)?;
+        let Some(head) = known.find(conn, &stream)? else { continue };
+        if head.position <= to {
+            continue;
+        }
+        let version = Version::from_u64(row.get::<_, i64>(1)?.cast_unsigned().saturating_sub(1));
+        let position = Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned());
+        if version == Version::NONE || version.plus(1) < head.first {
+            conn.execute("DELETE FROM streams WHERE name = ?1", [stream])?;
+        } else {
+            heads::store_head(conn, &stream, Head { version, position, first: head.first })?;
+        }
+    }
+    // What is left there began behind the position: a truncated stream links to what is behind it too.
+    conn.execute("DELETE FROM streams WHERE position > ?1", [to_number])?;
+    conn.execute("DELETE FROM marks WHERE position > ?1", [to_number])?;
+    conn.execute("DELETE FROM log WHERE position > ?1", [to_number])?;
+    // What was given out once is not given out again.
+    let floor = schema::meta(conn, "floor")?.max(last.as_u64());
+    schema::set_meta(conn, "floor", floor)?;
+    let indexed = schema::meta(conn, "indexed")?.min(to.as_u64());
+    Ok(schema::set_meta(conn, "indexed", indexed)?)
+}

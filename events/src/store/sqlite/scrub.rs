@@ -1,0 +1,103 @@
+//! Sees to it that a database file holds nothing that was removed from it.
+//!
+//! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the
+//! free part of a page when it moves rows to another one. So the pages of all tables and indexes are looked
+//! through, and that part of each is filled with zeros: in a transaction like any other change, so that a
+//! crash leaves the page as it was or as it should be. Pages that are not of a tree (overflow, free ones) are
+//! not touched: `secure_delete` fills those as a whole.
+
+use rusqlite::Connection;
+
+/// How many pages one transaction writes at the most.
+const PAGES: usize = 256;
+
+/// A page with something in its free part.
+pub struct Page {
+    number: u32,
+    /// As it was when it was looked at: nobody writes zeros into a page that is another one since.
+    seen: Vec<u8>,
+}
+
+/// The next pages of all trees that hold something where nothing is: some of them, none when there are none.
+/// It reads the whole file.
+///
+/// # Errors
+/// When SQLite refuses, or was built without `sqlite_dbpage`.
+pub fn unclean(conn: &Connection) -> rusqlite::Result<Vec<Page>> {
+    let _moment = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
+    let mut trees = conn.prepare("SELECT pageno FROM dbstat WHERE pagetype IN ('leaf', 'internal')")?;
+    let mut page = conn.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+    let mut numbers = trees.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = numbers.next()? {
+        let number: u32 = row.get(0)?;
+        let seen: Vec<u8> = page.query_row([number], |row| row.get(0))?;
+        if free(number, &seen).is_some_and(|free| free.iter().any(|byte| *byte != 0)) {
+            found.push(Page { number, seen });
+            if found.len() == PAGES {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Fills the free part of these pages with zeros, as part of a transaction.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn clean(conn: &Connection, pages: Vec<Page>) -> rusqlite::Result<()> {
+    let mut read = conn.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+    let mut write = conn.prepare("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")?;
+    for Page { number, seen } in pages {
+        let mut now: Vec<u8> = read.query_row([number], |row| row.get(0))?;
+        if now != seen {
+            continue;
+        }
+        if let Some(free) = free_mut(number, &mut now) {
+            free.fill(0);
+            write.execute((number, now))?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings everything into the one file and cuts the write-ahead log to nothing. Whether that could be done:
+/// whoever reads the file for long is in the way.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn truncate_log(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
+fn free(number: u32, page: &[u8]) -> Option<&[u8]> {
+    page.get(bounds(number, page)?)
+}
+
+fn free_mut(number: u32, page: &mut [u8]) -> Option<&mut [u8]> {
+    let bounds = bounds(number, page)?;
+    page.get_mut(bounds)
+}
+
+/// Where a tree's page has neither pointers nor rows (<https://sqlite.org/fileformat2.html>, 1.6).
+fn bounds(number: u32, page: &[u8]) -> Option<std::ops::Range<usize>> {
+    // The first page begins with the header of the file.
+    let header = if number == 1 { 100 } else { 0 };
+    let length = match page.get(header)? {
+        2 | 5 => 12,
+        10 | 13 => 8,
+        _ => return None,
+    };
+    let two = |at: usize| Some(usize::from(u16::from_be_bytes([*page.get(at)?, *page.get(at + 1)?])));
+    let rows = two(header + 3)?;
+    let content = match two(header + 5)? {
+        0 => 65_536,
+        content => content,
+    };
+    let pointers = header + length + 2 * rows;
+    (pointers <= content && content <= page.len()).then_some(pointers..content)
+}
+
+#[cfg(test)]
+mod tests;

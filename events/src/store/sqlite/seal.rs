@@ -1,0 +1,33 @@
+//! The checksum of a row beside the log: of the index, and of what the store keeps about itself.
+//!
+//! The index follows from the log, but a wrong one would put the next event of a stream to a wrong place. So
+//! a row that is not what was written is never used: a mark is done without, a damaged index is made again
+//! when the store is opened, everything else is an error that says what to do.
+
+use rusqlite::ffi;
+
+/// CRC-32C over a name and numbers. The table is part of it, so that no row stands for one of another.
+pub(super) fn of(table: &str, name: &str, numbers: &[u64]) -> i64 {
+    let seed = crc32c::crc32c(table.as_bytes());
+    let length = (name.len() as u64).to_le_bytes();
+    let named = crc32c::crc32c_append(crc32c::crc32c_append(seed, &length), name.as_bytes());
+    let add = |sum, number: &u64| crc32c::crc32c_append(sum, &number.to_le_bytes());
+    i64::from(numbers.iter().fold(named, add))
+}
+
+/// A row of `table` is not what was written, or is gone.
+pub(super) fn broken(table: &str) -> rusqlite::Error {
+    let advice = format!("a row of `{table}` is damaged: stop the service and run `amoiq verify --repair`");
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(advice))
+}
+
+/// Whether SQLite or a checksum says that the file is not what was written.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match error {
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => true,
+        _ => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
+    }
+}

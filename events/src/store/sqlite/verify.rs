@@ -1,0 +1,213 @@
+//! Reads a store whole and says what in it does not fit.
+//!
+//! Every row of the log is read once, in the order of positions: its checksum, its envelope, whether this
+//! release decodes it, and its link to the event before it in its stream, which has to be there with the
+//! version below. Then the index is compared with the log, and the files beside it. Nothing is changed and
+//! nothing is locked: it works beside a running service, up to where the log ended when it began.
+//!
+//! Memory does not grow with the log. The newest event of up to half a million streams is remembered, so
+//! that most links are followed without a lookup; every other one is looked up by its position. Whether
+//! the index has all streams follows from counting events. A long list of problems is cut, and counted.
+
+use std::{collections::BTreeMap, path::Path};
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use super::{
+    OpenError, read_only, schema,
+    work::{Report, Work},
+};
+use crate::{Position, store::Epoch};
+
+mod beside;
+mod index;
+mod links;
+mod log;
+mod outbox;
+mod rows;
+mod views;
+
+pub use outbox::KEPT_ATTEMPTS;
+
+/// The most problems that are listed; all are counted.
+const LISTED: usize = 100;
+
+/// What does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// SQLite's pages do not make a database.
+    Pages,
+    /// A row is not what was written.
+    Checksum,
+    /// Positions that were given out are not there.
+    Missing,
+    /// An event and the one before it in its stream do not belong together.
+    Link,
+    /// Stream, type, id, time or author are none.
+    Envelope,
+    /// This release does not read the data.
+    Codec,
+    /// `streams` does not say where a stream begins or ends.
+    Head,
+    /// `marks` names another event.
+    Mark,
+    /// What the store keeps about itself.
+    Meta,
+    /// `log.witness`
+    Witness,
+    /// `views.db`
+    Views,
+    /// `outbox.db`
+    Outbox,
+}
+
+impl Kind {
+    /// What an operator does about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Pages | Self::Checksum | Self::Missing | Self::Link | Self::Envelope => {
+                "stop the service, move the directory away, restore the newest backup (`amoiq restore`)"
+            }
+            Self::Codec => "run the release that wrote it, or restore a backup",
+            Self::Head | Self::Mark | Self::Meta => "stop the service and run `amoiq verify --repair`",
+            Self::Witness => "compare with a backup: acknowledged events may be missing",
+            Self::Views => "stop the service and delete views.db: the next start makes it again",
+            Self::Outbox => "stop the service and restore outbox.db with the log from a backup",
+        }
+    }
+}
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What sort of thing.
+    pub kind: Kind,
+    /// Where; 0 when it is not about an event.
+    pub position: Position,
+    /// Which stream, as far as it can be read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stream: String,
+    /// What does not fit. No text of a message is in it.
+    pub what: String,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// What was read, and what did not fit.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verification {
+    /// Whether everything fits.
+    pub clean: bool,
+    /// Of the log.
+    pub epoch: String,
+    /// Events after this position were read.
+    pub from: Position,
+    /// And up to this one: a later run can begin here.
+    pub verified_to: Position,
+    /// So many.
+    pub events: u64,
+    /// Streams of the index that were compared.
+    pub streams: u64,
+    /// The first problems.
+    pub problems: Vec<Problem>,
+    /// How many there are of each kind.
+    pub counts: BTreeMap<Kind, u64>,
+    /// What was not checked, and what is remarkable though it fits.
+    pub notes: Vec<String>,
+}
+
+impl Verification {
+    fn found(&mut self, kind: Kind, position: Position, stream: &str, what: impl Into<String>) {
+        *self.counts.entry(kind).or_default() += 1;
+        if self.problems.len() < LISTED {
+            let (stream, what) = (stream.to_owned(), what.into());
+            self.problems.push(Problem { kind, position, stream, what, advice: kind.advice() });
+        }
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// How many problems there are.
+    #[must_use]
+    pub fn problem_count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+}
+
+/// Reads the store in a directory, or a backup's file, from behind a position on.
+///
+/// # Errors
+/// When it cannot be opened at all. Damage that is found once it is open is in the answer.
+pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verification, OpenError> {
+    let conn = read_only::open(&read_only::log_file(path))?;
+    let mut found = Verification { from, verified_to: from, ..Verification::default() };
+    pages(&conn, "log.db", Kind::Pages, &mut found, report);
+    let Some(at) = Bounds::read(&conn, &mut found) else { return Ok(found) };
+    found.epoch = Epoch(at.epoch).to_string();
+    log::check(&conn, at, &mut found, report)?;
+    if let Err(error) = index::check(&conn, at, &mut found, report) {
+        found.found(Kind::Pages, Position::START, "", format!("the index does not read: {error}"));
+    }
+    if path.is_dir() {
+        beside::check(path, &conn, &mut found);
+    } else {
+        outbox::check_packed(&conn, &mut found);
+    }
+    found.clean = found.problem_count() == 0;
+    Ok(found)
+}
+
+/// What the log says of itself as it is when the work begins.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Up to here it is read.
+    head: Position,
+    /// Up to here events may have been removed, and positions be missing.
+    floor: Position,
+    epoch: u64,
+}
+
+impl Bounds {
+    fn read(conn: &Connection, found: &mut Verification) -> Option<Self> {
+        let mut number = |key: &str| {
+            schema::meta(conn, key)
+                .map_err(|error| {
+                    found.found(Kind::Meta, Position::START, "", format!("meta `{key}`: {error}"))
+                })
+                .ok()
+        };
+        let (epoch, floor, indexed) = (number("epoch"), number("floor"), number("indexed"));
+        let last = super::query::last_position(conn);
+        let last =
+            last.map_err(|error| found.found(Kind::Pages, Position::START, "", error.to_string())).ok()?;
+        let floor = Position::from_u64(floor.unwrap_or(last.as_u64()));
+        let head = last.max(floor);
+        if indexed.is_some_and(|indexed| indexed > head.as_u64()) {
+            found.found(Kind::Meta, Position::START, "", "the index is said to be ahead of the log");
+        }
+        Some(Self { head: last, floor, epoch: epoch.unwrap_or_default() })
+    }
+}
+
+/// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise.
+fn pages(conn: &Connection, file: &str, kind: Kind, found: &mut Verification, report: Report<'_>) {
+    if kind == Kind::Pages {
+        report(Work { what: "pages", done: 0, total: 0 });
+    }
+    let looked = conn.prepare("PRAGMA quick_check(20)").and_then(|mut statement| {
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
+    });
+    match looked {
+        Ok(lines) => {
+            for line in lines.iter().filter(|line| *line != "ok") {
+                found.found(kind, Position::START, "", format!("{file}: {line}"));
+            }
+        }
+        Err(error) => found.found(kind, Position::START, "", format!("{file}: {error}")),
+    }
+}

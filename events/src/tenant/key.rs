@@ -1,0 +1,80 @@
+//! A tenant's keys: what they may do, and what is kept of them. Deciding about them is the tenant's.
+
+use serde::{Deserialize, Serialize};
+
+use super::Source;
+use crate::KeyId;
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// `wk_`: in every visitor's page, so public.
+    Widget,
+    /// `sk_`: a customer's server, or the operator.
+    Secret,
+    /// `bk_`: a bot.
+    Bot,
+}
+
+impl KeyKind {
+    /// How keys of this kind begin.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Widget => "wk_",
+            Self::Secret => "sk_",
+            Self::Bot => "bk_",
+        }
+    }
+}
+
+/// The SHA-256 of a key: all that is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct KeyHash(pub [u8; 32]);
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = &'static str;
+    fn try_from(hex: String) -> Result<Self, Self::Error> {
+        let mut hash = [0; 32];
+        if hex.len() != 64 {
+            return Err("a key's hash has 64 hexadecimal digits");
+        }
+        for (index, byte) in hash.iter_mut().enumerate() {
+            let digits = hex.get(2 * index..2 * index + 2);
+            *byte = digits
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                .ok_or("a key's hash has 64 hexadecimal digits")?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// `key.issued`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyIssued {
+    /// Its public id.
+    pub key_id: KeyId,
+    /// What it may do.
+    pub kind: KeyKind,
+    /// Recognises it.
+    pub hash: KeyHash,
+    /// Who manages it.
+    pub source: Source,
+}
+
+/// `key.revoked`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRevoked {
+    /// Its public id.
+    pub key_id: KeyId,
+}

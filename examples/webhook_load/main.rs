@@ -1,0 +1,113 @@
+//! Deliveries to many endpoints, with and without one among them that accepts and never answers.
+//!
+//! ```sh
+//! cargo build --release && cargo build --release --example webhook_load
+//! webhook_load --program target/release/amoiq
+//! ```
+//!
+//! One tenant has one endpoint. Rounds with and without the black hole take turns, each with a service and
+//! a data directory of its own, so that what the machine does otherwise falls on both. It speaks to loopback
+//! alone, and everything that it does has an end. It shares the machine with the service: its own processor
+//! time is in every latency.
+#![expect(unreachable_pub, reason = "nobody uses a program as a library")]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a run that its arguments bound"
+)]
+
+mod receiver;
+mod sender;
+mod service;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Parser;
+
+use self::{receiver::Receivers, service::Service};
+
+/// Deliveries to many endpoints.
+#[derive(Parser, Clone)]
+struct Arguments {
+    /// The program that is measured.
+    #[arg(long)]
+    program: PathBuf,
+    /// Tenants, each with one endpoint.
+    #[arg(long, default_value_t = 100)]
+    tenants: usize,
+    /// Messages a second, of all tenants together.
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// How long a round takes.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// How many rounds of each kind.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// What a round showed.
+struct Figures {
+    deliveries: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+    processor_share: f64,
+    resident_first_kib: u64,
+    resident_last_kib: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("round  black hole  deliveries/s  p50 ms  p99 ms  processor  memory KiB (first → last)");
+    for round in 1..=arguments.rounds {
+        for black_holes in [0, 1] {
+            let figures = runtime.block_on(measure(&arguments, black_holes))?;
+            let per_second = figures.deliveries as f64 / arguments.seconds as f64;
+            let Figures { p50_ms, p99_ms, processor_share, resident_first_kib, resident_last_kib, .. } =
+                figures;
+            println!(
+                "{round:>5}  {black_holes:>10}  {per_second:>12.0}  {p50_ms:>6.1}  {p99_ms:>6.1}  {:>8.1}%  {resident_first_kib} → {resident_last_kib}",
+                100.0 * processor_share
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn measure(arguments: &Arguments, black_holes: usize) -> anyhow::Result<Figures> {
+    let receivers = Receivers::listen().await?;
+    let service = Service::start(arguments, &receivers, black_holes)?;
+    let span = Duration::from_secs(arguments.seconds);
+    let per_tenant = arguments.rate as f64 / arguments.tenants as f64;
+    service.ready().await?;
+    let address = service.address();
+    let senders: Vec<_> = (0..arguments.tenants)
+        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, span)))
+        .collect();
+    // The first seconds make connections and tables; what comes after is the steady state.
+    tokio::time::sleep(span / 4).await;
+    let (first, busy) = (service.resident_kib()?, service.processor_seconds()?);
+    tokio::time::sleep(span / 2).await;
+    let (last, busy) = (service.resident_kib()?, service.processor_seconds()? - busy);
+    for sender in senders {
+        sender.await??;
+    }
+    let healthy = arguments.tenants - black_holes;
+    let expected = (per_tenant * span.as_secs_f64()) as usize * healthy;
+    receivers.wait_for(expected, Duration::from_secs(10)).await?;
+    let latencies = Arc::clone(&receivers.latencies).lock_owned().await;
+    let mut latencies = latencies.clone();
+    latencies.sort_unstable_by(f64::total_cmp);
+    let at =
+        |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    Ok(Figures {
+        deliveries: latencies.len(),
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        processor_share: busy / (span / 2).as_secs_f64(),
+        resident_first_kib: first,
+        resident_last_kib: last,
+    })
+}

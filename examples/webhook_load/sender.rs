@@ -1,0 +1,43 @@
+//! A tenant's visitors: they write at an even rate over one connection.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::ensure;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior},
+};
+
+/// Sessions of one tenant.
+const SESSIONS: usize = 10;
+
+pub async fn send(address: SocketAddr, tenant: usize, rate: f64, span: Duration) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    // Tenants do not write in step.
+    let offset = Duration::from_secs_f64(tenant as f64 / 100.0 / rate.max(1.0));
+    let mut ticks = tokio::time::interval_at(Instant::now() + offset, Duration::from_secs_f64(1.0 / rate));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let count = (rate * span.as_secs_f64()) as usize;
+    let mut answer = Vec::new();
+    for number in 0..count {
+        ticks.tick().await;
+        let session = format!("session-of-{tenant:04}-{:04}", number % SESSIONS);
+        let body =
+            format!(r#"{{"text":"Hello, this is message {number} of the load","sessionId":"{session}"}}"#);
+        let request = format!(
+            "POST /webchat/message HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            super::service::key(tenant),
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        answer.clear();
+        while !answer.ends_with(b"}") {
+            ensure!(stream.read_buf(&mut answer).await? > 0, "the service closed a connection");
+        }
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! `amoiq dead-letters`: the events that projections pass by, because `amoiq rebuild --skip` let them.
+
+use amoiq_actors::DeadLetters;
+use clap::Args;
+use serde_json::json;
+
+use super::operator::{say, table};
+use crate::config::Config;
+
+/// List the events that rebuilds skipped.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Print the list as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the list, beside a running service too.
+///
+/// # Errors
+/// When it is damaged.
+pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let letters = json!(DeadLetters::open(&config.store.path)?.all());
+    if arguments.json {
+        return say(&serde_json::to_string_pretty(&letters)?);
+    }
+    say(&table(&letters, &["projection", "position", "type", "skippedAt", "reason"]))
+}

@@ -1,0 +1,67 @@
+//! A session and its transcript.
+
+use amoiq_actors::Message;
+use amoiq_events::{
+    Event, EventStore, Position, SessionId, StreamName, TenantId, UserId, codec,
+    session::{Conversation, Session, SessionEvent, VisitorIdentified},
+};
+use serde_json::{Value, json};
+
+use crate::message::MessageView;
+
+/// What is known of the visitor, for people.
+#[derive(Default)]
+struct Visitor {
+    user_id: Option<UserId>,
+    is_verified: bool,
+    info: Option<Value>,
+}
+
+impl Visitor {
+    fn learn(&mut self, told: &VisitorIdentified) {
+        if let Some(user) = &told.user_id {
+            self.user_id = Some(user.clone());
+            self.is_verified |= told.verified;
+        }
+        if let Some(info) = &told.user_info {
+            self.info = serde_json::from_str(info.get()).ok();
+        }
+    }
+}
+
+/// The session as it was at a position.
+pub(super) async fn at(
+    log: &dyn EventStore,
+    tenant: &TenantId,
+    session: &SessionId,
+    at: Position,
+) -> anyhow::Result<Value> {
+    let mut state = Session::default();
+    let mut visitor = Visitor::default();
+    let mut messages = Vec::new();
+    super::stream(log, StreamName::session(tenant, session), at, |recorded| {
+        let Event::Session(event) = codec::decode(recorded)? else { return Ok(()) };
+        state.apply(&event);
+        match &event {
+            SessionEvent::VisitorIdentified(told) => visitor.learn(told),
+            SessionEvent::MessageCreated(created) => {
+                let message = Message::of(created, recorded.event.time, recorded.position);
+                messages.push(serde_json::to_value(MessageView::of(&message, session))?);
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+    .await?;
+    anyhow::ensure!(state.exists(), "there was no such session at position {at}");
+    Ok(json!({
+        "tenant": tenant, "session": session, "position": at, "version": state.version(),
+        "conversation": match state.conversation() {
+            Conversation::None => "none",
+            Conversation::Open => "open",
+            Conversation::Closed => "closed",
+        },
+        "userId": visitor.user_id, "verified": visitor.is_verified, "userInfo": visitor.info,
+        "messages": messages,
+    }))
+}

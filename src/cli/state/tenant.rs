@@ -1,0 +1,107 @@
+//! A tenant: its settings, keys and webhooks, and who was online.
+
+use std::collections::BTreeMap;
+
+use amoiq_events::{
+    Event, EventStore, Position, StreamName, TenantId, Timestamp, UserId, Version, codec,
+    presence::{PresenceEvent, UserOnline},
+    store::{Direction, MAX_READ_EVENTS},
+    tenant::Tenant,
+    webhook::WebhookStatus,
+};
+use serde_json::{Value, json};
+
+/// The tenant as it was at a position.
+pub(super) async fn at(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow::Result<Value> {
+    let mut state = Tenant::default();
+    super::stream(log, StreamName::tenant(tenant), at, |recorded| {
+        if let Event::Tenant(event) = codec::decode(recorded)? {
+            state.apply(&event, recorded.moment());
+        }
+        Ok(())
+    })
+    .await?;
+    anyhow::ensure!(state.version() > Version::NONE, "there was no such tenant at position {at}");
+    let keys = state.keys().map(|key| json!({"id": key.key_id, "kind": key.kind, "source": key.source}));
+    let webhooks = state.webhooks().map(|(id, webhook)| {
+        let (status, reason) = match &webhook.status {
+            WebhookStatus::Enabled => ("enabled", None),
+            WebhookStatus::Paused => ("paused", None),
+            WebhookStatus::Disabled { reason } => ("disabled", Some(reason)),
+        };
+        let settings = &webhook.settings;
+        // Headers are the customer's, and may be secrets: only their names are shown.
+        json!({
+            "id": id, "url": settings.url, "events": settings.events, "description": settings.description,
+            "headers": settings.headers.keys().collect::<Vec<_>>(), "ratePerSecond": settings.rate_per_second,
+            "status": status, "reason": reason, "source": webhook.source,
+            "registeredAt": webhook.registered.time,
+        })
+    });
+    let settings = state
+        .settings()
+        .map(|known| json!({"name": known.name, "origins": known.origins, "source": known.source}));
+    Ok(json!({
+        "tenant": tenant, "position": at, "version": state.version(), "settings": settings,
+        "keys": keys.collect::<Vec<_>>(), "webhooks": webhooks.collect::<Vec<_>>(),
+        "online": online(log, tenant, at).await?,
+    }))
+}
+
+/// Who was online, those who came first first. A process that starts begins with nobody.
+async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow::Result<Vec<Value>> {
+    let began = last_start(log, at).await?;
+    // From the newest event back, the first one of a user says whether they were online.
+    let mut users: BTreeMap<UserId, Option<UserOnline>> = BTreeMap::new();
+    let stream = StreamName::presence(tenant);
+    let mut version = Version::from_u64(u64::MAX);
+    'pages: loop {
+        let events = log.read_stream(stream.clone(), version, Direction::Backward, MAX_READ_EVENTS).await?;
+        for recorded in events.iter().filter(|event| event.position <= at) {
+            if recorded.position < began {
+                break 'pages;
+            }
+            match codec::decode(recorded)? {
+                Event::Presence(PresenceEvent::Online(came)) => {
+                    users.entry(came.user_id.clone()).or_insert(Some(came));
+                }
+                Event::Presence(PresenceEvent::Offline(went)) => {
+                    users.entry(went.user_id).or_insert(None);
+                }
+                _ => {}
+            }
+        }
+        match events.last() {
+            Some(last) if last.version.as_u64() > 1 => {
+                version = Version::from_u64(last.version.as_u64() - 1);
+            }
+            _ => break,
+        }
+    }
+    let mut online: Vec<UserOnline> = users.into_values().flatten().collect();
+    online.sort_by_key(|user| -> (Timestamp, UserId) { (user.connected_at, user.user_id.clone()) });
+    Ok(online.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+}
+
+/// Where the last process before a place began.
+async fn last_start(log: &dyn EventStore, at: Position) -> anyhow::Result<Position> {
+    let mut latest = Position::START;
+    for stream in log.streams("node:", None, MAX_READ_EVENTS).await? {
+        let mut version = Version::from_u64(u64::MAX);
+        loop {
+            let starts =
+                log.read_stream(stream.clone(), version, Direction::Backward, MAX_READ_EVENTS).await?;
+            if let Some(start) = starts.iter().find(|start| start.position <= at) {
+                latest = latest.max(start.position);
+                break;
+            }
+            match starts.last() {
+                Some(last) if last.version.as_u64() > 1 => {
+                    version = Version::from_u64(last.version.as_u64() - 1);
+                }
+                _ => break,
+            }
+        }
+    }
+    Ok(latest)
+}

@@ -1,0 +1,100 @@
+//! The operator's interface: tenants, keys and webhooks of the running service, over HTTP on an address
+//! of its own (`operator.bind`), with a token of its own.
+//!
+//! Beside it, for Prometheus, `GET /metrics`.
+//!
+//! Every change is an event that says who made it (`operator:<name>`) and when. The command line is its
+//! client: it finds address and token in `operator.json` in the data directory ([`door`]). Pages never
+//! come here, so there is no CORS; an error has the same form as everywhere.
+//!
+//! | route | file |
+//! |---|---|
+//! | `GET`, `POST /operator/tenants`, `GET`, `PATCH /operator/tenants/{tenant}` | [`tenants`] |
+//! | `GET`, `POST …/keys`, `DELETE …/keys/{key}` | [`keys`] |
+//! | `GET`, `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
+//! | `POST /operator/erase` | [`erase`] |
+//! | `GET /metrics` | [`scrape`] |
+//! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
+//! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuild`] |
+
+use actix_web::{HttpResponse, web};
+
+use crate::problem::Problem;
+
+pub mod author;
+pub mod desk;
+pub mod door;
+pub mod erase;
+pub mod keys;
+pub mod rebuild;
+pub mod refusal;
+pub mod scrape;
+pub mod server;
+pub mod tenants;
+pub mod token;
+pub mod webhooks;
+
+pub use author::Operator;
+pub use desk::Desk;
+pub use refusal::Refusal;
+pub use server::OperatorServer;
+
+/// Where Prometheus scrapes.
+const METRICS: &str = "/metrics";
+
+/// Every route there is.
+fn configure(routes: &mut web::ServiceConfig) {
+    let tenant = web::resource("/operator/tenants/{tenant}")
+        .route(web::get().to(tenants::show))
+        .route(web::patch().to(tenants::update));
+    let rebuilds = web::resource("/operator/rebuild")
+        .route(web::get().to(rebuild::show))
+        .route(web::post().to(rebuild::start))
+        .route(web::delete().to(rebuild::cancel));
+    let webhook = web::resource("/operator/tenants/{tenant}/webhooks/{webhook}")
+        .route(web::patch().to(webhooks::update))
+        .route(web::delete().to(webhooks::delete));
+    routes
+        .service(both("/operator/tenants", web::get().to(tenants::list), web::post().to(tenants::create)))
+        .service(other(tenant, "GET, PATCH"))
+        .service(other(rebuilds, "GET, POST, DELETE"))
+        .service(both(
+            "/operator/tenants/{tenant}/keys",
+            web::get().to(keys::list),
+            web::post().to(keys::issue),
+        ))
+        .service(other(
+            web::resource("/operator/tenants/{tenant}/keys/{key}").route(web::delete().to(keys::revoke)),
+            "DELETE",
+        ))
+        .service(both(
+            "/operator/tenants/{tenant}/webhooks",
+            web::get().to(webhooks::list),
+            web::post().to(webhooks::register),
+        ))
+        .service(other(webhook, "PATCH, DELETE"))
+        .service(other(
+            web::resource("/operator/tenants/{tenant}/webhooks/{webhook}/{action}")
+                .route(web::post().to(webhooks::act)),
+            "POST",
+        ))
+        .service(other(web::resource("/operator/erase").route(web::post().to(erase::erase)), "POST"))
+        .service(other(web::resource(METRICS).route(web::get().to(scrape::scrape)), "GET"))
+        .default_service(web::to(not_found));
+}
+
+/// A list, and adding to it.
+fn both(path: &'static str, get: actix_web::Route, post: actix_web::Route) -> actix_web::Resource {
+    other(web::resource(path).route(get).route(post), "GET, POST")
+}
+
+/// Tells any other method which ones there are.
+fn other(resource: actix_web::Resource, allow: &'static str) -> actix_web::Resource {
+    resource.default_service(web::to(move || async move {
+        Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow })
+    }))
+}
+
+async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::NotFound)
+}

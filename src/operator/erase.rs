@@ -1,0 +1,56 @@
+//! `POST /operator/erase`: a session, or every session of a user, is erased from everything that is kept.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use amoiq_actors::{Eraser, erasure::EraseError};
+use amoiq_events::{SessionId, UserId, tenant::TenantRefusal};
+use serde_json::json;
+
+use super::{Desk, Operator, Refusal, desk};
+use crate::{http::body, problem::Problem};
+
+/// How long it may take. What is not done by then goes on.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// `tenant`, and `session` or `user`. With `dryRun` nothing is erased: the answer is what would be.
+///
+/// # Errors
+/// When there is no such tenant or session, a field is wrong, or a part of the service does not do it.
+pub async fn erase(
+    request: HttpRequest,
+    payload: web::Payload,
+    desk: web::Data<Desk>,
+    eraser: web::Data<Eraser>,
+    operator: Operator,
+) -> Result<HttpResponse, Refusal> {
+    let mut fields = body::read(&request, payload).await?;
+    let tenant = fields.text("tenant");
+    let tenant = fields.required("tenant", tenant);
+    let session = fields.parsed("session", SessionId::parse);
+    let user = fields.parsed("user", UserId::parse);
+    let dry_run = fields.flag("dryRun");
+    if session.is_some() == user.is_some() {
+        fields.refuse("session", "is required, or `user`, and not both");
+    }
+    fields.finish()?;
+    let tenant = desk::tenant_id(&tenant.unwrap_or_default())?;
+    if !desk.snapshot().known().any(|known| *known == tenant) {
+        return Err(Refusal::Tenant(TenantRefusal::NotFound));
+    }
+    let sessions = match (&session, &user) {
+        (Some(session), _) => vec![session.clone()],
+        (None, Some(user)) => eraser.sessions_of(&tenant, user).await?,
+        (None, None) => Vec::new(),
+    };
+    if dry_run {
+        return Ok(HttpResponse::Ok().json(json!({ "tenant": tenant, "sessions": sessions })));
+    }
+    let erasing = eraser.erase(tenant.clone(), sessions, user, operator.0);
+    let erased = tokio::time::timeout(PATIENCE, erasing).await;
+    let erased = erased.map_err(|_elapsed| Refusal::Erasure(EraseError::Late))??;
+    if erased.is_empty() && session.is_some() {
+        return Err(Problem::SessionNotFound.into());
+    }
+    Ok(HttpResponse::Ok().json(json!({ "tenant": tenant, "sessions": erased })))
+}

@@ -1,0 +1,101 @@
+//! `/operator/rebuild`: read models made again from the whole log while the service runs. The old ones
+//! serve until the new ones have caught up; nothing is sent to anybody.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use amoiq_actors::{
+    Rebuilds,
+    rebuild::{Outcome, Report},
+};
+use serde_json::{Value, json};
+
+use super::{Desk, Operator, Refusal};
+use crate::{http::body, problem::Problem};
+
+/// The most names in a request.
+const MAX_PROJECTIONS: usize = 16;
+
+/// The projection that is not kept.
+pub(crate) const IN_MEMORY: &str = "online";
+
+/// Why that one cannot be made again.
+pub(crate) const NOTHING_TO_REBUILD: &str =
+    "online lives in memory and begins empty with each start: there is nothing to rebuild";
+
+/// `GET /operator/rebuild`: how far the last rebuild of each projection has come.
+pub async fn show(desk: web::Data<Desk>) -> HttpResponse {
+    HttpResponse::Ok().json(view(&desk))
+}
+
+/// `POST /operator/rebuild`: `projections`, all of them when absent, and `skip` to pass events by that
+/// cannot be read. It is answered when they have begun.
+///
+/// # Errors
+/// When one is under way, or a name is none.
+pub async fn start(
+    request: HttpRequest,
+    payload: web::Payload,
+    desk: web::Data<Desk>,
+    operator: Operator,
+) -> Result<HttpResponse, Refusal> {
+    let mut fields = body::read_optional(&request, payload).await?;
+    let names = fields.texts("projections", MAX_PROJECTIONS);
+    let skip = fields.flag("skip");
+    fields.finish()?;
+    let wanted = match names {
+        None => desk.rebuilds.iter().collect(),
+        Some(names) => names.iter().map(|name| find(&desk, name)).collect::<Result<Vec<_>, _>>()?,
+    };
+    let skip = skip.then(|| desk.ambient.now());
+    for rebuilds in wanted {
+        let projection = rebuilds.projection();
+        rebuilds.start(skip).await.map_err(|_underway| Refusal::Underway(projection))?;
+        tracing::info!(projection, by = &*operator.0.actor, "an operator has a projection rebuilt");
+    }
+    Ok(HttpResponse::Accepted().json(view(&desk)))
+}
+
+/// `DELETE /operator/rebuild`: ends what is under way. The old read models serve on.
+pub async fn cancel(desk: web::Data<Desk>, operator: Operator) -> HttpResponse {
+    for rebuilds in &desk.rebuilds {
+        if rebuilds.cancel().await {
+            let by = &*operator.0.actor;
+            tracing::info!(projection = rebuilds.projection(), by, "an operator cancelled a rebuild");
+        }
+    }
+    HttpResponse::Ok().json(view(&desk))
+}
+
+fn find<'a>(desk: &'a Desk, name: &str) -> Result<&'a Rebuilds, Problem> {
+    if name == IN_MEMORY {
+        return Err(Problem::field("projections", NOTHING_TO_REBUILD));
+    }
+    let known = desk.rebuilds.iter().find(|known| known.projection() == name);
+    known.ok_or_else(|| Problem::field("projections", format!("`{name}` is no projection")))
+}
+
+fn view(desk: &Desk) -> Value {
+    let one = |rebuilds: &Rebuilds| report(rebuilds.projection(), &rebuilds.report());
+    json!({ "rebuilds": desk.rebuilds.iter().map(one).collect::<Vec<_>>() })
+}
+
+/// How far a rebuild has come, in the form that every client gets.
+pub(crate) fn report(projection: &str, report: &Report) -> Value {
+    let (state, failure) = match &report.outcome {
+        None => ("running", Value::Null),
+        Some(Outcome::None) => ("none", Value::Null),
+        Some(Outcome::Done) => ("done", Value::Null),
+        Some(Outcome::Cancelled) => ("cancelled", Value::Null),
+        Some(Outcome::Stopped { position, kind, reason }) => {
+            ("stopped", json!({ "position": position, "type": kind, "reason": reason }))
+        }
+        Some(Outcome::Failed(reason)) => ("failed", json!({ "reason": reason })),
+    };
+    json!({
+        "projection": projection,
+        "state": state,
+        "position": report.position,
+        "head": report.head,
+        "skipped": report.skipped,
+        "failure": failure,
+    })
+}

@@ -1,0 +1,110 @@
+//! The HTTP server of the operator's interface: one thread, few connections, small bodies.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web,
+};
+use amoiq_actors::Eraser;
+use anyhow::Context;
+
+use super::{
+    Desk, configure,
+    door::DoorFile,
+    token::{OperatorToken, authorise},
+};
+use crate::{
+    http::{body::BodyLimit, trace::trace},
+    metrics::Metrics,
+};
+
+/// The largest body, in bytes.
+const MAX_BODY_BYTES: usize = 65_536;
+
+/// Connections at the same time; one more waits.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a client may take to send a request's head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The operator's interface of a running service.
+pub struct OperatorServer {
+    server: Server,
+    door: DoorFile,
+}
+
+/// Where it is to be.
+pub struct Place<'a> {
+    /// `operator.bind`
+    pub bind: SocketAddr,
+    /// Where the service itself listens.
+    pub service: SocketAddr,
+    /// The data directory.
+    pub directory: &'a Path,
+}
+
+impl OperatorServer {
+    /// Listens, and says in the data directory where.
+    ///
+    /// # Errors
+    /// When the address is taken, or the directory does not take the file.
+    pub fn start(place: &Place<'_>, desk: Desk, eraser: Eraser, metrics: Metrics) -> anyhow::Result<Self> {
+        let bind = place.bind;
+        let listener = TcpListener::bind(bind).with_context(|| {
+            format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")
+        })?;
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the operator's interface can be reached from other machines; its token is all that protects it"
+            );
+        }
+        let token = web::Data::new(OperatorToken::generate(&desk.ambient));
+        let door = DoorFile::write(place.directory, address, place.service, &token)
+            .with_context(|| format!("operator.json in {}", place.directory.display()))?;
+        let ambient = web::Data::new(desk.ambient.clone());
+        let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
+        let eraser = web::Data::new(eraser);
+        let app = move || {
+            App::new()
+                .app_data(desk.clone())
+                .app_data(eraser.clone())
+                .app_data(metrics.clone())
+                .app_data(token.clone())
+                .app_data(ambient.clone())
+                .app_data(web::Data::new(BodyLimit(MAX_BODY_BYTES)))
+                .configure(configure)
+                // The last one is the outermost.
+                .wrap(from_fn(authorise))
+                .wrap(from_fn(trace))
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .max_connections(MAX_CONNECTIONS)
+            .client_request_timeout(HEAD_PATIENCE)
+            .shutdown_timeout(1)
+            .disable_signals()
+            .listen(listener)?
+            .run();
+        Ok(Self { server, door })
+    }
+
+    /// Serves beside the service; the handle ends it.
+    pub fn run(self) -> (ServerHandle, DoorFile) {
+        let handle = self.server.handle();
+        actix::spawn(async move {
+            if let Err(error) = self.server.await {
+                tracing::error!(%error, "the operator's interface ended");
+            }
+        });
+        (handle, self.door)
+    }
+}

@@ -1,0 +1,126 @@
+//! `/operator/tenants`: customers, made and changed without a restart.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use amoiq_events::{
+    TenantId,
+    tenant::{Source, Tenant, TenantCommand, TenantSettings},
+};
+use serde_json::{Value, json};
+
+use super::{Desk, Operator, Refusal, desk};
+use crate::{
+    auth::origin,
+    http::{body, fields::Fields},
+    problem::Problem,
+};
+
+/// The longest name, in characters.
+const MAX_NAME_CHARACTERS: usize = 200;
+
+/// The most sites of one tenant.
+const MAX_ORIGINS: usize = 200;
+
+/// `GET /operator/tenants`
+pub async fn list(desk: web::Data<Desk>) -> HttpResponse {
+    let snapshot = desk.snapshot();
+    let mut all: Vec<_> = snapshot.all().collect();
+    all.sort_unstable_by_key(|(id, _)| *id);
+    let views: Vec<_> = all.into_iter().map(|(id, tenant)| view(&desk, id, tenant)).collect();
+    HttpResponse::Ok().json(json!({ "tenants": views }))
+}
+
+/// `GET /operator/tenants/{tenant}`
+///
+/// # Errors
+/// When there is none.
+pub async fn show(desk: web::Data<Desk>, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
+    answer(&desk, &desk::tenant_id(&path)?)
+}
+
+/// `POST /operator/tenants`: `id`, and `name` and `origins` when they are not the id and any.
+///
+/// # Errors
+/// When there is one already, or a field is wrong.
+pub async fn create(
+    request: HttpRequest,
+    payload: web::Payload,
+    desk: web::Data<Desk>,
+    operator: Operator,
+) -> Result<HttpResponse, Refusal> {
+    let mut fields = body::read(&request, payload).await?;
+    let id = fields.text("id");
+    let id = fields.required("id", id);
+    let (name, origins) = settings(&mut fields);
+    fields.finish()?;
+    let id = desk::new_tenant_id(&id.unwrap_or_default())?;
+    let settings = TenantSettings {
+        name: name.unwrap_or_else(|| id.to_string()),
+        origins: origins.unwrap_or_else(|| vec!["*".to_owned()]),
+        source: Source::Operator,
+    };
+    desk.execute(&id, TenantCommand::Create(settings), operator).await?;
+    Ok(HttpResponse::Created().json(view(&desk, &id, &*desk.tenant(&id)?)))
+}
+
+/// `PATCH /operator/tenants/{tenant}`: `name`, `origins`.
+///
+/// # Errors
+/// When there is none, it comes from the configuration, or a field is wrong.
+pub async fn update(
+    request: HttpRequest,
+    payload: web::Payload,
+    path: web::Path<String>,
+    desk: web::Data<Desk>,
+    operator: Operator,
+) -> Result<HttpResponse, Refusal> {
+    let id = desk::tenant_id(&path)?;
+    let mut fields = body::read(&request, payload).await?;
+    let (name, origins) = settings(&mut fields);
+    fields.finish()?;
+    desk.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
+    answer(&desk, &id)
+}
+
+fn answer(desk: &Desk, id: &TenantId) -> Result<HttpResponse, Refusal> {
+    let tenant = desk.tenant(id)?;
+    Ok(HttpResponse::Ok().json(view(desk, id, &tenant)))
+}
+
+fn view(desk: &Desk, id: &TenantId, tenant: &Tenant) -> Value {
+    let settings = tenant.settings();
+    json!({
+        "id": id,
+        "name": settings.map(|settings| &settings.name),
+        "origins": settings.map(|settings| &settings.origins),
+        "source": settings.map(|settings| settings.source),
+        "served": desk.serves(id),
+        "keys": tenant.keys().count(),
+        "webhooks": tenant.webhooks().count(),
+    })
+}
+
+fn settings(fields: &mut Fields) -> (Option<String>, Option<Vec<String>>) {
+    let name = fields.parsed("name", |text| {
+        let is_fine =
+            (1..=MAX_NAME_CHARACTERS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if is_fine { Ok(text.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
+    });
+    (name, origins(fields))
+}
+
+fn origins(fields: &mut Fields) -> Option<Vec<String>> {
+    let origins = fields.texts("origins", MAX_ORIGINS)?;
+    if let Some(wrong) = origins.iter().find(|pattern| !origin::is_pattern(pattern)) {
+        let reason = format!("`{wrong}` is not `*`, `https://site.example` or `https://*.site.example`");
+        fields.refuse("origins", reason);
+    }
+    Some(origins)
+}
+
+/// A text that is a field of a path, told as one.
+pub(super) fn named<T, E: std::fmt::Display>(
+    field: &'static str,
+    parsed: Result<T, E>,
+) -> Result<T, Problem> {
+    parsed.map_err(|error| Problem::field(field, error.to_string()))
+}

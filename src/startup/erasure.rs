@@ -1,0 +1,44 @@
+//! What goes: sessions that an operator erases, and what is older than `[retention]` keeps.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use amoiq_actors::{
+    Eraser,
+    erasure::Premises,
+    retention::{Retention, RetentionSettings},
+    webhooks::Webhooks,
+};
+use amoiq_events::{Ambient, EventStore};
+
+use super::parts::Parts;
+use crate::config;
+
+/// Starts both.
+pub(super) fn start(
+    retention: &config::Retention,
+    data: &Path,
+    parts: &Parts,
+    webhooks: Webhooks,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+) -> Eraser {
+    let inbox = (**parts.inbox).clone();
+    let eraser = Eraser::start(Premises {
+        directory: (**parts.directory).clone(),
+        inbox: inbox.clone(),
+        webhooks,
+        store: Arc::clone(store),
+        data: Some(data.to_owned()),
+    });
+    let settings = RetentionSettings {
+        presence: days(retention.presence_days),
+        sessions: days(retention.sessions_days),
+    };
+    Retention::start(eraser.clone(), inbox, Arc::clone(store), ambient.clone(), settings);
+    eraser
+}
+
+/// So many days; nothing for ever.
+fn days(days: u32) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
+}

@@ -1,0 +1,182 @@
+//! `amoiq backup` and `amoiq restore`.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use serde_json::Value;
+
+use crate::{
+    fixture::reopened,
+    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify},
+};
+
+#[test]
+fn a_backup_of_a_stopped_store_comes_back() {
+    let data = stopped();
+    let (folder, file) = new_file();
+    printed(data.path(), &["backup", file.to_str().expect("a path")]);
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(names, ["file"], "nothing else is left");
+    assert_eq!(verify(data.path(), &[file.to_str().expect("a path")]).0, 0);
+
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", file.to_str().expect("a path")]);
+    let (code, after) = verify(restored.path(), &[]);
+    let (_, before) = verify(data.path(), &[]);
+    assert_eq!((code, &after["events"]), (0, &before["events"]), "{after}");
+    assert_ne!(after["epoch"], before["epoch"], "a restore begins another history");
+    let service = Service::start(restored.path());
+    for (session, _) in SESSIONS {
+        assert_eq!(service.texts(session), Ok(texts_of(session)));
+    }
+    assert_eq!(service.say("session-two", "it goes on").0, 200);
+}
+
+#[test]
+fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
+    let data = stopped();
+    let service = Service::start(data.path());
+    let (acknowledged, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (_folder, file) = new_file();
+    let before = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                assert_eq!(service.say("session-of-load", &format!("message {number}")).0, 200);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        eventually("messages are acknowledged", || acknowledged.load(Ordering::Relaxed) > 20);
+        let before = acknowledged.load(Ordering::Relaxed);
+        let output = amoiq(data.path(), &["backup", file.to_str().expect("a path")]);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(output.status.success(), "{output:?}");
+        before
+    });
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", file.to_str().expect("a path")]);
+    assert_eq!(verify(restored.path(), &[]).0, 0);
+    let texts = Service::start(restored.path()).texts("session-of-load").expect("a history");
+    assert!(texts.len() >= before, "{} of {before}", texts.len());
+    let expected: Vec<_> = (0..texts.len()).map(|number| format!("message {number}")).collect();
+    assert_eq!(texts, expected, "the first ones, in order");
+}
+
+#[test]
+fn a_restore_ends_at_the_position_or_time_that_is_named() {
+    let data = stopped();
+    let (_folder, file) = new_file();
+    let file = file.to_str().expect("a path");
+    printed(data.path(), &["backup", file]);
+    let events =
+        printed(data.path(), &["events", "--json", "--session", "session-long", "--type", "message.created"]);
+    let tenth: Value = serde_json::from_str(events.lines().nth(9).expect("a tenth")).expect("JSON");
+    let place = tenth["position"].to_string();
+
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", file, "--to", &place]);
+    let (code, result) = verify(restored.path(), &[]);
+    assert_eq!((code, &result["events"]), (0, &tenth["position"]), "{result}");
+    let service = Service::start(restored.path());
+    assert_eq!(service.texts("session-long").expect("a history"), texts_of("session-long")[..10]);
+    assert_eq!(service.texts("session-two"), Err(404));
+    assert_eq!(service.say("session-long", "another eleventh").0, 200);
+    assert_eq!(service.texts("session-long").expect("a history").len(), 11);
+    service.stop();
+    let (code, result) = verify(restored.path(), &[]);
+    assert_eq!(code, 0, "{result}");
+
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", file, "--to", tenth["time"].as_str().expect("a time")]);
+    let (code, result) = verify(restored.path(), &[]);
+    assert!(code == 0 && result["events"].as_u64() >= tenth["position"].as_u64(), "{result}");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let data = stopped();
+    let (folder, file) = new_file();
+    let path = file.to_str().expect("a path");
+    fs::write(&file, "mine").expect("written");
+    refused(&amoiq(data.path(), &["backup", path]), "overwrites nothing");
+    assert_eq!(fs::read(&file).expect("still there"), b"mine");
+    fs::remove_file(&file).expect("removed");
+    printed(data.path(), &["backup", path]);
+
+    let before = fs::read(data.path().join("log.db")).expect("a log");
+    refused(&amoiq(data.path(), &["restore", path]), "move it away");
+    assert_eq!(fs::read(data.path().join("log.db")).expect("a log"), before);
+    let service = Service::start(data.path());
+    refused(&amoiq(data.path(), &["restore", path]), "in use");
+    drop(service);
+    let empty = tempfile::tempdir().expect("a directory");
+    refused(&amoiq(empty.path(), &["restore", data.path().join("views.db").to_str().expect("a path")]), "");
+    refused(
+        &amoiq(empty.path(), &["restore", folder.path().join("none").to_str().expect("a path")]),
+        "does not exist",
+    );
+}
+
+#[test]
+fn a_damaged_store_makes_no_backup_and_a_damaged_backup_no_store() {
+    let data = stopped();
+    let (_folder, file) = new_file();
+    let path = file.to_str().expect("a path");
+    printed(data.path(), &["backup", path]);
+    let conn = rusqlite::Connection::open(&file).expect("a database");
+    conn.execute("UPDATE log SET actor = 'x' WHERE position = 9", []).expect("changed");
+    drop(conn);
+    let empty = tempfile::tempdir().expect("a directory");
+    refused(&amoiq(empty.path(), &["restore", path]), "does not verify");
+    assert!(!empty.path().join("log.db").exists());
+
+    fs::remove_file(&file).expect("removed");
+    crate::damage::sql(data.path(), "UPDATE log SET actor = 'x' WHERE position = 9");
+    refused(&amoiq(data.path(), &["backup", path]), "amoiq verify");
+    assert!(!file.exists());
+}
+
+#[test]
+fn the_outbox_comes_back_with_the_log() {
+    let data = reopened();
+    let rows = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        ["meta", "lanes", "deliveries", "attempts"].map(|table| {
+            let mut statement = outbox.prepare(&format!("SELECT checksum FROM {table}")).expect("a table");
+            let sums = statement.query_map([], |row| row.get(0)).expect("rows");
+            sums.collect::<Result<Vec<i64>, _>>().expect("rows")
+        })
+    };
+    let before = rows(data.path());
+    assert!(before.iter().all(|sums| !sums.is_empty()));
+    let (_folder, file) = new_file();
+    let path = file.to_str().expect("a path");
+    printed(data.path(), &["backup", path]);
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", path]);
+    assert_eq!(rows(restored.path()), before);
+    let definitions = |data: &Path| {
+        let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
+        let sql = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master ORDER BY type, name)";
+        outbox.query_row(sql, [], |row| row.get::<_, String>(0)).expect("definitions")
+    };
+    assert_eq!(definitions(restored.path()), definitions(data.path()));
+
+    let conn = rusqlite::Connection::open(&file).expect("a database");
+    conn.execute("UPDATE outbox_lanes SET cursor = cursor - 1 WHERE id = 1", []).expect("changed");
+    drop(conn);
+    let (code, result) = verify(data.path(), &[path]);
+    assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
+}
+
+fn refused(output: &std::process::Output, why: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(why) && !said.contains("panicked"), "{said}");
+}

@@ -1,0 +1,43 @@
+//! The data directory that a release wrote (`fixtures/make`), unpacked; and what was read from it then.
+
+use std::{fs, path::Path, process::Command, sync::OnceLock};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::given::{Service, copy};
+
+/// What the configuration of the fixtures calls its keys.
+pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
+
+/// The configuration that they were made under. Without it its keys would be revoked.
+pub fn configuration() -> String {
+    fixtures().join("amoiq.toml").to_string_lossy().into_owned()
+}
+
+fn fixtures() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operations/fixtures"))
+}
+
+/// What a release wrote, and what it read from it.
+pub fn unpacked(release: &str) -> (TempDir, Value) {
+    let data = tempfile::tempdir().expect("a directory");
+    let archive = fixtures().join(format!("{release}.tar.gz"));
+    let unpacked = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(data.path()).status();
+    assert!(unpacked.expect("tar runs").success());
+    let expected = data.path().join("expected.json");
+    let read = serde_json::from_slice(&fs::read(&expected).expect("a file")).expect("JSON");
+    fs::remove_file(expected).expect("removed");
+    (data, read)
+}
+
+/// The same, opened by this release and stopped again. It has deliveries of every status.
+pub fn reopened() -> TempDir {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let (data, _) = unpacked("0.1.0");
+        Service::start_told(data.path(), &["--config", &configuration()]).stop();
+        data
+    });
+    copy(made.path())
+}

@@ -1,0 +1,107 @@
+//! `amoiq state` and `amoiq events` show what was, and no more than is asked for.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::given::{Service, amoiq, printed, stopped, texts_of};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn a_session_is_shown_as_it_was_at_any_position_and_time() {
+    let data = stopped();
+    let created =
+        ["events", "--json", "--tenant", "demo", "--session", "session-long", "--type", "message.created"];
+    let events: Vec<Value> = printed(data.path(), &created).lines().map(json).collect();
+    assert_eq!(events.len(), 70);
+    let state = ["state", "--tenant", "demo", "--session", "session-long", "--json"];
+    for count in [1, 2, 64, 70] {
+        let at = events[count - 1]["position"].to_string();
+        let shown = json(&printed(data.path(), &[&state[..], &["--at", &at]].concat()));
+        let texts: Vec<_> = shown["messages"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|message| message["text"].clone())
+            .collect();
+        assert_eq!(texts, texts_of("session-long")[..count]);
+        assert_eq!((&shown["userId"], &shown["conversation"]), (&"ann".into(), &"open".into()));
+    }
+    let shown = json(&printed(
+        data.path(),
+        &[&state[..], &["--at", events[0]["time"].as_str().expect("a time")]].concat(),
+    ));
+    assert_eq!(shown["messages"][0]["text"], events[0]["data"]["text"]);
+    let output = amoiq(data.path(), &["state", "--tenant", "demo", "--session", "session-long", "--at", "2"]);
+    assert_eq!(output.status.code(), Some(1), "there was none yet: {output:?}");
+}
+
+#[test]
+fn a_tenant_is_shown_without_what_would_open_it() {
+    let data = stopped();
+    let shown = printed(data.path(), &["state", "--tenant", "demo", "--json"]);
+    let state = json(&shown);
+    assert_eq!(state["settings"]["name"], "Demo");
+    assert_eq!(state["keys"].as_array().map(Vec::len), Some(3));
+    assert_eq!(state["online"], Value::Array(Vec::new()));
+    assert!(!shown.contains("hash") && !shown.contains("whsec_"), "{shown}");
+}
+
+#[test]
+fn texts_are_printed_only_when_they_are_asked_for() {
+    let data = stopped();
+    for command in [&["events"][..], &["state", "--tenant", "demo", "--session", "session-two"]] {
+        assert!(!printed(data.path(), command).contains("says"));
+        let asked = [command, &["--texts"]].concat();
+        assert!(printed(data.path(), &asked).contains("session-two says 3"));
+    }
+}
+
+#[test]
+fn events_are_filtered_and_limited() {
+    let data = stopped();
+    let count = |filter: &[&str]| printed(data.path(), &[&["events"], filter].concat()).lines().count();
+    assert_eq!(count(&["--type", "message.created"]), 76);
+    assert_eq!(count(&["--session", "session-two", "--type", "message.created"]), 5);
+    assert_eq!(count(&["--tenant", "demo", "--session", "session-two", "--type", "message.created"]), 5);
+    assert_eq!(count(&["--tenant", "nobody"]), 0);
+    assert_eq!(count(&["--limit", "7"]), 7);
+    assert_eq!(count(&["--from", "2099-01-01T00:00:00Z"]), 0);
+    let first = printed(data.path(), &["events", "--json", "--from", "20", "--limit", "1"]);
+    assert_eq!(json(&first)["position"], 20);
+}
+
+#[test]
+fn events_are_followed_beside_a_running_service() {
+    let data = stopped();
+    let service = Service::start(data.path());
+    let mut following = Command::new(env!("CARGO_BIN_EXE_amoiq"))
+        .env("AMOIQ__STORE__PATH", data.path())
+        .args([
+            "events",
+            "-f",
+            "--json",
+            "--session",
+            "session-followed",
+            "--type",
+            "message.created",
+            "--limit",
+            "3",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    for number in 0..3 {
+        assert_eq!(service.say("session-followed", &format!("line {number}")).0, 200);
+    }
+    let lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    let texts: Vec<_> = lines.map(|line| json(&line.expect("a line"))["data"]["text"].clone()).collect();
+    assert_eq!(texts, ["line 0", "line 1", "line 2"]);
+    assert!(following.wait().expect("it ends").success());
+}

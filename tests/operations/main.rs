@@ -1,0 +1,17 @@
+//! What operators do with a store, through the real program: its exit codes, its output, and the service that
+//! is started on what it left.
+#![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod backups;
+mod beside;
+mod damage;
+mod drill;
+mod erasing;
+mod fixture;
+mod given;
+mod looking;
+mod transfer;
+mod truncated;
+mod upgrade;
+mod verifying;

@@ -1,0 +1,169 @@
+//! `amoiq verify` finds what does not fit, and nothing where everything does.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    damage::{columns, cut, flip_value, sql},
+    given::{Service, amoiq, stopped, verify},
+};
+
+fn kinds(result: &Value) -> Vec<String> {
+    result["counts"].as_object().map(|counts| counts.keys().cloned().collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_store_that_a_service_left_is_clean() {
+    let data = stopped();
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!((code, &result["clean"]), (0, &Value::Bool(true)), "{result}");
+    assert!(result["events"].as_u64() > Some(76), "{result}");
+    assert_eq!(result["events"], result["verified_to"]);
+    assert_eq!(result["streams"], 5, "three sessions, the tenant and the node");
+}
+
+#[test]
+fn a_store_is_clean_while_a_service_writes_it() {
+    let data = stopped();
+    let service = Service::start(data.path());
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..300 {
+                let session = format!("session-of-writer-{}", number % 7);
+                assert_eq!(service.say(&session, "while it is verified").0, 200);
+            }
+        });
+        while !writer.is_finished() {
+            let (code, result) = verify(data.path(), &[]);
+            assert_eq!(code, 0, "{result}");
+        }
+    });
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!(code, 0, "{result}");
+}
+
+#[test]
+fn a_flipped_bit_in_any_column_of_any_table_is_found() {
+    for (table, column, row) in columns() {
+        let data = stopped();
+        flip_value(data.path(), table, column, row);
+        let (code, result) = verify(data.path(), &[]);
+        assert_eq!(code, 1, "{table}.{column} where {row}: {result}");
+        let problems = result["problems"].as_array().expect("a list");
+        assert!(!problems.is_empty() && problems.iter().all(|problem| problem["advice"].is_string()));
+        if table == "log" && column != "position" {
+            assert_eq!(problems[0]["position"], 40, "{column}: {result}");
+        }
+    }
+}
+
+#[test]
+fn a_removed_row_is_found_wherever_it_was() {
+    let removals = [
+        ("DELETE FROM log WHERE position = 40", "missing"),
+        ("DELETE FROM log WHERE position = (SELECT max(position) FROM log)", "head"),
+        ("DELETE FROM streams WHERE name = 'session:demo:session-two'", "head"),
+        ("DELETE FROM meta WHERE key = 'floor'", "meta"),
+    ];
+    for (removal, kind) in removals {
+        let data = stopped();
+        sql(data.path(), removal);
+        let (code, result) = verify(data.path(), &[]);
+        assert_eq!(code, 1, "{removal}: {result}");
+        assert!(kinds(&result).contains(&kind.to_owned()), "{removal}: {result}");
+    }
+    let data = stopped();
+    sql(data.path(), "DELETE FROM streams WHERE name = 'session:demo:session-two'");
+    let (_, result) = verify(data.path(), &[]);
+    assert!(result.to_string().contains("session:demo:session-two"), "named: {result}");
+}
+
+#[test]
+fn swapped_rows_are_found() {
+    let data = stopped();
+    sql(
+        data.path(),
+        "UPDATE log SET position = 100000 WHERE position = 40;
+         UPDATE log SET position = 40 WHERE position = 41;
+         UPDATE log SET position = 41 WHERE position = 100000;",
+    );
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!((code, result["counts"]["checksum"].as_u64()), (1, Some(2)), "{result}");
+}
+
+#[test]
+fn a_cut_file_is_found() {
+    for thousandths in [900, 500, 100] {
+        let data = stopped();
+        cut(&data.path().join("log.db"), thousandths);
+        let (code, result) = verify(data.path(), &[]);
+        assert_ne!(code, 0, "cut to {thousandths}: {result}");
+    }
+}
+
+#[test]
+fn what_is_ahead_of_the_log_is_found() {
+    let data = stopped();
+    let views = rusqlite::Connection::open(data.path().join("views.db")).expect("a database");
+    views.execute("UPDATE generations SET position = position + 1000", []).expect("changed");
+    drop(views);
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!((code, kinds(&result)), (1, vec!["views".to_owned()]), "{result}");
+
+    let data = stopped();
+    fs::remove_file(data.path().join("log.witness")).expect("removed");
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!((code, kinds(&result)), (1, vec!["witness".to_owned()]), "{result}");
+}
+
+#[test]
+fn a_long_list_is_cut_and_counted() {
+    let data = stopped();
+    sql(
+        data.path(),
+        "UPDATE log SET actor = 'somebody else';
+         INSERT INTO marks SELECT 'x' || position, 1, position, 0 FROM log LIMIT 50;",
+    );
+    let (code, result) = verify(data.path(), &[]);
+    assert_eq!(code, 1);
+    assert_eq!(result["problems"].as_array().map(Vec::len), Some(100), "{result}");
+    assert_eq!(result["counts"]["checksum"], result["events"], "{result}");
+    assert!(result["counts"]["mark"].as_u64() >= Some(50), "{result}");
+}
+
+#[test]
+fn it_goes_on_from_where_it_was() {
+    let data = stopped();
+    sql(data.path(), "UPDATE log SET actor = 'somebody else' WHERE position = 20");
+    assert_eq!(verify(data.path(), &[]).0, 1);
+    let (code, result) = verify(data.path(), &["--from", "20"]);
+    assert_eq!((code, &result["from"]), (0, &Value::from(20)), "{result}");
+}
+
+#[test]
+fn a_store_that_is_not_there_is_no_result() {
+    let data = tempfile::tempdir().expect("a directory");
+    let output = amoiq(data.path(), &["verify"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("does not exist"), "{output:?}");
+}
+
+#[test]
+fn a_damaged_index_is_made_again_from_the_log() {
+    for (table, column, row) in columns().filter(|(table, ..)| *table != "log") {
+        let data = stopped();
+        flip_value(data.path(), table, column, row);
+        let (code, result) = verify(data.path(), &["--repair"]);
+        assert!(code == 0 || kinds(&result) == ["views"], "{table}.{column} where {row}: {result}");
+    }
+}
+
+#[test]
+fn an_index_is_not_made_again_under_a_running_service() {
+    let data = stopped();
+    let _service = Service::start(data.path());
+    let output = amoiq(data.path(), &["verify", "--repair"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in use"), "{output:?}");
+}

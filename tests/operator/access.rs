@@ -1,0 +1,85 @@
+//! Who comes in, and what they are told who do not.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{Answer, Start, TestApp, eventually},
+    door::Door,
+};
+
+#[test]
+fn without_the_token_nothing_is_told_not_even_which_routes_there_are() {
+    let app = TestApp::start();
+    let door = Door::of(&app);
+    let last = if door.token.ends_with('0') { '1' } else { '0' };
+    let nearly = format!("{}{last}", &door.token[..63]);
+    for path in ["/operator/tenants", "/operator/nothing", "/elsewhere"] {
+        for token in [None, Some(""), Some("wrong"), Some(nearly.as_str())] {
+            let request = door.bare(Method::GET, path);
+            let answer = Answer::of(match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            });
+            assert_eq!(answer.error(), (401, "INVALID_OPERATOR_TOKEN"), "{path} {token:?}");
+            assert_eq!(answer.body["details"], json!({}));
+        }
+    }
+}
+
+#[test]
+fn the_token_opens_nothing_of_the_service_itself() {
+    let app = TestApp::start();
+    let answer = app.get(&Door::of(&app).token, "/api/chat/online-users?tenantId=demo");
+    assert_eq!(answer.error(), (401, "INVALID_API_KEY"));
+    assert_eq!(Answer::of(app.request(Method::GET, "/operator/tenants")).status, 404);
+}
+
+#[test]
+fn no_page_may_read_an_answer() {
+    let door_of = TestApp::start();
+    let door = Door::of(&door_of);
+    let request = door.request(Method::GET, "/operator/tenants").header("Origin", "https://evil.example");
+    let answer = Answer::of(request);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, ""));
+    let preflight = Answer::of(door.bare(Method::OPTIONS, "/operator/tenants"));
+    assert_eq!(preflight.error(), (401, "INVALID_OPERATOR_TOKEN"));
+}
+
+#[test]
+fn errors_have_the_form_that_every_error_has() {
+    let app = TestApp::start();
+    let door = Door::of(&app);
+    let unknown = door.ask(Method::GET, "/operator/nothing", None);
+    assert_eq!(unknown.error(), (404, "NOT_FOUND"));
+    let method = door.ask(Method::DELETE, "/operator/tenants", None);
+    assert_eq!((method.error(), method.header("allow")), ((405, "METHOD_NOT_ALLOWED"), "GET, POST"));
+    let text = door.request(Method::POST, "/operator/tenants").body("{}");
+    assert_eq!(Answer::of(text).error(), (415, "UNSUPPORTED_MEDIA_TYPE"));
+    let large: Value = json!({ "id": "x".repeat(70_000) });
+    let large = door.ask(Method::POST, "/operator/tenants", Some(&large));
+    assert_eq!(large.error(), (413, "PAYLOAD_TOO_LARGE"));
+    let named = door.request(Method::POST, "/operator/tenants").header("X-Operator", "a b");
+    assert_eq!(Answer::of(named.json(&json!({"id": "a"}))).error(), (400, "VALIDATION_FAILED"));
+}
+
+#[test]
+fn the_start_warns_of_an_address_that_others_can_reach() {
+    let warned = ["operator's interface can be reached from other machines"];
+    let app = Start::new().environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0").app();
+    eventually("it warns", || app.printed(&warned));
+    let door = Door::of(&app);
+    assert!(door.address.starts_with("http://127.0.0.1:"), "{}", door.address);
+    assert_eq!(door.ask(Method::GET, "/operator/tenants", None).status, 200);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let app = TestApp::start();
+    let taken = Door::of(&app).address.replace("http://", "");
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = Start::new().data(directory.path()).environment("AMOIQ__OPERATOR__BIND", &taken).output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(&format!("operator.bind {taken}")), "{said}");
+    assert!(!directory.path().join("operator.json").exists());
+}

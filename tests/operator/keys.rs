@@ -1,0 +1,123 @@
+//! Keys of a running service: shown once, good at once, and gone within a second.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{TestApp, eventually},
+    door::{amoiq, failure, json as amoiq_json},
+    socket::Socket,
+};
+
+/// How soon a revoked key has to be dead.
+const SOON: Duration = Duration::from_secs(1);
+
+fn create(app: &TestApp, kind: &str) -> (String, String) {
+    let made = amoiq_json(app, &["key", "create", "--kind", kind, "--tenant", "acme"]);
+    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+    (text("id"), text("key"))
+}
+
+fn acme() -> TestApp {
+    let app = TestApp::start();
+    amoiq_json(&app, &["tenant", "create", "acme"]);
+    app
+}
+
+fn holds(directory: &Path, text: &str) -> bool {
+    let files = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("a file").path());
+    let found = |path: &Path| {
+        let bytes = fs::read(path).expect("a file");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    files.into_iter().any(|path| found(&path))
+}
+
+#[test]
+fn a_key_is_shown_once_and_never_kept() {
+    let app = acme();
+    for (kind, prefix) in [("widget", "wk_"), ("secret", "sk_"), ("bot", "bk_")] {
+        let (id, key) = create(&app, kind);
+        assert_eq!(key.strip_prefix(prefix).expect("the prefix").len(), 32);
+        let list = amoiq_json(&app, &["key", "list", "--tenant", "acme"]);
+        assert!(!list.to_string().contains(&key));
+        // The id is kept, so what is kept would be found.
+        assert!(holds(app.data(), &id));
+        assert!(!holds(app.data(), &key));
+    }
+}
+
+#[test]
+fn a_revoked_key_ends_its_requests_its_tokens_and_its_sockets_within_a_second() {
+    let app = acme();
+    let (id, key) = create(&app, "secret");
+    let token = app.mint(&key, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
+    let mut by_key = Socket::connect_with(&app, &key, &json!({"role": "admin"}));
+    let mut by_token = Socket::connect(&app, &token);
+    let revoked = Instant::now();
+    assert!(amoiq(&app, &["key", "revoke", &id, "--tenant", "acme"]).status.success());
+    assert_eq!(app.get(&key, "/api/chat/online-users").error(), (401, "INVALID_API_KEY"));
+    assert_eq!(app.get(&token, "/api/chat/online-users").error(), (401, "INVALID_JWT_TOKEN"));
+    for socket in [&mut by_key, &mut by_token] {
+        let (events, _) = socket.until_closed();
+        assert!(events.iter().any(|(name, _)| name == "error"), "{events:?}");
+    }
+    assert!(revoked.elapsed() < SOON, "{:?}", revoked.elapsed());
+}
+
+#[test]
+fn rotating_makes_a_key_of_the_same_kind_and_ends_the_old_one() {
+    let app = acme();
+    let (id, old) = create(&app, "bot");
+    let rotated = amoiq_json(&app, &["key", "rotate", &id, "--tenant", "acme"]);
+    let new = rotated["issued"]["key"].as_str().expect("a key");
+    assert!(new.starts_with("bk_"));
+    assert_eq!(rotated["revoked"], json!({"id": id, "revoked": true}));
+    let read = "/api/chat/messages?sessionId=session-0123456789abcdef";
+    assert_eq!(app.get(&old, read).error(), (401, "INVALID_API_KEY"));
+    assert_eq!(app.get(new, read).error(), (404, "SESSION_NOT_FOUND"));
+    assert!(failure(&app, &["key", "rotate", &id, "--tenant", "acme"]).contains("does not exist"));
+}
+
+#[test]
+fn a_key_for_every_tenant_opens_each_and_names_none() {
+    let app = acme();
+    amoiq_json(&app, &["tenant", "create", "other"]);
+    let made = amoiq_json(&app, &["key", "create", "--kind", "secret", "--tenant", "*"]);
+    let key = made["key"].as_str().expect("a key");
+    for tenant in ["acme", "other"] {
+        assert_eq!(app.get(key, &format!("/api/chat/online-users?tenantId={tenant}")).status, 200);
+    }
+    assert_eq!(app.get(key, "/api/chat/online-users").error(), (400, "MISSING_TENANT_ID"));
+}
+
+#[test]
+fn the_log_says_who_made_a_change() {
+    let app = acme();
+    let (id, _) = create(&app, "secret");
+    assert!(amoiq(&app, &["key", "revoke", &id, "--tenant", "acme", "--as", "bob@acme"]).status.success());
+    let bad = failure(&app, &["key", "list", "--tenant", "acme", "--as", "bob the builder"]);
+    assert!(bad.contains("--as"), "{bad}");
+    // The actor stands in the row of the log as it is.
+    eventually("the log has both", || {
+        holds(app.data(), "operator:ann") && holds(app.data(), "operator:bob@acme")
+    });
+}
+
+#[test]
+fn an_unknown_tenant_or_kind_is_refused() {
+    let app = acme();
+    let unknown = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "nobody"]);
+    assert!(unknown.contains("TENANT_NOT_FOUND"), "{unknown}");
+    let unknown = failure(&app, &["key", "revoke", "key-0", "--tenant", "acme"]);
+    assert!(unknown.contains("KEY_NOT_FOUND"), "{unknown}");
+    let demo = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "demo"]);
+    assert!(demo.contains("MANAGED_BY_PROGRAM"), "{demo}");
+    let keys: Value = amoiq_json(&app, &["key", "list", "--tenant", "acme"]);
+    assert_eq!(keys, json!({"keys": []}));
+}

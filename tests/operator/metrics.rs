@@ -1,0 +1,114 @@
+//! What Prometheus scrapes: a number for everything that happened, and nothing that tells of anybody.
+
+use reqwest::Method;
+
+use crate::{
+    app::{SECRET, Start, TestApp, WIDGET, eventually},
+    door::Door,
+    socket::Socket,
+};
+
+const SESSION: &str = "session-metrics-0123456789";
+
+/// A scrape, as text.
+pub fn scrape(app: &TestApp) -> String {
+    let answer = Door::of(app).bare(Method::GET, "/metrics").send().expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.text().expect("a text")
+}
+
+/// The value of a series, as it is written: `name{label="value"}`.
+pub fn value(scrape: &str, series: &str) -> Option<f64> {
+    let line = scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+}
+
+#[test]
+fn every_request_is_counted_once_by_its_pattern() {
+    let app = TestApp::start();
+    let sent = "amoiq_http_requests_total{route=\"/webchat/message\",method=\"POST\",status=\"200\"}";
+    let closed = "amoiq_http_requests_total{route=\"/api/chat/sessions/{session}/close\",method=\"POST\",\
+                  status=\"200\"}";
+    assert_eq!(value(&scrape(&app), sent), None);
+    for _ in 0..3 {
+        app.say(WIDGET, SESSION, "hello");
+    }
+    app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &serde_json::json!({}));
+    drop(app.request(Method::GET, "/wp-login.php?secret=1").send());
+    let after = scrape(&app);
+    assert_eq!(value(&after, sent), Some(3.0));
+    assert_eq!(value(&after, closed), Some(1.0));
+    let count = "amoiq_http_request_duration_seconds_count{route=\"/webchat/message\",method=\"POST\"}";
+    assert_eq!(value(&after, count), Some(3.0));
+    assert!(!after.contains("wp-login") && !after.contains(SESSION) && !after.contains("demo"), "{after}");
+}
+
+#[test]
+fn appends_and_commits_are_counted() {
+    let app = TestApp::start();
+    let number = |name: &str| value(&scrape(&app), name).expect(name);
+    let before = number("amoiq_store_events_total");
+    app.say(WIDGET, SESSION, "hello");
+    // session.started, conversation.started, message.created
+    assert!(number("amoiq_store_events_total") >= before + 3.0);
+    assert_eq!(
+        number("amoiq_store_head_position"),
+        number("amoiq_projection_position{projection=\"online\"}")
+    );
+    eventually("the inbox follows", || number("amoiq_projection_lag_events{projection=\"inbox\"}") == 0.0);
+    assert_eq!(number("amoiq_projection_lag_seconds{projection=\"inbox\"}"), 0.0);
+    assert_eq!(number("amoiq_store_append_errors_total{kind=\"unavailable\"}"), 0.0);
+    assert_eq!(
+        number("amoiq_store_commit_events_sum"),
+        number("amoiq_store_events_total"),
+        "every event is part of one commit"
+    );
+    assert!(number("amoiq_store_file_size_bytes{file=\"log.db\"}") > 0.0);
+}
+
+#[test]
+fn sockets_are_counted_while_they_are_open_and_by_how_they_ended() {
+    let app = TestApp::start();
+    let number = |name: &str| value(&scrape(&app), name).expect(name);
+    let open = "amoiq_connections{transport=\"websocket\"}";
+    let socket = Socket::connect(&app, WIDGET);
+    assert_eq!((number(open), number("amoiq_actors{kind=\"connection\"}")), (1.0, 1.0));
+    eventually("they are online", || number("amoiq_presence_users") == 1.0);
+    drop(socket);
+    eventually("it is gone", || number(open) == 0.0);
+    assert_eq!(number("amoiq_connections_opened_total"), 1.0);
+    assert_eq!(number("amoiq_connections_closed_total{reason=\"transport_lost\"}"), 1.0);
+}
+
+#[test]
+fn what_was_too_often_is_counted() {
+    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "2").app();
+    for _ in 0..5 {
+        app.get(WIDGET, "/api/chat/messages?sessionId=session-0123456789abcdef");
+    }
+    let after = scrape(&app);
+    assert_eq!(value(&after, "amoiq_rate_limit_refusals_total{limit=\"requests\"}"), Some(3.0));
+}
+
+#[test]
+fn sessions_in_memory_are_counted_and_leave() {
+    let app = Start::new().environment("AMOIQ__SESSIONS__PASSIVATE_AFTER_SECONDS", "1").app();
+    let sessions = || value(&scrape(&app), "amoiq_actors{kind=\"session\"}");
+    app.say(WIDGET, SESSION, "hello");
+    assert_eq!(sessions(), Some(1.0));
+    eventually("it left", || sessions() == Some(0.0));
+    assert_eq!(value(&scrape(&app), "amoiq_session_starts_total"), Some(1.0));
+}
+
+#[test]
+fn a_made_up_method_makes_no_series_of_its_own() {
+    let app = TestApp::start();
+    for name in ["WHATEVER", "ANYTHING"] {
+        let method = Method::from_bytes(name.as_bytes()).expect("a method");
+        assert_eq!(app.request(method, "/webchat/message").send().expect("an answer").status(), 405);
+    }
+    let after = scrape(&app);
+    let other = "amoiq_http_requests_total{route=\"/webchat/message\",method=\"other\",status=\"405\"}";
+    assert_eq!(value(&after, other), Some(2.0));
+    assert!(!after.contains("WHATEVER"));
+}

@@ -1,0 +1,80 @@
+//! Read models made again: by themselves when `views.db` is gone, and when an operator says so, beside a
+//! running service and on the files of a stopped one.
+
+use std::fs;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{SECRET, Start, TestApp, eventually},
+    door::{Door, amoiq, failure, json as amoiq_json},
+};
+
+/// A verified user's history, which the inbox is needed for.
+fn history(app: &TestApp) -> Option<Value> {
+    let answer = app.get(SECRET, "/api/chat/messages?userId=ann");
+    (answer.status == 200).then_some(answer.body)
+}
+
+/// Ann's messages in three sessions.
+fn with_messages(app: &TestApp) -> Value {
+    let token = app.mint(SECRET, &json!({"userId": "ann", "role": "visitor"}));
+    for number in 0..9 {
+        app.say(&token, &format!("session-{}", number % 3), &format!("message {number}"));
+    }
+    let before = history(app).expect("a history");
+    assert_eq!(before["messages"].as_array().map(Vec::len), Some(9), "{before}");
+    before
+}
+
+#[test]
+fn a_service_whose_views_are_gone_gives_the_same_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut app = Start::new().data(directory.path()).app();
+    let before = with_messages(&app);
+    app.terminate();
+    for file in ["views.db", "views.db-wal", "views.db-shm"] {
+        // A stop in peace leaves one file.
+        drop(fs::remove_file(directory.path().join(file)));
+    }
+    assert!(!directory.path().join("views.db").exists());
+    let app = Start::new().data(directory.path()).app();
+    eventually("the inbox is there", || history(&app).is_some());
+    assert_eq!(history(&app).expect("a history"), before);
+}
+
+#[test]
+fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
+    let app = TestApp::start();
+    let before = with_messages(&app);
+    let rebuilt = amoiq_json(&app, &["rebuild", "inbox"]);
+    assert_eq!((&rebuilt["state"], &rebuilt["skipped"]), (&json!("done"), &json!(0)), "{rebuilt}");
+    assert_eq!(history(&app).expect("a history"), before);
+    let all = amoiq(&app, &["rebuild", "--all"]);
+    assert!(all.status.success());
+    assert!(String::from_utf8_lossy(&all.stderr).contains("online lives in memory"));
+    assert!(failure(&app, &["rebuild", "online"]).contains("online lives in memory"));
+    assert!(failure(&app, &["rebuild", "other"]).contains("`other` is no projection"));
+    let door = Door::of(&app);
+    let wrong = door.ask(Method::POST, "/operator/rebuild", Some(&json!({"projections": ["online"]})));
+    assert_eq!(wrong.error(), (400, "VALIDATION_FAILED"));
+    let shown = door.ask(Method::GET, "/operator/rebuild", None);
+    assert_eq!(shown.body["rebuilds"][0]["state"], "done", "{shown:?}");
+    let nothing = door.ask(Method::DELETE, "/operator/rebuild", None);
+    assert_eq!(nothing.body["rebuilds"][0]["state"], "done", "nothing was left to cancel");
+}
+
+#[test]
+fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut app = Start::new().data(directory.path()).app();
+    let before = with_messages(&app);
+    app.terminate();
+    let rebuilt = amoiq_json(&app, &["rebuild", "--all"]);
+    assert_eq!(rebuilt["state"], "done", "{rebuilt}");
+    assert_eq!(amoiq_json(&app, &["dead-letters"]), json!([]));
+    let app = Start::new().data(directory.path()).app();
+    eventually("the inbox is there", || history(&app).is_some());
+    assert_eq!(history(&app).expect("a history"), before);
+}

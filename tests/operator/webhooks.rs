@@ -1,0 +1,85 @@
+//! Webhook endpoints of a running service, as their operator manages them.
+
+use serde_json::Value;
+
+use crate::{
+    app::{Start, TestApp},
+    door::{failure, json as amoiq_json},
+};
+
+const URL: &str = "https://acme.example/hook";
+
+fn acme() -> (TestApp, Value) {
+    let app = TestApp::start();
+    amoiq_json(&app, &["tenant", "create", "acme"]);
+    let made = amoiq_json(&app, &["webhook", "create", URL, "--tenant", "acme"]);
+    (app, made)
+}
+
+fn list(app: &TestApp) -> Vec<Value> {
+    let list = amoiq_json(app, &["webhook", "list", "--tenant", "acme"]);
+    list["webhooks"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_secret_is_shown_once() {
+    let (app, made) = acme();
+    let secret = made["secret"].as_str().expect("a secret");
+    assert!(secret.starts_with("whsec_") && secret.len() > 40);
+    assert!(!format!("{:?}", list(&app)).contains(secret));
+    let id = made["id"].as_str().expect("an id");
+    let rotated = amoiq_json(&app, &["webhook", "rotate-secret", id, "--tenant", "acme"]);
+    assert!(rotated["secret"].as_str().is_some_and(|new| new.starts_with("whsec_") && new != secret));
+}
+
+#[test]
+fn an_endpoint_is_stopped_served_and_ended() {
+    let (app, made) = acme();
+    let id = made["id"].as_str().expect("an id");
+    let act = |action: &str| amoiq_json(&app, &["webhook", action, id, "--tenant", "acme"]);
+    assert_eq!(act("pause")["status"], "paused");
+    assert_eq!(act("resume")["status"], "enabled");
+    let disabled = amoiq_json(&app, &["webhook", "disable", id, "--reason", "moved", "--tenant", "acme"]);
+    assert_eq!((&disabled["status"], &disabled["disabledReason"]), (&"disabled".into(), &"moved".into()));
+    assert_eq!(act("resume")["status"], "enabled");
+    act("delete");
+    assert!(list(&app).is_empty());
+    assert!(failure(&app, &["webhook", "pause", id, "--tenant", "acme"]).contains("WEBHOOK_NOT_FOUND"));
+}
+
+#[test]
+fn an_update_changes_what_it_names() {
+    let (app, made) = acme();
+    let id = made["id"].as_str().expect("an id");
+    let update = |words: &[&str]| {
+        let mut all = vec!["webhook", "update", id, "--tenant", "acme"];
+        all.extend(words);
+        amoiq_json(&app, &all)
+    };
+    assert_eq!(update(&["--rate-per-second", "5"])["ratePerSecond"], 5);
+    let moved = update(&["--url", "https://new.example/hook"]);
+    assert_eq!((&moved["url"], &moved["ratePerSecond"]), (&"https://new.example/hook".into(), &5.into()));
+    assert!(update(&["--rate-per-second", "0"])["ratePerSecond"].is_null());
+}
+
+#[test]
+fn only_an_address_of_the_web_is_an_endpoint() {
+    let (app, _) = acme();
+    for bad in ["ftp://acme.example", "acme.example", "https://user:word@acme.example/"] {
+        let refused = failure(&app, &["webhook", "create", bad, "--tenant", "acme"]);
+        assert!(refused.contains("VALIDATION_FAILED"), "{refused}");
+    }
+    assert_eq!(list(&app).len(), 1);
+}
+
+#[test]
+fn an_endpoint_of_the_configuration_is_stopped_but_not_changed() {
+    let config = "[[tenants]]\nid = \"acme\"\nwebhooks = [{ url = \"https://a.example/\", secret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\" }]\n";
+    let app = Start::new().config(config).app();
+    let id = list(&app)[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(amoiq_json(&app, &["webhook", "pause", &id, "--tenant", "acme"])["status"], "paused");
+    for action in ["delete", "rotate-secret"] {
+        let refused = failure(&app, &["webhook", action, &id, "--tenant", "acme"]);
+        assert!(refused.contains("MANAGED_BY_CONFIGURATION"), "{refused}");
+    }
+}
