@@ -140,7 +140,7 @@ impl Receiver {
 }
 
 /// Reads one request whose body has a length.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Request> {
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

@@ -1,0 +1,26 @@
+//! The thread that receivers live on: they answer while a test waits in blocking calls.
+
+use std::{
+    future::{Future, pending},
+    thread,
+};
+
+use tokio::runtime::{Builder, Handle};
+
+/// A thread that runs what is spawned on it. It ends with the test binary.
+#[derive(Clone)]
+pub struct Ground(Handle);
+
+impl Ground {
+    pub fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        thread::spawn(move || runtime.block_on(pending::<()>()));
+        Self(handle)
+    }
+
+    /// Runs something there to its end.
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.block_on(work)
+    }
+}
