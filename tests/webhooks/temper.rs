@@ -30,7 +30,7 @@ const ONE_IN_ASKS: u64 = 150;
 impl Temper {
     /// Well in five of ten cases.
     pub fn throw(dice: &SeededEntropy) -> Self {
-        if dice.next() % ONE_IN_ASKS == 0 {
+        if dice.next().is_multiple_of(ONE_IN_ASKS) {
             return Self::Overloaded(429, Some(1));
         }
         match dice.next() % 40 {

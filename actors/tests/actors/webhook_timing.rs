@@ -100,6 +100,14 @@ fn take(
     Ok(())
 }
 
+#[test]
+fn the_waits_are_those_that_the_program_ships_with() {
+    let waits: Vec<_> = WAITS.iter().map(|wait| (wait * 1_000).to_string()).collect();
+    let shipped = include_str!("../../../config.toml");
+    assert!(shipped.contains(&format!("\nschedule_ms = [{}]\n", waits.join(", "))));
+    assert!(shipped.contains("\njitter_percent = 10\n"));
+}
+
 proptest! {
     #[test]
     fn jitter_delays_and_never_by_more_than_its_share(
