@@ -24,6 +24,7 @@ mod service;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
+use tokio::time::Instant;
 
 use self::{receiver::Receivers, service::Service};
 
@@ -68,7 +69,7 @@ fn main() -> anyhow::Result<()> {
             let Figures { p50_ms, p99_ms, processor_share, resident_first_kib, resident_last_kib, .. } =
                 figures;
             println!(
-                "{round:>5}  {black_holes:>10}  {per_second:>12.0}  {p50_ms:>6.1}  {p99_ms:>6.1}  {:>8.1}%  {resident_first_kib} → {resident_last_kib}",
+                "{round:>5}  {black_holes:>10}  {per_second:>12.0}  {p50_ms:>6.2}  {p99_ms:>6.2}  {:>8.1}%  {resident_first_kib} → {resident_last_kib}",
                 100.0 * processor_share
             );
         }
@@ -77,14 +78,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(arguments: &Arguments, black_holes: usize) -> anyhow::Result<Figures> {
-    let receivers = Receivers::listen().await?;
+    let start = Instant::now();
+    let receivers = Receivers::listen(start).await?;
     let service = Service::start(arguments, &receivers, black_holes)?;
     let span = Duration::from_secs(arguments.seconds);
     let per_tenant = arguments.rate as f64 / arguments.tenants as f64;
     service.ready().await?;
     let address = service.address();
     let senders: Vec<_> = (0..arguments.tenants)
-        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, span)))
+        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, span, start)))
         .collect();
     // The first seconds make connections and tables; what comes after is the steady state.
     tokio::time::sleep(span / 4).await;

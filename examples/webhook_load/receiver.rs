@@ -1,9 +1,8 @@
-//! Receivers: one that answers at once and notes how long each delivery took since its append, and one that
+//! Receivers: one that answers at once and notes how long each message took since it was sent, and one that
 //! accepts and never answers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use amoiq_events::{Ambient, Timestamp};
 use anyhow::{Context, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,12 +14,13 @@ use tokio::{
 pub struct Receivers {
     pub healthy: SocketAddr,
     pub black_hole: SocketAddr,
-    /// From the append to the answer, in milliseconds.
+    /// From a visitor's request to the answer to its delivery, in milliseconds: the append and its sync are in it.
+    /// The time in the payload would be of the append alone, but is in whole milliseconds.
     pub latencies: Arc<Mutex<Vec<f64>>>,
 }
 
 impl Receivers {
-    pub async fn listen() -> anyhow::Result<Self> {
+    pub async fn listen(start: Instant) -> anyhow::Result<Self> {
         let (healthy, black_hole) =
             (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
         let latencies = Arc::default();
@@ -31,7 +31,7 @@ impl Receivers {
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = healthy.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&latencies)));
+                tokio::spawn(answer(stream, Arc::clone(&latencies), start));
             }
         });
         tokio::spawn(async move {
@@ -57,16 +57,20 @@ impl Receivers {
     }
 }
 
-async fn answer(mut stream: TcpStream, latencies: Arc<Mutex<Vec<f64>>>) -> anyhow::Result<()> {
-    let ambient = Ambient::system();
+async fn answer(
+    mut stream: TcpStream,
+    latencies: Arc<Mutex<Vec<f64>>>,
+    start: Instant,
+) -> anyhow::Result<()> {
     let mut read = Vec::new();
     loop {
         let Some(body) = next_body(&mut stream, &mut read).await? else { return Ok(()) };
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
         let payload: serde_json::Value = serde_json::from_slice(&body)?;
-        let appended = payload.get("timestamp").and_then(serde_json::Value::as_str);
-        let appended = appended.and_then(Timestamp::parse).context("a timestamp")?;
-        latencies.lock().await.push((ambient.now().as_millis() - appended.as_millis()) as f64);
+        let text = payload.pointer("/data/text").and_then(serde_json::Value::as_str).context("a text")?;
+        let (_, sent_us) = text.rsplit_once(' ').context("a time")?;
+        let sent = Duration::from_micros(sent_us.parse()?);
+        latencies.lock().await.push((start.elapsed() - sent).as_secs_f64() * 1_000.0);
     }
 }
 

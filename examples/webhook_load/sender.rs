@@ -12,7 +12,13 @@ use tokio::{
 /// Sessions of one tenant.
 const SESSIONS: usize = 10;
 
-pub async fn send(address: SocketAddr, tenant: usize, rate: f64, span: Duration) -> anyhow::Result<()> {
+pub async fn send(
+    address: SocketAddr,
+    tenant: usize,
+    rate: f64,
+    span: Duration,
+    start: Instant,
+) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     // Tenants do not write in step.
@@ -23,9 +29,11 @@ pub async fn send(address: SocketAddr, tenant: usize, rate: f64, span: Duration)
     let mut answer = Vec::new();
     for number in 0..count {
         ticks.tick().await;
+        let sent_us = start.elapsed().as_micros();
         let session = format!("session-of-{tenant:04}-{:04}", number % SESSIONS);
-        let body =
-            format!(r#"{{"text":"Hello, this is message {number} of the load","sessionId":"{session}"}}"#);
+        let body = format!(
+            r#"{{"text":"Hello, this is message {number} of the load, sent at {sent_us}","sessionId":"{session}"}}"#
+        );
         let request = format!(
             "POST /webchat/message HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
