@@ -19,6 +19,10 @@ use super::{
     outbox::{LaneId, OutboxError},
 };
 
+mod reconcile;
+
+use reconcile::Reconcile;
+
 /// How many messages wait for the router.
 const MAILBOX: usize = 64;
 
@@ -58,6 +62,8 @@ pub(super) struct WebhookRouter {
     lanes: BTreeMap<TenantId, BTreeMap<WebhookId, Link>>,
     /// Every lane was brought everything up to here.
     routed: Position,
+    /// An endpoint has no lane yet, because `outbox.db` did not give it.
+    is_incomplete: bool,
 }
 
 impl WebhookRouter {
@@ -73,25 +79,7 @@ impl WebhookRouter {
 
     fn new(desk: Arc<Desk>, ctx: &mut Context<Self>) -> Self {
         ctx.set_mailbox_capacity(MAILBOX);
-        Self { desk, lanes: BTreeMap::new(), routed: Position::START }
-    }
-
-    /// Starts lanes for endpoints that have none. The first time it also decides where the router begins.
-    fn begin(&mut self, beginnings: Vec<Beginning>, is_first: bool) {
-        if is_first {
-            let head = self.desk.store.head();
-            let cursors = beginnings.iter().map(|beginning| beginning.marks.cursor);
-            let earliest = Position::from_u64(head.as_u64().saturating_sub(LOOK_BACK));
-            self.routed = cursors.min().unwrap_or(head).clamp(earliest, head);
-        }
-        for mut beginning in beginnings {
-            beginning.known = self.routed;
-            let (id, endpoint) = (beginning.id, Arc::clone(&beginning.endpoint));
-            let lane = WebhookLane::launch(Arc::clone(&self.desk), beginning);
-            let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
-            let link = Link { lane, id, endpoint, upto: self.routed, routed: self.routed };
-            of_tenant.insert(link.endpoint.id.clone(), link);
-        }
+        Self { desk, lanes: BTreeMap::new(), routed: Position::START, is_incomplete: false }
     }
 
     pub(super) fn desk(&self) -> Arc<Desk> {
@@ -104,25 +92,6 @@ impl WebhookRouter {
 
     fn links(&self) -> impl Iterator<Item = &Link> {
         self.lanes.values().flat_map(BTreeMap::values)
-    }
-
-    /// Whether an endpoint has its lane, which knows it as it is.
-    fn is_served(&self, endpoint: &Endpoint) -> bool {
-        self.link(&endpoint.tenant, &endpoint.id).is_some_and(|link| *link.endpoint == *endpoint)
-    }
-
-    /// Ends the lanes whose endpoint is not there any more.
-    fn end_others(&mut self, wanted: &[Arc<Endpoint>]) {
-        let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
-        for of_tenant in self.lanes.values_mut() {
-            of_tenant.retain(|_, link| {
-                let stays = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
-                if !stays && let Err(error) = link.lane.try_send(Stop) {
-                    tracing::warn!(%error, "a lane does not hear that its endpoint was deleted");
-                }
-                stays
-            });
-        }
     }
 }
 
@@ -143,8 +112,8 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
         tracing::error!(%error, "webhooks wait for outbox.db");
         tokio::time::sleep(RETRY_AFTER).await;
     }
-    while !reconcile(&router, true).await {
-        tokio::time::sleep(RETRY_AFTER).await;
+    if router.send(Reconcile { is_first: true }).await.is_err() {
+        return;
     }
     let Ok(routed) = router.send(AskRouted).await else { return };
     let mut subscription = desk.store.subscribe(routed);
@@ -153,11 +122,8 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
             // Endpoints first: what was appended after a change is for those that there are then.
             biased;
             changed = changes.changed() => {
-                if changed.is_err() {
+                if changed.is_err() || router.send(Reconcile { is_first: false }).await.is_err() {
                     return;
-                }
-                while !reconcile(&router, false).await {
-                    tokio::time::sleep(RETRY_AFTER).await;
                 }
             }
             batch = subscription.next() => match batch {
@@ -173,17 +139,6 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
                 }
             }
         }
-    }
-}
-
-async fn reconcile(router: &Addr<WebhookRouter>, is_first: bool) -> bool {
-    match router.send(Reconcile { is_first }).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "endpoints wait for outbox.db");
-            false
-        }
-        Err(_stopping) => true,
     }
 }
 
@@ -244,8 +199,11 @@ impl Handler<Sweep> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: Sweep, ctx: &mut Self::Context) -> Self::Result {
-        if self.links().any(|link| !link.lane.connected()) {
+        let has_ended = self.links().any(|link| !link.lane.connected());
+        if has_ended {
             tracing::error!("a webhook lane had ended by itself; it is started again from where it was");
+        }
+        if has_ended || self.is_incomplete {
             ctx.notify(Reconcile { is_first: false });
         }
         let upto = self.routed;
@@ -256,87 +214,6 @@ impl Handler<Sweep> for WebhookRouter {
         let offers = self.lanes.values_mut().flat_map(BTreeMap::values_mut).map(sweep).collect();
         AtomicResponse::new(Box::pin(deliver(offers).into_actor(self)))
     }
-}
-
-/// Makes the lanes follow the tenants' endpoints.
-#[derive(Message)]
-#[rtype(result = "Result<(), OutboxError>")]
-struct Reconcile {
-    is_first: bool,
-}
-
-impl Handler<Reconcile> for WebhookRouter {
-    type Result = AtomicResponse<Self, Result<(), OutboxError>>;
-
-    fn handle(&mut self, Reconcile { is_first }: Reconcile, _: &mut Self::Context) -> Self::Result {
-        let wanted = endpoints(&self.desk);
-        self.end_others(&wanted);
-        self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
-        let mut updates = Vec::new();
-        let mut missing = Vec::new();
-        for endpoint in wanted {
-            if self.is_served(&endpoint) {
-                continue;
-            }
-            let of_tenant = self.lanes.get_mut(&endpoint.tenant);
-            match of_tenant.and_then(|links| links.get_mut(&endpoint.id)) {
-                Some(link) => {
-                    link.endpoint = Arc::clone(&endpoint);
-                    updates.push(link.lane.send(Update(endpoint)));
-                }
-                None => missing.push(endpoint),
-            }
-        }
-        let desk = Arc::clone(&self.desk);
-        let work = async move {
-            for update in updates {
-                let _deleted = update.await;
-            }
-            forget_deleted(&desk).await?;
-            let mut beginnings = Vec::new();
-            for endpoint in missing {
-                beginnings.push(beginning(&desk, endpoint).await?);
-            }
-            Ok::<_, OutboxError>(beginnings)
-        };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |beginnings, router, _| {
-            router.begin(beginnings?, is_first);
-            Ok(())
-        })))
-    }
-}
-
-/// The endpoints of all tenants that are served, the paused and disabled ones among them, in one order.
-fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
-    let snapshot = desk.registry.current();
-    let mut endpoints = Vec::new();
-    for (tenant, known) in snapshot.tenants() {
-        for (id, webhook) in known.webhooks() {
-            let (tenant, id, webhook) = (tenant.clone(), id.clone(), webhook.clone());
-            endpoints.push(Arc::new(Endpoint { tenant, id, webhook }));
-        }
-    }
-    endpoints.sort_by(|one, other| (&one.tenant, &one.id).cmp(&(&other.tenant, &other.id)));
-    endpoints
-}
-
-/// Forgets the lanes of endpoints that were deleted, also those of which a crash left something.
-async fn forget_deleted(desk: &Desk) -> Result<(), OutboxError> {
-    for (lane, tenant, webhook) in desk.outbox.lanes().await? {
-        let is_deleted = desk.registry.current().is_deleted(&tenant, &webhook);
-        if is_deleted {
-            desk.outbox.remove(lane).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, OutboxError> {
-    let start = endpoint.webhook.registered.position;
-    let (id, marks) = desk.outbox.lane(&endpoint.tenant, &endpoint.id, start).await?;
-    let pending = desk.outbox.pending(id).await?;
-    let settled = desk.outbox.settled_after(id, marks.cursor).await?;
-    Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
 }
 
 /// Has a tenant's lanes forget sessions that were erased.

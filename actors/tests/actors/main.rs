@@ -41,4 +41,5 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_isolation;
 mod webhook_timing;

@@ -1,0 +1,119 @@
+//! What is wrong with one endpoint is nobody else's trouble.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use amoiq_actors::{
+    TenantRegistry,
+    tenant::TenantHandle,
+    webhooks::{
+        Answer, Content, Courier, DeliveryStatus, Endpoint, LaneSettings, Marks, Schedule, ThrottleSettings,
+        Webhooks,
+    },
+};
+use amoiq_events::{
+    WebhookId,
+    store::Epoch,
+    tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
+    webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    given::{DEADLINE, Given, cause, in_real_time, tenant},
+    outbox_given::{GivenOutbox, at, delivery, webhook},
+};
+
+/// Who was called, in order.
+#[derive(Clone, Default)]
+struct Called(Arc<Mutex<Vec<WebhookId>>>);
+
+impl Courier for Called {
+    fn deliver(&self, endpoint: Arc<Endpoint>, _: Content) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        self.0.lock().expect("nobody panicked").push(endpoint.id.clone());
+        Box::pin(std::future::ready(Answer { status: Some(200), ..Answer::default() }))
+    }
+}
+
+#[test]
+fn an_endpoint_whose_deliveries_are_damaged_keeps_no_other_from_being_served() {
+    in_real_time(async {
+        let given = Given::new();
+        let registry = Arc::new(TenantRegistry::load(&given.store, false).await.expect("tenants"));
+        let owner =
+            TenantHandle::start(tenant(), given.store.shared(), given.ambient.clone(), Arc::clone(&registry));
+        let settings =
+            TenantSettings { name: String::new(), origins: Vec::new(), source: Source::Configuration };
+        let desired = DesiredTenant { settings: Some(settings), ..DesiredTenant::default() };
+        owner.execute(TenantCommand::Reconcile(desired), cause()).await.expect("a tenant");
+        for name in ["a", "b"] {
+            let register = WebhookCommand::Register {
+                settings: endpoint(),
+                secret: WebhookSecret::new("whsec_a".to_owned()),
+                source: Source::Api,
+            };
+            owner
+                .execute(TenantCommand::Webhook(webhook(name), register), cause())
+                .await
+                .expect("an endpoint");
+        }
+
+        let outbox = GivenOutbox::new();
+        outbox.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let lane = outbox.lane().await;
+        outbox
+            .outbox
+            .record(lane, Marks::default(), vec![(delivery(3, DeliveryStatus::Pending), None)])
+            .await
+            .expect("it is recorded");
+        outbox.conn().execute("UPDATE deliveries SET tries = tries + 1", []).expect("it is damaged");
+
+        let called = Called::default();
+        let _webhooks = Webhooks::start_here(
+            lane_settings(),
+            &given.store.shared(),
+            &given.ambient,
+            registry,
+            outbox.outbox.clone(),
+            Arc::new(called.clone()),
+        );
+        given.say("session-of-all", "hello").await;
+        let is_called = async {
+            while called.0.lock().expect("nobody panicked").is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, is_called).await.expect("the other endpoint is served");
+        assert_eq!(*called.0.lock().expect("nobody panicked"), [webhook("b")]);
+    });
+}
+
+fn endpoint() -> WebhookSettings {
+    WebhookSettings {
+        url: "https://a.example".to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: std::collections::BTreeMap::new(),
+        rate_per_second: None,
+    }
+}
+
+fn lane_settings() -> LaneSettings {
+    LaneSettings {
+        schedule: Schedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
+        throttle: ThrottleSettings {
+            in_flight: 1,
+            breaker_failures: 5,
+            breaker_min: DEADLINE,
+            breaker_max: DEADLINE,
+        },
+        attempt_timeout: DEADLINE,
+        in_flight: 1,
+        pending: 10,
+        disable_after: DEADLINE,
+    }
+}
