@@ -174,12 +174,14 @@ impl Database {
     /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
     pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
         let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
-        loop {
-            let pages = self.read(|conn| Ok::<_, DatabaseError>(scrub::unclean(conn)?)).await?;
-            if pages.is_empty() {
-                break;
+        let mut next = Some(scrub::FIRST);
+        while let Some(from) = next {
+            let step = self.read(move |conn| Ok::<_, DatabaseError>(scrub::look(conn, from)?)).await?;
+            let unclean = step.unclean;
+            if !unclean.is_empty() {
+                self.write(|transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, unclean)?)).await?;
             }
-            self.write(|transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, pages)?)).await?;
+            next = step.next;
         }
         // Outside of any transaction, on a thread that nobody writes on.
         let (reply, answer) = oneshot::channel();

@@ -27,9 +27,8 @@ use self::{
     heads::Heads,
     reader::Readers,
     recent::Recent,
-    removal::{Remove, Scrub},
     witness::Witness,
-    writer::{Append, Job, Writer},
+    writer::{Append, IndexState, Job, Writer},
 };
 use super::{
     AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
@@ -66,6 +65,10 @@ pub use read_only::ReadOnlyStore;
 pub use restore::restore;
 pub use verify::{KEPT_ATTEMPTS, Kind, Problem, Verification, verify};
 pub use work::{Report, Work};
+
+/// The two ends of a job's answer.
+type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+type Answer<T> = oneshot::Receiver<Result<T, AppendError>>;
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
@@ -131,8 +134,8 @@ pub struct SqliteStore {
     meter: Arc<StoreMeter>,
     opened: Instant,
     recovery: Recovery,
-    /// The writer and the checkpointer, in the order in which they end; readers end with the last
-    /// subscription.
+    /// The writer, the one that checks the index and the checkpointer, in the order in which they end;
+    /// readers end with the last subscription.
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
 }
@@ -160,13 +163,12 @@ impl SqliteStore {
         }
         let conn = schema::open_writer(&path, new_epoch())?;
         let recovery = repair::recover(&conn, &witness, new_epoch())?;
-        repair::check_index(&conn)?;
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         // Positions that were acknowledged once are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);
         witness.write(last)?;
-        let heads = Arc::new(Heads::default());
-        let ledger = repair::index(&conn, &heads)?;
+        let ledger = repair::index(&conn)?;
+        let heads = Arc::clone(ledger.heads());
         let mut recent = Recent::default();
         for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
             recent.note(stream.shared(), id, Appended { version, position });
@@ -178,7 +180,9 @@ impl SqliteStore {
         let read = move |after, limit| for_feed.run(move |conn| query::read_all(conn, after, limit));
         let feed = Arc::new(Feed::new(last, Arc::new(read)));
         let write_ahead = Arc::new(WriteAhead::default());
-        let (stop_checkpoints, stopped) = bounded(0);
+        let (jobs, queue) = bounded(QUEUE);
+        let (stop_others, stopped) = bounded(0);
+        let checking = repair::start_check(schema::open_reader(&path)?, jobs.clone(), stopped.clone())?;
         let checkpoint_conn = schema::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
         let opened = Instant::now();
@@ -196,9 +200,9 @@ impl SqliteStore {
             health,
             meter: Arc::clone(&meter),
             opened,
-            _stop_checkpoints: stop_checkpoints,
+            index: IndexState::Whole,
+            _stop_others: stop_others,
         };
-        let (jobs, queue) = bounded(QUEUE);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writing = thread.spawn(move || writer.run(&queue))?;
         Ok(Self {
@@ -212,7 +216,7 @@ impl SqliteStore {
             meter,
             opened,
             recovery,
-            threads: Mutex::new(vec![writing, checkpoints]),
+            threads: Mutex::new(vec![writing, checking, checkpoints]),
             _lock: lock,
         })
     }
@@ -242,31 +246,12 @@ impl SqliteStore {
         &self.meter
     }
 
-    fn write<T: Send + 'static>(
-        &self,
-        answer: oneshot::Receiver<Result<T, AppendError>>,
-        job: Job,
-    ) -> Pending<Result<T, AppendError>> {
-        let refused = match self.jobs.try_send(job) {
-            Ok(()) => return Box::pin(async { answer.await.unwrap_or_else(|_gone| Err(closed())) }),
-            Err(TrySendError::Full(_)) => AppendError::Overloaded,
-            Err(TrySendError::Disconnected(_)) => closed(),
-        };
-        self.meter.answered(&Err::<T, _>(refused.clone()));
-        Box::pin(std::future::ready(Err(refused)))
-    }
-
     fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection, &Heads) -> Result<T, ReadError> + Send + 'static,
     ) -> Pending<Result<T, ReadError>> {
         let heads = Arc::clone(&self.heads);
         self.readers.run(move |conn| query(conn, &heads))
-    }
-
-    fn remove(&self, stream: StreamName, before: Option<Version>) -> Pending<Result<(), AppendError>> {
-        let (reply, answer) = oneshot::channel();
-        self.write(answer, Job::Remove(Remove { stream, before, reply }))
     }
 }
 
@@ -277,12 +262,15 @@ impl EventStore for SqliteStore {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Pending<Result<Appended, AppendError>> {
-        if let Err(error) = check_size(&events) {
-            self.meter.answered(&Err::<Appended, _>(error.clone()));
-            return Box::pin(std::future::ready(Err(error)));
+        let checked = check_size(&events);
+        let append = |reply| Job::Append(Append { stream, expected, events, reply });
+        match checked.and_then(|()| ask(&self.jobs, append)) {
+            Ok(answer) => Box::pin(answered(answer)),
+            Err(refused) => {
+                self.meter.answered(&Err::<Appended, _>(refused.clone()));
+                Box::pin(std::future::ready(Err(refused)))
+            }
         }
-        let (reply, answer) = oneshot::channel();
-        self.write(answer, Job::Append(Append { stream, expected, events, reply }))
     }
 
     fn read_stream(
@@ -319,31 +307,15 @@ impl EventStore for SqliteStore {
     }
 
     fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
-        self.remove(stream, Some(before))
+        removal::remove(&self.jobs, stream, Some(before))
     }
 
     fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
-        self.remove(stream, None)
+        removal::remove(&self.jobs, stream, None)
     }
 
     fn scrub(&self) -> Pending<Result<(), AppendError>> {
-        let (readers, jobs) = (self.readers.clone(), self.jobs.clone());
-        Box::pin(async move {
-            loop {
-                let looking = readers.run(|conn| scrub::unclean(conn).map_err(query::failed));
-                let pages = looking.await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
-                let is_last = pages.is_empty();
-                let (reply, answer) = oneshot::channel();
-                jobs.try_send(Job::Scrub(Scrub { pages, reply })).map_err(|error| match error {
-                    TrySendError::Full(_) => AppendError::Overloaded,
-                    TrySendError::Disconnected(_) => closed(),
-                })?;
-                answer.await.unwrap_or_else(|_gone| Err(closed()))?;
-                if is_last {
-                    return Ok(());
-                }
-            }
-        })
+        Box::pin(removal::scrub(self.jobs.clone(), self.readers.clone()))
     }
 
     fn epoch(&self) -> Epoch {
@@ -364,6 +336,20 @@ impl EventStore for SqliteStore {
 fn advice(error: &rusqlite::Error) -> String {
     let is_told = error.to_string().contains("amoiq verify");
     if seal::is_damage(error) && !is_told { format!(": {RESTORE}") } else { String::new() }
+}
+
+/// Gives the writer a job, at once.
+fn ask<T>(jobs: &Sender<Job>, job: impl FnOnce(Reply<T>) -> Job) -> Result<Answer<T>, AppendError> {
+    let (reply, answer) = oneshot::channel();
+    match jobs.try_send(job(reply)) {
+        Ok(()) => Ok(answer),
+        Err(TrySendError::Full(_)) => Err(AppendError::Overloaded),
+        Err(TrySendError::Disconnected(_)) => Err(closed()),
+    }
+}
+
+async fn answered<T>(answer: Answer<T>) -> Result<T, AppendError> {
+    answer.await.unwrap_or_else(|_gone| Err(closed()))
 }
 
 fn closed() -> AppendError {

@@ -5,7 +5,7 @@
 //! | [`given`] | a store to test, and the words the facts are told in |
 //! | [`append`], [`reading`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
-//! | [`crash`], [`damage`] | what the embedded store finds after a crash or on a bad disk |
+//! | [`crash`], [`damage`], [`index`] | what the embedded store finds after a crash or on a bad disk |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -15,6 +15,7 @@ mod crash;
 mod damage;
 mod following;
 mod given;
+mod index;
 mod model;
 mod reading;
 mod removal;

@@ -7,12 +7,10 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
-    OpenError, Report, Verification, backup, heads::Heads, lock, query, read_only, repair, schema, verify,
-    witness::Witness,
+    OpenError, Report, Verification, backup, lock, read_only, repair, schema, verify, witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
 
@@ -145,10 +143,7 @@ pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError
     let floor = schema::meta(&conn, "floor").unwrap_or_default();
     conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM meta WHERE key NOT IN ('epoch', 'indexed', 'floor')")?;
     schema::set_meta(&conn, "epoch", epoch.unwrap_or_else(|_damaged| u64::from_le_bytes(ambient.bytes())))?;
-    schema::reset_index(&conn, Position::from_u64(floor))?;
+    schema::set_meta(&conn, "floor", floor)?;
     conn.execute_batch("COMMIT")?;
-    let mut ledger = repair::index(&conn, &Arc::new(Heads::default()))?;
-    let last = query::last_position(&conn)?;
-    ledger.flush_all(&conn, last)?;
-    Ok(())
+    repair::remake_index(&conn)
 }

@@ -24,6 +24,9 @@ const MAX_DIRTY_STREAMS: usize = 65_536;
 /// How far behind the log a head may be flushed: bounds what a start has to read.
 const MAX_LAG_POSITIONS: u64 = 262_144;
 
+/// After so many rows whoever looks through all of them asks whether that is still wanted.
+const ASK_EVERY: u64 = 4_096;
+
 /// How many heads a commit flushes beyond the number of events it adds.
 const FLUSH_AHEAD: usize = 64;
 
@@ -100,9 +103,14 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(heads: Arc<Heads>) -> Self {
+    pub(super) fn new() -> Self {
         let (pending, oldest) = (Streams::default(), VecDeque::new());
-        Self { heads, pending, oldest, flushed: Vec::new(), deleted: Vec::new() }
+        Self { heads: Arc::default(), pending, oldest, flushed: Vec::new(), deleted: Vec::new() }
+    }
+
+    /// What readers see of it.
+    pub(super) fn heads(&self) -> &Arc<Heads> {
+        &self.heads
     }
 
     /// Where a stream ends, this transaction included.
@@ -207,17 +215,17 @@ impl Ledger {
         self.oldest.len() > MAX_DIRTY_STREAMS
     }
 
-    /// Writes everything, in a transaction of its own.
+    /// Writes everything: in transactions of its own, or as part of the one that is open.
     pub(super) fn flush_all(&mut self, conn: &Connection, last: Position) -> rusqlite::Result<()> {
         while !self.oldest.is_empty() {
-            conn.execute_batch("BEGIN IMMEDIATE")?;
+            conn.execute_batch("SAVEPOINT flush")?;
             for (_, stream) in self.oldest.iter().take(MAX_DIRTY_STREAMS) {
                 self.flush_one(conn, stream)?;
                 self.flushed.push(Arc::clone(stream));
             }
             let rest = self.oldest.get(self.flushed.len()).map(|(since, _)| since.as_u64() - 1);
             schema::set_meta(conn, "indexed", rest.unwrap_or(last.as_u64()))?;
-            conn.execute_batch("COMMIT")?;
+            conn.execute_batch("RELEASE flush")?;
             self.committed();
         }
         Ok(())
@@ -251,7 +259,18 @@ impl Ledger {
 }
 
 fn stored_head(conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
-    conn.prepare_cached("SELECT name, version, position, first, checksum FROM streams WHERE name = ?1")?
+    let found = nearest(conn, "WHERE name = ?1", stream)?;
+    if found.is_none() {
+        // A damaged name would make its stream one that is not there, and its next event a second begin. A
+        // search that went astray for one ends beside it: both neighbours have to be what was written.
+        nearest(conn, "WHERE name < ?1 ORDER BY name DESC LIMIT 1", stream)?;
+        nearest(conn, "WHERE name > ?1 ORDER BY name LIMIT 1", stream)?;
+    }
+    Ok(found)
+}
+
+fn nearest(conn: &Connection, clause: &str, stream: &str) -> rusqlite::Result<Option<Head>> {
+    conn.prepare_cached(&format!("SELECT name, version, position, first, checksum FROM streams {clause}"))?
         .query_row([stream], |row| stored(row).map(|(_, head)| head))
         .optional()
 }
@@ -272,13 +291,15 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(String, Head)> {
     }
 }
 
-/// Whether every stream is found under its name: a row whose name is damaged would be a stream that is not
-/// there, and its next event a second begin.
-pub(super) fn are_whole(conn: &Connection) -> rusqlite::Result<bool> {
+/// Whether every row is what was written, and stands where it is looked for; as far as `goes_on` says.
+pub(super) fn are_whole(conn: &Connection, goes_on: impl Fn() -> bool) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
     let mut rows = statement.query([])?;
     let mut before = String::new();
-    loop {
+    for number in 0_u64.. {
+        if number.is_multiple_of(ASK_EVERY) && !goes_on() {
+            break;
+        }
         let name = match rows.next() {
             Ok(None) => return Ok(true),
             Ok(Some(row)) => stored(row).map(|(name, _)| name),
@@ -291,6 +312,7 @@ pub(super) fn are_whole(conn: &Connection) -> rusqlite::Result<bool> {
             Err(error) => return Err(error),
         }
     }
+    Ok(true)
 }
 
 /// Removes the rows that are not what was written.

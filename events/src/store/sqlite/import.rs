@@ -1,13 +1,13 @@
 //! From lines of JSON to a store. Positions, versions and ids stay what they were; the epoch is a new one.
 
-use std::{io::BufRead, path::Path, sync::Arc};
+use std::{io::BufRead, path::Path};
 
 use rusqlite::Connection;
 
 use super::{
     FillError, Report, Verification, Work,
     fresh::Fresh,
-    heads::{Head, Heads, Ledger},
+    heads::{Head, Ledger},
     row, schema,
 };
 use crate::{Ambient, Position, RecordedEvent, Version, store::line};
@@ -31,12 +31,7 @@ pub fn import(
     let conn = schema::open_writer(&fresh.log, u64::from_le_bytes(ambient.bytes()))?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-    let mut filling = Filling {
-        conn: &conn,
-        ledger: Ledger::new(Arc::new(Heads::default())),
-        last: Position::START,
-        line: 0,
-    };
+    let mut filling = Filling { conn: &conn, ledger: Ledger::new(), last: Position::START, line: 0 };
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut text = String::new();
     let mut done = 0;

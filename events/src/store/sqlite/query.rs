@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, Transaction};
 use super::{
     heads::{self, Head, Heads},
     row::{self, COLUMNS, Linked},
-    seal,
+    schema, seal,
 };
 use crate::{
     EventId, Position, RecordedEvent, StreamName, Version,
@@ -22,6 +22,10 @@ pub(super) fn read_all(
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, ReadError> {
     let limit = limit.min(MAX_READ_EVENTS);
+    let _snapshot = snapshot(conn).map_err(failed)?;
+    // Nothing was removed behind the floor: an event that is not there was lost, and is not passed by.
+    let floor = schema::meta(conn, "floor").map_err(failed)?;
+    let mut known = after.as_u64().max(floor);
     let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
     // No position is beyond what SQLite can count, so a higher number is behind the log too.
@@ -30,7 +34,15 @@ pub(super) fn read_all(
     let mut rows = statement.query(parameters).map_err(failed)?;
     let mut events = Vec::with_capacity(limit);
     while let Some(row) = rows.next().map_err(failed)? {
-        events.push(row::decode(row)?.recorded);
+        let recorded = row::decode(row)?.recorded;
+        let position = recorded.position.as_u64();
+        if position > known {
+            if position != known + 1 {
+                return Err(row::corrupt(Position::from_u64(known + 1), "the event is missing"));
+            }
+            known = position;
+        }
+        events.push(recorded);
     }
     Ok(events)
 }

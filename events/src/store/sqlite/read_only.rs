@@ -38,12 +38,11 @@ impl ReadOnlyStore {
     /// An [`OpenError`], whose text says what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let conn = open(&log_file(path))?;
-        let heads = Arc::new(Heads::default());
-        {
+        let heads = {
             // One moment for the index and what it lacks: a service may write both meanwhile.
             let _snapshot = conn.unchecked_transaction()?;
-            repair::index_in_memory(&conn, &heads)?;
-        }
+            repair::index_in_memory(&conn)?
+        };
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
         let head = head(&conn)?;
         let conn = Arc::new(Mutex::new(conn));

@@ -1,57 +1,101 @@
 //! Removing events: the begin of a stream, or all of it.
 //!
-//! It goes in steps, each a transaction: whenever it stops, what is left is whole. Positions are not
-//! given out again, so each step notes in `floor` how far the log had come.
+//! It goes in steps, each a transaction and a job of its own: appends come in between, and whenever it
+//! stops, what is left is whole. Positions are not given out again, so each step notes in `floor` how far
+//! the log had come.
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::oneshot;
+use crossbeam_channel::Sender;
 
 use super::{
+    Reply, answered, ask,
     heads::Head,
     query::{self, Placed},
+    reader::Readers,
     schema,
     scrub::{self, Page},
-    writer::{Answers, Writer, unavailable},
+    seal,
+    writer::{Answers, IndexState, Job, Writer, unavailable},
 };
 use crate::{
     StreamName, Version,
-    store::{AppendError, Direction, ReadError},
+    store::{AppendError, Direction, Pending, ReadError},
 };
 
 /// How many events of a stream a transaction removes.
 const REMOVE_STEP: u64 = 1_000;
 
-/// A removal that waits.
+/// A step of a removal. Its answer is whether there is more to remove.
 pub(super) struct Remove {
     pub(super) stream: StreamName,
     /// The first version that stays; nothing removes the stream.
     pub(super) before: Option<Version>,
-    pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
+    pub(super) reply: Reply<bool>,
 }
 
 /// Pages to be filled with zeros where nothing is; none when only the write-ahead log is to be cut.
 pub(super) struct Scrub {
     pub(super) pages: Vec<Page>,
-    pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
+    pub(super) reply: Reply<()>,
+}
+
+/// Removes a stream, or what is before a version of it. The first step is under way with the call.
+pub(super) fn remove(
+    jobs: &Sender<Job>,
+    stream: StreamName,
+    before: Option<Version>,
+) -> Pending<Result<(), AppendError>> {
+    let jobs = jobs.clone();
+    let step = move || {
+        let stream = stream.clone();
+        ask(&jobs, |reply| Job::Remove(Remove { stream, before, reply }))
+    };
+    let mut asked = step();
+    Box::pin(async move {
+        while answered(asked?).await? {
+            asked = step();
+        }
+        Ok(())
+    })
+}
+
+/// Fills with zeros what the file holds where nothing is, and cuts the write-ahead log: page after page, once.
+pub(super) async fn scrub(jobs: Sender<Job>, readers: Readers) -> Result<(), AppendError> {
+    let mut next = Some(scrub::FIRST);
+    while let Some(from) = next {
+        let looking = readers.run(move |conn| scrub::look(conn, from).map_err(query::failed));
+        let step = looking.await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+        let pages = step.unclean;
+        if !pages.is_empty() {
+            answered(ask(&jobs, |reply| Job::Scrub(Scrub { pages, reply }))?).await?;
+        }
+        next = step.next;
+    }
+    answered(ask(&jobs, |reply| Job::Scrub(Scrub { pages: Vec::new(), reply }))?).await
 }
 
 impl Writer {
-    pub(super) fn remove(&mut self, remove: Remove) {
-        let result = self.remove_steps(&remove.stream, remove.before);
-        if let Err(error) = &result {
-            self.fail(error, &mut Answers::new());
+    pub(super) fn remove(&mut self, Remove { stream, before, reply }: Remove) {
+        let mut removed = self.remove_some(&stream, before);
+        if removed.as_ref().is_err_and(seal::is_damage) && self.index == IndexState::Whole {
+            self.doubt_index();
+            self.mend_index();
+            removed = self.remove_some(&stream, before);
+        }
+        match &removed {
+            // The damage is this stream's; the store takes writes.
+            Err(error) if seal::is_damage(error) => self.undo(),
+            Err(error) => self.fail(error, &mut Answers::new()),
+            Ok(_) => {}
         }
         self.feed.clear();
-        drop(remove.reply.send(result.map_err(|error| unavailable(&error))));
+        drop(reply.send(removed.map_err(|error| unavailable(&error))));
     }
 
     pub(super) fn scrub(&mut self, Scrub { pages, reply }: Scrub) {
         let scrubbed = self.scrub_step(pages);
-        let is_open = !self.conn.is_autocommit();
-        if is_open && let Err(error) = self.conn.execute_batch("ROLLBACK") {
-            tracing::error!(%error, "a failed transaction could not be rolled back");
-        }
+        self.undo();
         drop(reply.send(match scrubbed {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -72,20 +116,20 @@ impl Writer {
         self.conn.execute_batch("COMMIT").map(|()| true)
     }
 
-    fn remove_steps(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<()> {
-        while let Some(head) = self.ledger.head(&self.conn, &stream.shared())? {
-            let end = head.version.plus(1);
-            let target = before.map_or(end, |before| before.min(end));
-            let first = head.first.plus(REMOVE_STEP).min(target);
-            let whole = before.is_none() && first == end;
-            if head.first >= target && !whole {
-                return Ok(());
-            }
-            let doomed = self.doomed(stream, head, first)?;
-            self.remove_step(stream, &doomed, Some(first).filter(|_| !whole))?;
-            doomed.iter().for_each(|event| self.recent.forget(event.id, event.position));
+    /// Removes the oldest events; tells whether there are more.
+    fn remove_some(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<bool> {
+        let Some(head) = self.ledger.head(&self.conn, &stream.shared())? else { return Ok(false) };
+        let end = head.version.plus(1);
+        let target = before.map_or(end, |before| before.min(end));
+        let first = head.first.plus(REMOVE_STEP).min(target);
+        let whole = before.is_none() && first == end;
+        if head.first >= target && !whole {
+            return Ok(false);
         }
-        Ok(())
+        let doomed = self.doomed(stream, head, first)?;
+        self.remove_step(stream, &doomed, Some(first).filter(|_| !whole))?;
+        doomed.iter().for_each(|event| self.recent.forget(event.id, event.position));
+        Ok(first < target)
     }
 
     /// Removes these events, and moves the begin of their stream; without a begin the stream goes too.

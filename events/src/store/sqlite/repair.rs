@@ -1,14 +1,20 @@
-//! What opening a store mends: the end of a log that was cut, and the index that follows from the log.
+//! What a store mends: the end of a log that was cut, when it is opened, and an index that is not what was
+//! written, whenever that shows.
+//!
+//! Opening reads only what the index lacks, so a start does not take longer with the log. The rest of the
+//! index is looked through beside the service ([`start_check`]).
 
-use std::sync::Arc;
+use std::{io, sync::Arc, thread::JoinHandle};
 
-use rusqlite::Connection;
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
     OpenError, Recovery,
     heads::{self, Head, Heads, Ledger},
-    query, row, schema,
+    query, row, schema, seal,
     witness::Witness,
+    writer::Job,
 };
 use crate::{
     Position, RecordedEvent, Version,
@@ -37,16 +43,34 @@ pub(super) fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> R
     Ok(Recovery { head, lost_up_to: Some(acknowledged) })
 }
 
-/// Reads the index once, and throws it away when it is damaged: it is made again from the log.
-pub(super) fn check_index(conn: &Connection) -> Result<(), OpenError> {
-    if heads::are_whole(conn)? {
-        return Ok(());
-    }
+/// Starts the thread that looks through the index once, and has the writer make it again when it is damaged.
+/// It ends early when the sender of `stop` is gone.
+pub(super) fn start_check(
+    conn: Connection,
+    writer: Sender<Job>,
+    stop: Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("store-check".to_owned()).spawn(move || {
+        match heads::are_whole(&conn, || stop.try_recv() == Err(TryRecvError::Empty)) {
+            Ok(true) => {}
+            // A writer that is gone needs no index.
+            Ok(false) => drop(writer.send(Job::MendIndex)),
+            Err(error) => tracing::warn!(%error, "the index of the log was not looked through"),
+        }
+    })
+}
+
+/// Makes the index again from the log, as one transaction: readers see the old one or the new one.
+pub(super) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
     tracing::error!("the index of the log is damaged; it is made again from the log");
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
-    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     schema::reset_index(conn, floor)?;
-    Ok(conn.execute_batch("COMMIT")?)
+    let mut ledger = read_index(conn)?;
+    ledger.flush_all(conn, query::last_position(conn)?)?;
+    transaction.commit()?;
+    tracing::info!("the index of the log was made again");
+    Ok(())
 }
 
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
@@ -55,10 +79,21 @@ fn check_pages(conn: &Connection) -> Result<(), OpenError> {
     if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(row::corrupt(Position::START, &found))) }
 }
 
+/// Reads the heads that the database does not know; all of them when one that it knows is damaged.
+pub(super) fn index(conn: &Connection) -> Result<Ledger, OpenError> {
+    match read_index(conn) {
+        Err(OpenError::Database(error)) if seal::is_damage(&error) => {
+            remake_index(conn)?;
+            read_index(conn)
+        }
+        read => read,
+    }
+}
+
 /// Reads the heads that the database does not know from the end of the log, or all of them from all of
 /// it when the index is gone.
-pub(super) fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::new(Arc::clone(heads));
+fn read_index(conn: &Connection) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::new();
     let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
     // Without an index nobody knows which streams were truncated. All of that was before the floor.
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
@@ -78,14 +113,14 @@ pub(super) fn index(conn: &Connection, heads: &Arc<Heads>) -> Result<Ledger, Ope
 }
 
 /// The same without writing anything: what the database does not know is bounded while a service runs.
-pub(super) fn index_in_memory(conn: &Connection, heads: &Arc<Heads>) -> Result<(), OpenError> {
-    let mut ledger = Ledger::new(Arc::clone(heads));
+pub(super) fn index_in_memory(conn: &Connection) -> Result<Arc<Heads>, OpenError> {
+    let mut ledger = Ledger::new();
     let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
     let unknown_up_to = if after == Position::START { floor } else { Position::START };
     loop {
         let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
-        let Some(last) = events.last() else { return Ok(()) };
+        let Some(last) = events.last() else { return Ok(Arc::clone(ledger.heads())) };
         after = last.position;
         for event in &events {
             advance(conn, &mut ledger, event, unknown_up_to)?;

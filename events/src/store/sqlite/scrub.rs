@@ -3,13 +3,28 @@
 //! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the
 //! free part of a page when it moves rows to another one. So the pages of all tables and indexes are looked
 //! through, and that part of each is filled with zeros: in a transaction like any other change, so that a
-//! crash leaves the page as it was or as it should be. Pages that are not of a tree (overflow, free ones) are
-//! not touched: `secure_delete` fills those as a whole.
+//! crash leaves the page as it was or as it should be. Each page is visited once, after the removal: what
+//! later moves between pages is not what was removed.
+//!
+//! Pages that are not of a tree are not touched: `secure_delete` fills those as a whole. They are known by
+//! their first byte, with which overflow and free pages name another page: it says 2 and more only in files
+//! of 2^25 pages, which are refused.
+
+use std::time::Duration;
 
 use rusqlite::Connection;
 
-/// How many pages one transaction writes at the most.
-const PAGES: usize = 256;
+/// Where a sweep begins.
+pub const FIRST: u32 = 1;
+
+/// How many pages are looked at, and written at the most, in one step.
+const STEP: u32 = 256;
+
+/// From here on a page of another kind could be taken for one of a tree.
+const MAX_PAGES: u32 = 1 << 25;
+
+/// How long cutting the write-ahead log waits for those who read it. Writers wait meanwhile.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A page with something in its free part.
 pub struct Page {
@@ -18,28 +33,34 @@ pub struct Page {
     seen: Vec<u8>,
 }
 
-/// The next pages of all trees that hold something where nothing is: some of them, none when there are none.
-/// It reads the whole file.
+/// What was found by one step of a sweep.
+pub struct Step {
+    /// Pages that hold something where nothing is.
+    pub unclean: Vec<Page>,
+    /// Where the next step begins; nothing at the end of the file.
+    pub next: Option<u32>,
+}
+
+/// Looks at some pages, from one on.
 ///
 /// # Errors
-/// When SQLite refuses, or was built without `sqlite_dbpage`.
-pub fn unclean(conn: &Connection) -> rusqlite::Result<Vec<Page>> {
+/// When SQLite refuses, was built without `sqlite_dbpage`, or the file has 2^25 pages.
+pub fn look(conn: &Connection, from: u32) -> rusqlite::Result<Step> {
     let _moment = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
-    let mut trees = conn.prepare("SELECT pageno FROM dbstat WHERE pagetype IN ('leaf', 'internal')")?;
-    let mut page = conn.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
-    let mut numbers = trees.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = numbers.next()? {
-        let number: u32 = row.get(0)?;
+    let count: u32 = conn.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if count >= MAX_PAGES {
+        return Err(rusqlite::Error::ToSqlConversionFailure("the file is too large to be scrubbed".into()));
+    }
+    let mut page = conn.prepare_cached("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+    let end = count.saturating_add(1).min(from.saturating_add(STEP));
+    let mut unclean = Vec::new();
+    for number in from..end {
         let seen: Vec<u8> = page.query_row([number], |row| row.get(0))?;
         if free(number, &seen).is_some_and(|free| free.iter().any(|byte| *byte != 0)) {
-            found.push(Page { number, seen });
-            if found.len() == PAGES {
-                break;
-            }
+            unclean.push(Page { number, seen });
         }
     }
-    Ok(found)
+    Ok(Step { unclean, next: (end <= count).then_some(end) })
 }
 
 /// Fills the free part of these pages with zeros, as part of a transaction.
@@ -68,7 +89,11 @@ pub fn clean(conn: &Connection, pages: Vec<Page>) -> rusqlite::Result<()> {
 /// # Errors
 /// When SQLite refuses.
 pub fn truncate_log(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+    let patience: u32 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    conn.busy_timeout(PATIENCE)?;
+    let cut = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
+    conn.busy_timeout(Duration::from_millis(patience.into()))?;
+    cut
 }
 
 fn free(number: u32, page: &[u8]) -> Option<&[u8]> {

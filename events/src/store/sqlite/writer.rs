@@ -12,15 +12,16 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
+    Reply,
     checkpoint::WriteAhead,
     heads::{Head, Heads, Ledger},
     query,
     recent::Recent,
     removal::{Remove, Scrub},
-    row, schema, seal,
+    repair, row, schema, seal,
     witness::Witness,
 };
 use crate::{
@@ -43,7 +44,7 @@ pub(super) struct Append {
     pub(super) stream: StreamName,
     pub(super) expected: Expected,
     pub(super) events: Vec<NewEvent>,
-    pub(super) reply: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(super) reply: Reply<Appended>,
 }
 
 /// Work for the writer.
@@ -51,6 +52,8 @@ pub(super) enum Job {
     Append(Append),
     Remove(Remove),
     Scrub(Scrub),
+    /// A row of the index is not what was written.
+    MendIndex,
     /// Everything before it was worked off: the writer ends.
     Close,
 }
@@ -68,19 +71,31 @@ pub(super) struct Writer {
     pub(super) health: watch::Sender<Health>,
     pub(super) meter: Arc<StoreMeter>,
     pub(super) opened: Instant,
-    /// Dropped with the writer: the checkpointer then copies what is left and ends too.
-    pub(super) _stop_checkpoints: Sender<()>,
+    pub(super) index: IndexState,
+    /// Dropped with the writer: the check of the index ends, and the checkpointer copies what is left.
+    pub(super) _stop_others: Sender<()>,
+}
+
+/// What is known of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IndexState {
+    /// Nothing is wrong.
+    Whole,
+    /// A row is not what was written: the index is made again before the next job.
+    Damaged,
+    /// It could not be made again; that is not tried a second time.
+    Lost,
 }
 
 /// Answers that wait for the commit.
-pub(super) type Answers =
-    Vec<(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>)>;
+pub(super) type Answers = Vec<(Reply<Appended>, Result<Appended, AppendError>)>;
 
 impl Writer {
     /// Works until it is told to close, then writes the index.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let mut waits: Option<Job> = None;
         loop {
+            self.mend_index();
             match waits.take().map_or_else(|| jobs.recv_timeout(PROBE_EVERY), Ok) {
                 Ok(Job::Append(append)) => {
                     self.begin();
@@ -89,6 +104,7 @@ impl Writer {
                 }
                 Ok(Job::Remove(remove)) => self.remove(remove),
                 Ok(Job::Scrub(scrub)) => self.scrub(scrub),
+                Ok(Job::MendIndex) => self.doubt_index(),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -96,6 +112,32 @@ impl Writer {
         if let Err(error) = self.ledger.flush_all(&self.conn, self.last) {
             tracing::warn!(%error, "the index was not written; the next start reads it from the log");
         }
+    }
+
+    /// Has the index made again before the next job, unless that was in vain.
+    pub(super) fn doubt_index(&mut self) {
+        if self.index == IndexState::Whole {
+            self.index = IndexState::Damaged;
+        }
+    }
+
+    /// Makes the index again when it is damaged. That reads the whole log, and appends wait.
+    pub(super) fn mend_index(&mut self) {
+        if self.index != IndexState::Damaged {
+            return;
+        }
+        self.begin();
+        let write_ahead = Arc::clone(&self.write_ahead);
+        let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index = match repair::remake_index(&self.conn) {
+            Ok(()) => IndexState::Whole,
+            Err(error) => {
+                tracing::error!(%error, "the index of the log cannot be made again");
+                IndexState::Lost
+            }
+        };
+        drop(gate);
+        self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
     }
 
     /// Notes when the transaction begins: one that does not end is how a hanging disk shows.
@@ -175,7 +217,10 @@ impl Writer {
         let name = stream.shared();
         let known = match self.ledger.head(&self.conn, &name) {
             // One stream that cannot be found is no reason to refuse the others.
-            Err(error) if seal::is_damage(&error) => return Ok(Err(unavailable(&error))),
+            Err(error) if seal::is_damage(&error) => {
+                self.doubt_index();
+                return Ok(Err(unavailable(&error)));
+            }
             known => known?,
         };
         let head = known.unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
@@ -287,13 +332,7 @@ impl Writer {
     }
 
     pub(super) fn fail(&mut self, error: &rusqlite::Error, answers: &mut Answers) {
-        self.ledger.failed();
-        self.recent.failed();
-        if !self.conn.is_autocommit()
-            && let Err(error) = self.conn.execute_batch("ROLLBACK")
-        {
-            tracing::error!(%error, "a failed transaction could not be rolled back");
-        }
+        self.undo();
         for (_, answer) in answers {
             *answer = Err(unavailable(error));
         }
@@ -305,6 +344,17 @@ impl Writer {
             *health = Health::Failing(error.to_string());
             first
         });
+    }
+
+    /// Undoes what was begun and not committed.
+    pub(super) fn undo(&mut self) {
+        self.ledger.failed();
+        self.recent.failed();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
+        }
     }
 
     fn recover(&self) {

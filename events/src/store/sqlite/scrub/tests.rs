@@ -56,14 +56,13 @@ fn a_scrubbed_file_holds_nothing_that_was_removed() {
             .unwrap()
     };
     let before = rows(&conn);
-    loop {
-        let pages = unclean(&conn).unwrap();
-        if pages.is_empty() {
-            break;
-        }
+    let mut next = Some(FIRST);
+    while let Some(from) = next {
+        let step = look(&conn, from).unwrap();
         conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-        clean(&conn, pages).unwrap();
+        clean(&conn, step.unclean).unwrap();
         conn.execute_batch("COMMIT").unwrap();
+        next = step.next;
     }
     assert!(truncate_log(&conn).unwrap());
     assert_eq!(left(folder.path(), &gone), 0);

@@ -1,0 +1,148 @@
+//! An index that is not what was written: it is made again from the log beside the service, and until
+//! then nothing wrong follows from it.
+//!
+//! The bytes are changed within a page of the file, so that rows stand where their old names belong.
+
+use std::{ops::Range, path::Path};
+
+use amoiq_events::{
+    EventStore, Position, StreamName,
+    store::{AppendError, Expected, ReadError},
+};
+use rusqlite::Connection;
+
+use crate::given::{event, numbers, open, stream, within};
+
+/// So many that the table of streams has pages of its own below its root.
+const STREAMS: u64 = 600;
+
+/// So many that the log has too.
+const EVENTS: u64 = 3_000;
+
+#[tokio::test]
+async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
+    // One in the middle of a page, and one in a page that leads to others.
+    for is_leaf in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        let append = |number| store.append(named(number), Expected::NoStream, vec![event(number)]);
+        for appended in (1..=STREAMS).map(append).collect::<Vec<_>>() {
+            within(appended).await.expect("new");
+        }
+        drop(store);
+        damage_a_name(&dir.path().join("log.db"), is_leaf);
+
+        let store = open(dir.path());
+        for number in 1..=STREAMS {
+            let appended = loop {
+                let append = store.append(named(number), Expected::Any, vec![event(STREAMS + number)]);
+                match within(append).await {
+                    Ok(appended) => break appended,
+                    Err(AppendError::Unavailable(_)) => {}
+                    Err(other) => panic!("refused for good: {other}"),
+                }
+            };
+            assert_eq!(appended.version.as_u64(), 2, "stream {number}, leaf: {is_leaf}");
+        }
+        for number in 1..=STREAMS {
+            let read = store.read_stream(
+                named(number),
+                amoiq_events::Version::from_u64(1),
+                amoiq_events::store::Direction::Forward,
+                10,
+            );
+            assert_eq!(numbers(&within(read).await.expect("it reads")), [number, STREAMS + number]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_the_log_never_passes_by_what_is_hidden_by_a_damaged_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    for number in (1..=EVENTS).step_by(500) {
+        let events = (number..number + 500).map(event).collect();
+        within(store.append(stream("a"), Expected::Any, events)).await.expect("appended");
+    }
+    drop(store);
+    lower_a_key(&dir.path().join("log.db"));
+
+    let store = open(dir.path());
+    let mut hidden = 0;
+    for after in 0..EVENTS {
+        match within(store.read_all(Position::from_u64(after), 3)).await {
+            Ok(events) => {
+                let expected: Vec<u64> = (after + 1..=EVENTS).take(3).collect();
+                assert_eq!(numbers(&events), expected, "after {after}");
+            }
+            Err(ReadError::Corrupt { .. }) => hidden += 1,
+            Err(other) => panic!("after {after}: {other}"),
+        }
+    }
+    assert!(hidden > 0, "the key hides nothing: it is not damaged");
+}
+
+#[tokio::test]
+async fn appends_come_in_between_while_a_long_stream_is_removed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    for number in (1..=EVENTS).step_by(500) {
+        let events = (number..number + 500).map(event).collect();
+        within(store.append(stream("long"), Expected::Any, events)).await.expect("appended");
+    }
+    let removal = store.delete(stream("long"));
+    within(store.append(stream("other"), Expected::NoStream, vec![event(9_001)])).await.expect("appended");
+    let left = within(store.read_all(Position::START, 1)).await.expect("it reads");
+    assert_eq!(left.len(), 1);
+    assert!(left.iter().all(|first| first.stream == stream("long")), "all of it was removed first");
+    within(removal).await.expect("removed");
+    let rest = within(store.read_all(Position::START, 10)).await.expect("it reads");
+    assert_eq!(numbers(&rest), [9_001]);
+}
+
+fn named(number: u64) -> StreamName {
+    stream(&format!("a-session-with-a-long-name-{number:06}"))
+}
+
+/// Changes a byte of a stream's name, where it stands.
+fn damage_a_name(path: &Path, is_leaf: bool) {
+    let conn = Connection::open(path).expect("a database");
+    let wanted = if is_leaf { "leaf" } else { "internal" };
+    let sql = "SELECT pageno FROM dbstat WHERE name = 'streams' AND pagetype = ?1 LIMIT 1";
+    let page: u32 = conn.query_row(sql, [wanted], |row| row.get(0)).expect("such a page");
+    change(&conn, page, |data| {
+        let name = b"a-session-with-a-long-name-00";
+        let at = find(data, name).expect("a name");
+        *data.get_mut(at.start + 2).expect("in the page") ^= 8;
+    });
+}
+
+/// Makes a key that leads to other pages lower than the events before it.
+#[expect(clippy::indexing_slicing, reason = "a page that is not as it should be fails the test")]
+fn lower_a_key(path: &Path) {
+    let conn = Connection::open(path).expect("a database");
+    let sql = "SELECT pageno FROM dbstat WHERE name = 'log' AND pagetype = 'internal' LIMIT 1";
+    let page: u32 = conn.query_row(sql, [], |row| row.get(0)).expect("such a page");
+    change(&conn, page, |data| {
+        // A cell is the number of the page to the left, then the highest key there: its last byte is the
+        // first one without the highest bit.
+        let cells = data[12..].chunks(2).map(|cell| usize::from(u16::from_be_bytes([cell[0], cell[1]])));
+        let key = |cell: usize| (cell + 4..cell + 13).find(|at| data[*at] < 0x80).expect("a key's end");
+        let at = cells.map(key).find(|at| data[*at] >= 10).expect("a key that can be lower");
+        data[at] -= 10;
+    });
+}
+
+fn change(conn: &Connection, page: u32, change: impl FnOnce(&mut [u8])) {
+    let mut data: Vec<u8> = conn
+        .query_row("SELECT data FROM sqlite_dbpage WHERE pgno = ?1", [page], |row| row.get(0))
+        .expect("the page");
+    change(&mut data);
+    let written = conn.execute("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1", (page, data));
+    assert_eq!(written.expect("written"), 1);
+}
+
+fn find(data: &[u8], text: &[u8]) -> Option<Range<usize>> {
+    let at = data.windows(text.len()).position(|window| window == text)?;
+    Some(at..at + text.len())
+}
