@@ -154,11 +154,32 @@ pub enum WebhookStatus {
     Enabled,
     /// Its owner stopped it for now.
     Paused,
-    /// It failed for too long, or said that it is gone.
+    /// It failed for too long, said that it is gone, or an operator stopped it.
     Disabled {
         /// Why, for people.
         reason: String,
     },
+}
+
+impl WebhookStatus {
+    /// The status as its owner and operators are shown it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Paused => "paused",
+            Self::Disabled { .. } => "disabled",
+        }
+    }
+
+    /// Why it is disabled; nothing when it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Enabled | Self::Paused => None,
+            Self::Disabled { reason } => Some(reason),
+        }
+    }
 }
 
 /// An endpoint as it is now.
