@@ -231,7 +231,7 @@ pub enum WebhookCommand {
     Pause,
     /// Serves it again, paused or disabled.
     Resume,
-    /// Stops it with a reason.
+    /// Stops it with a reason, paused or not.
     Disable {
         /// For people.
         reason: String,
@@ -303,7 +303,7 @@ impl WebhookSlot {
             WebhookCommand::Resume if webhook.status != WebhookStatus::Enabled => {
                 Some(WebhookEvent::Resumed(named))
             }
-            WebhookCommand::Disable { reason } if webhook.status == WebhookStatus::Enabled => {
+            WebhookCommand::Disable { reason } if webhook.status.reason().is_none() => {
                 Some(WebhookEvent::Disabled(WebhookDisabled { webhook_id, reason: reason.clone() }))
             }
             WebhookCommand::RotateSecret { secret, previous_until } if *secret != webhook.secret => {
