@@ -65,6 +65,12 @@ impl Snapshot {
         (is_customer(tenant) && (self.serves_demo || !is_demo(tenant))).then_some(tenant)
     }
 
+    /// A tenant of the log, also one that is not served, or the holder of keys for all.
+    #[must_use]
+    pub fn of_log(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
+        self.all.get(id)
+    }
+
     /// The tenants that are served.
     pub fn tenants(&self) -> impl Iterator<Item = (&TenantId, &Arc<Tenant>)> {
         self.all.iter().filter(|(id, _)| self.tenant(id).is_some())

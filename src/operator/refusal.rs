@@ -5,7 +5,7 @@ use amoiq_actors::{erasure::EraseError, tenant::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, tenants::ChangeError};
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +45,14 @@ impl Refusal {
                 TenantRefusal::Configured => ("MANAGED_BY_CONFIGURATION", StatusCode::CONFLICT),
                 TenantRefusal::Demo => ("MANAGED_BY_PROGRAM", StatusCode::CONFLICT),
                 TenantRefusal::KeyNotFound => ("KEY_NOT_FOUND", StatusCode::NOT_FOUND),
-                TenantRefusal::KeyTaken => ("KEY_EXISTS", StatusCode::CONFLICT),
                 TenantRefusal::Webhook(WebhookRefusal::NotFound) => {
                     ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND)
                 }
-                TenantRefusal::Webhook(WebhookRefusal::TooMany { .. }) => {
-                    ("WEBHOOK_LIMIT_REACHED", StatusCode::CONFLICT)
+                // Ids are made here, and operators make as many endpoints as they want: defects.
+                TenantRefusal::KeyTaken
+                | TenantRefusal::Webhook(WebhookRefusal::Taken | WebhookRefusal::TooMany { .. }) => {
+                    (Problem::Internal.code(), StatusCode::INTERNAL_SERVER_ERROR)
                 }
-                TenantRefusal::Webhook(WebhookRefusal::Taken) => ("WEBHOOK_EXISTS", StatusCode::CONFLICT),
             },
         }
     }
@@ -72,8 +72,12 @@ impl ResponseError for Refusal {
     }
 }
 
-impl From<TenantError> for Refusal {
-    fn from(error: TenantError) -> Self {
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let error = match error {
+            ChangeError::Tenant(error) => error,
+            ChangeError::Late => return Problem::StoreUnavailable.into(),
+        };
         match error {
             TenantError::Refused(refusal) => Self::Tenant(refusal),
             TenantError::Append(AppendError::Unavailable(_)) => Problem::StoreUnavailable.into(),
