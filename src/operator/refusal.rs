@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The tenant says no.
     #[error(transparent)]
     Tenant(TenantRefusal),
+    /// Nobody can say whether it happened.
+    #[error("it may have happened, now or in a moment: list, and revoke or delete what you do not know")]
+    Unknown,
     /// A rebuild is under way.
     #[error("{0} is being rebuilt already: wait for it, or cancel it")]
     Underway(&'static str),
@@ -36,6 +39,7 @@ impl Refusal {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Unknown => ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE),
             Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
             Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
@@ -76,11 +80,11 @@ impl From<ChangeError> for Refusal {
     fn from(error: ChangeError) -> Self {
         let error = match error {
             ChangeError::Tenant(error) => error,
-            ChangeError::Late => return Problem::StoreUnavailable.into(),
+            ChangeError::Late => return Self::Unknown,
         };
         match error {
             TenantError::Refused(refusal) => Self::Tenant(refusal),
-            TenantError::Append(AppendError::Unavailable(_)) => Problem::StoreUnavailable.into(),
+            TenantError::Append(AppendError::Unavailable(_)) => Self::Unknown,
             // Somebody else changed the tenant at the same time: nothing happened.
             TenantError::Append(AppendError::Overloaded | AppendError::Conflict { .. }) => {
                 Problem::Overloaded.into()
@@ -89,6 +93,22 @@ impl From<ChangeError> for Refusal {
                 tracing::error!(%error, "a tenant failed");
                 Problem::Internal.into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_know_whether_it_happened_is_told_to_look() {
+        let unsaid = AppendError::Unavailable("the disk is gone".to_owned());
+        for error in [ChangeError::Late, TenantError::Append(unsaid).into()] {
+            let refusal = Refusal::from(error);
+            assert_eq!(refusal.entry(), ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE));
+            let said = refusal.to_string();
+            assert!(said.contains("list") && !said.contains("clientMessageId"), "{said}");
         }
     }
 }
