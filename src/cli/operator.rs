@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use reqwest::{
     Method,
@@ -123,8 +123,12 @@ impl Service {
 /// Where something below `/operator` is.
 ///
 /// # Errors
-/// When the service left no address.
+/// When a part of the path would be lost on the way, and the address mean something else.
 fn address(operator: &str, path: &[&str]) -> anyhow::Result<Url> {
+    for part in path {
+        let is_lost = matches!(*part, "" | "." | "..") || part.contains(char::is_control);
+        ensure!(!is_lost, "`{}` is no id", part.escape_debug());
+    }
     let mut url = Url::parse(operator).context("operator.json")?;
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.push("operator").extend(path);
@@ -242,6 +246,15 @@ mod tests {
     fn a_text_does_not_steer_the_terminal() {
         let list = json!([{"url": "a\u{1b}[2J\nb\u{9b}"}]);
         assert_eq!(table(&list, &["url"]), "URL\na\\u{1b}[2J\\nb\\u{9b}");
+    }
+
+    #[test]
+    fn an_id_that_an_address_would_lose_is_refused() {
+        let at = |id| address("http://127.0.0.1:4001", &["tenants", id]).map(String::from);
+        assert_eq!(at("a/b ..%2e").unwrap(), "http://127.0.0.1:4001/operator/tenants/a%2Fb%20..%252e");
+        for lost in ["", ".", "..", ".\t.", "a\nb"] {
+            assert!(at(lost).unwrap_err().to_string().ends_with("` is no id"), "{lost:?}");
+        }
     }
 
     #[test]

@@ -84,11 +84,12 @@ pub fn tenant_id(text: &str) -> Result<TenantId, Problem> {
 /// The same for a tenant that is to be made.
 ///
 /// # Errors
-/// When it is no id, stands for every tenant, or is the demo's.
+/// When it is no id, stands for every tenant, is the demo's, or means another place in an address.
 pub fn new_tenant_id(text: &str) -> Result<TenantId, Refusal> {
     let id = TenantId::parse(text).map_err(|error| Problem::field("id", error.to_string()))?;
     match id.as_str() {
         DEMO_TENANT => Err(Refusal::Reserved),
+        "." | ".." => Err(Problem::field("id", "must not be `.` or `..`: no address could name it").into()),
         _ => Ok(id),
     }
 }
