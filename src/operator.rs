@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `GET`, `POST /operator/tenants`, `GET`, `PATCH /operator/tenants/{tenant}` | [`tenants`] |
 //! | `GET`, `POST …/keys`, `DELETE …/keys/{key}` | [`keys`] |
-//! | `GET`, `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
+//! | `GET /operator/webhooks`, `GET …/webhooks` | [`standings`] |
+//! | `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
 //! | `POST /operator/erase` | [`erase`] |
 //! | `GET /metrics` | [`scrape`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
@@ -22,6 +23,7 @@ use actix_web::{HttpResponse, web};
 use crate::problem::Problem;
 
 pub mod author;
+pub mod change;
 pub mod desk;
 pub mod door;
 pub mod erase;
@@ -30,11 +32,13 @@ pub mod rebuild;
 pub mod refusal;
 pub mod scrape;
 pub mod server;
+pub mod standings;
 pub mod tenants;
 pub mod token;
 pub mod webhooks;
 
 pub use author::Operator;
+pub use change::Change;
 pub use desk::Desk;
 pub use refusal::Refusal;
 pub use server::OperatorServer;
@@ -69,9 +73,10 @@ fn configure(routes: &mut web::ServiceConfig) {
         ))
         .service(both(
             "/operator/tenants/{tenant}/webhooks",
-            web::get().to(webhooks::list),
+            web::get().to(standings::list),
             web::post().to(webhooks::register),
         ))
+        .service(other(web::resource("/operator/webhooks").route(web::get().to(standings::list_all)), "GET"))
         .service(other(webhook, "PATCH, DELETE"))
         .service(other(
             web::resource("/operator/tenants/{tenant}/webhooks/{webhook}/{action}")

@@ -131,7 +131,7 @@ impl Service {
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
-        let desk = parts::desk(&config, &store, &ambient, registry, parts.rebuilds.clone());
+        let desk = webhooks.desk(parts.rebuilds.clone());
         let place = Place { bind: config.operator.bind, service: address, directory };
         let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();

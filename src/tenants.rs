@@ -18,6 +18,10 @@ use crate::{
     webhooks::{Destinations, signature},
 };
 
+pub mod change;
+
+pub use change::{ChangeError, Tenants};
+
 /// How many characters a key has after its prefix, at least.
 const KEY_CHARACTERS: usize = 8;
 

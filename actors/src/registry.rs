@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use amoiq_events::{
-    EventStore, KeyId, StreamName, TenantId, Version, WebhookId, codec,
+    EventStore, KeyId, StreamName, TenantId, WebhookId, codec,
     event::Event,
     store::{Direction, MAX_READ_EVENTS, ReadError},
     stream::StreamKind,
@@ -63,6 +63,12 @@ impl Snapshot {
     pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
         let tenant = self.all.get(id)?;
         (is_customer(tenant) && (self.serves_demo || !is_demo(tenant))).then_some(tenant)
+    }
+
+    /// A tenant of the log, also one that is not served, or the holder of keys for all.
+    #[must_use]
+    pub fn of_log(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
+        self.all.get(id)
     }
 
     /// The tenants that are served.
@@ -139,7 +145,8 @@ impl TenantRegistry {
             let Some(last) = names.last() else { break };
             after = Some(last.clone());
             for name in names {
-                let tenant = load_tenant(store, &name).await?;
+                let mut tenant = Tenant::default();
+                catch_up(store, &name, &mut tenant).await?;
                 if let Some(StreamKind::Tenant(id)) = name.kind() {
                     all.insert(id, Arc::new(tenant));
                 }
@@ -188,13 +195,16 @@ pub enum LoadError {
     Codec(#[from] codec::CodecError),
 }
 
-/// Folds a tenant's stream.
-pub(crate) async fn load_tenant(store: &dyn EventStore, stream: &StreamName) -> Result<Tenant, LoadError> {
-    let mut tenant = Tenant::default();
-    let mut from = Version::from_u64(1);
+/// Folds into a tenant what its stream has after it.
+pub(crate) async fn catch_up(
+    store: &dyn EventStore,
+    stream: &StreamName,
+    tenant: &mut Tenant,
+) -> Result<(), LoadError> {
+    let mut from = tenant.version().plus(1);
     loop {
         let events = store.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await?;
-        let Some(last) = events.last() else { return Ok(tenant) };
+        let Some(last) = events.last() else { return Ok(()) };
         from = last.version.plus(1);
         for recorded in &events {
             if let Event::Tenant(event) = codec::decode(recorded)? {

@@ -1,9 +1,10 @@
 //! The actor of one tenant: it decides about settings, keys and webhooks, and publishes what follows
 //! to the [`crate::registry`].
 //!
-//! Commands are rare, so the actor reads its stream for each of them, and is started by whoever has
-//! one. Two at once are harmless: an append that expects another version is a conflict, and whoever has it
-//! decides again.
+//! Commands are rare, so the actor keeps nothing between them and is started by whoever has one. It begins
+//! with what is published and reads what its stream has after that: sessions that are erased are noted there
+//! too, so the whole can be long. Two at once are harmless: an append that expects another version is a
+//! conflict, and whoever has it reads on and decides again.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use amoiq_events::{
     tenant::{Tenant, TenantCommand, TenantEvent, TenantRefusal},
 };
 
-use crate::registry::{LoadError, TenantRegistry, load_tenant};
+use crate::registry::{LoadError, TenantRegistry, catch_up};
 
 /// How many commands wait for one tenant.
 const MAILBOX: usize = 64;
@@ -106,8 +107,9 @@ impl Handler<Execute> for TenantActor {
 impl Desk {
     async fn execute(&self, command: &TenantCommand, cause: &Cause) -> Result<usize, TenantError> {
         let mut attempt = 1;
+        let mut tenant = self.published();
         loop {
-            let mut tenant = load_tenant(&*self.store, &self.stream).await?;
+            catch_up(&*self.store, &self.stream, &mut tenant).await?;
             let events = tenant.decide(command)?;
             match self.append(&mut tenant, &events, cause).await {
                 Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
@@ -120,6 +122,11 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// What is known without reading: part of the log, and maybe not its newest part.
+    fn published(&self) -> Tenant {
+        self.registry.current().of_log(&self.id).map(|tenant| Tenant::clone(tenant)).unwrap_or_default()
     }
 
     async fn append(

@@ -258,7 +258,10 @@ impl Tenant {
         match (command, self.webhook(id)) {
             (WebhookCommand::Register { .. }, _) if self.settings.is_none() => Err(TenantRefusal::NotFound),
             (
-                WebhookCommand::Update(_) | WebhookCommand::Delete | WebhookCommand::RotateSecret { .. },
+                WebhookCommand::Update(_)
+                | WebhookCommand::Change(_)
+                | WebhookCommand::Delete
+                | WebhookCommand::RotateSecret { .. },
                 WebhookSlot::Present(webhook),
             ) => webhook.source.check_unmanaged(),
             _ => Ok(()),

@@ -154,11 +154,32 @@ pub enum WebhookStatus {
     Enabled,
     /// Its owner stopped it for now.
     Paused,
-    /// It failed for too long, or said that it is gone.
+    /// It failed for too long, said that it is gone, or an operator stopped it.
     Disabled {
         /// Why, for people.
         reason: String,
     },
+}
+
+impl WebhookStatus {
+    /// The status as its owner and operators are shown it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Paused => "paused",
+            Self::Disabled { .. } => "disabled",
+        }
+    }
+
+    /// Why it is disabled; nothing when it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Enabled | Self::Paused => None,
+            Self::Disabled { reason } => Some(reason),
+        }
+    }
 }
 
 /// An endpoint as it is now.
@@ -210,7 +231,7 @@ pub enum WebhookCommand {
     Pause,
     /// Serves it again, paused or disabled.
     Resume,
-    /// Stops it with a reason.
+    /// Stops it with a reason, paused or not.
     Disable {
         /// For people.
         reason: String,
@@ -282,7 +303,7 @@ impl WebhookSlot {
             WebhookCommand::Resume if webhook.status != WebhookStatus::Enabled => {
                 Some(WebhookEvent::Resumed(named))
             }
-            WebhookCommand::Disable { reason } if webhook.status == WebhookStatus::Enabled => {
+            WebhookCommand::Disable { reason } if webhook.status.reason().is_none() => {
                 Some(WebhookEvent::Disabled(WebhookDisabled { webhook_id, reason: reason.clone() }))
             }
             WebhookCommand::RotateSecret { secret, previous_until } if *secret != webhook.secret => {

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::operator::{Options, Service, fields, say, table};
+use super::operator::{OfTenant, Options, Service, fields, say, table};
 use crate::config::Config;
 
 /// Keys of the running service's tenants.
@@ -13,9 +13,6 @@ use crate::config::Config;
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// Whose; `*` holds the keys that are good for every tenant.
-    #[arg(long, value_name = "TENANT", global = true, default_value = "")]
-    tenant: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -23,20 +20,26 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// A tenant's keys, without the keys themselves.
-    List,
+    List(OfTenant),
     /// Make a key. It is shown now and never again.
     Create {
+        #[command(flatten)]
+        of: OfTenant,
         /// What it may do.
         #[arg(long)]
         kind: Kind,
     },
     /// End a key, its sockets, and the tokens that it minted.
     Revoke {
+        #[command(flatten)]
+        of: OfTenant,
         /// Its public id, `key-…`.
         key: String,
     },
     /// Make a key of the same kind, then end the old one.
     Rotate {
+        #[command(flatten)]
+        of: OfTenant,
         /// The old one's public id, `key-…`.
         key: String,
     },
@@ -57,24 +60,22 @@ enum Kind {
 /// # Errors
 /// When the service does not answer, or refuses.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    ensure!(!arguments.tenant.is_empty(), "--tenant says whose keys");
     let service = Service::find(config, &arguments.options)?;
-    let tenant = arguments.tenant.as_str();
     match &arguments.command {
-        Command::List => {
+        Command::List(OfTenant { tenant }) => {
             let answer = service.ask(Method::GET, &["tenants", tenant, "keys"], None)?;
             service.show(&answer, |answer| table(&answer["keys"], &["id", "kind", "source"]))
         }
-        Command::Create { kind } => {
+        Command::Create { of, kind } => {
             let kind = match kind {
                 Kind::Widget => "widget",
                 Kind::Secret => "secret",
                 Kind::Bot => "bot",
             };
-            service.show(&issue(&service, tenant, &json!(kind))?, fields)
+            service.show(&issue(&service, &of.tenant, &json!(kind))?, fields)
         }
-        Command::Revoke { key } => service.show(&revoke(&service, tenant, key)?, fields),
-        Command::Rotate { key } => rotate(&service, tenant, key, arguments.options.json),
+        Command::Revoke { of, key } => service.show(&revoke(&service, &of.tenant, key)?, fields),
+        Command::Rotate { of, key } => rotate(&service, &of.tenant, key, arguments.options.json),
     }
 }
 

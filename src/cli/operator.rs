@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
-use clap::Args;
+use anyhow::{Context, bail, ensure};
+use clap::{Args, builder::NonEmptyStringValueParser};
 use reqwest::{
     Method,
     blocking::{Client, RequestBuilder},
 };
 use serde_json::Value;
+use url::Url;
 
 use crate::{
     config::Config,
@@ -38,6 +39,14 @@ pub(super) struct Options {
     /// Who makes the change, for the log (default: the user of this system).
     #[arg(long = "as", global = true, value_name = "NAME")]
     operator: Option<String>,
+}
+
+/// Which tenant a command is about.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OfTenant {
+    /// The tenant's id; `*` holds the keys that are good for every tenant.
+    #[arg(long, value_name = "TENANT", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) tenant: String,
 }
 
 /// The way to the operator's interface.
@@ -92,10 +101,7 @@ impl Service {
         path: &[&str],
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let mut url = url::Url::parse(&self.door.operator).context("operator.json")?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.push("operator").extend(path);
-        }
+        let url = address(&self.door.operator, path)?;
         let request = self.client.request(method, url).bearer_auth(self.door.token.expose());
         let request = request.header(author::HEADER, &self.name).timeout(patience);
         answer(match body {
@@ -112,6 +118,22 @@ impl Service {
         let text = if self.is_json { serde_json::to_string_pretty(answer)? } else { people(answer) };
         say(&text)
     }
+}
+
+/// Where something below `/operator` is.
+///
+/// # Errors
+/// When a part of the path would be lost on the way, and the address mean something else.
+fn address(operator: &str, path: &[&str]) -> anyhow::Result<Url> {
+    for part in path {
+        let is_lost = matches!(*part, "" | "." | "..") || part.contains(char::is_control);
+        ensure!(!is_lost, "`{}` is no id", part.escape_debug());
+    }
+    let mut url = Url::parse(operator).context("operator.json")?;
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.push("operator").extend(path);
+    }
+    Ok(url)
 }
 
 /// A client for what is on this machine, whatever the environment says of proxies. It trusts nobody and
@@ -134,10 +156,11 @@ pub(super) fn say(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Objects of a list as lines under headings; each column is a field.
+/// Objects of a list as lines under headings; each column is a field, or one within a field: `a.b`.
 pub(super) fn table(list: &Value, columns: &[&str]) -> String {
-    let mut rows = vec![columns.iter().map(|column| column.to_uppercase()).collect::<Vec<_>>()];
-    let cells = |object: &Value| columns.iter().map(|column| cell(object.get(column))).collect();
+    let heading = |column: &&str| column.rsplit('.').next().unwrap_or_default().to_uppercase();
+    let mut rows = vec![columns.iter().map(heading).collect::<Vec<_>>()];
+    let cells = |object: &Value| columns.iter().map(|column| cell(find(object, column))).collect();
     rows.extend(list.as_array().into_iter().flatten().map(cells));
     let width =
         |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count()).max();
@@ -158,10 +181,17 @@ pub(super) fn fields(object: &Value) -> String {
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+fn find<'a>(object: &'a Value, column: &str) -> Option<&'a Value> {
+    column.split('.').try_fold(object, |within, name| within.get(name))
+}
+
+/// Some texts are customers': none of them steers the terminal or begins a line.
 fn cell(value: Option<&Value>) -> String {
+    let shown =
+        |char: char| if char.is_control() { char.escape_debug().to_string() } else { char.to_string() };
     match value {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text.chars().map(shown).collect(),
         Some(Value::Array(values)) => {
             values.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(" ")
         }
@@ -204,6 +234,27 @@ mod tests {
     fn a_table_has_a_line_for_each_object_and_aligned_columns() {
         let list = json!([{"id": "a", "keys": 2}, {"id": "longer", "keys": null}]);
         assert_eq!(table(&list, &["id", "keys"]), "ID      KEYS\na       2\nlonger  -");
+    }
+
+    #[test]
+    fn a_column_may_be_within_a_field_that_is_not_there() {
+        let list = json!([{"standing": {"pending": 2}}, {"standing": null}]);
+        assert_eq!(table(&list, &["standing.pending"]), "PENDING\n2\n-");
+    }
+
+    #[test]
+    fn a_text_does_not_steer_the_terminal() {
+        let list = json!([{"url": "a\u{1b}[2J\nb\u{9b}"}]);
+        assert_eq!(table(&list, &["url"]), "URL\na\\u{1b}[2J\\nb\\u{9b}");
+    }
+
+    #[test]
+    fn an_id_that_an_address_would_lose_is_refused() {
+        let at = |id| address("http://127.0.0.1:4001", &["tenants", id]).map(String::from);
+        assert_eq!(at("a/b ..%2e").unwrap(), "http://127.0.0.1:4001/operator/tenants/a%2Fb%20..%252e");
+        for lost in ["", ".", "..", ".\t.", "a\nb"] {
+            assert!(at(lost).unwrap_err().to_string().ends_with("` is no id"), "{lost:?}");
+        }
     }
 
     #[test]

@@ -1,31 +1,47 @@
 //! `amoiq webhook`: endpoints of the running service's tenants. A secret is shown once, when it is made.
 
-use anyhow::ensure;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::operator::{Options, Service, fields, table};
+use super::operator::{OfTenant, Options, Service, fields, table};
 use crate::config::Config;
+
+/// What of an endpoint the list shows.
+const COLUMNS: [&str; 9] = [
+    "tenant",
+    "id",
+    "status",
+    "standing.lagEvents",
+    "standing.pending",
+    "standing.failingSince",
+    "source",
+    "url",
+    "disabledReason",
+];
 
 /// Webhook endpoints of the running service's tenants.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// Whose.
-    #[arg(long, value_name = "TENANT", global = true, default_value = "")]
-    tenant: String,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// A tenant's endpoints and whether they are served.
-    List,
+    /// Endpoints, whether they are served and how they are doing: how many events of the log they are
+    /// behind, how many deliveries wait, since when everything has failed.
+    List {
+        /// Whose; everybody's when absent.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
     /// Make an endpoint. Its secret is shown now and never again.
     Create {
+        #[command(flatten)]
+        of: OfTenant,
         /// Where deliveries go.
         url: String,
         #[command(flatten)]
@@ -33,8 +49,8 @@ enum Command {
     },
     /// Change an endpoint; what is not named stays.
     Update {
-        /// Its id, `wh-…`.
-        webhook: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
         /// Where deliveries go.
         #[arg(long)]
         url: Option<String>,
@@ -42,48 +58,57 @@ enum Command {
         settings: Settings,
     },
     /// Stop an endpoint for now. It keeps its place in the log.
-    Pause {
-        /// Its id, `wh-…`.
-        webhook: String,
-    },
+    Pause(Endpoint),
     /// Serve an endpoint again, from where it stopped.
-    Resume {
-        /// Its id, `wh-…`.
-        webhook: String,
-    },
+    Resume(Endpoint),
     /// Stop an endpoint with a reason.
     Disable {
-        /// Its id, `wh-…`.
-        webhook: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
         /// For people.
         #[arg(long)]
         reason: Option<String>,
     },
     /// End an endpoint for good.
-    Delete {
-        /// Its id, `wh-…`.
-        webhook: String,
-    },
+    Delete(Endpoint),
     /// Make a new secret; the old one signs beside it for `webhooks.previous_secret_hours`.
     RotateSecret {
-        /// Its id, `wh-…`.
-        webhook: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+        /// The old one leaked: it signs nothing any more.
+        #[arg(long)]
+        expire_previous: bool,
     },
 }
 
 #[derive(Debug, Clone, Args)]
+struct Endpoint {
+    #[command(flatten)]
+    of: OfTenant,
+    /// Its id, `wh-…`.
+    webhook: String,
+}
+
+#[derive(Debug, Clone, Args)]
 struct Settings {
-    /// For people.
+    /// For people; an empty one removes it.
     #[arg(long)]
     description: Option<String>,
-    /// At most so many deliveries a second; 0 is no limit.
+    /// At most so many deliveries a second, 1 to 1000; 0 is no limit.
     #[arg(long)]
     rate_per_second: Option<u32>,
 }
 
 impl Settings {
+    /// What is named. Null removes a setting, so what is not named must not be there.
     fn body(&self, url: Option<&str>) -> Value {
-        json!({ "url": url, "description": self.description, "ratePerSecond": self.rate_per_second })
+        let url = url.map(|url| ("url", json!(url)));
+        let description = self.description.as_deref().map(|text| (!text.is_empty()).then_some(text));
+        let rate = self.rate_per_second.map(|rate| (rate > 0).then_some(rate));
+        let description = description.map(|text| ("description", json!(text)));
+        let rate = rate.map(|rate| ("ratePerSecond", json!(rate)));
+        let named = [url, description, rate].into_iter().flatten();
+        Value::Object(named.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
     }
 }
 
@@ -92,32 +117,34 @@ impl Settings {
 /// # Errors
 /// When the service does not answer, or refuses.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    ensure!(!arguments.tenant.is_empty(), "--tenant says whose webhooks");
     let service = Service::find(config, &arguments.options)?;
-    let all = ["tenants", &arguments.tenant, "webhooks"];
-    let one = |webhook: &str, method: Method, action: Option<&str>, body: Option<&Value>| {
-        let path: Vec<_> = all.iter().copied().chain([webhook]).chain(action).collect();
+    let one = |endpoint: &Endpoint, method: Method, action: Option<&str>, body: Option<&Value>| {
+        let path = ["tenants", &endpoint.of.tenant, "webhooks", &endpoint.webhook];
+        let path: Vec<_> = path.into_iter().chain(action).collect();
         service.show(&service.ask(method, &path, body)?, fields)
     };
-    let act = |webhook: &str, action: &str| one(webhook, Method::POST, Some(action), None);
+    let act = |endpoint: &Endpoint, action: &str, body: Value| {
+        one(endpoint, Method::POST, Some(action), Some(&body))
+    };
     match &arguments.command {
-        Command::List => {
-            let answer = service.ask(Method::GET, &all, None)?;
-            let columns = ["id", "status", "source", "createdAt", "url", "disabledReason"];
-            service.show(&answer, |answer| table(&answer["webhooks"], &columns))
+        Command::List { tenant } => {
+            let of_one = tenant.as_deref().map(|tenant| vec!["tenants", tenant, "webhooks"]);
+            let answer = service.ask(Method::GET, &of_one.unwrap_or_else(|| vec!["webhooks"]), None)?;
+            service.show(&answer, |answer| table(&answer["webhooks"], &COLUMNS))
         }
-        Command::Create { url, settings } => {
-            service.show(&service.ask(Method::POST, &all, Some(&settings.body(Some(url))))?, fields)
+        Command::Create { of, url, settings } => {
+            let (path, body) = (["tenants", &of.tenant, "webhooks"], settings.body(Some(url)));
+            service.show(&service.ask(Method::POST, &path, Some(&body))?, fields)
         }
-        Command::Update { webhook, url, settings } => {
-            one(webhook, Method::PATCH, None, Some(&settings.body(url.as_deref())))
+        Command::Update { endpoint, url, settings } => {
+            one(endpoint, Method::PATCH, None, Some(&settings.body(url.as_deref())))
         }
-        Command::Pause { webhook } => act(webhook, "pause"),
-        Command::Resume { webhook } => act(webhook, "resume"),
-        Command::Disable { webhook, reason } => {
-            one(webhook, Method::POST, Some("disable"), Some(&json!({ "reason": reason })))
+        Command::Pause(endpoint) => act(endpoint, "pause", json!({})),
+        Command::Resume(endpoint) => act(endpoint, "resume", json!({})),
+        Command::Disable { endpoint, reason } => act(endpoint, "disable", json!({ "reason": reason })),
+        Command::Delete(endpoint) => one(endpoint, Method::DELETE, None, None),
+        Command::RotateSecret { endpoint, expire_previous } => {
+            act(endpoint, "rotate-secret", json!({ "expirePrevious": expire_previous }))
         }
-        Command::Delete { webhook } => one(webhook, Method::DELETE, None, None),
-        Command::RotateSecret { webhook } => act(webhook, "rotate-secret"),
     }
 }

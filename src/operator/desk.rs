@@ -1,29 +1,29 @@
 //! What the operator's routes work with: the way to every tenant, and the newest snapshot of all.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use amoiq_actors::{Rebuilds, TenantRegistry, registry::Snapshot, tenant::TenantHandle};
+use actix_web::web;
+use amoiq_actors::{Rebuilds, registry::Snapshot, webhooks::Webhooks};
 use amoiq_events::{
-    Ambient, EventStore, TenantId,
+    TenantId,
     tenant::{Tenant, TenantCommand, TenantRefusal},
 };
 
 use super::{Operator, Refusal};
-use crate::{problem::Problem, tenants::DEMO_TENANT};
-
-/// How long a change may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    http::webhooks::Registrar,
+    problem::Problem,
+    tenants::{DEMO_TENANT, Tenants},
+};
 
 /// Carries changes to the tenants.
 pub struct Desk {
-    /// The log.
-    pub store: Arc<dyn EventStore>,
-    /// Time, and randomness for keys.
-    pub ambient: Ambient,
-    /// Every tenant.
-    pub registry: Arc<TenantRegistry>,
-    /// How long the secret before signs beside a new one: `webhooks.previous_secret_hours`.
-    pub previous_secret: Duration,
+    /// The way to every tenant.
+    pub tenants: Tenants,
+    /// What an endpoint may be: the same as one that is made by API.
+    pub registrar: web::Data<Registrar>,
+    /// How endpoints are doing.
+    pub webhooks: Webhooks,
     /// The projections that can be made again.
     pub rebuilds: Vec<Rebuilds>,
 }
@@ -40,11 +40,8 @@ impl Desk {
         command: TenantCommand,
         operator: Operator,
     ) -> Result<usize, Refusal> {
-        let (store, ambient) = (Arc::clone(&self.store), self.ambient.clone());
-        let actor = TenantHandle::start(tenant.clone(), store, ambient, Arc::clone(&self.registry));
         let by = operator.0.actor.clone();
-        let changing = tokio::time::timeout(PATIENCE, actor.execute(command, operator.0));
-        let events = changing.await.map_err(|_elapsed| Problem::StoreUnavailable)??;
+        let events = self.tenants.change(tenant, command, operator.0).await?;
         if events > 0 {
             tracing::info!(tenant.id = %tenant, by = &*by, events, "an operator changed a tenant");
         }
@@ -56,10 +53,8 @@ impl Desk {
     /// # Errors
     /// When there is none.
     pub fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, Refusal> {
-        let snapshot = self.registry.current();
-        let known = snapshot.all().find(|(known, _)| *known == id).map(|(_, tenant)| Arc::clone(tenant));
-        match known {
-            Some(tenant) if tenant.settings().is_some() || id.is_every() => Ok(tenant),
+        match self.tenants.registry.current().of_log(id) {
+            Some(tenant) if tenant.settings().is_some() || id.is_every() => Ok(Arc::clone(tenant)),
             None if id.is_every() => Ok(Arc::default()),
             _ => Err(Refusal::Tenant(TenantRefusal::NotFound)),
         }
@@ -68,13 +63,13 @@ impl Desk {
     /// Everything there is.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.registry.current())
+        Arc::clone(&self.tenants.registry.current())
     }
 
     /// Whether a tenant is served: the demo is not while there is another.
     #[must_use]
     pub fn serves(&self, id: &TenantId) -> bool {
-        self.registry.current().tenant(id).is_some()
+        self.tenants.registry.current().tenant(id).is_some()
     }
 }
 
@@ -89,8 +84,12 @@ pub fn tenant_id(text: &str) -> Result<TenantId, Problem> {
 /// The same for a tenant that is to be made.
 ///
 /// # Errors
-/// When it is no id, stands for every tenant, or is the demo's.
+/// When it is no id, stands for every tenant, is the demo's, or means another place in an address.
 pub fn new_tenant_id(text: &str) -> Result<TenantId, Refusal> {
     let id = TenantId::parse(text).map_err(|error| Problem::field("id", error.to_string()))?;
-    if id.as_str() == DEMO_TENANT { Err(Refusal::Reserved) } else { Ok(id) }
+    match id.as_str() {
+        DEMO_TENANT => Err(Refusal::Reserved),
+        "." | ".." => Err(Problem::field("id", "must not be `.` or `..`: no address could name it").into()),
+        _ => Ok(id),
+    }
 }

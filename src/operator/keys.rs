@@ -3,15 +3,15 @@
 //! The tenant `*` holds the keys that are good for every tenant. Revoking a key ends what it opened: its
 //! requests at once, its sockets within a second, the tokens that it minted with it.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use amoiq_events::{
     Ambient, KeyId,
     tenant::{KeyIssued, KeyKind, Source, TenantCommand},
 };
 use serde_json::json;
 
-use super::{Desk, Operator, Refusal, desk, tenants::named};
-use crate::{auth, http::body, secret::Secret};
+use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
+use crate::{auth, secret::Secret};
 
 /// `GET …/keys`: what they are, never the keys themselves.
 ///
@@ -29,19 +29,16 @@ pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<Http
 /// # Errors
 /// When there is no such tenant, or no such kind.
 pub async fn issue(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     path: web::Path<String>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let id = desk::tenant_id(&path)?;
-    let mut fields = body::read(&request, payload).await?;
-    let kind = fields.parsed("kind", kind_of);
-    let kind = fields.required("kind", kind);
-    fields.finish()?;
+    let kind = body.parsed("kind", kind_of);
+    let kind = body.required("kind", kind);
+    body.finish()?;
     let kind = kind.unwrap_or(KeyKind::Widget);
-    let secret = new_key(kind, &desk.ambient);
+    let secret = new_key(kind, &desk.tenants.ambient);
     let (key_id, hash) = auth::fingerprint(secret.expose());
     let key = KeyIssued { key_id: key_id.clone(), kind, hash, source: Source::Operator };
     desk.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
@@ -54,9 +51,9 @@ pub async fn issue(
 /// # Errors
 /// When there is no such key, or it comes from the configuration.
 pub async fn revoke(
+    operator: Operator,
     path: web::Path<(String, String)>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let (tenant, key) = path.into_inner();
     let id = desk::tenant_id(&tenant)?;

@@ -45,7 +45,7 @@ pub async fn start(
         None => desk.rebuilds.iter().collect(),
         Some(names) => names.iter().map(|name| find(&desk, name)).collect::<Result<Vec<_>, _>>()?,
     };
-    let skip = skip.then(|| desk.ambient.now());
+    let skip = skip.then(|| desk.tenants.ambient.now());
     for rebuilds in wanted {
         let projection = rebuilds.projection();
         rebuilds.start(skip).await.map_err(|_underway| Refusal::Underway(projection))?;

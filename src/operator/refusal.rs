@@ -5,7 +5,7 @@ use amoiq_actors::{erasure::EraseError, tenant::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, tenants::ChangeError};
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The tenant says no.
     #[error(transparent)]
     Tenant(TenantRefusal),
+    /// Nobody can say whether it happened.
+    #[error("it may have happened, now or in a moment: list, and revoke or delete what you do not know")]
+    Unknown,
     /// A rebuild is under way.
     #[error("{0} is being rebuilt already: wait for it, or cancel it")]
     Underway(&'static str),
@@ -36,6 +39,7 @@ impl Refusal {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
+            Self::Unknown => ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE),
             Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
             Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
@@ -45,14 +49,14 @@ impl Refusal {
                 TenantRefusal::Configured => ("MANAGED_BY_CONFIGURATION", StatusCode::CONFLICT),
                 TenantRefusal::Demo => ("MANAGED_BY_PROGRAM", StatusCode::CONFLICT),
                 TenantRefusal::KeyNotFound => ("KEY_NOT_FOUND", StatusCode::NOT_FOUND),
-                TenantRefusal::KeyTaken => ("KEY_EXISTS", StatusCode::CONFLICT),
                 TenantRefusal::Webhook(WebhookRefusal::NotFound) => {
                     ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND)
                 }
-                TenantRefusal::Webhook(WebhookRefusal::TooMany { .. }) => {
-                    ("WEBHOOK_LIMIT_REACHED", StatusCode::CONFLICT)
+                // Ids are made here, and operators make as many endpoints as they want: defects.
+                TenantRefusal::KeyTaken
+                | TenantRefusal::Webhook(WebhookRefusal::Taken | WebhookRefusal::TooMany { .. }) => {
+                    (Problem::Internal.code(), StatusCode::INTERNAL_SERVER_ERROR)
                 }
-                TenantRefusal::Webhook(WebhookRefusal::Taken) => ("WEBHOOK_EXISTS", StatusCode::CONFLICT),
             },
         }
     }
@@ -72,11 +76,15 @@ impl ResponseError for Refusal {
     }
 }
 
-impl From<TenantError> for Refusal {
-    fn from(error: TenantError) -> Self {
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let error = match error {
+            ChangeError::Tenant(error) => error,
+            ChangeError::Late => return Self::Unknown,
+        };
         match error {
             TenantError::Refused(refusal) => Self::Tenant(refusal),
-            TenantError::Append(AppendError::Unavailable(_)) => Problem::StoreUnavailable.into(),
+            TenantError::Append(AppendError::Unavailable(_)) => Self::Unknown,
             // Somebody else changed the tenant at the same time: nothing happened.
             TenantError::Append(AppendError::Overloaded | AppendError::Conflict { .. }) => {
                 Problem::Overloaded.into()
@@ -85,6 +93,22 @@ impl From<TenantError> for Refusal {
                 tracing::error!(%error, "a tenant failed");
                 Problem::Internal.into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_know_whether_it_happened_is_told_to_look() {
+        let unsaid = AppendError::Unavailable("the disk is gone".to_owned());
+        for error in [ChangeError::Late, TenantError::Append(unsaid).into()] {
+            let refusal = Refusal::from(error);
+            assert_eq!(refusal.entry(), ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE));
+            let said = refusal.to_string();
+            assert!(said.contains("list") && !said.contains("clientMessageId"), "{said}");
         }
     }
 }

@@ -67,10 +67,10 @@ impl OperatorServer {
                 "the operator's interface can be reached from other machines; its token is all that protects it"
             );
         }
-        let token = web::Data::new(OperatorToken::generate(&desk.ambient));
+        let token = web::Data::new(OperatorToken::generate(&desk.tenants.ambient));
         let door = DoorFile::write(place.directory, address, place.service, &token)
             .with_context(|| format!("operator.json in {}", place.directory.display()))?;
-        let ambient = web::Data::new(desk.ambient.clone());
+        let ambient = web::Data::new(desk.tenants.ambient.clone());
         let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
         let eraser = web::Data::new(eraser);
         let app = move || {

@@ -1,18 +1,14 @@
 //! `/operator/tenants`: customers, made and changed without a restart.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use amoiq_events::{
     TenantId,
     tenant::{Source, Tenant, TenantCommand, TenantSettings},
 };
 use serde_json::{Value, json};
 
-use super::{Desk, Operator, Refusal, desk};
-use crate::{
-    auth::origin,
-    http::{body, fields::Fields},
-    problem::Problem,
-};
+use super::{Change, Desk, Refusal, desk};
+use crate::{auth::origin, http::fields::Fields, problem::Problem};
 
 /// The longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
@@ -42,16 +38,13 @@ pub async fn show(desk: web::Data<Desk>, path: web::Path<String>) -> Result<Http
 /// # Errors
 /// When there is one already, or a field is wrong.
 pub async fn create(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
-    let mut fields = body::read(&request, payload).await?;
-    let id = fields.text("id");
-    let id = fields.required("id", id);
-    let (name, origins) = settings(&mut fields);
-    fields.finish()?;
+    let id = body.text("id");
+    let id = body.required("id", id);
+    let (name, origins) = settings(&mut body);
+    body.finish()?;
     let id = desk::new_tenant_id(&id.unwrap_or_default())?;
     let settings = TenantSettings {
         name: name.unwrap_or_else(|| id.to_string()),
@@ -67,16 +60,13 @@ pub async fn create(
 /// # Errors
 /// When there is none, it comes from the configuration, or a field is wrong.
 pub async fn update(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     path: web::Path<String>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let id = desk::tenant_id(&path)?;
-    let mut fields = body::read(&request, payload).await?;
-    let (name, origins) = settings(&mut fields);
-    fields.finish()?;
+    let (name, origins) = settings(&mut body);
+    body.finish()?;
     desk.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
     answer(&desk, &id)
 }

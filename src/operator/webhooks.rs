@@ -1,92 +1,53 @@
-//! `/operator/tenants/{tenant}/webhooks`: endpoints, as their operator manages them. What a customer's own
-//! server does with them is the management API's.
+//! `/operator/tenants/{tenant}/webhooks`: endpoints, as their operator manages them.
+//!
+//! What an endpoint may be is what it may be by API. Two things differ: `webhooks.endpoints_per_tenant` limits
+//! what customers make and not what operators do, and the values of headers are not shown, because they may
+//! be the customer's secrets.
 
-use std::collections::BTreeMap;
-
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use amoiq_events::{
-    Ambient, TenantId, WebhookId,
-    tenant::{Source, TenantCommand},
-    webhook::{Webhook, WebhookCommand, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookStatus},
+    TenantId, WebhookId,
+    tenant::{Source, TenantCommand, TenantRefusal},
+    webhook::{Webhook, WebhookCommand, WebhookRefusal},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Desk, Operator, Refusal, desk, tenants::named};
-use crate::{
-    http::{body, fields::Fields},
-    problem::Problem,
-};
+use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
+use crate::{http::webhooks::fields, problem::Problem};
 
-/// The longest address, in bytes.
-const MAX_URL_BYTES: usize = 2_048;
+const NOT_FOUND: Refusal = Refusal::Tenant(TenantRefusal::Webhook(WebhookRefusal::NotFound));
 
-/// The longest description and reason, in characters.
-const MAX_TEXT_CHARACTERS: usize = 500;
-
-/// `GET …/webhooks`
-///
-/// # Errors
-/// When there is no such tenant.
-pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    let tenant = desk.tenant(&desk::tenant_id(&path)?)?;
-    let webhooks: Vec<_> = tenant.webhooks().map(|(id, webhook)| view(id, webhook)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "webhooks": webhooks })))
-}
-
-/// `POST …/webhooks`: `url`, `description`, `ratePerSecond`. The answer is the only place where the
+/// `POST …/webhooks`: `url`, and what else there is to set. The answer is the only place where the
 /// secret is.
 ///
 /// # Errors
 /// When there is no such tenant, or a field is wrong.
 pub async fn register(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     path: web::Path<String>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let tenant = desk::tenant_id(&path)?;
-    let mut fields = body::read(&request, payload).await?;
-    let mut settings = WebhookSettings {
-        url: String::new(),
-        events: vec!["message.created".to_owned()],
-        description: None,
-        headers: BTreeMap::new(),
-        rate_per_second: None,
-    };
-    let is_named = change(&mut fields, &mut settings);
-    fields.required("url", is_named.then_some(()));
-    fields.finish()?;
-    let id = new_id(&desk.ambient)?;
-    let (secret, shown) = new_secret(&desk.ambient);
+    let settings = fields::settings(&mut body, &desk.registrar.destinations)?;
+    let (id, secret) = (desk.registrar.new_id()?, desk.registrar.new_secret());
     let command = WebhookCommand::Register { settings, secret, source: Source::Operator };
-    desk.execute(&tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let view = with_secret(current(&desk, &tenant, &id)?, shown);
-    Ok(HttpResponse::Created().json(view))
+    let made = carry_out(&desk, &tenant, &id, command, operator).await?;
+    Ok(HttpResponse::Created().json(with_secret(view(&tenant, &id, &made), &made)))
 }
 
-/// `PATCH …/webhooks/{webhook}`: `url`, `description`, `ratePerSecond`; what is absent stays.
+/// `PATCH …/webhooks/{webhook}`: what is absent stays, `null` gives back what need not be there.
 ///
 /// # Errors
 /// When there is none, it comes from the configuration, or a field is wrong.
 pub async fn update(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     path: web::Path<(String, String)>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
-    let (tenant, id) = ids(path)?;
-    let mut fields = body::read(&request, payload).await?;
-    let now = desk.tenant(&tenant)?;
-    let (_, webhook) = now.webhooks().find(|(known, _)| **known == id).ok_or(NOT_FOUND)?;
-    let mut settings = webhook.settings.clone();
-    change(&mut fields, &mut settings);
-    fields.finish()?;
-    let command = TenantCommand::Webhook(id.clone(), WebhookCommand::Update(settings));
-    desk.execute(&tenant, command, operator).await?;
-    Ok(HttpResponse::Ok().json(current(&desk, &tenant, &id)?))
+    let (tenant, id) = ids(&path.0, &path.1)?;
+    let command = WebhookCommand::Change(fields::change(&mut body, &desk.registrar.destinations)?);
+    let changed = carry_out(&desk, &tenant, &id, command, operator).await?;
+    Ok(HttpResponse::Ok().json(view(&tenant, &id, &changed)))
 }
 
 /// `DELETE …/webhooks/{webhook}`: for good.
@@ -94,136 +55,93 @@ pub async fn update(
 /// # Errors
 /// When there is none, or it comes from the configuration.
 pub async fn delete(
+    operator: Operator,
     path: web::Path<(String, String)>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
-    let (tenant, id) = ids(path)?;
-    let command = TenantCommand::Webhook(id.clone(), WebhookCommand::Delete);
-    desk.execute(&tenant, command, operator).await?;
+    let (tenant, id) = ids(&path.0, &path.1)?;
+    desk.execute(&tenant, TenantCommand::Webhook(id.clone(), WebhookCommand::Delete), operator).await?;
     Ok(HttpResponse::Ok().json(json!({ "id": id, "deleted": true })))
 }
 
-/// `POST …/webhooks/{webhook}/{action}`: `pause`, `resume`, `disable` with a `reason`, `rotate-secret`.
+/// `POST …/webhooks/{webhook}/{action}`: `pause`, `resume`, `disable` with a `reason`, `rotate-secret`, with
+/// `expirePrevious` when the secret leaked.
 ///
 /// # Errors
 /// When there is no such webhook or action.
 pub async fn act(
-    request: HttpRequest,
-    payload: web::Payload,
+    Change { operator, mut body }: Change,
     path: web::Path<(String, String, String)>,
     desk: web::Data<Desk>,
-    operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
-    let (tenant, webhook, action) = path.into_inner();
-    let (tenant, id) = (desk::tenant_id(&tenant)?, named("webhook", WebhookId::parse(&webhook))?);
-    let mut fields = body::read_optional(&request, payload).await?;
-    let mut shown = None;
-    let command = match action.as_str() {
+    let (tenant, id) = ids(&path.0, &path.1)?;
+    let command = match path.2.as_str() {
         "pause" => WebhookCommand::Pause,
         "resume" => WebhookCommand::Resume,
         "disable" => {
-            let reason = fields.parsed("reason", short);
+            let reason = fields::note(&mut body, "reason");
             WebhookCommand::Disable { reason: reason.unwrap_or_else(|| "an operator disabled it".to_owned()) }
         }
-        "rotate-secret" => {
-            let (secret, text) = new_secret(&desk.ambient);
-            shown = Some(text);
-            let millis = i64::try_from(desk.previous_secret.as_millis()).unwrap_or(i64::MAX);
-            let previous_until = (millis > 0).then(|| desk.ambient.now().plus_millis(millis));
-            WebhookCommand::RotateSecret { secret, previous_until }
-        }
+        "rotate-secret" => desk.registrar.rotation(body.flag("expirePrevious")),
         _ => return Err(Problem::NotFound.into()),
     };
-    fields.finish()?;
-    desk.execute(&tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let view = current(&desk, &tenant, &id)?;
-    let view = match shown {
-        Some(secret) => with_secret(view, secret),
-        None => view,
-    };
-    Ok(HttpResponse::Ok().json(view))
+    body.finish()?;
+    let is_rotation = matches!(command, WebhookCommand::RotateSecret { .. });
+    let now = carry_out(&desk, &tenant, &id, command, operator).await?;
+    let view = view(&tenant, &id, &now);
+    Ok(HttpResponse::Ok().json(if is_rotation {
+        let until = now.previous.as_ref().map(|(_, until)| until);
+        with(with_secret(view, &now), "previousSecretValidUntil", json!(until))
+    } else {
+        view
+    }))
 }
 
-const NOT_FOUND: Refusal =
-    Refusal::Tenant(amoiq_events::tenant::TenantRefusal::Webhook(WebhookRefusal::NotFound));
-
-fn ids(path: web::Path<(String, String)>) -> Result<(TenantId, WebhookId), Problem> {
-    let (tenant, webhook) = path.into_inner();
-    Ok((desk::tenant_id(&tenant)?, named("webhook", WebhookId::parse(&webhook))?))
-}
-
-/// Takes over what a request names, and says whether it named the address.
-fn change(fields: &mut Fields, settings: &mut WebhookSettings) -> bool {
-    let url = fields.parsed("url", address);
-    if let Some(description) = fields.parsed("description", short) {
-        settings.description = Some(description);
-    }
-    if let Some(rate) = fields.number("ratePerSecond") {
-        settings.rate_per_second = (rate > 0).then_some(rate);
-    }
-    let is_named = url.is_some();
-    if let Some(url) = url {
-        settings.url = url;
-    }
-    is_named
-}
-
-fn address(text: &str) -> Result<String, &'static str> {
-    let url = url::Url::parse(text).map_err(|_malformed| "must be an address")?;
-    let is_plain = url.username().is_empty() && url.password().is_none();
-    match url.scheme() {
-        "http" | "https" if is_plain && text.len() <= MAX_URL_BYTES => Ok(text.to_owned()),
-        "http" | "https" => Err("must be at most 2048 bytes, without a user name"),
-        _ => Err("must be http or https"),
-    }
-}
-
-fn short(text: &str) -> Result<String, &'static str> {
-    let is_fine = text.chars().count() <= MAX_TEXT_CHARACTERS && !text.chars().any(char::is_control);
-    if is_fine { Ok(text.to_owned()) } else { Err("must be at most 500 characters on one line") }
-}
-
-fn current(desk: &Desk, tenant: &TenantId, id: &WebhookId) -> Result<Value, Refusal> {
-    let now = desk.tenant(tenant)?;
-    let found = now.webhooks().find(|(known, _)| *known == id);
-    found.map(|(id, webhook)| view(id, webhook)).ok_or(NOT_FOUND)
-}
-
-fn view(id: &WebhookId, webhook: &Webhook) -> Value {
-    let (status, reason) = match &webhook.status {
-        WebhookStatus::Enabled => ("enabled", None),
-        WebhookStatus::Paused => ("paused", None),
-        WebhookStatus::Disabled { reason } => ("disabled", Some(reason)),
-    };
+/// An endpoint as operators are shown it.
+pub(super) fn view(tenant: &TenantId, id: &WebhookId, webhook: &Webhook) -> Value {
+    let settings = &webhook.settings;
     json!({
+        "tenant": tenant,
         "id": id,
-        "url": webhook.settings.url,
-        "events": webhook.settings.events,
-        "description": webhook.settings.description,
-        "ratePerSecond": webhook.settings.rate_per_second,
-        "status": status,
-        "disabledReason": reason,
+        "url": settings.url,
+        "events": settings.events,
+        "description": settings.description,
+        "headers": settings.headers.keys().collect::<Vec<_>>(),
+        "ratePerSecond": settings.rate_per_second,
+        "status": webhook.status.as_str(),
+        "disabledReason": webhook.status.reason(),
         "source": webhook.source,
         "createdAt": webhook.registered.time,
     })
 }
 
-/// The one time that a secret is shown.
-fn with_secret(mut view: Value, secret: String) -> Value {
+/// In the two answers that tell it.
+fn with_secret(view: Value, webhook: &Webhook) -> Value {
+    with(view, "secret", json!(webhook.secret.expose()))
+}
+
+/// The same with one field more.
+pub(super) fn with(mut view: Value, name: &str, value: Value) -> Value {
     if let Some(fields) = view.as_object_mut() {
-        fields.insert("secret".to_owned(), Value::String(secret));
+        fields.insert(name.to_owned(), value);
     }
     view
 }
 
-fn new_id(ambient: &Ambient) -> Result<WebhookId, Problem> {
-    let random: String = ambient.bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
-    named("webhook", WebhookId::parse(&format!("wh-{random}")))
+fn ids(tenant: &str, webhook: &str) -> Result<(TenantId, WebhookId), Problem> {
+    Ok((desk::tenant_id(tenant)?, named("webhook", WebhookId::parse(webhook))?))
 }
 
-/// A secret of 256 random bits, and the same to show.
-fn new_secret(ambient: &Ambient) -> (WebhookSecret, String) {
-    let text = format!("whsec_{}", STANDARD.encode(ambient.bytes::<32>()));
-    (WebhookSecret::new(text.clone()), text)
+/// Does something to an endpoint and gives it as it is then.
+async fn carry_out(
+    desk: &Desk,
+    tenant: &TenantId,
+    id: &WebhookId,
+    command: WebhookCommand,
+    operator: Operator,
+) -> Result<Webhook, Refusal> {
+    desk.execute(tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
+    let now = desk.tenant(tenant)?;
+    let found = now.webhooks().find(|(known, _)| *known == id);
+    found.map(|(_, webhook)| webhook.clone()).ok_or(NOT_FOUND)
 }

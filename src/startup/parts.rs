@@ -116,8 +116,8 @@ impl Parts {
         Sources {
             store: Arc::clone(store),
             data: data.to_owned(),
-            ambient: desk.ambient.clone(),
-            registry: Arc::clone(&desk.registry),
+            ambient: desk.tenants.ambient.clone(),
+            registry: Arc::clone(&desk.tenants.registry),
             census: Arc::clone(self.directory.census()),
             inbox: self.inbox.progress().clone(),
             online: self.online.users.clone(),
@@ -140,18 +140,6 @@ impl Parts {
             .app_data(self.store.clone())
             .app_data(self.ambient.clone());
     }
-}
-
-/// What the operator's routes work with.
-pub(super) fn desk(
-    config: &Config,
-    store: &Arc<dyn EventStore>,
-    ambient: &Ambient,
-    registry: Arc<TenantRegistry>,
-    rebuilds: Vec<Rebuilds>,
-) -> Desk {
-    let previous_secret = Duration::from_secs(u64::from(config.webhooks.previous_secret_hours) * 3_600);
-    Desk { store: Arc::clone(store), ambient: ambient.clone(), registry, previous_secret, rebuilds }
 }
 
 /// The online users of a store, from its end on: whoever was online before this process is not any more.

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use actix::Arbiter;
 use actix_web::web;
 use amoiq_actors::{
-    TenantRegistry,
+    Rebuilds, TenantRegistry,
     webhooks::{
         LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
         outbox::reaper::{Reaper, Retention},
@@ -18,6 +18,8 @@ use anyhow::ensure;
 use crate::{
     config::{self, Config},
     http::webhooks::{Registrar, trial::Trials},
+    operator::Desk,
+    tenants::Tenants,
     webhooks::{Destinations, HttpCourier},
 };
 
@@ -53,9 +55,7 @@ impl WebhookServer {
         let lanes =
             Webhooks::start(settings, store, ambient, Arc::clone(&registry), outbox, courier, &thread);
         let registrar = Registrar {
-            store: Arc::clone(store),
-            ambient: ambient.clone(),
-            registry,
+            tenants: Tenants { store: Arc::clone(store), ambient: ambient.clone(), registry },
             destinations,
             limit: webhooks.endpoints_per_tenant,
             previous_secret_hours: webhooks.previous_secret_hours,
@@ -71,6 +71,12 @@ impl WebhookServer {
     /// The lanes, for whoever counts or erases.
     pub(super) fn lanes(&self) -> Webhooks {
         Webhooks::clone(&self.lanes)
+    }
+
+    /// What the operator's routes work with.
+    pub(super) fn desk(&self, rebuilds: Vec<Rebuilds>) -> Desk {
+        let (tenants, registrar) = (self.registrar.tenants.clone(), self.registrar.clone());
+        Desk { tenants, registrar, webhooks: self.lanes(), rebuilds }
     }
 
     /// Gives the routes what they need.

@@ -68,6 +68,18 @@ fn every_metric_of_the_dashboard_and_the_alerts_is_shown_by_the_service() {
 }
 
 #[test]
+fn the_states_of_endpoints_that_an_alert_names_are_states_that_are_shown() {
+    let rules = file("prometheus/amoiq.rules.yml");
+    let selectors: Vec<_> = rules.split("amoiq_webhook_lanes{").skip(1).collect();
+    assert!(!selectors.is_empty(), "an endpoint that is disabled is told of");
+    let lines = scrape(&TestApp::start());
+    for selector in selectors {
+        let labels = selector.split('}').next().expect("its labels");
+        assert!(lines.contains(&format!("amoiq_webhook_lanes{{{labels}}} ")), "{labels}");
+    }
+}
+
+#[test]
 fn the_panels_of_the_dashboard_are_told_apart_and_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(&file("grafana/amoiq.json")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");

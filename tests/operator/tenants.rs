@@ -51,7 +51,7 @@ fn a_tenant_of_the_configuration_is_not_changed_by_hand() {
 fn the_ids_of_the_demo_and_of_every_tenant_are_not_for_tenants() {
     let app = TestApp::start();
     let door = Door::of(&app);
-    for id in ["demo", "*", "", "a\u{7}"] {
+    for id in ["demo", "*", "", "a\u{7}", ".", ".."] {
         let answer = door.ask(Method::POST, "/operator/tenants", Some(&json!({ "id": id })));
         assert_eq!(answer.error(), (400, "VALIDATION_FAILED"), "{id}");
     }
@@ -69,4 +69,25 @@ fn an_id_of_any_characters_can_be_named() {
     assert_eq!(amoiq_json(&app, &["tenant", "show", id])["id"], id);
     let key = amoiq_json(&app, &["key", "create", "--kind", "secret", "--tenant", id]);
     assert_eq!(app.get(key["key"].as_str().expect("a key"), "/api/chat/online-users").status, 200);
+}
+
+#[test]
+fn an_id_that_an_address_would_lose_is_refused() {
+    let app = TestApp::start();
+    amoiq_json(&app, &["tenant", "create", "acme"]);
+    let commands = [
+        &["tenant", "show", ".."][..],
+        &["tenant", "create", ".."],
+        &["key", "list", "--tenant", "."],
+        &["key", "revoke", "..", "--tenant", "acme"],
+        &["webhook", "delete", "..", "--tenant", "acme"],
+        &["webhook", "pause", "wh-\t1", "--tenant", "acme"],
+    ];
+    for words in commands {
+        let refused = failure(&app, words);
+        assert!(
+            refused.contains("is no id") || refused.contains("VALIDATION_FAILED"),
+            "{words:?}: {refused}"
+        );
+    }
 }

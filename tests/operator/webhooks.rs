@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     app::{Start, TestApp},
-    door::{failure, json as amoiq_json},
+    door::{amoiq, failure, json as amoiq_json},
 };
 
 const URL: &str = "https://acme.example/hook";
@@ -33,6 +33,22 @@ fn a_secret_is_shown_once() {
 }
 
 #[test]
+fn a_secret_that_leaked_ends_at_once_and_another_a_day_later() {
+    let (app, made) = acme();
+    let id = made["id"].as_str().expect("an id");
+    let rotate = |words: &[&str]| {
+        let mut all = vec!["webhook", "rotate-secret", id, "--tenant", "acme"];
+        all.extend(words);
+        amoiq_json(&app, &all)
+    };
+    assert!(rotate(&[])["previousSecretValidUntil"].is_string());
+    let ended = rotate(&["--expire-previous"]);
+    assert!(ended["secret"].is_string());
+    let until = ended.as_object().and_then(|answer| answer.get("previousSecretValidUntil"));
+    assert_eq!(until, Some(&Value::Null));
+}
+
+#[test]
 fn an_endpoint_is_stopped_served_and_ended() {
     let (app, made) = acme();
     let id = made["id"].as_str().expect("an id");
@@ -42,6 +58,8 @@ fn an_endpoint_is_stopped_served_and_ended() {
     let disabled = amoiq_json(&app, &["webhook", "disable", id, "--reason", "moved", "--tenant", "acme"]);
     assert_eq!((&disabled["status"], &disabled["disabledReason"]), (&"disabled".into(), &"moved".into()));
     assert_eq!(act("resume")["status"], "enabled");
+    act("pause");
+    assert_eq!(act("disable")["status"], "disabled", "one that is paused is disabled, too");
     act("delete");
     assert!(list(&app).is_empty());
     assert!(failure(&app, &["webhook", "pause", id, "--tenant", "acme"]).contains("WEBHOOK_NOT_FOUND"));
@@ -59,7 +77,11 @@ fn an_update_changes_what_it_names() {
     assert_eq!(update(&["--rate-per-second", "5"])["ratePerSecond"], 5);
     let moved = update(&["--url", "https://new.example/hook"]);
     assert_eq!((&moved["url"], &moved["ratePerSecond"]), (&"https://new.example/hook".into(), &5.into()));
-    assert!(update(&["--rate-per-second", "0"])["ratePerSecond"].is_null());
+    let described = update(&["--description", "ours"]);
+    assert_eq!((&described["description"], &described["ratePerSecond"]), (&"ours".into(), &5.into()));
+    let free = update(&["--rate-per-second", "0"]);
+    assert_eq!((&free["description"], &free["ratePerSecond"]), (&"ours".into(), &Value::Null));
+    assert!(update(&["--description", ""])["description"].is_null());
 }
 
 #[test]
@@ -78,8 +100,22 @@ fn an_endpoint_of_the_configuration_is_stopped_but_not_changed() {
     let app = Start::new().config(config).app();
     let id = list(&app)[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(amoiq_json(&app, &["webhook", "pause", &id, "--tenant", "acme"])["status"], "paused");
-    for action in ["delete", "rotate-secret"] {
-        let refused = failure(&app, &["webhook", action, &id, "--tenant", "acme"]);
+    for words in [&["delete"][..], &["rotate-secret"], &["update", "--description", "mine"]] {
+        let mut all = vec!["webhook", words[0], &id, "--tenant", "acme"];
+        all.extend(&words[1..]);
+        let refused = failure(&app, &all);
         assert!(refused.contains("MANAGED_BY_CONFIGURATION"), "{refused}");
+    }
+}
+
+#[test]
+fn a_command_that_does_not_say_whose_is_used_wrongly() {
+    let app = TestApp::start();
+    let (update, create) = (["webhook", "update", "wh-1"], ["key", "create", "--kind", "bot"]);
+    for words in [&update[..], &create, &["webhook", "pause", "wh-1"], &["key", "list", "--tenant", ""]] {
+        let output = amoiq(&app, words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains("--tenant"), "{said}");
     }
 }

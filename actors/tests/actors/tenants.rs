@@ -7,9 +7,11 @@ use amoiq_actors::{
     tenant::{TenantError, TenantHandle},
 };
 use amoiq_events::{
-    KeyId, TenantId, WebhookId,
-    store::AppendError,
-    tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
+    Event, EventStore, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
+    store::{AppendError, Expected},
+    tenant::{
+        DesiredTenant, KeyHash, KeyKind, SessionErased, Source, TenantCommand, TenantEvent, TenantSettings,
+    },
     webhook::{WebhookSecret, WebhookSettings},
 };
 use tokio::{sync::Notify, task::spawn_local};
@@ -147,6 +149,41 @@ fn two_commands_at_once_are_both_carried_out() {
         let known = registry.current().tenant(&tenant("acme")).map(|acme| acme.webhooks().count());
         assert_eq!(known, Some(2));
     });
+}
+
+#[test]
+fn a_command_reads_what_is_not_known_of_a_tenant_whose_sessions_are_erased_all_the_time() {
+    paused(async {
+        let (given, registry) = given_nothing().await;
+        let acme = start(&given, &registry, "acme");
+        acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await.expect("it is made");
+        for _ in 0..4 {
+            let many = (0..1_000).map(|_| erased(&given)).collect();
+            let stream = StreamName::tenant(&tenant("acme"));
+            given.store.append(stream, Expected::Any, many).await.expect("they are erased");
+        }
+        let reading = |name: &'static str, reads: usize| {
+            let (given, registry, acme) = (&given, &registry, &acme);
+            async move {
+                let before = given.store.reads();
+                let renamed = acme.execute(wants(name, Source::Configuration, &[1]), cause()).await;
+                assert_eq!(renamed.ok(), Some(1));
+                assert_eq!(self::name(registry, "acme").as_deref(), Some(name));
+                assert_eq!(given.store.reads() - before, reads, "{name}");
+            }
+        };
+        reading("all that is new", 5).await;
+        reading("with nothing new", 1).await;
+        (0..15).for_each(|_| given.store.next(Turn::After(vec![erased(&given)])));
+        // The first attempt finds nothing new, each other one the session that came in between.
+        reading("with one that is faster", 1 + 2 * 15).await;
+    });
+}
+
+fn erased(given: &Given) -> NewEvent {
+    let session_id = SessionId::parse("session-that-is-old").expect("an id");
+    let erased = TenantEvent::SessionErased(SessionErased { session_id });
+    Event::Tenant(erased).envelope(&given.ambient, &cause())
 }
 
 async fn given_nothing() -> (Given, Arc<TenantRegistry>) {

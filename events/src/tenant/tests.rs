@@ -2,7 +2,7 @@
 //! then these events follow.
 
 use super::*;
-use crate::webhook::{WebhookSecret, WebhookSettings};
+use crate::webhook::{WebhookChange, WebhookSecret, WebhookSettings};
 
 fn settings(name: &str) -> TenantSettings {
     TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source: Source::Configuration }
@@ -226,6 +226,8 @@ fn a_configured_webhook_can_be_stopped_and_not_changed_by_hand() {
     let secret = WebhookSecret::new("whsec_b".to_owned());
     let rotate = WebhookCommand::RotateSecret { secret, previous_until: None };
     assert_eq!(ask(rotate), Err(TenantRefusal::Configured));
+    let moved = WebhookChange { url: Some("https://b.example".to_owned()), ..WebhookChange::default() };
+    assert_eq!(ask(WebhookCommand::Change(moved)), Err(TenantRefusal::Configured));
 }
 
 #[test]

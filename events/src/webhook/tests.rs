@@ -31,6 +31,10 @@ fn when(slot: &mut WebhookSlot, command: &WebhookCommand) -> Result<bool, Webhoo
     Ok(event.is_some())
 }
 
+fn disable(reason: &str) -> WebhookCommand {
+    WebhookCommand::Disable { reason: reason.to_owned() }
+}
+
 fn status(slot: &WebhookSlot) -> Option<&WebhookStatus> {
     match slot {
         WebhookSlot::Present(webhook) => Some(&webhook.status),
@@ -61,12 +65,22 @@ fn pausing_and_disabling_end_with_resume() {
     when(&mut slot, &register()).unwrap();
     assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(false));
     assert_eq!(when(&mut slot, &WebhookCommand::Pause), Ok(true));
-    assert_eq!(when(&mut slot, &WebhookCommand::Disable { reason: "410".to_owned() }), Ok(false));
     assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(true));
-    assert_eq!(when(&mut slot, &WebhookCommand::Disable { reason: "410".to_owned() }), Ok(true));
+    assert_eq!(when(&mut slot, &disable("410")), Ok(true));
     assert_eq!(status(&slot), Some(&WebhookStatus::Disabled { reason: "410".to_owned() }));
     assert_eq!(when(&mut slot, &WebhookCommand::Resume), Ok(true));
     assert_eq!(status(&slot), Some(&WebhookStatus::Enabled));
+}
+
+#[test]
+fn a_paused_endpoint_is_disabled_and_a_disabled_one_keeps_its_reason() {
+    let mut slot = WebhookSlot::default();
+    when(&mut slot, &register()).unwrap();
+    when(&mut slot, &WebhookCommand::Pause).unwrap();
+    assert_eq!(when(&mut slot, &disable("410")), Ok(true));
+    assert_eq!(when(&mut slot, &disable("moved")), Ok(false));
+    assert_eq!(when(&mut slot, &WebhookCommand::Pause), Ok(false));
+    assert_eq!(status(&slot), Some(&WebhookStatus::Disabled { reason: "410".to_owned() }));
 }
 
 #[test]

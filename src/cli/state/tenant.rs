@@ -7,7 +7,6 @@ use amoiq_events::{
     presence::{PresenceEvent, UserOnline},
     store::{Direction, MAX_READ_EVENTS},
     tenant::Tenant,
-    webhook::WebhookStatus,
 };
 use serde_json::{Value, json};
 
@@ -24,17 +23,12 @@ pub(super) async fn at(log: &dyn EventStore, tenant: &TenantId, at: Position) ->
     anyhow::ensure!(state.version() > Version::NONE, "there was no such tenant at position {at}");
     let keys = state.keys().map(|key| json!({"id": key.key_id, "kind": key.kind, "source": key.source}));
     let webhooks = state.webhooks().map(|(id, webhook)| {
-        let (status, reason) = match &webhook.status {
-            WebhookStatus::Enabled => ("enabled", None),
-            WebhookStatus::Paused => ("paused", None),
-            WebhookStatus::Disabled { reason } => ("disabled", Some(reason)),
-        };
         let settings = &webhook.settings;
         // Headers are the customer's, and may be secrets: only their names are shown.
         json!({
             "id": id, "url": settings.url, "events": settings.events, "description": settings.description,
             "headers": settings.headers.keys().collect::<Vec<_>>(), "ratePerSecond": settings.rate_per_second,
-            "status": status, "reason": reason, "source": webhook.source,
+            "status": webhook.status.as_str(), "reason": webhook.status.reason(), "source": webhook.source,
             "registeredAt": webhook.registered.time,
         })
     });

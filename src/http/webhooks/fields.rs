@@ -14,8 +14,8 @@ use crate::{
 /// The types that an endpoint can ask for; without a wish it gets the first.
 const EVENTS: [&str; 1] = ["message.created"];
 
-/// The longest description.
-const DESCRIPTION_CHARACTERS: usize = 1_000;
+/// The longest description, and the longest reason.
+const NOTE_CHARACTERS: usize = 1_000;
 
 /// How many headers of its own an endpoint has, and how long a value is, in bytes.
 const MAX_HEADERS: usize = 20;
@@ -59,7 +59,7 @@ fn read(body: &mut Fields, destinations: &Destinations) -> WebhookChange {
     WebhookChange {
         url: url.map(String::from),
         events: given(body, "events", events).map(|events| events.unwrap_or_else(default_events)),
-        description: given(body, "description", description),
+        description: given(body, "description", |body| note(body, "description")),
         headers: given(body, "headers", own_headers).map(Option::unwrap_or_default),
         rate_per_second: given(body, "ratePerSecond", rate),
     }
@@ -91,13 +91,14 @@ fn events(body: &mut Fields) -> Option<Vec<String>> {
     Some(wanted.into_iter().flatten().map(str::to_owned).collect())
 }
 
-fn description(body: &mut Fields) -> Option<String> {
-    let text = body.text("description")?;
-    if text.chars().count() > DESCRIPTION_CHARACTERS {
-        body.refuse("description", format!("must be at most {DESCRIPTION_CHARACTERS} characters"));
+/// A text for people.
+pub fn note(body: &mut Fields, name: &'static str) -> Option<String> {
+    let text = body.text(name)?;
+    if text.chars().count() > NOTE_CHARACTERS {
+        body.refuse(name, format!("must be at most {NOTE_CHARACTERS} characters"));
     }
     if text.contains('\0') {
-        body.refuse("description", "must not contain NUL or a lone surrogate");
+        body.refuse(name, "must not contain NUL or a lone surrogate");
     }
     Some(text)
 }

@@ -8,7 +8,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 
-use crate::{http::send::PATIENCE, problem::Problem};
+use crate::{http::send::PATIENCE, problem::Problem, tenants::ChangeError};
 
 /// Asks a lane, but not for ever.
 ///
@@ -40,8 +40,12 @@ impl From<LaneRefusal> for Problem {
     }
 }
 
-impl From<TenantError> for Problem {
-    fn from(error: TenantError) -> Self {
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let error = match error {
+            ChangeError::Tenant(error) => error,
+            ChangeError::Late => return Self::StoreUnavailable,
+        };
         match error {
             TenantError::Refused(TenantRefusal::Webhook(WebhookRefusal::NotFound)) => Self::WebhookNotFound,
             TenantError::Refused(TenantRefusal::Webhook(WebhookRefusal::TooMany { limit })) => {

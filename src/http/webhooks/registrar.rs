@@ -1,31 +1,24 @@
 //! Carries out what changes an endpoint: commands to the tenant's actor. An endpoint is shown as it is
 //! after its command, also when others came in between.
 
-use std::sync::Arc;
-
-use amoiq_actors::{TenantRegistry, tenant::TenantHandle, webhooks::Endpoint};
+use amoiq_actors::webhooks::Endpoint;
 use amoiq_events::{
-    Ambient, EventStore, TenantId, WebhookId,
-    event::Cause,
+    WebhookId,
     tenant::{Source, TenantCommand},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
 
 use super::Manager;
 use crate::{
-    http::send::PATIENCE,
     problem::Problem,
+    tenants::{Tenants, previous_until},
     webhooks::{Destinations, signature},
 };
 
 /// Makes and changes endpoints.
 pub struct Registrar {
-    /// Takes what happened.
-    pub store: Arc<dyn EventStore>,
-    /// Ids, secrets, time.
-    pub ambient: Ambient,
-    /// Where what follows is published.
-    pub registry: Arc<TenantRegistry>,
+    /// The way to every tenant.
+    pub tenants: Tenants,
     /// Where deliveries may go.
     pub destinations: Destinations,
     /// `webhooks.endpoints_per_tenant`
@@ -40,9 +33,8 @@ impl Registrar {
     /// # Errors
     /// [`Problem::WebhookLimit`], and when the store does not take it.
     pub async fn register(&self, manager: &Manager, settings: WebhookSettings) -> Result<Endpoint, Problem> {
-        let id = format!("wh-{}", self.ambient.uuid());
-        let id = WebhookId::parse(&id).map_err(|_invalid| Problem::Internal)?;
-        let (secret, limit) = (self.secret(), self.limit);
+        let id = self.new_id()?;
+        let (secret, limit) = (self.new_secret(), self.limit);
         let command = TenantCommand::RegisterWebhook { id: id.clone(), settings, secret, limit };
         self.execute(manager, &id, command).await
     }
@@ -66,13 +58,31 @@ impl Registrar {
     /// [`Problem::WebhookNotFound`], and when the store does not take it.
     pub async fn delete(&self, manager: &Manager, id: &WebhookId) -> Result<(), Problem> {
         let command = TenantCommand::Webhook(id.clone(), WebhookCommand::Delete);
-        self.carry_out(&manager.principal.tenant_id, command, manager.cause.clone()).await
+        self.tenants.change(&manager.principal.tenant_id, command, manager.cause.clone()).await?;
+        Ok(())
+    }
+
+    /// An id that no endpoint had before.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`], never.
+    pub fn new_id(&self) -> Result<WebhookId, Problem> {
+        let id = format!("wh-{}", self.tenants.ambient.uuid());
+        WebhookId::parse(&id).map_err(|_invalid| Problem::Internal)
     }
 
     /// A secret that nobody had before.
     #[must_use]
-    pub fn secret(&self) -> WebhookSecret {
-        signature::new_secret(&self.ambient)
+    pub fn new_secret(&self) -> WebhookSecret {
+        signature::new_secret(&self.tenants.ambient)
+    }
+
+    /// Replaces an endpoint's secret. The one before signs beside it for a while, unless it leaked.
+    #[must_use]
+    pub fn rotation(&self, is_leaked: bool) -> WebhookCommand {
+        let hours = if is_leaked { 0 } else { self.previous_secret_hours };
+        let previous_until = previous_until(hours, &self.tenants.ambient);
+        WebhookCommand::RotateSecret { secret: self.new_secret(), previous_until }
     }
 
     async fn execute(
@@ -82,21 +92,12 @@ impl Registrar {
         command: TenantCommand,
     ) -> Result<Endpoint, Problem> {
         let tenant_id = &manager.principal.tenant_id;
-        self.carry_out(tenant_id, command, manager.cause.clone()).await?;
-        let snapshot = self.registry.current();
+        self.tenants.change(tenant_id, command, manager.cause.clone()).await?;
+        let snapshot = self.tenants.registry.current();
         let tenant = snapshot.tenant(tenant_id).ok_or(Problem::TenantNotFound)?;
         let (id, webhook) =
             tenant.webhooks().find(|(known, _)| *known == id).ok_or(Problem::WebhookNotFound)?;
         Ok(Endpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
-    }
-
-    async fn carry_out(&self, id: &TenantId, command: TenantCommand, cause: Cause) -> Result<(), Problem> {
-        let (store, registry) = (Arc::clone(&self.store), Arc::clone(&self.registry));
-        let tenant = TenantHandle::start(id.clone(), store, self.ambient.clone(), registry);
-        match tokio::time::timeout(PATIENCE, tenant.execute(command, cause)).await {
-            Ok(carried_out) => Ok(carried_out.map(drop)?),
-            Err(_elapsed) => Err(Problem::StoreUnavailable),
-        }
     }
 }
 

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{Manager, refusal::ask, view::EndpointView};
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+/// How an endpoint is doing, as its owner and operators are shown it.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StandingView {
+pub struct StandingView {
     /// Events of the whole log, and not only those that are for it.
     lag_events: u64,
     pending: usize,
@@ -20,7 +21,9 @@ struct StandingView {
 }
 
 impl StandingView {
-    fn of(standing: &Standing, head: Position) -> Self {
+    /// Shows a standing; the log ends at `head`.
+    #[must_use]
+    pub fn of(standing: &Standing, head: Position) -> Self {
         Self {
             lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
             pending: standing.pending,

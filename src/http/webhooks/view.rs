@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use amoiq_actors::webhooks::Endpoint;
-use amoiq_events::{
-    Timestamp, WebhookId,
-    tenant::Source,
-    webhook::{Webhook, WebhookStatus},
-};
+use amoiq_events::{Timestamp, WebhookId, tenant::Source, webhook::Webhook};
 use serde::Serialize;
 
 /// An endpoint.
@@ -37,11 +33,6 @@ impl<'a> EndpointView<'a> {
     #[must_use]
     pub fn new(id: &'a WebhookId, webhook: &'a Webhook) -> Self {
         let settings = &webhook.settings;
-        let (status, disabled_reason) = match &webhook.status {
-            WebhookStatus::Enabled => ("enabled", None),
-            WebhookStatus::Paused => ("paused", None),
-            WebhookStatus::Disabled { reason } => ("disabled", Some(reason.as_str())),
-        };
         Self {
             id,
             url: &settings.url,
@@ -49,8 +40,8 @@ impl<'a> EndpointView<'a> {
             description: settings.description.as_deref(),
             headers: &settings.headers,
             rate_per_second: settings.rate_per_second,
-            status,
-            disabled_reason,
+            status: webhook.status.as_str(),
+            disabled_reason: webhook.status.reason(),
             source: webhook.source,
             created_at: webhook.registered.time,
         }

@@ -1,0 +1,58 @@
+//! How endpoints are doing, as their operator sees it.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::{
+    app::{Start, TestApp, eventually},
+    door::{amoiq, json as amoiq_json},
+};
+
+/// Where nobody listens.
+fn dead() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one").port();
+    format!("http://127.0.0.1:{port}/hook")
+}
+
+/// Two tenants with an endpoint each: `acme`'s takes nothing and has something to take.
+fn given() -> TestApp {
+    let app = Start::new().environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8").app();
+    for tenant in ["acme", "other"] {
+        amoiq_json(&app, &["tenant", "create", tenant]);
+        amoiq_json(&app, &["webhook", "create", &dead(), "--tenant", tenant]);
+    }
+    let key = amoiq_json(&app, &["key", "create", "--kind", "widget", "--tenant", "acme"]);
+    app.say(key["key"].as_str().expect("a key"), "session-of-standings-1", "hello");
+    app
+}
+
+fn list(app: &TestApp, words: &[&str]) -> Vec<Value> {
+    let listed = amoiq_json(app, &[&["webhook", "list"][..], words].concat());
+    listed["webhooks"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn the_list_says_which_endpoint_takes_nothing() {
+    let app = given();
+    eventually("it has failed", || {
+        let [acme] = &*list(&app, &["--tenant", "acme"]) else { panic!("one") };
+        acme["standing"]["failingSince"].is_string() && acme["standing"]["pending"] == 1
+    });
+    eventually("the other waits for nothing", || {
+        let [other] = &*list(&app, &["--tenant", "other"]) else { panic!("one") };
+        let standing = &other["standing"];
+        standing["lagEvents"].is_u64() && standing["pending"] == 0 && standing["failingSince"].is_null()
+    });
+}
+
+#[test]
+fn without_a_tenant_the_list_has_everybodys() {
+    let app = given();
+    let whose: Vec<_> = list(&app, &[]).iter().map(|shown| shown["tenant"].clone()).collect();
+    assert_eq!(whose, ["acme", "other"]);
+    let table = String::from_utf8(amoiq(&app, &["webhook", "list"]).stdout).expect("a text");
+    let heading: Vec<_> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(heading[..4], ["TENANT", "ID", "STATUS", "LAGEVENTS"], "{table}");
+    assert_eq!(table.lines().count(), 3, "{table}");
+}
