@@ -26,6 +26,7 @@ use amoiq_events::{
 use crate::{
     Directory, Inbox, SessionError,
     inbox::Proof,
+    session::Meant,
     views::ViewError,
     webhooks::{LaneRefusal, Webhooks},
 };
@@ -203,13 +204,14 @@ impl Premises {
     async fn erase(&self, order: Erase) -> Result<Vec<SessionId>, EraseError> {
         let Erase { tenant, sessions, user, closed_before, cause } = order;
         let is_person = closed_before.is_none();
+        let meant = closed_before.map_or(Meant::BegunBy(self.store.head()), Meant::ClosedBefore);
         if is_person {
             self.marker(marker::set).await?;
         }
         let (mut erased, mut gone) = (Vec::new(), HashMap::new());
         for session in sessions {
             let beyond = Position::from_u64(self.store.head().as_u64().saturating_add(1));
-            match self.directory.erase(&tenant, &session, closed_before, cause.clone()).await? {
+            match self.directory.erase(&tenant, &session, meant, cause.clone()).await? {
                 Some(at) => {
                     gone.insert(session.clone(), at);
                     erased.push(session);
