@@ -7,6 +7,8 @@
 //! | [`sessions`] | what becomes of an append: panics, conflicts, unknown ends, full mailboxes |
 //! | [`residence`] | which sessions are in memory |
 //! | [`pages`] | reading, from memory and from the log |
+//! | [`erasure`], [`erasure_trouble`] | what goes, and what fails meanwhile |
+//! | [`erasing_given`] | an eraser to test |
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
@@ -21,7 +23,9 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
+mod erasing_given;
 mod erasure;
+mod erasure_trouble;
 mod given;
 mod idle;
 mod outbox;
