@@ -1,7 +1,8 @@
 //! Erasing while something fails: whoever was to be forgotten is, and nobody else.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
+use amoiq_actors::retention::{Retention, RetentionSettings};
 use amoiq_events::{
     Event, EventStore, StreamName,
     store::Expected,
@@ -10,7 +11,7 @@ use amoiq_events::{
 
 use crate::{
     erasing_given::Erasing,
-    given::{Given, cause, id, in_real_time, tenant},
+    given::{DEADLINE, Given, cause, id, in_real_time, tenant},
     presence_given::other_tenant,
     staged::Turn,
 };
@@ -104,5 +105,51 @@ fn an_order_that_does_not_read_is_an_error_that_says_what_to_do() {
         assert!(!said.contains("cardigan"), "{said}");
         assert!(erasing.marker().exists());
         assert_eq!(erasing.given.texts("s0").await, ["hello"]);
+    });
+}
+
+#[test]
+fn one_damaged_session_keeps_no_other_from_being_let_go() {
+    in_real_time(async {
+        let kept = Duration::from_millis(40);
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        for session in ["a", "b damaged", "c"] {
+            given.say(session, "hello").await;
+            given.close(session).await;
+        }
+        given.clock.advance_millis(41);
+        given.store.damage(StreamName::session(&tenant(), &id("b damaged")));
+        let settings = RetentionSettings { presence: None, sessions: Some(kept) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !given.texts("c").await.is_empty() || !given.texts("a").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "the other sessions do not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn damaged_presence_of_one_tenant_keeps_no_other_from_being_let_go() {
+    in_real_time(async {
+        let kept = Duration::from_millis(40);
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        given.say("s", "hello").await;
+        given.close("s").await;
+        erasing.came_and_went("s").await;
+        erasing.came_and_went_to(&other_tenant(), "bob", "s").await;
+        given.clock.advance_millis(41);
+        given.store.damage(StreamName::presence(&tenant()));
+        let settings = RetentionSettings { presence: Some(kept), sessions: Some(kept) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !erasing.presence(&other_tenant()).await.is_empty() || !given.texts("s").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "what is old does not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     });
 }
