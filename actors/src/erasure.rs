@@ -20,7 +20,7 @@ use amoiq_events::{
 };
 
 use crate::{
-    Directory, Inbox, SessionError,
+    Directory, Inbox, Presence, SessionError,
     inbox::Proof,
     views::ViewError,
     webhooks::{LaneRefusal, Webhooks},
@@ -77,6 +77,8 @@ pub struct Premises {
     pub directory: Directory,
     /// The read model of sessions.
     pub inbox: Inbox,
+    /// What counts who is online.
+    pub presence: Presence,
     /// What delivers to endpoints.
     pub webhooks: Webhooks,
     /// The log.

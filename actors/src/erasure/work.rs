@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId, event::Cause};
 
 use super::{EraseError, Premises, marker, marker::Order, presence, unfinished};
-use crate::session::Meant;
+use crate::{Whom, session::Meant};
 
 /// How long it waits for a part of the service.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,7 +142,12 @@ impl Premises {
         gone: &Arc<HashMap<SessionId, Position>>,
         user: Option<&UserId>,
     ) -> Result<(), EraseError> {
-        presence::forget(&*self.store, tenant, gone, user).await
+        let sessions = Arc::new(gone.keys().cloned().collect());
+        let whom = Whom { user: user.cloned(), sessions };
+        // First, or what is still to be said of them came behind the end of what is truncated.
+        let said = tokio::time::timeout(PATIENCE, self.presence.forget(tenant, whom)).await;
+        presence::forget(&*self.store, tenant, gone, user).await?;
+        said.map_err(|_elapsed| EraseError::Late)?.map_err(|_gone| EraseError::Gone)
     }
 
     /// Removes what hangs on sessions that the log does not have any more.

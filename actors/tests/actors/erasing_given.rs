@@ -3,7 +3,7 @@
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    Eraser, Inbox, Projector, TenantRegistry, Views,
+    Eraser, Inbox, Presence, PresenceSettings, Projector, TenantRegistry, Views,
     erasure::{EraseError, Premises},
     inbox::InboxProjection,
     webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
@@ -41,6 +41,7 @@ pub(crate) struct Erasing {
     pub(crate) given: Given,
     pub(crate) eraser: Eraser,
     pub(crate) inbox: Inbox,
+    pub(crate) presence: Presence,
     pub(crate) data: Rc<TempDir>,
     /// Of the databases: those that a restart finds are others, and made again.
     #[expect(dead_code, reason = "it goes with the test")]
@@ -80,14 +81,18 @@ impl Erasing {
         };
         let ambient = given.ambient.clone();
         let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
+        let offline_grace = DEADLINE;
+        let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
+        let presence = Presence::start_here(presence, &store, &ambient);
         let eraser = Eraser::start(Premises {
+            presence: presence.clone(),
             directory: given.directory.clone(),
             inbox: inbox.clone(),
             webhooks,
             store,
             data: Some(data.path().to_owned()),
         });
-        Self { given, eraser, inbox, data, files }
+        Self { given, eraser, inbox, presence, data, files }
     }
 
     pub(crate) async fn came_and_went(&self, session: &str) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amoiq_actors::{
-    erasure,
+    ConnectionId, erasure,
     retention::{Retention, RetentionSettings},
     transcript::Window,
 };
@@ -16,6 +16,7 @@ use amoiq_events::{
 use crate::{
     erasing_given::Erasing,
     given::{DEADLINE, Given, cause, id, in_real_time, tenant},
+    presence_given::visitor,
 };
 
 /// How long things are kept, by the clock that a test turns; and how often it is looked.
@@ -64,6 +65,41 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
         let given = given.restarted();
         assert!(given.texts("a").await.is_empty());
         assert_eq!(given.texts("b").await, ["after"]);
+    });
+}
+
+#[test]
+fn nothing_says_afterwards_that_the_erased_were_online() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        erasing.given.say("a", "hello").await;
+        let named = async |user, session| {
+            let named = erasing.presence.identify(&tenant(), ConnectionId(1), visitor(user, session)).await;
+            named.expect("it is taken");
+            erasing.presence.said(&tenant(), DEADLINE).await;
+        };
+        named("quentina", "a").await;
+        assert_eq!(erasing.presence(&tenant()).await, [1]);
+        erasing.erase(&["a"], "quentina").await.expect("erased");
+        assert!(erasing.presence(&tenant()).await.is_empty());
+        // Her socket is somebody else's now: only they are named.
+        named("ann", "b").await;
+        assert_eq!(erasing.presence(&tenant()).await, [3]);
+    });
+}
+
+#[test]
+fn much_presence_goes_a_little_at_a_time() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        for _ in 0..2_500 {
+            erasing.came_and_went("other").await;
+        }
+        erasing.came_and_went("a").await;
+        erasing.came_and_went("other").await;
+        erasing.erase(&["a"], "").await.expect("erased");
+        assert_eq!(erasing.given.store.truncations(), [1_001, 2_001, 2_502]);
+        assert_eq!(erasing.presence(&tenant()).await, [2_502]);
     });
 }
 

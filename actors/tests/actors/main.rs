@@ -17,9 +17,9 @@
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
-//! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
+//! | [`presence`], [`presence_forget`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
-//! | [`presence_given`] | what these four are told with |
+//! | [`presence_given`] | what these are told with |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -33,6 +33,7 @@ mod outbox_damage;
 mod outbox_given;
 mod pages;
 mod presence;
+mod presence_forget;
 mod presence_given;
 mod presence_list;
 mod presence_model;
