@@ -120,7 +120,7 @@ impl Inbox {
     /// Sees to it that the database's files hold nothing that was removed before.
     ///
     /// # Errors
-    /// When the database refuses, or is being read for long.
+    /// When the database refuses, is being read for long, or is being rebuilt.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
         self.views.scrub().await
     }

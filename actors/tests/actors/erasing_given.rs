@@ -44,7 +44,6 @@ pub(crate) struct Erasing {
     pub(crate) presence: Presence,
     pub(crate) data: Rc<TempDir>,
     /// Of the databases: those that a restart finds are others, and made again.
-    #[expect(dead_code, reason = "it goes with the test")]
     files: TempDir,
 }
 
@@ -117,6 +116,11 @@ impl Erasing {
     /// The file that says whom to erase.
     pub(crate) fn marker(&self) -> PathBuf {
         self.data.path().join("erasing")
+    }
+
+    /// The database of the read models.
+    pub(crate) fn views(&self) -> PathBuf {
+        self.files.path().join("views.db")
     }
 
     /// Waits until all that was asked for is done.

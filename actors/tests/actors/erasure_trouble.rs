@@ -2,12 +2,17 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use amoiq_actors::retention::{Retention, RetentionSettings};
+use amoiq_actors::{
+    erasure::EraseError,
+    retention::{Retention, RetentionSettings},
+    views::ViewError,
+};
 use amoiq_events::{
     Event, EventStore, StreamName,
     store::Expected,
     tenant::{SessionErased, TenantEvent},
 };
+use rusqlite::Connection;
 
 use crate::{
     erasing_given::Erasing,
@@ -91,6 +96,25 @@ fn an_erasure_that_is_done_again_concerns_no_other_tenant() {
         erased_in_part(&erasing).await;
         erasing.restarted().await.complete().await;
         assert_eq!(erasing.presence(&other_tenant()).await, [1]);
+    });
+}
+
+#[test]
+fn nothing_is_complete_while_tables_that_do_not_serve_may_hold_it() {
+    in_real_time(async {
+        let erasing = given().await;
+        // As a rebuild has it that is underway.
+        let views = Connection::open(erasing.views()).expect("views.db");
+        let filling = "INSERT INTO generations VALUES ('elsewhere', 99, 0, 1, 1, 0, 0)";
+        views.execute(filling, []).expect("a row");
+        let erased = erasing.erase(&["s0"], "quentina").await;
+        assert!(matches!(erased, Err(EraseError::View(ViewError::Rebuilding))), "{erased:?}");
+        assert!(erasing.marker().exists());
+        erasing.given.say("s0", "anew").await;
+        views.execute("DELETE FROM generations WHERE number = 99", []).expect("no row");
+        let next = erasing.restarted().await;
+        next.complete().await;
+        assert_eq!(next.given.texts("s0").await, ["anew"]);
     });
 }
 
