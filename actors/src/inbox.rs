@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId};
+use amoiq_events::{EventStore, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::Connection;
 
 use self::row::{COLUMNS, Row};
@@ -123,6 +123,14 @@ impl Inbox {
     /// When the database refuses, is being read for long, or is being rebuilt.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
         self.views.scrub().await
+    }
+
+    /// Takes out what is noted of events that could not be read and are gone.
+    ///
+    /// # Errors
+    /// When the log does not read, or the file does not write.
+    pub(crate) async fn sweep_letters(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+        self.views.letters().sweep(store).await
     }
 
     /// Asks the tables that serve, in the moment in which they do. Damage that is met has them made again.

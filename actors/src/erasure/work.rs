@@ -158,9 +158,10 @@ impl Premises {
     ) -> Result<(), EraseError> {
         // A projection that stands still must not keep the rest from going.
         let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
+        let swept = self.inbox.sweep_letters(&*self.store).await;
         let erasing = self.webhooks.erase(tenant, gone);
         tokio::time::timeout(PATIENCE, erasing).await.map_err(|_elapsed| EraseError::Late)??;
-        Ok(followed?)
+        Ok(followed.and(swept)?)
     }
 
     /// Sees to it that no file holds what was removed.

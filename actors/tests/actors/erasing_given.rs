@@ -3,7 +3,8 @@
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    Eraser, Inbox, Presence, PresenceSettings, Projector, TenantRegistry, Views,
+    DeadLetters, Eraser, Inbox, Presence, PresenceSettings, Projector, TenantRegistry, Views,
+    dead_letters::{self, DeadLetter},
     erasure::{EraseError, Premises},
     inbox::InboxProjection,
     webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
@@ -49,16 +50,29 @@ pub(crate) struct Erasing {
 
 impl Erasing {
     pub(crate) async fn new(given: Given) -> Self {
-        Self::within(given, Rc::new(tempfile::tempdir().expect("a directory"))).await
+        Self::with_letters(given, &[]).await
+    }
+
+    /// With a list of events that projections pass by.
+    pub(crate) async fn with_letters(given: Given, letters: &[DeadLetter]) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let list = serde_json::to_vec(letters).expect("JSON");
+        std::fs::write(files.path().join(dead_letters::FILE), list).expect("written");
+        Self::within(given, files, Rc::new(tempfile::tempdir().expect("a directory"))).await
+    }
+
+    /// The events that projections pass by, as they stand in the file.
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+        DeadLetters::open(self.files.path()).expect("a list").all()
     }
 
     /// After a stop: another process on the same log and data directory.
     pub(crate) async fn restarted(&self) -> Self {
-        Self::within(self.given.restarted(), Rc::clone(&self.data)).await
+        let files = tempfile::tempdir().expect("a directory");
+        Self::within(self.given.restarted(), files, Rc::clone(&self.data)).await
     }
 
-    async fn within(given: Given, data: Rc<TempDir>) -> Self {
-        let files = tempfile::tempdir().expect("a directory");
+    async fn within(given: Given, files: TempDir, data: Rc<TempDir>) -> Self {
         let store = given.store.shared();
         let views = Views::open(&files.path().join("views.db")).expect("views.db");
         let progress = Projector::<InboxProjection>::start(&views, &store);

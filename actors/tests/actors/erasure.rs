@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use amoiq_actors::{
-    ConnectionId, erasure,
+    ConnectionId,
+    dead_letters::DeadLetter,
+    erasure,
     retention::{Retention, RetentionSettings},
     transcript::Window,
 };
 use amoiq_events::{
-    Event, EventStore, StreamName,
+    Event, EventStore, RecordedEvent, StreamName,
     store::Expected,
     tenant::{SessionErased, TenantEvent},
 };
@@ -65,6 +67,32 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
         let given = given.restarted();
         assert!(given.texts("a").await.is_empty());
         assert_eq!(given.texts("b").await, ["after"]);
+    });
+}
+
+#[test]
+fn with_an_event_that_projections_pass_by_goes_what_was_noted_of_it() {
+    in_real_time(async {
+        let given = Given::new();
+        given.say("a", "hello").await;
+        given.say("b", "hello").await;
+        let log = given.store.log().await;
+        let letter = |recorded: &RecordedEvent| DeadLetter {
+            projection: "elsewhere".to_owned(),
+            position: recorded.position.as_u64(),
+            event: recorded.event.id.to_string(),
+            kind: recorded.event.kind.to_string(),
+            reason: "it does not read".to_owned(),
+            skipped_at: String::new(),
+        };
+        let letters: Vec<_> = log.iter().map(letter).collect();
+        let others =
+            log.iter().filter(|recorded| recorded.stream == StreamName::session(&tenant(), &id("b")));
+        let others: Vec<_> = others.map(letter).collect();
+        let erasing = Erasing::with_letters(given, &letters).await;
+        erasing.erase(&["a"], "").await.expect("erased");
+        assert_eq!(erasing.letters(), others);
+        assert!(!others.is_empty() && others.len() < letters.len());
     });
 }
 
