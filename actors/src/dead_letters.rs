@@ -3,7 +3,7 @@
 //!
 //! The list is a file of its own, `dead-letters.json`, and not in `views.db`: that one is thrown away and
 //! made again, and would stop at the same events. An event is known by its id, so a letter is good for
-//! every history that holds the event. The file is replaced as a whole; who reads it sees the list before
+//! every history that holds the event, and goes when the event is erased. The file is replaced as a whole; who reads it sees the list before
 //! or after.
 
 use std::{
@@ -14,8 +14,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use amoiq_events::{RecordedEvent, Timestamp};
+use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::ReadError};
 use serde::{Deserialize, Serialize};
+
+use crate::{database::DatabaseError, views::ViewError};
 
 /// The most letters of all projections. Whoever needs more runs an old release on a newer log.
 pub const MAX_LETTERS: usize = 1_000;
@@ -97,17 +99,50 @@ impl DeadLetters {
 
     /// Adds to the list, durably. What stands there already is not added.
     pub(crate) fn note(&self, letters: Vec<DeadLetter>) -> io::Result<()> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let mut all = self.all();
-        for letter in letters {
-            if !all.iter().any(|known| known.projection == letter.projection && known.event == letter.event) {
-                all.push(letter);
+        self.change(|all| {
+            for letter in letters {
+                let is_known =
+                    |known: &DeadLetter| known.projection == letter.projection && known.event == letter.event;
+                if !all.iter().any(is_known) {
+                    all.push(letter);
+                }
+            }
+        })
+    }
+
+    /// Takes out the letters of events that the log does not have any more, durably.
+    pub(crate) async fn sweep(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+        let mut gone = HashSet::new();
+        for letter in self.all() {
+            let before = Position::from_u64(letter.position.saturating_sub(1));
+            let is_there = match store.read_all(before, 1).await {
+                Ok(events) => events.first().is_some_and(|first| first.event.id.to_string() == letter.event),
+                // What does not read is there all the same.
+                Err(ReadError::Corrupt { .. }) => true,
+                Err(error) => return Err(error.into()),
+            };
+            if !is_there {
+                gone.insert(letter.event);
             }
         }
-        write(&self.path, &all)?;
-        *self.list.write().unwrap_or_else(PoisonError::into_inner) = all;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let letters = self.clone();
+        let changing = move || letters.change(|all| all.retain(|letter| !gone.contains(&letter.event)));
+        let changed = tokio::task::spawn_blocking(changing).await;
+        Ok(changed.map_err(|_panicked| DatabaseError::Closed)??)
+    }
+
+    /// Replaces the list. Readers wait for the file meanwhile: two changes at a time would lose one.
+    fn change(&self, change: impl FnOnce(&mut Vec<DeadLetter>)) -> io::Result<()> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = list.clone();
+        change(&mut all);
+        if all != *list {
+            write(&self.path, &all)?;
+            *list = all;
+        }
         Ok(())
     }
 }

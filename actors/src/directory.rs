@@ -15,14 +15,14 @@ use std::{
 
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{
-    Ambient, EventStore, Position, SessionId, StreamName, TenantId, Timestamp,
+    Ambient, EventStore, Position, SessionId, StreamName, TenantId,
     event::Cause,
     session::{Caller, CloseReason, SendMessage, SessionCommand},
 };
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    session::{Access, Errand, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
+    session::{Access, Errand, Meant, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
     transcript::{Page, Window},
 };
 
@@ -114,8 +114,7 @@ impl Directory {
     }
 
     /// Erases a session: its tenant's stream says so, and its own stream is deleted. The answer is the position
-    /// of what was said; nothing when there is no such session. With `closed_before`, only one whose conversation
-    /// was closed before that time.
+    /// of what was said; nothing when there is no session that is meant.
     ///
     /// # Errors
     /// A [`SessionError`]. It may be erased all the same: doing it again is safe.
@@ -123,10 +122,10 @@ impl Directory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        closed_before: Option<Timestamp>,
+        meant: Meant,
         cause: Cause,
     ) -> Result<Option<Position>, SessionError> {
-        self.ask(tenant, session, |reply| Request::Erase { closed_before, cause, reply }).await
+        self.ask(tenant, session, |reply| Request::Erase { meant, cause, reply }).await
     }
 
     /// Gives messages of a session to a caller whom its id opens it to.

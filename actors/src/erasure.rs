@@ -5,42 +5,38 @@
 //! ([`Directory::erase`]). Then what hangs on it goes: presence, the inbox (which folds the event), what waits
 //! for webhooks. For a person it also sees to the files: no free page and no write-ahead log holds a byte.
 //!
-//! A stop at any moment is made good: [`finish`] deletes what was said to be erased, before anybody is served;
-//! a marker file says that the rest has to be done again, and every step of it can be. Copies that were made
-//! before are out of reach: older backups, and what webhooks have delivered.
+//! A stop at any moment is made good: [`finish`] deletes what was said to be erased, before anybody is served,
+//! and the orders themselves stand in a file until all of it is done: whoever starts next, and whoever failed,
+//! does them again. One part that fails keeps no other from being erased. Copies that were made before are out
+//! of reach: older backups, and what webhooks have delivered.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
-    EventStore, Position, SessionId, TenantId, Timestamp, UserId,
+    EventStore, SessionId, TenantId, Timestamp, UserId,
     event::Cause,
     store::{AppendError, ReadError},
 };
 
 use crate::{
-    Directory, Inbox, SessionError,
+    Directory, Inbox, Presence, SessionError,
     inbox::Proof,
     views::ViewError,
     webhooks::{LaneRefusal, Webhooks},
 };
+
+use marker::Order;
 
 pub use unfinished::finish;
 
 mod marker;
 mod presence;
 mod unfinished;
+mod work;
 
 /// How many orders wait.
 const MAILBOX: usize = 16;
-
-/// How long it waits for the inbox, and for lanes.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long it waits before it does again what failed.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
@@ -81,6 +77,8 @@ pub struct Premises {
     pub directory: Directory,
     /// The read model of sessions.
     pub inbox: Inbox,
+    /// What counts who is online.
+    pub presence: Presence,
     /// What delivers to endpoints.
     pub webhooks: Webhooks,
     /// The log.
@@ -130,8 +128,8 @@ impl Eraser {
         user: Option<UserId>,
         cause: Cause,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let order = Erase { tenant, sessions, user, closed_before: None, cause };
-        self.actor.send(order).await.unwrap_or(Err(EraseError::Gone))
+        let order = Order { tenant, sessions, user, until: self.premises.store.head(), cause };
+        self.actor.send(Erase(order)).await.unwrap_or(Err(EraseError::Gone))
     }
 
     /// Erases those of the sessions whose conversation was closed before a time. The files are not seen to.
@@ -142,25 +140,31 @@ impl Eraser {
         closed_before: Timestamp,
         cause: Cause,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let order = Erase { tenant, sessions, user: None, closed_before: Some(closed_before), cause };
-        self.actor.send(order).await.unwrap_or(Err(EraseError::Gone))
+        self.actor
+            .send(Expire { tenant, sessions, closed_before, cause })
+            .await
+            .unwrap_or(Err(EraseError::Gone))
     }
 }
 
-/// An order.
+/// An order, and the answer what there was.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<SessionId>, EraseError>")]
-struct Erase {
+struct Erase(Order);
+
+/// Sessions that are old, and the answer which of them were.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<SessionId>, EraseError>")]
+struct Expire {
     tenant: TenantId,
     sessions: Vec<SessionId>,
-    user: Option<UserId>,
-    closed_before: Option<Timestamp>,
+    closed_before: Timestamp,
     cause: Cause,
 }
 
 struct EraserActor {
     premises: Arc<Premises>,
-    /// A marker may be there that nobody works on.
+    /// There may be orders that nobody works on.
     is_unfinished: bool,
 }
 
@@ -173,7 +177,7 @@ impl Actor for EraserActor {
     }
 }
 
-/// Does again what a marker says was not done.
+/// Does the orders that were not done.
 fn resume(actor: &mut EraserActor, ctx: &mut Context<EraserActor>) {
     if !actor.is_unfinished {
         return;
@@ -189,7 +193,7 @@ fn resume(actor: &mut EraserActor, ctx: &mut Context<EraserActor>) {
 impl Handler<Erase> for EraserActor {
     type Result = AtomicResponse<Self, Result<Vec<SessionId>, EraseError>>;
 
-    fn handle(&mut self, order: Erase, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Erase(order): Erase, _: &mut Self::Context) -> Self::Result {
         let premises = Arc::clone(&self.premises);
         let work = async move { premises.erase(order).await };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(|erased, actor, _| {
@@ -199,89 +203,16 @@ impl Handler<Erase> for EraserActor {
     }
 }
 
-impl Premises {
-    async fn erase(&self, order: Erase) -> Result<Vec<SessionId>, EraseError> {
-        let Erase { tenant, sessions, user, closed_before, cause } = order;
-        let is_person = closed_before.is_none();
-        if is_person {
-            self.marker(marker::set).await?;
-        }
-        let (mut erased, mut gone) = (Vec::new(), HashMap::new());
-        for session in sessions {
-            let beyond = Position::from_u64(self.store.head().as_u64().saturating_add(1));
-            match self.directory.erase(&tenant, &session, closed_before, cause.clone()).await? {
-                Some(at) => {
-                    gone.insert(session.clone(), at);
-                    erased.push(session);
-                }
-                // A person's session may be gone from the log and not from elsewhere.
-                None if is_person => drop(gone.insert(session, beyond)),
-                None => {}
-            }
-        }
-        if is_person || !gone.is_empty() {
-            self.sweep(&tenant, Arc::new(gone), user.as_ref(), is_person).await?;
-        }
-        if is_person {
-            self.scrub().await?;
-            self.marker(marker::clear).await?;
-        }
-        tracing::info!(tenant.id = %tenant, sessions = erased.len(), by = &*cause.actor, "sessions were erased");
-        Ok(erased)
-    }
+impl Handler<Expire> for EraserActor {
+    type Result = AtomicResponse<Self, Result<Vec<SessionId>, EraseError>>;
 
-    /// Removes what hangs on sessions that the log does not have any more.
-    async fn sweep(
-        &self,
-        tenant: &TenantId,
-        gone: Arc<HashMap<SessionId, Position>>,
-        user: Option<&UserId>,
-        with_presence: bool,
-    ) -> Result<(), EraseError> {
-        if with_presence {
-            presence::forget(&*self.store, tenant, &gone, user).await?;
-        }
-        // A projection that stands still must not keep the rest from going.
-        let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
-        let erasing = self.webhooks.erase(tenant, &gone);
-        tokio::time::timeout(PATIENCE, erasing).await.map_err(|_elapsed| EraseError::Late)??;
-        Ok(followed?)
-    }
-
-    /// Sees to it that no file holds what was removed.
-    async fn scrub(&self) -> Result<(), EraseError> {
-        self.store.scrub().await?;
-        self.inbox.scrub().await?;
-        Ok(self.webhooks.scrub().await?)
-    }
-
-    /// Does again for what was erased last whatever can be done again.
-    async fn resume(&self) -> Result<(), EraseError> {
-        let is_set = self.marker(marker::is_set).await?;
-        if !is_set {
-            return Ok(());
-        }
-        let mut by_tenant: BTreeMap<TenantId, HashMap<SessionId, Position>> = BTreeMap::new();
-        for erasure in unfinished::newest(&*self.store).await? {
-            let of_tenant = by_tenant.entry(erasure.tenant).or_default();
-            let at = of_tenant.entry(erasure.session).or_insert(erasure.at);
-            *at = erasure.at.max(*at);
-        }
-        for (tenant, gone) in by_tenant {
-            self.sweep(&tenant, Arc::new(gone), None, true).await?;
-        }
-        self.scrub().await?;
-        self.marker(marker::clear).await?;
-        tracing::info!("an erasure that was interrupted is complete");
-        Ok(())
-    }
-
-    async fn marker<T: Send + Default + 'static>(
-        &self,
-        act: fn(&Path) -> std::io::Result<T>,
-    ) -> Result<T, EraseError> {
-        let Some(data) = self.data.clone() else { return Ok(T::default()) };
-        let acting = tokio::task::spawn_blocking(move || act(&data));
-        Ok(acting.await.map_err(|_panicked| EraseError::Gone)??)
+    fn handle(
+        &mut self,
+        Expire { tenant, sessions, closed_before, cause }: Expire,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let premises = Arc::clone(&self.premises);
+        let work = async move { premises.expire(&tenant, sessions, closed_before, &cause).await };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
     }
 }

@@ -101,6 +101,12 @@ pub fn serving(conn: &Connection, projection: &'static str) -> Result<Option<Gen
     }
 }
 
+/// Whether tables are there that do not serve: they are being filled, or to be dropped.
+pub(crate) fn has_others(conn: &Connection) -> Result<bool, ViewError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM generations WHERE state <> 1)";
+    Ok(conn.query_row(sql, [], |row| row.get(0))?)
+}
+
 /// Writes down what a generation is and how far it has come.
 pub(crate) fn put(
     conn: &Connection,

@@ -49,7 +49,7 @@ pub use directory::{Directory, DirectorySettings};
 pub use erasure::Eraser;
 pub use inbox::Inbox;
 pub use online::{Online, OnlineUser, OnlineUsers};
-pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor};
+pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor, Whom};
 pub use projector::{Progress, Projector};
 pub use rebuild::Rebuilds;
 pub use registry::{Grant, TenantRegistry};

@@ -12,7 +12,11 @@
 //! It does not know who is listed (that is [`crate::online`]), and it remembers nothing: after a
 //! restart nobody is online until they connect again.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
@@ -61,6 +65,15 @@ pub struct Visitor {
     pub origin: Option<ShortText>,
     /// The page.
     pub url: Option<ShortText>,
+}
+
+/// Who is to be forgotten: a user, whoever is in some sessions, or both.
+#[derive(Debug, Clone, Default)]
+pub struct Whom {
+    /// The user.
+    pub user: Option<UserId>,
+    /// The sessions.
+    pub sessions: Arc<HashSet<SessionId>>,
 }
 
 /// The presence actors are gone: the service is stopping.
@@ -128,11 +141,28 @@ impl Presence {
         }
     }
 
+    /// Takes connections out, as if they had closed long ago, and waits until the log says so and nothing of them
+    /// is on its way to it. One that stays open counts again when it names itself.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn forget(&self, tenant: &TenantId, whom: Whom) -> Result<(), PresenceGone> {
+        let (reply, said) = oneshot::channel();
+        self.hand(tenant, Change::Forget(whom, reply)).await?;
+        said.await.map_err(|_dropped| PresenceGone)
+    }
+
     async fn hand(&self, tenant: &TenantId, change: Change) -> Result<(), PresenceGone> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| PresenceGone)?;
         let route = Route { tenant: tenant.clone(), change, room };
         // Whoever has room finds a place in the mailbox, so this fails only when the actor is gone.
         self.router.try_send(route).map_err(|_closed| PresenceGone)
+    }
+}
+
+impl Whom {
+    fn names(&self, user: &UserId, session: &SessionId) -> bool {
+        self.user.as_ref() == Some(user) || self.sessions.contains(session)
     }
 }
 
@@ -146,6 +176,8 @@ enum Change {
     Enter(ConnectionId, Visitor),
     /// It closed.
     Leave(ConnectionId),
+    /// They do not count any more; somebody waits until that is said.
+    Forget(Whom, oneshot::Sender<()>),
     /// None: somebody waits until what came before is in the log.
     Ask(oneshot::Sender<()>),
 }

@@ -1,11 +1,11 @@
 //! Lets go of what is old: who was online, and sessions whose conversation was closed long ago.
 //!
 //! A reconciler, woken by a timer: it asks the log and the inbox what is too old, and takes it away a little
-//! at a time, with pauses, so that nobody who is served waits for it. It remembers nothing: whatever a stop
-//! left is there at the next look. The files keep free pages for what comes; [`crate::erasure`] is what sees
+//! at a time, with pauses, so that nobody who is served waits for it. What fails is passed by. It remembers
+//! nothing: whatever that or a stop left is there at the next look. The files keep free pages for what comes; [`crate::erasure`] is what sees
 //! to every byte.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
@@ -17,6 +17,7 @@ use amoiq_events::{
 use crate::{
     Inbox,
     erasure::{EraseError, Eraser},
+    inbox::ClosedConversation,
 };
 
 /// How often it looks.
@@ -80,11 +81,7 @@ impl Actor for Retention {
         let shortest = kept.into_iter().flatten().min().unwrap_or(LOOK_EVERY);
         ctx.run_interval(LOOK_EVERY.min(shortest), |retention, ctx| {
             let desk = retention.desk.clone();
-            let work = async move {
-                if let Err(error) = desk.let_go().await {
-                    tracing::warn!(%error, "what is old could not be removed; trying again");
-                }
-            };
+            let work = async move { desk.let_go().await };
             // The next look waits until this one is done.
             ctx.wait(work.into_actor(retention));
         });
@@ -92,14 +89,17 @@ impl Actor for Retention {
 }
 
 impl Desk {
-    async fn let_go(&self) -> Result<(), EraseError> {
-        if let Some(kept) = self.settings.presence {
-            self.presences(self.before(kept)).await?;
+    async fn let_go(&self) {
+        if let Some(kept) = self.settings.presence
+            && let Err(error) = self.presences(self.before(kept)).await
+        {
+            tracing::warn!(%error, "who came and went long ago could not be removed; trying again");
         }
-        if let Some(kept) = self.settings.sessions {
-            self.sessions(self.before(kept)).await?;
+        if let Some(kept) = self.settings.sessions
+            && let Err(error) = self.sessions(self.before(kept)).await
+        {
+            tracing::warn!(%error, "old sessions could not be removed; trying again");
         }
-        Ok(())
     }
 
     fn before(&self, kept: Duration) -> Timestamp {
@@ -114,11 +114,19 @@ impl Desk {
             let Some(last) = names.last() else { return Ok(()) };
             after = Some(last.clone());
             for name in names {
-                while self.truncate(&name, before).await? {
-                    tokio::time::sleep(PAUSE).await;
+                // One that is damaged must not keep those behind it.
+                if let Err(error) = self.presence(&name, before).await {
+                    tracing::warn!(%error, stream = %name, "who came and went long ago stays; trying again");
                 }
             }
         }
+    }
+
+    async fn presence(&self, stream: &StreamName, before: Timestamp) -> Result<(), EraseError> {
+        while self.truncate(stream, before).await? {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Removes some events from the begin of a stream. Whether there may be more.
@@ -142,21 +150,19 @@ impl Desk {
             after = Some(last);
             for (tenant, sessions) in by_tenant(page) {
                 let cause = Cause { causation: "retention".into(), actor: "service:retention".into() };
-                self.eraser.expire(tenant, sessions, before, cause).await?;
+                if let Err(error) = self.eraser.expire(tenant.clone(), sessions, before, cause).await {
+                    tracing::warn!(%error, tenant.id = %tenant, "an old session stays; trying again");
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-/// A page is in the order of tenants.
-fn by_tenant(page: Vec<(TenantId, SessionId)>) -> Vec<(TenantId, Vec<SessionId>)> {
-    let mut tenants: Vec<(TenantId, Vec<SessionId>)> = Vec::new();
-    for (tenant, session) in page {
-        match tenants.last_mut() {
-            Some((last, sessions)) if *last == tenant => sessions.push(session),
-            _ => tenants.push((tenant, vec![session])),
-        }
+fn by_tenant(page: Vec<ClosedConversation>) -> BTreeMap<TenantId, Vec<SessionId>> {
+    let mut tenants = BTreeMap::<_, Vec<_>>::new();
+    for closed in page {
+        tenants.entry(closed.tenant).or_default().push(closed.session);
     }
     tenants
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Timestamp, Version,
+    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Version,
     codec::{self, CodecError},
     event::{Cause, Event},
     session::{Caller, SessionCommand, SessionEvent, SessionRefusal},
@@ -17,9 +17,13 @@ use amoiq_events::{
 };
 use tokio::sync::oneshot;
 
-use crate::transcript::{Message as ChatMessage, Page, Recent, Window};
+use self::known::{Known, Loaded};
+use crate::transcript::{Message as ChatMessage, Page, Window};
+
+pub use erase::Meant;
 
 mod erase;
+mod known;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
 const MAILBOX: usize = 2_048;
@@ -72,6 +76,9 @@ pub enum SessionError {
     /// The stream holds what this release cannot read. Nothing was appended.
     #[error(transparent)]
     Codec(#[from] Arc<CodecError>),
+    /// It is said to be erased, and its events are still there.
+    #[error("a session is erased and not deleted; the next start deletes it, if nothing does before: {0}")]
+    Undeleted(AppendError),
     /// The actor ended while it worked: a defect.
     #[error("the session's actor ended")]
     Gone,
@@ -86,7 +93,7 @@ pub(crate) enum Request {
     /// Carry out a command that adds none.
     Close { command: SessionCommand, cause: Cause, reply: Reply<()> },
     /// Delete the session, once its tenant's stream says so.
-    Erase { closed_before: Option<Timestamp>, cause: Cause, reply: Reply<Option<Position>> },
+    Erase { meant: Meant, cause: Cause, reply: Reply<Option<Position>> },
     /// Give messages to a caller whom the session's id opens it to.
     Read { caller: Caller, window: Window, limit: u32, reply: Reply<(Access, Page)> },
 }
@@ -121,8 +128,7 @@ pub(crate) struct Passivate;
 /// The actor of one session.
 pub(crate) struct SessionActor {
     desk: Arc<Desk>,
-    /// Nothing until the stream is read, and after an append whose end is unknown.
-    loaded: Option<Loaded>,
+    known: Known,
 }
 
 /// What the actor works with; it does not change.
@@ -131,13 +137,6 @@ struct Desk {
     store: Arc<dyn EventStore>,
     ambient: Ambient,
     settings: SessionSettings,
-}
-
-/// The fold of the stream.
-#[derive(Default)]
-struct Loaded {
-    session: amoiq_events::session::Session,
-    recent: Recent,
 }
 
 impl SessionActor {
@@ -151,7 +150,7 @@ impl SessionActor {
         Self::create(|ctx| {
             // Not in `started`: until then a mailbox holds 16, and the first burst would be refused.
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { desk: Arc::new(Desk { stream, store, ambient, settings }), loaded: None }
+            Self { desk: Arc::new(Desk { stream, store, ambient, settings }), known: Known::Nothing }
         })
     }
 }
@@ -166,13 +165,13 @@ impl Handler<Errand> for SessionActor {
     fn handle(&mut self, Errand { request, underway }: Errand, _: &mut Self::Context) -> Self::Result {
         let desk = Arc::clone(&self.desk);
         // Taken, not borrowed: when the work ends early, the state is gone and will be read again.
-        let loaded = self.loaded.take();
+        let known = std::mem::take(&mut self.known);
         let work = async move {
-            let loaded = desk.serve(loaded, request).await;
+            let known = desk.serve(known, request).await;
             drop(underway);
-            loaded
+            known
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|loaded, actor, _| actor.loaded = loaded)))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|known, actor, _| actor.known = known)))
     }
 }
 
@@ -186,22 +185,30 @@ impl Handler<Passivate> for SessionActor {
 
 impl Desk {
     /// Answers a request and gives back what is known of the session afterwards.
-    async fn serve(&self, loaded: Option<Loaded>, request: Request) -> Option<Loaded> {
+    async fn serve(&self, known: Known, request: Request) -> Known {
+        let condemned = if let Known::Condemned(at) = known { Some(at) } else { None };
         let request = match request {
             // Before it is loaded: damage must not keep a visitor's data from being erased.
-            Request::Erase { closed_before, cause, reply } => {
-                drop(reply.send(self.erase(closed_before, &cause).await));
-                return None;
+            Request::Erase { meant, cause, reply } => {
+                let (erased, known) = self.erase(condemned, meant, &cause).await;
+                drop(reply.send(erased));
+                return known;
             }
             other => other,
         };
-        let mut loaded = match loaded {
-            Some(loaded) => loaded,
-            None => match self.load().await {
-                Ok(loaded) => loaded,
+        if condemned.is_some()
+            && let Err(error) = self.store.delete(self.stream.clone()).await
+        {
+            request.refuse(error.into());
+            return known;
+        }
+        let mut loaded = match known {
+            Known::Loaded(loaded) => loaded,
+            Known::Nothing | Known::Condemned(_) => match self.load().await {
+                Ok(loaded) => Box::new(loaded),
                 Err(error) => {
                     request.refuse(error);
-                    return None;
+                    return Known::Nothing;
                 }
             },
         };
@@ -225,7 +232,7 @@ impl Desk {
                 false
             }
         };
-        (!unknown).then_some(loaded)
+        if unknown { Known::Nothing } else { Known::Loaded(loaded) }
     }
 
     async fn load(&self) -> Result<Loaded, SessionError> {
@@ -364,15 +371,6 @@ impl Desk {
             }));
         }
         Ok(messages)
-    }
-}
-
-impl Loaded {
-    fn apply(&mut self, event: &SessionEvent, time: Timestamp, position: Position) {
-        self.session.apply(event);
-        if let SessionEvent::MessageCreated(created) = event {
-            self.recent.push(Arc::new(ChatMessage::of(created, time, position)));
-        }
     }
 }
 

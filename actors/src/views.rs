@@ -41,6 +41,9 @@ pub enum ViewError {
     /// The tables are those of another release.
     #[error("views.db has layout {0}, this release has another")]
     Layout(i64),
+    /// Tables that do not serve are there. What is erased from those that do may stand in them.
+    #[error("views.db is being rebuilt, and what is removed may stand in other tables still")]
+    Rebuilding,
     /// A file beside the database.
     #[error("{0}")]
     File(#[from] Arc<std::io::Error>),
@@ -124,8 +127,12 @@ impl Views {
     /// Sees to it that its files hold nothing that was removed before.
     ///
     /// # Errors
-    /// When the database refuses, or is being read for long.
+    /// When the database refuses, is being read for long, or has tables that do not serve.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
+        // Those that begin to be filled from now on are filled from a log that has lost it.
+        if self.read(generation::has_others).await? {
+            return Err(ViewError::Rebuilding);
+        }
         Ok(self.database.load_full().scrub().await?)
     }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, error::Category};
 
 use crate::{Event, NewEvent, Position, RecordedEvent, event::CATALOGUE};
 
@@ -53,7 +53,7 @@ pub enum CodecError {
         position: Position,
         /// The dotted type.
         kind: String,
-        /// What serde says.
+        /// What kind of mistake, and where in the data. Never what stands there: visitors wrote it.
         reason: String,
     },
 }
@@ -101,8 +101,19 @@ impl CodecError {
     #[must_use]
     pub fn malformed(recorded: &RecordedEvent, error: &serde_json::Error) -> Self {
         let kind = recorded.event.kind.to_string();
-        Self::Malformed { position: recorded.position, kind, reason: error.to_string() }
+        Self::Malformed { position: recorded.position, kind, reason: place(error) }
     }
+}
+
+/// serde's own words quote what they stumble over, and this stands in logs and files that nobody erases from.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Io => "the data cannot be read",
+        Category::Syntax => "the data are not JSON",
+        Category::Data => "the data have another shape",
+        Category::Eof => "the data end too early",
+    };
+    format!("{what}, line {} column {}", error.line(), error.column())
 }
 
 fn lift<'a>(

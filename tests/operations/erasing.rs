@@ -199,15 +199,16 @@ fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
     service.stop();
     let tenant: Value = serde_json::from_str(events.lines().next().expect("a tenant")).expect("JSON");
     assert_eq!(tenant["stream"], "tenant:demo");
-    crate::given::append_erased(data.path(), "demo", &HERS);
-    fs::write(data.path().join("erasing"), "").expect("written");
+    crate::given::append_erased(data.path(), "demo", &HERS[..1]);
+    let cause = json!({ "causation": "request", "actor": "operator:drill" });
+    let order = json!([{ "tenant": "demo", "sessions": HERS, "user": TRACES[6], "until": 1_000_000, "cause": cause }]);
+    fs::write(data.path().join("erasing"), order.to_string()).expect("written");
     assert!(found(data.path()).contains_key("log.db"));
 
     let service = Service::start(data.path());
-    for session in HERS {
-        assert_eq!(service.texts(session), Err(404));
-    }
+    assert_eq!(service.texts(HERS[0]), Err(404));
     eventually("it is completed", || !data.path().join("erasing").exists());
+    assert_eq!(service.texts(HERS[1]), Err(404));
     assert_eq!(found(data.path()), BTreeMap::new());
     assert_eq!(service.texts("session-of-ann").map(|texts| texts.len()), Ok(40));
     service.stop();

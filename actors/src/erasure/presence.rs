@@ -2,7 +2,8 @@
 //!
 //! A tenant's presence stream holds everybody's comings and goings, and an event cannot be taken out of the
 //! middle of a stream: versions have no gaps. It is a stream that nobody needs the begin of, so it goes up to
-//! the last event that names them. Who is online now is known in memory and is not forgotten.
+//! the last event that names them. Before that [`crate::presence`] says that they are offline, so that nothing
+//! names them afterwards. Who else is online now is known in memory and is not forgotten.
 
 use std::collections::HashMap;
 
@@ -13,6 +14,9 @@ use amoiq_events::{
 };
 
 use super::EraseError;
+
+/// How many events go at a time.
+const STEP: u64 = 1_000;
 
 /// Truncates a tenant's presence behind the last event of these sessions, or of this user.
 pub(super) async fn forget(
@@ -26,14 +30,24 @@ pub(super) async fn forget(
     loop {
         let events = store.read_stream(stream.clone(), from, Direction::Backward, MAX_READ_EVENTS).await?;
         if let Some(last) = events.iter().find(|event| names(event, sessions, user)) {
-            store.truncate(stream, last.version.plus(1)).await?;
-            return Ok(());
+            return truncate(store, stream, last.version.plus(1)).await;
         }
         match events.last().map(|oldest| oldest.version.as_u64()) {
             Some(oldest) if oldest > 1 => from = Version::from_u64(oldest - 1),
             _ => return Ok(()),
         }
     }
+}
+
+/// Some events at a time: each time is one in the log's queue, and appends of others come between.
+async fn truncate(store: &dyn EventStore, stream: StreamName, end: Version) -> Result<(), EraseError> {
+    let first = store.read_stream(stream.clone(), Version::from_u64(1), Direction::Forward, 1).await?;
+    let mut begin = first.first().map_or(end, |first| first.version);
+    while begin < end {
+        begin = begin.plus(STEP).min(end);
+        store.truncate(stream.clone(), begin).await?;
+    }
+    Ok(())
 }
 
 /// Whether an event is about them. One that does not read may be.

@@ -3,6 +3,8 @@
 //! Sessions are erased one after the other, and an order does not end before its streams are deleted. So what
 //! a stop left is among the last that a tenant's stream says, and no more than those are looked at.
 
+use std::collections::HashMap;
+
 use amoiq_events::{
     Event, EventStore, Position, SessionId, StreamName, TenantId, Version, codec,
     store::{Direction, MAX_READ_EVENTS, ReadError},
@@ -15,10 +17,10 @@ use super::EraseError;
 const LOOK_BACK: usize = 1_024;
 
 /// That a session was erased.
-pub(super) struct Erasure {
-    pub(super) tenant: TenantId,
-    pub(super) session: SessionId,
-    pub(super) at: Position,
+struct Erasure {
+    tenant: TenantId,
+    session: SessionId,
+    at: Position,
 }
 
 /// Deletes the streams that the log says are erased, and has from before that. To be called before anybody
@@ -45,8 +47,19 @@ pub async fn finish(store: &dyn EventStore) -> Result<usize, EraseError> {
     Ok(count)
 }
 
+/// Where sessions of a tenant ended that were erased not long ago.
+pub(super) async fn ends(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+) -> Result<HashMap<SessionId, Position>, EraseError> {
+    let mut found = Vec::new();
+    newest_of(store, &StreamName::tenant(tenant), &mut found).await?;
+    // The newest come first, and the last one that is put in stays.
+    Ok(found.into_iter().rev().map(|erasure| (erasure.session, erasure.at)).collect())
+}
+
 /// The newest erasures of every tenant.
-pub(super) async fn newest(store: &dyn EventStore) -> Result<Vec<Erasure>, EraseError> {
+async fn newest(store: &dyn EventStore) -> Result<Vec<Erasure>, EraseError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let names = store.streams(StreamName::TENANTS, after, MAX_READ_EVENTS).await?;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, StreamName, TenantId,
+    Ambient, EventStore, StreamName, TenantId, UserId,
     event::Cause,
     store::{AppendError, Appended, Expected, MAX_APPEND_EVENTS},
 };
@@ -41,6 +41,8 @@ pub(super) struct PresenceActor {
     will_expire: bool,
     /// Who waits until everything is said; at the bound one more is answered at once.
     asked: Vec<oneshot::Sender<()>>,
+    /// Who waits until nothing is left to say of these users, whatever there is of others.
+    forgetting: Vec<(Vec<UserId>, oneshot::Sender<()>)>,
     /// Grows while the store fails; nothing while it does not.
     retry_after: Option<Duration>,
 }
@@ -66,6 +68,7 @@ impl PresenceActor {
                 will_append: false,
                 will_expire: false,
                 asked: Vec::new(),
+                forgetting: Vec::new(),
                 retry_after: None,
             }
         })
@@ -101,6 +104,16 @@ impl PresenceActor {
         }
     }
 
+    fn answer_forgotten(&mut self) {
+        let roll = &self.roll;
+        let waiting = self.forgetting.extract_if(.., |(users, reply)| {
+            reply.is_closed() || users.iter().all(|user| roll.is_said(user))
+        });
+        for (_, reply) in waiting {
+            let _gone = reply.send(());
+        }
+    }
+
     fn append_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
         if !self.will_append {
             self.will_append = true;
@@ -116,6 +129,7 @@ impl PresenceActor {
         self.roll.expire(Instant::now(), self.settings.offline_grace);
         let cause = Cause { causation: "presence".into(), actor: "service:presence".into() };
         let Some(events) = self.roll.next_append(&self.ambient, &cause) else {
+            self.answer_forgotten();
             return self.go_on(ctx);
         };
         let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
@@ -129,6 +143,7 @@ impl PresenceActor {
             Ok(Ok(_)) => {
                 self.roll.appended();
                 self.retry_after = None;
+                self.answer_forgotten();
                 if !self.roll.has_changes() {
                     self.answer();
                 }
@@ -168,6 +183,10 @@ impl Handler<Step> for PresenceActor {
             Change::Enter(connection, visitor) => self.roll.enter(connection, visitor, self.ambient.now()),
             Change::Leave(connection) => self.roll.leave(connection, Instant::now()),
             Change::Ask(reply) => self.asked.push(reply),
+            Change::Forget(whom, reply) => {
+                self.forgetting.push((self.roll.forget(&whom), reply));
+                self.answer_forgotten();
+            }
         }
         if self.asked.len() > MAX_ASKED || !(self.roll.has_changes() || self.roll.is_appending()) {
             self.answer();

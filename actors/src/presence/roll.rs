@@ -13,7 +13,7 @@
 //! else the log may say a thing twice, which every fold of it has to bear.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use amoiq_events::{
 };
 use tokio::time::Instant;
 
-use super::{ConnectionId, Visitor};
+use super::{ConnectionId, Visitor, Whom};
 
 /// Who is connected and what the log says.
 #[derive(Default)]
@@ -128,6 +128,28 @@ impl Roll {
             user.open -= 1;
         }
         self.leaving.push_back(Leaving { connection: id, turn: connection.turn, closed_at: now });
+    }
+
+    /// Takes out the connections of somebody, without a grace. Gives the users of whom there is something to say
+    /// then, or something on its way: [`Roll::is_said`] tells when it is said.
+    pub(super) fn forget(&mut self, whom: &Whom) -> Vec<UserId> {
+        let is_theirs = |known: &Connection| whom.names(&known.visitor.user_id, &known.visitor.session_id);
+        let theirs = self.connections.iter().filter(|(_, known)| is_theirs(known));
+        let theirs: Vec<_> = theirs.map(|(id, _)| *id).collect();
+        let mut users: HashSet<_> =
+            theirs.into_iter().filter_map(|id| self.remove(id)).map(|gone| gone.visitor.user_id).collect();
+        // Who has moved on to another session may still be said to be in this one.
+        let underway = self.underway.iter().flat_map(|attempt| attempt.events.iter().map(subject));
+        let said = self.users.iter().filter_map(|(id, user)| Some((id, user.said.session()?)));
+        let named = said.chain(underway).filter(|(user, session)| whom.names(user, session));
+        users.extend(named.map(|(user, _)| user.clone()));
+        users.iter().for_each(|user| self.look_at(user));
+        users.into_iter().collect()
+    }
+
+    /// Whether nothing is left to say of a user.
+    pub(super) fn is_said(&self, user_id: &UserId) -> bool {
+        self.users.get(user_id).is_none_or(|user| !user.is_pending)
     }
 
     /// How long until the next grace is over.
@@ -323,6 +345,15 @@ impl Visitor {
     /// Whether this is nobody else, wherever they are.
     fn is_same(&self, other: &Self) -> bool {
         self.user_id == other.user_id && self.session_id == other.session_id
+    }
+}
+
+impl Said {
+    fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Offline => None,
+            Self::Online { session, .. } | Self::Unknown { session } => Some(session),
+        }
     }
 }
 

@@ -1,19 +1,25 @@
 //! Deleting a session: first its tenant's stream says so, then the session's stream goes.
 //!
-//! The actor does both while it holds its mailbox, so nothing is appended in between. What was said and not
-//! done when the process died is done by the next start ([`crate::erasure::finish`]), before anybody is served.
+//! The actor does both while it holds its mailbox, so nothing is appended in between. When the store does not
+//! delete, it gives up after some tries and says so; until the stream is gone it is as good as gone, and whoever
+//! asks next has it tried again. What was said and not done when the process died is done by the next start
+//! ([`crate::erasure::finish`]), before anybody is served.
 
 use std::time::Duration;
 
 use amoiq_events::{
     Position, StreamName, Timestamp, Version,
     event::{Cause, Event},
-    store::{Direction, Expected, ReadError},
+    store::{AppendError, Direction, Expected, ReadError},
     stream::StreamKind,
     tenant::{SessionErased, TenantEvent},
 };
 
-use super::{Desk, SessionError};
+use super::{Desk, Known, SessionError};
+
+/// How often it asks the store to delete. A store that is short of something has it again by then; one whose
+/// rows are damaged never deletes.
+const TRIES: u32 = 10;
 
 /// How long it waits when the store does not delete.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -21,24 +27,40 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The last event of a session whose conversation is closed.
 const CLOSED: &str = "conversation.closed";
 
+/// Which session is to be erased: another may have begun under the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// One that was there when the log ended at this position.
+    BegunBy(Position),
+    /// One whose conversation was closed before this time.
+    ClosedBefore(Timestamp),
+}
+
 impl Desk {
-    /// Erases the session and tells the position of the event that says so; nothing when there is no session,
-    /// or when it is to be one that was closed before a time, and was not.
+    /// Erases the session and tells the position of the event that says so; nothing when none is there that
+    /// is meant. With `condemned` it was said before, there.
     pub(super) async fn erase(
         &self,
-        closed_before: Option<Timestamp>,
+        condemned: Option<Position>,
+        meant: Meant,
         cause: &Cause,
-    ) -> Result<Option<Position>, SessionError> {
-        let newest = Version::from_u64(u64::MAX);
-        let last = match self.store.read_stream(self.stream.clone(), newest, Direction::Backward, 1).await {
-            Ok(events) if events.is_empty() => return Ok(None),
-            Ok(events) => events.into_iter().next(),
-            Err(ReadError::Corrupt { .. }) if closed_before.is_none() => None,
-            Err(error) => return Err(error.into()),
+    ) -> (Result<Option<Position>, SessionError>, Known) {
+        let at = match condemned {
+            Some(at) => at,
+            None => match self.condemn(meant, cause).await {
+                Ok(Some(at)) => at,
+                other => return (other, Known::Nothing),
+            },
         };
-        if let (Some(before), Some(last)) = (closed_before, last)
-            && (last.event.kind != CLOSED || last.event.time >= before)
-        {
+        match self.delete().await {
+            Ok(()) => (Ok(Some(at)), Known::Nothing),
+            Err(error) => (Err(SessionError::Undeleted(error)), Known::Condemned(at)),
+        }
+    }
+
+    /// Says that the session is erased, when it is there and meant.
+    async fn condemn(&self, meant: Meant, cause: &Cause) -> Result<Option<Position>, SessionError> {
+        if !self.is_there(meant).await? {
             return Ok(None);
         }
         let Some(StreamKind::Session(tenant, session_id)) = self.stream.kind() else { return Ok(None) };
@@ -46,10 +68,40 @@ impl Desk {
         let said = vec![said.envelope(&self.ambient, cause)];
         // What a tenant decides does not depend on it, so no version is expected.
         let said = self.store.append(StreamName::tenant(&tenant), Expected::Any, said).await?;
-        while let Err(error) = self.store.delete(self.stream.clone()).await {
-            tracing::error!(%error, tenant.id = %tenant, "an erased session is still there; trying again");
-            tokio::time::sleep(RETRY_AFTER).await;
-        }
         Ok(Some(said.position))
+    }
+
+    async fn is_there(&self, meant: Meant) -> Result<bool, SessionError> {
+        match meant {
+            Meant::BegunBy(end) => {
+                let first = Version::from_u64(1);
+                match self.store.read_stream(self.stream.clone(), first, Direction::Forward, 1).await {
+                    Ok(events) => Ok(events.first().is_some_and(|first| first.position <= end)),
+                    // Damage must not keep a visitor's data from being erased.
+                    Err(ReadError::Corrupt { position, .. }) => Ok(position <= end),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Meant::ClosedBefore(before) => {
+                let newest = Version::from_u64(u64::MAX);
+                let read = self.store.read_stream(self.stream.clone(), newest, Direction::Backward, 1);
+                let last = read.await?.into_iter().next();
+                Ok(last.is_some_and(|last| last.event.kind == CLOSED && last.event.time < before))
+            }
+        }
+    }
+
+    async fn delete(&self) -> Result<(), AppendError> {
+        let mut tries = 1;
+        loop {
+            match self.store.delete(self.stream.clone()).await {
+                Err(error) if tries < TRIES => {
+                    tracing::warn!(%error, stream = %self.stream, "an erased session is still there; trying again");
+                    tries += 1;
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 }

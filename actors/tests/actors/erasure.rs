@@ -1,98 +1,30 @@
 //! Erasing sessions, and letting go of old ones by a clock that a test turns.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use amoiq_actors::{
-    Eraser, Inbox, Projector, TenantRegistry, Views,
-    erasure::{self, Premises},
-    inbox::InboxProjection,
+    ConnectionId,
+    dead_letters::DeadLetter,
+    erasure,
     retention::{Retention, RetentionSettings},
     transcript::Window,
-    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
 };
 use amoiq_events::{
-    Event, EventStore, StreamName, UserId, Version,
-    presence::{PresenceEvent, UserOffline},
-    store::{Direction, Expected},
+    Event, EventStore, RecordedEvent, StreamName,
+    store::Expected,
     tenant::{SessionErased, TenantEvent},
 };
-use tempfile::TempDir;
 
-use crate::given::{DEADLINE, Given, cause, id, in_real_time, tenant};
+use crate::{
+    erasing_given::Erasing,
+    given::{DEADLINE, Given, cause, id, in_real_time, tenant},
+    presence_given::visitor,
+};
 
 /// How long things are kept, by the clock that a test turns; and how often it is looked.
 const KEPT: Duration = Duration::from_millis(40);
 
 const KEPT_MILLIS: i64 = 40;
-
-/// Nobody is called: there is no endpoint.
-struct Nobody;
-
-impl courier::Courier for Nobody {
-    fn deliver(
-        &self,
-        _endpoint: Arc<courier::Endpoint>,
-        _content: courier::Content,
-    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer> + Send>> {
-        Box::pin(std::future::ready(courier::Answer::default()))
-    }
-}
-
-struct Erasing {
-    given: Given,
-    eraser: Eraser,
-    inbox: Inbox,
-    files: TempDir,
-}
-
-impl Erasing {
-    async fn new(given: Given) -> Self {
-        let files = tempfile::tempdir().expect("a directory");
-        let store = given.store.shared();
-        let views = Views::open(&files.path().join("views.db")).expect("views.db");
-        let progress = Projector::<InboxProjection>::start(&views, &store);
-        let inbox = Inbox::new(views, progress, DEADLINE);
-        let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
-        let outbox = Outbox::open(&files.path().join("outbox.db")).expect("outbox.db");
-        let settings = LaneSettings {
-            schedule: Schedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
-            throttle: ThrottleSettings {
-                in_flight: 1,
-                breaker_failures: 1,
-                breaker_min: KEPT,
-                breaker_max: KEPT,
-            },
-            attempt_timeout: DEADLINE,
-            in_flight: 1,
-            pending: 10,
-            disable_after: DEADLINE,
-        };
-        let ambient = given.ambient.clone();
-        let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
-        let eraser = Eraser::start(Premises {
-            directory: given.directory.clone(),
-            inbox: inbox.clone(),
-            webhooks,
-            store,
-            data: Some(files.path().to_owned()),
-        });
-        Self { given, eraser, inbox, files }
-    }
-
-    async fn came_and_went(&self, session: &str) {
-        let offline = UserOffline { user_id: UserId::parse("ann").expect("an id"), session_id: id(session) };
-        let event = Event::Presence(PresenceEvent::Offline(offline));
-        let envelope = event.envelope(&self.given.ambient, &cause());
-        let stream = StreamName::presence(&tenant());
-        self.given.store.append(stream, Expected::Any, vec![envelope]).await.expect("appended");
-    }
-
-    async fn presence(&self) -> Vec<u64> {
-        let (stream, first) = (StreamName::presence(&tenant()), Version::from_u64(1));
-        let events = self.given.store.read_stream(stream, first, Direction::Forward, 100).await;
-        events.expect("events").iter().map(|event| event.version.as_u64()).collect()
-    }
-}
 
 #[test]
 fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
@@ -107,8 +39,8 @@ fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
         assert_eq!(erased.expect("erased"), [id("a")]);
         assert!(given.texts("a").await.is_empty());
         assert_eq!(given.texts("b").await, ["hello"]);
-        assert_eq!(erasing.presence().await, [2]);
-        assert!(!erasing.files.path().join("erasing").exists());
+        assert_eq!(erasing.presence(&tenant()).await, [2]);
+        assert!(!erasing.marker().exists());
         given.say("a", "anew").await;
         assert_eq!(given.page("a", Window::Newest, 10).await.messages[0].seq, 1);
         let head = given.store.head();
@@ -139,6 +71,67 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
 }
 
 #[test]
+fn with_an_event_that_projections_pass_by_goes_what_was_noted_of_it() {
+    in_real_time(async {
+        let given = Given::new();
+        given.say("a", "hello").await;
+        given.say("b", "hello").await;
+        let log = given.store.log().await;
+        let letter = |recorded: &RecordedEvent| DeadLetter {
+            projection: "elsewhere".to_owned(),
+            position: recorded.position.as_u64(),
+            event: recorded.event.id.to_string(),
+            kind: recorded.event.kind.to_string(),
+            reason: "it does not read".to_owned(),
+            skipped_at: String::new(),
+        };
+        let letters: Vec<_> = log.iter().map(letter).collect();
+        let others =
+            log.iter().filter(|recorded| recorded.stream == StreamName::session(&tenant(), &id("b")));
+        let others: Vec<_> = others.map(letter).collect();
+        let erasing = Erasing::with_letters(given, &letters).await;
+        erasing.erase(&["a"], "").await.expect("erased");
+        assert_eq!(erasing.letters(), others);
+        assert!(!others.is_empty() && others.len() < letters.len());
+    });
+}
+
+#[test]
+fn nothing_says_afterwards_that_the_erased_were_online() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        erasing.given.say("a", "hello").await;
+        let named = async |user, session| {
+            let named = erasing.presence.identify(&tenant(), ConnectionId(1), visitor(user, session)).await;
+            named.expect("it is taken");
+            erasing.presence.said(&tenant(), DEADLINE).await;
+        };
+        named("quentina", "a").await;
+        assert_eq!(erasing.presence(&tenant()).await, [1]);
+        erasing.erase(&["a"], "quentina").await.expect("erased");
+        assert!(erasing.presence(&tenant()).await.is_empty());
+        // Her socket is somebody else's now: only they are named.
+        named("ann", "b").await;
+        assert_eq!(erasing.presence(&tenant()).await, [3]);
+    });
+}
+
+#[test]
+fn much_presence_goes_a_little_at_a_time() {
+    in_real_time(async {
+        let erasing = Erasing::new(Given::new()).await;
+        for _ in 0..2_500 {
+            erasing.came_and_went("other").await;
+        }
+        erasing.came_and_went("a").await;
+        erasing.came_and_went("other").await;
+        erasing.erase(&["a"], "").await.expect("erased");
+        assert_eq!(erasing.given.store.truncations(), [1_001, 2_001, 2_502]);
+        assert_eq!(erasing.presence(&tenant()).await, [2_502]);
+    });
+}
+
+#[test]
 fn what_is_old_goes_and_nothing_else() {
     in_real_time(async {
         let erasing = Erasing::new(Given::new()).await;
@@ -165,6 +158,6 @@ fn what_is_old_goes_and_nothing_else() {
         assert!(given.texts("a closed").await.is_empty());
         assert_eq!(given.texts("b open").await, ["hello"]);
         assert_eq!(given.texts("c reopened").await, ["hello", "again"]);
-        assert_eq!(erasing.presence().await, [2]);
+        assert_eq!(erasing.presence(&tenant()).await, [2]);
     });
 }

@@ -7,6 +7,8 @@
 //! | [`sessions`] | what becomes of an append: panics, conflicts, unknown ends, full mailboxes |
 //! | [`residence`] | which sessions are in memory |
 //! | [`pages`] | reading, from memory and from the log |
+//! | [`erasure`], [`erasure_trouble`] | what goes, and what fails meanwhile |
+//! | [`erasing_given`] | an eraser to test |
 //! | [`tenants`] | the registry and the actor of a tenant |
 //! | [`idle`] | the closer of conversations that nobody continues |
 //! | [`projection`] | the projector and its database |
@@ -15,13 +17,15 @@
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
-//! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
+//! | [`presence`], [`presence_forget`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
-//! | [`presence_given`] | what these four are told with |
+//! | [`presence_given`] | what these are told with |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
+mod erasing_given;
 mod erasure;
+mod erasure_trouble;
 mod given;
 mod idle;
 mod outbox;
@@ -29,6 +33,7 @@ mod outbox_damage;
 mod outbox_given;
 mod pages;
 mod presence;
+mod presence_forget;
 mod presence_given;
 mod presence_list;
 mod presence_model;

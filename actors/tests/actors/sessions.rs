@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::{SessionError, session::Sent};
-use amoiq_events::store::AppendError;
+use amoiq_actors::{
+    SessionError,
+    session::{Meant, Sent},
+};
+use amoiq_events::{EventStore, store::AppendError};
 use tokio::{sync::Notify, task::spawn_local};
 
 use crate::{
-    given::{Given, paused},
+    given::{Given, cause, id, paused, tenant},
     staged::Turn,
 };
 
@@ -142,4 +145,29 @@ fn a_message_that_was_durable_all_the_same_is_found_by_the_retry() {
 
 async fn send(given: Given, client_id: &'static str) -> Result<Sent, SessionError> {
     given.send("s", client_id, "hello").await
+}
+
+#[test]
+fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_again() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "before").await;
+        let meant = Meant::BegunBy(given.store.head());
+        given.store.refuse_removals(11);
+        let erase = async || given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
+        let erased = erase().await;
+        assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");
+        let sent = given.send("s", "", "lost").await;
+        assert!(matches!(sent, Err(SessionError::Append(_))), "{sent:?}");
+        // It was said once, and is done now.
+        let position = given.store.head();
+        assert_eq!(erase().await.expect("erased"), Some(position));
+        assert_eq!(erase().await.expect("nothing is there"), None);
+        assert_eq!(given.store.head(), position);
+        given.say("s", "anew").await;
+        assert_eq!(given.texts("s").await, ["anew"]);
+        // What began since then is not what was meant.
+        assert_eq!(erase().await.expect("nothing is there"), None);
+        assert_eq!(given.texts("s").await, ["anew"]);
+    });
 }

@@ -24,6 +24,12 @@ pub(crate) struct StagedStore {
     pub(crate) memory: MemoryStore,
     script: Arc<Mutex<Script>>,
     reads: Arc<AtomicUsize>,
+    /// So many of the next removals are refused.
+    stuck: Arc<AtomicUsize>,
+    /// Reading it finds damage.
+    damaged: Arc<Mutex<Option<StreamName>>>,
+    /// Up to where streams were truncated, one after the other.
+    truncations: Arc<Mutex<Vec<u64>>>,
     epoch: Epoch,
 }
 
@@ -61,7 +67,9 @@ impl StagedStore {
     pub(crate) fn new() -> Self {
         let script = Script { next: VecDeque::new(), usual: Turn::Works, appends: Vec::new() };
         let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
-        Self { memory, script, reads: Arc::default(), epoch: Epoch(1) }
+        let (reads, stuck) = (Arc::default(), Arc::default());
+        let (damaged, truncations) = (Arc::default(), Arc::default());
+        Self { memory, script, reads, stuck, damaged, truncations, epoch: Epoch(1) }
     }
 
     /// The same log as another history.
@@ -78,6 +86,21 @@ impl StagedStore {
         let mut script = self.script();
         script.next.clear();
         script.usual = turn;
+    }
+
+    /// So many of the next removals of streams are refused.
+    pub(crate) fn refuse_removals(&self, count: usize) {
+        self.stuck.store(count, Ordering::SeqCst);
+    }
+
+    /// From here on reading this stream finds damage.
+    pub(crate) fn damage(&self, stream: StreamName) {
+        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    /// Up to where streams were truncated, one after the other.
+    pub(crate) fn truncations(&self) -> Vec<u64> {
+        self.truncations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many events each append brought, the ones that failed among them.
@@ -159,6 +182,10 @@ impl EventStore for StagedStore {
         limit: usize,
     ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&stream) {
+            let (position, reason) = (Position::from_u64(1), "as the script says".to_owned());
+            return Box::pin(async move { Err(ReadError::Corrupt { position, reason }) });
+        }
         self.memory.read_stream(stream, from, direction, limit)
     }
 
@@ -184,10 +211,15 @@ impl EventStore for StagedStore {
     }
 
     fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+        self.truncations.lock().unwrap_or_else(PoisonError::into_inner).push(before.as_u64());
         self.memory.truncate(stream, before)
     }
 
     fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.stuck.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Box::pin(async { Err(AppendError::Unavailable("as the script says".into())) });
+        }
         self.memory.delete(stream)
     }
 

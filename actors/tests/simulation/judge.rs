@@ -158,6 +158,7 @@ fn failed(world: &World, stream: &StreamName, error: &SessionError, absent: impl
         | SessionError::Refused(_)
         | SessionError::Busy
         | SessionError::Codec(_)
+        | SessionError::Undeleted(_)
         | SessionError::Gone => {
             world.ledger.borrow_mut().violations.push(format!("{stream}: {error}"));
         }

@@ -111,5 +111,25 @@ fn what_cannot_be_read_says_where_it_stands() {
         message("session.started", 2, "{}"),
         "position 9: `session.started` has schema 2, this release reads up to 1"
     );
-    assert!(message("key.revoked", 1, "{}").starts_with("position 9: `key.revoked` does not decode:"));
+    assert_eq!(
+        message("key.revoked", 1, "{}"),
+        "position 9: `key.revoked` does not decode: the data have another shape, line 1 column 2"
+    );
+}
+
+#[test]
+fn what_somebody_wrote_never_stands_in_an_error() {
+    let written = "the-cardigan-is-teal";
+    for data in [
+        format!(r#"{{"messageId":"{written}","seq":1,"text":"hi","sender":"user"}}"#),
+        format!(r#"{{"messageId":"m","seq":"{written}","text":"hi","sender":"user"}}"#),
+        format!(r#"{{"messageId":"m","seq":1,"text":"hi","sender":"{written}"}}"#),
+        format!(r#""{written}""#),
+        format!(r#"{{"text": {written}"#),
+        format!(r#"{{"text": "{written}"#),
+    ] {
+        let said = decode(&recorded("message.created", 1, &data)).unwrap_err();
+        assert!(!said.to_string().contains(written), "{said}");
+        assert!(!format!("{said:?}").contains(written), "{said:?}");
+    }
 }

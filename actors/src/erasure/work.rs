@@ -1,0 +1,188 @@
+//! The work of an erasure: sessions one by one, then what hangs on them, then the files.
+//!
+//! What fails is left for another time and keeps nothing else from being done; the first error is the answer.
+//! Only what is left stands in the file `erasing` then, so that doing it again touches nobody who came back.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId, event::Cause};
+
+use super::{EraseError, Premises, marker, marker::Order, presence, unfinished};
+use crate::{Whom, session::Meant};
+
+/// How long it waits for a part of the service.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After so many sessions that could not be erased the others are left too: it is not their fault.
+const MAX_FAILURES: usize = 10;
+
+/// What became of some sessions.
+#[derive(Default)]
+struct Removal {
+    /// Those that there were.
+    erased: Vec<SessionId>,
+    /// Those that the log does not have, and where each one ended.
+    gone: HashMap<SessionId, Position>,
+    /// Those that could not be erased.
+    left: Vec<SessionId>,
+    first_error: Option<EraseError>,
+}
+
+impl Premises {
+    /// Erases whom an order names, and sees to the files.
+    pub(super) async fn erase(&self, order: Order) -> Result<Vec<SessionId>, EraseError> {
+        let order = self.marker(order.clone(), move |data| marker::note(data, order)).await?;
+        self.carry_out(order, HashMap::new()).await
+    }
+
+    /// Erases those of the sessions whose conversation was closed before a time.
+    pub(super) async fn expire(
+        &self,
+        tenant: &TenantId,
+        sessions: Vec<SessionId>,
+        closed_before: Timestamp,
+        cause: &Cause,
+    ) -> Result<Vec<SessionId>, EraseError> {
+        let removal = self.remove(tenant, sessions, Meant::ClosedBefore(closed_before), cause).await;
+        let gone = Arc::new(removal.gone);
+        let swept = if gone.is_empty() { Ok(()) } else { self.sweep(tenant, &gone).await };
+        tell(tenant, removal.erased.len(), cause);
+        removal.first_error.map_or(swept, Err).map(|()| removal.erased)
+    }
+
+    /// Does the orders that were not done.
+    pub(super) async fn resume(&self) -> Result<(), EraseError> {
+        let mut ended = Ok(());
+        for order in self.marker(Vec::new(), marker::read).await? {
+            // What was said before may have been done only in part, and something anew has begun since.
+            let erased = unfinished::ends(&*self.store, &order.tenant).await?;
+            match self.carry_out(order, erased).await {
+                Ok(_) => tracing::info!("an erasure that was interrupted is complete"),
+                Err(error) => ended = ended.and(Err(error)),
+            }
+        }
+        ended
+    }
+
+    /// Does a noted order. Of its sessions that the log does not have, `ends` may say where they ended.
+    async fn carry_out(
+        &self,
+        order: Order,
+        ends: HashMap<SessionId, Position>,
+    ) -> Result<Vec<SessionId>, EraseError> {
+        let meant = Meant::BegunBy(order.until);
+        let Removal { erased, mut gone, left, mut first_error } =
+            self.remove(&order.tenant, order.sessions.clone(), meant, &order.cause).await;
+        let after = Position::from_u64(order.until.as_u64().saturating_add(1));
+        // It may be gone from the log and not from elsewhere.
+        for session in order.sessions.iter().filter(|session| !left.contains(session)) {
+            let end = ends.get(session).map_or(after, |end| after.max(*end));
+            gone.entry(session.clone()).or_insert(end);
+        }
+        let names_nobody = gone.is_empty() && order.user.is_none();
+        let mut rest = Vec::new();
+        if !names_nobody && let Err(error) = self.forget(&order, Arc::new(gone)).await {
+            first_error = first_error.or(Some(error));
+            rest.push(order.clone());
+        } else if !left.is_empty() {
+            rest.push(Order { sessions: left, user: None, ..order.clone() });
+        }
+        // What has only sessions that do not go has nothing new in the files.
+        if (!names_nobody || order.sessions.is_empty())
+            && let Err(error) = self.scrub().await
+        {
+            first_error = first_error.or(Some(error));
+            rest.push(Order { sessions: Vec::new(), user: None, ..order.clone() });
+        }
+        if first_error.is_none() || !erased.is_empty() {
+            tell(&order.tenant, erased.len(), &order.cause);
+        }
+        self.marker((), move |data| marker::replace(data, &order, rest)).await?;
+        first_error.map_or(Ok(erased), Err)
+    }
+
+    /// Has the log lose sessions, those of them that are meant.
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        sessions: Vec<SessionId>,
+        meant: Meant,
+        cause: &Cause,
+    ) -> Removal {
+        let mut removal = Removal::default();
+        for session in sessions {
+            if removal.left.len() >= MAX_FAILURES {
+                removal.left.push(session);
+                continue;
+            }
+            match self.directory.erase(tenant, &session, meant, cause.clone()).await {
+                Ok(Some(at)) => {
+                    removal.gone.insert(session.clone(), at);
+                    removal.erased.push(session);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    removal.left.push(session);
+                    removal.first_error.get_or_insert(error.into());
+                }
+            }
+        }
+        removal
+    }
+
+    /// Removes what is known of a person, and what hangs on sessions that are gone.
+    async fn forget(&self, order: &Order, gone: Arc<HashMap<SessionId, Position>>) -> Result<(), EraseError> {
+        let forgotten = self.forget_presence(&order.tenant, &gone, order.user.as_ref()).await;
+        self.sweep(&order.tenant, &gone).await.and(forgotten)
+    }
+
+    async fn forget_presence(
+        &self,
+        tenant: &TenantId,
+        gone: &Arc<HashMap<SessionId, Position>>,
+        user: Option<&UserId>,
+    ) -> Result<(), EraseError> {
+        let sessions = Arc::new(gone.keys().cloned().collect());
+        let whom = Whom { user: user.cloned(), sessions };
+        // First, or what is still to be said of them came behind the end of what is truncated.
+        let said = tokio::time::timeout(PATIENCE, self.presence.forget(tenant, whom)).await;
+        presence::forget(&*self.store, tenant, gone, user).await?;
+        said.map_err(|_elapsed| EraseError::Late)?.map_err(|_gone| EraseError::Gone)
+    }
+
+    /// Removes what hangs on sessions that the log does not have any more.
+    async fn sweep(
+        &self,
+        tenant: &TenantId,
+        gone: &Arc<HashMap<SessionId, Position>>,
+    ) -> Result<(), EraseError> {
+        // A projection that stands still must not keep the rest from going.
+        let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
+        let swept = self.inbox.sweep_letters(&*self.store).await;
+        let erasing = self.webhooks.erase(tenant, gone);
+        tokio::time::timeout(PATIENCE, erasing).await.map_err(|_elapsed| EraseError::Late)??;
+        Ok(followed.and(swept)?)
+    }
+
+    /// Sees to it that no file holds what was removed.
+    async fn scrub(&self) -> Result<(), EraseError> {
+        self.store.scrub().await?;
+        self.inbox.scrub().await?;
+        Ok(self.webhooks.scrub().await?)
+    }
+
+    /// Works on the file `erasing`; where there are no files, it is as if that gave `otherwise`.
+    async fn marker<T: Send + 'static>(
+        &self,
+        otherwise: T,
+        act: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, EraseError> {
+        let Some(data) = self.data.clone() else { return Ok(otherwise) };
+        let acting = tokio::task::spawn_blocking(move || act(&data));
+        Ok(acting.await.map_err(|_panicked| EraseError::Gone)??)
+    }
+}
+
+fn tell(tenant: &TenantId, sessions: usize, cause: &Cause) {
+    tracing::info!(tenant.id = %tenant, sessions, by = &*cause.actor, "sessions were erased");
+}

@@ -1,0 +1,39 @@
+//! What a session's actor knows of its stream. It is taken while a request is served, and given back with what
+//! is known afterwards.
+
+use std::sync::Arc;
+
+use amoiq_events::{
+    Position, Timestamp,
+    session::{Session, SessionEvent},
+};
+
+use crate::transcript::{Message, Recent};
+
+/// What the actor knows.
+#[derive(Default)]
+pub(super) enum Known {
+    /// Nothing: until the stream is read, and after an append whose end is unknown.
+    #[default]
+    Nothing,
+    /// All of it.
+    Loaded(Box<Loaded>),
+    /// It was said to be erased, there, and the store did not delete it: it serves nobody any more.
+    Condemned(Position),
+}
+
+/// The fold of the stream.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) session: Session,
+    pub(super) recent: Recent,
+}
+
+impl Loaded {
+    pub(super) fn apply(&mut self, event: &SessionEvent, time: Timestamp, position: Position) {
+        self.session.apply(event);
+        if let SessionEvent::MessageCreated(created) = event {
+            self.recent.push(Arc::new(Message::of(created, time, position)));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! An eraser to test, with everything that it works on.
+
+use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+
+use amoiq_actors::{
+    DeadLetters, Eraser, Inbox, Presence, PresenceSettings, Projector, TenantRegistry, Views,
+    dead_letters::{self, DeadLetter},
+    erasure::{EraseError, Premises},
+    inbox::InboxProjection,
+    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
+};
+use amoiq_events::{
+    Event, EventStore, SessionId, StreamName, TenantId, UserId, Version,
+    presence::{PresenceEvent, UserOffline},
+    store::{Direction, Expected},
+};
+use tempfile::TempDir;
+
+use crate::{
+    given::{DEADLINE, Given, cause, id, tenant},
+    rebuild_given::until,
+};
+
+/// There is no endpoint that could fail.
+const BREAKER: Duration = Duration::from_millis(40);
+
+/// Nobody is called: there is no endpoint.
+struct Nobody;
+
+impl courier::Courier for Nobody {
+    fn deliver(
+        &self,
+        _endpoint: Arc<courier::Endpoint>,
+        _content: courier::Content,
+    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer> + Send>> {
+        Box::pin(std::future::ready(courier::Answer::default()))
+    }
+}
+
+/// An eraser, what it works on, and a data directory.
+pub(crate) struct Erasing {
+    pub(crate) given: Given,
+    pub(crate) eraser: Eraser,
+    pub(crate) inbox: Inbox,
+    pub(crate) presence: Presence,
+    pub(crate) data: Rc<TempDir>,
+    /// Of the databases: those that a restart finds are others, and made again.
+    files: TempDir,
+}
+
+impl Erasing {
+    pub(crate) async fn new(given: Given) -> Self {
+        Self::with_letters(given, &[]).await
+    }
+
+    /// With a list of events that projections pass by.
+    pub(crate) async fn with_letters(given: Given, letters: &[DeadLetter]) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let list = serde_json::to_vec(letters).expect("JSON");
+        std::fs::write(files.path().join(dead_letters::FILE), list).expect("written");
+        Self::within(given, files, Rc::new(tempfile::tempdir().expect("a directory"))).await
+    }
+
+    /// The events that projections pass by, as they stand in the file.
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+        DeadLetters::open(self.files.path()).expect("a list").all()
+    }
+
+    /// After a stop: another process on the same log and data directory.
+    pub(crate) async fn restarted(&self) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        Self::within(self.given.restarted(), files, Rc::clone(&self.data)).await
+    }
+
+    async fn within(given: Given, files: TempDir, data: Rc<TempDir>) -> Self {
+        let store = given.store.shared();
+        let views = Views::open(&files.path().join("views.db")).expect("views.db");
+        let progress = Projector::<InboxProjection>::start(&views, &store);
+        let inbox = Inbox::new(views, progress, DEADLINE);
+        let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
+        let outbox = Outbox::open(&files.path().join("outbox.db")).expect("outbox.db");
+        let settings = LaneSettings {
+            schedule: Schedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
+            throttle: ThrottleSettings {
+                in_flight: 1,
+                breaker_failures: 1,
+                breaker_min: BREAKER,
+                breaker_max: BREAKER,
+            },
+            attempt_timeout: DEADLINE,
+            in_flight: 1,
+            pending: 10,
+            disable_after: DEADLINE,
+        };
+        let ambient = given.ambient.clone();
+        let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
+        let offline_grace = DEADLINE;
+        let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
+        let presence = Presence::start_here(presence, &store, &ambient);
+        let eraser = Eraser::start(Premises {
+            presence: presence.clone(),
+            directory: given.directory.clone(),
+            inbox: inbox.clone(),
+            webhooks,
+            store,
+            data: Some(data.path().to_owned()),
+        });
+        Self { given, eraser, inbox, presence, data, files }
+    }
+
+    pub(crate) async fn came_and_went(&self, session: &str) {
+        self.came_and_went_to(&tenant(), "ann", session).await;
+    }
+
+    pub(crate) async fn came_and_went_to(&self, tenant: &TenantId, user: &str, session: &str) {
+        let offline = UserOffline { user_id: UserId::parse(user).expect("an id"), session_id: id(session) };
+        let event = Event::Presence(PresenceEvent::Offline(offline));
+        let envelope = event.envelope(&self.given.ambient, &cause());
+        let appended = self.given.store.append(StreamName::presence(tenant), Expected::Any, vec![envelope]);
+        appended.await.expect("appended");
+    }
+
+    /// The versions that the presence of a tenant has left.
+    pub(crate) async fn presence(&self, tenant: &TenantId) -> Vec<u64> {
+        let (stream, first) = (StreamName::presence(tenant), Version::from_u64(1));
+        let events = self.given.store.read_stream(stream, first, Direction::Forward, 10_000).await;
+        events.expect("events").iter().map(|event| event.version.as_u64()).collect()
+    }
+
+    /// The file that says whom to erase.
+    pub(crate) fn marker(&self) -> PathBuf {
+        self.data.path().join("erasing")
+    }
+
+    /// The database of the read models.
+    pub(crate) fn views(&self) -> PathBuf {
+        self.files.path().join("views.db")
+    }
+
+    /// Waits until all that was asked for is done.
+    pub(crate) async fn complete(&self) {
+        until(|| !self.marker().exists()).await;
+    }
+
+    /// Erases sessions, and a user's presence.
+    pub(crate) async fn erase(&self, sessions: &[&str], user: &str) -> Result<Vec<SessionId>, EraseError> {
+        let sessions = sessions.iter().map(|session| id(session)).collect();
+        self.eraser.erase(tenant(), sessions, UserId::parse(user).ok(), cause()).await
+    }
+}

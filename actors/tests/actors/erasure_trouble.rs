@@ -1,0 +1,179 @@
+//! Erasing while something fails: whoever was to be forgotten is, and nobody else.
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use amoiq_actors::{
+    erasure::EraseError,
+    retention::{Retention, RetentionSettings},
+    views::ViewError,
+};
+use amoiq_events::{
+    Event, EventStore, StreamName,
+    store::Expected,
+    tenant::{SessionErased, TenantEvent},
+};
+use rusqlite::Connection;
+
+use crate::{
+    erasing_given::Erasing,
+    given::{DEADLINE, Given, cause, id, in_real_time, tenant},
+    presence_given::other_tenant,
+    staged::Turn,
+};
+
+const HERS: [&str; 10] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"];
+
+/// A user with ten sessions, and somebody else.
+async fn given() -> Erasing {
+    let erasing = Erasing::new(Given::new()).await;
+    for session in HERS {
+        erasing.given.say(session, "hello").await;
+    }
+    erasing.given.say("other", "hello").await;
+    erasing.came_and_went_to(&tenant(), "quentina", "elsewhere").await;
+    erasing.came_and_went_to(&tenant(), "ann", "other").await;
+    erasing
+}
+
+/// The store refuses after some of the sessions, and works again later.
+async fn erased_in_part(erasing: &Erasing) {
+    for turn in [Turn::Works, Turn::Works, Turn::Works] {
+        erasing.given.store.next(turn);
+    }
+    for _ in HERS {
+        erasing.given.store.next(Turn::Overloaded);
+    }
+    let erased = erasing.erase(&HERS, "quentina").await;
+    assert!(erased.is_err(), "{erased:?}");
+    erasing.given.store.always(Turn::Works);
+}
+
+#[test]
+fn an_erasure_that_stopped_half_way_is_completed_for_all_whom_it_was_for() {
+    in_real_time(async {
+        let erasing = given().await;
+        erased_in_part(&erasing).await;
+        assert_eq!(fs::metadata(erasing.marker()).expect("a file").permissions().mode() & 0o777, 0o600);
+        let next = erasing.restarted().await;
+        next.complete().await;
+        for session in HERS {
+            assert!(next.given.texts(session).await.is_empty(), "{session}");
+        }
+        assert_eq!(next.given.texts("other").await, ["hello"]);
+        assert_eq!(next.presence(&tenant()).await, [2]);
+    });
+}
+
+#[test]
+fn what_begins_anew_under_an_erased_id_stays_when_the_rest_is_erased() {
+    in_real_time(async {
+        let erasing = given().await;
+        erased_in_part(&erasing).await;
+        let order = fs::read(erasing.marker()).expect("a file");
+        erasing.given.say("s0", "anew").await;
+        let next = erasing.restarted().await;
+        next.complete().await;
+        assert_eq!(next.given.texts("s0").await, ["anew"]);
+        next.given.say("s9", "anew").await;
+        // As if the process had died before it noted that it was done.
+        fs::write(next.marker(), order).expect("written");
+        let last = next.restarted().await;
+        last.complete().await;
+        assert_eq!(last.given.texts("s9").await, ["anew"]);
+    });
+}
+
+#[test]
+fn an_erasure_that_is_done_again_concerns_no_other_tenant() {
+    in_real_time(async {
+        let erasing = given().await;
+        // As retention leaves it.
+        let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id: id("old") }));
+        let said = vec![said.envelope(&erasing.given.ambient, &cause())];
+        let stream = StreamName::tenant(&other_tenant());
+        erasing.given.store.append(stream, Expected::Any, said).await.expect("appended");
+        erasing.came_and_went_to(&other_tenant(), "bob", "old").await;
+        erased_in_part(&erasing).await;
+        erasing.restarted().await.complete().await;
+        assert_eq!(erasing.presence(&other_tenant()).await, [1]);
+    });
+}
+
+#[test]
+fn nothing_is_complete_while_tables_that_do_not_serve_may_hold_it() {
+    in_real_time(async {
+        let erasing = given().await;
+        // As a rebuild has it that is underway.
+        let views = Connection::open(erasing.views()).expect("views.db");
+        let filling = "INSERT INTO generations VALUES ('elsewhere', 99, 0, 1, 1, 0, 0)";
+        views.execute(filling, []).expect("a row");
+        let erased = erasing.erase(&["s0"], "quentina").await;
+        assert!(matches!(erased, Err(EraseError::View(ViewError::Rebuilding))), "{erased:?}");
+        assert!(erasing.marker().exists());
+        erasing.given.say("s0", "anew").await;
+        views.execute("DELETE FROM generations WHERE number = 99", []).expect("no row");
+        let next = erasing.restarted().await;
+        next.complete().await;
+        assert_eq!(next.given.texts("s0").await, ["anew"]);
+    });
+}
+
+#[test]
+fn an_order_that_does_not_read_is_an_error_that_says_what_to_do() {
+    in_real_time(async {
+        let erasing = given().await;
+        fs::write(erasing.marker(), r#"[{"tenant": "the-cardigan-is-teal"}]"#).expect("written");
+        let erased = erasing.erase(&["s0"], "").await.expect_err("it is not known whom else to erase");
+        let said = erased.to_string();
+        assert!(said.contains("erasing") && said.contains("delete the file and erase"), "{said}");
+        assert!(!said.contains("cardigan"), "{said}");
+        assert!(erasing.marker().exists());
+        assert_eq!(erasing.given.texts("s0").await, ["hello"]);
+    });
+}
+
+#[test]
+fn one_damaged_session_keeps_no_other_from_being_let_go() {
+    in_real_time(async {
+        let kept = Duration::from_millis(40);
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        for session in ["a", "b damaged", "c"] {
+            given.say(session, "hello").await;
+            given.close(session).await;
+        }
+        given.clock.advance_millis(41);
+        given.store.damage(StreamName::session(&tenant(), &id("b damaged")));
+        let settings = RetentionSettings { presence: None, sessions: Some(kept) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !given.texts("c").await.is_empty() || !given.texts("a").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "the other sessions do not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn damaged_presence_of_one_tenant_keeps_no_other_from_being_let_go() {
+    in_real_time(async {
+        let kept = Duration::from_millis(40);
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        given.say("s", "hello").await;
+        given.close("s").await;
+        erasing.came_and_went("s").await;
+        erasing.came_and_went_to(&other_tenant(), "bob", "s").await;
+        given.clock.advance_millis(41);
+        given.store.damage(StreamName::presence(&tenant()));
+        let settings = RetentionSettings { presence: Some(kept), sessions: Some(kept) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !erasing.presence(&other_tenant()).await.is_empty() || !given.texts("s").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "what is old does not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}

@@ -1,0 +1,127 @@
+//! Somebody is forgotten while they are online, or just were: it is said at once, and nothing after that.
+
+use std::{collections::HashSet, sync::Arc};
+
+use amoiq_actors::Whom;
+use amoiq_events::UserId;
+use tokio::{sync::Notify, task::spawn_local};
+
+use crate::{
+    given::{id, paused, tenant},
+    presence_given::{GivenPresence, a_batch, rest},
+    staged::Turn,
+};
+
+const NOTHING: [&str; 0] = [];
+
+fn user(user: &str) -> Whom {
+    Whom { user: Some(UserId::parse(user).expect("an id")), ..Whom::default() }
+}
+
+fn session(session: &str) -> Whom {
+    Whom { user: None, sessions: Arc::new(HashSet::from([id(session)])) }
+}
+
+async fn forget(given: &GivenPresence, whom: Whom) {
+    given.presence.forget(&tenant(), whom).await.expect("it is said");
+}
+
+#[test]
+fn who_is_online_is_offline_when_they_are_forgotten_and_their_socket_says_nothing_more() {
+    paused(async {
+        for whom in [user("ann"), session("s1")] {
+            let given = GivenPresence::new();
+            given.identify(1, "ann", "s1").await;
+            given.identify(2, "bob", "s2").await;
+            a_batch().await;
+            forget(&given, whom).await;
+            let said = ["online ann s1", "online bob s2", "offline ann s1"];
+            assert_eq!(given.said().await, said);
+            assert_eq!(given.names().await, ["bob s2"]);
+            given.close(1).await;
+            rest().await;
+            assert_eq!(given.said().await, said);
+        }
+    });
+}
+
+#[test]
+fn a_grace_ends_with_being_forgotten() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        given.close(1).await;
+        forget(&given, user("ann")).await;
+        assert_eq!(given.said().await, ["online ann s1", "offline ann s1"]);
+        rest().await;
+        assert_eq!(given.said().await, ["online ann s1", "offline ann s1"]);
+    });
+}
+
+#[test]
+fn what_was_not_said_yet_of_the_forgotten_is_never_said() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        forget(&given, user("ann")).await;
+        rest().await;
+        assert_eq!(given.said().await, NOTHING);
+    });
+}
+
+#[test]
+fn what_is_on_its_way_is_waited_for_and_taken_back() {
+    paused(async {
+        let given = GivenPresence::new();
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        let forgetting = spawn_local({
+            let given = given.clone();
+            async move { forget(&given, session("s1")).await }
+        });
+        a_batch().await;
+        assert!(!forgetting.is_finished(), "what is on its way came behind it");
+        may.notify_one();
+        forgetting.await.expect("it is forgotten");
+        assert_eq!(given.said().await, ["online ann s1", "offline ann s1"]);
+    });
+}
+
+#[test]
+fn a_store_that_fails_is_waited_for() {
+    paused(async {
+        for turn in [Turn::DurableButUnknown, Turn::Lost] {
+            let given = GivenPresence::new();
+            given.store.next(turn);
+            given.store.next(Turn::Overloaded);
+            given.identify(1, "ann", "s1").await;
+            a_batch().await;
+            forget(&given, user("ann")).await;
+            let said = given.said().await;
+            assert_eq!(said.last().map(String::as_str), Some("offline ann s1"));
+            rest().await;
+            assert_eq!(given.said().await, said);
+        }
+    });
+}
+
+#[test]
+fn who_names_themselves_again_is_online_again_and_who_has_another_session_stays() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        given.identify(2, "bob", "s2").await;
+        given.identify(3, "bob", "s3").await;
+        a_batch().await;
+        forget(&given, session("s3")).await;
+        assert_eq!(given.names().await, ["ann s1", "bob s2"]);
+        forget(&given, user("ann")).await;
+        assert_eq!(given.names().await, ["bob s2"]);
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        assert_eq!(given.names().await, ["ann s1", "bob s2"]);
+    });
+}
