@@ -2,8 +2,8 @@
 //!
 //! A reconciler, woken by a timer: it asks the log and the inbox what is too old, and takes it away a little
 //! at a time, with pauses, so that nobody who is served waits for it. What fails is passed by. It remembers
-//! nothing: whatever that or a stop left is there at the next look. The files keep free pages for what comes; [`crate::erasure`] is what sees
-//! to every byte.
+//! nothing: whatever that or a stop left is there at the next look. The files keep free pages for what comes;
+//! [`crate::erasure`] is what sees to every byte.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
