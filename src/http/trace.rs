@@ -13,7 +13,10 @@ use actix_web::{
     web,
 };
 use amoiq_events::Ambient;
-use tracing::{Instrument, field::Empty};
+use tracing::{
+    Instrument,
+    field::{self, Empty},
+};
 
 use super::traceparent::TraceParent;
 use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
@@ -22,6 +25,9 @@ use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
 const MAX_ID_BYTES: usize = 128;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request's span is to a collector, which has to know it when the span begins.
+const KIND: Option<&str> = if cfg!(feature = "otel") { Some("server") } else { None };
 
 /// A request's id.
 #[derive(Debug, Clone)]
@@ -43,15 +49,14 @@ pub async fn trace<B: MessageBody + 'static>(
     let span = tracing::error_span!(
         "request",
         request.id = %id,
-        trace.id = %parent.trace_id(),
+        trace.id = KIND.is_none().then(|| field::display(parent.trace_id())),
         otel.name = Empty,
-        otel.kind = Empty,
+        otel.kind = KIND,
         http.response.status_code = Empty,
     );
     #[cfg(feature = "otel")]
-    parent.adopt(&span);
+    span.record("trace.id", field::display(parent.adopt(&span)));
     request.extensions_mut().insert(RequestId(id.clone()));
-    request.extensions_mut().insert(parent);
     let work = async move {
         // Not cloned before: the router below needs the request for itself.
         let response = next.call(request).await?.map_into_boxed_body();
@@ -101,7 +106,6 @@ fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
     #[cfg(feature = "otel")]
     tracing::Span::current()
         .record("otel.name", format!("{method} {route}"))
-        .record("otel.kind", "server")
         .record("http.response.status_code", status);
     if response.status().is_server_error() {
         tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");

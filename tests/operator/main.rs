@@ -15,6 +15,8 @@ mod door;
 mod keys;
 mod metrics;
 mod rebuild;
+#[cfg(feature = "otel")]
+mod spans;
 mod tenants;
 mod traces;
 mod webhooks;
