@@ -50,7 +50,6 @@ pub async fn trace<B: MessageBody + 'static>(
         "request",
         request.id = %id,
         trace.id = KIND.is_none().then(|| field::display(parent.trace_id())),
-        otel.name = Empty,
         otel.kind = KIND,
         http.response.status_code = Empty,
     );
@@ -104,9 +103,11 @@ fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
     }
     // Only a collector of spans knows what to do with these, and writing them down costs.
     #[cfg(feature = "otel")]
-    tracing::Span::current()
-        .record("otel.name", format!("{method} {route}"))
-        .record("http.response.status_code", status);
+    {
+        let span = tracing::Span::current();
+        span.record("http.response.status_code", status);
+        super::traceparent::name(&span, format!("{method} {route}"));
+    }
     if response.status().is_server_error() {
         tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");
     } else {
@@ -154,7 +155,7 @@ mod tests {
         let lines = Lines::default();
         let logging = tracing_subscriber::fmt().json().with_env_filter(EnvFilter::new("warn"));
         let _logging = tracing::subscriber::set_default(logging.with_writer(lines.clone()).finish());
-        let failing = web::to(|| async { HttpResponse::InternalServerError() });
+        let failing = web::to(|| async { HttpResponse::InternalServerError().finish() });
         let app = App::new().wrap(from_fn(trace)).default_service(failing);
         let app = test::init_service(app).await;
         let request = test::TestRequest::get().insert_header((HEADER, "asked-for"));

@@ -89,6 +89,15 @@ impl TraceParent {
     }
 }
 
+/// Names a span for whoever collects spans. One that has begun has no other way to a name: the field `otel.name` is
+/// read when it begins.
+#[cfg(feature = "otel")]
+pub fn name(span: &tracing::Span, name: String) {
+    use opentelemetry::trace::TraceContextExt as _;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+    span.context().span().update_name(name);
+}
+
 /// The id of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
