@@ -39,8 +39,8 @@ struct Arguments {
 enum Command {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
-    /// Whether the service that runs here is ready.
-    Health,
+    /// Whether the service that runs here is ready, or alive.
+    Health(health::Arguments),
     /// Customers of the running service.
     Tenant(tenant::Arguments),
     /// Keys of the running service's tenants.
@@ -71,21 +71,23 @@ enum Command {
 /// When it fails; the text says what to do.
 pub fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let config = Config::load(arguments.config.as_deref())?;
+    let file = arguments.config;
+    let load = || Config::load(file.as_deref());
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => startup::serve(config)?,
-        Command::Health => health::run(&config)?,
-        Command::Tenant(arguments) => tenant::run(&config, &arguments)?,
-        Command::Key(arguments) => key::run(&config, &arguments)?,
-        Command::Webhook(arguments) => webhook::run(&config, &arguments)?,
-        Command::Erase(arguments) => erase::run(&config, &arguments)?,
-        Command::Verify(arguments) => return verify::run(&arguments, &config.store.path),
-        Command::Backup(arguments) => backup::run(&arguments, &config.store.path)?,
-        Command::Restore(arguments) => restore::run(&arguments, &config.store.path)?,
-        Command::State(arguments) => state::run(&arguments, &config.store.path)?,
-        Command::Events(arguments) => events::run(&arguments, &config.store.path)?,
-        Command::Rebuild(arguments) => return rebuild::run(&config, &arguments),
-        Command::DeadLetters(arguments) => dead_letters::run(&config, &arguments)?,
+        Command::Serve => startup::serve(load()?)?,
+        Command::Health(arguments) => health::run(&load()?, &arguments)?,
+        Command::Tenant(arguments) => tenant::run(&load()?, &arguments)?,
+        Command::Key(arguments) => key::run(&load()?, &arguments)?,
+        Command::Webhook(arguments) => webhook::run(&load()?, &arguments)?,
+        Command::Erase(arguments) => erase::run(&load()?, &arguments)?,
+        // A configuration that cannot be read is no damage, which its exit code 1 says.
+        Command::Verify(arguments) => return Ok(verify::run(&arguments, load())),
+        Command::Backup(arguments) => backup::run(&arguments, &load()?.store.path)?,
+        Command::Restore(arguments) => restore::run(&arguments, &load()?.store.path)?,
+        Command::State(arguments) => state::run(&arguments, &load()?.store.path)?,
+        Command::Events(arguments) => events::run(&arguments, &load()?.store.path)?,
+        Command::Rebuild(arguments) => return rebuild::run(&load()?, &arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(&load()?, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

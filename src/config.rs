@@ -15,9 +15,10 @@ use crate::secret::Secret;
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
 /// The keys that are lists: in the environment they are separated by commas.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     "server.trusted_proxies",
     "server.widget_origins",
+    "operator.metrics_networks",
     "auth.jwt_previous_secrets",
     "webhooks.allowed_networks",
     "webhooks.schedule_ms",
@@ -62,7 +63,7 @@ section!(Server {
     trusted_proxies: Vec<IpNet>,
     widget_origins: Vec<String>,
 });
-section!(Operator { bind: SocketAddr });
+section!(Operator { bind: SocketAddr, metrics_networks: Vec<IpNet> });
 section!(Store { path: PathBuf });
 section!(Auth {
     jwt_secret: Secret,

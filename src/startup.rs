@@ -132,7 +132,8 @@ impl Service {
         let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = webhooks.desk(parts.rebuilds.clone());
-        let place = Place { bind: config.operator.bind, service: address, directory };
+        let metrics_networks = config.operator.metrics_networks.clone();
+        let place = Place { bind: config.operator.bind, service: address, metrics_networks, directory };
         let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;

@@ -14,11 +14,12 @@ use std::{
 
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
+    event::CATALOGUE,
     session::SessionEvent,
     store::{Direction, MAX_READ_EVENTS, line, sqlite::ReadOnlyStore},
     stream::StreamKind,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
 use super::{block_on, place::Place};
 
@@ -45,12 +46,15 @@ enum Transfer {
     Import {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
+        /// Print what is in the store then as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 #[derive(Debug, Args)]
 struct Listing {
-    /// Go on with what is appended, until interrupted.
+    /// Print what is appended from now on, or from `--from` on, until interrupted.
     #[arg(short, long)]
     follow: bool,
     /// Only events of this tenant.
@@ -60,9 +64,9 @@ struct Listing {
     #[arg(long)]
     session: Option<String>,
     /// Only events of this type, `message.created` for one.
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     kind: Option<String>,
-    /// Begin there.
+    /// Begin there; at the beginning of the log when absent.
     #[arg(long, value_name = "POSITION|TIME")]
     from: Option<Place>,
     /// Print at most so many.
@@ -76,10 +80,15 @@ struct Listing {
     texts: bool,
 }
 
+/// The types that there are: a misspelt one would find nothing and look like an answer.
+fn types() -> PossibleValuesParser {
+    CATALOGUE.iter().map(|known| known.name).collect::<Vec<_>>().into()
+}
+
 pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
     match &arguments.transfer {
         Some(Transfer::Export { file }) => transfer::export(store, file.as_deref()),
-        Some(Transfer::Import { file }) => transfer::import(store, file.as_deref()),
+        Some(Transfer::Import { file, json }) => transfer::import(store, file.as_deref(), *json),
         None => {
             let log = ReadOnlyStore::open(store)?;
             let printed = block_on(arguments.listing.print(&log));
@@ -99,6 +108,7 @@ impl Listing {
         let filter = Filter::new(self)?;
         let mut after = match self.from {
             Some(place) => place.begin(log).await?,
+            None if self.follow => log.head(),
             None => Position::START,
         };
         let mut left = self.limit.unwrap_or(u64::MAX);

@@ -2,12 +2,13 @@
 //! elsewhere. All of it goes to standard error: standard output is for results.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
 use amoiq_events::store::sqlite::Work;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -82,15 +83,18 @@ fn of(count: u64) -> f64 {
 
 fn bar(what: &str, total: u64) -> ProgressBar {
     let (bar, form) = if total == 0 {
-        (ProgressBar::new_spinner(), "{msg} {spinner} {human_pos} ({per_sec})")
+        (ProgressBar::new_spinner(), "{msg} {spinner} {human_pos} ({rate})")
     } else {
-        let form = "{msg} [{wide_bar}] {human_pos}/{human_len} ({per_sec}, {eta} left)";
+        let form = "{msg} [{wide_bar}] {human_pos}/{human_len} ({rate}, {eta} left)";
         (ProgressBar::new(total), form)
     };
     bar.set_draw_target(ProgressDrawTarget::stderr());
     // A form that does not parse is a defect that every use of it shows; the default is readable too.
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
+    // The library's own rate has four digits behind the point.
+    bar.set_style(style.with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+        let _is_drawn = to.write_fmt(format_args!("{:.0}/s", state.per_sec()));
+    }));
     bar.set_message(what.to_owned());
     bar.enable_steady_tick(TICK);
     bar

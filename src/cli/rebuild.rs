@@ -1,8 +1,9 @@
 //! `amoiq rebuild`: read models made again from the whole log.
 //!
 //! A running service does it itself, asked over its operator's interface; this then only shows how far it
-//! is. On the files of a stopped one it is done here, under the store's lock. Either way the old read
-//! models serve until the new ones are complete, and Ctrl-C leaves them as they are.
+//! is, and another `amoiq rebuild --status` or `--cancel` can take over when this one is gone. On the files of a
+//! stopped one it is done here, under the store's lock. Either way what serves goes on until the new read models
+//! are complete, and Ctrl-C leaves it as it is.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -20,7 +21,10 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::{
     operator::{Options, Service, say},
@@ -40,7 +44,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
     /// Which: `inbox`.
-    #[arg(value_name = "PROJECTION", required_unless_present = "all")]
+    #[arg(value_name = "PROJECTION", required_unless_present_any = ["all", "status", "cancel"])]
     projections: Vec<String>,
     /// All that are kept.
     #[arg(long, conflicts_with = "projections")]
@@ -48,13 +52,26 @@ pub(super) struct Arguments {
     /// Pass events by that cannot be read, and list them as dead letters.
     #[arg(long)]
     skip: bool,
+    /// Only show how far the running service's last one has come.
+    #[arg(long, conflicts_with_all = ["projections", "all", "skip"])]
+    status: bool,
+    /// End the one that the running service makes.
+    #[arg(long, conflicts_with_all = ["projections", "all", "skip", "status"])]
+    cancel: bool,
 }
 
-/// Makes them again. Exit code 0: they serve, 1: not, the old ones do.
+/// Makes them again. Exit code 0: they serve, 1: not, nothing changed.
 ///
 /// # Errors
 /// When it could not begin.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.status || arguments.cancel {
+        let method = if arguments.cancel { Method::DELETE } else { Method::GET };
+        let service = Service::find(config, &arguments.options)?;
+        let state = of_inbox(service.ask(method, &["rebuild"], None)?)?;
+        say(&if arguments.options.json { serde_json::to_string_pretty(&state)? } else { told(&state) })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.all {
         progress::say(NOTHING_TO_REBUILD);
     }
@@ -99,11 +116,12 @@ async fn on_files(
     let skip = skip.then(|| ambient.now());
     let mut bar = Progress::new(InboxProjection::NAME, log.head().as_u64());
     let mut done = 0;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut work = std::pin::pin!(rebuild::rebuild::<InboxProjection>(&views, &log, skip, &reports));
     let outcome = loop {
         tokio::select! {
             rebuilt = &mut work => break rebuilt.map_or_else(|error| Outcome::of(&error), |()| Outcome::Done),
-            _ = tokio::signal::ctrl_c() => break Outcome::Cancelled,
+            _ = interrupted.recv() => break Outcome::Cancelled,
             Ok(()) = following.changed() => {
                 let position = following.borrow_and_update().position.as_u64();
                 bar.advance(position.saturating_sub(done));
@@ -118,9 +136,9 @@ async fn on_files(
 
 /// Has the running service do it.
 async fn over_service(service: &Arc<Service>, arguments: &Arguments) -> anyhow::Result<Value> {
-    let names =
-        if arguments.all { vec![InboxProjection::NAME.to_owned()] } else { arguments.projections.clone() };
-    let order = json!({ "projections": names, "skip": arguments.skip });
+    let order = json!({ "projections": [InboxProjection::NAME], "skip": arguments.skip });
+    // Listens also while the service is asked: what is pressed then counts afterwards.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut state = ask(service, Method::POST, Some(order)).await?;
     let number = |state: &Value, field: &str| state.get(field).and_then(Value::as_u64).unwrap_or_default();
     let mut bar = Progress::new(InboxProjection::NAME, number(&state, "head"));
@@ -128,7 +146,7 @@ async fn over_service(service: &Arc<Service>, arguments: &Arguments) -> anyhow::
     while text(&state, "state") == "running" {
         tokio::select! {
             () = tokio::time::sleep(ASK_EVERY) => state = ask(service, Method::GET, None).await?,
-            _ = tokio::signal::ctrl_c() => state = ask(service, Method::DELETE, None).await?,
+            _ = interrupted.recv() => state = ask(service, Method::DELETE, None).await?,
         }
         bar.advance(number(&state, "position").saturating_sub(done));
         done = done.max(number(&state, "position"));
@@ -141,43 +159,51 @@ async fn over_service(service: &Arc<Service>, arguments: &Arguments) -> anyhow::
 async fn ask(service: &Arc<Service>, method: Method, body: Option<Value>) -> anyhow::Result<Value> {
     let service = Arc::clone(service);
     let asked = tokio::task::spawn_blocking(move || service.ask(method, &["rebuild"], body.as_ref()));
-    let mut answer = asked.await??;
-    let of_inbox = |state: &&mut Value| text(state, "projection") == InboxProjection::NAME;
+    of_inbox(asked.await??)
+}
+
+/// What an answer says of the only projection that is kept.
+fn of_inbox(mut answer: Value) -> anyhow::Result<Value> {
+    let is_inbox = |state: &&mut Value| text(state, "projection") == InboxProjection::NAME;
     let states = answer.get_mut("rebuilds").and_then(Value::as_array_mut);
-    let Some(state) = states.and_then(|states| states.iter_mut().find(of_inbox)) else {
+    let Some(state) = states.and_then(|states| states.iter_mut().find(is_inbox)) else {
         bail!("the service does not know the projection");
     };
     Ok(state.take())
 }
 
 fn show(state: &Value, is_json: bool) -> anyhow::Result<ExitCode> {
+    let is_done = text(state, "state") == "done";
     if is_json {
         say(&serde_json::to_string_pretty(state)?)?;
+    } else if is_done {
+        say(&told(state))?;
     }
-    let failure = state.get("failure").unwrap_or(&Value::Null);
-    let (position, skipped) = (state.get("position"), state.get("skipped"));
-    let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or_default();
-    let reason = text(failure, "reason");
-    let is_done = text(state, "state") == "done";
-    let told = match text(state, "state") {
-        "done" => {
-            format!("inbox: rebuilt up to position {}, {} events skipped", number(position), number(skipped))
-        }
-        "cancelled" => "inbox: cancelled; the old one serves".to_owned(),
-        "stopped" => format!(
-            "inbox: stopped at position {} ({}): {reason}\nThe old one serves. `amoiq rebuild inbox --skip` passes \
-             such events by and lists them in `amoiq dead-letters`.",
-            number(failure.get("position")),
-            text(failure, "type")
-        ),
-        _ => format!("inbox: failed: {reason}; the old one serves"),
-    };
-    match (is_done, is_json) {
-        (true, false) => say(&told)?,
-        (true, true) => {}
-        (false, _) => progress::say(&told),
+    if !is_done {
+        progress::say(&told(state));
     }
     Ok(ExitCode::from(u8::from(!is_done)))
+}
+
+/// A rebuild's state, for people. What served before one that failed serves on; there may be nothing that did.
+fn told(state: &Value) -> String {
+    let failure = state.get("failure").unwrap_or(&Value::Null);
+    let number = |value: &Value, field: &str| value.get(field).and_then(Value::as_u64).unwrap_or_default();
+    let (position, skipped) = (number(state, "position"), number(state, "skipped"));
+    let reason = text(failure, "reason");
+    match text(state, "state") {
+        "none" => "inbox: none since the service started".to_owned(),
+        "running" => format!("inbox: at position {position} of {}, {skipped} skipped", number(state, "head")),
+        "done" => format!("inbox: rebuilt up to position {position}, {skipped} events skipped"),
+        "cancelled" => "inbox: cancelled; nothing changed".to_owned(),
+        "stopped" => format!(
+            "inbox: stopped at position {} ({}): {reason}\nNothing changed. `amoiq rebuild inbox --skip` passes \
+             such events by and lists them in `amoiq dead-letters`.",
+            number(failure, "position"),
+            text(failure, "type")
+        ),
+        _ => format!("inbox: failed: {reason}; nothing changed"),
+    }
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -10,9 +10,15 @@ use amoiq_events::{
     Ambient, Position,
     store::sqlite::{self, Verification},
 };
+use anyhow::Context;
 use clap::Args;
+use serde_json::json;
 
-use super::progress::{Parts, say};
+use super::{
+    operator,
+    progress::{Parts, say},
+};
+use crate::config::Config;
 
 /// Something does not fit.
 const DAMAGED: u8 = 1;
@@ -30,33 +36,45 @@ pub(super) struct Arguments {
     /// First make the index again from the log. The service must be stopped.
     #[arg(long, conflicts_with = "file")]
     repair: bool,
-    /// Print the result as JSON.
+    /// Print the result as JSON; what kept it from looking is its `error`.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<ExitCode> {
+/// Looks, and says by the exit code what was found. Whatever keeps it from looking, a configuration that cannot
+/// be read included, is not damage.
+pub(super) fn run(arguments: &Arguments, config: anyhow::Result<Config>) -> ExitCode {
+    let looked = config.and_then(|config| look(arguments, &config.store.path));
+    let verification = match looked {
+        Ok(verification) => verification,
+        Err(error) => return not_run(arguments, &error),
+    };
+    match print(&verification, arguments.json) {
+        Ok(()) => ExitCode::from(if verification.clean { 0 } else { DAMAGED }),
+        Err(error) => not_run(arguments, &error),
+    }
+}
+
+fn look(arguments: &Arguments, store: &Path) -> anyhow::Result<Verification> {
     let mut parts = Parts::default();
     let path = arguments.file.as_deref().unwrap_or(store);
-    if arguments.repair
-        && let Err(error) = sqlite::repair_index(store, &Ambient::system())
-    {
-        say(&format!("amoiq: not repaired: {error}"));
-        return Ok(ExitCode::from(NOT_RUN));
+    if arguments.repair {
+        sqlite::repair_index(store, &Ambient::system()).context("not repaired")?;
     }
     let from = Position::from_u64(arguments.from);
     let verified = sqlite::verify(path, from, &mut |work| parts.show(work));
     parts.finish();
-    match verified {
-        Err(error) => {
-            say(&format!("amoiq: {}: {error}", path.display()));
-            Ok(ExitCode::from(NOT_RUN))
-        }
-        Ok(verification) => {
-            print(&verification, arguments.json)?;
-            Ok(ExitCode::from(if verification.clean { 0 } else { DAMAGED }))
-        }
+    verified.with_context(|| path.display().to_string())
+}
+
+fn not_run(arguments: &Arguments, error: &anyhow::Error) -> ExitCode {
+    let why = format!("{error:#}");
+    if arguments.json {
+        // Standard output may be what is closed; the exit code says the same.
+        drop(operator::say(&json!({ "error": why }).to_string()));
     }
+    say(&format!("amoiq: {why}"));
+    ExitCode::from(NOT_RUN)
 }
 
 /// Writes the result to standard output.

@@ -13,7 +13,10 @@ use actix_web::{
     web,
 };
 use amoiq_events::Ambient;
-use tracing::{Instrument, field::Empty};
+use tracing::{
+    Instrument,
+    field::{self, Empty},
+};
 
 use super::traceparent::TraceParent;
 use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
@@ -22,6 +25,9 @@ use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
 const MAX_ID_BYTES: usize = 128;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request's span is to a collector, which has to know it when the span begins.
+const KIND: Option<&str> = if cfg!(feature = "otel") { Some("server") } else { None };
 
 /// A request's id.
 #[derive(Debug, Clone)]
@@ -38,18 +44,18 @@ pub async fn trace<B: MessageBody + 'static>(
     let begun = Instant::now();
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
-    let span = tracing::info_span!(
+    // At the level of an error, which every filter lets through: with `log.level = "warn"` a span of a lower one
+    // would not be made, and the lines that are left would lose their request.
+    let span = tracing::error_span!(
         "request",
         request.id = %id,
-        trace.id = %parent.trace_id(),
-        otel.name = Empty,
-        otel.kind = Empty,
+        trace.id = KIND.is_none().then(|| field::display(parent.trace_id())),
+        otel.kind = KIND,
         http.response.status_code = Empty,
     );
     #[cfg(feature = "otel")]
-    parent.adopt(&span);
+    span.record("trace.id", field::display(parent.adopt(&span)));
     request.extensions_mut().insert(RequestId(id.clone()));
-    request.extensions_mut().insert(parent);
     let work = async move {
         // Not cloned before: the router below needs the request for itself.
         let response = next.call(request).await?.map_into_boxed_body();
@@ -97,13 +103,68 @@ fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
     }
     // Only a collector of spans knows what to do with these, and writing them down costs.
     #[cfg(feature = "otel")]
-    tracing::Span::current()
-        .record("otel.name", format!("{method} {route}"))
-        .record("otel.kind", "server")
-        .record("http.response.status_code", status);
+    {
+        let span = tracing::Span::current();
+        span.record("http.response.status_code", status);
+        super::traceparent::name(&span, format!("{method} {route}"));
+    }
     if response.status().is_server_error() {
         tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");
     } else {
         tracing::debug!(http.method = %method, http.route = route, http.status = status, "request");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use actix_web::{App, HttpResponse, middleware::from_fn, test};
+    use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_line_names_its_request_whatever_level_is_logged() {
+        let lines = Lines::default();
+        let logging = tracing_subscriber::fmt().json().with_env_filter(EnvFilter::new("warn"));
+        let _logging = tracing::subscriber::set_default(logging.with_writer(lines.clone()).finish());
+        let failing = web::to(|| async { HttpResponse::InternalServerError().finish() });
+        let app = App::new().wrap(from_fn(trace)).default_service(failing);
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::get().insert_header((HEADER, "asked-for"));
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request = request.insert_header((super::super::traceparent::HEADER, parent));
+        test::call_service(&app, request.to_request()).await;
+        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line = told.lines().find(|line| line.contains("request failed")).unwrap();
+        assert!(line.contains("\"request.id\":\"asked-for\""), "{line}");
+        assert!(line.contains("\"trace.id\":\"4bf92f3577b34da6a3ce929d0e0e4736\""), "{line}");
     }
 }

@@ -12,13 +12,18 @@ pub const HEADER: &str = "traceparent";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     /// The trace; never zero.
-    pub trace: u128,
-    /// The caller's span in it; never zero.
-    pub span: u64,
+    trace: u128,
+    /// Nobody when the trace begins with this request.
+    caller: Option<Caller>,
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Caller {
+    /// The caller's span; never zero.
+    span: u64,
     /// Bit 0: the caller records the trace.
-    pub flags: u8,
-    /// Whether the trace begins with this request.
-    pub is_new: bool,
+    flags: u8,
 }
 
 impl TraceParent {
@@ -31,7 +36,7 @@ impl TraceParent {
             (Some(line), None) => line.to_str().ok().and_then(Self::parse),
             _ => None,
         };
-        said.unwrap_or_else(|| Self::begin(new_id()))
+        said.unwrap_or_else(|| Self { trace: new_id().max(1), caller: None })
     }
 
     /// Reads a header. A version that is not known is read as far as version 00 goes.
@@ -43,32 +48,38 @@ impl TraceParent {
         let span = u64::try_from(hexadecimal(parts.next()?, 16)?).ok()?;
         let flags = u8::try_from(hexadecimal(parts.next()?, 2)?).ok()?;
         let is_whole = version != 0 || parts.next().is_none();
-        (version != 0xff && trace != 0 && span != 0 && is_whole).then_some(Self {
-            trace,
-            span,
-            flags,
-            is_new: false,
-        })
+        let is_good = version != 0xff && trace != 0 && span != 0 && is_whole;
+        is_good.then_some(Self { trace, caller: Some(Caller { span, flags }) })
     }
 
-    fn begin(trace: u128) -> Self {
-        // The caller has no span: any number that is not zero stands for it.
-        let [.., a, b, c, d, e, f, g, h] = trace.to_be_bytes();
-        let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1);
-        Self { trace: trace.max(1), span, flags: 0, is_new: true }
-    }
-
-    /// Makes a span part of the trace, for whoever collects spans.
+    /// Makes a span part of the trace, for whoever collects spans, and gives the trace that it is part of: who
+    /// collects names one that begins here, and the lines have to name the same.
     #[cfg(feature = "otel")]
-    pub fn adopt(&self, span: &tracing::Span) {
-        use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-        use tracing_opentelemetry::OpenTelemetrySpanExt;
-        let (trace, parent) = (TraceId::from(self.trace), SpanId::from(self.span));
-        // A trace that begins here is recorded: nobody else has decided about it.
-        let flags = if self.is_new { TraceFlags::SAMPLED } else { TraceFlags::new(self.flags) };
-        let remote = SpanContext::new(trace, parent, flags, true, TraceState::default());
-        // A span that nobody collects has no place for it.
-        drop(span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote)));
+    #[must_use]
+    pub fn adopt(&self, span: &tracing::Span) -> TraceId {
+        use opentelemetry::trace as otel;
+        use opentelemetry::trace::TraceContextExt as _;
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        match self.caller {
+            // A parent that nobody sent would be missing in the trace for ever.
+            None => {
+                let context = span.context();
+                let begun = context.span().span_context().trace_id();
+                if begun == otel::TraceId::INVALID {
+                    self.trace_id()
+                } else {
+                    TraceId(u128::from_be_bytes(begun.to_bytes()))
+                }
+            }
+            Some(Caller { span: parent, flags }) => {
+                let (trace, parent) = (otel::TraceId::from(self.trace), otel::SpanId::from(parent));
+                let flags = otel::TraceFlags::new(flags);
+                let remote = otel::SpanContext::new(trace, parent, flags, true, otel::TraceState::default());
+                // A span that nobody collects has no place for it.
+                drop(span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote)));
+                self.trace_id()
+            }
+        }
     }
 
     /// The trace's id as lines of the log have it: 32 hexadecimal digits.
@@ -78,11 +89,13 @@ impl TraceParent {
     }
 }
 
-/// The form that the header has.
-impl fmt::Display for TraceParent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags & 1)
-    }
+/// Names a span for whoever collects spans. One that has begun has no other way to a name: the field `otel.name` is
+/// read when it begins.
+#[cfg(feature = "otel")]
+pub fn name(span: &tracing::Span, name: String) {
+    use opentelemetry::trace::TraceContextExt as _;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+    span.context().span().update_name(name);
 }
 
 /// The id of a trace.
@@ -111,7 +124,13 @@ mod tests {
     fn a_header_reads_back() {
         let parent = TraceParent::parse(GOOD).unwrap();
         assert_eq!(parent.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(parent.to_string(), GOOD);
+        assert_eq!(parent.caller, Some(Caller { span: 0x00f0_67aa_0ba9_02b7, flags: 1 }));
+    }
+
+    #[test]
+    fn a_trace_that_begins_here_has_no_caller() {
+        let parent = TraceParent::of(&HeaderMap::new(), || 0);
+        assert_eq!(parent, TraceParent { trace: 1, caller: None });
     }
 
     #[test]

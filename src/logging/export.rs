@@ -4,6 +4,8 @@
 //! standard hold; without it nothing is sent. A collector that is slow or away loses spans and never holds up
 //! the service.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
@@ -14,6 +16,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The standard's variables that say where spans go.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// How long the last spans may take when the service stops: a collector that is well takes them in a few
+/// milliseconds, and one that hangs is not waited for.
+const LAST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Spans on their way; what is queued is sent when it is dropped.
 pub(super) struct Exporting(SdkTracerProvider);
@@ -27,6 +33,8 @@ impl Exporting {
         if ENDPOINTS.iter().all(|name| std::env::var_os(name).is_none()) {
             return Ok(None);
         }
+        // The exporter's HTTP client does not know whose cryptography to use; an error says that it was told.
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let exporter = SpanExporter::builder().with_http().build().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
         let resource = Resource::builder().with_service_name(env!("CARGO_PKG_NAME")).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
@@ -44,7 +52,7 @@ impl Exporting {
 
 impl Drop for Exporting {
     fn drop(&mut self) {
-        // The service stops: a collector that is away is not waited for.
-        drop(self.0.shutdown());
+        // The service stops: nobody is left to be told that spans were lost.
+        drop(self.0.shutdown_with_timeout(LAST_PATIENCE));
     }
 }

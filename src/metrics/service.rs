@@ -161,11 +161,9 @@ impl Sources {
 
     fn sockets(&self, sheet: &mut Sheet) {
         let now = self.engine.snapshot();
-        let ended: u64 = now.ended.iter().map(|(_, count)| count).sum();
-        let opened = ended + (now.polling + now.websocket) as u64;
         let open = [("polling", now.polling), ("websocket", now.websocket)];
         sheet.gauges("amoiq_connections", "Open connections of clients", "transport", open);
-        sheet.counter("amoiq_connections_opened", "Connections that were opened", opened);
+        sheet.counter("amoiq_connections_opened", "Connections that were opened", now.opened);
         let ended = now.ended.iter().map(|(reason, count)| (reason.name(), *count));
         sheet.counters("amoiq_connections_closed", "Connections that ended", "reason", ended);
         sheet.counter("amoiq_connections_refused", "Connections over a limit", now.refused);

@@ -1,6 +1,8 @@
 //! `/operator/rebuild`: read models made again from the whole log while the service runs. The old ones
 //! serve until the new ones have caught up; nothing is sent to anybody.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use amoiq_actors::{
     Rebuilds,
@@ -41,9 +43,13 @@ pub async fn start(
     let names = fields.texts("projections", MAX_PROJECTIONS);
     let skip = fields.flag("skip");
     fields.finish()?;
-    let wanted = match names {
+    let wanted: Vec<_> = match names {
         None => desk.rebuilds.iter().collect(),
-        Some(names) => names.iter().map(|name| find(&desk, name)).collect::<Result<Vec<_>, _>>()?,
+        // One that is named twice is made once: the second would find the first under way.
+        Some(names) => {
+            let names: BTreeSet<_> = names.iter().collect();
+            names.into_iter().map(|name| find(&desk, name)).collect::<Result<_, _>>()?
+        }
     };
     let skip = skip.then(|| desk.tenants.ambient.now());
     for rebuilds in wanted {

@@ -14,11 +14,12 @@ use actix_web::{
 };
 use amoiq_actors::Eraser;
 use anyhow::Context;
+use ipnet::IpNet;
 
 use super::{
     Desk, configure,
     door::DoorFile,
-    token::{OperatorToken, authorise},
+    token::{MetricsNetworks, OperatorToken, authorise},
 };
 use crate::{
     http::{body::BodyLimit, trace::trace},
@@ -46,6 +47,8 @@ pub struct Place<'a> {
     pub bind: SocketAddr,
     /// Where the service itself listens.
     pub service: SocketAddr,
+    /// `operator.metrics_networks`
+    pub metrics_networks: Vec<IpNet>,
     /// The data directory.
     pub directory: &'a Path,
 }
@@ -71,6 +74,7 @@ impl OperatorServer {
         let door = DoorFile::write(place.directory, address, place.service, &token)
             .with_context(|| format!("operator.json in {}", place.directory.display()))?;
         let ambient = web::Data::new(desk.tenants.ambient.clone());
+        let networks = web::Data::new(MetricsNetworks(place.metrics_networks.clone()));
         let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
         let eraser = web::Data::new(eraser);
         let app = move || {
@@ -79,6 +83,7 @@ impl OperatorServer {
                 .app_data(eraser.clone())
                 .app_data(metrics.clone())
                 .app_data(token.clone())
+                .app_data(networks.clone())
                 .app_data(ambient.clone())
                 .app_data(web::Data::new(BodyLimit(MAX_BODY_BYTES)))
                 .configure(configure)

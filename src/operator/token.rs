@@ -1,7 +1,8 @@
 //! The token of the operator's interface: whoever can read the data directory has it, nobody else.
 //!
-//! The metrics need none on this machine: Prometheus cannot follow a token that is new with each start,
-//! and they are numbers that tell of nobody. From another machine they need it like everything.
+//! The metrics need none on this machine and in the networks that `operator.metrics_networks` names: Prometheus
+//! cannot follow a token that is new with each start, and they are numbers that tell of nobody. From anywhere else
+//! they need it like everything.
 
 use actix_web::{
     Error, HttpRequest, ResponseError,
@@ -11,6 +12,7 @@ use actix_web::{
     web,
 };
 use amoiq_events::Ambient;
+use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
 use super::{METRICS, Refusal};
@@ -35,12 +37,20 @@ impl OperatorToken {
     }
 
     fn opens_for(&self, request: &HttpRequest) -> bool {
-        let is_local = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-        if is_local && request.path() == METRICS {
-            return true;
-        }
         let given = context::bearer(request).unwrap_or_default();
         self.expose().as_bytes().ct_eq(given.as_bytes()).into()
+    }
+}
+
+/// Where metrics are read without the token, beside this machine: `operator.metrics_networks`.
+#[derive(Debug, Clone)]
+pub struct MetricsNetworks(pub Vec<IpNet>);
+
+impl MetricsNetworks {
+    /// By the address that connects: what a request says of itself anybody can write.
+    fn opens_for(&self, request: &HttpRequest) -> bool {
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return false };
+        request.path() == METRICS && (peer.is_loopback() || self.0.iter().any(|known| known.contains(&peer)))
     }
 }
 
@@ -53,7 +63,8 @@ pub async fn authorise<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let token = request.app_data::<web::Data<OperatorToken>>().cloned().ok_or(Problem::Internal)?;
-    if token.opens_for(request.request()) {
+    let networks = request.app_data::<web::Data<MetricsNetworks>>().cloned().ok_or(Problem::Internal)?;
+    if networks.opens_for(request.request()) || token.opens_for(request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     Ok(request.into_response(Refusal::Token.error_response()))
@@ -67,19 +78,26 @@ mod tests {
 
     fn opens(peer: &str, path: &str, header: &str) -> bool {
         let token = OperatorToken(Secret::new("0123456789abcdef".to_owned()));
+        let networks = MetricsNetworks(vec!["172.16.0.0/12".parse().unwrap()]);
         let request = TestRequest::with_uri(path).peer_addr(peer.parse().unwrap());
-        token.opens_for(&request.insert_header(("authorization", header)).to_http_request())
+        let request = request.insert_header(("x-forwarded-for", "127.0.0.1"));
+        let request = request.insert_header(("authorization", header)).to_http_request();
+        networks.opens_for(&request) || token.opens_for(&request)
     }
 
     #[test]
-    fn the_metrics_are_open_to_this_machine_alone() {
-        for local in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
-            assert!(opens(local, "/metrics", ""), "{local}");
-            assert!(!opens(local, "/operator/tenants", ""), "{local}");
-            assert!(!opens(local, "/metrics/", ""), "{local}");
+    fn the_metrics_are_open_to_this_machine_and_the_networks_that_are_named() {
+        for near in
+            ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5", "172.17.0.1:5", "[::ffff:172.17.0.1]:5"]
+        {
+            assert!(opens(near, "/metrics", ""), "{near}");
+            assert!(!opens(near, "/operator/tenants", ""), "{near}");
+            assert!(!opens(near, "/metrics/", ""), "{near}");
         }
-        assert!(!opens("10.0.0.1:5", "/metrics", ""));
-        assert!(opens("10.0.0.1:5", "/metrics", "Bearer 0123456789abcdef"));
+        for far in ["10.0.0.1:5", "172.32.0.1:5", "[2001:db8::1]:5"] {
+            assert!(!opens(far, "/metrics", ""), "{far}");
+            assert!(opens(far, "/metrics", "Bearer 0123456789abcdef"), "{far}");
+        }
     }
 
     #[test]

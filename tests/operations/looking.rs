@@ -2,12 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::given::{Service, amoiq, printed, stopped, texts_of};
+use crate::given::{Service, amoiq, eventually, printed, stopped, texts_of};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
@@ -81,12 +82,16 @@ fn events_are_filtered_and_limited() {
 fn events_are_followed_beside_a_running_service() {
     let data = stopped();
     let service = Service::start(data.path());
+    let head = head(data.path());
     let mut following = Command::new(env!("CARGO_BIN_EXE_amoiq"))
         .env("AMOIQ__STORE__PATH", data.path())
         .args([
             "events",
             "-f",
             "--json",
+            // Where what is said after it was started is found, however long starting takes.
+            "--from",
+            &(head + 1).to_string(),
             "--session",
             "session-followed",
             "--type",
@@ -104,4 +109,41 @@ fn events_are_followed_beside_a_running_service() {
     let texts: Vec<_> = lines.map(|line| json(&line.expect("a line"))["data"]["text"].clone()).collect();
     assert_eq!(texts, ["line 0", "line 1", "line 2"]);
     assert!(following.wait().expect("it ends").success());
+}
+
+#[test]
+fn what_is_followed_without_a_place_begins_at_the_end() {
+    let data = stopped();
+    let service = Service::start(data.path());
+    let mut following = Command::new(env!("CARGO_BIN_EXE_amoiq"))
+        .env("AMOIQ__STORE__PATH", data.path())
+        .args(["events", "-f", "--json", "--limit", "1", "--type", "message.created"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // It is there some time after it was started: what is said before that it does not print.
+    let mut said = 0;
+    eventually("it prints a line", || {
+        said += 1;
+        assert_eq!(service.say("session-now", &format!("line {said}")).0, 200);
+        following.try_wait().expect("a state").is_some()
+    });
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    let first = json(&lines.next().expect("a line").expect("a text"));
+    assert_eq!(first["stream"], "session:demo:session-now", "nothing of what was there before: {first}");
+}
+
+#[test]
+fn a_type_that_there_is_not_is_a_mistake() {
+    let data = stopped();
+    let output = amoiq(data.path(), &["events", "--type", "mesage.created"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("message.created") && said.contains("webhook.secret_rotated"), "{said}");
+}
+
+/// Where the last event of a store is.
+fn head(data: &Path) -> u64 {
+    let all = printed(data, &["events", "--json"]);
+    json(all.lines().next_back().expect("an event"))["position"].as_u64().expect("a position")
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::given::{Service, amoiq, new_file, printed, stopped, texts_of, verify};
 
 #[test]
@@ -14,7 +16,9 @@ fn what_was_exported_and_imported_is_exported_the_same() {
     assert_eq!(first, printed(data.path(), &["events", "export"]), "to a file as to standard output");
 
     let other = tempfile::tempdir().expect("a directory");
-    printed(other.path(), &["events", "import", path]);
+    let imported = printed(other.path(), &["events", "import", path, "--json"]);
+    let imported: Value = serde_json::from_str(&imported).expect("JSON");
+    assert_eq!(imported["events"].as_u64(), Some(first.lines().count() as u64), "{imported}");
     let (code, result) = verify(other.path(), &[]);
     assert_eq!((code, result["events"].as_u64()), (0, Some(first.lines().count() as u64)), "{result}");
     assert!(first == printed(other.path(), &["events", "export"]), "not the same bytes");

@@ -150,6 +150,20 @@ fn a_store_that_is_not_there_is_no_result() {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_no_damage() {
+    let data = tempfile::tempdir().expect("a directory");
+    for arguments in [&["verify"][..], &["verify", "--config", "typo.toml"], &["verify", "--repair"]] {
+        let output = amoiq(data.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
+        let output = amoiq(data.path(), &[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(said["error"].as_str().is_some_and(|error| !error.is_empty()), "{said}");
+    }
+}
+
+#[test]
 fn a_damaged_index_is_made_again_from_the_log() {
     for (table, column, row) in columns().filter(|(table, ..)| *table != "log") {
         let data = stopped();

@@ -1,10 +1,12 @@
 //! Who comes in, and what they are told who do not.
 
+use std::net::{IpAddr, UdpSocket};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Answer, Start, TestApp, eventually},
+    app::{Answer, Start, TestApp, client, eventually},
     door::Door,
 };
 
@@ -82,4 +84,34 @@ fn an_address_that_is_taken_is_named() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains(&format!("operator.bind {taken}")), "{said}");
     assert!(!directory.path().join("operator.json").exists());
+}
+
+#[test]
+fn the_metrics_are_read_from_a_network_that_is_named_and_nothing_else_is() {
+    let Some(own) = own_address() else {
+        eprintln!("this machine has no address but its own: nobody can come from another network");
+        return;
+    };
+    let start = |networks: &str| {
+        Start::new()
+            .environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0")
+            .environment("AMOIQ__OPERATOR__METRICS_NETWORKS", networks)
+            .app()
+    };
+    let ask = |app: &TestApp, path: &str| {
+        let address = Door::of(app).address.replace("127.0.0.1", &own.to_string());
+        client().get(format!("{address}{path}")).send().expect("an answer").status().as_u16()
+    };
+    let app = start(&format!("203.0.113.0/24, {own}/32"));
+    assert_eq!((ask(&app, "/metrics"), ask(&app, "/operator/tenants")), (200, 401));
+    let app = start("203.0.113.0/24");
+    assert_eq!((ask(&app, "/metrics"), ask(&app, "/operator/tenants")), (401, 401));
+}
+
+/// An address of this machine that others reach: who connects to it comes from it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the kernel only says which way it would go.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|own| !own.is_loopback() && !own.is_unspecified())
 }

@@ -117,7 +117,7 @@ fn is_understood(words: &[&str]) -> bool {
 }
 
 #[test]
-fn the_unit_starts_the_program_as_nobody_in_particular_and_lets_it_write_one_directory() {
+fn the_unit_starts_the_program_as_its_own_user_and_lets_it_write_one_directory() {
     let unit = file("systemd/amoiq.service");
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let words: Vec<_> = setting("ExecStart").expect("a command").split(' ').collect();
@@ -125,8 +125,13 @@ fn the_unit_starts_the_program_as_nobody_in_particular_and_lets_it_write_one_dir
     assert!(is_understood(&words[1..]), "{words:?}");
     assert!(!is_understood(&["no-such-command"]));
     let wanted = [
-        ("DynamicUser", "yes"),
+        // One that stays: commands on the files of a stopped service are run as it.
+        ("User", "amoiq"),
+        ("Group", "amoiq"),
+        ("UMask", "0077"),
         ("StateDirectory", "amoiq"),
+        ("StateDirectoryMode", "0700"),
+        ("ProtectHome", "yes"),
         ("ProtectSystem", "strict"),
         ("NoNewPrivileges", "yes"),
         ("CapabilityBoundingSet", ""),
@@ -140,7 +145,9 @@ fn the_unit_starts_the_program_as_nobody_in_particular_and_lets_it_write_one_dir
     }
     let files: u64 = setting("LimitNOFILE").expect("a limit").parse().expect("a number");
     assert!(files > 2 * 100_000, "realtime.max_connections has to fit");
-    assert!(unit.contains("Environment=AMOIQ__STORE__PATH=/var/lib/amoiq\n"));
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/amoiq.toml");
+    let config = amoiq::config::Config::load(Some(&config)).expect("settings");
+    assert_eq!(config.store.path, Path::new("/var/lib/amoiq"), "the same for the service and for commands");
 }
 
 #[test]
@@ -159,9 +166,23 @@ fn the_container_runs_the_program_as_nobody_and_asks_it_whether_it_is_well() {
     assert!(is_understood(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
     let health = words(after("CMD "));
     assert_eq!(health[0], entry[0]);
+    // Started again while the disk is full it would read no better.
+    assert_eq!(health[1..], ["health", "--alive"]);
     assert!(is_understood(&health[1..].iter().map(String::as_str).collect::<Vec<_>>()));
-    let compiler = after("FROM rust:").split('-').next().expect("a version");
-    assert_eq!(compiler, env!("CARGO_PKG_RUST_VERSION"));
+}
+
+#[test]
+fn the_image_is_built_by_the_compiler_that_it_names() {
+    let image = file("docker/Dockerfile");
+    let compiler = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).expect("a compiler");
+    assert_eq!(compiler.split('-').next(), Some(env!("CARGO_PKG_RUST_VERSION")));
+    let left_out = file("../.dockerignore");
+    let is_left_out = |name: &str| left_out.lines().any(|line| line.trim_end_matches('/') == name);
+    // It names a channel, and rustup would download that one.
+    assert!(file("../rust-toolchain.toml").contains("channel") && is_left_out("rust-toolchain.toml"));
+    // Without it erasure does not work; a `*` would take it too.
+    assert!(file("../.cargo/config.toml").contains("LIBSQLITE3_FLAGS"));
+    assert!(![".cargo", ".cargo/config.toml", ".*", "*"].iter().any(|name| is_left_out(name)));
 }
 
 #[test]

@@ -81,6 +81,9 @@ fn the_file_is_its_owners_alone_and_goes_with_the_service() {
     let mode = fs::metadata(&file).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(amoiq(&app, &["health"]).stdout, b"ready\n");
+    assert_eq!(amoiq(&app, &["health", "--alive"]).stdout, b"alive\n");
+    assert_eq!(json(&app, &["health"])["status"], "ready");
+    assert_eq!(json(&app, &["health", "--alive"])["status"], "ok");
     app.terminate();
     assert!(!file.exists());
     assert!(failure(&app, &["health"]).contains("no service runs on"));

@@ -16,6 +16,8 @@ mod endpoints;
 mod keys;
 mod metrics;
 mod rebuild;
+#[cfg(feature = "otel")]
+mod spans;
 mod standings;
 mod tenants;
 mod traces;

@@ -56,7 +56,13 @@ fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
     assert!(String::from_utf8_lossy(&all.stderr).contains("online lives in memory"));
     assert!(failure(&app, &["rebuild", "online"]).contains("online lives in memory"));
     assert!(failure(&app, &["rebuild", "other"]).contains("`other` is no projection"));
+    let twice = amoiq_json(&app, &["rebuild", "inbox", "inbox"]);
+    assert_eq!(twice["state"], "done", "{twice}");
     let door = Door::of(&app);
+    let twice = json!({"projections": ["inbox", "inbox"]});
+    let twice = door.ask(Method::POST, "/operator/rebuild", Some(&twice));
+    assert_eq!(twice.status, 202, "{twice:?}");
+    eventually("it is done", || amoiq_json(&app, &["rebuild", "--status"])["state"] == "done");
     let wrong = door.ask(Method::POST, "/operator/rebuild", Some(&json!({"projections": ["online"]})));
     assert_eq!(wrong.error(), (400, "VALIDATION_FAILED"));
     let shown = door.ask(Method::GET, "/operator/rebuild", None);
@@ -77,4 +83,25 @@ fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
     let app = Start::new().data(directory.path()).app();
     eventually("the inbox is there", || history(&app).is_some());
     assert_eq!(history(&app).expect("a history"), before);
+}
+
+#[test]
+fn a_rebuild_is_looked_at_and_ended_from_elsewhere() {
+    let mut app = TestApp::start();
+    let said = |app: &TestApp, words: &[&str]| {
+        let output = amoiq(app, words);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    // The start makes it too.
+    eventually("it is there", || amoiq_json(&app, &["rebuild", "--status"])["state"] == "done");
+    said(&app, &["rebuild", "inbox"]);
+    let done = said(&app, &["rebuild", "--status"]);
+    assert!(done.starts_with("inbox: rebuilt up to position "), "{done}");
+    assert_eq!(amoiq_json(&app, &["rebuild", "--status"])["state"], "done");
+    // Nothing is left to cancel.
+    assert_eq!(said(&app, &["rebuild", "--cancel"]), done);
+    assert!(failure(&app, &["rebuild", "--cancel", "inbox"]).contains("cannot be used with"));
+    app.terminate();
+    assert!(failure(&app, &["rebuild", "--status"]).contains("no service runs on"));
 }

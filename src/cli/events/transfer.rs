@@ -19,6 +19,7 @@ use anyhow::Context;
 use crate::cli::{
     block_on,
     progress::{Parts, Progress, say},
+    verify,
 };
 
 /// Writes every event up to where the log ends now.
@@ -52,7 +53,7 @@ fn write_all(log: &dyn EventStore, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// Fills an empty store.
-pub(super) fn import(store: &Path, file: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn import(store: &Path, file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
     let (mut lines, total): (Box<dyn BufRead>, u64) = match file {
         None => (Box::new(BufReader::new(io::stdin())), 0),
         Some(path) => {
@@ -66,6 +67,9 @@ pub(super) fn import(store: &Path, file: Option<&Path>) -> anyhow::Result<()> {
     let imported = sqlite::import(&mut *lines, total, store, &Ambient::system(), &mut report);
     parts.finish();
     let verification = imported?;
+    if as_json {
+        return verify::print(&verification, true);
+    }
     let (events, to) = (verification.events, verification.verified_to);
     say(&format!("{} holds {events} events up to position {to}; it verifies", store.display()));
     Ok(())

@@ -18,6 +18,8 @@ pub enum Transport {
 pub struct Metrics {
     polling: AtomicUsize,
     websocket: AtomicUsize,
+    /// Its own: the sum of those that are open and those that ended goes back by one while one ends.
+    opened: AtomicU64,
     upgrades: AtomicU64,
     packets_received: AtomicU64,
     packets_sent: AtomicU64,
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub polling: usize,
     /// Connections over a websocket now.
     pub websocket: usize,
+    /// Connections that were opened since the start.
+    pub opened: u64,
     /// Upgrades that were completed.
     pub upgrades: u64,
     /// Packets from clients.
@@ -61,6 +65,7 @@ impl Metrics {
         Snapshot {
             polling: self.polling.load(Relaxed),
             websocket: self.websocket.load(Relaxed),
+            opened: self.opened.load(Relaxed),
             upgrades: self.upgrades.load(Relaxed),
             packets_received: self.packets_received.load(Relaxed),
             packets_sent: self.packets_sent.load(Relaxed),
@@ -74,6 +79,7 @@ impl Metrics {
 
     pub(super) fn opened(&self, transport: Transport) {
         self.open(transport).fetch_add(1, Relaxed);
+        self.opened.fetch_add(1, Relaxed);
     }
 
     pub(super) fn ended(&self, transport: Transport, reason: CloseReason) {
@@ -115,5 +121,24 @@ impl Metrics {
             Transport::Polling => &self.polling,
             Transport::WebSocket => &self.websocket,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_opened_once_whatever_becomes_of_it() {
+        let metrics = Metrics::default();
+        metrics.opened(Transport::Polling);
+        metrics.opened(Transport::WebSocket);
+        metrics.upgraded();
+        metrics.ended(Transport::WebSocket, CloseReason::ALL[0]);
+        let now = metrics.snapshot();
+        assert_eq!((now.opened, now.polling, now.websocket), (2, 0, 1));
+        // As a scrape sees it that comes while a connection ends: gone, and not counted as ended yet.
+        metrics.websocket.fetch_sub(1, Relaxed);
+        assert_eq!(metrics.snapshot().opened, 2);
     }
 }
