@@ -11,6 +11,7 @@ mod erasing;
 mod fixture;
 mod given;
 mod looking;
+mod restarts;
 mod transfer;
 mod truncated;
 mod upgrade;

@@ -43,6 +43,7 @@ pub mod columns;
 mod fresh;
 mod heads;
 mod import;
+pub mod private;
 mod query;
 mod read_only;
 mod reader;
@@ -149,7 +150,7 @@ impl SqliteStore {
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
     pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(directory)?;
+        private::make_directory(directory)?;
         let lock = lock(directory)?;
         let path = directory.join("log.db");
         let new_epoch = || u64::from_le_bytes(ambient.bytes());

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, Verification, backup, heads::Heads, lock, query, read_only, repair, schema, verify,
-    witness::Witness,
+    OpenError, Report, Verification, backup, heads::Heads, lock, private, query, read_only, repair, schema,
+    verify, witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
 
@@ -71,7 +71,7 @@ pub(super) struct Fresh {
 
 impl Fresh {
     pub(super) fn new(directory: &Path) -> Result<Self, FillError> {
-        fs::create_dir_all(directory)?;
+        private::make_directory(directory)?;
         let lock = lock(directory)?;
         for name in STORE {
             if directory.join(name).try_exists()? {

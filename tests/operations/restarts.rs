@@ -1,0 +1,42 @@
+//! What a restore leaves: nothing half done, nothing damaged, nothing that others read.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use crate::{
+    given::{Service, new_file, printed},
+};
+
+#[test]
+fn only_the_owner_reads_what_a_start_a_restore_and_an_import_make() {
+    let (_folder, file) = new_file();
+    let (_exports, lines) = new_file();
+    let (file, lines) = (file.to_str().expect("a path"), lines.to_str().expect("a path"));
+    let parent = tempfile::tempdir().expect("a directory");
+    let data = parent.path().join("by").join("start");
+    let service = Service::start(&data);
+    assert_eq!(service.say("session", "hello").0, 200);
+    only_owner(&data);
+    service.stop();
+    printed(&data, &["backup", file]);
+    printed(&data, &["events", "export", lines]);
+    for (name, arguments) in [("restore", &["restore", file][..]), ("import", &["events", "import", lines])] {
+        let data = parent.path().join(name);
+        printed(&data, arguments);
+        only_owner(&data);
+        let service = Service::start(&data);
+        assert_eq!(service.say("session", "hello again").0, 200);
+        only_owner(&data);
+    }
+}
+
+/// Nobody but the owner enters the directory or reads a database in it, or what stands beside one.
+fn only_owner(data: &Path) {
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(data), 0o700, "{}", data.display());
+    let entries = fs::read_dir(data).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let databases: Vec<_> = entries.filter(|path| path.to_string_lossy().contains(".db")).collect();
+    assert!(!databases.is_empty());
+    for path in databases {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
