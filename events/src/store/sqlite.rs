@@ -60,7 +60,7 @@ mod witness;
 mod work;
 mod writer;
 
-pub use backup::{BackupError, backup};
+pub use backup::{BackupError, NoBackup, backup};
 pub use fresh::{FillError, repair_index};
 pub use import::import;
 pub use read_only::ReadOnlyStore;
