@@ -3,8 +3,25 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{
-    given::{Service, new_file, printed},
+    backups::refused,
+    fixture::reopened,
+    given::{Service, amoiq, new_file, printed},
 };
+
+#[test]
+fn a_backup_whose_outbox_is_damaged_makes_no_store() {
+    let data = reopened();
+    let (_folder, file) = new_file();
+    let path = file.to_str().expect("a path");
+    printed(data.path(), &["backup", path]);
+    let conn = rusqlite::Connection::open(&file).expect("a database");
+    let changed = conn.execute("UPDATE outbox_deliveries SET attempts = attempts + 1 WHERE lane = 1", []);
+    assert!(changed.expect("changed") > 0);
+    drop(conn);
+    let empty = tempfile::tempdir().expect("a directory");
+    refused(&amoiq(empty.path(), &["restore", path]), "does not verify");
+    assert!(!empty.path().join("log.db").exists() && !empty.path().join("outbox.db").exists());
+}
 
 #[test]
 fn only_the_owner_reads_what_a_start_a_restore_and_an_import_make() {

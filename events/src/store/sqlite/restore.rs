@@ -16,7 +16,7 @@ use super::{
     FillError, OpenError, Report, Verification, Work, backup,
     fresh::Fresh,
     heads::{self, Head},
-    private, query, read_only, schema,
+    private, query, read_only, schema, verify,
 };
 use crate::{Ambient, Position, Version};
 
@@ -37,6 +37,11 @@ pub fn restore(
     check(file)?;
     let fresh = Fresh::new(directory)?;
     copy(file, &fresh.log, report)?;
+    // It is verified as it was packed: rows that are moved first would be what was written ever after.
+    let outbox = verify::verify_outbox(&fresh.log)?;
+    if !outbox.is_intact() {
+        return Err(FillError::Damaged(Box::new(outbox)));
+    }
     let conn = schema::open_writer(&fresh.log, 0)?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     unpack_outbox(&conn, &fresh.outbox)?;
