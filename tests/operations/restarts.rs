@@ -5,8 +5,37 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use crate::{
     backups::refused,
     fixture::reopened,
-    given::{Service, amoiq, new_file, printed},
+    given::{Service, amoiq, new_file, printed, verify},
 };
+
+/// A restore that was killed between giving the outbox its name and the log.
+fn interrupted(file: &str) -> tempfile::TempDir {
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", file]);
+    fs::rename(restored.path().join("log.db"), restored.path().join("log.db.new")).expect("renamed");
+    fs::remove_file(restored.path().join("log.witness")).expect("removed");
+    restored
+}
+
+#[test]
+fn a_restore_that_was_killed_makes_no_empty_store_and_is_done_again() {
+    let data = reopened();
+    let (_folder, file) = new_file();
+    let file = file.to_str().expect("a path");
+    printed(data.path(), &["backup", file]);
+    let restored = interrupted(file);
+    assert!(restored.path().join("outbox.db").exists());
+    let said = Service::try_start(restored.path()).err().expect("it does not start");
+    assert!(said.contains("amoiq restore"), "{said}");
+    assert!(!restored.path().join("log.db").exists());
+
+    printed(restored.path(), &["restore", file]);
+    let (code, result) = verify(restored.path(), &[]);
+    assert_eq!(code, 0, "{result}");
+    let (_, before) = verify(data.path(), &[]);
+    assert_eq!(result["events"], before["events"]);
+    assert!(!restored.path().join("log.db.new").exists());
+}
 
 #[test]
 fn a_backup_whose_outbox_is_damaged_makes_no_store() {

@@ -100,6 +100,9 @@ pub enum OpenError {
     /// Events were acknowledged, and there is no log.
     #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
     Gone(Position),
+    /// A restore or an import was killed before the log had its name.
+    #[error("a restore or an import into {} was interrupted: run it again (`amoiq restore`, `amoiq events import`)", .0.display())]
+    Unfinished(PathBuf),
     /// There is no such file.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
@@ -152,6 +155,7 @@ impl SqliteStore {
     pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
         private::make_directory(directory)?;
         let lock = lock(directory)?;
+        fresh::refuse_unfinished(directory)?;
         let path = directory.join("log.db");
         let new_epoch = || u64::from_le_bytes(ambient.bytes());
         let mut witness = Witness::open(&directory.join("log.witness"))?;
