@@ -14,5 +14,6 @@ mod looking;
 mod restarts;
 mod transfer;
 mod truncated;
+mod unreadable;
 mod upgrade;
 mod verifying;

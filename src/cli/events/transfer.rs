@@ -19,6 +19,7 @@ use anyhow::Context;
 use crate::cli::{
     block_on,
     progress::{Parts, Progress, say},
+    verify::say_notes,
 };
 
 /// Writes every event up to where the log ends now.
@@ -66,6 +67,7 @@ pub(super) fn import(store: &Path, file: Option<&Path>) -> anyhow::Result<()> {
     let imported = sqlite::import(&mut *lines, total, store, &Ambient::system(), &mut report);
     parts.finish();
     let verification = imported?;
+    say_notes(&verification);
     let (events, to) = (verification.events, verification.verified_to);
     say(&format!("{} holds {events} events up to position {to}; it verifies", store.display()));
     Ok(())

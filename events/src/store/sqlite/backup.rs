@@ -75,7 +75,7 @@ pub fn backup(
     copy(&log, &partial.whole, "bytes of the log", report)?;
     complete(&partial, has_outbox, now)?;
     let verification = verify(&partial.whole, Position::START, report)?;
-    if !verification.clean {
+    if !verification.is_intact() {
         return Err(BackupError::Damaged(Box::new(verification)));
     }
     File::open(&partial.whole)?.sync_all()?;

@@ -97,7 +97,7 @@ impl Fresh {
     /// Verifies what was made, and gives it its names.
     pub(super) fn finish(self, report: Report<'_>) -> Result<Verification, FillError> {
         let verification = verify(&self.log, Position::START, report)?;
-        if !verification.clean {
+        if !verification.is_intact() {
             return Err(FillError::Damaged(Box::new(verification)));
         }
         let head = read_only::head(&read_only::open(&self.log)?)?;

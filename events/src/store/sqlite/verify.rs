@@ -71,7 +71,7 @@ impl Kind {
             Self::Pages | Self::Checksum | Self::Missing | Self::Link | Self::Envelope => {
                 "stop the service, move the directory away, restore the newest backup (`amoiq restore`)"
             }
-            Self::Codec => "run the release that wrote it, or restore a backup",
+            Self::Codec => "run the release that wrote it, or let it be passed by: `amoiq rebuild --skip`",
             Self::Head | Self::Mark | Self::Meta => "stop the service and run `amoiq verify --repair`",
             Self::Witness => "compare with a backup: acknowledged events may be missing",
             Self::Views => "stop the service and delete views.db: the next start makes it again",
@@ -130,6 +130,13 @@ impl Verification {
 
     fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// Whether it can be copied as it is. An event that this release does not decode is what was written, and
+    /// stays so in any copy.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.counts.keys().all(|kind| *kind == Kind::Codec)
     }
 
     /// How many problems there are.
