@@ -40,6 +40,7 @@ use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 mod backup;
 mod checkpoint;
 pub mod columns;
+mod export;
 mod fresh;
 mod heads;
 mod import;
@@ -61,6 +62,7 @@ mod work;
 mod writer;
 
 pub use backup::{BackupError, NoBackup, backup};
+pub use export::{Damage, LeftOut, export};
 pub use fresh::{FillError, repair_index};
 pub use import::import;
 pub use read_only::ReadOnlyStore;
