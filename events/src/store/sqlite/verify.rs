@@ -3,7 +3,9 @@
 //! Every row of the log is read once, in the order of positions: its checksum, its envelope, whether this
 //! release decodes it, and its link to the event before it in its stream, which has to be there with the
 //! version below. Then the index is compared with the log, and the files beside it. Nothing is changed and
-//! nothing is locked: it works beside a running service, up to where the log ended when it began.
+//! nothing is locked: it works beside a running service, up to where the log ended when it began. What SQLite is
+//! asked about a file, and what stands in the files beside the log, is as it is at one moment; the log and its
+//! index are read in short ones, so that the service can cut its write-ahead log in between.
 //!
 //! Memory does not grow with the log. The newest event of up to half a million streams is remembered, so
 //! that most links are followed without a lookup; every other one is looked up by its position. Whether
@@ -24,6 +26,7 @@ mod beside;
 mod index;
 mod links;
 mod log;
+mod marks;
 mod outbox;
 mod rows;
 mod views;
@@ -210,12 +213,14 @@ impl Bounds {
     }
 }
 
-/// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise.
+/// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise. It looks whether
+/// keys are in order and indexes have what their tables have, too: where they are not, a search misses what a scan
+/// finds. That is one moment of the file from the begin to the end.
 fn pages(conn: &Connection, file: &str, kind: Kind, found: &mut Verification, report: Report<'_>) {
     if kind == Kind::Pages {
         report(Work { what: "pages", done: 0, total: 0 });
     }
-    let looked = conn.prepare("PRAGMA quick_check(20)").and_then(|mut statement| {
+    let looked = conn.prepare("PRAGMA integrity_check(20)").and_then(|mut statement| {
         statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
     });
     match looked {
