@@ -36,7 +36,7 @@ const MAX_HELD: usize = 65_536;
 /// So many of them are one transaction: some ten milliseconds.
 const PORTION: usize = 2_048;
 
-/// So many reads of the log are folded at a time.
+/// So many reads of the log are folded at a time,
 const READS: usize = 16;
 
 /// or fewer, once they have so many bytes of data: two such batches are in memory.
@@ -86,9 +86,10 @@ pub async fn rebuild<P: Projection>(
     Ok(())
 }
 
-/// Drops the tables that do not serve.
+/// Drops the tables that do not serve, in portions.
 pub(crate) async fn sweep<P: Projection>(views: &Views) -> Result<(), ViewError> {
-    views.write(|transaction| generation::sweep::<P>(transaction)).await
+    while views.write(|transaction| generation::sweep::<P>(transaction)).await? {}
+    Ok(())
 }
 
 /// Fills tables of a new generation with the whole log. With a time to note, events that cannot be read
@@ -100,20 +101,18 @@ pub(crate) async fn fill<P: Projection>(
     report: watch::Sender<Report>,
 ) -> Result<Filled<P>, RebuildError> {
     let epoch = store.epoch();
-    let begin = views.write(move |transaction| {
-        generation::sweep::<P>(transaction)?;
-        generation::begin::<P>(transaction, epoch)
-    });
-    let mut generation = begin.await?;
-    let mut folding = Folding::<P>::new(&views, generation.tables, skip)?;
+    sweep::<P>(&views).await?;
+    let mut generation = views.write(move |transaction| generation::begin::<P>(transaction, epoch)).await?;
+    let (reading, tables) = (views.clone(), generation.tables);
+    let mut folding = beside(move || Ok(Folding::<P>::new(&reading, tables, skip)?)).await?;
     loop {
         let mut batch = read(&*store, generation.position).await?;
         // Short means that the rest is for the swap.
         let is_near = batch.len() < MAX_READ_EVENTS;
         while let Some(last) = batch.last().map(|event| event.position) {
-            let work = tokio::task::spawn_blocking(move || folding.fold(&batch).map(|full| (folding, full)));
+            let work = beside(move || folding.fold(&batch).map(|full| (folding, full)));
             let (worked, next) = tokio::join!(work, read(&*store, last));
-            let (done, full) = worked.unwrap_or_else(|_panicked| Err(stopped()))?;
+            let (done, full) = worked?;
             folding = done;
             write(&views, generation.tables, full).await?;
             generation.position = last;
@@ -121,7 +120,8 @@ pub(crate) async fn fill<P: Projection>(
             batch = next?;
         }
         let rest = std::mem::take(&mut folding.changes);
-        write(&views, generation.tables, rest.portions(PORTION)).await?;
+        let portions = beside(move || Ok(rest.portions(PORTION))).await?;
+        write(&views, generation.tables, portions).await?;
         if is_near {
             return Ok(Filled { generation, skipped: folding.skipped, projection: PhantomData });
         }
@@ -231,8 +231,12 @@ async fn write<P: Projection>(views: &Views, tables: Tables, portions: Vec<P>) -
     Ok(())
 }
 
-fn stopped() -> RebuildError {
-    ViewError::from(DatabaseError::Closed).into()
+/// Works on a thread where nothing else waits.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RebuildError> + Send + 'static,
+) -> Result<T, RebuildError> {
+    let stopped = |_panicked| Err(ViewError::from(DatabaseError::Closed).into());
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(stopped)
 }
 
 #[cfg(test)]

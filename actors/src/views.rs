@@ -41,6 +41,9 @@ pub enum ViewError {
     /// The tables are those of another release.
     #[error("views.db has layout {0}, this release has another")]
     Layout(i64),
+    /// Tables that do not serve hold what was removed from those that do.
+    #[error("views.db: read models are being made again")]
+    Unswept,
     /// A file beside the database.
     #[error("{0}")]
     File(#[from] Arc<std::io::Error>),
@@ -124,8 +127,11 @@ impl Views {
     /// Sees to it that its files hold nothing that was removed before.
     ///
     /// # Errors
-    /// When the database refuses, or is being read for long.
+    /// When the database refuses, is being read for long, or has tables that do not serve.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
+        if !self.read(generation::is_swept).await? {
+            return Err(ViewError::Unswept);
+        }
         Ok(self.database.load_full().scrub().await?)
     }
 

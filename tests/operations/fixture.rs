@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, sync::OnceLock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::given::{Service, copy};
+use crate::given::{Service, copy, eventually};
 
 /// What the configuration of the fixtures calls its keys.
 pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
@@ -36,8 +36,17 @@ pub fn reopened() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let (data, _) = unpacked("0.1.0");
-        Service::start_told(data.path(), &["--config", &configuration()]).stop();
+        let service = Service::start_told(data.path(), &["--config", &configuration()]);
+        eventually("the inbox is made again, and what was before is gone", || has_settled(data.path()));
+        service.stop();
         data
     });
     copy(made.path())
+}
+
+/// Whether tables serve, and no others are there.
+fn has_settled(data: &Path) -> bool {
+    let sql = "SELECT min(state) = 1 AND max(state) = 1 FROM generations";
+    let views = rusqlite::Connection::open(data.join("views.db")).expect("a database");
+    views.query_row(sql, [], |row| row.get::<_, Option<bool>>(0)).is_ok_and(|settled| settled == Some(true))
 }

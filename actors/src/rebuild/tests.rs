@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use amoiq_events::{
     Ambient, NewEvent, StreamName,
     store::{Epoch, Expected, memory::MemoryStore},
@@ -5,6 +7,11 @@ use amoiq_events::{
 use tempfile::TempDir;
 
 use super::*;
+
+thread_local! {
+    /// On the thread where requests would be served.
+    static IS_ARBITER: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Writes down how many events each transaction brought.
 #[derive(Default)]
@@ -31,6 +38,7 @@ impl Projection for Counted {
     }
 
     fn portions(self, _: usize) -> Vec<Self> {
+        assert!(!IS_ARBITER.get(), "what is sorted here keeps requests waiting");
         vec![self]
     }
 
@@ -104,6 +112,18 @@ fn what_the_live_projection_is_ahead_is_folded_in_portions() {
             Ok(events.collect::<Result<Vec<i64>, _>>()?)
         });
         assert_eq!(portions.await.unwrap(), [1_000, 1_000, 1_000, 500]);
+    });
+    drop(files);
+}
+
+#[test]
+fn changes_are_sorted_where_nobody_waits() {
+    let (views, files) = views();
+    IS_ARBITER.set(true);
+    run(async {
+        let store = log_of(200, 10).await;
+        let (reports, _) = watch::channel(Report::default());
+        rebuild::<Counted>(&views, &store, None, &reports).await.unwrap();
     });
     drop(files);
 }

@@ -152,3 +152,23 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
     assert_eq!(progress.expect("the projection"), None);
     drop(files);
 }
+
+#[test]
+fn the_old_tables_go_once_others_serve() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    in_real_time(async {
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let old = serving(&file).name("positions");
+        rebuilds.start(None).await.expect("none is under way");
+        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        let conn = Connection::open(&file).expect("views.db");
+        let sql = "SELECT count(*) FROM sqlite_master WHERE name = ?1";
+        let count = |name: &str| conn.query_row(sql, [name], |row| row.get::<_, i64>(0)).expect("a count");
+        until(|| count(&old) == 0).await;
+        assert_eq!(count(&serving(&file).name("positions")), 1);
+    });
+    drop(files);
+}
