@@ -45,7 +45,7 @@ pub enum DatabaseError {
     /// Somebody reads it for long, a backup perhaps.
     #[error("it is being read: its write-ahead log cannot be cut")]
     Busy,
-    /// The thread is gone: the service is stopping.
+    /// The thread is gone: it has panicked, or nobody has the database any more and the service is stopping.
     #[error("it is closed")]
     Closed,
 }

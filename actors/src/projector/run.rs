@@ -122,7 +122,7 @@ impl<P: Projection> Run<P> {
                     tracing::info!(projection = P::NAME, "the projection is made from the whole log");
                     self.fill(None);
                 }
-                Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return,
+                Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return self.lost(),
                 Turn::Stopped(Err(error)) => {
                     tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
                     self.live.progress.failed(&error);
@@ -133,6 +133,13 @@ impl<P: Projection> Run<P> {
                 }
             }
         }
+    }
+
+    /// Its own way to the database keeps the threads there: one that is gone has panicked.
+    fn lost(&self) {
+        let what = "a thread of views.db ended: start the service again";
+        tracing::error!(projection = P::NAME, "the projection stands still: {what}");
+        self.live.progress.failed(&what);
     }
 
     fn fill(&mut self, skip: Option<amoiq_events::Timestamp>) {
