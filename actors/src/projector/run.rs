@@ -112,7 +112,7 @@ impl<P: Projection> Run<P> {
             };
             pause = Duration::ZERO;
             match turn {
-                Turn::Order(order) => self.obey(order).await,
+                Turn::Order(order) => self.obey(order),
                 Turn::Doubt(doubt) => self.mend(doubt).await,
                 Turn::Filled(filled) => self.filled(filled).await,
                 Turn::Swept => self.sweeping = None,
@@ -174,6 +174,8 @@ impl<P: Projection> Run<P> {
     /// Has what was found damaged made again.
     async fn mend(&mut self, doubt: Doubt) {
         match doubt {
+            // A second row says nothing new: what ended the rebuild for the first one would end another.
+            Doubt::Row if self.is_damaged => return,
             Doubt::Row => self.is_damaged = true,
             Doubt::File => {
                 self.filling = None;
@@ -184,6 +186,7 @@ impl<P: Projection> Run<P> {
                 }
             }
         }
+        self.may_fill.get_or_insert_with(Instant::now);
     }
 
     async fn filled(&mut self, filled: Result<Filled<P>, RebuildError>) {
