@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command, sync::OnceLock};
 
+use amoiq_actors::{inbox::InboxProjection, projector::Projection as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,9 +45,9 @@ pub fn reopened() -> TempDir {
     copy(made.path())
 }
 
-/// Whether tables serve, and no others are there.
+/// Whether this release's tables serve, and no others are there.
 fn has_settled(data: &Path) -> bool {
-    let sql = "SELECT min(state) = 1 AND max(state) = 1 FROM generations";
+    let sql = "SELECT count(*) = 1 AND min(state) = 1 AND min(version) = ?1 FROM generations";
     let views = rusqlite::Connection::open(data.join("views.db")).expect("a database");
-    views.query_row(sql, [], |row| row.get::<_, Option<bool>>(0)).is_ok_and(|settled| settled == Some(true))
+    views.query_row(sql, [InboxProjection::VERSION], |row| row.get(0)).is_ok_and(|settled: bool| settled)
 }

@@ -1,3 +1,5 @@
+//! Generations that are swept, on tables that any projection could have.
+
 use amoiq_events::RecordedEvent;
 
 use super::*;

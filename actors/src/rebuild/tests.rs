@@ -1,3 +1,5 @@
+//! What a rebuild holds at a time, and on which thread it works.
+
 use std::cell::Cell;
 
 use amoiq_events::{
