@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_events::store::sqlite::scrub;
+use amoiq_events::store::sqlite::{private, scrub};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,7 +45,7 @@ pub enum DatabaseError {
     /// Somebody reads it for long, a backup perhaps.
     #[error("it is being read: its write-ahead log cannot be cut")]
     Busy,
-    /// The thread is gone: the service is stopping.
+    /// The thread is gone: it has panicked, or nobody has the database any more and the service is stopping.
     #[error("it is closed")]
     Closed,
 }
@@ -88,6 +88,7 @@ impl Database {
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
+        make(path);
         check(&connect(path)?)?;
         Self::open_unchecked(path, name, prepare)
     }
@@ -98,6 +99,7 @@ impl Database {
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
+        make(path);
         let writing = connect(path)?;
         prepare(&writing)?;
         let reading = connect(path)?;
@@ -283,6 +285,11 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
 
 fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     conn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the file, for its owner alone. When that is refused SQLite says so.
+fn make(path: &Path) {
+    drop(private::make_file(path));
 }
 
 /// Opens a connection.

@@ -26,6 +26,9 @@ pub(crate) const CREATE: &str = "CREATE TABLE generations (
     PRIMARY KEY (projection, number)
 ) WITHOUT ROWID;";
 
+/// How many rows of a table that does not serve are removed in one transaction: some ten milliseconds.
+const SWEPT_ROWS: usize = 2_048;
+
 /// One generation of a projection's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tables {
@@ -101,12 +104,6 @@ pub fn serving(conn: &Connection, projection: &'static str) -> Result<Option<Gen
     }
 }
 
-/// Whether tables are there that do not serve: they are being filled, or to be dropped.
-pub(crate) fn has_others(conn: &Connection) -> Result<bool, ViewError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM generations WHERE state <> 1)";
-    Ok(conn.query_row(sql, [], |row| row.get(0))?)
-}
-
 /// Writes down what a generation is and how far it has come.
 pub(crate) fn put(
     conn: &Connection,
@@ -158,17 +155,42 @@ pub(crate) fn retire<P: Projection>(conn: &Connection) -> Result<(), ViewError> 
     })
 }
 
-/// Drops whatever does not serve: what was retired, and what was not filled to the end.
-pub(crate) fn sweep<P: Projection>(conn: &Connection) -> Result<(), ViewError> {
-    let mut statement =
-        conn.prepare_cached("SELECT number FROM generations WHERE projection = ?1 AND state <> 1")?;
-    let numbers = statement.query_map([P::NAME], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-    for number in numbers {
-        drop_tables::<P>(conn, number)?;
-        conn.prepare_cached("DELETE FROM generations WHERE projection = ?1 AND number = ?2")?
-            .execute((P::NAME, number))?;
+/// Takes a portion of what does not serve: of what was retired, and of what was not filled to the end. Tables are
+/// dropped when they are empty: zeros go over everything that is removed, and nobody is to wait for all of them.
+/// Says whether something may be left.
+pub(crate) fn sweep<P: Projection>(conn: &Connection) -> Result<bool, ViewError> {
+    let sql = "SELECT number FROM generations WHERE projection = ?1 AND state <> 1 LIMIT 1";
+    let doomed = conn.prepare_cached(sql)?.query_row([P::NAME], |row| row.get(0)).optional()?;
+    let Some(number) = doomed else { return Ok(false) };
+    for table in P::TABLES {
+        if remove_rows(conn, &format!("{table}_{number}"))? == SWEPT_ROWS {
+            return Ok(true);
+        }
     }
-    Ok(())
+    drop_tables::<P>(conn, number)?;
+    conn.prepare_cached("DELETE FROM generations WHERE projection = ?1 AND number = ?2")?
+        .execute((P::NAME, number))?;
+    Ok(true)
+}
+
+/// Whether nothing is there but what serves: no table holds what the ones that serve do not.
+pub(crate) fn is_swept(conn: &Connection) -> Result<bool, ViewError> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM generations WHERE state <> 1)";
+    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
+/// Removes some rows of a table, by whatever key it has; tells how many.
+fn remove_rows(conn: &Connection, table: &str) -> Result<usize, ViewError> {
+    let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
+    let mut statement = conn.prepare_cached(sql)?;
+    let key = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    // Without one it is not there.
+    if key.is_empty() {
+        return Ok(0);
+    }
+    let key = key.join(", ");
+    let sql = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {SWEPT_ROWS})");
+    Ok(conn.execute(&sql, [])?)
 }
 
 fn drop_tables<P: Projection>(conn: &Connection, number: i64) -> Result<(), ViewError> {
@@ -190,3 +212,6 @@ fn checksum(projection: &str, state: State, generation: &Generation) -> i64 {
         ValueRef::Integer(position.as_u64().cast_signed()),
     ])
 }
+
+#[cfg(test)]
+mod tests;

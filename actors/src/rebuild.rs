@@ -3,9 +3,9 @@
 //! Reading and folding go on at the same time, on two threads. The changes stay in memory until there
 //! are many, and are then written in the order of their keys, in portions: each is a transaction of its
 //! own in the writer's queue, so that the live projection waits for one portion at the most. Nobody
-//! sees the new tables before the swap, which folds in what the live projection is ahead and changes
-//! which generation serves, in one transaction. Whoever drops the work half-way leaves the old tables as
-//! they are; what was filled is dropped with the next rebuild or start.
+//! sees the new tables before the swap, which folds in what the live projection is ahead, in portions, and
+//! then changes which generation serves, in one transaction. Whoever drops the work half-way leaves the old
+//! tables as they are; what was filled goes with the next rebuild or start.
 //!
 //! An event that cannot be read stops it, unless it may skip: then the event is passed by, and is on the
 //! list of dead letters before the new tables serve. A fold writes tables and nothing else, so nothing is
@@ -36,8 +36,11 @@ const MAX_HELD: usize = 65_536;
 /// So many of them are one transaction: some ten milliseconds.
 const PORTION: usize = 2_048;
 
-/// So many reads of the log are folded at a time.
+/// So many reads of the log are folded at a time,
 const READS: usize = 16;
+
+/// or fewer, once they have so many bytes of data: two such batches are in memory.
+const READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a projection was not made again.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +86,10 @@ pub async fn rebuild<P: Projection>(
     Ok(())
 }
 
-/// Drops the tables that do not serve.
+/// Drops the tables that do not serve, in portions.
 pub(crate) async fn sweep<P: Projection>(views: &Views) -> Result<(), ViewError> {
-    views.write(|transaction| generation::sweep::<P>(transaction)).await
+    while views.write(|transaction| generation::sweep::<P>(transaction)).await? {}
+    Ok(())
 }
 
 /// Fills tables of a new generation with the whole log. With a time to note, events that cannot be read
@@ -97,20 +101,18 @@ pub(crate) async fn fill<P: Projection>(
     report: watch::Sender<Report>,
 ) -> Result<Filled<P>, RebuildError> {
     let epoch = store.epoch();
-    let begin = views.write(move |transaction| {
-        generation::sweep::<P>(transaction)?;
-        generation::begin::<P>(transaction, epoch)
-    });
-    let mut generation = begin.await?;
-    let mut folding = Folding::<P>::new(&views, generation.tables, skip)?;
+    sweep::<P>(&views).await?;
+    let mut generation = views.write(move |transaction| generation::begin::<P>(transaction, epoch)).await?;
+    let (reading, tables) = (views.clone(), generation.tables);
+    let mut folding = beside(move || Ok(Folding::<P>::new(&reading, tables, skip)?)).await?;
     loop {
         let mut batch = read(&*store, generation.position).await?;
         // Short means that the rest is for the swap.
         let is_near = batch.len() < MAX_READ_EVENTS;
         while let Some(last) = batch.last().map(|event| event.position) {
-            let work = tokio::task::spawn_blocking(move || folding.fold(&batch).map(|full| (folding, full)));
+            let work = beside(move || folding.fold(&batch).map(|full| (folding, full)));
             let (worked, next) = tokio::join!(work, read(&*store, last));
-            let (done, full) = worked.unwrap_or_else(|_panicked| Err(stopped()))?;
+            let (done, full) = worked?;
             folding = done;
             write(&views, generation.tables, full).await?;
             generation.position = last;
@@ -118,7 +120,8 @@ pub(crate) async fn fill<P: Projection>(
             batch = next?;
         }
         let rest = std::mem::take(&mut folding.changes);
-        write(&views, generation.tables, rest.portions(PORTION)).await?;
+        let portions = beside(move || Ok(rest.portions(PORTION))).await?;
+        write(&views, generation.tables, portions).await?;
         if is_near {
             return Ok(Filled { generation, skipped: folding.skipped, projection: PhantomData });
         }
@@ -139,20 +142,19 @@ impl<P: Projection> Filled<P> {
         let serving = views.write(|transaction| generation::serving(transaction, P::NAME)).await?;
         let mut filled = self.generation;
         let end = serving.filter(|serving| serving.epoch == filled.epoch).map(|serving| serving.position);
-        let mut ahead: Vec<RecordedEvent> = Vec::new();
         while end.is_some_and(|end| filled.position < end) {
-            let events = store.read_all(filled.position, MAX_READ_EVENTS).await?;
+            let ahead = store.read_all(filled.position, MAX_READ_EVENTS).await?;
             // What stood up to there may have been deleted.
-            filled.position = events.last().map_or(end.unwrap_or_default(), |event| event.position);
-            ahead.extend(events);
+            filled.position = ahead.last().map_or(end.unwrap_or_default(), |event| event.position);
+            let (tables, passed) = (filled.tables, views.letters().of(P::NAME));
+            let portion = views.write(move |transaction| {
+                let mut changes = P::default();
+                fold(&mut changes, transaction, tables, &ahead, &passed)?;
+                changes.store(transaction, tables)
+            });
+            portion.await?;
         }
-        let passed = views.letters().of(P::NAME);
-        let swap = views.write(move |transaction| {
-            let mut changes = P::default();
-            fold(&mut changes, transaction, filled.tables, &ahead, &passed)?;
-            changes.store(transaction, filled.tables)?;
-            generation::swap::<P>(transaction, &filled)
-        });
+        let swap = views.write(move |transaction| generation::swap::<P>(transaction, &filled));
         swap.await?;
         Ok(filled.position)
     }
@@ -208,12 +210,16 @@ impl<P: Projection> Folding<P> {
 
 /// Many events after a position; fewer than were asked for at the end of the log.
 async fn read(store: &dyn EventStore, mut after: Position) -> Result<Vec<RecordedEvent>, ViewError> {
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     for _ in 0..READS {
         let more = store.read_all(after, MAX_READ_EVENTS).await?;
         let Some(last) = more.last() else { break };
         after = last.position;
+        bytes += more.iter().map(|recorded| recorded.event.data.len()).sum::<usize>();
         events.extend(more);
+        if bytes >= READ_BYTES {
+            break;
+        }
     }
     Ok(events)
 }
@@ -225,6 +231,13 @@ async fn write<P: Projection>(views: &Views, tables: Tables, portions: Vec<P>) -
     Ok(())
 }
 
-fn stopped() -> RebuildError {
-    ViewError::from(DatabaseError::Closed).into()
+/// Works on a thread where nothing else waits.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RebuildError> + Send + 'static,
+) -> Result<T, RebuildError> {
+    let stopped = |_panicked| Err(ViewError::from(DatabaseError::Closed).into());
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(stopped)
 }
+
+#[cfg(test)]
+mod tests;

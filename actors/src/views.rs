@@ -130,7 +130,7 @@ impl Views {
     /// When the database refuses, is being read for long, or has tables that do not serve.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
         // Those that begin to be filled from now on are filled from a log that has lost it.
-        if self.read(generation::has_others).await? {
+        if !self.read(generation::is_swept).await? {
             return Err(ViewError::Rebuilding);
         }
         Ok(self.database.load_full().scrub().await?)

@@ -31,6 +31,7 @@ pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
         }
         made => made?,
     };
+    verify::say_notes(&verification);
     if arguments.json {
         return verify::print(&verification, true);
     }

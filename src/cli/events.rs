@@ -16,7 +16,10 @@ use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
     event::CATALOGUE,
     session::SessionEvent,
-    store::{Direction, MAX_READ_EVENTS, line, sqlite::ReadOnlyStore},
+    store::{
+        Direction, MAX_READ_EVENTS, line,
+        sqlite::{Damage, ReadOnlyStore},
+    },
     stream::StreamKind,
 };
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
@@ -41,6 +44,9 @@ enum Transfer {
     Export {
         /// A file that does not exist; standard output when absent.
         file: Option<PathBuf>,
+        /// Leave out events whose rows are damaged and those behind them in their streams, and say which.
+        #[arg(long)]
+        skip_damaged: bool,
     },
     /// Fill an empty `store.path` with the lines of an export.
     Import {
@@ -87,7 +93,10 @@ fn types() -> PossibleValuesParser {
 
 pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
     match &arguments.transfer {
-        Some(Transfer::Export { file }) => transfer::export(store, file.as_deref()),
+        Some(Transfer::Export { file, skip_damaged }) => {
+            let damage = if *skip_damaged { Damage::IsSkipped } else { Damage::Stops };
+            transfer::export(store, file.as_deref(), damage)
+        }
         Some(Transfer::Import { file, json }) => transfer::import(store, file.as_deref(), *json),
         None => {
             let log = ReadOnlyStore::open(store)?;

@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
     let restored = sqlite::restore(&arguments.file, store, to, &Ambient::system(), &mut report);
     parts.finish();
     let verification = restored?;
+    verify::say_notes(&verification);
     if arguments.json {
         return verify::print(&verification, true);
     }

@@ -77,6 +77,19 @@ fn not_run(arguments: &Arguments, error: &anyhow::Error) -> ExitCode {
     ExitCode::from(NOT_RUN)
 }
 
+/// Says what is remarkable in a store that is copied as it is.
+pub(super) fn say_notes(verification: &Verification) {
+    for problem in &verification.problems {
+        let (position, stream, what) = (problem.position, &problem.stream, &problem.what);
+        say(&format!("note: position {position} {stream}: {what}"));
+    }
+    let unlisted = verification.problem_count().saturating_sub(verification.problems.len() as u64);
+    if unlisted > 0 {
+        say(&format!("note: {unlisted} more of the kind"));
+    }
+    verification.notes.iter().for_each(|note| say(&format!("note: {note}")));
+}
+
 /// Writes the result to standard output.
 pub(super) fn print(verification: &Verification, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

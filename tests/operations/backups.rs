@@ -175,7 +175,7 @@ fn the_outbox_comes_back_with_the_log() {
     assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
 }
 
-fn refused(output: &std::process::Output, why: &str) {
+pub fn refused(output: &std::process::Output, why: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(why) && !said.contains("panicked"), "{said}");

@@ -9,7 +9,11 @@ use rusqlite::{
 };
 use serde_json::Value;
 
-use crate::{damage::flip_in, fixture::reopened, given::verify};
+use crate::{
+    damage::{flip_in, swap_cells},
+    fixture::reopened,
+    given::{stopped, verify},
+};
 
 /// The tables of a file that carry checksums, each with its columns.
 fn sealed_tables(file: &Path) -> Vec<(String, Vec<String>)> {
@@ -104,4 +108,27 @@ fn what_lanes_say_of_themselves_is_compared() {
         change(&data.path().join("outbox.db"), table, sql);
         found(data.path(), "outbox", what);
     }
+}
+
+#[test]
+fn keys_that_are_out_of_order_are_found() {
+    let serving = "SELECT number FROM generations WHERE projection = 'inbox' AND state = 1";
+    let data = stopped();
+    let views = data.path().join("views.db");
+    let conn = Connection::open(&views).expect("a database");
+    let number: i64 = conn.query_row(serving, [], |row| row.get(0)).expect("tables that serve");
+    drop(conn);
+    let table = format!("inbox_{number}");
+    swap_cells(&views, &table);
+    let conn = Connection::open(&views).expect("a database");
+    let mut scan = conn.prepare(&format!("SELECT session FROM {table}")).expect("a table");
+    let scanned: Vec<String> =
+        scan.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows");
+    let sql = format!("SELECT count(*) FROM {table} WHERE tenant = 'demo' AND session = ?1");
+    let finds =
+        |session: &String| conn.query_row(&sql, [session], |row| row.get::<_, i64>(0)).expect("a count");
+    assert!(scanned.iter().any(|session| finds(session) == 0), "a search misses what a scan finds");
+    drop(scan);
+    drop(conn);
+    found(data.path(), "views", "views.db");
 }

@@ -90,3 +90,22 @@ pub fn cut(file: &Path, thousandths: usize) {
     let bytes = fs::read(file).expect("a file");
     fs::write(file, &bytes[..bytes.len() * thousandths / 1_000]).expect("written");
 }
+
+/// Swaps the first two cells of the only page of a table or an index, as its tree has them: a scan gives every
+/// row, in another order, and a search by key misses one.
+pub fn swap_cells(file: &Path, tree: &str) {
+    let conn = Connection::open(file).expect("a database");
+    conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
+    let sql = "SELECT rootpage FROM sqlite_master WHERE name = ?1";
+    let root: u32 = conn.query_row(sql, [tree], |row| row.get(0)).expect("a tree");
+    let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0)).expect("a size");
+    drop(conn);
+    let [root, page_bytes] = [root, page_bytes].map(|number| usize::try_from(number).expect("a number"));
+    let mut bytes = fs::read(file).expect("a file");
+    let page = &mut bytes[(root - 1) * page_bytes..root * page_bytes];
+    assert_eq!(page[0], 0x0a, "a leaf of an index");
+    assert!(u16::from_be_bytes([page[3], page[4]]) >= 2, "two cells");
+    let (first, second) = page[8..12].split_at_mut(2);
+    first.swap_with_slice(second);
+    fs::write(file, bytes).expect("written");
+}

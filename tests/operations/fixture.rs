@@ -1,21 +1,12 @@
 //! The data directory that a release wrote (`fixtures/make`), unpacked; and what was read from it then.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, sync::OnceLock};
 
-use rusqlite::Connection;
+use amoiq_actors::{inbox::InboxProjection, projector::Projection as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::given::{Service, copy};
-
-/// How long a service may take for its tables.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::given::{Service, copy, eventually};
 
 /// What the configuration of the fixtures calls its keys.
 pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
@@ -41,28 +32,22 @@ pub fn unpacked(release: &str) -> (TempDir, Value) {
     (data, read)
 }
 
-/// Waits until no table is being filled or dropped any more.
-fn wait_for_tables(views: &Path) {
-    let deadline = Instant::now() + DEADLINE;
-    let settled = |conn: &Connection| {
-        let sql = "SELECT count(*) > 0 AND min(state) = 1 AND max(state) = 1 FROM generations";
-        conn.query_row(sql, [], |row| row.get::<_, bool>(0))
-    };
-    while !Connection::open(views).is_ok_and(|conn| settled(&conn).unwrap_or_default()) {
-        assert!(Instant::now() < deadline, "the tables are not there");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// The same, opened by this release and stopped again. It has deliveries of every status.
 pub fn reopened() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let (data, _) = unpacked("0.1.0");
         let service = Service::start_told(data.path(), &["--config", &configuration()]);
-        wait_for_tables(&data.path().join("views.db"));
+        eventually("the inbox is made again, and what was before is gone", || has_settled(data.path()));
         service.stop();
         data
     });
     copy(made.path())
+}
+
+/// Whether this release's tables serve, and no others are there.
+fn has_settled(data: &Path) -> bool {
+    let sql = "SELECT count(*) = 1 AND min(state) = 1 AND min(version) = ?1 FROM generations";
+    let views = rusqlite::Connection::open(data.join("views.db")).expect("a database");
+    views.query_row(sql, [InboxProjection::VERSION], |row| row.get(0)).is_ok_and(|settled: bool| settled)
 }

@@ -34,7 +34,8 @@ pub struct Service {
     client: Client,
 }
 
-fn program(data: &Path) -> Command {
+/// The program on a data directory, not run yet.
+pub fn program(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amoiq"));
     command
         .env("AMOIQ__STORE__PATH", data)

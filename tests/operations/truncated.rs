@@ -1,16 +1,22 @@
 //! Streams that begin later than with their first event, and files that cannot be written: operators' commands
 //! work on them too. Who was online is shown as of any position.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::Stdio,
+};
 
 use amoiq_events::{
-    Ambient, EventStore as _, SessionId, StreamName, TenantId, Version, store::sqlite::SqliteStore,
+    Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId, Version,
+    store::{Expected, sqlite::SqliteStore},
 };
 use serde_json::Value;
 
 use crate::{
     fixture::unpacked,
-    given::{Service, amoiq, copy, killed, new_file, printed, stopped, texts_of, verify},
+    given::{Service, amoiq, copy, killed, new_file, printed, program, stopped, texts_of, verify},
 };
 
 /// The first version that stays of the long session.
@@ -83,6 +89,47 @@ fn an_import_takes_truncated_streams_as_they_are() {
     service.stop();
     let (code, result) = verify(other.path(), &[]);
     assert_eq!(code, 0, "{result}");
+}
+
+#[test]
+fn an_export_is_one_moment_of_a_log_that_is_truncated_meanwhile() {
+    const EVENTS: u64 = 3_000;
+    let data = stopped();
+    let ambient = Ambient::system();
+    let store = SqliteStore::open(data.path(), &ambient).expect("a store");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let stream = StreamName::node("node");
+    for _ in 0..EVENTS / 100 {
+        let some = (0..100).map(|_| NewEvent {
+            id: ambient.event_id(),
+            kind: "node.started".into(),
+            schema: 1,
+            time: ambient.now(),
+            causation: "test".into(),
+            actor: "test".into(),
+            data: br#"{"release": "test"}"#.as_slice().into(),
+        });
+        runtime.block_on(store.append(stream.clone(), Expected::Any, some.collect())).expect("appended");
+    }
+    let expected = printed(data.path(), &["events", "export"]);
+    // Nobody reads on, so it waits with most of the log before it.
+    let exporting = program(data.path()).args(["events", "export"]).stdout(Stdio::piped()).spawn();
+    let mut exporting = exporting.expect("it starts");
+    let mut lines = BufReader::new(exporting.stdout.take().expect("a pipe"));
+    let mut exported = String::new();
+    lines.read_line(&mut exported).expect("a line");
+    let cut = store.truncate(stream, Version::from_u64(EVENTS - 10));
+    runtime.block_on(cut).expect("truncated");
+    lines.read_to_string(&mut exported).expect("the rest");
+    assert!(exporting.wait().expect("it ended").success());
+    assert!(exported == expected, "not as it was at the begin");
+    assert!(expected.len() > 512 * 1024, "more than a pipe holds: {}", expected.len());
+
+    let (_folder, file) = new_file();
+    fs::write(&file, exported).expect("written");
+    let other = tempfile::tempdir().expect("a directory");
+    printed(other.path(), &["events", "import", file.to_str().expect("a path")]);
+    assert_eq!(verify(other.path(), &[]).0, 0);
 }
 
 #[test]

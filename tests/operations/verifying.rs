@@ -2,6 +2,13 @@
 
 use std::fs;
 
+use amoiq_events::{
+    Ambient, EventStore as _, NewEvent, Position, StreamName,
+    store::{
+        Expected,
+        sqlite::{self, SqliteStore},
+    },
+};
 use serde_json::Value;
 
 use crate::{
@@ -180,4 +187,43 @@ fn an_index_is_not_made_again_under_a_running_service() {
     let output = amoiq(data.path(), &["verify", "--repair"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use"), "{output:?}");
+}
+
+#[test]
+fn the_write_ahead_log_can_be_cut_while_heads_are_compared() {
+    let data = stopped();
+    let ambient = Ambient::system();
+    let store = SqliteStore::open(data.path(), &ambient).expect("a store");
+    let started = || NewEvent {
+        id: ambient.event_id(),
+        kind: "node.started".into(),
+        schema: 1,
+        time: ambient.now(),
+        causation: "test".into(),
+        actor: "test".into(),
+        data: br#"{"release": "test"}"#.as_slice().into(),
+    };
+    let appending = (0..2_500).map(|number| {
+        store.append(StreamName::node(&format!("n{number}")), Expected::NoStream, vec![started()])
+    });
+    let appending: Vec<_> = appending.collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for append in appending {
+        runtime.block_on(append).expect("appended");
+    }
+    store.close();
+    let conn = rusqlite::Connection::open(data.path().join("log.db")).expect("a database");
+    let mut cut = 0;
+    let verified = sqlite::verify(data.path(), Position::START, &mut |work| {
+        if work.what == "streams" {
+            conn.execute("UPDATE meta SET value = value WHERE key = 'floor'", []).expect("written");
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let is_busy: i64 = conn.query_row(sql, [], |row| row.get(0)).expect("a checkpoint");
+            assert_eq!(is_busy, 0, "somebody holds a moment of the log");
+            cut += 1;
+        }
+    });
+    let verified = verified.expect("it is read");
+    assert!(verified.clean && verified.streams == 2_505, "{verified:?}");
+    assert!(cut >= 3, "{cut} portions");
 }

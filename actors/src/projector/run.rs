@@ -1,8 +1,8 @@
 //! The work of a projector: it follows the log with the tables that serve, and has new ones filled when an
 //! operator asks for it or when those that serve cannot be kept.
 //!
-//! Both go on side by side as futures of one loop. The swap is in the loop itself, so nothing is folded
-//! into the old tables while it happens.
+//! Both go on side by side as futures of one loop, and so does dropping what does not serve any more. The swap
+//! is in the loop itself, so nothing is folded into the old tables while it happens.
 
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
@@ -29,6 +29,11 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long it waits after a rebuild that failed, at first and at the most.
 const REBUILD_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
+/// How long it waits after old tables could not be dropped.
+const SWEEP_AFTER: Duration = Duration::from_secs(60);
+
+type Sweeping = Pin<Box<dyn Future<Output = ()>>>;
+
 type Filling<P> = Pin<Box<dyn Future<Output = Result<Filled<P>, RebuildError>>>>;
 
 /// A projector's work.
@@ -39,7 +44,11 @@ pub(super) struct Run<P> {
     reports: watch::Sender<Report>,
     /// Dropping it ends it.
     filling: Option<Filling<P>>,
-    /// When it may begin to fill tables by itself; nothing after an operator or an event stopped that.
+    /// Drops what does not serve. A rebuild does that itself before it begins, so there is none beside one: it
+    /// would take the tables that are being filled.
+    sweeping: Option<Sweeping>,
+    /// When it may begin to fill tables by itself; nothing after an operator or an event stopped that, until
+    /// something else is found damaged.
     may_fill: Option<Instant>,
     fill_pause: Duration,
     /// A row of the tables that serve is not what was written.
@@ -69,6 +78,7 @@ enum Turn<P> {
     Order(Order),
     Doubt(Doubt),
     Filled(Result<Filled<P>, RebuildError>),
+    Swept,
     Stopped(Result<Stop, ViewError>),
 }
 
@@ -82,12 +92,13 @@ impl<P: Projection> Run<P> {
     ) -> Self {
         let epoch = store.epoch();
         let live = Live { views, store, epoch, progress, projection: std::marker::PhantomData };
-        let (filling, may_fill, fill_pause) = (None, Some(Instant::now()), REBUILD_AFTER[0]);
-        Self { live, doubts, orders, reports, filling, may_fill, fill_pause, is_damaged: false }
+        let (may_fill, fill_pause) = (Some(Instant::now()), REBUILD_AFTER[0]);
+        let (filling, sweeping) = (None, None);
+        Self { live, doubts, orders, reports, filling, sweeping, may_fill, fill_pause, is_damaged: false }
     }
 
     pub(super) async fn run(mut self) {
-        self.sweep().await;
+        self.sweep();
         let mut pause = Duration::ZERO;
         loop {
             let wanted = if self.filling.is_none() { self.may_fill } else { None };
@@ -96,20 +107,22 @@ impl<P: Projection> Run<P> {
                 Some(order) = self.orders.recv() => Turn::Order(order),
                 Some(doubt) = self.doubts.recv() => Turn::Doubt(doubt),
                 filled = end(&mut self.filling) => Turn::Filled(filled),
+                () = end(&mut self.sweeping) => Turn::Swept,
                 stop = self.live.follow(pause, wanted, self.is_damaged) => Turn::Stopped(stop),
             };
             pause = Duration::ZERO;
             match turn {
-                Turn::Order(order) => self.obey(order).await,
+                Turn::Order(order) => self.obey(order),
                 Turn::Doubt(doubt) => self.mend(doubt).await,
                 Turn::Filled(filled) => self.filled(filled).await,
+                Turn::Swept => self.sweeping = None,
                 Turn::Stopped(Ok(Stop::Ended)) => return,
                 Turn::Stopped(Ok(Stop::Moved)) => {}
                 Turn::Stopped(Ok(Stop::Wanted)) => {
                     tracing::info!(projection = P::NAME, "the projection is made from the whole log");
                     self.fill(None);
                 }
-                Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return,
+                Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return self.lost(),
                 Turn::Stopped(Err(error)) => {
                     tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
                     self.live.progress.failed(&error);
@@ -122,13 +135,21 @@ impl<P: Projection> Run<P> {
         }
     }
 
+    /// Its own way to the database keeps the threads there: one that is gone has panicked.
+    fn lost(&self) {
+        let what = "a thread of views.db ended: start the service again";
+        tracing::error!(projection = P::NAME, "the projection stands still: {what}");
+        self.live.progress.failed(&what);
+    }
+
     fn fill(&mut self, skip: Option<amoiq_events::Timestamp>) {
+        self.sweeping = None;
         self.reports.send_replace(Report::begun(self.live.store.head()));
         let (views, store) = (self.live.views.clone(), Arc::clone(&self.live.store));
         self.filling = Some(Box::pin(rebuild::fill(views, store, skip, self.reports.clone())));
     }
 
-    async fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order) {
         match order {
             Order::Start { skip, reply } => {
                 let is_underway = self.filling.is_some();
@@ -143,7 +164,7 @@ impl<P: Projection> Run<P> {
                 if was_underway {
                     self.may_fill = None;
                     self.end_report(Outcome::Cancelled);
-                    self.sweep().await;
+                    self.sweep();
                 }
                 let _gone = reply.send(was_underway);
             }
@@ -153,6 +174,8 @@ impl<P: Projection> Run<P> {
     /// Has what was found damaged made again.
     async fn mend(&mut self, doubt: Doubt) {
         match doubt {
+            // A second row says nothing new: what ended the rebuild for the first one would end another.
+            Doubt::Row if self.is_damaged => return,
             Doubt::Row => self.is_damaged = true,
             Doubt::File => {
                 self.filling = None;
@@ -163,6 +186,7 @@ impl<P: Projection> Run<P> {
                 }
             }
         }
+        self.may_fill.get_or_insert_with(Instant::now);
     }
 
     async fn filled(&mut self, filled: Result<Filled<P>, RebuildError>) {
@@ -194,7 +218,7 @@ impl<P: Projection> Run<P> {
                 Outcome::of(&error)
             }
         };
-        self.sweep().await;
+        self.sweep();
         self.end_report(outcome);
     }
 
@@ -202,10 +226,14 @@ impl<P: Projection> Run<P> {
         self.reports.send_modify(|report| report.outcome = Some(outcome));
     }
 
-    async fn sweep(&self) {
-        if let Err(error) = rebuild::sweep::<P>(&self.live.views).await {
-            tracing::warn!(projection = P::NAME, %error, "old tables stay in views.db until the next rebuild");
-        }
+    fn sweep(&mut self) {
+        let views = self.live.views.clone();
+        self.sweeping = Some(Box::pin(async move {
+            while let Err(error) = rebuild::sweep::<P>(&views).await {
+                tracing::warn!(projection = P::NAME, %error, "old tables stay in views.db; trying again");
+                tokio::time::sleep(SWEEP_AFTER).await;
+            }
+        }));
     }
 }
 
@@ -288,10 +316,10 @@ impl<P: Projection> Live<P> {
     }
 }
 
-/// Waits for the tables that are being filled; for ever when none are.
-async fn end<P>(filling: &mut Option<Filling<P>>) -> Result<Filled<P>, RebuildError> {
-    match filling {
-        Some(filling) => filling.await,
+/// Waits for what is under way; for ever when nothing is.
+async fn end<F: Future + Unpin>(underway: &mut Option<F>) -> F::Output {
+    match underway {
+        Some(work) => work.await,
         None => pending().await,
     }
 }

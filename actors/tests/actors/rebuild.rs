@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use amoiq_actors::{
     DeadLetters,
+    generation::{self, Tables},
+    projector::Projection,
     rebuild::{Outcome, Underway},
+    views::ViewError,
 };
-use amoiq_events::{EventStore, Timestamp};
+use amoiq_events::{EventStore, RecordedEvent, Timestamp};
 use rusqlite::Connection;
 
 use crate::{
     given::{DEADLINE, in_real_time},
     rebuild_given::{
-        Positions, ended, found, log_of, poison, positions, run, say, serving, speak, start_with_rebuilds,
-        until, views_db,
+        Positions, ended, found, log_of, poison, positions, run, say, serving, speak, start,
+        start_with_rebuilds, until, views_db,
     },
 };
 
@@ -151,4 +154,75 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
     });
     assert_eq!(progress.expect("the projection"), None);
     drop(files);
+}
+
+/// Panics where the tables are written.
+#[derive(Default)]
+struct Panics(Positions<1>);
+
+impl Projection for Panics {
+    const NAME: &'static str = "panics";
+    const VERSION: u32 = 1;
+    const TABLES: &'static [&'static str] = &["positions"];
+
+    fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+        Positions::<1>::create(conn, tables)
+    }
+
+    fn fold(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+        self.0.fold(conn, tables, event)
+    }
+
+    fn held(&self) -> usize {
+        self.0.held()
+    }
+
+    fn portions(self, most: usize) -> Vec<Self> {
+        self.0.portions(most).into_iter().map(Self).collect()
+    }
+
+    fn store(&self, _: &Connection, _: Tables) -> Result<(), ViewError> {
+        assert_eq!(self.held(), 0, "a defect");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_thread_that_panicked_is_told() {
+    let (file, files) = views_db();
+    let store = log_of(0);
+    in_real_time(async {
+        let progress = start::<Panics>(&file, &store);
+        until(|| !progress.is_filling() && serves(&file, "panics")).await;
+        assert_eq!(progress.failure(), None);
+        speak(&store, 1).await;
+        until(|| progress.failure().is_some()).await;
+        assert!(progress.failure().expect("a reason").contains("start the service again"));
+    });
+    drop(files);
+}
+
+#[test]
+fn the_old_tables_go_once_others_serve() {
+    let (file, files) = views_db();
+    let store = log_of(3);
+    in_real_time(async {
+        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
+        progress.reach(store.head(), DEADLINE).await.expect("the projection");
+        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let old = serving(&file).name("positions");
+        rebuilds.start(None).await.expect("none is under way");
+        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        let conn = Connection::open(&file).expect("views.db");
+        let sql = "SELECT count(*) FROM sqlite_master WHERE name = ?1";
+        let count = |name: &str| conn.query_row(sql, [name], |row| row.get::<_, i64>(0)).expect("a count");
+        until(|| count(&old) == 0).await;
+        assert_eq!(count(&serving(&file).name("positions")), 1);
+    });
+    drop(files);
+}
+
+fn serves(file: &std::path::Path, projection: &'static str) -> bool {
+    let conn = Connection::open(file).expect("views.db");
+    generation::serving(&conn, projection).is_ok_and(|serving| serving.is_some())
 }

@@ -4,7 +4,7 @@
 use std::{fs, time::Duration};
 
 use amoiq_actors::{
-    Inbox, Projector, Views, generation,
+    Inbox, Projector, Rebuilds, Views, generation,
     inbox::{InboxProjection, Proof},
     views::ViewError,
 };
@@ -46,7 +46,7 @@ fn a_damaged_file_is_made_again_at_the_start_or_soon_after() {
 fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
     let (file, files) = views_db();
     in_real_time(async {
-        let (given, inbox, ann) = inbox_of_ann(&file).await;
+        let (given, inbox, ann, _) = inbox_of_ann(&file).await;
         let conn = Connection::open(&file).expect("views.db");
         let tables = generation::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
         let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
@@ -65,7 +65,7 @@ fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
 fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
     let (file, files) = views_db();
     in_real_time(async {
-        let (given, inbox, ann) = inbox_of_ann(&file).await;
+        let (given, inbox, ann, _) = inbox_of_ann(&file).await;
         // Into the file itself, so that what is read next is not in a log beside it.
         let conn = Connection::open(&file).expect("views.db");
         conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
@@ -88,17 +88,41 @@ fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
     drop(files);
 }
 
+#[test]
+fn damage_that_is_found_after_a_cancelled_rebuild_is_mended() {
+    let (file, files) = views_db();
+    in_real_time(async {
+        let (given, inbox, ann, rebuilds) = inbox_of_ann(&file).await;
+        let conn = Connection::open(&file).expect("views.db");
+        conn.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        rebuilds.start(None).await.expect("none is under way");
+        assert!(rebuilds.cancel().await);
+        conn.execute_batch("ROLLBACK").expect("no lock");
+        let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+        let tables = now().expect("tables that serve");
+        let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
+        assert_eq!(damaged.expect("a table"), 1);
+        let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+        assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
+        until(|| now().is_some_and(|now| now != tables)).await;
+        let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+        assert_eq!(read.expect("an answer").len(), 1);
+    });
+    drop(files);
+}
+
 /// An inbox in which one session is Ann's.
-async fn inbox_of_ann(file: &std::path::Path) -> (Given, Inbox, UserId) {
+async fn inbox_of_ann(file: &std::path::Path) -> (Given, Inbox, UserId, Rebuilds) {
     let given = Given::new();
     let ann = UserId::parse("ann").expect("an id");
     let said = message(given.ambient.message_id(), "", "hello");
     let said = SendMessage { caller: Caller::Verified(ann.clone()), ..said };
     given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
     let views = Views::open(file).expect("views.db");
-    let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
+    let (progress, rebuilds) =
+        Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared());
     let inbox = Inbox::new(views, progress, DEADLINE);
     let found = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
     assert_eq!(found.expect("an answer").len(), 1);
-    (given, inbox, ann)
+    (given, inbox, ann, rebuilds)
 }

@@ -18,6 +18,9 @@ use crate::{Position, RecordedEvent};
 /// How many events the window holds; a subscriber that is further behind reads the log.
 const WINDOW_EVENTS: usize = 16_384;
 
+/// How many bytes they have at the most, but for the newest batch, which is there whatever it has.
+const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+
 /// How many events one read of the log asks for.
 const CATCH_UP_EVENTS: usize = 1_000;
 
@@ -41,11 +44,12 @@ struct Window {
     after: Position,
     batches: VecDeque<Batch>,
     events: usize,
+    bytes: usize,
 }
 
 impl Feed {
     pub(crate) fn new(head: Position, read: ReadLog) -> Self {
-        let window = Window { after: head, batches: VecDeque::new(), events: 0 };
+        let window = Window { after: head, batches: VecDeque::new(), events: 0, bytes: 0 };
         Self { window: Arc::new(RwLock::new(window)), head: watch::Sender::new(head), read }
     }
 
@@ -59,7 +63,7 @@ impl Feed {
     /// Forgets what the window holds, because the log was changed behind it.
     pub(crate) fn clear(&self) {
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        *window = Window { after: *self.head.borrow(), batches: VecDeque::new(), events: 0 };
+        *window = Window { after: *self.head.borrow(), batches: VecDeque::new(), events: 0, bytes: 0 };
     }
 
     pub(crate) fn head(&self) -> Position {
@@ -79,10 +83,12 @@ impl Feed {
 impl Window {
     fn push(&mut self, batch: Batch) {
         self.events += batch.len();
+        self.bytes += bytes(&batch);
         self.batches.push_back(batch);
-        while self.events > WINDOW_EVENTS && self.batches.len() > 1 {
+        while (self.events > WINDOW_EVENTS || self.bytes > WINDOW_BYTES) && self.batches.len() > 1 {
             let Some(oldest) = self.batches.pop_front() else { return };
             self.events -= oldest.len();
+            self.bytes -= bytes(&oldest);
             self.after = oldest.last().map_or(self.after, |event| event.position);
         }
     }
@@ -95,6 +101,11 @@ impl Window {
         let ends_before = |batch: &Batch| batch.last().is_some_and(|event| event.position <= after);
         self.batches.get(self.batches.partition_point(ends_before)).cloned()
     }
+}
+
+/// What a batch takes of memory, but for names that events share.
+fn bytes(batch: &[RecordedEvent]) -> usize {
+    batch.iter().map(|recorded| size_of::<RecordedEvent>() + recorded.event.data.len()).sum()
 }
 
 /// The receiving side: one subscriber's place in the log.
@@ -142,5 +153,40 @@ impl Subscription {
             Some(batch) => Ok(batch.iter().filter(|event| event.position > self.after).cloned().collect()),
             None => Ok((self.read)(self.after, CATCH_UP_EVENTS).await?.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, NewEvent, StreamName, Timestamp, Version};
+
+    fn batch(position: u64, bytes: usize) -> Batch {
+        let event = NewEvent {
+            id: EventId::from_uuid(uuid::Uuid::from_u128(u128::from(position))),
+            kind: "node.started".into(),
+            schema: 1,
+            time: Timestamp::from_millis(1),
+            causation: "test".into(),
+            actor: "test".into(),
+            data: vec![b'x'; bytes].into(),
+        };
+        let (position, stream) = (Position::from_u64(position), StreamName::node("node"));
+        Arc::new([RecordedEvent { position, stream, version: Version::from_u64(1), event }])
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_bytes_and_keeps_the_newest_batch() {
+        let window = || Window { after: Position::START, batches: VecDeque::new(), events: 0, bytes: 0 };
+        let mut large = window();
+        (1..=100).for_each(|position| large.push(batch(position, 1024 * 1024)));
+        assert!((30..=32).contains(&large.batches.len()), "{} of a megabyte", large.batches.len());
+        assert_eq!(large.after.as_u64(), 100 - large.batches.len() as u64);
+        assert!(large.batch_after(Position::START).is_none(), "who is behind reads the log");
+        large.push(batch(101, 2 * WINDOW_BYTES));
+        assert_eq!((large.batches.len(), large.events), (1, 1));
+        let mut small = window();
+        (1..=100).for_each(|position| small.push(batch(position, 100)));
+        assert_eq!(small.batches.len(), 100);
     }
 }

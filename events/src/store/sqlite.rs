@@ -39,9 +39,11 @@ use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 mod backup;
 mod checkpoint;
 pub mod columns;
+mod export;
 mod fresh;
 mod heads;
 mod import;
+pub mod private;
 mod query;
 mod read_only;
 mod reader;
@@ -58,7 +60,8 @@ mod witness;
 mod work;
 mod writer;
 
-pub use backup::{BackupError, backup};
+pub use backup::{BackupError, NoBackup, backup};
+pub use export::{Damage, LeftOut, export};
 pub use fresh::{FillError, repair_index};
 pub use import::import;
 pub use read_only::ReadOnlyStore;
@@ -102,6 +105,9 @@ pub enum OpenError {
     /// Events were acknowledged, and there is no log.
     #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
     Gone(Position),
+    /// A restore or an import was killed before the log had its name.
+    #[error("a restore or an import into {} was interrupted: run it again (`amoiq restore`, `amoiq events import`)", .0.display())]
+    Unfinished(PathBuf),
     /// There is no such file.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
@@ -152,8 +158,9 @@ impl SqliteStore {
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
     pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(directory)?;
+        private::make_directory(directory)?;
         let lock = lock(directory)?;
+        fresh::refuse_unfinished(directory)?;
         let path = directory.join("log.db");
         let new_epoch = || u64::from_le_bytes(ambient.bytes());
         let mut witness = Witness::open(&directory.join("log.witness"))?;

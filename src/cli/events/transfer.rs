@@ -8,48 +8,52 @@ use std::{
 };
 
 use amoiq_events::{
-    Ambient, EventStore, Position,
+    Ambient, RecordedEvent,
     store::{
-        MAX_READ_EVENTS, line,
-        sqlite::{self, ReadOnlyStore},
+        line,
+        sqlite::{self, Damage, LeftOut},
     },
 };
 use anyhow::Context;
 
 use crate::cli::{
-    block_on,
-    progress::{Parts, Progress, say},
-    verify,
+    progress::{Parts, say},
+    verify::{self, say_notes},
 };
 
 /// Writes every event up to where the log ends now.
-pub(super) fn export(store: &Path, file: Option<&Path>) -> anyhow::Result<()> {
-    let log = ReadOnlyStore::open(store)?;
-    let Some(path) = file else {
-        return write_all(&log, &mut BufWriter::new(io::stdout().lock()));
+pub(super) fn export(store: &Path, file: Option<&Path>, damage: Damage) -> anyhow::Result<()> {
+    let left_out = match file {
+        None => write_all(store, damage, &mut BufWriter::new(io::stdout().lock()))?,
+        Some(path) => {
+            let made = File::options().write(true).create_new(true).mode(0o600).open(path);
+            let mut out = BufWriter::new(made.with_context(|| path.display().to_string())?);
+            let left_out = write_all(store, damage, &mut out)?;
+            out.into_inner()?.sync_all()?;
+            left_out
+        }
     };
-    let made = File::options().write(true).create_new(true).mode(0o600).open(path);
-    let mut out = BufWriter::new(made.with_context(|| path.display().to_string())?);
-    write_all(&log, &mut out)?;
-    Ok(out.into_inner()?.sync_all()?)
+    for (first, last) in &left_out.positions {
+        say(&match first == last {
+            true => format!("left out: position {first}"),
+            false => format!("left out: positions {first} to {last}"),
+        });
+    }
+    for (stream, count) in &left_out.behind {
+        say(&format!("left out: {count} events of {stream} behind what does not read"));
+    }
+    Ok(())
 }
 
-fn write_all(log: &dyn EventStore, out: &mut dyn Write) -> anyhow::Result<()> {
-    let head = log.head();
-    let mut progress = Progress::new("positions", head.as_u64());
-    let mut after = Position::START;
-    while after < head {
-        let events = block_on(async { Ok(log.read_all(after, MAX_READ_EVENTS).await?) })?;
-        let Some(last) = events.last() else { break };
-        progress.advance(last.position.as_u64().saturating_sub(after.as_u64()));
-        after = last.position;
-        for event in events.iter().filter(|event| event.position <= head) {
-            writeln!(out, "{}", line::write(event)?)?;
-        }
-    }
+fn write_all(store: &Path, damage: Damage, out: &mut dyn Write) -> anyhow::Result<LeftOut> {
+    let mut parts = Parts::default();
+    let mut each = |event: &RecordedEvent| Ok(writeln!(out, "{}", line::write(event)?)?);
+    let left_out: anyhow::Result<LeftOut> =
+        sqlite::export(store, damage, &mut |work| parts.show(work), &mut each);
+    parts.finish();
+    let left_out = left_out?;
     out.flush()?;
-    progress.finish();
-    Ok(())
+    Ok(left_out)
 }
 
 /// Fills an empty store.
@@ -70,6 +74,7 @@ pub(super) fn import(store: &Path, file: Option<&Path>, as_json: bool) -> anyhow
     if as_json {
         return verify::print(&verification, true);
     }
+    say_notes(&verification);
     let (events, to) = (verification.events, verification.verified_to);
     say(&format!("{} holds {events} events up to position {to}; it verifies", store.display()));
     Ok(())

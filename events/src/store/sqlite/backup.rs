@@ -7,9 +7,14 @@
 //!
 //! The file appears under its name once it is whole: written, verified and synced. Only its owner may read
 //! it, because the log has the secrets of webhooks.
+//!
+//! From its begin until the file is there a backup shares a lock on `log.witness`. An erasure that wants to say
+//! that it is complete takes the lock alone ([`NoBackup`]): whatever a backup copied before is under its name
+//! then, where whoever erases a person knows of it. Not on `log.db`: a process that closes any handle of that
+//! file loses SQLite's own locks on it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -58,6 +63,7 @@ pub fn backup(
     if file.try_exists()? {
         return Err(BackupError::Exists(file.to_owned()));
     }
+    let _underway = begin(directory)?;
     let partial = Partial::new(file)?;
     let outbox = directory.join("outbox.db");
     let has_outbox = outbox.try_exists()?;
@@ -69,7 +75,7 @@ pub fn backup(
     copy(&log, &partial.whole, "bytes of the log", report)?;
     complete(&partial, has_outbox, now)?;
     let verification = verify(&partial.whole, Position::START, report)?;
-    if !verification.clean {
+    if !verification.is_intact() {
         return Err(BackupError::Damaged(Box::new(verification)));
     }
     File::open(&partial.whole)?.sync_all()?;
@@ -79,6 +85,46 @@ pub fn backup(
     fs::rename(&partial.whole, file)?;
     sync_folder(file)?;
     Ok(verification)
+}
+
+/// No backup of a data directory is underway, and none begins, as long as this is kept.
+#[derive(Debug)]
+pub struct NoBackup {
+    /// Nothing where there is no log.
+    _lock: Option<File>,
+}
+
+impl NoBackup {
+    /// Holds off backups for a moment; nothing while one is underway.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let Some(file) = lock_file(directory)? else { return Ok(Some(Self { _lock: None })) };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _lock: Some(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Says that a copy of the log is being made, until the file that it gives is closed. A backup's file is nobody's
+/// to erase from, and needs no word.
+pub(super) fn begin(path: &Path) -> io::Result<Option<File>> {
+    let Some(file) = lock_file(path)? else { return Ok(None) };
+    file.lock_shared()?;
+    Ok(Some(file))
+}
+
+fn lock_file(directory: &Path) -> io::Result<Option<File>> {
+    match File::open(directory.join("log.witness")) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a rename in a folder durable.
@@ -181,4 +227,27 @@ pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 /// A name in SQL.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ambient, store::sqlite::SqliteStore};
+
+    #[test]
+    fn a_backup_is_noticed_from_its_begin_until_its_file_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        drop(SqliteStore::open(&data, &Ambient::system()).unwrap());
+        assert!(NoBackup::take(&data).unwrap().is_some(), "nobody copies");
+        let file = directory.path().join("backup");
+        let mut looked = Vec::new();
+        backup(&data, &file, Ambient::system().now(), &mut |work| {
+            assert!(NoBackup::take(&data).unwrap().is_none(), "{}", work.what);
+            looked.push(work.what);
+        })
+        .unwrap();
+        assert!(looked.contains(&"bytes of the log") && looked.contains(&"pages"), "{looked:?}");
+        assert!(file.exists() && NoBackup::take(&data).unwrap().is_some(), "it is over");
+    }
 }

@@ -1,7 +1,8 @@
 //! A store that is filled from elsewhere: all of it appears at once, or nothing does.
 //!
 //! It is made under other names in the directory that it is for, with that directory's lock held, and takes
-//! its names once it verifies. A directory that has a log is refused: nothing is overwritten.
+//! its names once it verifies, the log's last. Until then the directory has a `log.db.new` and no log: no service
+//! starts on it, and filling it may begin again. A directory that has a log is refused: nothing is overwritten.
 
 use std::{
     fs::{self, File},
@@ -10,15 +11,22 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, Verification, backup, lock, read_only, repair, schema, verify, witness::Witness,
+    OpenError, Report, Verification, backup, lock, private, read_only, repair, schema, verify,
+    witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
+
+/// What the log is called until all of it is there.
+const UNFINISHED: &str = "log.db.new";
 
 /// Files that make a store. The others in a directory follow from them, or belong to the service.
 const STORE: [&str; 5] = ["log.db", "log.db-wal", "log.db-shm", "outbox.db", "outbox.db-wal"];
 
 /// Files of the store that was there before, and that the new one does not fit.
 const STALE: [&str; 4] = ["log.witness", "views.db", "views.db-wal", "views.db-shm"];
+
+/// What a database's file and those beside it are called behind its name.
+const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Why a store was not filled.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +77,17 @@ pub(super) struct Fresh {
 
 impl Fresh {
     pub(super) fn new(directory: &Path) -> Result<Self, FillError> {
-        fs::create_dir_all(directory)?;
+        private::make_directory(directory)?;
         let lock = lock(directory)?;
+        if is_unfinished(directory)? {
+            remove(&directory.join("outbox.db"), &SUFFIXES);
+        }
         for name in STORE {
             if directory.join(name).try_exists()? {
                 return Err(FillError::NotEmpty(directory.to_owned()));
             }
         }
-        let (log, outbox) = (directory.join("log.db.new"), directory.join("outbox.db.new"));
+        let (log, outbox) = (directory.join(UNFINISHED), directory.join("outbox.db.new"));
         let fresh = Self { directory: directory.to_owned(), log, outbox, _lock: lock };
         fresh.remove();
         Ok(fresh)
@@ -85,7 +96,7 @@ impl Fresh {
     /// Verifies what was made, and gives it its names.
     pub(super) fn finish(self, report: Report<'_>) -> Result<Verification, FillError> {
         let verification = verify(&self.log, Position::START, report)?;
-        if !verification.clean {
+        if !verification.is_intact() {
             return Err(FillError::Damaged(Box::new(verification)));
         }
         let head = read_only::head(&read_only::open(&self.log)?)?;
@@ -94,21 +105,34 @@ impl Fresh {
         for name in STALE {
             drop(fs::remove_file(self.directory.join(name)));
         }
-        for (from, to) in [(&self.outbox, "outbox.db"), (&self.log, "log.db")] {
-            if from.try_exists()? {
-                File::open(from)?.sync_all()?;
-                fs::rename(from, self.directory.join(to))?;
-            }
-        }
+        self.take_names()?;
         let mut witness = Witness::open(&self.directory.join("log.witness"))?;
         witness.write(head)?;
         backup::sync_folder(&self.directory.join("log.db"))?;
         Ok(verification)
     }
 
+    /// The log last: what has its name is a store.
+    fn take_names(&self) -> io::Result<()> {
+        let has_outbox = self.outbox.try_exists()?;
+        let (log, outbox) = (self.directory.join("log.db"), self.directory.join("outbox.db"));
+        File::open(&self.log)?.sync_all()?;
+        if has_outbox {
+            File::open(&self.outbox)?.sync_all()?;
+        }
+        let place = || {
+            if has_outbox {
+                fs::rename(&self.outbox, &outbox)?;
+                backup::sync_folder(&outbox)?;
+            }
+            fs::rename(&self.log, log)
+        };
+        place().inspect_err(|_without_a_log| remove(&outbox, &[""]))
+    }
+
     fn remove(&self) {
         for path in [&self.log, &self.outbox] {
-            remove(path, &["", "-wal", "-shm", "-journal"]);
+            remove(path, &SUFFIXES);
         }
     }
 }
@@ -117,6 +141,15 @@ impl Drop for Fresh {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// Refuses a directory whose log does not have its name yet.
+pub(super) fn refuse_unfinished(directory: &Path) -> Result<(), OpenError> {
+    if is_unfinished(directory)? { Err(OpenError::Unfinished(directory.to_owned())) } else { Ok(()) }
+}
+
+fn is_unfinished(directory: &Path) -> io::Result<bool> {
+    Ok(directory.join(UNFINISHED).try_exists()? && !directory.join("log.db").try_exists()?)
 }
 
 fn remove(path: &Path, suffixes: &[&str]) {

@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -15,7 +16,7 @@ use super::{
     FillError, OpenError, Report, Verification, Work, backup,
     fresh::Fresh,
     heads::{self, Head},
-    query, read_only, schema,
+    private, query, read_only, schema, verify,
 };
 use crate::{Ambient, Position, Version};
 
@@ -36,6 +37,11 @@ pub fn restore(
     check(file)?;
     let fresh = Fresh::new(directory)?;
     copy(file, &fresh.log, report)?;
+    // It is verified as it was packed: rows that are moved first would be what was written ever after.
+    let outbox = verify::verify_outbox(&fresh.log)?;
+    if !outbox.is_intact() {
+        return Err(FillError::Damaged(Box::new(outbox)));
+    }
     let conn = schema::open_writer(&fresh.log, 0)?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     unpack_outbox(&conn, &fresh.outbox)?;
@@ -63,7 +69,7 @@ fn check(file: &Path) -> Result<(), FillError> {
 fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
     let mut source = File::open(from)?;
     let total = source.metadata()?.len();
-    let mut target = File::options().write(true).create_new(true).open(to)?;
+    let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
     let mut chunk = vec![0; CHUNK];
     let mut done = 0;
     loop {
@@ -79,6 +85,7 @@ fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
 fn unpack_outbox(conn: &Connection, path: &Path) -> Result<(), FillError> {
     let version = "SELECT value FROM backup WHERE key = 'outbox_version'";
     let Ok(version) = conn.query_row(version, [], |row| row.get::<_, i64>(0)) else { return Ok(()) };
+    private::make_file(path)?;
     let outbox = Connection::open(path)?;
     outbox.pragma_update(None, "user_version", version)?;
     let mut statement = conn.prepare("SELECT sql FROM backup_outbox ORDER BY type DESC, name")?;

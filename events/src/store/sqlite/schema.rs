@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{OpenError, heads, seal};
+use super::{OpenError, heads, private, seal};
 use crate::Position;
 
 /// Written into a new database; a program refuses a database with another number.
@@ -61,6 +61,7 @@ const BUSY_MS: u64 = 10_000;
 
 /// Opens the writer's connection; makes the tables in a new database.
 pub(super) fn open_writer(path: &Path, new_epoch: u64) -> Result<Connection, OpenError> {
+    private::make_file(path)?;
     let conn = Connection::open(path)?;
     conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;

@@ -3,7 +3,9 @@
 //! Every row of the log is read once, in the order of positions: its checksum, its envelope, whether this
 //! release decodes it, and its link to the event before it in its stream, which has to be there with the
 //! version below. Then the index is compared with the log, and the files beside it. Nothing is changed and
-//! nothing is locked: it works beside a running service, up to where the log ended when it began.
+//! nothing is locked: it works beside a running service, up to where the log ended when it began. What SQLite is
+//! asked about a file, and what stands in the files beside the log, is as it is at one moment; the log and its
+//! index are read in short ones, so that the service can cut its write-ahead log in between.
 //!
 //! Memory does not grow with the log. The newest event of up to half a million streams is remembered, so
 //! that most links are followed without a lookup; every other one is looked up by its position. Whether
@@ -24,6 +26,7 @@ mod beside;
 mod index;
 mod links;
 mod log;
+mod marks;
 mod outbox;
 mod rows;
 mod views;
@@ -71,7 +74,7 @@ impl Kind {
             Self::Pages | Self::Checksum | Self::Missing | Self::Link | Self::Envelope => {
                 "stop the service, move the directory away, restore the newest backup (`amoiq restore`)"
             }
-            Self::Codec => "run the release that wrote it, or restore a backup",
+            Self::Codec => "run the release that wrote it, or let it be passed by: `amoiq rebuild --skip`",
             Self::Head | Self::Mark | Self::Meta => "stop the service and run `amoiq verify --repair`",
             Self::Witness => "compare with a backup: acknowledged events may be missing",
             Self::Views => "stop the service and delete views.db: the next start makes it again",
@@ -132,6 +135,13 @@ impl Verification {
         self.notes.push(note.into());
     }
 
+    /// Whether it can be copied as it is. An event that this release does not decode is what was written, and
+    /// stays so in any copy.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.counts.keys().all(|kind| *kind == Kind::Codec)
+    }
+
     /// How many problems there are.
     #[must_use]
     pub fn problem_count(&self) -> u64 {
@@ -158,6 +168,15 @@ pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verific
     } else {
         outbox::check_packed(&conn, &mut found);
     }
+    found.clean = found.problem_count() == 0;
+    Ok(found)
+}
+
+/// Compares the outbox in a backup's file with the log in it, and looks at nothing else.
+pub(super) fn verify_outbox(file: &Path) -> Result<Verification, OpenError> {
+    let conn = read_only::open(file)?;
+    let mut found = Verification::default();
+    outbox::check_packed(&conn, &mut found);
     found.clean = found.problem_count() == 0;
     Ok(found)
 }
@@ -194,12 +213,14 @@ impl Bounds {
     }
 }
 
-/// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise.
+/// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise. It looks whether
+/// keys are in order and indexes have what their tables have, too: where they are not, a search misses what a scan
+/// finds. That is one moment of the file from the begin to the end.
 fn pages(conn: &Connection, file: &str, kind: Kind, found: &mut Verification, report: Report<'_>) {
     if kind == Kind::Pages {
         report(Work { what: "pages", done: 0, total: 0 });
     }
-    let looked = conn.prepare("PRAGMA quick_check(20)").and_then(|mut statement| {
+    let looked = conn.prepare("PRAGMA integrity_check(20)").and_then(|mut statement| {
         statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
     });
     match looked {

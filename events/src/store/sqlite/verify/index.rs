@@ -3,8 +3,10 @@
 //! The index follows the log up to the position that `meta` calls `indexed`; behind it heads may be known to
 //! the service alone. That none is left out follows from counting: the events of the streams that the index
 //! knows are as many as there are. Only when they are not, the streams are looked for one by one.
+//!
+//! It goes in portions, each of one moment of the log.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, types::Value};
 
 use super::{
     super::{
@@ -13,45 +15,72 @@ use super::{
     },
     Bounds, Kind, Report, Verification, Work,
     links::{Rows, Stands},
+    marks,
 };
 use crate::{Position, Version};
 
-/// How often progress is told.
-const EVERY: u64 = 10_000;
+/// How many rows are compared as they are at one moment: a longer one would keep the write-ahead log of a running
+/// service from being cut.
+pub(super) const PORTION: u32 = 1_000;
 
 /// The most streams that are named when the counts differ.
 const NAMED: i64 = 20;
 
-/// Compares the index with the log, as both are at one moment.
+/// Compares the index with the log.
 pub(super) fn check(
     conn: &Connection,
     at: Bounds,
     found: &mut Verification,
     report: Report<'_>,
 ) -> rusqlite::Result<()> {
-    let _moment = conn.unchecked_transaction()?;
     // Whatever is wrong with `meta` was reported; nothing can be said about an index of unknown age.
-    let (Ok(indexed), Ok(floor)) = (schema::meta(conn, "indexed"), schema::meta(conn, "floor")) else {
+    let (Ok(indexed), Ok(_)) = (schema::meta(conn, "indexed"), schema::meta(conn, "floor")) else {
         return Ok(());
     };
     let upto = Position::from_u64(indexed).min(at.head);
     let counted = heads(conn, upto, found, report)?;
-    marks(conn, found, report)?;
+    marks::check(conn, found, report)?;
     if found.from > Position::START {
         found.note("begun behind the first event: whether the index has all streams was not checked");
-    } else if floor != at.floor.as_u64() {
+        return Ok(());
+    }
+    let Some(counted) = counted else { return Ok(()) };
+    let moment = conn.unchecked_transaction()?;
+    if schema::meta(conn, "floor")? != at.floor.as_u64() {
         found.note("events were removed meanwhile: whether the index has all streams was not checked");
-    } else if let Some(counted) = counted {
-        let sql = "SELECT count(*) FROM log WHERE position > ?1 AND position <= ?2";
-        let bounds = (upto.as_u64().cast_signed(), at.head.as_u64().cast_signed());
-        let behind: i64 = conn.query_row(sql, bounds, |row| row.get(0))?;
-        let events = found.events.saturating_sub(behind.cast_unsigned());
-        // Counted anew before anything is said: something may have been removed since it was read.
-        if events != counted && events_up_to(conn, upto)? != counted {
-            let what = format!("the index knows {counted} events up to {upto}, the log has {events}");
-            found.found(Kind::Head, Position::START, "", what);
-            name_missing(conn, upto, found)?;
+        return Ok(());
+    }
+    let sql = "SELECT count(*) FROM log WHERE position > ?1 AND position <= ?2";
+    let bounds = (upto.as_u64().cast_signed(), at.head.as_u64().cast_signed());
+    let behind: i64 = conn.query_row(sql, bounds, |row| row.get(0))?;
+    if found.events.saturating_sub(behind.cast_unsigned()) == counted {
+        return Ok(());
+    }
+    drop(moment);
+    recount(conn, upto, found)
+}
+
+/// Counts anew, as everything is at one moment, before anything is said: something may have been removed between
+/// two portions.
+fn recount(conn: &Connection, upto: Position, found: &mut Verification) -> rusqlite::Result<()> {
+    let _moment = conn.unchecked_transaction()?;
+    let mut counted = 0;
+    let mut cursor = Value::Null;
+    loop {
+        // What does not fit was said the first time.
+        let portion = portion(conn, upto, &cursor, &mut Verification::default())?;
+        let Some(events) = portion.events else { return Ok(()) };
+        counted += events;
+        match portion.last {
+            Some(last) => cursor = last,
+            None => break,
         }
+    }
+    let events = events_up_to(conn, upto)?;
+    if events != counted {
+        let what = format!("the index knows {counted} events up to {upto}, the log has {events}");
+        found.found(Kind::Head, Position::START, "", what);
+        name_missing(conn, upto, found)?;
     }
     Ok(())
 }
@@ -68,30 +97,85 @@ fn heads(
     found: &mut Verification,
     report: Report<'_>,
 ) -> rusqlite::Result<Option<u64>> {
-    let mut rows = Rows::new(conn)?;
-    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
-    let mut stored = statement.query([])?;
     let mut counted = Some(0_u64);
-    while let Some(row) = stored.next()? {
-        found.streams += 1;
-        if found.streams.is_multiple_of(EVERY) {
-            report(Work { what: "streams", done: found.streams, total: 0 });
+    let mut cursor = Value::Null;
+    loop {
+        let moment = conn.unchecked_transaction()?;
+        let portion = portion(conn, upto, &cursor, found)?;
+        drop(moment);
+        found.streams += portion.rows;
+        counted = counted.zip(portion.events).map(|(sum, events)| sum + events);
+        report(Work { what: "streams", done: found.streams, total: 0 });
+        match portion.last {
+            Some(last) => cursor = last,
+            None => return Ok(counted),
         }
+    }
+}
+
+/// Some streams that were compared.
+struct Portion {
+    rows: u64,
+    /// How many events they have, if that can be said.
+    events: Option<u64>,
+    /// The last name; nothing when no stream comes behind.
+    last: Option<Value>,
+}
+
+/// Compares the streams behind a name.
+fn portion(
+    conn: &Connection,
+    upto: Position,
+    behind: &Value,
+    found: &mut Verification,
+) -> rusqlite::Result<Portion> {
+    const COLUMNS: &str = "SELECT name, version, position, first, checksum FROM streams";
+    let mut rows = Rows::new(conn)?;
+    let (mut first, mut next);
+    let mut stored = if *behind == Value::Null {
+        first = conn.prepare_cached(&format!("{COLUMNS} ORDER BY name LIMIT ?1"))?;
+        first.query([PORTION])?
+    } else {
+        next = conn.prepare_cached(&format!("{COLUMNS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
+        next.query((behind, PORTION))?
+    };
+    let mut portion = Portion { rows: 0, events: Some(0), last: None };
+    while let Some(row) = stored.next()? {
+        portion.rows += 1;
+        portion.last = Some(row.get(0)?);
         let Ok((name, head)) = heads::stored(row) else {
             let name = row.get::<_, String>(0).unwrap_or_default();
             found.found(Kind::Head, Position::START, &name, "the row of this stream is not what was written");
-            counted = None;
+            portion.events = None;
             continue;
         };
         match one(&mut rows, &name, head, upto) {
-            Ok(events) => counted = counted.map(|sum| sum + events),
+            Ok(events) => portion.events = portion.events.map(|sum| sum + events),
             Err(what) => {
                 found.found(Kind::Head, head.position, &name, what);
-                counted = None;
+                portion.events = None;
             }
         }
     }
-    Ok(counted)
+    if portion.last.as_ref().is_some_and(|last| !is_behind(last, behind)) {
+        found.found(Kind::Head, Position::START, "", "the streams are not in the order of their names");
+        (portion.last, portion.events) = (None, None);
+    }
+    portion.last.take_if(|_| portion.rows < u64::from(PORTION));
+    Ok(portion)
+}
+
+/// Whether a key comes behind another, as SQLite orders them. Where a tree is damaged it may not, and whoever went
+/// on from it would come back to it for ever.
+pub(super) fn is_behind(key: &Value, other: &Value) -> bool {
+    fn order(key: &Value) -> (u8, &[u8]) {
+        match key {
+            Value::Text(text) => (1, text.as_bytes()),
+            Value::Blob(bytes) => (2, bytes),
+            Value::Null | Value::Integer(_) | Value::Real(_) => (0, &[]),
+        }
+    }
+    order(key) > order(other)
 }
 
 /// How many events of a stream stand up to `upto`; or what does not fit. Only what the index knows ahead of
@@ -137,35 +221,6 @@ fn begins(rows: &mut Rows<'_>, name: &str, previous: Position, first: Version) -
         }
         _ => Ok(()),
     }
-}
-
-fn marks(conn: &Connection, found: &mut Verification, report: Report<'_>) -> rusqlite::Result<()> {
-    let mut rows = Rows::new(conn)?;
-    let mut statement = conn.prepare("SELECT stream, mark, position, checksum FROM marks")?;
-    let mut stored = statement.query([])?;
-    let mut done = 0;
-    while let Some(row) = stored.next()? {
-        done += 1;
-        if done % EVERY == 0 {
-            report(Work { what: "marks", done, total: 0 });
-        }
-        let stream: String = row.get(0).unwrap_or_default();
-        let number = |column| row.get::<_, i64>(column).unwrap_or_default().cast_unsigned();
-        let (mark, position) = (number(1), Position::from_u64(number(2)));
-        let is_whole = row.get::<_, i64>(3).is_ok_and(|sum| sum == heads::mark_seal(&stream, mark, position));
-        let fits = match rows.at(position) {
-            Stands::Event { stream: other, version, .. } => {
-                other.as_str() == stream && version.as_u64() == mark.saturating_mul(heads::MARK_EVERY)
-            }
-            // It was reported where it stands.
-            Stands::Damaged => true,
-            Stands::Nothing => false,
-        };
-        if !is_whole || !fits {
-            found.found(Kind::Mark, position, &stream, format!("mark {mark} is not what was written"));
-        }
-    }
-    Ok(())
 }
 
 /// Streams of the log that the index does not have, or has older than it should.

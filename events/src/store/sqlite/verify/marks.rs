@@ -1,0 +1,78 @@
+//! The marks against the log: each names the event that it says. They are looked at in portions, each of one
+//! moment of the log.
+
+use rusqlite::{Connection, types::Value};
+
+use super::{
+    super::heads,
+    Kind, Report, Verification, Work,
+    index::{PORTION, is_behind},
+    links::{Rows, Stands},
+};
+use crate::Position;
+
+/// Checks every mark.
+pub(super) fn check(conn: &Connection, found: &mut Verification, report: Report<'_>) -> rusqlite::Result<()> {
+    let (mut cursor, mut done) = ((Value::Null, 0), 0);
+    loop {
+        let moment = conn.unchecked_transaction()?;
+        let (rows, last) = portion(conn, &cursor, found)?;
+        drop(moment);
+        done += u64::from(rows);
+        report(Work { what: "marks", done, total: 0 });
+        match last.filter(|_| rows == PORTION) {
+            Some(last) => cursor = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The stream and the number of a mark.
+type Key = (Value, i64);
+
+/// Checks the marks behind one. Gives how many there were, and the last.
+fn portion(
+    conn: &Connection,
+    behind: &Key,
+    found: &mut Verification,
+) -> rusqlite::Result<(u32, Option<Key>)> {
+    const COLUMNS: &str = "SELECT stream, mark, position, checksum FROM marks";
+    let mut rows = Rows::new(conn)?;
+    let (mut first, mut next);
+    let mut stored = if behind.0 == Value::Null {
+        first = conn.prepare_cached(&format!("{COLUMNS} ORDER BY stream, mark LIMIT ?1"))?;
+        first.query([PORTION])?
+    } else {
+        let sql = format!("{COLUMNS} WHERE (stream, mark) > (?1, ?2) ORDER BY stream, mark LIMIT ?3");
+        next = conn.prepare_cached(&sql)?;
+        next.query((&behind.0, behind.1, PORTION))?
+    };
+    let (mut count, mut last) = (0, None);
+    while let Some(row) = stored.next()? {
+        count += 1;
+        let stream: String = row.get(0).unwrap_or_default();
+        let number = |column| row.get::<_, i64>(column).unwrap_or_default().cast_unsigned();
+        let (mark, position) = (number(1), Position::from_u64(number(2)));
+        last = Some((row.get(0)?, mark.cast_signed()));
+        let is_whole = row.get::<_, i64>(3).is_ok_and(|sum| sum == heads::mark_seal(&stream, mark, position));
+        let fits = match rows.at(position) {
+            Stands::Event { stream: other, version, .. } => {
+                other.as_str() == stream && version.as_u64() == mark.saturating_mul(heads::MARK_EVERY)
+            }
+            // It was reported where it stands.
+            Stands::Damaged => true,
+            Stands::Nothing => false,
+        };
+        if !is_whole || !fits {
+            found.found(Kind::Mark, position, &stream, format!("mark {mark} is not what was written"));
+        }
+    }
+    if let Some((stream, mark)) = &last
+        && !is_behind(stream, &behind.0)
+        && !(*stream == behind.0 && *mark > behind.1)
+    {
+        found.found(Kind::Mark, Position::START, "", "the marks are not in the order of their keys");
+        last = None;
+    }
+    Ok((count, last))
+}
