@@ -61,6 +61,17 @@ pub struct OpenConversation {
     pub last_at: Timestamp,
 }
 
+/// A conversation that is closed, and since when nobody wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedConversation {
+    /// Whose visitor.
+    pub tenant: TenantId,
+    /// The session.
+    pub session: SessionId,
+    /// The time of its newest message.
+    pub last_at: Timestamp,
+}
+
 impl Inbox {
     /// An inbox over a projection that runs.
     #[must_use]
@@ -103,17 +114,19 @@ impl Inbox {
         self.read(Position::START, read).await
     }
 
-    /// Some of the closed conversations without a message since a time, those after a place in the table.
+    /// Some of the closed conversations without a message since a time, the oldest first, and those after one.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn closed_conversations(
         &self,
-        after: Option<(TenantId, SessionId)>,
+        after: Option<ClosedConversation>,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(TenantId, SessionId)>, ViewError> {
-        let read = move |conn: &Connection, tables| closed_conversations(conn, tables, after, before, limit);
+    ) -> Result<Vec<ClosedConversation>, ViewError> {
+        let read = move |conn: &Connection, tables| {
+            closed_conversations(conn, tables, after.as_ref(), before, limit)
+        };
         self.read(Position::START, read).await
     }
 
@@ -184,11 +197,7 @@ fn open_conversations(
     after: Option<&(TenantId, SessionId)>,
     limit: u32,
 ) -> Result<Vec<OpenConversation>, ViewError> {
-    let sql = format!(
-        "SELECT tenant, session, {COLUMNS} FROM {} AS inbox
-        WHERE (tenant, session) > (?1, ?2) AND is_open ORDER BY tenant, session LIMIT ?3",
-        tables.name("inbox")
-    );
+    let sql = open_sql(tables);
     let (tenant, session) =
         after.map(|(tenant, session)| (tenant.as_str(), session.as_str())).unwrap_or_default();
     let mut statement = conn.prepare_cached(&sql)?;
@@ -210,28 +219,51 @@ fn open_conversations(
 fn closed_conversations(
     conn: &Connection,
     tables: Tables,
-    after: Option<(TenantId, SessionId)>,
+    after: Option<&ClosedConversation>,
     before: Timestamp,
     limit: u32,
-) -> Result<Vec<(TenantId, SessionId)>, ViewError> {
-    let sql = format!(
-        "SELECT tenant, session FROM {} WHERE (tenant, session) > (?1, ?2) AND NOT is_open AND last_at < ?3
-        ORDER BY tenant, session LIMIT ?4",
-        tables.name("inbox")
-    );
-    let (tenant, session) =
-        after.as_ref().map(|(tenant, session)| (tenant.as_str(), session.as_str())).unwrap_or_default();
+) -> Result<Vec<ClosedConversation>, ViewError> {
+    let sql = closed_sql(tables);
+    let after = after.map_or((i64::MIN, "", ""), |after| {
+        (after.last_at.as_millis(), after.tenant.as_str(), after.session.as_str())
+    });
+    let (last_at, tenant, session) = after;
     let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query((tenant, session, before.as_millis(), limit))?;
+    let mut rows = statement.query((last_at, tenant, session, before.as_millis(), limit))?;
     let mut closed = Vec::new();
     while let Some(row) = rows.next()? {
-        let tenant = TenantId::try_from(row.get::<_, String>(0)?);
-        let tenant = tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?;
-        closed.push((tenant, session_of(&row.get::<_, String>(1)?)?));
+        let tenant = TenantId::try_from(row.get::<_, String>(1)?);
+        closed.push(ClosedConversation {
+            tenant: tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?,
+            session: session_of(&row.get::<_, String>(2)?)?,
+            last_at: Timestamp::from_millis(row.get(0)?),
+        });
     }
     Ok(closed)
+}
+
+/// Its condition is word for word that of the index: else SQLite does not use it.
+fn open_sql(tables: Tables) -> String {
+    format!(
+        "SELECT tenant, session, {COLUMNS} FROM {} AS inbox
+        WHERE (tenant, session) > (?1, ?2) AND is_open = 1 ORDER BY tenant, session LIMIT ?3",
+        tables.name("inbox")
+    )
+}
+
+/// As [`open_sql`], of the other index.
+fn closed_sql(tables: Tables) -> String {
+    format!(
+        "SELECT last_at, tenant, session FROM {}
+        WHERE (last_at, tenant, session) > (?1, ?2, ?3) AND last_at < ?4 AND is_open = 0
+        ORDER BY last_at, tenant, session LIMIT ?5",
+        tables.name("inbox")
+    )
 }
 
 fn session_of(text: &str) -> Result<SessionId, ViewError> {
     SessionId::parse(text).map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))
 }
+
+#[cfg(test)]
+mod tests;

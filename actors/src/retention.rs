@@ -5,7 +5,7 @@
 //! nothing: whatever that or a stop left is there at the next look. The files keep free pages for what comes; [`crate::erasure`] is what sees
 //! to every byte.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
@@ -17,6 +17,7 @@ use amoiq_events::{
 use crate::{
     Inbox,
     erasure::{EraseError, Eraser},
+    inbox::ClosedConversation,
 };
 
 /// How often it looks.
@@ -158,14 +159,10 @@ impl Desk {
     }
 }
 
-/// A page is in the order of tenants.
-fn by_tenant(page: Vec<(TenantId, SessionId)>) -> Vec<(TenantId, Vec<SessionId>)> {
-    let mut tenants: Vec<(TenantId, Vec<SessionId>)> = Vec::new();
-    for (tenant, session) in page {
-        match tenants.last_mut() {
-            Some((last, sessions)) if *last == tenant => sessions.push(session),
-            _ => tenants.push((tenant, vec![session])),
-        }
+fn by_tenant(page: Vec<ClosedConversation>) -> BTreeMap<TenantId, Vec<SessionId>> {
+    let mut tenants = BTreeMap::<_, Vec<_>>::new();
+    for closed in page {
+        tenants.entry(closed.tenant).or_default().push(closed.session);
     }
     tenants
 }

@@ -2,10 +2,12 @@
 
 use std::{fs, path::Path, process::Command, sync::OnceLock};
 
+use amoiq_actors::{inbox::InboxProjection, projector::Projection};
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::given::{Service, copy};
+use crate::given::{Service, copy, eventually};
 
 /// What the configuration of the fixtures calls its keys.
 pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
@@ -36,8 +38,18 @@ pub fn reopened() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let (data, _) = unpacked("0.1.0");
-        Service::start_told(data.path(), &["--config", &configuration()]).stop();
+        let service = Service::start_told(data.path(), &["--config", &configuration()]);
+        eventually("the read model is this release's", || is_current(data.path()));
+        service.stop();
         data
     });
     copy(made.path())
+}
+
+/// Whether the tables of this release serve, and no others are there.
+fn is_current(data: &Path) -> bool {
+    let sql = "SELECT count(*), min(version = ?1 AND state = 1) FROM generations";
+    let views = Connection::open(data.join("views.db")).expect("views.db");
+    let found = views.query_row(sql, [InboxProjection::VERSION], |row| Ok((row.get(0)?, row.get(1)?)));
+    found.is_ok_and(|(count, is_current): (i64, Option<bool>)| count > 0 && is_current == Some(true))
 }

@@ -63,7 +63,9 @@ struct Said<'a> {
 
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
+    /// They lack two indexes: the same questions take longer.
+    const STILL_SERVES: &'static [u32] = &[2];
     const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
 
     fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {

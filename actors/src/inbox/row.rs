@@ -37,6 +37,9 @@ pub(super) fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError>
             checksum      INTEGER NOT NULL, -- CRC-32C over all of the above
             PRIMARY KEY (tenant, session)
         ) WITHOUT ROWID;
+        -- Most conversations are closed, and few of them are old.
+        CREATE INDEX {inbox}_open ON {inbox} (tenant, session) WHERE is_open = 1;
+        CREATE INDEX {inbox}_closed ON {inbox} (last_at, tenant, session) WHERE is_open = 0;
         CREATE TABLE {users} (
             tenant   TEXT    NOT NULL,
             user_id  TEXT    NOT NULL,

@@ -1,0 +1,64 @@
+//! What the questions that come by themselves, every minute and every hour, cost: not the whole table.
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::generation::Tables;
+
+/// What SQLite does for a question, over tables of this release.
+fn plan(sql: impl Fn(Tables) -> String) -> Vec<String> {
+    let conn = Connection::open_in_memory().unwrap();
+    let tables = Tables::new(1, InboxProjection::VERSION);
+    row::create(&conn, tables).unwrap();
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", sql(tables))).unwrap();
+    let mut rows = statement.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        plan.push(row.get::<_, String>("detail").unwrap());
+    }
+    plan
+}
+
+/// The whole plan is one search in this index: no table is scanned, and nothing is sorted.
+fn searches(plan: &[String], index: &str) -> bool {
+    matches!(plan, [only] if only.starts_with("SEARCH ") && only.contains(&format!(" INDEX {index} (")))
+}
+
+#[test]
+fn who_looks_for_open_conversations_reads_no_closed_ones() {
+    let plan = plan(open_sql);
+    assert!(searches(&plan, "inbox_1_open"), "{plan:?}");
+}
+
+#[test]
+fn who_looks_for_old_conversations_reads_no_others() {
+    let plan = plan(closed_sql);
+    assert!(searches(&plan, "inbox_1_closed"), "{plan:?}");
+}
+
+#[test]
+fn closed_conversations_come_page_by_page_the_oldest_first() {
+    let conn = Connection::open_in_memory().unwrap();
+    let tables = Tables::new(1, InboxProjection::VERSION);
+    row::create(&conn, tables).unwrap();
+    let put = |tenant: &str, session: &str, last_at: i64, is_open: bool| {
+        let (tenant, session) = (TenantId::parse(tenant).unwrap(), SessionId::parse(session).unwrap());
+        let row = Row { last_at, is_open, ..Row::default() };
+        row::store(&conn, tables, std::iter::once((&tenant, &session, &row))).unwrap();
+    };
+    put("b", "1", 10, false);
+    put("a", "2", 10, false);
+    put("a", "1", 30, false);
+    put("a", "3", 20, true);
+    put("a", "4", 5, false);
+    put("a", "5", 31, false);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let before = Timestamp::from_millis(31);
+        let page = closed_conversations(&conn, tables, after.as_ref(), before, 1).unwrap();
+        let Some(last) = page.last().cloned() else { break };
+        after = Some(last);
+        found.extend(page.into_iter().map(|closed| format!("{} {}", closed.tenant, closed.session)));
+    }
+    assert_eq!(found, ["a 4", "a 2", "b 1", "a 1"]);
+}
