@@ -19,15 +19,21 @@ fn plan(sql: impl Fn(Tables) -> String) -> Vec<String> {
     plan
 }
 
+/// The whole plan is one search in this index: no table is scanned, and nothing is sorted.
+fn searches(plan: &[String], index: &str) -> bool {
+    matches!(plan, [only] if only.starts_with("SEARCH ") && only.contains(&format!(" INDEX {index} (")))
+}
+
 #[test]
 fn who_looks_for_open_conversations_reads_no_closed_ones() {
-    assert_eq!(plan(open_sql), ["SEARCH inbox USING INDEX inbox_1_open ((tenant,session)>(?,?))"]);
+    let plan = plan(open_sql);
+    assert!(searches(&plan, "inbox_1_open"), "{plan:?}");
 }
 
 #[test]
 fn who_looks_for_old_conversations_reads_no_others() {
-    let search = "SEARCH inbox_1 USING INDEX inbox_1_closed ((last_at,tenant,session)>(?,?,?) AND last_at<?)";
-    assert_eq!(plan(closed_sql), [search]);
+    let plan = plan(closed_sql);
+    assert!(searches(&plan, "inbox_1_closed"), "{plan:?}");
 }
 
 #[test]
