@@ -62,6 +62,12 @@ pub enum EraseError {
     /// The file that says that an erasure is underway.
     #[error("the file `erasing` in the data directory: {0}")]
     Marker(#[from] std::io::Error),
+    /// A backup that is not there yet may hold it.
+    #[error("a backup or an export is being made, and may hold what is erased")]
+    Copied,
+    /// The file that says so.
+    #[error("log.witness: {0}")]
+    Witness(std::io::Error),
     /// A part did not answer in time.
     #[error("a part of the service did not answer in time")]
     Late,

@@ -215,3 +215,22 @@ fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
     let (code, verification) = verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
 }
+
+#[test]
+fn an_erasure_is_not_complete_before_a_backup_that_may_hold_the_person() {
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start(data.path());
+    assert_eq!(service.post(WIDGET, "/webchat/message", &message(HERS[0], 1)).0, 200);
+    // What `amoiq backup` holds from its begin until its file is there.
+    let copying = fs::File::open(data.path().join("log.witness")).expect("a file");
+    copying.lock_shared().expect("a lock");
+    let output = amoiq(data.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("ERASURE_INCOMPLETE"), "{said}");
+    assert_eq!(service.texts(HERS[0]), Err(404));
+    assert!(data.path().join("erasing").exists());
+    drop(copying);
+    eventually("it is completed", || !data.path().join("erasing").exists());
+    assert_eq!(found(data.path()), BTreeMap::new());
+    service.stop();
+}

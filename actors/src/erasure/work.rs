@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
-use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId, event::Cause};
+use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId, event::Cause, store::sqlite::NoBackup};
 
 use super::{EraseError, Premises, marker, marker::Order, presence, unfinished};
 use crate::{Whom, session::Meant};
@@ -164,11 +164,18 @@ impl Premises {
         Ok(followed.and(swept)?)
     }
 
-    /// Sees to it that no file holds what was removed.
+    /// Sees to it that no file holds what was removed, and no backup will that is being made.
     async fn scrub(&self) -> Result<(), EraseError> {
         self.store.scrub().await?;
         self.inbox.scrub().await?;
-        Ok(self.webhooks.scrub().await?)
+        self.webhooks.scrub().await?;
+        let Some(data) = self.data.clone() else { return Ok(()) };
+        let taking = tokio::task::spawn_blocking(move || NoBackup::take(&data));
+        match taking.await.map_err(|_panicked| EraseError::Gone)? {
+            Ok(Some(_none)) => Ok(()),
+            Ok(None) => Err(EraseError::Copied),
+            Err(error) => Err(EraseError::Witness(error)),
+        }
     }
 
     /// Works on the file `erasing`; where there are no files, it is as if that gave `otherwise`.
