@@ -14,6 +14,8 @@
 //! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
+//! | [`webhook_reading`] | how a lane takes in the log |
+//! | [`webhook_given`] | lanes to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
 //! | [`presence`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
@@ -41,5 +43,7 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_given;
 mod webhook_isolation;
+mod webhook_reading;
 mod webhook_timing;

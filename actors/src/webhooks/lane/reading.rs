@@ -5,6 +5,16 @@ use amoiq_events::{RecordedEvent, store::ReadError};
 
 use crate::webhooks::desk::announce;
 
+/// A part of the log that is being read.
+#[derive(Clone, Copy)]
+struct Span {
+    /// It begins after this position,
+    after: Position,
+    /// and when the reading began the log went on at least to here. What is known later says nothing about what
+    /// the reading saw.
+    known: Position,
+}
+
 impl WebhookLane {
     /// Takes a part of the live log in, as far as it follows what was taken and there is room.
     pub(super) fn take(&mut self, offer: &Offer) {
@@ -50,13 +60,14 @@ impl WebhookLane {
         }
         self.is_reading = true;
         let desk = Arc::clone(&self.desk);
+        let span = Span { after, known: self.known.max(self.read) };
         let reading = async move { desk.read(after).await };
-        ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(after, events, ctx)));
+        ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(span, events, ctx)));
     }
 
     fn have_read(
         &mut self,
-        after: Position,
+        span: Span,
         events: Result<Vec<RecordedEvent>, ReadError>,
         ctx: &mut Context<Self>,
     ) {
@@ -73,18 +84,18 @@ impl WebhookLane {
         };
         self.is_reading = false;
         // A replay may have begun or ended meanwhile: then this is not what is wanted next.
-        if self.replays() && after == self.replay_read {
-            self.take_replay(&events);
-        } else if !self.replays() && after == self.read {
-            self.take_live(&events);
+        if self.replays() && span.after == self.replay_read {
+            self.take_replay(&events, span.known);
+        } else if !self.replays() && span.after == self.read {
+            self.take_live(&events, span.known);
         }
         self.pump(ctx);
     }
 
-    fn take_live(&mut self, events: &[RecordedEvent]) {
+    fn take_live(&mut self, events: &[RecordedEvent], known: Position) {
         if events.is_empty() {
-            // What stood up to there was deleted.
-            self.reach(self.known);
+            // What stood up to there was deleted. By now the log may go on further.
+            self.reach(known.max(self.read));
         }
         for event in events {
             if self.is_full() {
@@ -98,7 +109,7 @@ impl WebhookLane {
         self.known = self.known.max(self.read);
     }
 
-    fn take_replay(&mut self, events: &[RecordedEvent]) {
+    fn take_replay(&mut self, events: &[RecordedEvent], known: Position) {
         let Some(until) = self.marks.replay.map(|replay| replay.until) else { return };
         let within = events.iter().take_while(|event| event.position <= until);
         let mut taken = 0;
@@ -116,7 +127,10 @@ impl WebhookLane {
             self.replay_read = event.position;
             self.take_stored(self.replay_read);
         }
-        if taken == 0 || taken < events.len() {
+        if events.is_empty() {
+            self.replay_read = until.min(known.max(self.replay_read));
+            self.take_stored(self.read);
+        } else if taken < events.len() {
             self.replay_read = until;
             self.take_stored(self.read);
         }
