@@ -154,6 +154,12 @@ impl WebhookLane {
         if self.has_forgotten(announcement.position, &announcement.session) {
             return;
         }
+        if self.backlog.contains(announcement.position) {
+            if origin == Origin::Live {
+                self.backlog.meet(announcement.position);
+            }
+            return;
+        }
         let now = self.desk.ambient.now();
         let delivery = Delivery {
             position: announcement.position,
@@ -166,10 +172,6 @@ impl WebhookLane {
             holds: true,
             changed_at: now,
         };
-        let is_known = self.backlog.contains(announcement.position);
-        if is_known {
-            return;
-        }
         if self.backlog.is_blocked(&announcement.session) {
             self.outcomes.push((delivery.clone(), None));
             self.backlog.add(delivery, origin, None);
