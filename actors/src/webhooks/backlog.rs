@@ -115,6 +115,14 @@ impl Backlog {
         self.insert(delivery, announcement);
     }
 
+    /// Takes one in that was settled and was asked for again. What became of it before may not be known to be
+    /// written yet: the cursor waits for that as it did.
+    pub(super) fn add_again(&mut self, delivery: Delivery) {
+        if !self.entries.contains_key(&delivery.position) {
+            self.insert(delivery, None);
+        }
+    }
+
     /// The lane's own reading came by one that is held: from now on its cursor waits for it, whoever brought it.
     /// A replay that brought it may be cancelled, and would not bring it again.
     pub(super) fn meet(&mut self, position: Position) {

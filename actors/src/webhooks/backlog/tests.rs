@@ -160,3 +160,16 @@ fn what_a_replay_brought_holds_the_lanes_own_cursor_once_that_came_by() {
     backlog.meet(Position::from_u64(3));
     assert_eq!(cursor(&backlog, 9), 2);
 }
+
+#[test]
+fn what_is_asked_for_again_before_its_end_is_noted_is_tried_again() {
+    let mut backlog = Backlog::default();
+    fresh(&mut backlog, 4, "a");
+    started(&mut backlog);
+    backlog.finish(delivered(4, "a"));
+    backlog.add_again(Delivery { holds: false, ..delivery(4, "a") });
+    assert_eq!(cursor(&backlog, 9), 3, "that it was delivered is not written yet");
+    assert_eq!(started(&mut backlog), [4]);
+    backlog.written(Position::from_u64(4));
+    assert_eq!((cursor(&backlog, 9), backlog.len()), (9, 1));
+}

@@ -159,7 +159,7 @@ impl WebhookLane {
             let again =
                 Delivery { status, tries: 0, next_at: Some(now), holds: false, changed_at: now, ..delivery };
             self.outcomes.push((again.clone(), None));
-            self.backlog.add(again, Origin::Stored, None);
+            self.backlog.add_again(again);
         }
         Ok(self.note(ctx))
     }
