@@ -14,6 +14,7 @@
 //! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
+//! | [`webhook_attempts`], [`webhook_isolation`] | what is tried when, and what one endpoint is to others |
 //! | [`webhook_reading`] | how a lane takes in the log |
 //! | [`webhook_given`] | lanes to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
@@ -43,6 +44,7 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_attempts;
 mod webhook_given;
 mod webhook_isolation;
 mod webhook_reading;

@@ -11,7 +11,9 @@ use std::{
 use amoiq_actors::{
     TenantRegistry,
     tenant::TenantHandle,
-    webhooks::{Answer, Content, Courier, Endpoint, LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks},
+    webhooks::{
+        Answer, Content, Courier, Endpoint, LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
+    },
 };
 use amoiq_events::{
     Ambient, Event, EventStore, MessageText, NewEvent, Position, StreamName, TenantId, Timestamp,
@@ -19,7 +21,7 @@ use amoiq_events::{
     session::{MessageCreated, Sender, SessionEvent},
     store::Expected,
     tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
-    webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
+    webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
 };
 use tokio::{
     runtime::{self, Runtime},
@@ -122,6 +124,14 @@ impl Node<'_> {
         self.execute(&tenant(), TenantCommand::Webhook(webhook(name), command)).await;
     }
 
+    /// Whether an endpoint of the usual tenant is served, as everybody sees it.
+    pub(crate) fn status(&self, name: &str) -> WebhookStatus {
+        let snapshot = self.registry.current();
+        let found =
+            snapshot.tenant(&tenant()).expect("a tenant").webhooks().find(|(id, _)| **id == webhook(name));
+        found.expect("an endpoint").1.status.clone()
+    }
+
     pub(crate) async fn execute(&self, tenant: &TenantId, command: TenantCommand) {
         let (store, registry) = (self.given.store.shared(), Arc::clone(&self.registry));
         let handle = TenantHandle::start(tenant.clone(), store, self.given.ambient.clone(), registry);
@@ -212,7 +222,7 @@ impl Receivers {
 
     /// Answers a call that waits, counted from 0.
     pub(crate) fn reply(&self, call: usize, answer: Answer) {
-        let reply = self.yard().calls[call].reply.take().expect("it waits");
+        let reply = self.yard().calls.get_mut(call).and_then(|call| call.reply.take()).expect("it waits");
         drop(reply.send(answer));
     }
 

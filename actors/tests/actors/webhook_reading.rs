@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use amoiq_events::{EventStore, StreamName};
+use amoiq_actors::webhooks::{DeliveryStatus, Marks};
+use amoiq_events::{EventStore, NewEvent, StreamName};
 use tokio::time::sleep;
 
 use crate::{
     given::{id, tenant},
-    outbox_given::{at, webhook},
+    outbox_given::{at, delivery, webhook},
     webhook_given::{GivenLanes, Node, until},
 };
 
@@ -58,6 +59,46 @@ fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart()
     given.node(async |_| {
         given.receivers.called(3).await;
         assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
+    });
+}
+
+#[test]
+fn a_message_of_a_newer_release_is_passed_by_nobody_until_it_is_erased() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        let newer = NewEvent { schema: 99, ..given.message("newer") };
+        let position = node.append(&tenant(), "second", newer).await;
+        node.say("third", "two").await;
+        sleep(Duration::from_mins(3)).await;
+        assert_eq!(given.receivers.texts(), ["one"]);
+        let standing = node.webhooks.standing(&tenant(), &webhook("a")).await.expect("a standing");
+        assert!(standing.cursor < position);
+        given.store.delete(StreamName::session(&tenant(), &id("second"))).await.expect("it is deleted");
+        given.receivers.called(2).await;
+        assert_eq!(given.receivers.texts(), ["one", "two"]);
+    });
+}
+
+#[test]
+fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        let newer = NewEvent { schema: 99, ..given.message("newer") };
+        let position = node.append(&tenant(), "first", newer).await;
+        let (lane, marks) = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane");
+        let pending = delivery(position.as_u64(), DeliveryStatus::Pending);
+        let marks = Marks { cursor: position, ..marks };
+        given.outbox.record(lane, marks, vec![(pending, None)]).await.expect("it is recorded");
+    });
+    given.node(async |_| {
+        sleep(Duration::from_mins(3)).await;
+        let (lane, _) = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane");
+        let counts = given.outbox.counts(lane).await.expect("counts");
+        assert_eq!((counts.pending, counts.failed), (1, 0));
+        assert!(given.receivers.texts().is_empty());
     });
 }
 

@@ -248,7 +248,9 @@ impl World {
                 5 => {
                     // What it owed is not owed any more; whatever is new is.
                     if webhooks.cancel_replay(&tenant, &webhook).await.is_ok() {
-                        self.replays.borrow_mut().retain(|asked| asked.endpoint != (tenant.clone(), webhook.clone()));
+                        self.replays
+                            .borrow_mut()
+                            .retain(|asked| asked.endpoint != (tenant.clone(), webhook.clone()));
                     }
                     continue;
                 }
