@@ -135,7 +135,9 @@ fn desire(tenant: &config::Tenant, destinations: &Destinations) -> anyhow::Resul
         // The URL is not shown: what is wrong with it may be the password in it.
         let (id, wanted) = desire_webhook(webhook, destinations)
             .with_context(|| format!("webhooks: number {}", place + 1))?;
-        ensure!(desired.webhooks.insert(id, wanted).is_none(), "a webhook is listed twice: {}", webhook.url);
+        // Nor here: a token of the receiver's may stand in its path or query.
+        let is_new = desired.webhooks.insert(id, wanted).is_none();
+        ensure!(is_new, "webhooks: number {} is listed twice", place + 1);
     }
     Ok((id, desired))
 }
@@ -237,6 +239,10 @@ mod tests {
             assert!(error.contains("webhooks: number 1") && error.contains(says), "{error}");
             assert!(!error.contains("hidden"), "{error}");
         }
+        let mut twice = webhook("https://acme.example/hidden", good);
+        twice.webhooks.extend(webhook("https://acme.example/hidden", good).webhooks);
+        let error = format!("{:#}", desire(&twice, &destinations).unwrap_err());
+        assert_eq!(error, "webhooks: number 2 is listed twice");
         let opened = Destinations::new(&["10.0.0.0/8".parse().unwrap()]);
         assert!(desire(&webhook("http://10.0.0.1/", good), &opened).is_ok());
     }

@@ -165,16 +165,20 @@ impl TenantRegistry {
     /// Puts a tenant in the place of what was known of it, unless that is as new: a slow answer never
     /// covers what was decided after it.
     pub(crate) fn publish(&self, id: &TenantId, tenant: &Tenant) {
-        self.current.rcu(|current| {
-            let known = current.all.get(id).map(|known| known.version()).unwrap_or_default();
-            if known >= tenant.version() {
+        let is_known = |snapshot: &Snapshot| {
+            let known = snapshot.all.get(id).map(|known| known.version()).unwrap_or_default();
+            known >= tenant.version()
+        };
+        let before = self.current.rcu(|current| {
+            if is_known(current) {
                 return Arc::clone(current);
             }
             let mut all = current.all.clone();
             all.insert(id.clone(), Arc::new(tenant.clone()));
             Arc::new(Snapshot::of(all, self.demo_allowed))
         });
-        self.changed.send_replace(());
+        // Whoever follows from snapshots looks at all of it: not for nothing.
+        self.changed.send_if_modified(|()| !is_known(&before));
     }
 
     /// Hears of every change: for those who keep something that followed from a snapshot.

@@ -14,6 +14,7 @@
 //! | [`delivery`] | a delivery, its attempts, and how far an endpoint is |
 //! | [`outbox`] | `outbox.db`, which keeps them |
 //! | `desk` | what lanes share |
+//! | [`places`] | places that tenants share, and how many of them one tenant has |
 //! | [`counts`] | what operators see of it |
 
 mod backlog;
@@ -23,6 +24,7 @@ pub mod delivery;
 mod desk;
 mod lane;
 pub mod outbox;
+pub mod places;
 mod router;
 pub mod schedule;
 pub mod service;

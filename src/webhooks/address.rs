@@ -2,8 +2,9 @@
 //! IPv6 that carries an IPv4 address inside.
 //!
 //! An IPv4-mapped or -compatible address is refused whatever it carries: nobody has to write it that way,
-//! and two readings of one address are how a check is passed. Only NAT64 (`64:ff9b::/96`) is judged by the
-//! IPv4 address inside, because networks without IPv4 reach all of it through that.
+//! and two readings of one address are how a check is passed. NAT64 (`64:ff9b::/96`) is judged by the IPv4
+//! address inside, because networks without IPv4 reach all of it through that; so is ISATAP, which any network
+//! may have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,8 +23,8 @@ fn is_refused_v4(address: Ipv4Addr) -> bool {
         [0 | 127, ..] => true,
         // Private, and shared behind a carrier's NAT.
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => true,
-        // Link-local: the metadata services of clouds are there.
-        [169, 254, ..] => true,
+        // Link-local: the metadata services of clouds are there. One cloud has it at a public address.
+        [169, 254, ..] | [168, 63, 129, 16] => true,
         // Protocol assignments, documentation, relays of 6to4, benchmarks.
         [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => {
             true
@@ -45,10 +46,17 @@ fn is_refused_v6(address: Ipv6Addr) -> bool {
         [0..=0xff, ..] => true,
         // Discard only.
         [0x100, 0, 0, 0, ..] => true,
+        // Protocol assignments: Teredo, which carries IPv4, is among them.
+        [0x2001, 0..=0x1ff, ..] => true,
         // Documentation, twice; 6to4, which carries IPv4; segment routing.
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x2002, ..] | [0x5f00, ..] => true,
         // Unique local, link-local, site-local, multicast.
         [0xfc00..=0xfdff | 0xfe80..=0xfebf | 0xfec0..=0xfeff | 0xff00..=0xffff, ..] => true,
+        // ISATAP: the second half carries IPv4, and whoever routes it unpacks that.
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => {
+            let [.., a, b, c, d] = address.octets();
+            is_refused_v4(Ipv4Addr::new(a, b, c, d))
+        }
         _ => false,
     }
 }
@@ -67,6 +75,12 @@ mod tests {
         assert!(!refused("64:ff9b::8.8.8.8"));
         assert!(refused("64:ff9b:1::8.8.8.8"), "a local prefix leads wherever its network likes");
         assert!(refused("64:ff9b::1:8.8.8.8"), "outside of the /96 it is not NAT64");
+    }
+
+    #[test]
+    fn isatap_is_judged_by_the_address_inside() {
+        assert!(refused("2606:4700::5efe:127.0.0.1") && refused("2606:4700::200:5efe:10.1.2.3"));
+        assert!(!refused("2606:4700::5efe:8.8.8.8") && !refused("2606:4700::1:5efe:10.1.2.3"));
     }
 
     #[test]

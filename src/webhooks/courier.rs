@@ -33,7 +33,7 @@ use super::{
     authorities, breakdown,
     destination::Destinations,
     headers, payload,
-    resolver::{Lookup, SystemLookup, VettingResolver},
+    resolver::{Lookup, SystemLookup, VettingResolver, on_behalf_of},
     signature,
 };
 
@@ -161,7 +161,8 @@ impl Courier for HttpCourier {
         content: Content,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'static>> {
         let courier = self.clone();
-        Box::pin(async move { courier.attempt(&endpoint, &content).await })
+        let tenant = endpoint.tenant.clone();
+        Box::pin(on_behalf_of(tenant, async move { courier.attempt(&endpoint, &content).await }))
     }
 }
 

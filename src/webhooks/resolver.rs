@@ -12,14 +12,28 @@ use std::{
     sync::Arc,
 };
 
+use amoiq_actors::webhooks::places::Places;
+use amoiq_events::TenantId;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 
 use super::destination::Destinations;
 
 /// Lookups at the same time. Each may hold a thread for as long as the system waits for name servers,
 /// longer than whoever asked.
 const LOOKUPS: usize = 128;
+
+/// Those of one tenant: whoever's name servers take their time keeps nobody else from being resolved.
+const TENANT_LOOKUPS: usize = 16;
+
+tokio::task_local! {
+    /// Whose delivery is made: a client that asks for a name says nothing but that.
+    static CALLER: TenantId;
+}
+
+/// Makes a delivery of a tenant. The names that it has to look up are looked up for that tenant.
+pub async fn on_behalf_of<T>(tenant: TenantId, delivery: impl Future<Output = T>) -> T {
+    CALLER.scope(tenant, delivery).await
+}
 
 /// The most addresses of a name: nobody has an honest use for more, and each is another dial.
 const MAX_ADDRESSES: usize = 64;
@@ -55,14 +69,14 @@ pub struct Unresolved;
 pub struct VettingResolver {
     lookup: Arc<dyn Lookup>,
     destinations: Destinations,
-    running: Arc<Semaphore>,
+    running: Arc<Places<Option<TenantId>>>,
 }
 
 impl VettingResolver {
     /// Asks `lookup`, and lets through what `destinations` has nothing against.
     #[must_use]
     pub fn new(lookup: Arc<dyn Lookup>, destinations: Destinations) -> Self {
-        Self { lookup, destinations, running: Arc::new(Semaphore::new(LOOKUPS)) }
+        Self { lookup, destinations, running: Arc::new(Places::new(LOOKUPS, TENANT_LOOKUPS)) }
     }
 }
 
@@ -70,8 +84,10 @@ impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (lookup, running) = (Arc::clone(&self.lookup), Arc::clone(&self.running));
         let destinations = self.destinations.clone();
+        // Those of whom it is not known share one part.
+        let caller = CALLER.try_with(TenantId::clone).ok();
         Box::pin(async move {
-            let place = running.acquire_owned().await?;
+            let place = running.take(&caller).await;
             // Whoever asked may stop waiting; the system's resolver does not. The place is taken until it
             // has finished.
             let asking = tokio::spawn(async move {

@@ -11,11 +11,12 @@ use proptest::prelude::*;
 
 use crate::delivery::{Answers, courier, deliver, destinations, guarded, refused};
 
-const REFUSED: [&str; 26] = [
+const REFUSED: [&str; 28] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
     "192.0.0.0/24",
@@ -30,6 +31,7 @@ const REFUSED: [&str; 26] = [
     "::/8",
     "64:ff9b:1::/48",
     "100::/64",
+    "2001::/23",
     "2001:db8::/32",
     "2002::/16",
     "3fff::/20",
@@ -46,14 +48,23 @@ static NETWORKS: LazyLock<Vec<IpNet>> =
 /// Judged by its last 32 bits.
 const NAT64: &str = "64:ff9b::/96";
 
+/// The same, within networks that are public: these bits stand before them.
+const ISATAP: [u32; 2] = [0x5efe, 0x0200_5efe];
+
 fn is_listed(address: IpAddr) -> bool {
     let nat64: IpNet = NAT64.parse().expect("a network");
+    let is_in_a_network = |address| NETWORKS.iter().any(|network| network.contains(address));
     match address {
-        IpAddr::V6(address) if nat64.contains(&IpAddr::V6(address)) => {
-            let inner = Ipv4Addr::from_bits(u32::try_from(address.to_bits() & 0xffff_ffff).expect("32 bits"));
-            is_listed(inner.into())
+        IpAddr::V6(v6) => {
+            let last = |bits: u128| u32::try_from(bits & 0xffff_ffff).expect("32 bits");
+            let inner = IpAddr::from(Ipv4Addr::from_bits(last(v6.to_bits())));
+            if nat64.contains(&address) {
+                return is_listed(inner);
+            }
+            let is_isatap = ISATAP.contains(&last(v6.to_bits() >> 32));
+            is_in_a_network(&address) || is_isatap && is_listed(inner)
         }
-        address => NETWORKS.iter().any(|network| network.contains(&address)),
+        address => is_in_a_network(&address),
     }
 }
 
@@ -122,7 +133,11 @@ fn address() -> impl Strategy<Value = IpAddr> {
         let end = if is_last { network.broadcast() } else { network.network() };
         beside(end, step).unwrap_or(end)
     });
-    prop_oneof![anywhere, nat64, listed, edge]
+    let isatap = (any::<u64>(), any::<bool>(), any::<u32>()).prop_map(|(prefix, is_unique, inner)| {
+        let identifier = u128::from(ISATAP[usize::from(is_unique)]) << 32 | u128::from(inner);
+        IpAddr::from(Ipv6Addr::from_bits(u128::from(prefix) << 64 | identifier))
+    });
+    prop_oneof![anywhere, nat64, isatap, listed, edge]
 }
 
 /// The address of a network that has these bits after its prefix.

@@ -1,16 +1,25 @@
 //! Names whose answers are mixed, change, or are none, through the client's real way from a name to a
 //! socket.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use amoiq::webhooks::{
     HttpCourier,
     resolver::{Found, Lookup},
 };
+use amoiq_actors::webhooks::{Courier, Endpoint};
+use amoiq_events::TenantId;
 use rustls::RootCertStore;
 
 use crate::{
-    delivery::{Answers, courier, deliver, failed, refused},
+    delivery::{Answers, PATIENCE, courier, deliver, endpoint, eventually, failed, message, refused},
     receiver::{Receiver, Then},
 };
 
@@ -81,6 +90,41 @@ async fn a_name_without_an_address_or_with_too_many_is_not_resolved() {
         assert_eq!(answer, failed("the name could not be resolved"));
         assert_eq!(answers.asked(), 1);
     }
+}
+
+/// Never finds a name that says so, and any other on this machine.
+struct Selective(AtomicUsize);
+
+impl Lookup for Selective {
+    fn lookup(&self, name: String) -> Found {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            if name.starts_with("slow") {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![Ipv4Addr::LOCALHOST.into()])
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_whose_names_are_not_found_keeps_no_other_from_being_resolved() {
+    let receiver = Receiver::at("127.0.0.1:0", TAKEN, Then::Close).await;
+    let lookup = Arc::new(Selective(AtomicUsize::new(0)));
+    let courier = courier(Arc::clone(&lookup) as _, RootCertStore::empty(), &["127.0.0.0/8"]);
+    let waiting: Vec<_> = (0..200)
+        .map(|number| {
+            let courier = courier.clone();
+            tokio::spawn(async move { deliver(&courier, &format!("http://slow-{number}.example/")).await })
+        })
+        .collect();
+    eventually("names are looked up", || lookup.0.load(Ordering::SeqCst) > 0).await;
+    let url = format!("http://endpoint.example:{}/", receiver.address.port());
+    let other = Endpoint { tenant: TenantId::parse("tenant-456").expect("an id"), ..endpoint(&url) };
+    let delivering = courier.deliver(Arc::new(other), message("Hello"));
+    let answer = tokio::time::timeout(PATIENCE, delivering).await.expect("there is an answer");
+    assert!(answer.is_success(), "{answer:?}");
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Says more than an endpoint's owner is to know.

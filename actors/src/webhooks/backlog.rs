@@ -112,6 +112,27 @@ impl Backlog {
         if origin != Origin::Stored {
             self.unwritten.insert(position, origin);
         }
+        self.insert(delivery, announcement);
+    }
+
+    /// Takes one in that was settled and was asked for again. What became of it before may not be known to be
+    /// written yet: the cursor waits for that as it did.
+    pub(super) fn add_again(&mut self, delivery: Delivery) {
+        if !self.entries.contains_key(&delivery.position) {
+            self.insert(delivery, None);
+        }
+    }
+
+    /// The lane's own reading came by one that is held: from now on its cursor waits for it, whoever brought it.
+    /// A replay that brought it may be cancelled, and would not bring it again.
+    pub(super) fn meet(&mut self, position: Position) {
+        if let Some(origin) = self.unwritten.get_mut(&position) {
+            *origin = Origin::Live;
+        }
+    }
+
+    fn insert(&mut self, delivery: Delivery, announcement: Option<Arc<Announcement>>) {
+        let position = delivery.position;
         let (holds, session) = (delivery.holds, delivery.session.clone());
         self.fresh_bytes += announcement.as_deref().map_or(0, size_of);
         self.entries.insert(position, Entry { delivery, announcement, is_in_flight: false });

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
-    Ambient, EventStore, Position, RecordedEvent, TenantId, codec,
+    Ambient, EventStore, Position, RecordedEvent, TenantId,
+    codec::{self, CodecError},
     event::{Cause, Event},
     session::SessionEvent,
     store::ReadError,
@@ -17,6 +18,7 @@ use super::{
     Counts,
     courier::{Announcement, Answer, Content, Courier, Endpoint},
     outbox::Outbox,
+    places::{Place, Places},
     schedule::Schedule,
     throttle::ThrottleSettings,
 };
@@ -30,6 +32,9 @@ const READERS: usize = 2;
 
 /// How many events one reading takes.
 const READ_EVENTS: usize = 1_000;
+
+/// Of the attempts at the same time, those of one tenant are at most one in so many.
+const TENANT_PART: usize = 8;
 
 /// How lanes work.
 #[derive(Debug, Clone)]
@@ -57,9 +62,9 @@ pub(super) struct Desk {
     pub(super) outbox: Outbox,
     pub(super) courier: Arc<dyn Courier>,
     pub(super) counts: Arc<Counts>,
-    /// Attempts of all lanes. Whoever waits longest is next, and a lane in trouble asks for one at a time, so
-    /// that endpoints that hang do not take all of them.
-    in_flight: Semaphore,
+    /// Attempts of all lanes. Whoever waits longest is next, and a lane asks for one at a time. A tenant has
+    /// its part of them, so that endpoints that take their time do not take all of them.
+    in_flight: Places<TenantId>,
     readers: Semaphore,
 }
 
@@ -79,7 +84,9 @@ impl Desk {
         outbox: Outbox,
         courier: Arc<dyn Courier>,
     ) -> Self {
-        let in_flight = Semaphore::new(settings.in_flight);
+        // Enough for one endpoint that does well.
+        let part = (settings.in_flight / TENANT_PART).max(settings.throttle.in_flight);
+        let in_flight = Places::new(settings.in_flight, part);
         let (counts, readers) = (Arc::default(), Semaphore::new(READERS));
         Self { settings, store, ambient, registry, outbox, courier, counts, in_flight, readers }
     }
@@ -95,16 +102,25 @@ impl Desk {
         &self,
         tenant: &TenantId,
         position: Position,
-    ) -> Result<Option<Arc<Announcement>>, ReadError> {
+    ) -> Result<Option<Arc<Announcement>>, Unreadable> {
         let before = Position::from_u64(position.as_u64().saturating_sub(1));
         let events = self.store.read_all(before, 1).await?;
-        let found = events.first().filter(|event| event.position == position).and_then(announce);
-        Ok(found.filter(|announcement| announcement.tenant == *tenant))
+        let Some(event) = events.first().filter(|event| event.position == position) else { return Ok(None) };
+        Ok(announce(event)?.filter(|announcement| announcement.tenant == *tenant))
     }
 
-    /// Makes one attempt.
-    pub(super) async fn attempt(&self, endpoint: Arc<Endpoint>, content: Content) -> Tried {
-        let _place = self.in_flight.acquire().await;
+    /// A place for an attempt, when it is this tenant's turn.
+    pub(super) async fn place(&self, tenant: &TenantId) -> Place {
+        self.in_flight.take(tenant).await
+    }
+
+    /// A place for an attempt, if one is free.
+    pub(super) fn free_place(&self, tenant: &TenantId) -> Option<Place> {
+        self.in_flight.try_take(tenant)
+    }
+
+    /// Makes one attempt, and holds its place for as long.
+    pub(super) async fn attempt(&self, endpoint: Arc<Endpoint>, content: Content, _place: Place) -> Tried {
         let (at, begun) = (self.ambient.now(), Instant::now());
         let delivering = self.courier.deliver(endpoint, content);
         let answer = match tokio::time::timeout(self.settings.attempt_timeout, delivering).await {
@@ -136,25 +152,41 @@ impl Desk {
     }
 }
 
+/// Why the log does not say what a delivery is of.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// It does not answer.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// A newer release wrote the event.
+    #[error(transparent)]
+    Newer(#[from] CodecError),
+}
+
 /// What an event says to endpoints; nothing when they do not hear of it.
-pub(super) fn announce(recorded: &RecordedEvent) -> Option<Arc<Announcement>> {
+///
+/// # Errors
+/// When a newer release wrote it: what endpoints would hear of it is known once that runs again. One that no
+/// release can read is passed by.
+pub(super) fn announce(recorded: &RecordedEvent) -> Result<Option<Arc<Announcement>>, CodecError> {
     if recorded.event.kind != "message.created" {
-        return None;
+        return Ok(None);
     }
-    let StreamKind::Session(tenant, session) = recorded.stream.kind()? else { return None };
+    let Some(StreamKind::Session(tenant, session)) = recorded.stream.kind() else { return Ok(None) };
     match codec::decode(recorded) {
-        Ok(Event::Session(SessionEvent::MessageCreated(message))) => Some(Arc::new(Announcement {
+        Ok(Event::Session(SessionEvent::MessageCreated(message))) => Ok(Some(Arc::new(Announcement {
             event_id: recorded.event.id,
             position: recorded.position,
             time: recorded.event.time,
             tenant,
             session,
             message,
-        })),
-        Ok(_) => None,
+        }))),
+        Ok(_) => Ok(None),
+        Err(error @ CodecError::UnknownSchema { .. }) => Err(error),
         Err(error) => {
             tracing::error!(position = %recorded.position, %error, "an event cannot be read and is not delivered");
-            None
+            Ok(None)
         }
     }
 }

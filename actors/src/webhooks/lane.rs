@@ -31,12 +31,16 @@ use super::{
 mod attempts;
 mod commands;
 mod forgetting;
+mod forgotten;
 mod reading;
+mod trouble;
 mod writing;
 
 pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
 pub use commands::{LaneRefusal, Standing};
 pub(super) use forgetting::Forget;
+use forgotten::{Forgotten, Ticket};
+use trouble::Trouble;
 
 /// How many messages wait for a lane. It works through them without ever waiting.
 const MAILBOX: usize = 16;
@@ -47,7 +51,7 @@ const FRESH: usize = 256;
 /// Their texts together, in bytes.
 const FRESH_BYTES: usize = 1024 * 1024;
 
-/// How long it waits when the log or `outbox.db` does not answer.
+/// How long it waits first when the log or `outbox.db` does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The actor of one endpoint.
@@ -75,7 +79,16 @@ pub(super) struct WebhookLane {
     /// Wait for what is written next.
     acks: Vec<oneshot::Sender<()>>,
     /// Sessions that were erased, until nothing of them can come any more: some seconds.
-    forgotten: Vec<forgetting::Forgotten>,
+    forgotten: Forgotten,
+    /// How often its owner did something about it: what an attempt from before met says nothing of the endpoint
+    /// as it is now.
+    changes: u64,
+    /// How the log fails, how `outbox.db` does, and how the log does for deliveries that are read again.
+    reading_trouble: Trouble,
+    writing_trouble: Trouble,
+    unreadable: BTreeMap<Position, Trouble>,
+    /// It waits for a place.
+    is_asking: bool,
     is_writing: bool,
     is_reading: bool,
     /// The marks have changed since they were written.
@@ -129,7 +142,12 @@ impl WebhookLane {
                 underway: 0,
                 outcomes: Vec::new(),
                 acks: Vec::new(),
-                forgotten: Vec::new(),
+                forgotten: Forgotten::default(),
+                changes: 0,
+                reading_trouble: Trouble::default(),
+                writing_trouble: Trouble::default(),
+                unreadable: BTreeMap::new(),
+                is_asking: false,
                 is_writing: false,
                 is_reading: false,
                 is_marked: false,
@@ -146,7 +164,7 @@ impl WebhookLane {
 
     /// Does whatever can be done now: tries, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        self.settle_forgotten();
+        self.forgotten.settle(self.known);
         self.try_what_is_due(ctx);
         self.read_on(ctx);
         self.write(ctx);
@@ -219,6 +237,7 @@ impl Handler<Update> for WebhookLane {
             self.backlog.hurry_all(self.desk.ambient.now());
             (self.marks.failing_since, self.marks.not_before) = (None, None);
             (self.is_marked, self.is_given_up) = (true, false);
+            self.changes += 1;
         }
         self.pump(ctx);
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use crate::{
     database::{Database, DatabaseError},
@@ -78,8 +78,11 @@ impl From<rusqlite::Error> for OutboxError {
 }
 
 /// The number of an endpoint's lane; never given again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LaneId(i64);
+
+/// Whose a lane is; an error when its row is not what was written.
+pub type Owner = Result<(TenantId, WebhookId), OutboxError>;
 
 /// How many deliveries a lane has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +110,8 @@ pub struct DeliveriesQuery {
 #[derive(Clone)]
 pub struct Outbox {
     database: Database,
+    /// The newest lane that was there when the file was opened: of a newer one nothing can be lost from sight.
+    newest: LaneId,
 }
 
 impl Outbox {
@@ -115,7 +120,9 @@ impl Outbox {
     /// # Errors
     /// When it is damaged or of another release; the text says what to do.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
-        Ok(Self { database: Database::open(path, "outbox", schema::prepare)? })
+        let mut newest = LaneId::default();
+        let database = Database::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
+        Ok(Self { database, newest })
     }
 
     /// One in memory, which its clones share: for simulations.
@@ -123,7 +130,9 @@ impl Outbox {
     /// # Errors
     /// When there is no memory.
     pub fn in_memory() -> Result<Self, OutboxError> {
-        Ok(Self { database: Database::in_memory(schema::prepare)? })
+        let mut newest = LaneId::default();
+        let database = Database::in_memory(|conn| prepare(conn, &mut newest))?;
+        Ok(Self { database, newest })
     }
 
     /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
@@ -145,19 +154,20 @@ impl Outbox {
         webhook: &WebhookId,
         start: Position,
     ) -> Result<(LaneId, Marks), OutboxError> {
-        let (tenant, webhook) = (tenant.clone(), webhook.clone());
-        let make = move |conn: &Transaction<'_>| lanes::find_or_make(conn, &tenant, &webhook, start);
+        let (tenant, webhook, newest) = (tenant.clone(), webhook.clone(), self.newest);
+        let make = move |conn: &Transaction<'_>| lanes::find_or_make(conn, &tenant, &webhook, start, newest);
         let lane = self.database.write(make).await?;
         Ok((lane.id, lane.marks))
     }
 
-    /// Every lane, also of endpoints that were deleted.
+    /// Every lane, also of endpoints that were deleted, and whose it is. A damaged row keeps nobody from the others.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
-    pub async fn lanes(&self) -> Result<Vec<(LaneId, TenantId, WebhookId)>, OutboxError> {
+    pub async fn lanes(&self) -> Result<Vec<(LaneId, Owner)>, OutboxError> {
         let lanes = self.database.read(lanes::all).await?;
-        Ok(lanes.into_iter().map(|lane| (lane.id, lane.tenant, lane.webhook)).collect())
+        let owner = |lane: lanes::Lane| (lane.tenant, lane.webhook);
+        Ok(lanes.into_iter().map(|found| (found.id, found.lane.map(owner))).collect())
     }
 
     /// Forgets a lane with everything of it, in short transactions. Doing it again goes on with it.
@@ -165,7 +175,9 @@ impl Outbox {
     /// # Errors
     /// When the database refuses.
     pub async fn remove(&self, lane: LaneId) -> Result<(), OutboxError> {
-        while !self.database.write(move |conn| removal::remove_some(conn, lane)).await? {}
+        while !self.database.write(move |conn| removal::remove_some(conn, lane)).await? {
+            tokio::time::sleep(reaper::REST).await;
+        }
         Ok(())
     }
 
@@ -274,33 +286,62 @@ impl Outbox {
     /// until they are scrubbed.
     ///
     /// # Errors
-    /// When the database refuses or is damaged; a part may be removed then.
+    /// When the database refuses or is damaged. What is damaged stays, everything else went all the same.
     pub async fn erase_all(
         &self,
         tenant: &TenantId,
         sessions: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<usize, OutboxError> {
-        let mut erased = 0;
-        for (lane, owner, _) in self.lanes().await? {
-            let mut next = (owner == *tenant).then_some(Position::START);
-            while let Some(after) = next {
-                let sessions = Arc::clone(sessions);
-                let look = move |conn: &_| removal::of_sessions(conn, lane, &sessions, after);
-                let (found, last) = self.database.read(look).await?;
-                next = last;
-                if !found.is_empty() {
-                    let gone = self.database.write(move |conn| removal::remove_at(conn, lane, &found)).await;
-                    match gone {
-                        Ok(count) => erased += count,
-                        // The lane went meanwhile, with everything of it.
-                        Err(OutboxError::NoLane) => break,
-                        Err(error) => return Err(error),
-                    }
+        let (mut erased, mut first_error) = (0, None);
+        for found in self.database.read(lanes::all).await? {
+            // Of a damaged row it is only known whose it says it is.
+            if found.tenant != tenant.as_str() {
+                continue;
+            }
+            let gone = self.erase_from(found.id, sessions, &mut erased).await;
+            if let Err(error) = found.lane.and(gone) {
+                tracing::error!(%error, tenant.id = %tenant, lane = found.id.0, "deliveries were not erased");
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(erased), Err)
+    }
+
+    async fn erase_from(
+        &self,
+        lane: LaneId,
+        sessions: &Arc<HashMap<SessionId, Position>>,
+        erased: &mut usize,
+    ) -> Result<(), OutboxError> {
+        let (mut next, mut damage) = (Some(Position::START), None);
+        while let Some(after) = next {
+            let sessions = Arc::clone(sessions);
+            let look = move |conn: &_| removal::of_sessions(conn, lane, &sessions, after);
+            let removal::Looked { found, last, error } = self.database.read(look).await?;
+            (next, damage) = (last, damage.or(error));
+            if !found.is_empty() {
+                match self.database.write(move |conn| removal::remove_at(conn, lane, &found)).await {
+                    Ok(count) => *erased += count,
+                    // The lane went meanwhile, with everything of it.
+                    Err(OutboxError::NoLane) => return Ok(()),
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Ok(erased)
+        damage.map_or(Ok(()), Err)
     }
+}
+
+/// Makes the tables, and looks which lane is the newest.
+fn prepare(conn: &Connection, newest: &mut LaneId) -> Result<(), OutboxError> {
+    schema::prepare(conn)?;
+    *newest = lanes::newest(conn)?;
+    Ok(())
+}
+
+/// Says that a lane's row is passed by.
+pub(super) fn damaged(lane: LaneId, error: &OutboxError) {
+    tracing::error!(%error, lane = lane.0, "a damaged lane is passed by");
 }
 
 impl Counts {

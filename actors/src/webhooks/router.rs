@@ -5,12 +5,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use actix::prelude::*;
-use amoiq_events::{Position, SessionId, TenantId, WebhookId, store::Batch};
+use amoiq_events::{
+    Position, RecordedEvent, SessionId, TenantId, WebhookId,
+    store::{Batch, ReadError, Subscription},
+    stream::StreamKind,
+};
+use tokio::sync::watch;
 
 use super::{
     courier::{Announcement, Endpoint},
@@ -31,6 +37,10 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// How long it waits when the log or `outbox.db` does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How many batches of the log are brought between two changes of endpoints, when there are so many: changes that come
+/// in a row are seen as one, their events are not.
+const LOG_TURNS: u32 = 64;
 
 /// How far back the router begins after a start, in positions: lanes that are further behind read for
 /// themselves.
@@ -64,6 +74,10 @@ pub(super) struct WebhookRouter {
     routed: Position,
     /// An endpoint has no lane yet, because `outbox.db` did not give it.
     is_incomplete: bool,
+    /// What deleted endpoints left is being removed;
+    is_forgetting: bool,
+    /// or has to be looked for once more: something kept it from being removed, or another endpoint went meanwhile.
+    forgets_again: bool,
 }
 
 impl WebhookRouter {
@@ -79,7 +93,14 @@ impl WebhookRouter {
 
     fn new(desk: Arc<Desk>, ctx: &mut Context<Self>) -> Self {
         ctx.set_mailbox_capacity(MAILBOX);
-        Self { desk, lanes: BTreeMap::new(), routed: Position::START, is_incomplete: false }
+        Self {
+            desk,
+            lanes: BTreeMap::new(),
+            routed: Position::START,
+            is_incomplete: false,
+            is_forgetting: false,
+            forgets_again: false,
+        }
     }
 
     pub(super) fn desk(&self) -> Arc<Desk> {
@@ -107,7 +128,7 @@ impl Actor for WebhookRouter {
 
 /// Takes the outbox over, then follows the tenants and the log.
 async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
-    let mut changes = desk.registry.changes();
+    let changes = desk.registry.changes();
     while let Err(error) = desk.outbox.adopt(desk.store.epoch(), desk.store.head()).await {
         tracing::error!(%error, "webhooks wait for outbox.db");
         tokio::time::sleep(RETRY_AFTER).await;
@@ -116,30 +137,58 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
         return;
     }
     let Ok(routed) = router.send(AskRouted).await else { return };
-    let mut subscription = desk.store.subscribe(routed);
+    follow(changes, desk.store.subscribe(routed), &router).await;
+}
+
+/// What comes next.
+enum Turn {
+    Change(bool),
+    Batch(Result<Option<Batch>, ReadError>),
+    Neither,
+}
+
+/// Follows the tenants and the log. In one order, so that a simulation's seed is one run: endpoints first, because
+/// what was appended after a change is for those that there are then; and after each change the log has its turns,
+/// so that endpoints that change all the time do not keep it from going on.
+async fn follow(mut changes: watch::Receiver<()>, subscription: Subscription, router: &Addr<WebhookRouter>) {
+    let mut reading = pin!(next(subscription));
+    let mut turns = 0;
     loop {
-        tokio::select! {
-            // Endpoints first: what was appended after a change is for those that there are then.
+        let turn = tokio::select! {
             biased;
-            changed = changes.changed() => {
-                if changed.is_err() || router.send(Reconcile { is_first: false }).await.is_err() {
-                    return;
-                }
+            changed = changes.changed(), if turns == 0 => Turn::Change(changed.is_ok()),
+            (subscription, batch) = &mut reading => {
+                // A reading that a change would end begins from the start again.
+                reading.set(next(subscription));
+                Turn::Batch(batch)
             }
-            batch = subscription.next() => match batch {
-                Ok(Some(batch)) => {
-                    if router.send(Route(batch)).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::error!(%error, "webhooks do not follow the log; they try again");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
+            () = std::future::ready(()), if turns > 0 => Turn::Neither,
+        };
+        turns = match turn {
+            Turn::Change(_) => LOG_TURNS,
+            Turn::Batch(_) => turns.saturating_sub(1),
+            Turn::Neither => 0,
+        };
+        let goes_on = match turn {
+            Turn::Change(is_open) => is_open && router.send(Reconcile { is_first: false }).await.is_ok(),
+            Turn::Batch(Ok(Some(batch))) => router.send(Route(batch)).await.is_ok(),
+            Turn::Batch(Ok(None)) => false,
+            Turn::Batch(Err(error)) => {
+                tracing::error!(%error, "webhooks do not follow the log; they try again");
+                tokio::time::sleep(RETRY_AFTER).await;
+                true
             }
+            Turn::Neither => true,
+        };
+        if !goes_on {
+            return;
         }
     }
+}
+
+async fn next(mut subscription: Subscription) -> (Subscription, Result<Option<Batch>, ReadError>) {
+    let batch = subscription.next().await;
+    (subscription, batch)
 }
 
 /// Where the router is.
@@ -164,22 +213,55 @@ impl Handler<Route> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Route(batch): Route, _: &mut Self::Context) -> Self::Result {
-        let mut announcements: BTreeMap<TenantId, Vec<Arc<Announcement>>> = BTreeMap::new();
+        let mut parts: BTreeMap<TenantId, Part> = BTreeMap::new();
         for event in batch.iter() {
-            if let Some(announcement) = announce(event).filter(|one| self.lanes.contains_key(&one.tenant)) {
-                announcements.entry(announcement.tenant.clone()).or_default().push(announcement);
+            let Some(StreamKind::Session(tenant, _)) = event.stream.kind() else { continue };
+            if self.lanes.contains_key(&tenant) {
+                parts.entry(tenant).or_default().push(event);
             }
         }
         self.routed = batch.last().map_or(self.routed, |last| last.position);
         let mut offers = Vec::new();
-        for (tenant, announcements) in announcements {
+        for (tenant, part) in parts.into_iter().filter(|(_, part)| part.says_anything()) {
             for link in self.lanes.get_mut(&tenant).into_iter().flat_map(BTreeMap::values_mut) {
                 let after = std::mem::replace(&mut link.upto, self.routed);
-                let offer = Offer { after, upto: self.routed, announcements: announcements.clone() };
-                offers.push(link.lane.send(offer));
+                part.offers(after, self.routed).for_each(|offer| offers.push(link.lane.send(offer)));
             }
         }
         AtomicResponse::new(Box::pin(deliver(offers).into_actor(self)))
+    }
+}
+
+/// What a part of the log says to one tenant's endpoints.
+#[derive(Default)]
+struct Part {
+    announcements: Vec<Arc<Announcement>>,
+    /// A newer release wrote this: lanes are brought what is before it, and see for themselves how they go on.
+    unreadable: Option<Position>,
+}
+
+impl Part {
+    fn push(&mut self, event: &RecordedEvent) {
+        if self.unreadable.is_some() {
+            return;
+        }
+        match announce(event) {
+            Ok(announcement) => self.announcements.extend(announcement),
+            Err(_newer) => self.unreadable = Some(event.position),
+        }
+    }
+
+    fn says_anything(&self) -> bool {
+        !self.announcements.is_empty() || self.unreadable.is_some()
+    }
+
+    /// The same as offers. A gap between two makes a lane read what is in it.
+    fn offers(&self, after: Position, upto: Position) -> impl Iterator<Item = Offer> {
+        let announcements = self.announcements.clone();
+        let before = |position: Position| Position::from_u64(position.as_u64().saturating_sub(1));
+        let first = Offer { after, upto: self.unreadable.map_or(upto, before), announcements };
+        let rest = self.unreadable.map(|after| Offer { after, upto, announcements: Vec::new() });
+        [Some(first), rest].into_iter().flatten()
     }
 }
 
@@ -205,6 +287,9 @@ impl Handler<Sweep> for WebhookRouter {
         }
         if has_ended || self.is_incomplete {
             ctx.notify(Reconcile { is_first: false });
+        }
+        if self.forgets_again {
+            self.forget_deleted(ctx);
         }
         let upto = self.routed;
         let sweep = |link: &mut Link| {

@@ -157,12 +157,17 @@ impl Webhooks {
         standings
     }
 
-    /// Calls an endpoint once, beside its lane: its owner wants to see whether it works.
+    /// Calls an endpoint once, beside its lane: its owner wants to see whether it works. `held` is dropped when
+    /// that has ended, also when nobody waits for it any more.
     ///
     /// # Errors
     /// [`LaneRefusal::Gone`].
-    pub async fn test(&self, endpoint: Endpoint) -> Result<(Answer, Duration), LaneRefusal> {
-        ask(&self.router, Test(endpoint)).await
+    pub async fn test<H: Send + 'static>(
+        &self,
+        endpoint: Endpoint,
+        held: H,
+    ) -> Result<(Answer, Duration), LaneRefusal> {
+        ask(&self.router, Test { endpoint, held }).await
     }
 
     /// What was delivered since the start.
@@ -208,16 +213,21 @@ impl Webhooks {
 /// Calls an endpoint once. On the lanes' thread, because connections that an attempt leaves behind live there.
 #[derive(Message)]
 #[rtype(result = "(Answer, Duration)")]
-struct Test(Endpoint);
+struct Test<H> {
+    endpoint: Endpoint,
+    held: H,
+}
 
-impl Handler<Test> for WebhookRouter {
+impl<H: Send + 'static> Handler<Test<H>> for WebhookRouter {
     type Result = ResponseFuture<(Answer, Duration)>;
 
-    fn handle(&mut self, Test(endpoint): Test, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Test { endpoint, held }: Test<H>, _: &mut Self::Context) -> Self::Result {
         let desk = self.desk();
         Box::pin(async move {
+            let place = desk.place(&endpoint.tenant).await;
             let (event_id, time) = (desk.ambient.event_id(), desk.ambient.now());
-            let tried = desk.attempt(Arc::new(endpoint), Content::Test { event_id, time }).await;
+            let tried = desk.attempt(Arc::new(endpoint), Content::Test { event_id, time }, place).await;
+            drop(held);
             (tried.answer, tried.duration)
         })
     }

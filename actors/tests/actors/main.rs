@@ -16,6 +16,9 @@
 //! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
 //! | [`outbox_given`] | an outbox to test |
+//! | [`webhook_attempts`], [`webhook_isolation`] | what is tried when, and what one endpoint is to others |
+//! | [`webhook_reading`] | how a lane takes in the log |
+//! | [`webhook_given`] | lanes to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
 //! | [`presence`], [`presence_forget`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
@@ -46,5 +49,8 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
+mod webhook_attempts;
+mod webhook_given;
 mod webhook_isolation;
+mod webhook_reading;
 mod webhook_timing;

@@ -6,7 +6,7 @@ use amoiq_actors::webhooks::{
     delivery::{DeliveryStatus, Marks},
     outbox::{DeliveriesQuery, LaneId, Outbox, OutboxError},
 };
-use amoiq_events::store::Epoch;
+use amoiq_events::{TenantId, store::Epoch};
 use rusqlite::types::Value;
 
 use crate::{
@@ -50,6 +50,66 @@ fn a_change_of_any_column_of_any_table_is_noticed() {
                 conn.execute(&update, [whole]).expect("it is mended");
             }
         }
+    });
+}
+
+#[test]
+fn a_damaged_lane_is_nobody_elses_trouble() {
+    in_real_time(async {
+        let given = GivenOutbox::new();
+        given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let lane = given.lane().await;
+        let others = TenantId::parse("other").expect("an id");
+        let (other, _) = given.outbox.lane(&others, &webhook("b"), at(0)).await.expect("a lane");
+        for lane in [lane, other] {
+            given.outbox.record(lane, Marks::default(), vec![settled(5)]).await.expect("it is recorded");
+        }
+        given.conn().execute("UPDATE lanes SET cursor = cursor + 1 WHERE webhook = 'a'", []).expect("damage");
+        let outbox = given.killed();
+        outbox.adopt(Epoch(2), at(40)).await.expect("another log");
+        let owners = outbox.lanes().await.expect("lanes");
+        assert!(matches!(&owners[..], [(_, Err(_)), (_, Ok(_))]), "{owners:?}");
+        outbox.lane(&tenant(), &webhook("c"), at(0)).await.expect("a new lane");
+        assert!(
+            outbox.lane(&tenant(), &webhook("a"), at(0)).await.is_err(),
+            "where it is may not be forgotten"
+        );
+        assert_eq!(outbox.erase(&others, &settled(5).0.session).await.expect("it is erased"), 1);
+        let erased = outbox.erase(&tenant(), &settled(5).0.session).await;
+        assert!(matches!(erased, Err(OutboxError::Damaged("lanes"))), "{erased:?}");
+    });
+}
+
+#[test]
+fn a_lane_that_lost_its_name_is_noticed_by_its_endpoint_and_by_no_other() {
+    in_real_time(async {
+        for damage in ["tenant = 'acmf'", "webhook = 'b'"] {
+            let given = GivenOutbox::new();
+            given.lane().await;
+            given.conn().execute(&format!("UPDATE lanes SET {damage}"), []).expect("it is damaged");
+            let outbox = given.killed();
+            let lost = outbox.lane(&tenant(), &webhook("a"), at(9)).await;
+            assert!(matches!(lost, Err(OutboxError::Damaged("lanes"))), "{damage}: {lost:?}");
+            outbox.lane(&tenant(), &webhook("c"), at(9)).await.expect("a new lane");
+        }
+    });
+}
+
+#[test]
+fn a_damaged_delivery_keeps_no_other_from_being_erased() {
+    in_real_time(async {
+        let given = GivenOutbox::new();
+        let lane = given.lane().await;
+        let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
+        for lane in [lane, other] {
+            let entries = (1..=10).map(settled).collect();
+            given.outbox.record(lane, Marks::default(), entries).await.expect("it is recorded");
+        }
+        let damage = "UPDATE deliveries SET tries = tries + 1 WHERE position = 2 AND lane = (SELECT min(id) FROM lanes)";
+        given.conn().execute(damage, []).expect("it is damaged");
+        let erased = given.outbox.erase(&tenant(), &settled(5).0.session).await;
+        assert!(matches!(erased, Err(OutboxError::Damaged("deliveries"))), "it is said: {erased:?}");
+        assert_eq!(given.rows("deliveries"), 16);
     });
 }
 
@@ -126,7 +186,9 @@ fn a_file_of_another_release_is_refused() {
 /// Reads everything that there is.
 async fn read_all(outbox: &Outbox, lane: LaneId) -> Result<(), OutboxError> {
     outbox.adopt(Epoch(1), at(50)).await?;
-    outbox.lanes().await?;
+    for (_, owner) in outbox.lanes().await? {
+        owner?;
+    }
     outbox.deliveries(lane, ALL).await?;
     outbox.pending(lane).await.map(drop)
 }

@@ -1,11 +1,11 @@
 //! A store that does as it is told: each append takes the next turn of a script, and the usual one when
-//! there is none; that is an ordinary one unless it is told otherwise.
+//! there is none; that is an ordinary one unless it is told otherwise. Readings of the whole log can be held.
 
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use amoiq_events::{
         memory::MemoryStore,
     },
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Clones share the log and the script.
 #[derive(Clone)]
@@ -30,7 +30,15 @@ pub(crate) struct StagedStore {
     damaged: Arc<Mutex<Option<StreamName>>>,
     /// Up to where streams were truncated, one after the other.
     truncations: Arc<Mutex<Vec<u64>>>,
+    /// What was read of the whole log is handed out when it may.
+    gate: Arc<Gate>,
     epoch: Epoch,
+}
+
+struct Gate {
+    may: Semaphore,
+    is_closed: AtomicBool,
+    waiting: AtomicUsize,
 }
 
 struct Script {
@@ -69,7 +77,9 @@ impl StagedStore {
         let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
         let (reads, stuck) = (Arc::default(), Arc::default());
         let (damaged, truncations) = (Arc::default(), Arc::default());
-        Self { memory, script, reads, stuck, damaged, truncations, epoch: Epoch(1) }
+        let gate =
+            Gate { may: Semaphore::new(0), is_closed: AtomicBool::new(false), waiting: AtomicUsize::new(0) };
+        Self { memory, script, reads, stuck, damaged, truncations, gate: Arc::new(gate), epoch: Epoch(1) }
     }
 
     /// The same log as another history.
@@ -115,6 +125,28 @@ impl StagedStore {
     /// How often a stream was read.
     pub(crate) fn reads(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
+    }
+
+    /// From here on readings of the whole log see what is there, and wait with it.
+    pub(crate) fn hold_readings(&self) {
+        self.gate.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// How many wait.
+    pub(crate) fn held_readings(&self) -> usize {
+        self.gate.waiting.load(Ordering::SeqCst)
+    }
+
+    /// One may go on.
+    pub(crate) fn release_reading(&self) {
+        self.gate.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.gate.may.add_permits(1);
+    }
+
+    /// All may, and those that follow.
+    pub(crate) fn release_readings(&self) {
+        self.gate.is_closed.store(false, Ordering::SeqCst);
+        self.gate.may.add_permits(self.gate.waiting.swap(0, Ordering::SeqCst));
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn EventStore> {
@@ -190,7 +222,15 @@ impl EventStore for StagedStore {
     }
 
     fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
-        self.memory.read_all(after, limit)
+        let (memory, gate) = (self.memory.clone(), Arc::clone(&self.gate));
+        Box::pin(async move {
+            let answer = memory.read_all(after, limit).await;
+            if gate.is_closed.load(Ordering::SeqCst) {
+                gate.waiting.fetch_add(1, Ordering::SeqCst);
+                gate.may.acquire().await.expect("it is never closed").forget();
+            }
+            answer
+        })
     }
 
     fn subscribe(&self, after: Position) -> Subscription {

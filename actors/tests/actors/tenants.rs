@@ -29,8 +29,11 @@ fn reconciling_publishes_what_follows_and_twice_changes_nothing() {
         assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(3));
         assert_eq!(name(&registry, "acme").as_deref(), Some("acme"));
         assert_eq!(registry.current().grants(&KeyHash([1; 32])).len(), 1);
+        let changes = registry.changes();
         assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(0));
+        assert!(!changes.has_changed().expect("the registry is there"), "nobody is told of nothing");
         assert_eq!(acme.execute(wants("Acme", Source::Configuration, &[2]), cause()).await.ok(), Some(2));
+        assert!(changes.has_changed().expect("the registry is there"));
         assert_eq!(name(&registry, "acme").as_deref(), Some("Acme"));
         assert_eq!(registry.current().grants(&KeyHash([1; 32])), [], "a revoked key gives nothing");
     });

@@ -16,7 +16,7 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    WebhookId,
+    TenantId, WebhookId,
     store::Epoch,
     tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     given::{DEADLINE, Given, cause, in_real_time, tenant},
     outbox_given::{GivenOutbox, at, delivery, webhook},
+    webhook_given::{GivenLanes, until},
 };
 
 /// Who was called, in order.
@@ -41,6 +42,32 @@ impl Courier for Called {
 
 #[test]
 fn an_endpoint_whose_deliveries_are_damaged_keeps_no_other_from_being_served() {
+    keeps_no_other_from_being_served("UPDATE deliveries SET tries = tries + 1");
+}
+
+#[test]
+fn an_endpoint_whose_lane_is_damaged_keeps_no_other_from_being_served() {
+    keeps_no_other_from_being_served("UPDATE lanes SET cursor = cursor + 1");
+}
+
+#[test]
+fn a_tenant_whose_endpoints_take_their_time_leaves_places_for_others() {
+    let mut given = GivenLanes::new();
+    (given.settings.in_flight, given.settings.throttle.in_flight) = (8, 1);
+    given.receivers.hang();
+    given.node(async |node| {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        node.found(&tenant(), &names).await;
+        node.say("session-of-many", "hello").await;
+        given.receivers.called(1).await;
+        let other = TenantId::parse("other").expect("an id");
+        node.found(&other, &["z"]).await;
+        node.say_at(&other, "session-of-one", "hello").await;
+        until("the other tenant is served", async || given.receivers.times("z").len() == 1).await;
+    });
+}
+
+fn keeps_no_other_from_being_served(damage: &str) {
     in_real_time(async {
         let given = Given::new();
         let registry = Arc::new(TenantRegistry::load(&given.store, false).await.expect("tenants"));
@@ -70,7 +97,7 @@ fn an_endpoint_whose_deliveries_are_damaged_keeps_no_other_from_being_served() {
             .record(lane, Marks::default(), vec![(delivery(3, DeliveryStatus::Pending), None)])
             .await
             .expect("it is recorded");
-        outbox.conn().execute("UPDATE deliveries SET tries = tries + 1", []).expect("it is damaged");
+        outbox.conn().execute(damage, []).expect("it is damaged");
 
         let called = Called::default();
         let _webhooks = Webhooks::start_here(

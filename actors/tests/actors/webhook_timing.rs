@@ -30,7 +30,7 @@ enum Step {
     Passes(u32),
     Begins(Option<u32>),
     Succeeds,
-    Fails { is_overload: bool, asked: Option<Duration> },
+    Fails { since_ms: u32, is_overload: bool, asked: Option<Duration> },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,7 +40,11 @@ fn step() -> impl Strategy<Value = Step> {
         (0_u32..100_000).prop_map(Step::Passes),
         prop::option::of(1_u32..=1_000).prop_map(Step::Begins),
         Just(Step::Succeeds),
-        (any::<bool>(), asked).prop_map(|(is_overload, asked)| Step::Fails { is_overload, asked }),
+        (0_u32..20_000, any::<bool>(), asked).prop_map(|(since_ms, is_overload, asked)| Step::Fails {
+            since_ms,
+            is_overload,
+            asked
+        }),
     ]
 }
 
@@ -65,6 +69,7 @@ fn take(
     now: Timestamp,
     step: &Step,
     longest: Duration,
+    asked_until: &mut Option<Timestamp>,
 ) -> Result<(), TestCaseError> {
     let before = throttle.clone();
     match *step {
@@ -79,11 +84,11 @@ fn take(
         }
         Step::Succeeds => {
             throttle.succeed();
-            prop_assert_eq!((throttle.not_before(), throttle.is_open()), (None, false));
+            prop_assert_eq!((throttle.not_before(), throttle.is_open()), (*asked_until, false));
             prop_assert!(throttle.window() >= before.window(), "it may take more, not less");
         }
-        Step::Fails { is_overload, asked } => {
-            throttle.fail(now, is_overload, asked);
+        Step::Fails { since_ms, is_overload, asked } => {
+            throttle.fail(now, now.plus_millis(-i64::from(since_ms)), is_overload, asked);
             prop_assert!(throttle.not_before() >= before.not_before(), "it delays, and nothing else");
             prop_assert!(throttle.ready_at() >= before.ready_at());
             prop_assert!(throttle.window() <= before.window());
@@ -92,6 +97,7 @@ fn take(
             if let Some(asked) = asked {
                 let at_least = now.plus_millis(millis(asked.min(LONGEST_RETRY_AFTER)));
                 prop_assert!(throttle.not_before() >= Some(at_least), "it is left alone as it asked");
+                *asked_until = (*asked_until).max(Some(at_least));
             } else if !is_overload && !throttle.is_open() {
                 prop_assert_eq!(throttle.not_before(), before.not_before());
             }
@@ -152,12 +158,12 @@ proptest! {
         settings in settings(), steps in prop::collection::vec(step(), 1..60)
     ) {
         let mut throttle = Throttle::new(settings.clone(), None);
-        let mut now = NOW;
+        let (mut now, mut asked_until) = (NOW, None);
         for step in steps {
             if let Step::Passes(millis) = step {
                 now = now.plus_millis(i64::from(millis));
             }
-            take(&mut throttle, now, &step, settings.breaker_max)?;
+            take(&mut throttle, now, &step, settings.breaker_max, &mut asked_until)?;
             prop_assert!((1..=settings.in_flight).contains(&throttle.window()));
             prop_assert!(throttle.ready_at() >= throttle.not_before());
         }

@@ -235,7 +235,7 @@ impl World {
         for _ in 0..self.dice.below(8) {
             sleep(self.dice.millis_below(500)).await;
             let (tenant, webhook) = self.dice.pick(&endpoints());
-            let command = match self.dice.below(if self.repeats { 6 } else { 4 }) {
+            let command = match self.dice.below(if self.repeats { 7 } else { 4 }) {
                 0 => WebhookCommand::Pause,
                 1 | 2 => WebhookCommand::Resume,
                 3 => WebhookCommand::Update(endpoint_settings(
@@ -243,6 +243,15 @@ impl World {
                 )),
                 4 => {
                     self.replay(&webhooks, (tenant, webhook)).await;
+                    continue;
+                }
+                5 => {
+                    // What it owed is not owed any more; whatever is new is.
+                    if webhooks.cancel_replay(&tenant, &webhook).await.is_ok() {
+                        self.replays
+                            .borrow_mut()
+                            .retain(|asked| asked.endpoint != (tenant.clone(), webhook.clone()));
+                    }
                     continue;
                 }
                 _ => {

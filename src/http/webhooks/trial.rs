@@ -2,21 +2,24 @@
 //! what the endpoint waits for, is not kept, and is sent to one that is paused or disabled too.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::Webhooks;
+use amoiq_actors::webhooks::{Webhooks, places::Places};
+use amoiq_events::TenantId;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::{Manager, deliveries::text};
 use crate::problem::Problem;
 
-/// Tests at the same time, of all tenants: they take places of deliveries.
-pub struct Trials(Semaphore);
+/// Of the tests at the same time, those of one tenant are at most one in so many.
+const TENANT_PART: usize = 8;
+
+/// Tests at the same time: they take places of deliveries.
+pub struct Trials(Places<TenantId>);
 
 impl Trials {
     /// At most so many.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Semaphore::new(most))
+        Self(Places::new(most, most / TENANT_PART))
     }
 }
 
@@ -41,8 +44,9 @@ pub async fn test(
     trials: web::Data<Trials>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
-    let Ok(_place) = trials.0.try_acquire() else { return Err(Problem::Overloaded) };
-    let (answer, duration) = webhooks.test(endpoint).await?;
+    let Some(place) = trials.0.try_take(&endpoint.tenant) else { return Err(Problem::Overloaded) };
+    // It is held by the attempt: that goes on when the caller hangs up.
+    let (answer, duration) = webhooks.test(endpoint, place).await?;
     Ok(HttpResponse::Ok().json(Answer {
         success: answer.is_success(),
         status: answer.status,

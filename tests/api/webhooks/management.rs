@@ -1,5 +1,7 @@
 //! Endpoints are made, shown, changed, paused and tested over HTTP.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -194,4 +196,33 @@ fn pausing_and_resuming_twice_changes_nothing() {
     }
     let bare = Answer::of(given.app.request(Method::POST, &given.path("/pause")).bearer_auth(SECRET));
     assert_eq!(bare.body["status"], "paused", "a body is not needed: {bare:?}");
+}
+
+#[test]
+fn a_test_that_nobody_waits_for_keeps_its_place_until_it_ends_and_other_tenants_theirs() {
+    let config = "
+[[tenants]]
+id = 'acme'
+secret_keys = ['sk_acme_00000']
+[[tenants]]
+id = 'bravo'
+secret_keys = ['sk_bravo_0000']
+";
+    let (app, receiver, other) = (starting().config(config).app(), Receiver::start(), Receiver::start());
+    let (id, _) = register(&app, "sk_acme_00000", &json!({"url": receiver.url()}));
+    let path = format!("/api/webhooks/{id}/test");
+    receiver.hang();
+    for number in 1..=4 {
+        let asking =
+            app.request(Method::POST, &path).bearer_auth("sk_acme_00000").timeout(Duration::from_millis(500));
+        assert!(asking.json(&json!({})).send().is_err(), "nobody answers");
+        assert_eq!(receiver.requests().len(), number);
+    }
+    let refused = app.post("sk_acme_00000", &path, &json!({}));
+    assert_eq!(refused.error(), (503, "OVERLOADED"), "{refused:?}");
+    let (bravos, _) = register(&app, "sk_bravo_0000", &json!({"url": other.url()}));
+    assert_eq!(app.post("sk_bravo_0000", &format!("/api/webhooks/{bravos}/test"), &json!({})).status, 200);
+    receiver.answer(200, "");
+    receiver.release();
+    eventually("places are free again", || app.post("sk_acme_00000", &path, &json!({})).status == 200);
 }

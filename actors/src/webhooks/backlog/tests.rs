@@ -149,3 +149,27 @@ fn what_is_hurried_is_due_from_the_beginning_of_its_schedule() {
     assert_eq!(started(&mut backlog), [1]);
     assert_eq!(backlog.len(), 1);
 }
+
+#[test]
+fn what_a_replay_brought_holds_the_lanes_own_cursor_once_that_came_by() {
+    let mut backlog = Backlog::default();
+    let older = delivery(3, "a");
+    let text = announcement(&older);
+    backlog.add(older, Origin::Replay, Some(text));
+    assert_eq!(cursor(&backlog, 9), 9);
+    backlog.meet(Position::from_u64(3));
+    assert_eq!(cursor(&backlog, 9), 2);
+}
+
+#[test]
+fn what_is_asked_for_again_before_its_end_is_noted_is_tried_again() {
+    let mut backlog = Backlog::default();
+    fresh(&mut backlog, 4, "a");
+    started(&mut backlog);
+    backlog.finish(delivered(4, "a"));
+    backlog.add_again(Delivery { holds: false, ..delivery(4, "a") });
+    assert_eq!(cursor(&backlog, 9), 3, "that it was delivered is not written yet");
+    assert_eq!(started(&mut backlog), [4]);
+    backlog.written(Position::from_u64(4));
+    assert_eq!((cursor(&backlog, 9), backlog.len()), (9, 1));
+}

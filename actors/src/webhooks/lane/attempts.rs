@@ -2,12 +2,11 @@
 //! each answer.
 
 use super::*;
-use amoiq_events::store::ReadError;
-
 use crate::webhooks::{
     backlog::Next,
     courier::{Answer, Content},
-    desk::Tried,
+    desk::{Tried, Unreadable},
+    places::Place,
 };
 
 /// The statuses by which an endpoint, or the proxy before it, says that it has too much to do.
@@ -21,29 +20,69 @@ enum Outcome {
     Tried(Tried),
     /// The message was erased from the log.
     Erased,
-    Unreadable(ReadError),
+    Unreadable(Unreadable),
+}
+
+/// An attempt that is made.
+struct Trying {
+    delivery: Delivery,
+    began: Timestamp,
+    /// How often the endpoint had been changed by then.
+    changes: u64,
+    ticket: Ticket,
 }
 
 impl WebhookLane {
     /// Begins as many attempts as may be.
     pub(super) fn try_what_is_due(&mut self, ctx: &mut Context<Self>) {
-        while self.is_served() && self.underway < self.throttle.window() {
-            let Some(due) = self.backlog.next_due() else { return };
-            let now = self.desk.ambient.now();
-            let at = self.throttle.ready_at().map_or(due, |ready| ready.max(due));
-            if at > now {
-                return self.wake_at(at, now, ctx);
+        while !self.is_asking && self.may_try(ctx) {
+            let Some(place) = self.desk.free_place(&self.endpoint.tenant) else {
+                return self.ask_for_a_place(ctx);
+            };
+            if !self.attempt(place, ctx) {
+                return;
             }
-            let Some(next) = self.backlog.start(now) else { return };
-            self.throttle.begin(now, self.endpoint.webhook.settings.rate_per_second);
-            self.attempt(next, ctx);
         }
     }
 
-    fn attempt(&mut self, next: Next, ctx: &mut Context<Self>) {
+    /// Whether an attempt may begin now. When one may later, it wakes then.
+    fn may_try(&mut self, ctx: &mut Context<Self>) -> bool {
+        if !self.is_served() || self.underway >= self.throttle.window() {
+            return false;
+        }
+        let Some(due) = self.backlog.next_due() else { return false };
+        let now = self.desk.ambient.now();
+        let at = self.throttle.ready_at().map_or(due, |ready| ready.max(due));
+        if at > now {
+            self.wake_at(at, now, ctx);
+        }
+        at <= now
+    }
+
+    /// Waits for a place, one at a time: so lanes take turns. What is tried then, where, and whether anything is,
+    /// is decided when it is there: waiting may take long, and the endpoint be paused or moved meanwhile.
+    fn ask_for_a_place(&mut self, ctx: &mut Context<Self>) {
+        self.is_asking = true;
+        let (desk, tenant) = (Arc::clone(&self.desk), self.endpoint.tenant.clone());
+        let asking = async move { desk.place(&tenant).await };
+        ctx.spawn(asking.into_actor(self).map(|place, lane, ctx| {
+            lane.is_asking = false;
+            if lane.may_try(ctx) {
+                lane.attempt(place, ctx);
+            } else {
+                drop(place);
+            }
+            lane.pump(ctx);
+        }));
+    }
+
+    /// Begins what is due first; whether there is anything.
+    fn attempt(&mut self, place: Place, ctx: &mut Context<Self>) -> bool {
+        let began = self.desk.ambient.now();
+        let Some(Next { delivery, announcement }) = self.backlog.start(began) else { return false };
+        self.throttle.begin(began, self.endpoint.webhook.settings.rate_per_second);
         self.underway += 1;
         let (desk, endpoint) = (Arc::clone(&self.desk), Arc::clone(&self.endpoint));
-        let Next { delivery, announcement } = next;
         let position = delivery.position;
         let trying = async move {
             let announcement = match announcement {
@@ -54,42 +93,60 @@ impl WebhookLane {
                     Err(error) => return Outcome::Unreadable(error),
                 },
             };
-            Outcome::Tried(desk.attempt(endpoint, Content::Message(announcement)).await)
+            Outcome::Tried(desk.attempt(endpoint, Content::Message(announcement), place).await)
         };
+        let made = Trying { delivery, began, changes: self.changes, ticket: self.forgotten.begin() };
         ctx.spawn(trying.into_actor(self).map(move |outcome, lane, ctx| {
-            lane.have_tried(delivery, outcome, ctx);
+            let ticket = made.ticket;
+            lane.have_tried(made, outcome, ctx);
+            lane.forgotten.end(ticket);
             lane.pump(ctx);
         }));
+        true
     }
 
-    fn have_tried(&mut self, mut delivery: Delivery, outcome: Outcome, ctx: &mut Context<Self>) {
+    fn have_tried(&mut self, made: Trying, outcome: Outcome, ctx: &mut Context<Self>) {
+        let Trying { mut delivery, began, changes, .. } = made;
         let now = self.desk.ambient.now();
         delivery.changed_at = now;
+        if let Outcome::Unreadable(error) = outcome {
+            // No attempt was made, so its place is free at once.
+            self.underway -= 1;
+            delivery.next_at = Some(self.after_unreadable(&error, delivery.position, now));
+            return self.finish(delivery, None);
+        }
+        self.unreadable.remove(&delivery.position);
+        // What was learnt of the endpoint as it was says nothing of it as it is.
+        let is_of_before = changes != self.changes;
         let attempt = match outcome {
             Outcome::Tried(tried) => {
-                delivery.tries = delivery.tries.saturating_add(1);
                 if tried.answer.is_success() {
-                    self.succeeded(&mut delivery);
+                    self.succeeded(&mut delivery, is_of_before);
+                } else if is_of_before {
+                    delivery.next_at = Some(now);
                 } else {
-                    self.failed(&mut delivery, &tried.answer, now, ctx);
+                    delivery.tries = delivery.tries.saturating_add(1);
+                    self.failed(&mut delivery, &tried.answer, began, ctx);
                 }
                 attempt_of(tried)
             }
-            Outcome::Erased => {
+            Outcome::Erased | Outcome::Unreadable(_) => {
                 self.give_up(&mut delivery);
                 let error = Some("the message is not in the log any more".to_owned());
                 Attempt { at: now, duration_ms: 0, status: None, error, answer: Vec::new() }
             }
-            Outcome::Unreadable(error) => {
-                tracing::error!(%error, position = %delivery.position, "a delivery cannot be read from the log");
-                let retry_ms = i64::try_from(RETRY_AFTER.as_millis()).unwrap_or(i64::MAX);
-                delivery.next_at = Some(now.plus_millis(retry_ms));
-                // No attempt was made, so its place is free at once.
-                self.underway -= 1;
-                return self.finish(delivery, None);
-            }
         };
         self.finish(delivery, Some(attempt));
+    }
+
+    /// When a delivery is looked at again whose message could not be read from the log.
+    fn after_unreadable(&mut self, error: &Unreadable, position: Position, now: Timestamp) -> Timestamp {
+        let (wait, is_new) = self.unreadable.entry(position).or_default().fails();
+        if is_new {
+            tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+                %position, "a delivery cannot be read from the log; it is tried again");
+        }
+        now.plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     }
 
     fn finish(&mut self, delivery: Delivery, mut attempt: Option<Attempt>) {
@@ -101,15 +158,25 @@ impl WebhookLane {
         }
     }
 
-    fn succeeded(&mut self, delivery: &mut Delivery) {
+    fn succeeded(&mut self, delivery: &mut Delivery, is_of_before: bool) {
+        delivery.tries = delivery.tries.saturating_add(1);
         (delivery.status, delivery.next_at) = (DeliveryStatus::Delivered, None);
-        self.throttle.succeed();
-        (self.marks.failing_since, self.marks.not_before) = (None, None);
+        if !is_of_before {
+            self.throttle.succeed();
+            (self.marks.failing_since, self.marks.not_before) = (None, self.throttle.not_before());
+        }
     }
 
-    fn failed(&mut self, delivery: &mut Delivery, answer: &Answer, now: Timestamp, ctx: &mut Context<Self>) {
+    fn failed(
+        &mut self,
+        delivery: &mut Delivery,
+        answer: &Answer,
+        began: Timestamp,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = delivery.changed_at;
         let is_overload = answer.status.is_some_and(|status| OVERLOAD.contains(&status));
-        self.throttle.fail(now, is_overload, answer.retry_after);
+        self.throttle.fail(now, began, is_overload, answer.retry_after);
         self.marks.not_before = self.throttle.not_before();
         let since = *self.marks.failing_since.get_or_insert(now);
         let next_at = self.desk.settings.schedule.next(delivery.tries, now, self.desk.random());
@@ -139,7 +206,7 @@ impl WebhookLane {
         );
     }
 
-    /// Stops, and lets it be known. When it cannot be noted it goes on, and fails, and tries again.
+    /// Stops, and lets it be known. When it could not be noted it goes on, and fails, and tries again.
     fn disable(&mut self, reason: String, ctx: &mut Context<Self>) {
         if std::mem::replace(&mut self.is_given_up, true) {
             return;
@@ -150,11 +217,13 @@ impl WebhookLane {
         ctx.spawn(disabling.into_actor(self).map(|result, _, ctx| {
             if let Err(error) = result {
                 tracing::error!(%error, "an endpoint could not be disabled");
-                ctx.run_later(RETRY_AFTER, |lane, ctx| {
-                    lane.is_given_up = false;
-                    lane.pump(ctx);
-                });
             }
+            // By then its status says it, or its owner has enabled it meanwhile, and nobody else would say that:
+            // of two changes in a row only the last is seen.
+            ctx.run_later(RETRY_AFTER, |lane, ctx| {
+                lane.is_given_up = false;
+                lane.pump(ctx);
+            });
         }));
     }
 }

@@ -59,8 +59,14 @@ impl Handler<Redeliver> for WebhookLane {
 
     fn handle(&mut self, Redeliver(message): Redeliver, _: &mut Self::Context) -> Self::Result {
         let (desk, id) = (Arc::clone(&self.desk), self.id);
+        let ticket = self.forgotten.begin();
         let finding = async move { desk.outbox.find(id, message).await };
-        Box::pin(finding.into_actor(self).map(|found, lane, ctx| lane.redeliver(found?, ctx)).then(wait))
+        let redelivering = finding.into_actor(self).map(move |found, lane, ctx| {
+            let begun = found.map_err(LaneRefusal::from).and_then(|found| lane.redeliver(found, ctx));
+            lane.forgotten.end(ticket);
+            begun
+        });
+        Box::pin(redelivering.then(wait))
     }
 }
 
@@ -159,7 +165,7 @@ impl WebhookLane {
             let again =
                 Delivery { status, tries: 0, next_at: Some(now), holds: false, changed_at: now, ..delivery };
             self.outcomes.push((again.clone(), None));
-            self.backlog.add(again, Origin::Stored, None);
+            self.backlog.add_again(again);
         }
         Ok(self.note(ctx))
     }

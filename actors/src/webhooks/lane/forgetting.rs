@@ -1,35 +1,32 @@
 //! How a lane forgets sessions that were erased: what waits of them is dropped, and what comes back from an
 //! attempt, or from a reading of the log that had begun before, is not taken in any more.
 
-use std::collections::HashMap;
-
 use amoiq_events::SessionId;
 
-use super::*;
-
-/// Sessions whose messages before a position are gone.
-pub(super) type Forgotten = Arc<HashMap<SessionId, Position>>;
+use super::{forgotten::Sessions, *};
 
 /// Forgets everything of these sessions, each before a position. The answer comes once nothing of it is on its way
 /// into `outbox.db`; what is there already is for whoever asks.
 #[derive(Message)]
 #[rtype(result = "Result<(), LaneRefusal>")]
-pub(in crate::webhooks) struct Forget(pub(in crate::webhooks) Forgotten);
+pub(in crate::webhooks) struct Forget(pub(in crate::webhooks) Sessions);
 
 impl Handler<Forget> for WebhookLane {
     type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
 
     fn handle(&mut self, Forget(sessions): Forget, ctx: &mut Self::Context) -> Self::Result {
-        self.forgotten.push(sessions);
+        self.forgotten.add(sessions);
         let forgotten = &self.forgotten;
-        self.backlog.drop_all(|delivery| is_forgotten(forgotten, delivery.position, &delivery.session));
+        self.backlog.drop_all(|delivery| forgotten.holds(delivery.position, &delivery.session));
         self.stored.retain(|position, delivery| {
-            !delivery.as_ref().is_some_and(|delivery| is_forgotten(forgotten, *position, &delivery.session))
+            !delivery.as_ref().is_some_and(|delivery| forgotten.holds(*position, &delivery.session))
         });
         let (gone, kept) = std::mem::take(&mut self.outcomes)
             .into_iter()
-            .partition(|(delivery, _)| is_forgotten(forgotten, delivery.position, &delivery.session));
+            .partition(|(delivery, _)| forgotten.holds(delivery.position, &delivery.session));
         self.outcomes = kept;
+        let backlog = &self.backlog;
+        self.unreadable.retain(|position, _| backlog.contains(*position));
         for (delivery, attempt) in gone {
             self.let_go(&delivery, attempt.is_some());
         }
@@ -42,7 +39,7 @@ impl Handler<Forget> for WebhookLane {
 impl WebhookLane {
     /// Whether a message is one that was erased.
     pub(super) fn has_forgotten(&self, position: Position, session: &SessionId) -> bool {
-        is_forgotten(&self.forgotten, position, session)
+        self.forgotten.holds(position, session)
     }
 
     /// Frees what an outcome holds that is not written.
@@ -52,17 +49,4 @@ impl WebhookLane {
             self.underway -= 1;
         }
     }
-
-    /// Once nothing from before is on its way, nothing of it can come any more.
-    pub(super) fn settle_forgotten(&mut self) {
-        let is_busy = self.underway > 0 || self.is_reading || self.is_writing || !self.outcomes.is_empty();
-        if !is_busy {
-            let known = self.known;
-            self.forgotten.retain(|sessions| sessions.values().any(|before| *before > known));
-        }
-    }
-}
-
-fn is_forgotten(forgotten: &[Forgotten], position: Position, session: &SessionId) -> bool {
-    forgotten.iter().any(|sessions| sessions.get(session).is_some_and(|before| position < *before))
 }

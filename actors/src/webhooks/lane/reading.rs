@@ -1,9 +1,20 @@
 //! How a lane takes in the log: from the router while it keeps up, by itself otherwise.
 
 use super::*;
-use amoiq_events::{RecordedEvent, store::ReadError};
+use amoiq_events::{RecordedEvent, codec::CodecError, store::ReadError, stream::StreamKind};
 
-use crate::webhooks::desk::announce;
+use crate::webhooks::desk::{Unreadable, announce};
+
+/// A part of the log that is being read.
+#[derive(Clone, Copy)]
+struct Span {
+    /// It begins after this position,
+    after: Position,
+    /// and when the reading began the log went on at least to here. What is known later says nothing about what
+    /// the reading saw.
+    known: Position,
+    ticket: Ticket,
+}
 
 impl WebhookLane {
     /// Takes a part of the live log in, as far as it follows what was taken and there is room.
@@ -50,64 +61,81 @@ impl WebhookLane {
         }
         self.is_reading = true;
         let desk = Arc::clone(&self.desk);
+        let span = Span { after, known: self.known.max(self.read), ticket: self.forgotten.begin() };
         let reading = async move { desk.read(after).await };
-        ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(after, events, ctx)));
+        ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(span, events, ctx)));
     }
 
     fn have_read(
         &mut self,
-        after: Position,
+        span: Span,
         events: Result<Vec<RecordedEvent>, ReadError>,
         ctx: &mut Context<Self>,
     ) {
-        let events = match events {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::error!(%error, webhook.id = %self.endpoint.id, "a lane cannot read the log; it tries again");
-                ctx.run_later(RETRY_AFTER, |lane, ctx| {
-                    lane.is_reading = false;
-                    lane.pump(ctx);
-                });
-                return;
+        let taken = events.map_err(Unreadable::from).and_then(|events| {
+            // A replay may have begun or ended meanwhile: then this is not what is wanted next.
+            if self.replays() && span.after == self.replay_read {
+                self.take_replay(&events, span.known)?;
+            } else if !self.replays() && span.after == self.read {
+                self.take_live(&events, span.known)?;
             }
-        };
-        self.is_reading = false;
-        // A replay may have begun or ended meanwhile: then this is not what is wanted next.
-        if self.replays() && after == self.replay_read {
-            self.take_replay(&events);
-        } else if !self.replays() && after == self.read {
-            self.take_live(&events);
+            Ok(())
+        });
+        self.forgotten.end(span.ticket);
+        match taken {
+            Ok(()) => {
+                self.is_reading = false;
+                if self.reading_trouble.ends() {
+                    tracing::info!(tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+                        "a lane reads the log again");
+                }
+            }
+            Err(error) => self.read_later(&error, ctx),
         }
         self.pump(ctx);
     }
 
-    fn take_live(&mut self, events: &[RecordedEvent]) {
+    /// It does not pass what it cannot read.
+    fn read_later(&mut self, error: &Unreadable, ctx: &mut Context<Self>) {
+        let (wait, is_new) = self.reading_trouble.fails();
+        if is_new {
+            tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+                "a lane cannot read the log; it tries again");
+        }
+        ctx.run_later(wait, |lane, ctx| {
+            lane.is_reading = false;
+            lane.pump(ctx);
+        });
+    }
+
+    fn take_live(&mut self, events: &[RecordedEvent], known: Position) -> Result<(), CodecError> {
         if events.is_empty() {
-            // What stood up to there was deleted.
-            self.reach(self.known);
+            // What stood up to there was deleted. By now the log may go on further.
+            self.reach(known.max(self.read));
         }
         for event in events {
             if self.is_full() {
-                return;
+                return Ok(());
             }
-            if let Some(announcement) = self.announcement(event) {
+            if let Some(announcement) = self.announcement(event)? {
                 self.admit(&announcement, Origin::Live);
             }
             self.reach(event.position);
         }
         self.known = self.known.max(self.read);
+        Ok(())
     }
 
-    fn take_replay(&mut self, events: &[RecordedEvent]) {
-        let Some(until) = self.marks.replay.map(|replay| replay.until) else { return };
+    fn take_replay(&mut self, events: &[RecordedEvent], known: Position) -> Result<(), CodecError> {
+        let Some(until) = self.marks.replay.map(|replay| replay.until) else { return Ok(()) };
         let within = events.iter().take_while(|event| event.position <= until);
         let mut taken = 0;
         for event in within {
             if self.is_full() {
-                return;
+                return Ok(());
             }
             taken += 1;
-            if let Some(announcement) = self.announcement(event)
+            if let Some(announcement) = self.announcement(event)?
                 && !self.backlog.contains(event.position)
             {
                 self.admit(&announcement, Origin::Replay);
@@ -116,16 +144,23 @@ impl WebhookLane {
             self.replay_read = event.position;
             self.take_stored(self.replay_read);
         }
-        if taken == 0 || taken < events.len() {
+        if events.is_empty() {
+            self.replay_read = until.min(known.max(self.replay_read));
+            self.take_stored(self.read);
+        } else if taken < events.len() {
             self.replay_read = until;
             self.take_stored(self.read);
         }
         self.is_marked = true;
+        Ok(())
     }
 
-    /// What an event says to this endpoint.
-    fn announcement(&self, event: &RecordedEvent) -> Option<Arc<Announcement>> {
-        announce(event).filter(|announcement| announcement.tenant == self.endpoint.tenant)
+    /// What an event says to this endpoint. Another tenant's event that cannot be read is none of its business.
+    fn announcement(&self, event: &RecordedEvent) -> Result<Option<Arc<Announcement>>, CodecError> {
+        match event.stream.kind() {
+            Some(StreamKind::Session(tenant, _)) if tenant == self.endpoint.tenant => announce(event),
+            _ => Ok(None),
+        }
     }
 
     /// Makes a delivery of an announcement.
@@ -140,6 +175,12 @@ impl WebhookLane {
         if self.has_forgotten(announcement.position, &announcement.session) {
             return;
         }
+        if self.backlog.contains(announcement.position) {
+            if origin == Origin::Live {
+                self.backlog.meet(announcement.position);
+            }
+            return;
+        }
         let now = self.desk.ambient.now();
         let delivery = Delivery {
             position: announcement.position,
@@ -152,10 +193,6 @@ impl WebhookLane {
             holds: true,
             changed_at: now,
         };
-        let is_known = self.backlog.contains(announcement.position);
-        if is_known {
-            return;
-        }
         if self.backlog.is_blocked(&announcement.session) {
             self.outcomes.push((delivery.clone(), None));
             self.backlog.add(delivery, origin, None);

@@ -52,6 +52,10 @@ impl WebhookLane {
         ctx: &mut Context<Self>,
     ) {
         self.is_writing = false;
+        if self.writing_trouble.ends() {
+            tracing::info!(tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+                "a lane notes its deliveries again");
+        }
         self.marks.cursor = marks.cursor;
         if let (Some(now), Some(written)) = (&mut self.marks.replay, marks.replay) {
             now.cursor = written.cursor;
@@ -77,8 +81,12 @@ impl WebhookLane {
         acks: Vec<oneshot::Sender<()>>,
         ctx: &mut Context<Self>,
     ) {
-        tracing::error!(%error, webhook.id = %self.endpoint.id, "a lane cannot note its deliveries; it tries again");
-        ctx.run_later(RETRY_AFTER, |lane, ctx| lane.write_these(entries, acks, ctx));
+        let (wait, is_new) = self.writing_trouble.fails();
+        if is_new {
+            tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+                "a lane cannot note its deliveries; it tries again");
+        }
+        ctx.run_later(wait, |lane, ctx| lane.write_these(entries, acks, ctx));
     }
 
     /// Notes how far it is although nothing was delivered, so that a restart does not read all of it again.

@@ -152,6 +152,24 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Shows each row of a query that finds deliveries by their positions, the damaged ones too: where it stands, and
+/// what it is.
+pub(super) fn each_row(
+    conn: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut show: impl FnMut(Position, Result<Kept, OutboxError>),
+) -> Result<(), OutboxError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        // What it was found by is a number, whatever else became of it.
+        let position: i64 = row.get(1)?;
+        show(Position::from_u64(position.cast_unsigned()), decode(row));
+    }
+    Ok(())
+}
+
 /// Removes a delivery with its attempts, and counts it out of its lane. Returns how many rows went.
 pub(super) fn remove(conn: &Connection, lane: &mut Lane, delivery: &Delivery) -> Result<usize, OutboxError> {
     lane.counts.leave(delivery.status);

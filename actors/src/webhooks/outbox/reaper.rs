@@ -6,13 +6,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use amoiq_events::{Ambient, Timestamp};
 
-use super::{LaneId, Outbox, OutboxError, removal::CHUNK_ROWS};
+use super::{LaneId, Outbox, OutboxError, damaged, removal::CHUNK_ROWS};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long it rests after each transaction that removed something.
-const REST: Duration = Duration::from_millis(20);
+/// How long whoever removes much rests after each transaction.
+pub(super) const REST: Duration = Duration::from_millis(20);
 
 /// How long and how many settled deliveries are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,8 @@ impl Actor for Reaper {
 
 /// Goes through all lanes. One that cannot be read does not keep the others from it.
 async fn reap_all(outbox: &Outbox, before: Timestamp, keep: u32) -> Result<(), OutboxError> {
-    for (lane, tenant, webhook) in outbox.lanes().await? {
+    for (lane, names) in outbox.lanes().await? {
+        let Ok((tenant, webhook)) = names.inspect_err(|error| damaged(lane, error)) else { continue };
         match reap(outbox, lane, before, keep).await {
             // A lane that was removed meanwhile has nothing to forget.
             Ok(()) | Err(OutboxError::NoLane) => {}

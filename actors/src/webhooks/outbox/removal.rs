@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use amoiq_events::{Position, SessionId, Timestamp};
 use rusqlite::Connection;
 
-use super::{LaneId, OutboxError, deliveries, lanes};
+use super::{LaneId, OutboxError, deliveries, deliveries::Kept, lanes};
 
 /// The most rows that one transaction removes or reads through.
 pub(super) const CHUNK_ROWS: u32 = 1_000;
@@ -62,24 +62,38 @@ pub(super) fn reap(
     Ok(count)
 }
 
-/// Which of the next deliveries are of some sessions, each before a position, and where to go on; nothing at
-/// the end.
+/// A part of a lane's deliveries that was looked through.
+pub(super) struct Looked {
+    /// What was looked for.
+    pub(super) found: Vec<Position>,
+    /// Where to go on; nothing at the end.
+    pub(super) last: Option<Position>,
+    /// The first damaged row.
+    pub(super) error: Option<OutboxError>,
+}
+
+/// Which of the next deliveries are of some sessions, each before a position. A damaged one hides none behind it.
 pub(super) fn of_sessions(
     conn: &Connection,
     lane: LaneId,
     sessions: &HashMap<SessionId, Position>,
     after: Position,
-) -> Result<(Vec<Position>, Option<Position>), OutboxError> {
-    let (mut found, mut last) = (Vec::new(), None);
+) -> Result<Looked, OutboxError> {
+    let mut looked = Looked { found: Vec::new(), last: None, error: None };
     let params = (lane.0, deliveries::number(after), CHUNK_ROWS);
-    deliveries::each(conn, deliveries::NEXT, params, |kept| {
-        last = Some(kept.delivery.position);
-        if sessions.get(&kept.delivery.session).is_some_and(|before| kept.delivery.position < *before) {
-            found.push(kept.delivery.position);
+    deliveries::each_row(conn, deliveries::NEXT, params, |position, kept| {
+        looked.last = Some(position);
+        match kept {
+            Ok(Kept { delivery, .. })
+                if sessions.get(&delivery.session).is_some_and(|before| position < *before) =>
+            {
+                looked.found.push(position);
+            }
+            Ok(_) => {}
+            Err(error) => drop(looked.error.get_or_insert(error)),
         }
-        true
     })?;
-    Ok((found, last))
+    Ok(looked)
 }
 
 /// Removes the deliveries at these positions. Returns how many there were.

@@ -4,6 +4,7 @@
 //! again with the next sweep.
 
 use super::*;
+use crate::webhooks::outbox::damaged;
 
 /// Makes the lanes follow the tenants' endpoints. The first time it also decides where the router begins.
 #[derive(Message)]
@@ -17,7 +18,7 @@ impl Handler<Reconcile> for WebhookRouter {
 
     fn handle(&mut self, Reconcile { is_first }: Reconcile, ctx: &mut Self::Context) -> Self::Result {
         let wanted = endpoints(&self.desk);
-        self.end_others(&wanted);
+        let has_ended = self.end_others(&wanted);
         self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
         let mut updates = Vec::new();
         let mut missing = Vec::new();
@@ -34,8 +35,10 @@ impl Handler<Reconcile> for WebhookRouter {
                 None => missing.push(endpoint),
             }
         }
-        // Beside the routing: a long history goes in many steps.
-        ctx.spawn(forget_deleted(Arc::clone(&self.desk)).into_actor(self));
+        // One that never had its lane may be among those that went.
+        if is_first || has_ended || self.is_incomplete {
+            self.forget_deleted(ctx);
+        }
         let desk = Arc::clone(&self.desk);
         let work = async move {
             for update in updates {
@@ -88,18 +91,35 @@ impl WebhookRouter {
         self.link(&endpoint.tenant, &endpoint.id).is_some_and(|link| *link.endpoint == *endpoint)
     }
 
-    /// Ends the lanes whose endpoint is not there any more.
-    fn end_others(&mut self, wanted: &[Arc<Endpoint>]) {
+    /// Removes what deleted endpoints left, beside the routing: a long history goes in many steps. Once at a time.
+    pub(super) fn forget_deleted(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_forgetting, true) {
+            self.forgets_again = true;
+            return;
+        }
+        self.forgets_again = false;
+        let forgetting = forget_deleted(Arc::clone(&self.desk)).into_actor(self);
+        ctx.spawn(forgetting.map(|is_done, router, _| {
+            router.is_forgetting = false;
+            router.forgets_again |= !is_done;
+        }));
+    }
+
+    /// Ends the lanes whose endpoint is not there any more; whether there were any.
+    fn end_others(&mut self, wanted: &[Arc<Endpoint>]) -> bool {
         let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
+        let mut has_ended = false;
         for of_tenant in self.lanes.values_mut() {
             of_tenant.retain(|_, link| {
                 let stays = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
                 if !stays && let Err(error) = link.lane.try_send(Stop) {
                     tracing::warn!(%error, "a lane does not hear that its endpoint was deleted");
                 }
+                has_ended |= !stays;
                 stays
             });
         }
+        has_ended
     }
 }
 
@@ -117,20 +137,27 @@ fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
     endpoints
 }
 
-/// Forgets the lanes of endpoints that were deleted, also those of which a crash left something.
-async fn forget_deleted(desk: Arc<Desk>) {
+/// Forgets the lanes of endpoints that were deleted, also those of which a crash left something. Whether all of them
+/// went. One whose row is damaged is nobody's, and stays.
+async fn forget_deleted(desk: Arc<Desk>) -> bool {
     let lanes = match desk.outbox.lanes().await {
         Ok(lanes) => lanes,
         Err(error) => {
-            return tracing::error!(%error, "deleted endpoints stay in outbox.db until the next look");
+            tracing::error!(%error, "deleted endpoints stay in outbox.db until the next look");
+            return false;
         }
     };
-    for (lane, tenant, webhook) in lanes {
+    let mut is_done = true;
+    for (lane, names) in lanes {
+        let Ok((tenant, webhook)) = names.inspect_err(|error| damaged(lane, error)) else { continue };
         let is_deleted = desk.registry.current().is_deleted(&tenant, &webhook);
         if is_deleted && let Err(error) = desk.outbox.remove(lane).await {
-            tracing::error!(%error, webhook.id = %webhook, "a deleted endpoint stays in outbox.db until the next look");
+            is_done = false;
+            tracing::error!(%error, tenant.id = %tenant, webhook.id = %webhook,
+                "a deleted endpoint stays in outbox.db until the next look");
         }
     }
+    is_done
 }
 
 async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, OutboxError> {

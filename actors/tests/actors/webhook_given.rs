@@ -1,0 +1,306 @@
+//! Lanes to test: a clock that jumps, a log whose readings can be held, receivers that answer when they are
+//! told to, and nodes that end without a word.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use amoiq_actors::{
+    TenantRegistry,
+    tenant::TenantHandle,
+    webhooks::{
+        Answer, Content, Courier, Endpoint, LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
+    },
+};
+use amoiq_events::{
+    Ambient, Event, EventStore, MessageText, NewEvent, Position, StreamName, TenantId, Timestamp,
+    ambient::{Clock, SeededEntropy},
+    session::{MessageCreated, Sender, SessionEvent},
+    store::Expected,
+    tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
+    webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
+};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::oneshot,
+    task::LocalSet,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    given::{DEADLINE, cause, id, tenant},
+    outbox_given::webhook,
+    staged::StagedStore,
+};
+
+/// The clock that jumps, as the world's time.
+struct JumpingClock(Instant);
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Timestamp {
+        let since = i64::try_from(self.0.elapsed().as_millis()).expect("a short run");
+        Timestamp::from_millis(1_705_314_600_000 + since)
+    }
+}
+
+/// What outlives a node.
+pub(crate) struct GivenLanes {
+    runtime: Runtime,
+    pub(crate) store: StagedStore,
+    pub(crate) ambient: Ambient,
+    pub(crate) outbox: Outbox,
+    pub(crate) receivers: Receivers,
+    pub(crate) settings: LaneSettings,
+}
+
+/// A service that runs.
+pub(crate) struct Node<'a> {
+    pub(crate) given: &'a GivenLanes,
+    pub(crate) registry: Arc<TenantRegistry>,
+    pub(crate) webhooks: Webhooks,
+}
+
+impl GivenLanes {
+    pub(crate) fn new() -> Self {
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime");
+        let clock = {
+            let _time = runtime.enter();
+            JumpingClock(Instant::now())
+        };
+        Self {
+            runtime,
+            store: StagedStore::new(),
+            ambient: Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1))),
+            outbox: Outbox::in_memory().expect("an outbox"),
+            receivers: Receivers::new(),
+            settings: lane_settings(),
+        }
+    }
+
+    /// A node runs until the test of it is over, and then ends without a word.
+    pub(crate) fn node<T>(&self, test: impl AsyncFnOnce(Node<'_>) -> T) -> T {
+        let local = LocalSet::new();
+        let tested = local.block_on(&self.runtime, async {
+            let registry = Arc::new(TenantRegistry::load(&self.store, false).await.expect("tenants"));
+            let webhooks = Webhooks::start_here(
+                self.settings.clone(),
+                &self.store.shared(),
+                &self.ambient,
+                Arc::clone(&registry),
+                self.outbox.clone(),
+                Arc::new(self.receivers.clone()),
+            );
+            timeout(10 * DEADLINE, test(Node { given: self, registry, webhooks })).await.expect("it ends")
+        });
+        let _inside = self.runtime.enter();
+        drop(local);
+        tested
+    }
+}
+
+impl Node<'_> {
+    /// A tenant with these endpoints.
+    pub(crate) async fn found(&self, tenant: &TenantId, webhooks: &[&str]) {
+        let settings =
+            TenantSettings { name: String::new(), origins: Vec::new(), source: Source::Configuration };
+        let desired = DesiredTenant { settings: Some(settings), ..DesiredTenant::default() };
+        self.execute(tenant, TenantCommand::Reconcile(desired)).await;
+        for name in webhooks {
+            let register = WebhookCommand::Register {
+                settings: endpoint_at("https://a.example"),
+                secret: WebhookSecret::new("whsec_a".to_owned()),
+                source: Source::Api,
+            };
+            self.execute(tenant, TenantCommand::Webhook(webhook(name), register)).await;
+        }
+    }
+
+    /// Something about an endpoint of the usual tenant.
+    pub(crate) async fn command(&self, name: &str, command: WebhookCommand) {
+        self.execute(&tenant(), TenantCommand::Webhook(webhook(name), command)).await;
+    }
+
+    /// Whether an endpoint of the usual tenant is served, as everybody sees it.
+    pub(crate) fn status(&self, name: &str) -> WebhookStatus {
+        let snapshot = self.registry.current();
+        let found =
+            snapshot.tenant(&tenant()).expect("a tenant").webhooks().find(|(id, _)| **id == webhook(name));
+        found.expect("an endpoint").1.status.clone()
+    }
+
+    pub(crate) async fn execute(&self, tenant: &TenantId, command: TenantCommand) {
+        let (store, registry) = (self.given.store.shared(), Arc::clone(&self.registry));
+        let handle = TenantHandle::start(tenant.clone(), store, self.given.ambient.clone(), registry);
+        handle.execute(command, cause()).await.expect("it is carried out");
+    }
+
+    /// Says something in a session of the usual tenant, and gives its position.
+    pub(crate) async fn say(&self, session: &str, text: &str) -> Position {
+        self.say_at(&tenant(), session, text).await
+    }
+
+    pub(crate) async fn say_at(&self, tenant: &TenantId, session: &str, text: &str) -> Position {
+        self.append(tenant, session, self.given.message(text)).await
+    }
+
+    pub(crate) async fn append(&self, tenant: &TenantId, session: &str, event: NewEvent) -> Position {
+        let stream = StreamName::session(tenant, &id(session));
+        self.given.store.append(stream, Expected::Any, vec![event]).await.expect("it is stored");
+        self.given.store.head()
+    }
+}
+
+impl GivenLanes {
+    /// The event of a message.
+    pub(crate) fn message(&self, text: &str) -> NewEvent {
+        let message = MessageCreated {
+            message_id: self.ambient.message_id(),
+            seq: 1,
+            text: MessageText::parse(text, 100).expect("a text"),
+            sender: Sender::User,
+            user_id: None,
+            sender_name: None,
+            client_message_id: None,
+            client_timestamp: None,
+            page: None,
+        };
+        Event::Session(SessionEvent::MessageCreated(message)).envelope(&self.ambient, &cause())
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !is_so().await {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(timeout(DEADLINE, looking).await.is_ok(), "{what}");
+}
+
+/// A call that came.
+struct Call {
+    endpoint: Arc<Endpoint>,
+    text: String,
+    at: Instant,
+    /// For one that was not answered at once.
+    reply: Option<oneshot::Sender<Answer>>,
+}
+
+/// All receivers; clones are the same ones.
+#[derive(Clone)]
+pub(crate) struct Receivers(Arc<Mutex<Yard>>);
+
+struct Yard {
+    calls: Vec<Call>,
+    /// What is answered at once; nothing when who calls has to wait.
+    usual: Option<Answer>,
+}
+
+impl Receivers {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Yard { calls: Vec::new(), usual: Some(answer(200)) })))
+    }
+
+    fn yard(&self) -> MutexGuard<'_, Yard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on they answer so.
+    pub(crate) fn answer(&self, status: u16) {
+        self.yard().usual = Some(answer(status));
+    }
+
+    /// From here on who calls has to wait.
+    pub(crate) fn hang(&self) {
+        self.yard().usual = None;
+    }
+
+    /// Answers a call that waits, counted from 0.
+    pub(crate) fn reply(&self, call: usize, answer: Answer) {
+        let reply = self.yard().calls.get_mut(call).and_then(|call| call.reply.take()).expect("it waits");
+        drop(reply.send(answer));
+    }
+
+    /// What was told, in order.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.yard().calls.iter().map(|call| call.text.clone()).collect()
+    }
+
+    /// Where calls went, in order.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.yard().calls.iter().map(|call| call.endpoint.webhook.settings.url.clone()).collect()
+    }
+
+    /// When an endpoint was called.
+    pub(crate) fn times(&self, name: &str) -> Vec<Instant> {
+        let yard = self.yard();
+        yard.calls.iter().filter(|call| call.endpoint.id == webhook(name)).map(|call| call.at).collect()
+    }
+
+    /// Waits until so many calls came.
+    pub(crate) async fn called(&self, count: usize) {
+        let what = format!("{count} calls come");
+        until(&what, async || self.yard().calls.len() >= count).await;
+    }
+}
+
+impl Courier for Receivers {
+    fn deliver(
+        &self,
+        endpoint: Arc<Endpoint>,
+        content: Content,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let text = match &content {
+            Content::Message(announcement) => announcement.message.text.as_str().to_owned(),
+            Content::Test { .. } => "a test".to_owned(),
+        };
+        let mut yard = self.yard();
+        let (reply, replied) = oneshot::channel();
+        let usual = yard.usual.clone();
+        let reply = usual.is_none().then_some(reply);
+        yard.calls.push(Call { endpoint, text, at: Instant::now(), reply });
+        Box::pin(async move {
+            match usual {
+                Some(answer) => answer,
+                None => replied.await.expect("the test answers or ends"),
+            }
+        })
+    }
+}
+
+/// An answer with a status.
+pub(crate) fn answer(status: u16) -> Answer {
+    let error = (!(200..300).contains(&status)).then(|| format!("HTTP {status}"));
+    Answer { status: Some(status), error, ..Answer::default() }
+}
+
+pub(crate) fn endpoint_at(url: &str) -> WebhookSettings {
+    WebhookSettings {
+        url: url.to_owned(),
+        events: vec!["message.created".to_owned()],
+        description: None,
+        headers: std::collections::BTreeMap::new(),
+        rate_per_second: None,
+    }
+}
+
+pub(crate) fn lane_settings() -> LaneSettings {
+    LaneSettings {
+        schedule: Schedule { waits: vec![Duration::ZERO; 100], jitter_percent: 0 },
+        throttle: ThrottleSettings {
+            in_flight: 4,
+            breaker_failures: 5,
+            breaker_min: Duration::from_secs(1),
+            breaker_max: Duration::from_secs(60),
+        },
+        attempt_timeout: 5 * DEADLINE,
+        in_flight: 64,
+        pending: 100,
+        disable_after: Duration::from_hours(100),
+    }
+}
