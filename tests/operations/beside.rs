@@ -132,3 +132,17 @@ fn keys_that_are_out_of_order_are_found() {
     drop(conn);
     found(data.path(), "views", "views.db");
 }
+
+#[test]
+fn a_file_beside_the_log_that_is_no_database_is_named() {
+    for (file, kind) in [("views.db", "views"), ("outbox.db", "outbox")] {
+        let data = reopened();
+        std::fs::write(data.path().join(file), vec![b'x'; 8_192]).expect("written");
+        let (code, result) = verify(data.path(), &[]);
+        assert_eq!(code, 1, "{result}");
+        let problems = result["problems"].as_array().expect("a list");
+        let about = |problem: &&Value| problem["kind"] == kind;
+        let what = problems.iter().find(about).map(|problem| problem["what"].to_string()).unwrap_or_default();
+        assert!(what.contains(file) && !what.contains("log.db"), "{result}");
+    }
+}

@@ -77,8 +77,10 @@ impl Kind {
             Self::Codec => "run the release that wrote it, or let it be passed by: `amoiq rebuild --skip`",
             Self::Head | Self::Mark | Self::Meta => "stop the service and run `amoiq verify --repair`",
             Self::Witness => "compare with a backup: acknowledged events may be missing",
-            Self::Views => "stop the service and delete views.db: the next start makes it again",
-            Self::Outbox => "stop the service and restore outbox.db with the log from a backup",
+            Self::Views => "none is needed: a service makes views.db again; stopped, it may be deleted",
+            Self::Outbox => {
+                "stop the service and take outbox.db out of a backup (docs/OPERATIONS.md, A corrupted file)"
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use rusqlite::Connection;
 
 use super::{
-    super::{read_only, witness::Witness},
+    super::{OpenError, read_only, witness::Witness},
     Kind, Verification, outbox, views,
 };
 use crate::Position;
@@ -17,15 +17,27 @@ pub(super) fn check(directory: &Path, log: &Connection, found: &mut Verification
     if path.exists() {
         match read_only::open_database(&path) {
             Ok(conn) => views::check(&conn, log, found),
-            Err(error) => found.found(Kind::Views, Position::START, "", format!("views.db: {error}")),
+            Err(error) => {
+                found.found(Kind::Views, Position::START, "", format!("views.db: {}", words(error)))
+            }
         }
     }
     let path = directory.join("outbox.db");
     if path.exists() {
         match read_only::open_database(&path) {
             Ok(conn) => outbox::check(&conn, log, found),
-            Err(error) => found.found(Kind::Outbox, Position::START, "", format!("outbox.db: {error}")),
+            Err(error) => {
+                found.found(Kind::Outbox, Position::START, "", format!("outbox.db: {}", words(error)))
+            }
         }
+    }
+}
+
+/// Why a file cannot be opened, without what that would mean for the log.
+fn words(error: OpenError) -> String {
+    match error {
+        OpenError::Database(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 
