@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use crate::{
     given::{DEADLINE, in_real_time},
     rebuild_given::{
-        Positions, ended, found, log_of, poison, positions, run, say, serving, speak, start,
+        Positions, ended, found, log_of, poison, positions, run, say, served, serving, speak, start,
         start_with_rebuilds, until, views_db,
     },
 };
@@ -26,9 +26,7 @@ fn a_rebuild_takes_the_place_of_the_tables_while_the_log_grows() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
-        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
-        progress.reach(store.head(), DEADLINE).await.expect("the projection");
-        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let (progress, rebuilds) = served(&file, &store).await;
         let before = serving(&file);
         rebuilds.start(None).await.expect("none is under way");
         while rebuilds.report().outcome.is_none() {
@@ -48,9 +46,7 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
-        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
-        progress.reach(store.head(), DEADLINE).await.expect("the projection");
-        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let (progress, rebuilds) = served(&file, &store).await;
         let before = serving(&file);
         // Nothing is written while another has the lock, so the rebuild cannot end.
         let lock = Connection::open(&file).expect("views.db");
@@ -119,9 +115,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
-        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
-        progress.reach(store.head(), DEADLINE).await.expect("the projection");
-        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let (progress, rebuilds) = served(&file, &store).await;
         let before = progress.position();
         let at = poison(&store).await;
         speak(&store, 1).await;
@@ -207,9 +201,7 @@ fn the_old_tables_go_once_others_serve() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
-        let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(&file, &store);
-        progress.reach(store.head(), DEADLINE).await.expect("the projection");
-        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+        let (_progress, rebuilds) = served(&file, &store).await;
         let old = serving(&file).name("positions");
         rebuilds.start(None).await.expect("none is under way");
         until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;

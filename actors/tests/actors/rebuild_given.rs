@@ -81,6 +81,14 @@ pub(crate) fn start_with_rebuilds<P: Projection>(file: &Path, store: &StagedStor
     Projector::<P>::start_with_rebuilds(&Views::open(file).expect("views.db"), &store.shared())
 }
 
+/// A projection whose first tables are there and hold the log.
+pub(crate) async fn served(file: &Path, store: &StagedStore) -> (Progress, Rebuilds) {
+    let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(file, store);
+    progress.reach(store.head(), DEADLINE).await.expect("the projection");
+    assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+    (progress, rebuilds)
+}
+
 /// Waits until a rebuild has ended.
 pub(crate) async fn ended(rebuilds: &Rebuilds) -> Report {
     until(|| !matches!(rebuilds.report().outcome, None | Some(Outcome::None))).await;
