@@ -35,7 +35,8 @@ pub async fn finish(store: &dyn EventStore) -> Result<usize, EraseError> {
         let first = store.read_stream(stream.clone(), Version::from_u64(1), Direction::Forward, 1).await;
         let begins_at = match first {
             Ok(events) => events.first().map(|event| event.position),
-            Err(ReadError::Corrupt { position, .. }) => Some(position),
+            // Damage of no event says nothing of where it begins.
+            Err(ReadError::Corrupt { position, .. }) if position > Position::START => Some(position),
             Err(error) => return Err(error.into()),
         };
         if begins_at.is_some_and(|position| position < at) {

@@ -77,8 +77,10 @@ impl Desk {
                 let first = Version::from_u64(1);
                 match self.store.read_stream(self.stream.clone(), first, Direction::Forward, 1).await {
                     Ok(events) => Ok(events.first().is_some_and(|first| first.position <= end)),
-                    // Damage must not keep a visitor's data from being erased.
-                    Err(ReadError::Corrupt { position, .. }) => Ok(position <= end),
+                    // Damage must not keep a visitor's data from being erased. That of no event does not say where.
+                    Err(ReadError::Corrupt { position, .. }) if position > Position::START => {
+                        Ok(position <= end)
+                    }
                     Err(error) => Err(error.into()),
                 }
             }

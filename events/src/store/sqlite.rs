@@ -255,10 +255,26 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection, &Heads) -> Result<T, ReadError> + Send + 'static,
+        query: impl Fn(&Connection, &Heads) -> Result<T, ReadError> + Clone + Send + 'static,
     ) -> Pending<Result<T, ReadError>> {
-        let heads = Arc::clone(&self.heads);
-        self.readers.run(move |conn| query(conn, &heads))
+        let (readers, jobs, heads) = (self.readers.clone(), self.jobs.clone(), Arc::clone(&self.heads));
+        let ask_once = move || {
+            let (query, heads) = (query.clone(), Arc::clone(&heads));
+            readers.run(move |conn| query(conn, &heads))
+        };
+        let first = ask_once();
+        Box::pin(async move {
+            match first.await {
+                // No event's damage but the index's: what follows from it is known once it was made again.
+                Err(ReadError::Corrupt { position, .. }) if position == Position::START => {
+                    if let Ok(mended) = ask(&jobs, Job::MendIndex) {
+                        drop(answered(mended).await);
+                    }
+                    ask_once().await
+                }
+                read => read,
+            }
+        })
     }
 }
 

@@ -33,6 +33,9 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
         damage_a_name(&dir.path().join("log.db"), is_leaf);
 
         let store = open(dir.path());
+        let prefix = "session:";
+        let names = within(store.streams(prefix, None, 1_000)).await.expect("reading waits for the repair");
+        assert_eq!(names, (1..=STREAMS).map(named).collect::<Vec<_>>());
         for number in 1..=STREAMS {
             let appended = loop {
                 let append = store.append(named(number), Expected::Any, vec![event(STREAMS + number)]);

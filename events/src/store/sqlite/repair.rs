@@ -8,6 +8,7 @@ use std::{io, sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
 
 use super::{
     OpenError, Recovery,
@@ -54,7 +55,7 @@ pub(super) fn start_check(
         match heads::are_whole(&conn, || stop.try_recv() == Err(TryRecvError::Empty)) {
             Ok(true) => {}
             // A writer that is gone needs no index.
-            Ok(false) => drop(writer.send(Job::MendIndex)),
+            Ok(false) => drop(writer.send(Job::MendIndex(oneshot::channel().0))),
             Err(error) => tracing::warn!(%error, "the index of the log was not looked through"),
         }
     })

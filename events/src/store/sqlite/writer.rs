@@ -52,8 +52,8 @@ pub(super) enum Job {
     Append(Append),
     Remove(Remove),
     Scrub(Scrub),
-    /// A row of the index is not what was written.
-    MendIndex,
+    /// A row of the index is not what was written. The answer comes when that was seen to.
+    MendIndex(Reply<()>),
     /// Everything before it was worked off: the writer ends.
     Close,
 }
@@ -83,8 +83,8 @@ pub(super) enum IndexState {
     Whole,
     /// A row is not what was written: the index is made again before the next job.
     Damaged,
-    /// It could not be made again; that is not tried a second time.
-    Lost,
+    /// It was made again, or could not be: before the next start that is not tried a second time.
+    Settled,
 }
 
 /// Answers that wait for the commit.
@@ -104,7 +104,11 @@ impl Writer {
                 }
                 Ok(Job::Remove(remove)) => self.remove(remove),
                 Ok(Job::Scrub(scrub)) => self.scrub(scrub),
-                Ok(Job::MendIndex) => self.doubt_index(),
+                Ok(Job::MendIndex(reply)) => {
+                    self.doubt_index();
+                    self.mend_index();
+                    drop(reply.send(Ok(())));
+                }
                 Err(RecvTimeoutError::Timeout) => self.probe(),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -129,13 +133,10 @@ impl Writer {
         self.begin();
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.index = match repair::remake_index(&self.conn) {
-            Ok(()) => IndexState::Whole,
-            Err(error) => {
-                tracing::error!(%error, "the index of the log cannot be made again");
-                IndexState::Lost
-            }
-        };
+        self.index = IndexState::Settled;
+        if let Err(error) = repair::remake_index(&self.conn) {
+            tracing::error!(%error, "the index of the log cannot be made again");
+        }
         drop(gate);
         self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
     }
