@@ -14,7 +14,7 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn};
-use amoiq_actors::TenantRegistry;
+use amoiq_actors::{Inbox, TenantRegistry, webhooks::Webhooks};
 use amoiq_events::{
     Ambient, EventStore, NewEvent, StreamName,
     event::{Cause, Event},
@@ -101,6 +101,7 @@ pub struct Service {
     sockets: SocketServer,
     webhooks: WebhookServer,
     operator: OperatorServer,
+    inbox: Inbox,
     store: Arc<SqliteStore>,
 }
 
@@ -137,8 +138,9 @@ impl Service {
         let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
+        let inbox = (**parts.inbox).clone();
         let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, store: embedded })
+        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, store: embedded })
     }
 
     /// Says where the service is and, for the demo, how to try it.
@@ -155,6 +157,7 @@ impl Service {
     /// Serves until the process is told to stop, then finishes what is in flight.
     async fn run(self, mut stop: Stop) -> anyhow::Result<()> {
         let handle = self.server.handle();
+        let webhooks = self.webhooks.lanes();
         let stopping = actix::spawn(async move {
             stop.asked().await;
             tracing::info!("stopping: finishing what is in flight");
@@ -168,21 +171,30 @@ impl Service {
         operator.stop(false).await;
         served?;
         stopping.await?;
-        close(self.store).await;
+        if tokio::time::timeout(CLOSE_PATIENCE, close(self.store, &self.inbox, &webhooks)).await.is_err() {
+            tracing::warn!("the databases did not close in time; the next start mends what they lack");
+        }
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-/// Closes the store. What was acknowledged is on disk already, so a disk that hangs is not waited for.
-async fn close(store: Arc<SqliteStore>) {
+/// Closes the store, and brings each database into its one file. What was acknowledged is on disk already, so
+/// a disk that hangs need not be waited for.
+async fn close(store: Arc<SqliteStore>, inbox: &Inbox, webhooks: &Webhooks) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         store.close();
         let _stopped_waiting = closed.send(());
     });
-    if tokio::time::timeout(CLOSE_PATIENCE, waits).await.is_err() {
-        tracing::warn!("the store did not close in time; the next start mends its index");
+    // A thread that panicked has said so.
+    let _closed = waits.await;
+    let (views, outbox) = tokio::join!(inbox.truncate_log(), webhooks.truncate_log());
+    if let Err(error) = views {
+        tracing::warn!(%error, "views.db keeps its write-ahead log");
+    }
+    if let Err(error) = outbox {
+        tracing::warn!(%error, "outbox.db keeps its write-ahead log");
     }
 }
 

@@ -175,7 +175,6 @@ impl Database {
 impl Database {
     /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
     pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
-        let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
         let mut next = Some(scrub::FIRST);
         while let Some(from) = next {
             let step = self.read(move |conn| Ok::<_, DatabaseError>(scrub::look(conn, from)?)).await?;
@@ -185,6 +184,12 @@ impl Database {
             }
             next = step.next;
         }
+        self.truncate_log().await
+    }
+
+    /// Brings everything into the one file, and cuts the write-ahead log to nothing.
+    pub(crate) async fn truncate_log(&self) -> Result<(), DatabaseError> {
+        let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
         // Outside of any transaction, on a thread that nobody writes on.
         let (reply, answer) = oneshot::channel();
         let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));

@@ -138,6 +138,14 @@ impl Inbox {
         self.views.scrub().await
     }
 
+    /// Brings everything into the database's one file: the service stops.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn truncate_log(&self) -> Result<(), ViewError> {
+        self.views.truncate_log().await
+    }
+
     /// Takes out what is noted of events that could not be read and are gone.
     ///
     /// # Errors

@@ -136,6 +136,14 @@ impl Views {
         Ok(self.database.load_full().scrub().await?)
     }
 
+    /// Brings everything into the one file.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub(crate) async fn truncate_log(&self) -> Result<(), ViewError> {
+        Ok(self.database.load_full().truncate_log().await?)
+    }
+
     /// Makes a change: all of it or nothing.
     pub(crate) async fn write<T: Send + 'static>(
         &self,

@@ -114,15 +114,20 @@ fn a_write_ahead_log_that_is_not_what_was_written() {
 }
 
 #[test]
-fn files_that_can_be_made_again() {
-    for file in ["log.witness", "views.db", "jwt_secret", "lock"] {
+fn files_beside_the_log() {
+    for (file, may) in [
+        ("log.witness", May::Serve),
+        ("views.db", May::Serve),
+        ("outbox.db", May::Refuse),
+        ("jwt_secret", May::Refuse),
+        ("lock", May::Serve),
+    ] {
         let path = |data: &Path| data.join(file);
         for thousandths in [0, 100, 300, 600, 1_000] {
             let data = stopped();
             if fs::metadata(path(data.path())).expect("a file").len() > 0 {
                 flip_byte(&path(data.path()), thousandths);
             }
-            let may = if file == "jwt_secret" { May::Refuse } else { May::Serve };
             drill(&format!("{file} at {thousandths}"), data.path(), may);
             let data = stopped();
             cut(&path(data.path()), thousandths);

@@ -1,11 +1,11 @@
-//! What a restore leaves: nothing half done, nothing damaged, nothing that others read.
+//! What a restore and a stop leave: nothing half done, nothing damaged, nothing that others read.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{
     backups::refused,
     fixture::reopened,
-    given::{Service, amoiq, new_file, printed, verify},
+    given::{Service, amoiq, new_file, printed, stopped, texts_of, verify},
 };
 
 /// A restore that was killed between giving the outbox its name and the log.
@@ -73,6 +73,20 @@ fn only_the_owner_reads_what_a_start_a_restore_and_an_import_make() {
         assert_eq!(service.say("session", "hello again").0, 200);
         only_owner(&data);
     }
+}
+
+#[test]
+fn a_stop_brings_each_database_into_its_one_file() {
+    let (data, copied) = (stopped(), tempfile::tempdir().expect("a directory"));
+    for name in ["log.db", "log.witness", "views.db", "outbox.db"] {
+        let beside = fs::metadata(data.path().join(format!("{name}-wal")));
+        assert_eq!(beside.map_or(0, |file| file.len()), 0, "beside {name}");
+        fs::copy(data.path().join(name), copied.path().join(name)).expect("copied");
+    }
+    let (code, result) = verify(copied.path(), &[]);
+    assert_eq!((code, &result["notes"]), (0, &serde_json::json!([])), "{result}");
+    let service = Service::start(copied.path());
+    assert_eq!(service.texts("session-long").expect("texts"), texts_of("session-long"));
 }
 
 /// Nobody but the owner enters the directory or reads a database in it, or what stands beside one.

@@ -280,6 +280,14 @@ impl Outbox {
         Ok(self.database.scrub().await?)
     }
 
+    /// Brings everything into the one file.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn truncate_log(&self) -> Result<(), OutboxError> {
+        Ok(self.database.truncate_log().await?)
+    }
+
     /// Removes every delivery of some sessions, each before a position, from their tenant's lanes, settled or
     /// not, in short transactions: all of them are looked through once. Returns how many there were. A lane that
     /// knows one still and records it writes it again: lanes forget the sessions first. The files hold copies

@@ -136,6 +136,14 @@ impl Webhooks {
         Ok(self.desk.outbox.scrub().await?)
     }
 
+    /// Brings everything into the one file of `outbox.db`: the service stops.
+    ///
+    /// # Errors
+    /// When the database refuses, or is being read for long.
+    pub async fn truncate_log(&self) -> Result<(), LaneRefusal> {
+        Ok(self.desk.outbox.truncate_log().await?)
+    }
+
     /// How an endpoint is doing.
     ///
     /// # Errors
