@@ -11,7 +11,10 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client::client};
 
-use crate::given::{SECRET, Service, WIDGET, amoiq, eventually, new_file, printed, verify};
+use crate::{
+    damage::flip_value,
+    given::{SECRET, Service, WIDGET, amoiq, copy, eventually, new_file, printed, verify},
+};
 
 /// What is known of the person, each of it a text that stands nowhere else.
 const TRACES: [&str; 7] = [
@@ -214,6 +217,26 @@ fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
     service.stop();
     let (code, verification) = verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
+}
+
+#[test]
+fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
+    let made = tempfile::tempdir().expect("a directory");
+    let service = Service::start(made.path());
+    assert_eq!(service.say(HERS[0], "she says").0, 200);
+    printed(made.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
+    assert_eq!(service.say(HERS[0], "somebody begins anew").0, 200);
+    service.stop();
+    for column in ["name", "version", "position", "first", "checksum"] {
+        let data = copy(made.path());
+        flip_value(data.path(), "streams", column, &format!("name = 'session:demo:{}'", HERS[0]));
+        let service = Service::start(data.path());
+        assert_eq!(service.texts(HERS[0]), Ok(vec!["somebody begins anew".to_owned()]), "{column}");
+        assert_eq!(service.say(HERS[0], "and goes on").0, 200, "{column}");
+        service.stop();
+        let (code, verification) = verify(data.path(), &[]);
+        assert_eq!(code, 0, "{column}: {verification}");
+    }
 }
 
 #[test]
