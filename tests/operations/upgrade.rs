@@ -7,32 +7,17 @@ use rusqlite::{Connection, types::Value as Column};
 use serde_json::Value;
 
 use crate::{
+    backups::refused,
     fixture::{FIXTURE_SECRET, configuration, unpacked},
-    given::{Service, printed, verify},
+    given::{Service, amoiq, printed, verify},
 };
 
-/// Every release that a fixture was made of.
-const RELEASES: [&str; 1] = ["0.1.0"];
+/// What a fixture was made of: the first program that had conversations, and every release.
+const RELEASES: [&str; 2] = ["first", "0.1.0"];
 
 /// Types that no fixture has, and why.
 const NOT_IN_A_FIXTURE: [(&str, &str); 1] =
     [("session.erased", "no command and no route erased a session when the fixture was made")];
-
-/// `log.db` as it was before its index had checksums.
-const TO_SCHEMA_1: &str = "
-    CREATE TABLE old_streams (name TEXT PRIMARY KEY, version INTEGER NOT NULL, position INTEGER NOT NULL,
-        first INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE old_marks (stream TEXT NOT NULL, mark INTEGER NOT NULL, position INTEGER NOT NULL,
-        PRIMARY KEY (stream, mark)) WITHOUT ROWID;
-    CREATE TABLE old_meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-    INSERT INTO old_streams SELECT name, version, position, first FROM streams;
-    INSERT INTO old_marks SELECT stream, mark, position FROM marks;
-    INSERT INTO old_meta SELECT key, value FROM meta;
-    DROP TABLE streams; DROP TABLE marks; DROP TABLE meta;
-    ALTER TABLE old_streams RENAME TO streams;
-    ALTER TABLE old_marks RENAME TO marks;
-    ALTER TABLE old_meta RENAME TO meta;
-    PRAGMA user_version = 1;";
 
 #[test]
 fn what_an_earlier_release_wrote_opens_and_has_what_it_had() {
@@ -44,14 +29,16 @@ fn what_an_earlier_release_wrote_opens_and_has_what_it_had() {
 
 #[test]
 fn a_log_without_checksums_beside_it_is_lifted() {
-    let (data, expected) = unpacked("0.1.0");
-    let conn = Connection::open(data.path().join("log.db")).expect("a database");
-    conn.execute_batch(TO_SCHEMA_1).expect("made older");
-    drop(conn);
+    let (data, expected) = unpacked("first");
+    let schema = || -> i64 {
+        let conn = Connection::open(data.path().join("log.db")).expect("a database");
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number")
+    };
+    assert_eq!(schema(), 1);
+    refused(&amoiq(data.path(), &["events"]), "start the service on it once");
+    assert_eq!(schema(), 1, "looking changes nothing");
     has_what_it_had(data.path(), &expected);
-    let conn = Connection::open(data.path().join("log.db")).expect("a database");
-    let schema: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
-    assert_eq!(schema, 2);
+    assert_eq!(schema(), 2);
 }
 
 #[test]

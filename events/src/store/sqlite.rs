@@ -88,8 +88,8 @@ pub enum OpenError {
     /// Another process has it.
     #[error("{} is in use by another process: only one service can run on a store", .0.display())]
     InUse(PathBuf),
-    /// A database of another release.
-    #[error("log.db has schema {found}, this release reads {known}: run the release that wrote it")]
+    /// A database of another release. Only opening it for writing brings an older one up to date.
+    #[error("log.db has schema {found}, this release reads {known}: {advice}", advice = other_release(*found, *known))]
     Schema {
         /// What is there.
         found: i64,
@@ -117,6 +117,14 @@ pub enum OpenError {
     /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn other_release(found: i64, known: i64) -> &'static str {
+    if found < known {
+        "start the service on it once, which brings it up to date, or run the release that wrote it"
+    } else {
+        "run the release that wrote it"
+    }
 }
 
 /// What opening found.
