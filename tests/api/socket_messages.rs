@@ -154,7 +154,7 @@ fn who_may_join_a_session_hears_it_until_they_leave() {
     );
     assert_eq!(bot.call("join:session", &session)["success"], true);
     app.say(WIDGET, SESSION, "two");
-    assert_eq!(bot.next("meta_message_created")["message"]["text"], "two");
+    assert_eq!(heard_until(&mut bot, "one", "two"), ["two"]);
     assert_eq!(bot.call("leave:session", &session)["success"], true);
     app.say(WIDGET, SESSION, "three");
     assert!(bot.is_silent_for(Duration::from_millis(200)));
@@ -162,7 +162,7 @@ fn who_may_join_a_session_hears_it_until_they_leave() {
     assert_eq!(visitor.call("join:session", &session)["success"], true);
     assert_eq!(visitor.call("join:session", &json!({ "sessionId": OTHER }))["code"], "FORBIDDEN");
     app.say(WIDGET, SESSION, "four");
-    assert_eq!(visitor.next("meta_message_created")["message"]["text"], "four");
+    assert_eq!(heard_until(&mut visitor, "three", "four"), ["four"]);
 }
 
 #[test]
@@ -173,6 +173,19 @@ fn staff_in_a_session_still_hear_each_message_once() {
     assert_eq!(admin.call("join:session", &json!({ "sessionId": SESSION }))["success"], true);
     app.say(WIDGET, SESSION, "two");
     app.say(WIDGET, SESSION, "three");
-    assert_eq!(admin.next("meta_message_created")["message"]["text"], "two");
-    assert_eq!(admin.next("meta_message_created")["message"]["text"], "three");
+    assert_eq!(heard_until(&mut admin, "one", "three"), ["two", "three"]);
+}
+
+/// The messages that a socket hears up to one. What was on its way when the socket came may be the first, and is
+/// left out.
+fn heard_until(socket: &mut Socket, on_its_way: &str, last: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != last) {
+        let heard = socket.next("meta_message_created");
+        let text = heard["message"]["text"].as_str().expect("a text").to_owned();
+        if !texts.is_empty() || text != on_its_way {
+            texts.push(text);
+        }
+    }
+    texts
 }

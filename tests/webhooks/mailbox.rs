@@ -17,7 +17,10 @@ use amoiq_events::ambient::SeededEntropy;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use standardwebhooks::Webhook;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::{
     ground::Ground,
@@ -59,6 +62,8 @@ struct Inside {
     is_wild: AtomicBool,
     /// How long it thinks while it is calm, in milliseconds.
     pause_ms: AtomicU64,
+    /// How many deliveries it answers.
+    answers: watch::Sender<usize>,
 }
 
 impl Mailbox {
@@ -80,6 +85,7 @@ impl Mailbox {
             dice,
             is_wild: AtomicBool::new(is_wild),
             pause_ms: AtomicU64::new(0),
+            answers: watch::Sender::new(usize::MAX),
         };
         ground.run(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -115,6 +121,11 @@ impl Mailbox {
         self.inside.pause_ms.store(pause_ms, Ordering::SeqCst);
     }
 
+    /// It answers no more than so many deliveries, repeats not counted. The others wait until it may answer more.
+    pub fn answer_up_to(&self, count: usize) {
+        self.inside.answers.send_replace(count);
+    }
+
     /// Everything that arrived, in order.
     pub fn arrivals(&self) -> Vec<Arrival> {
         held(&self.inside.arrivals).clone()
@@ -138,7 +149,13 @@ impl Mailbox {
             // Noted before the answer, as a customer does: the sender may die before it has read it.
             if temper.takes() {
                 held(&self.inside.arrivals)[place].is_taken = true;
-                held(&self.inside.taken).insert(id);
+                let number = {
+                    let mut taken = held(&self.inside.taken);
+                    taken.insert(id);
+                    taken.len()
+                };
+                let mut answers = self.inside.answers.subscribe();
+                answers.wait_for(|&answers| number <= answers).await.expect("the mailbox is there");
             }
             if !temper.answer(&mut stream).await.unwrap_or(false) {
                 return;
