@@ -116,6 +116,8 @@ impl Service {
         let opening = || SqliteStore::open(directory, &ambient);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
+        // Before anything is appended: what is from now on is for every endpoint.
+        let outbox = webhooks::outbox(directory, &*store).await?;
         amoiq_actors::erasure::finish(&*store).await?;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
@@ -130,7 +132,7 @@ impl Service {
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
         let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
-        let webhooks = WebhookServer::start(&config, directory, &store, &ambient, &registry)?;
+        let webhooks = WebhookServer::start(&config, outbox, &store, &ambient, &registry)?;
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = webhooks.desk(parts.rebuilds.clone());
         let metrics_networks = config.operator.metrics_networks.clone();

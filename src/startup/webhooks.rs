@@ -35,17 +35,16 @@ pub(super) struct WebhookServer {
 }
 
 impl WebhookServer {
-    /// Opens the outbox and starts a lane for every endpoint.
+    /// Starts a lane for every endpoint.
     pub(super) fn start(
         config: &Config,
-        data: &Path,
+        outbox: Outbox,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
         registry: &Arc<TenantRegistry>,
     ) -> anyhow::Result<Self> {
         let webhooks = &config.webhooks;
         let settings = lane_settings(webhooks)?;
-        let outbox = Outbox::open(&data.join("outbox.db"))?;
         let destinations = Destinations::new(&webhooks.allowed_networks);
         let courier = Arc::new(HttpCourier::new(destinations.clone(), ambient.clone())?);
         let thread = Arbiter::new().handle();
@@ -88,6 +87,13 @@ impl WebhookServer {
     pub(super) async fn drain(&self, patience: Duration) {
         self.lanes.drain(patience).await;
     }
+}
+
+/// Opens the outbox of a log that was just opened.
+pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<Outbox> {
+    let outbox = Outbox::open(&data.join("outbox.db"))?;
+    outbox.adopt(store.epoch(), store.head()).await?;
+    Ok(outbox)
 }
 
 /// How lanes work.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    fixture::reopened,
+    fixture::{configuration, reopened},
     given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify},
 };
 
@@ -173,6 +173,27 @@ fn the_outbox_comes_back_with_the_log() {
     drop(conn);
     let (code, result) = verify(data.path(), &[path]);
     assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
+}
+
+#[test]
+fn endpoints_are_set_back_to_the_end_of_a_restored_log_before_anybody_is_served() {
+    const UNTIL: i64 = 60;
+    let data = reopened();
+    let (_folder, file) = new_file();
+    let path = file.to_str().expect("a path");
+    printed(data.path(), &["backup", path]);
+    let restored = tempfile::tempdir().expect("a directory");
+    printed(restored.path(), &["restore", path, "--to", &UNTIL.to_string()]);
+    let number = |file: &str, sql: &str| -> i64 {
+        let conn = rusqlite::Connection::open(restored.path().join(file)).expect("a database");
+        conn.query_row(sql, [], |row| row.get(0)).expect("a number")
+    };
+    let cursor = "SELECT max(cursor) FROM lanes";
+    assert!(number("outbox.db", cursor) > UNTIL);
+    let _service = Service::start_told(restored.path(), &["--config", &configuration()]);
+    let epoch = number("log.db", "SELECT value FROM meta WHERE key = 'epoch'");
+    assert_eq!(number("outbox.db", "SELECT epoch FROM meta"), epoch);
+    assert!(number("outbox.db", "SELECT min(cursor) FROM lanes") <= UNTIL);
 }
 
 pub fn refused(output: &std::process::Output, why: &str) {

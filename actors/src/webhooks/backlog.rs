@@ -115,6 +115,13 @@ impl Backlog {
         self.insert(delivery, announcement);
     }
 
+    /// What a replay brought and is in memory only.
+    pub(super) fn replayed(&self) -> Vec<Delivery> {
+        let replayed = self.unwritten.iter().filter(|(_, origin)| **origin == Origin::Replay);
+        let held = replayed.filter_map(|(position, _)| self.entries.get(position));
+        held.map(|entry| entry.delivery.clone()).collect()
+    }
+
     /// Takes one in that was settled and was asked for again. What became of it before may not be known to be
     /// written yet: the cursor waits for that as it did.
     pub(super) fn add_again(&mut self, delivery: Delivery) {

@@ -234,7 +234,9 @@ impl Handler<Update> for WebhookLane {
         if is_resumed || is_elsewhere {
             // Its owner did something about it: what was learnt before counts no more.
             self.throttle.reset();
-            self.backlog.hurry_all(self.desk.ambient.now());
+            let now = self.desk.ambient.now();
+            self.backlog.hurry_all(now);
+            self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now));
             (self.marks.failing_since, self.marks.not_before) = (None, None);
             (self.is_marked, self.is_given_up) = (true, false);
             self.changes += 1;

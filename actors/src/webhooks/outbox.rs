@@ -136,12 +136,22 @@ impl Outbox {
     }
 
     /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
-    /// back to `head`, and deliveries behind it are removed: their events are gone from the log.
+    /// back to `head`, and deliveries behind it are removed: their events are gone from the log. To be called
+    /// with where the log ended when it was opened, before anything is appended: what is appended then is for
+    /// every endpoint.
     ///
     /// # Errors
     /// Nothing is changed then; as everywhere here, when the database refuses or is damaged.
     pub async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), OutboxError> {
-        self.database.write(move |conn| lanes::adopt(conn, epoch, head)).await
+        if !self.database.write(move |conn| lanes::adopt(conn, epoch, head)).await? {
+            return Ok(());
+        }
+        // A power failure that undid it would have it done again, with a later end of the log.
+        match self.database.truncate_log().await {
+            Err(error @ DatabaseError::Busy) => tracing::warn!(%error, "outbox.db is not synced yet"),
+            cut => cut?,
+        }
+        Ok(())
     }
 
     /// The lane of an endpoint, made with `cursor = start` when there is none.

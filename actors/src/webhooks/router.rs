@@ -126,13 +126,9 @@ impl Actor for WebhookRouter {
     }
 }
 
-/// Takes the outbox over, then follows the tenants and the log.
+/// Follows the tenants and the log.
 async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
     let changes = desk.registry.changes();
-    while let Err(error) = desk.outbox.adopt(desk.store.epoch(), desk.store.head()).await {
-        tracing::error!(%error, "webhooks wait for outbox.db");
-        tokio::time::sleep(RETRY_AFTER).await;
-    }
     if router.send(Reconcile { is_first: true }).await.is_err() {
         return;
     }

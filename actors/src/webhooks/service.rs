@@ -31,7 +31,8 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Starts a lane for every endpoint, all on one thread of their own.
+    /// Starts a lane for every endpoint, all on one thread of their own. The outbox has to have
+    /// [adopted](Outbox::adopt) the log.
     #[must_use]
     pub fn start(
         settings: LaneSettings,

@@ -93,6 +93,7 @@ impl Erasing {
             disable_after: DEADLINE,
         };
         let ambient = given.ambient.clone();
+        outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
         let offline_grace = DEADLINE;
         let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use amoiq_actors::webhooks::{
     delivery::{DeliveryStatus, Marks},
-    outbox::{DeliveriesQuery, LaneId, Outbox, OutboxError},
+    outbox::{Counts, DeliveriesQuery, LaneId, Outbox, OutboxError},
 };
 use amoiq_events::{TenantId, store::Epoch};
 use rusqlite::types::Value;
@@ -77,6 +77,23 @@ fn a_damaged_lane_is_nobody_elses_trouble() {
         assert_eq!(outbox.erase(&others, &settled(5).0.session).await.expect("it is erased"), 1);
         let erased = outbox.erase(&tenant(), &settled(5).0.session).await;
         assert!(matches!(erased, Err(OutboxError::Damaged("lanes"))), "{erased:?}");
+    });
+}
+
+#[test]
+fn damage_behind_the_end_of_another_log_goes_with_what_is_there() {
+    in_real_time(async {
+        let given = GivenOutbox::new();
+        given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let lane = given.lane().await;
+        let entries = vec![settled(30), settled(45), settled(46)];
+        given.outbox.record(lane, Marks::default(), entries).await.expect("it is recorded");
+        given.conn().execute("UPDATE deliveries SET tries = 9 WHERE position = 45", []).expect("damage");
+        let outbox = given.killed();
+        outbox.adopt(Epoch(2), at(40)).await.expect("another log");
+        assert_eq!(outbox.deliveries(lane, ALL).await.expect("a page").len(), 1);
+        let counts = Counts { pending: 0, delivered: 1, failed: 0 };
+        assert_eq!(outbox.counts(lane).await.expect("counts"), counts);
     });
 }
 

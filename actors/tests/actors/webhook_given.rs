@@ -86,9 +86,11 @@ impl GivenLanes {
         let local = LocalSet::new();
         let tested = local.block_on(&self.runtime, async {
             let registry = Arc::new(TenantRegistry::load(&self.store, false).await.expect("tenants"));
+            let store = self.store.shared();
+            self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
             let webhooks = Webhooks::start_here(
                 self.settings.clone(),
-                &self.store.shared(),
+                &store,
                 &self.ambient,
                 Arc::clone(&registry),
                 self.outbox.clone(),

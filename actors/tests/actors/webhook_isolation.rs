@@ -17,7 +17,6 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     TenantId, WebhookId,
-    store::Epoch,
     tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
@@ -25,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     given::{DEADLINE, Given, cause, in_real_time, tenant},
-    outbox_given::{GivenOutbox, at, delivery, webhook},
+    outbox_given::{GivenOutbox, delivery, webhook},
     webhook_given::{GivenLanes, until},
 };
 
@@ -90,7 +89,8 @@ fn keeps_no_other_from_being_served(damage: &str) {
         }
 
         let outbox = GivenOutbox::new();
-        outbox.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
+        let store = given.store.shared();
+        outbox.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let lane = outbox.lane().await;
         outbox
             .outbox
@@ -102,7 +102,7 @@ fn keeps_no_other_from_being_served(damage: &str) {
         let called = Called::default();
         let _webhooks = Webhooks::start_here(
             lane_settings(),
-            &given.store.shared(),
+            &store,
             &given.ambient,
             registry,
             outbox.outbox.clone(),

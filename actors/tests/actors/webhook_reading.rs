@@ -63,6 +63,28 @@ fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart()
 }
 
 #[test]
+fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        let position = node.say("first", "one").await;
+        until("it is noted", async || {
+            node.webhooks.standing(&tenant(), &webhook("a")).await.is_ok_and(|lane| lane.cursor >= position)
+        })
+        .await;
+        given.receivers.hang();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        given.receivers.called(2).await;
+        node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it ends");
+    });
+    given.receivers.answer(200);
+    given.node(async |_| {
+        given.receivers.called(3).await;
+        assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
+    });
+}
+
+#[test]
 fn a_message_of_a_newer_release_is_passed_by_nobody_until_it_is_erased() {
     let given = GivenLanes::new();
     given.node(async |node| {

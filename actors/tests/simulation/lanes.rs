@@ -183,6 +183,7 @@ impl World {
     async fn live(self: &Rc<Self>, is_last: bool) {
         let registry = self.registry().await;
         let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+        self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let webhooks = Webhooks::start_here(
             self.settings.clone(),
             &store,

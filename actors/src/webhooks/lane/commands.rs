@@ -98,8 +98,11 @@ impl Handler<CancelReplay> for WebhookLane {
     type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
 
     fn handle(&mut self, _: CancelReplay, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(replay) = &mut self.marks.replay {
-            replay.is_cancelled |= !replay.is_over();
+        if let Some(replay) = self.marks.replay.as_mut().filter(|replay| !replay.is_over()) {
+            replay.is_cancelled = true;
+            // No reading brings it after a restart.
+            let begun = self.backlog.replayed().into_iter();
+            self.outcomes.extend(begun.map(|delivery| (delivery, None)));
         }
         self.take_stored(self.read);
         let noted = self.note(ctx);
@@ -152,8 +155,10 @@ impl WebhookLane {
         let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
         let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
         let now = self.desk.ambient.now();
-        let waits_for_its_place = matches!(self.stored.get(&delivery.position), Some(Some(_)));
-        if waits_for_its_place {
+        // One that waits for its place in the log is due once its place comes.
+        if let Some(Some(waiting)) = self.stored.get_mut(&delivery.position) {
+            (waiting.tries, waiting.next_at) = (0, Some(now));
+            self.outcomes.push((waiting.clone(), None));
             return Ok(self.note(ctx));
         }
         if let Some(waiting) = self.backlog.hurry(delivery.position, now) {

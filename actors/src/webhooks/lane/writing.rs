@@ -56,15 +56,17 @@ impl WebhookLane {
             tracing::info!(tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
                 "a lane notes its deliveries again");
         }
-        self.marks.cursor = marks.cursor;
-        if let (Some(now), Some(written)) = (&mut self.marks.replay, marks.replay) {
-            now.cursor = written.cursor;
-        }
         for (delivery, attempt) in entries {
             self.backlog.written(delivery.position);
             if attempt.is_some() {
                 self.underway -= 1;
             }
+        }
+        self.marks.cursor = marks.cursor;
+        if let (Some(now), Some(written)) = (&mut self.marks.replay, marks.replay) {
+            // What was written may be of the replay before this one.
+            let read = self.backlog.cursor(Origin::Replay, self.replay_read, &BTreeSet::new());
+            now.cursor = written.cursor.min(read).max(now.after);
         }
         for ack in acks {
             // Whoever asked may have stopped waiting.

@@ -8,7 +8,6 @@ use rusqlite::{Connection, Params, Row, types::ValueRef};
 use super::{
     DeliveriesQuery, LaneId, MAX_PAGE, OutboxError, attempts,
     lanes::{self, Lane},
-    removal::CHUNK_ROWS,
     row::{Columns, optional, sealed},
 };
 use crate::webhooks::delivery::{Attempt, Delivery, DeliveryStatus, Marks};
@@ -178,15 +177,26 @@ pub(super) fn remove(conn: &Connection, lane: &mut Lane, delivery: &Delivery) ->
     Ok(gone + conn.prepare_cached(delete)?.execute((lane.id.0, number(delivery.position)))?)
 }
 
-/// Removes everything behind a position.
+/// Removes everything behind a position, whatever it says: damage there goes, too.
 pub(super) fn remove_beyond(conn: &Connection, lane: &mut Lane, head: Position) -> Result<(), OutboxError> {
-    loop {
-        let some = select(conn, NEXT, (lane.id.0, number(head), CHUNK_ROWS))?;
-        if some.is_empty() {
-            return Ok(());
-        }
-        some.iter().try_for_each(|kept| remove(conn, lane, &kept.delivery).map(drop))?;
+    let gone = "SELECT count(*) FILTER (WHERE status = 0), count(*) FILTER (WHERE status = 1),
+        count(*) FILTER (WHERE status = 2) FROM deliveries WHERE lane = ?1 AND position > ?2";
+    let gone: [i64; 3] = conn
+        .prepare_cached(gone)?
+        .query_row((lane.id.0, number(head)), |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    let counts = &mut lane.counts;
+    for (count, gone) in
+        [&mut counts.pending, &mut counts.delivered, &mut counts.failed].into_iter().zip(gone)
+    {
+        *count = count.saturating_sub(gone.cast_unsigned());
     }
+    for removal in [
+        "DELETE FROM attempts WHERE lane = ?1 AND position > ?2",
+        "DELETE FROM deliveries WHERE lane = ?1 AND position > ?2",
+    ] {
+        conn.prepare_cached(removal)?.execute((lane.id.0, number(head)))?;
+    }
+    Ok(())
 }
 
 /// How a status is stored.

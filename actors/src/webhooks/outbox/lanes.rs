@@ -146,10 +146,10 @@ pub(super) fn remove(conn: &Connection, id: LaneId) -> Result<(), OutboxError> {
 }
 
 /// Takes over the log's epoch. What stands behind `head` was of a log that is gone: the positions there
-/// are given again, to other events.
-pub(super) fn adopt(conn: &Connection, epoch: Epoch, head: Position) -> Result<(), OutboxError> {
+/// are given again, to other events. Whether it is another epoch than the stored one.
+pub(super) fn adopt(conn: &Connection, epoch: Epoch, head: Position) -> Result<bool, OutboxError> {
     if schema::epoch(conn)? == Some(epoch) {
-        return Ok(());
+        return Ok(false);
     }
     for found in all(conn)? {
         // A damaged one is not served, whatever it says.
@@ -164,7 +164,8 @@ pub(super) fn adopt(conn: &Connection, epoch: Epoch, head: Position) -> Result<(
         deliveries::remove_beyond(conn, &mut lane, head)?;
         put(conn, &lane)?;
     }
-    schema::set_epoch(conn, Some(epoch))
+    schema::set_epoch(conn, Some(epoch))?;
+    Ok(true)
 }
 
 impl Lane {
