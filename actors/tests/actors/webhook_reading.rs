@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_actors::webhooks::{DeliveryStatus, Marks};
+use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, Marks, Schedule};
 use amoiq_events::{EventStore, NewEvent, StreamName};
 use tokio::time::sleep;
 
@@ -81,6 +81,36 @@ fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
     given.node(async |_| {
         given.receivers.called(3).await;
         assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
+    });
+}
+
+#[test]
+fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_comes() {
+    let mut given = GivenLanes::new();
+    given.settings.schedule =
+        Schedule { waits: vec![Duration::ZERO, Duration::from_hours(24)], jitter_percent: 0 };
+    given.receivers.answer(500);
+    let failed = given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        let all = DeliveriesQuery { status: None, before: None, limit: 1 };
+        let tried = async || {
+            let page = node.webhooks.deliveries(&tenant(), &webhook("a"), all).await.unwrap_or_default();
+            page.into_iter().find(|(_, attempts)| !attempts.is_empty()).map(|(delivery, _)| delivery)
+        };
+        until("it has failed", async || tried().await.is_some()).await;
+        given.store.hold_readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        tried().await.expect("it has failed")
+    });
+    given.receivers.answer(200);
+    given.node(async |node| {
+        let redeliver =
+            async || node.webhooks.redeliver(&tenant(), &webhook("a"), failed.message_id).await.is_ok();
+        until("it is taken", redeliver).await;
+        given.store.release_readings();
+        given.receivers.called(2).await;
+        assert_eq!(given.receivers.texts(), ["one", "one"]);
     });
 }
 
