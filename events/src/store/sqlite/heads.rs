@@ -184,6 +184,10 @@ impl Ledger {
                 Some(known) => {
                     known.head = dirty.head;
                     known.marks.extend(dirty.marks);
+                    // A truncation takes marks out of the database; these would be written there later.
+                    let first = dirty.head.first.as_u64().div_ceil(MARK_EVERY);
+                    let removed = known.marks.partition_point(|(number, _)| *number < first);
+                    known.marks.drain(..removed);
                 }
                 None => {
                     added.push((dirty.since, Arc::clone(&stream)));
