@@ -103,6 +103,24 @@ async fn appends_come_in_between_while_a_long_stream_is_removed() {
     assert_eq!(numbers(&rest), [9_001]);
 }
 
+#[tokio::test]
+async fn a_damaged_name_before_a_prefix_is_not_left_out_of_its_list() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let names = three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    lower_the_first_name(&path);
+    refuse_an_index(&path);
+
+    let store = open(dir.path());
+    let listed = within(store.streams("session:", None, 10)).await;
+    assert!(matches!(listed, Err(ReadError::Corrupt { .. })), "without one: {listed:?}");
+    drop(store);
+    accept_an_index(&path);
+
+    let store = open(dir.path());
+    assert_eq!(within(store.streams("session:", None, 10)).await, Ok(names));
+}
+
 fn named(number: u64) -> StreamName {
     stream(&format!("a-session-with-a-long-name-{number:06}"))
 }
@@ -148,4 +166,35 @@ fn change(conn: &Connection, page: u32, change: impl FnOnce(&mut [u8])) {
 fn find(data: &[u8], text: &[u8]) -> Option<Range<usize>> {
     let at = data.windows(text.len()).position(|window| window == text)?;
     Some(at..at + text.len())
+}
+
+/// A store with an event in each of three streams, closed.
+async fn three_streams(directory: &Path) -> Vec<StreamName> {
+    let store = open(directory);
+    let names = ["a", "b", "c"].map(stream);
+    for (number, name) in (1..).zip(&names) {
+        within(store.append(name.clone(), Expected::NoStream, vec![event(number)])).await.expect("new");
+    }
+    names.to_vec()
+}
+
+/// Makes the name that stands first one that belongs before its prefix.
+fn lower_the_first_name(path: &Path) {
+    let conn = Connection::open(path).expect("a database");
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'streams'";
+    let page: u32 = conn.query_row(sql, [], |row| row.get(0)).expect("the table");
+    change(&conn, page, |data| {
+        let at = find(data, stream("a").as_str().as_bytes()).expect("a name");
+        *data.get_mut(at.start).expect("in the page") ^= 1;
+    });
+}
+
+/// Lets every write of the index fail, as on a full disk.
+fn refuse_an_index(path: &Path) {
+    let sql = "CREATE TRIGGER refuse BEFORE INSERT ON streams BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    Connection::open(path).expect("a database").execute_batch(sql).expect("made");
+}
+
+fn accept_an_index(path: &Path) {
+    Connection::open(path).expect("a database").execute_batch("DROP TRIGGER refuse").expect("dropped");
 }
