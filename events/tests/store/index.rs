@@ -6,8 +6,8 @@
 use std::{ops::Range, path::Path};
 
 use amoiq_events::{
-    EventStore, Position, StreamName,
-    store::{AppendError, Expected, ReadError},
+    EventStore, Position, StreamName, Version,
+    store::{AppendError, Direction, Expected, ReadError},
 };
 use rusqlite::Connection;
 
@@ -50,8 +50,8 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
         for number in 1..=STREAMS {
             let read = store.read_stream(
                 named(number),
-                amoiq_events::Version::from_u64(1),
-                amoiq_events::store::Direction::Forward,
+                Version::from_u64(1),
+                Direction::Forward,
                 10,
             );
             assert_eq!(numbers(&within(read).await.expect("it reads")), [number, STREAMS + number]);
@@ -119,6 +119,24 @@ async fn a_damaged_name_before_a_prefix_is_not_left_out_of_its_list() {
 
     let store = open(dir.path());
     assert_eq!(within(store.streams("session:", None, 10)).await, Ok(names));
+}
+
+#[tokio::test]
+async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
+    let dir = tempfile::tempdir().expect("a directory");
+    three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    damage_a_head(&path, "b");
+    refuse_an_index(&path);
+
+    let store = open(dir.path());
+    let read = || store.read_stream(stream("b"), Version::from_u64(1), Direction::Forward, 10);
+    for _ in 0..3 {
+        let refused = within(read()).await;
+        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{refused:?}");
+    }
+    accept_an_index(&path);
+    assert_eq!(numbers(&within(read()).await.expect("it was made again")), [2]);
 }
 
 fn named(number: u64) -> StreamName {
@@ -197,4 +215,11 @@ fn refuse_an_index(path: &Path) {
 
 fn accept_an_index(path: &Path) {
     Connection::open(path).expect("a database").execute_batch("DROP TRIGGER refuse").expect("dropped");
+}
+
+/// Makes the row of a stream one that was not written.
+fn damage_a_head(path: &Path, session: &str) {
+    let conn = Connection::open(path).expect("a database");
+    let sql = "UPDATE streams SET version = version + 1 WHERE name = ?1";
+    assert_eq!(conn.execute(sql, [stream(session).as_str()]).expect("written"), 1);
 }

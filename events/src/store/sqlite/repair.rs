@@ -74,6 +74,15 @@ pub(super) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Whether the index can be made again later: it is for a full disk, not for what the log says, that it was not.
+pub(super) fn may_pass(error: &OpenError) -> bool {
+    match error {
+        OpenError::Database(error) => !seal::is_damage(error),
+        OpenError::Damaged(error) => matches!(error, ReadError::Unavailable(_)),
+        _ => true,
+    }
+}
+
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
 fn check_pages(conn: &Connection) -> Result<(), OpenError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
