@@ -6,8 +6,8 @@
 use std::{ops::Range, path::Path};
 
 use amoiq_events::{
-    EventStore, Position, StreamName,
-    store::{AppendError, Expected, ReadError},
+    Ambient, EventStore, Position, StreamName, Version,
+    store::{AppendError, Direction, Expected, ReadError, sqlite::repair_index},
 };
 use rusqlite::Connection;
 
@@ -48,12 +48,7 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
             assert_eq!(appended.version.as_u64(), 2, "stream {number}, leaf: {is_leaf}");
         }
         for number in 1..=STREAMS {
-            let read = store.read_stream(
-                named(number),
-                amoiq_events::Version::from_u64(1),
-                amoiq_events::store::Direction::Forward,
-                10,
-            );
+            let read = store.read_stream(named(number), Version::from_u64(1), Direction::Forward, 10);
             assert_eq!(numbers(&within(read).await.expect("it reads")), [number, STREAMS + number]);
         }
     }
@@ -103,6 +98,108 @@ async fn appends_come_in_between_while_a_long_stream_is_removed() {
     assert_eq!(numbers(&rest), [9_001]);
 }
 
+#[tokio::test]
+async fn a_damaged_name_before_a_prefix_is_not_left_out_of_its_list() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let names = three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    lower_the_first_name(&path);
+    refuse_an_index(&path);
+
+    let store = open(dir.path());
+    let listed = within(store.streams("session:", None, 10)).await;
+    assert!(matches!(listed, Err(ReadError::Corrupt { .. })), "without one: {listed:?}");
+    drop(store);
+    accept_an_index(&path);
+
+    let store = open(dir.path());
+    assert_eq!(within(store.streams("session:", None, 10)).await, Ok(names));
+}
+
+#[tokio::test]
+async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
+    let dir = tempfile::tempdir().expect("a directory");
+    three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    damage_a_head(&path, "b");
+    refuse_an_index(&path);
+
+    let store = open(dir.path());
+    let read = || store.read_stream(stream("b"), Version::from_u64(1), Direction::Forward, 10);
+    for _ in 0..3 {
+        let refused = within(read()).await;
+        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{refused:?}");
+    }
+    accept_an_index(&path);
+    assert_eq!(numbers(&within(read()).await.expect("it was made again")), [2]);
+}
+
+#[tokio::test]
+async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let names = three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    let store = open(dir.path());
+    // It goes on behind the floor, and its first event there is not the first of a stream.
+    within(store.truncate(stream("a"), Version::from_u64(u64::MAX))).await.expect("truncated");
+    for (session, number) in [("a", 4), ("b", 5), ("c", 6), ("b", 7)] {
+        within(store.append(stream(session), Expected::Any, vec![event(number)])).await.expect("appended");
+    }
+    drop(store);
+    damage_a_head(&path, "b");
+    assert_eq!(floor(&path), 3);
+
+    let store = open(dir.path());
+    let read = store.read_stream(stream("b"), Version::from_u64(1), Direction::Forward, 10);
+    assert_eq!(numbers(&within(read).await.expect("it waits for the repair")), [2, 5, 7]);
+    assert_eq!(within(store.streams("", None, 10)).await, Ok(names));
+    drop(store);
+    assert_eq!(floor(&path), 3, "nothing was removed behind it");
+
+    let conn = Connection::open(&path).expect("a database");
+    assert_eq!(conn.execute("DELETE FROM log WHERE position = 6", []).expect("deleted"), 1);
+    drop(conn);
+    let store = open(dir.path());
+    let passed = within(store.read_all(Position::START, 10)).await;
+    assert!(matches!(passed, Err(ReadError::Corrupt { .. })), "passed by what is lost: {passed:?}");
+}
+
+#[tokio::test]
+async fn an_index_is_not_made_from_a_log_that_lacks_an_event() {
+    let dir = tempfile::tempdir().expect("a directory");
+    three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    damage_a_head(&path, "a");
+    let conn = Connection::open(&path).expect("a database");
+    assert_eq!(conn.execute("DELETE FROM log WHERE position = 2", []).expect("deleted"), 1);
+    drop(conn);
+
+    let store = open(dir.path());
+    for session in ["a", "b"] {
+        let read = store.read_stream(stream(session), Version::from_u64(1), Direction::Forward, 10);
+        let refused = within(read).await;
+        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{session}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_up_to_where_events_were_removed_is_repaired_from_those_that_are_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    three_streams(dir.path()).await;
+    let path = dir.path().join("log.db");
+    let store = open(dir.path());
+    within(store.delete(stream("b"))).await.expect("removed");
+    drop(store);
+    let conn = Connection::open(&path).expect("a database");
+    assert_eq!(conn.execute("DELETE FROM meta WHERE key = 'floor'", []).expect("deleted"), 1);
+    drop(conn);
+
+    repair_index(dir.path(), &Ambient::system()).expect("repaired");
+    assert_eq!(floor(&path), 3);
+    let store = open(dir.path());
+    assert_eq!(numbers(&within(store.read_all(Position::START, 10)).await.expect("it reads")), [1, 3]);
+}
+
 fn named(number: u64) -> StreamName {
     stream(&format!("a-session-with-a-long-name-{number:06}"))
 }
@@ -148,4 +245,48 @@ fn change(conn: &Connection, page: u32, change: impl FnOnce(&mut [u8])) {
 fn find(data: &[u8], text: &[u8]) -> Option<Range<usize>> {
     let at = data.windows(text.len()).position(|window| window == text)?;
     Some(at..at + text.len())
+}
+
+/// A store with an event in each of three streams, closed.
+async fn three_streams(directory: &Path) -> Vec<StreamName> {
+    let store = open(directory);
+    let names = ["a", "b", "c"].map(stream);
+    for (number, name) in (1..).zip(&names) {
+        within(store.append(name.clone(), Expected::NoStream, vec![event(number)])).await.expect("new");
+    }
+    names.to_vec()
+}
+
+/// Makes the name that stands first one that belongs before its prefix.
+fn lower_the_first_name(path: &Path) {
+    let conn = Connection::open(path).expect("a database");
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'streams'";
+    let page: u32 = conn.query_row(sql, [], |row| row.get(0)).expect("the table");
+    change(&conn, page, |data| {
+        let at = find(data, stream("a").as_str().as_bytes()).expect("a name");
+        *data.get_mut(at.start).expect("in the page") ^= 1;
+    });
+}
+
+/// Lets every write of the index fail, as on a full disk.
+fn refuse_an_index(path: &Path) {
+    let sql =
+        "CREATE TRIGGER refuse BEFORE INSERT ON streams BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    Connection::open(path).expect("a database").execute_batch(sql).expect("made");
+}
+
+fn accept_an_index(path: &Path) {
+    Connection::open(path).expect("a database").execute_batch("DROP TRIGGER refuse").expect("dropped");
+}
+
+/// Makes the row of a stream one that was not written.
+fn damage_a_head(path: &Path, session: &str) {
+    let conn = Connection::open(path).expect("a database");
+    let sql = "UPDATE streams SET version = version + 1 WHERE name = ?1";
+    assert_eq!(conn.execute(sql, [stream(session).as_str()]).expect("written"), 1);
+}
+
+fn floor(path: &Path) -> i64 {
+    let conn = Connection::open(path).expect("a database");
+    conn.query_row("SELECT value FROM meta WHERE key = 'floor'", [], |row| row.get(0)).expect("the floor")
 }

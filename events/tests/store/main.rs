@@ -6,6 +6,7 @@
 //! | [`append`], [`reading`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`crash`], [`damage`], [`index`] | what the embedded store finds after a crash or on a bad disk |
+//! | [`removed`] | what removing leaves in its files |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -19,6 +20,7 @@ mod index;
 mod model;
 mod reading;
 mod removal;
+mod removed;
 
 /// Makes a test of every fact for every backend, and checks the whole log after each.
 macro_rules! every_backend {

@@ -37,8 +37,15 @@ pub(super) struct WriteAhead {
     /// When the writer began the transaction under way, in milliseconds since the store was opened and
     /// at least 1; 0 while it waits for work.
     pub(super) begun_ms: AtomicU64,
-    /// Bytes of events written since the last look that copied.
+    /// Bytes written since the last look that copied: of events, and of pages that a removal changed.
     pub(super) bytes: AtomicU64,
+}
+
+impl WriteAhead {
+    /// Notes pages that a transaction changed here and there.
+    pub(super) fn changed(&self, pages: usize) {
+        self.bytes.fetch_add(pages as u64 * u64::from(PAGE_BYTES), Ordering::Relaxed);
+    }
 }
 
 /// Whether a database is all in its one file: nothing of it is in a write-ahead log.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, Verification, backup, lock, private, read_only, repair, schema, verify,
+    OpenError, Report, Verification, backup, lock, private, query, read_only, repair, schema, verify,
     witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
@@ -173,7 +173,9 @@ pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError
     let _lock = lock(directory)?;
     let conn = schema::open_writer(&directory.join("log.db"), 0)?;
     let epoch = schema::meta(&conn, "epoch");
-    let floor = schema::meta(&conn, "floor").unwrap_or_default();
+    // When nothing says up to where events were removed, none of the log is taken for lost.
+    let floor = schema::meta(&conn, "floor");
+    let floor = floor.or_else(|_damaged| query::last_position(&conn).map(Position::as_u64))?;
     conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM meta WHERE key NOT IN ('epoch', 'indexed', 'floor')")?;
     schema::set_meta(&conn, "epoch", epoch.unwrap_or_else(|_damaged| u64::from_le_bytes(ambient.bytes())))?;
     schema::set_meta(&conn, "floor", floor)?;

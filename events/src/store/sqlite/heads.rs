@@ -184,6 +184,10 @@ impl Ledger {
                 Some(known) => {
                     known.head = dirty.head;
                     known.marks.extend(dirty.marks);
+                    // A truncation takes marks out of the database; these would be written there later.
+                    let first = dirty.head.first.as_u64().div_ceil(MARK_EVERY);
+                    let removed = known.marks.partition_point(|(number, _)| *number < first);
+                    known.marks.drain(..removed);
                 }
                 None => {
                     added.push((dirty.since, Arc::clone(&stream)));
@@ -263,10 +267,15 @@ fn stored_head(conn: &Connection, stream: &str) -> rusqlite::Result<Option<Head>
     if found.is_none() {
         // A damaged name would make its stream one that is not there, and its next event a second begin. A
         // search that went astray for one ends beside it: both neighbours have to be what was written.
-        nearest(conn, "WHERE name < ?1 ORDER BY name DESC LIMIT 1", stream)?;
+        check_before(conn, stream)?;
         nearest(conn, "WHERE name > ?1 ORDER BY name LIMIT 1", stream)?;
     }
     Ok(found)
+}
+
+/// Fails when the row before a name is not what was written: it may be one that a search from that name on looks for.
+pub(super) fn check_before(conn: &Connection, name: &str) -> rusqlite::Result<()> {
+    nearest(conn, "WHERE name < ?1 ORDER BY name DESC LIMIT 1", name).map(|_| ())
 }
 
 fn nearest(conn: &Connection, clause: &str, stream: &str) -> rusqlite::Result<Option<Head>> {

@@ -166,6 +166,10 @@ pub(super) fn streams(
         dirty.keys().filter(|name| wanted(name)).map(|name| StreamName::stored(name)).collect()
     });
     let from = after.map_or(prefix, |after| prefix.max(after.as_str()));
+    let _snapshot = snapshot(conn).map_err(failed)?;
+    // A damaged name that seems to be before them would be left out. One that seems to be behind them is met: rows
+    // are read as they stand.
+    heads::check_before(conn, from).map_err(failed)?;
     let sql = "SELECT name, version, position, first, checksum FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
     // One more than asked for: the name `after` itself is among them.

@@ -26,6 +26,10 @@ use crate::{
 /// How many events of a stream a transaction removes.
 const REMOVE_STEP: u64 = 1_000;
 
+/// Pages of the index that such a transaction changes: of streams, of marks, of what the store keeps about itself, and
+/// one that leads to them.
+const INDEX_PAGES: usize = 4;
+
 /// A step of a removal. Its answer is whether there is more to remove.
 pub(super) struct Remove {
     pub(super) stream: StreamName,
@@ -111,9 +115,12 @@ impl Writer {
         if pages.is_empty() {
             return scrub::truncate_log(&self.conn);
         }
+        let changed = pages.len();
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         scrub::clean(&self.conn, pages)?;
-        self.conn.execute_batch("COMMIT").map(|()| true)
+        self.conn.execute_batch("COMMIT")?;
+        self.write_ahead.changed(changed);
+        Ok(true)
     }
 
     /// Removes the oldest events; tells whether there are more.
@@ -152,7 +159,10 @@ impl Writer {
             None => self.ledger.delete(&self.conn, &stream.shared())?,
         }
         schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
-        self.ledger.commit_removal(&self.conn)
+        self.ledger.commit_removal(&self.conn)?;
+        // At the most each event stood on a page of its own.
+        self.write_ahead.changed(doomed.len() + INDEX_PAGES);
+        Ok(())
     }
 
     /// The events of a stream below a version.

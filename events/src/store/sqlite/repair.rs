@@ -61,17 +61,29 @@ pub(super) fn start_check(
     })
 }
 
-/// Makes the index again from the log, as one transaction: readers see the old one or the new one.
+/// Makes the index again from the log, as one transaction: readers see the old one or the new one. Not from a log
+/// that lacks an event: a stream would end too early, and its next event take a version that was given out.
 pub(super) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
     tracing::error!("the index of the log is damaged; it is made again from the log");
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     schema::reset_index(conn, floor)?;
-    let mut ledger = read_index(conn)?;
-    ledger.flush_all(conn, query::last_position(conn)?)?;
+    let last = query::last_position(conn)?;
+    // A stream that was truncated whole and went on begins behind the floor: which ones did is lost.
+    let mut ledger = read_from(conn, Position::START, last)?;
+    ledger.flush_all(conn, last)?;
     transaction.commit()?;
     tracing::info!("the index of the log was made again");
     Ok(())
+}
+
+/// Whether the index can be made again later: it is for a full disk, not for what the log says, that it was not.
+pub(super) fn may_pass(error: &OpenError) -> bool {
+    match error {
+        OpenError::Database(error) => !seal::is_damage(error),
+        OpenError::Damaged(error) => matches!(error, ReadError::Unavailable(_)),
+        _ => true,
+    }
 }
 
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
@@ -94,11 +106,15 @@ pub(super) fn index(conn: &Connection) -> Result<Ledger, OpenError> {
 /// Reads the heads that the database does not know from the end of the log, or all of them from all of
 /// it when the index is gone.
 fn read_index(conn: &Connection) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::new();
-    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    let after = Position::from_u64(schema::meta(conn, "indexed")?);
     // Without an index nobody knows which streams were truncated. All of that was before the floor.
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
-    let unknown_up_to = if after == Position::START { floor } else { Position::START };
+    read_from(conn, after, if after == Position::START { floor } else { Position::START })
+}
+
+/// Reads heads from the events behind a position. A stream may begin at any version up to `unknown_up_to`.
+fn read_from(conn: &Connection, mut after: Position, unknown_up_to: Position) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::new();
     loop {
         let events = query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
         let Some(last) = events.last() else { return Ok(ledger) };

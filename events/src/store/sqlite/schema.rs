@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{OpenError, heads, private, seal};
+use super::{OpenError, heads, private, query, seal};
 use crate::Position;
 
 /// Written into a new database; a program refuses a database with another number.
@@ -98,18 +98,19 @@ fn lift(conn: &Connection) -> rusqlite::Result<()> {
         "BEGIN IMMEDIATE; DROP TABLE streams; DROP TABLE marks; DROP TABLE meta; {INDEX}"
     ))?;
     set_meta(conn, "epoch", epoch)?;
-    reset_index(conn, Position::START)?;
+    // Nothing says up to where events were removed.
+    reset_index(conn, query::last_position(conn)?)?;
     conn.execute_batch(&format!("PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"))
 }
 
 /// Forgets the index, as part of a transaction: the next start makes it again from the log. Only streams
-/// without events are kept, which the log does not know of. No position up to `floor` is given out again.
+/// without events are kept, which the log does not know of. Up to `floor` events may have been removed: no position
+/// up to it is given out again, and behind it none may be missing.
 pub(super) fn reset_index(conn: &Connection, floor: Position) -> rusqlite::Result<()> {
     conn.execute_batch("DELETE FROM streams WHERE first <> version + 1; DELETE FROM marks")?;
     heads::remove_broken(conn)?;
-    let last: i64 = conn.query_row("SELECT ifnull(max(position), 0) FROM log", [], |row| row.get(0))?;
     set_meta(conn, "indexed", 0)?;
-    set_meta(conn, "floor", floor.as_u64().max(last.cast_unsigned()))
+    set_meta(conn, "floor", floor.as_u64())
 }
 
 /// Opens a connection that only reads.

@@ -79,11 +79,11 @@ pub(super) struct Writer {
 /// What is known of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexState {
-    /// Nothing is wrong.
+    /// Nothing is known to be wrong. What could not be mended for now is found again by whoever meets it.
     Whole,
     /// A row is not what was written: the index is made again before the next job.
     Damaged,
-    /// It was made again, or could not be: before the next start that is not tried a second time.
+    /// It was made again, or the log does not read: before the next start that is not tried a second time.
     Settled,
 }
 
@@ -133,10 +133,13 @@ impl Writer {
         self.begin();
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.index = IndexState::Settled;
-        if let Err(error) = repair::remake_index(&self.conn) {
-            tracing::error!(%error, "the index of the log cannot be made again");
-        }
+        self.index = match repair::remake_index(&self.conn) {
+            Ok(()) => IndexState::Settled,
+            Err(error) => {
+                tracing::error!(%error, "the index of the log cannot be made again");
+                if repair::may_pass(&error) { IndexState::Whole } else { IndexState::Settled }
+            }
+        };
         drop(gate);
         self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
     }
