@@ -3,8 +3,9 @@
 //! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one `Shard`
 //! knows the actors that live there. A shard passivates actors that are idle, and the least recently
 //! used ones when it holds too many; never one with a request underway, so that a session has one
-//! actor at a time. An actor that died is started again from the log by the next request: actix's own
-//! supervisor does not survive a panic.
+//! actor at a time, and never one whose session is erased and not deleted: no other would know. An actor
+//! that died is started again from the log by the next request: actix's own supervisor does not survive a
+//! panic.
 
 use std::{
     collections::HashMap,

@@ -138,18 +138,18 @@ impl Eraser {
         self.actor.send(Erase(order)).await.unwrap_or(Err(EraseError::Gone))
     }
 
-    /// Erases those of the sessions whose conversation was closed before a time. The files are not seen to.
+    /// Erases those of the sessions whose conversation was closed before a time. The files are not seen to. With
+    /// the answer come those that it did not come to, because too many others could not be erased: fewer than
+    /// there were.
     pub(crate) async fn expire(
         &self,
         tenant: TenantId,
         sessions: Vec<SessionId>,
         closed_before: Timestamp,
         cause: Cause,
-    ) -> Result<Vec<SessionId>, EraseError> {
-        self.actor
-            .send(Expire { tenant, sessions, closed_before, cause })
-            .await
-            .unwrap_or(Err(EraseError::Gone))
+    ) -> (Vec<SessionId>, Result<(), EraseError>) {
+        let expired = self.actor.send(Expire { tenant, sessions, closed_before, cause }).await;
+        expired.unwrap_or((Vec::new(), Err(EraseError::Gone)))
     }
 }
 
@@ -158,9 +158,9 @@ impl Eraser {
 #[rtype(result = "Result<Vec<SessionId>, EraseError>")]
 struct Erase(Order);
 
-/// Sessions that are old, and the answer which of them were.
+/// Sessions that are old, and the answer which of them it did not come to.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<SessionId>, EraseError>")]
+#[rtype(result = "(Vec<SessionId>, Result<(), EraseError>)")]
 struct Expire {
     tenant: TenantId,
     sessions: Vec<SessionId>,
@@ -210,7 +210,7 @@ impl Handler<Erase> for EraserActor {
 }
 
 impl Handler<Expire> for EraserActor {
-    type Result = AtomicResponse<Self, Result<Vec<SessionId>, EraseError>>;
+    type Result = AtomicResponse<Self, (Vec<SessionId>, Result<(), EraseError>)>;
 
     fn handle(
         &mut self,

@@ -149,12 +149,21 @@ impl Desk {
             let Some(last) = page.last().cloned() else { return Ok(()) };
             after = Some(last);
             for (tenant, sessions) in by_tenant(page) {
-                let cause = Cause { causation: "retention".into(), actor: "service:retention".into() };
-                if let Err(error) = self.eraser.expire(tenant.clone(), sessions, before, cause).await {
-                    tracing::warn!(%error, tenant.id = %tenant, "an old session stays; trying again");
-                }
+                self.expire(&tenant, sessions, before).await;
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Goes on with those behind the ones that stay: at the next look the same ones come first.
+    async fn expire(&self, tenant: &TenantId, mut sessions: Vec<SessionId>, before: Timestamp) {
+        while !sessions.is_empty() {
+            let cause = Cause { causation: "retention".into(), actor: "service:retention".into() };
+            let (untried, ended) = self.eraser.expire(tenant.clone(), sessions, before, cause).await;
+            if let Err(error) = ended {
+                tracing::warn!(%error, tenant.id = %tenant, "an old session stays; trying again");
+            }
+            sessions = untried;
         }
     }
 }

@@ -116,7 +116,8 @@ impl Request {
 pub(crate) struct Errand {
     pub(crate) request: Request,
     /// Let go of when the request is answered. The actor must not leave before: its successor would
-    /// read the log without the append that is on its way, and answer from that.
+    /// read the log without the append that is on its way, and answer from that. Nor before a session
+    /// that is said to be erased is deleted.
     pub(crate) underway: Arc<()>,
 }
 
@@ -129,6 +130,8 @@ pub(crate) struct Passivate;
 pub(crate) struct SessionActor {
     desk: Arc<Desk>,
     known: Known,
+    /// While it is condemned, as if a request were underway: its successor would not know that it is.
+    stays: Option<Arc<()>>,
 }
 
 /// What the actor works with; it does not change.
@@ -150,7 +153,8 @@ impl SessionActor {
         Self::create(|ctx| {
             // Not in `started`: until then a mailbox holds 16, and the first burst would be refused.
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { desk: Arc::new(Desk { stream, store, ambient, settings }), known: Known::Nothing }
+            let desk = Arc::new(Desk { stream, store, ambient, settings });
+            Self { desk, known: Known::Nothing, stays: None }
         })
     }
 }
@@ -168,10 +172,12 @@ impl Handler<Errand> for SessionActor {
         let known = std::mem::take(&mut self.known);
         let work = async move {
             let known = desk.serve(known, request).await;
-            drop(underway);
-            known
+            let stays = matches!(known, Known::Condemned(_)).then_some(underway);
+            (known, stays)
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|known, actor, _| actor.known = known)))
+        AtomicResponse::new(Box::pin(
+            work.into_actor(self).map(|(known, stays), actor, _| (actor.known, actor.stays) = (known, stays)),
+        ))
     }
 }
 

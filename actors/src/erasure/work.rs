@@ -13,7 +13,8 @@ use crate::{Whom, session::Meant};
 /// How long it waits for a part of the service.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After so many sessions that could not be erased the others are left too: it is not their fault.
+/// After so many sessions that could not be erased the others are left too: it is not their fault. They come
+/// first when it is done again, or those that never can be erased would keep them from it for ever.
 const MAX_FAILURES: usize = 10;
 
 /// What became of some sessions.
@@ -23,8 +24,10 @@ struct Removal {
     erased: Vec<SessionId>,
     /// Those that the log does not have, and where each one ended.
     gone: HashMap<SessionId, Position>,
+    /// Those that it did not come to.
+    untried: Vec<SessionId>,
     /// Those that could not be erased.
-    left: Vec<SessionId>,
+    failed: Vec<SessionId>,
     first_error: Option<EraseError>,
 }
 
@@ -35,19 +38,20 @@ impl Premises {
         self.carry_out(order, HashMap::new()).await
     }
 
-    /// Erases those of the sessions whose conversation was closed before a time.
+    /// Erases those of the sessions whose conversation was closed before a time, and gives back those that it
+    /// did not come to.
     pub(super) async fn expire(
         &self,
         tenant: &TenantId,
         sessions: Vec<SessionId>,
         closed_before: Timestamp,
         cause: &Cause,
-    ) -> Result<Vec<SessionId>, EraseError> {
+    ) -> (Vec<SessionId>, Result<(), EraseError>) {
         let removal = self.remove(tenant, sessions, Meant::ClosedBefore(closed_before), cause).await;
         let gone = Arc::new(removal.gone);
         let swept = if gone.is_empty() { Ok(()) } else { self.sweep(tenant, &gone).await };
         tell(tenant, removal.erased.len(), cause);
-        removal.first_error.map_or(swept, Err).map(|()| removal.erased)
+        (removal.untried, removal.first_error.map_or(swept, Err))
     }
 
     /// Does the orders that were not done.
@@ -71,8 +75,9 @@ impl Premises {
         ends: HashMap<SessionId, Position>,
     ) -> Result<Vec<SessionId>, EraseError> {
         let meant = Meant::BegunBy(order.until);
-        let Removal { erased, mut gone, left, mut first_error } =
+        let Removal { erased, mut gone, untried, failed, mut first_error } =
             self.remove(&order.tenant, order.sessions.clone(), meant, &order.cause).await;
+        let left: Vec<_> = untried.into_iter().chain(failed).collect();
         let after = Position::from_u64(order.until.as_u64().saturating_add(1));
         // It may be gone from the log and not from elsewhere.
         for session in order.sessions.iter().filter(|session| !left.contains(session)) {
@@ -83,7 +88,8 @@ impl Premises {
         let mut rest = Vec::new();
         if !names_nobody && let Err(error) = self.forget(&order, Arc::new(gone)).await {
             first_error = first_error.or(Some(error));
-            rest.push(order.clone());
+            let done = order.sessions.iter().filter(|session| !left.contains(session)).cloned();
+            rest.push(Order { sessions: left.iter().cloned().chain(done).collect(), ..order.clone() });
         } else if !left.is_empty() {
             rest.push(Order { sessions: left, user: None, ..order.clone() });
         }
@@ -111,8 +117,8 @@ impl Premises {
     ) -> Removal {
         let mut removal = Removal::default();
         for session in sessions {
-            if removal.left.len() >= MAX_FAILURES {
-                removal.left.push(session);
+            if removal.failed.len() >= MAX_FAILURES {
+                removal.untried.push(session);
                 continue;
             }
             match self.directory.erase(tenant, &session, meant, cause.clone()).await {
@@ -122,7 +128,7 @@ impl Premises {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    removal.left.push(session);
+                    removal.failed.push(session);
                     removal.first_error.get_or_insert(error.into());
                 }
             }
@@ -159,8 +165,8 @@ impl Premises {
         // A projection that stands still must not keep the rest from going.
         let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
         let swept = self.inbox.sweep_letters(&*self.store).await;
-        let erasing = self.webhooks.erase(tenant, gone);
-        tokio::time::timeout(PATIENCE, erasing).await.map_err(|_elapsed| EraseError::Late)??;
+        // However long it takes: cut short it would begin anew, and never end where there is much.
+        self.webhooks.erase(tenant, gone).await?;
         Ok(followed.and(swept)?)
     }
 

@@ -187,7 +187,47 @@ pub(super) fn store_claim(
     Ok(())
 }
 
-pub(super) fn claim_checksum(tenant: &str, user: &str, session: &str, verified: bool) -> i64 {
+/// Whether a user's claims are what was written, and none is lost from sight: with a damaged key it stands
+/// elsewhere, or the search for it ends beside it.
+pub(super) fn check_claims(
+    conn: &Connection,
+    tables: Tables,
+    (tenant, user): (&str, &str),
+) -> Result<(), ViewError> {
+    for sql in [before_claims_sql(tables), claims_sql(tables)] {
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut rows = statement.query((tenant, user))?;
+        while let Some(found) = rows.next()? {
+            let (of, claimant): (String, String) = (found.get(0)?, found.get(1)?);
+            let session: String = found.get(2)?;
+            sound(found.get(4)?, claim_checksum(&of, &claimant, &session, found.get(3)?))?;
+            if (of.as_str(), claimant.as_str()) != (tenant, user) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands before a user's claims, the nearest first.
+pub(super) fn before_claims_sql(tables: Tables) -> String {
+    format!(
+        "SELECT tenant, user_id, session, verified, checksum FROM {} WHERE (tenant, user_id) < (?1, ?2)
+        ORDER BY tenant DESC, user_id DESC, session DESC",
+        tables.name("inbox_users")
+    )
+}
+
+/// A user's claims, and what stands behind them.
+pub(super) fn claims_sql(tables: Tables) -> String {
+    format!(
+        "SELECT tenant, user_id, session, verified, checksum FROM {} WHERE (tenant, user_id) >= (?1, ?2)
+        ORDER BY tenant, user_id, session",
+        tables.name("inbox_users")
+    )
+}
+
+fn claim_checksum(tenant: &str, user: &str, session: &str, verified: bool) -> i64 {
     columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified.into())])
 }
 

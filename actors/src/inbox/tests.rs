@@ -37,6 +37,14 @@ fn who_looks_for_old_conversations_reads_no_others() {
 }
 
 #[test]
+fn who_looks_for_a_users_claims_reads_no_others() {
+    for sql in [row::claims_sql, row::before_claims_sql] {
+        let plan = plan(sql);
+        assert!(matches!(&plan[..], [only] if only.starts_with("SEARCH ")), "{plan:?}");
+    }
+}
+
+#[test]
 fn closed_conversations_come_page_by_page_the_oldest_first() {
     let conn = Connection::open_in_memory().unwrap();
     let tables = Tables::new(1, InboxProjection::VERSION);

@@ -18,7 +18,8 @@ pub(super) enum Known {
     Nothing,
     /// All of it.
     Loaded(Box<Loaded>),
-    /// It was said to be erased, there, and the store did not delete it: it serves nobody any more.
+    /// It was said to be erased, there, and the store did not delete it: it serves nobody any more,
+    /// and its actor stays in memory.
     Condemned(Position),
 }
 

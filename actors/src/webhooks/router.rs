@@ -5,8 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -24,6 +26,7 @@ use super::{
     lane::{AskStanding, Beginning, Forget, LaneRefusal, Offer, Stop, Update, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
+use crate::erasure::EraseError;
 
 mod reconcile;
 
@@ -41,6 +44,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many batches of the log are brought between two changes of endpoints, when there are so many: changes that come
 /// in a row are seen as one, their events are not.
 const LOG_TURNS: u32 = 64;
+
+/// How long lanes are waited for that forget. One that writes has done it in milliseconds; while another is waited
+/// for, erasures for all tenants wait.
+const FORGET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far back the router begins after a start, in positions: lanes that are further behind read for
 /// themselves.
@@ -297,9 +304,9 @@ impl Handler<Sweep> for WebhookRouter {
     }
 }
 
-/// Has a tenant's lanes forget sessions that were erased.
+/// Has a tenant's lanes forget sessions that were erased, whatever becomes of one of them.
 #[derive(Message)]
-#[rtype(result = "Result<(), LaneRefusal>")]
+#[rtype(result = "Result<(), EraseError>")]
 pub(super) struct ForgetAll {
     pub(super) tenant: TenantId,
     /// Each before a position.
@@ -307,22 +314,36 @@ pub(super) struct ForgetAll {
 }
 
 impl Handler<ForgetAll> for WebhookRouter {
-    type Result = ResponseFuture<Result<(), LaneRefusal>>;
+    type Result = ResponseFuture<Result<(), EraseError>>;
 
     fn handle(&mut self, ForgetAll { tenant, sessions }: ForgetAll, _: &mut Self::Context) -> Self::Result {
         let links = self.lanes.get(&tenant).into_iter().flat_map(BTreeMap::values);
         let forget = |link: &Link| link.lane.send(Forget(Arc::clone(&sessions)));
-        let asked: Vec<_> = links.map(forget).collect();
+        let forgetting = forgotten(links.map(forget).map(Box::pin).collect());
         Box::pin(async move {
-            for one in asked {
-                // A lane that is gone was deleted, with everything of it.
-                if let Ok(forgotten) = one.await {
-                    forgotten?;
-                }
-            }
-            Ok(())
+            let forgotten = tokio::time::timeout(FORGET_PATIENCE, forgetting).await;
+            Ok(forgotten.map_err(|_elapsed| EraseError::Late)??)
         })
     }
+}
+
+/// Waits for all of them at once: one whose mailbox is full is asked only while it is waited for.
+async fn forgotten(mut asked: Vec<Pin<Box<Request<WebhookLane, Forget>>>>) -> Result<(), LaneRefusal> {
+    let mut ended = Ok(());
+    poll_fn(|context| {
+        asked.retain_mut(|one| match one.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(Err(error))) => {
+                ended = std::mem::replace(&mut ended, Ok(())).and(Err(error));
+                false
+            }
+            // A lane that is gone was deleted, with everything of it.
+            Poll::Ready(_) => false,
+        });
+        if asked.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    ended
 }
 
 /// Finds the lane of an endpoint.

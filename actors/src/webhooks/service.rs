@@ -15,7 +15,7 @@ use super::{
     outbox::{DeliveriesQuery, Outbox},
     router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
-use crate::TenantRegistry;
+use crate::{TenantRegistry, erasure::EraseError};
 
 /// How often a stop looks whether attempts are still underway.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -114,18 +114,21 @@ impl Webhooks {
     }
 
     /// Has the lanes of a tenant forget what they know of some sessions, each before a position, and removes it
-    /// from `outbox.db`. An attempt that is underway ends as it may, and is not noted.
+    /// from `outbox.db`, also when a lane does not forget. An attempt that is underway ends as it may, and is not
+    /// noted.
     ///
     /// # Errors
-    /// A [`LaneRefusal`]; doing it again goes on with it.
+    /// The first [`EraseError`]; doing it again goes on with it.
     pub async fn erase(
         &self,
         tenant: &TenantId,
         sessions: &Arc<HashMap<SessionId, Position>>,
-    ) -> Result<(), LaneRefusal> {
+    ) -> Result<(), EraseError> {
         let forget = ForgetAll { tenant: tenant.clone(), sessions: Arc::clone(sessions) };
-        ask(&self.router, forget).await??;
-        self.desk.outbox.erase_all(tenant, sessions).await?;
+        let forgotten = ask(&self.router, forget).await;
+        let erased = self.desk.outbox.erase_all(tenant, sessions).await.map_err(LaneRefusal::from);
+        forgotten??;
+        erased?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use crate::{
     erasing_given::Erasing,
     given::{DEADLINE, Given, cause, id, in_real_time, tenant},
     presence_given::other_tenant,
+    rebuild_given::until,
     staged::Turn,
 };
 
@@ -173,6 +174,60 @@ fn damaged_presence_of_one_tenant_keeps_no_other_from_being_let_go() {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !erasing.presence(&other_tenant()).await.is_empty() || !given.texts("s").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "what is old does not go");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+/// The most sessions that fail in one go.
+const MAX_FAILURES: usize = 10;
+
+#[test]
+fn sessions_that_cannot_be_erased_keep_those_behind_them_waiting_once() {
+    for is_presence_damaged in [false, true] {
+        in_real_time(async {
+            let erasing = given().await;
+            if is_presence_damaged {
+                erasing.given.store.damage(StreamName::presence(&tenant()));
+            }
+            for _ in 0..MAX_FAILURES {
+                erasing.given.store.next(Turn::Overloaded);
+            }
+            let sessions: Vec<_> = HERS.into_iter().chain(["other"]).collect();
+            let erased = erasing.erase(&sessions, "quentina").await;
+            assert!(erased.is_err(), "{erased:?}");
+            assert_eq!(erasing.given.texts("other").await, ["hello"]);
+            // One can be erased now, and the rest still cannot.
+            erasing.given.store.always(Turn::Overloaded);
+            erasing.given.store.next(Turn::Works);
+            let before = erasing.given.store.appends().len();
+            let next = erasing.restarted().await;
+            until(|| next.given.store.appends().len() >= before + 2).await;
+            assert!(next.given.texts("other").await.is_empty());
+        });
+    }
+}
+
+#[test]
+fn old_sessions_that_cannot_go_keep_no_other_from_being_let_go() {
+    in_real_time(async {
+        let kept = Duration::from_millis(40);
+        let erasing = Erasing::new(Given::new()).await;
+        let given = &erasing.given;
+        for session in HERS.into_iter().chain(["s_whole"]) {
+            given.say(session, "hello").await;
+            given.close(session).await;
+        }
+        given.clock.advance_millis(41);
+        for session in HERS {
+            given.store.damage(StreamName::session(&tenant(), &id(session)));
+        }
+        let settings = RetentionSettings { presence: None, sessions: Some(kept) };
+        let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
+        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        let deadline = tokio::time::Instant::now() + DEADLINE / 6;
+        while !given.texts("s_whole").await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "the one that is whole does not go");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

@@ -62,6 +62,29 @@ fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
 }
 
 #[test]
+fn a_session_that_damage_hides_from_its_user_is_missed() {
+    let claims = ["user_id = 'anm'", "user_id = 'ano'", "tenant = 'acmf'", "verified = 0"];
+    let claims = claims.map(|damage| ("inbox_users", damage));
+    for (table, damage) in claims.into_iter().chain([("inbox", "session = 'herz'")]) {
+        let (file, files) = views_db();
+        in_real_time(async {
+            let (given, inbox, ann, _) = inbox_of_ann(&file).await;
+            let conn = Connection::open(&file).expect("views.db");
+            let tables = generation::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
+            let damaged = conn.execute(&format!("UPDATE {} SET {damage}", tables.name(table)), []);
+            assert_eq!(damaged.expect("a table"), 1);
+            let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+            assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{damage}: {read:?}");
+            let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+            until(|| now().is_some_and(|now| now != tables)).await;
+            let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+            assert_eq!(read.expect("an answer").len(), 1);
+        });
+        drop(files);
+    }
+}
+
+#[test]
 fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
     let (file, files) = views_db();
     in_real_time(async {

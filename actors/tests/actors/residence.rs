@@ -3,11 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::session::Sent;
+use amoiq_actors::{
+    SessionError,
+    session::{Meant, Sent},
+};
+use amoiq_events::EventStore;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
 use crate::{
-    given::{Given, paused},
+    given::{Given, cause, id, paused, tenant},
     staged::Turn,
 };
 
@@ -90,5 +94,30 @@ fn a_session_with_a_request_underway_stays_however_long_that_takes() {
         slow.await.expect("it is stored");
         assert_eq!(waiting.await.expect("it is answered"), ["one", "two"]);
         assert_eq!(given.texts("s").await, ["one", "two"], "acknowledged, so it is in the next read");
+    });
+}
+
+#[test]
+fn an_erased_session_that_is_not_deleted_stays_until_it_is() {
+    paused(async {
+        let given = Given::with(MAX_SESSIONS, MINUTE);
+        given.say("s", "before").await;
+        let meant = Meant::BegunBy(given.store.head());
+        given.store.refuse_removals(usize::MAX);
+        let erased = given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
+        assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");
+        sleep(5 * MINUTE).await;
+        for number in 0..2 * MAX_SESSIONS {
+            given.say(&format!("s{number}"), "hello").await;
+        }
+        // A successor would serve what is erased, and the next start would delete what it takes.
+        let sent = given.send("s", "", "lost").await;
+        assert!(matches!(sent, Err(SessionError::Append(_))), "{sent:?}");
+        given.store.refuse_removals(0);
+        given.say("s", "anew").await;
+        let reads = given.store.reads();
+        sleep(5 * MINUTE).await;
+        assert_eq!(given.texts("s").await, ["anew"]);
+        assert!(given.store.reads() > reads, "it is one like any other now, and left");
     });
 }

@@ -26,8 +26,8 @@ pub(crate) struct StagedStore {
     reads: Arc<AtomicUsize>,
     /// So many of the next removals are refused.
     stuck: Arc<AtomicUsize>,
-    /// Reading it finds damage.
-    damaged: Arc<Mutex<Option<StreamName>>>,
+    /// Reading them finds damage.
+    damaged: Arc<Mutex<Vec<StreamName>>>,
     /// Up to where streams were truncated, one after the other.
     truncations: Arc<Mutex<Vec<u64>>>,
     /// What was read of the whole log is handed out when it may.
@@ -105,7 +105,7 @@ impl StagedStore {
 
     /// From here on reading this stream finds damage.
     pub(crate) fn damage(&self, stream: StreamName) {
-        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
     }
 
     /// Up to where streams were truncated, one after the other.
@@ -214,7 +214,7 @@ impl EventStore for StagedStore {
         limit: usize,
     ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&stream) {
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&stream) {
             let (position, reason) = (Position::from_u64(1), "as the script says".to_owned());
             return Box::pin(async move { Err(ReadError::Corrupt { position, reason }) });
         }

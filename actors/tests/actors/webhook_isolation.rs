@@ -1,6 +1,7 @@
 //! What is wrong with one endpoint is nobody else's trouble.
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -9,10 +10,11 @@ use std::{
 
 use amoiq_actors::{
     TenantRegistry,
+    erasure::EraseError,
     tenant::TenantHandle,
     webhooks::{
-        Answer, Content, Courier, DeliveryStatus, Endpoint, LaneSettings, Marks, Schedule, ThrottleSettings,
-        Webhooks,
+        Answer, Content, Courier, DeliveriesQuery, DeliveryStatus, Endpoint, LaneSettings, Marks, Schedule,
+        ThrottleSettings, Webhooks,
     },
 };
 use amoiq_events::{
@@ -20,11 +22,11 @@ use amoiq_events::{
     tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    given::{DEADLINE, Given, cause, in_real_time, tenant},
-    outbox_given::{GivenOutbox, delivery, webhook},
+    given::{DEADLINE, Given, cause, id, in_real_time, tenant},
+    outbox_given::{GivenOutbox, at, delivery, webhook},
     webhook_given::{GivenLanes, until},
 };
 
@@ -63,6 +65,35 @@ fn a_tenant_whose_endpoints_take_their_time_leaves_places_for_others() {
         node.found(&other, &["z"]).await;
         node.say_at(&other, "session-of-one", "hello").await;
         until("the other tenant is served", async || given.receivers.times("z").len() == 1).await;
+    });
+}
+
+#[test]
+fn an_endpoint_whose_lane_cannot_write_keeps_no_other_from_forgetting() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        let names = ["a", "b", "c"];
+        node.found(&tenant(), &names).await;
+        let end = node.say("erased", "hello").await;
+        let query = DeliveriesQuery { status: Some(DeliveryStatus::Delivered), before: None, limit: 100 };
+        let kept = async |name| {
+            node.webhooks.deliveries(&tenant(), &webhook(name), query).await.expect("an answer").len()
+        };
+        for name in names {
+            until("it is noted", async || kept(name).await == 1).await;
+        }
+        for (lane, owner) in given.outbox.lanes().await.expect("lanes") {
+            if owner.expect("it is whole").1 != webhook("c") {
+                given.outbox.remove(lane).await.expect("a lane that cannot write any more");
+            }
+        }
+        let gone = Arc::new(HashMap::from([(id("erased"), at(end.as_u64() + 1))]));
+        let began = Instant::now();
+        let erased = timeout(DEADLINE, node.webhooks.erase(&tenant(), &gone)).await;
+        assert_eq!(kept("c").await, 0);
+        let erased = erased.expect("it ends");
+        assert!(matches!(erased, Err(EraseError::Late)), "{erased:?}");
+        assert_eq!(began.elapsed().as_secs(), 5, "they are waited for together");
     });
 }
 
