@@ -1,7 +1,8 @@
 //! What the log says is erased and still has.
 //!
 //! Sessions are erased one after the other, and an order does not end before its streams are deleted. So what
-//! a stop left is among the last that a tenant's stream says, and no more than those are looked at.
+//! a stop left is among the last that a tenant's stream says, and no more than those are looked at. Letting go of old
+//! sessions goes on past one that the store does not delete: behind so many others that one is not found.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use amoiq_events::{
 
 use super::EraseError;
 
-/// So many erasures of each tenant are looked at: more than are ever underway.
+/// So many erasures of each tenant are looked at: more than an order has underway.
 const LOOK_BACK: usize = 1_024;
 
 /// That a session was erased.
