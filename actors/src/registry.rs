@@ -79,7 +79,7 @@ impl Snapshot {
     /// Whether a tenant had a webhook and has deleted it, or never had it.
     #[must_use]
     pub fn is_deleted(&self, tenant: &TenantId, webhook: &WebhookId) -> bool {
-        !self.all.get(tenant).is_some_and(|tenant| tenant.webhooks().any(|(id, _)| id == webhook))
+        self.all.get(tenant).is_none_or(|tenant| tenant.webhook(webhook).is_none())
     }
 
     /// Every tenant of the log, also those that are not served, and the holder of keys for all.

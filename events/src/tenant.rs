@@ -180,10 +180,16 @@ impl Tenant {
 
     /// Its webhooks that are not deleted.
     pub fn webhooks(&self) -> impl Iterator<Item = (&WebhookId, &crate::webhook::Webhook)> {
-        self.webhooks.iter().filter_map(|(id, slot)| match slot {
-            WebhookSlot::Present(webhook) => Some((id, &**webhook)),
+        self.webhooks.keys().filter_map(|id| Some((id, self.webhook(id)?)))
+    }
+
+    /// One of its webhooks, unless it is deleted.
+    #[must_use]
+    pub fn webhook(&self, id: &WebhookId) -> Option<&crate::webhook::Webhook> {
+        match self.slot(id) {
+            WebhookSlot::Present(webhook) => Some(webhook),
             WebhookSlot::Free | WebhookSlot::Deleted => None,
-        })
+        }
     }
 
     /// What follows from a command. A command that changes nothing has no events.
@@ -199,7 +205,7 @@ impl Tenant {
             TenantCommand::RevokeKey(id) => self.revoke(id)?,
             TenantCommand::Webhook(id, command) => {
                 self.check_webhook(id, command)?;
-                let event = self.webhook(id).decide(id, command)?;
+                let event = self.slot(id).decide(id, command)?;
                 event.into_iter().map(TenantEvent::Webhook).collect()
             }
             TenantCommand::RegisterWebhook { id, settings, secret, limit } => {
@@ -210,7 +216,7 @@ impl Tenant {
                 let (settings, secret, source) = (settings.clone(), secret.clone(), Source::Api);
                 let register = WebhookCommand::Register { settings, secret, source };
                 self.check_webhook(id, &register)?;
-                let event = self.webhook(id).decide(id, &register)?;
+                let event = self.slot(id).decide(id, &register)?;
                 event.into_iter().map(TenantEvent::Webhook).collect()
             }
         })
@@ -255,7 +261,7 @@ impl Tenant {
 
     /// Stopping and serving an endpoint is everybody's; what it is belongs to who manages it.
     fn check_webhook(&self, id: &WebhookId, command: &WebhookCommand) -> Result<(), TenantRefusal> {
-        match (command, self.webhook(id)) {
+        match (command, self.slot(id)) {
             (WebhookCommand::Register { .. }, _) if self.settings.is_none() => Err(TenantRefusal::NotFound),
             (
                 WebhookCommand::Update(_)
@@ -268,7 +274,7 @@ impl Tenant {
         }
     }
 
-    fn webhook(&self, id: &WebhookId) -> &WebhookSlot {
+    fn slot(&self, id: &WebhookId) -> &WebhookSlot {
         self.webhooks.get(id).unwrap_or(&WebhookSlot::Free)
     }
 

@@ -142,6 +142,5 @@ async fn carry_out(
 ) -> Result<Webhook, Refusal> {
     desk.execute(tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
     let now = desk.tenant(tenant)?;
-    let found = now.webhooks().find(|(known, _)| *known == id);
-    found.map(|(_, webhook)| webhook.clone()).ok_or(NOT_FOUND)
+    now.webhook(id).cloned().ok_or(NOT_FOUND)
 }

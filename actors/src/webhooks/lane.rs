@@ -58,6 +58,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct WebhookLane {
     desk: Arc<Desk>,
     id: LaneId,
+    /// As it was when it was looked at last.
     endpoint: Arc<Endpoint>,
     backlog: Backlog,
     throttle: Throttle,
@@ -93,6 +94,8 @@ pub(super) struct WebhookLane {
     is_reading: bool,
     /// The marks have changed since they were written.
     is_marked: bool,
+    /// The endpoint was deleted, or its tenant is not served any more.
+    is_over: bool,
     /// It asked to be disabled.
     is_given_up: bool,
     /// The service is stopping: nothing new is begun.
@@ -151,6 +154,7 @@ impl WebhookLane {
                 is_writing: false,
                 is_reading: false,
                 is_marked: false,
+                is_over: false,
                 is_given_up: false,
                 is_draining: false,
                 wake: None,
@@ -159,15 +163,49 @@ impl WebhookLane {
     }
 
     fn is_served(&self) -> bool {
-        self.endpoint.webhook.status == WebhookStatus::Enabled && !self.is_given_up && !self.is_draining
+        let is_on = self.endpoint.webhook.status == WebhookStatus::Enabled && !self.is_over;
+        is_on && !self.is_given_up && !self.is_draining
     }
 
     /// Does whatever can be done now: tries, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.forgotten.settle(self.known);
+        self.look_at_endpoint();
         self.try_what_is_due(ctx);
         self.read_on(ctx);
         self.write(ctx);
+    }
+
+    /// Sees what became of the endpoint. A change is published before its owner is answered; the router hears of it
+    /// later, and what was said after it may be here before that. So it is looked at before anything is begun.
+    fn look_at_endpoint(&mut self) {
+        let snapshot = self.desk.registry.current();
+        let tenant = snapshot.tenant(&self.endpoint.tenant);
+        let Some(webhook) = tenant.and_then(|tenant| tenant.webhook(&self.endpoint.id)) else {
+            self.is_over = true;
+            return;
+        };
+        self.is_over = false;
+        if *webhook == self.endpoint.webhook {
+            return;
+        }
+        let is_resumed = webhook.status != self.endpoint.webhook.status;
+        let is_elsewhere = webhook.settings.url != self.endpoint.webhook.settings.url;
+        self.endpoint = Arc::new(Endpoint { webhook: webhook.clone(), ..Endpoint::clone(&self.endpoint) });
+        if is_resumed || is_elsewhere {
+            self.begin_anew();
+        }
+    }
+
+    /// Its owner did something about the endpoint: what was learnt before counts no more.
+    fn begin_anew(&mut self) {
+        self.throttle.reset();
+        let now = self.desk.ambient.now();
+        self.backlog.hurry_all(now);
+        self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now));
+        (self.marks.failing_since, self.marks.not_before) = (None, None);
+        (self.is_marked, self.is_given_up) = (true, false);
+        self.changes += 1;
     }
 
     /// Wakes at a moment, unless it wakes before.
@@ -219,28 +257,15 @@ impl Handler<Offer> for WebhookLane {
     }
 }
 
-/// The endpoint is as this now.
+/// The endpoint has changed.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Update(pub(super) Arc<Endpoint>);
+pub(super) struct Look;
 
-impl Handler<Update> for WebhookLane {
+impl Handler<Look> for WebhookLane {
     type Result = ();
 
-    fn handle(&mut self, Update(endpoint): Update, ctx: &mut Self::Context) {
-        let was = std::mem::replace(&mut self.endpoint, endpoint);
-        let is_resumed = was.webhook.status != self.endpoint.webhook.status;
-        let is_elsewhere = was.webhook.settings.url != self.endpoint.webhook.settings.url;
-        if is_resumed || is_elsewhere {
-            // Its owner did something about it: what was learnt before counts no more.
-            self.throttle.reset();
-            let now = self.desk.ambient.now();
-            self.backlog.hurry_all(now);
-            self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now));
-            (self.marks.failing_since, self.marks.not_before) = (None, None);
-            (self.is_marked, self.is_given_up) = (true, false);
-            self.changes += 1;
-        }
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         self.pump(ctx);
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::{
     courier::{Announcement, Endpoint},
     desk::{Desk, announce},
-    lane::{AskStanding, Beginning, Forget, LaneRefusal, Offer, Stop, Update, WebhookLane},
+    lane::{AskStanding, Beginning, Forget, LaneRefusal, Look, Offer, Stop, WebhookLane},
     outbox::{LaneId, OutboxError},
 };
 use crate::erasure::EraseError;
@@ -150,9 +150,9 @@ enum Turn {
     Neither,
 }
 
-/// Follows the tenants and the log. In one order, so that a simulation's seed is one run: endpoints first, because
-/// what was appended after a change is for those that there are then; and after each change the log has its turns,
-/// so that endpoints that change all the time do not keep it from going on.
+/// Follows the tenants and the log. In one order, so that a simulation's seed is one run: endpoints first; and after
+/// each change the log has its turns, so that endpoints that change all the time do not keep it from going on. What
+/// comes by before its endpoint has a lane is read by that lane.
 async fn follow(mut changes: watch::Receiver<()>, subscription: Subscription, router: &Addr<WebhookRouter>) {
     let mut reading = pin!(next(subscription));
     let mut turns = 0;

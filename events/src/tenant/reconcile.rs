@@ -80,7 +80,7 @@ impl Tenant {
             }
         }
         for (id, command) in commands {
-            let event = self.webhook(&id).decide(&id, &command)?;
+            let event = self.slot(&id).decide(&id, &command)?;
             events.extend(event.map(TenantEvent::Webhook));
         }
         Ok(())
@@ -91,6 +91,6 @@ impl Tenant {
     fn configured_webhook_id(&self, name: &WebhookId) -> WebhookId {
         let numbered = (2..).filter_map(|number| WebhookId::parse(&format!("{name}-{number}")).ok());
         let mut ids = std::iter::once(name.clone()).chain(numbered);
-        ids.find(|id| *self.webhook(id) != WebhookSlot::Deleted).unwrap_or_else(|| name.clone())
+        ids.find(|id| *self.slot(id) != WebhookSlot::Deleted).unwrap_or_else(|| name.clone())
     }
 }

@@ -95,8 +95,7 @@ impl Registrar {
         self.tenants.change(tenant_id, command, manager.cause.clone()).await?;
         let snapshot = self.tenants.registry.current();
         let tenant = snapshot.tenant(tenant_id).ok_or(Problem::TenantNotFound)?;
-        let (id, webhook) =
-            tenant.webhooks().find(|(known, _)| *known == id).ok_or(Problem::WebhookNotFound)?;
+        let webhook = tenant.webhook(id).ok_or(Problem::WebhookNotFound)?;
         Ok(Endpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
     }
 }

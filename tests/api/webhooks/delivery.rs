@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::Method;
 use serde_json::json;
 
 use super::{Given, SESSION, again, is_genuine, receiver::Receiver, register, send, starting, texts};
@@ -84,11 +85,36 @@ fn an_endpoint_that_was_moved_hears_at_its_new_place_with_its_new_headers() {
     let given = Given::new();
     let moved = Receiver::start();
     let change = json!({"url": moved.url(), "headers": {"Authorization": "Bearer of-the-gateway"}});
-    assert_eq!(send(&given.app, SECRET, reqwest::Method::PATCH, &given.path(""), &change).status, 200);
+    assert_eq!(send(&given.app, SECRET, Method::PATCH, &given.path(""), &change).status, 200);
     given.say("over there");
     eventually("it hears", || !moved.requests().is_empty());
     assert_eq!(moved.requests()[0].header("authorization"), "Bearer of-the-gateway");
     assert!(given.receiver.requests().is_empty());
+}
+
+#[test]
+fn once_a_change_is_answered_nothing_is_sent_as_before_it() {
+    let (app, before, witness) = (starting().app(), Receiver::start(), Receiver::start());
+    register(&app, SECRET, &json!({"url": witness.url()}));
+    let elsewhere = json!({"url": format!("{}/elsewhere", witness.url())});
+    let changes = [
+        (Method::PATCH, "", elsewhere),
+        (Method::POST, "/pause", json!({})),
+        (Method::DELETE, "", json!({})),
+    ];
+    for round in 0..20 {
+        for (number, (method, path, body)) in changes.iter().enumerate() {
+            // A new one: its lane is only being started.
+            let (id, _) = register(&app, SECRET, &json!({"url": before.url()}));
+            let changed = send(&app, SECRET, method.clone(), &format!("/api/webhooks/{id}{path}"), body);
+            assert!([200, 204].contains(&changed.status), "{changed:?}");
+            app.say(WIDGET, SESSION, "after that");
+            let heard = round * 4 + number + 2;
+            eventually("it is heard", || witness.requests().len() + before.requests().len() >= heard);
+            assert_eq!(before.requests().len(), 0, "{method} {path}");
+            send(&app, SECRET, Method::DELETE, &format!("/api/webhooks/{id}"), &json!({}));
+        }
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl WebhookLane {
         let asking = async move { desk.place(&tenant).await };
         ctx.spawn(asking.into_actor(self).map(|place, lane, ctx| {
             lane.is_asking = false;
+            lane.look_at_endpoint();
             if lane.may_try(ctx) {
                 lane.attempt(place, ctx);
             } else {

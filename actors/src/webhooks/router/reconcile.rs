@@ -29,8 +29,8 @@ impl Handler<Reconcile> for WebhookRouter {
             let of_tenant = self.lanes.get_mut(&endpoint.tenant);
             match of_tenant.and_then(|links| links.get_mut(&endpoint.id)) {
                 Some(link) => {
-                    link.endpoint = Arc::clone(&endpoint);
-                    updates.push(link.lane.send(Update(endpoint)));
+                    link.endpoint = endpoint;
+                    updates.push(link.lane.send(Look));
                 }
                 None => missing.push(endpoint),
             }
