@@ -26,7 +26,7 @@ use amoiq_events::{
 use rustls::RootCertStore;
 
 /// How long an answer that has to come may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Signs the deliveries of these tests.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -59,8 +59,8 @@ fn a_revoked_key_ends_its_requests_its_tokens_and_its_sockets_within_a_second() 
     let token = app.mint(&key, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
     let mut by_key = Socket::connect_with(&app, &key, &json!({"role": "admin"}));
     let mut by_token = Socket::connect(&app, &token);
-    let revoked = Instant::now();
     assert!(amoiq(&app, &["key", "revoke", &id, "--tenant", "acme"]).status.success());
+    let revoked = Instant::now();
     assert_eq!(app.get(&key, "/api/chat/online-users").error(), (401, "INVALID_API_KEY"));
     assert_eq!(app.get(&token, "/api/chat/online-users").error(), (401, "INVALID_JWT_TOKEN"));
     for socket in [&mut by_key, &mut by_token] {

@@ -11,7 +11,7 @@ use std::{
 
 /// How long anything is waited for before a test fails. Shorter than every patience of the server that
 /// is not a test's subject, so that none of them is mistaken for an answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A running echo server. When it is dropped it has to be alive still, and to have said nothing of a
 /// panic; then it is killed.
