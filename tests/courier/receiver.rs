@@ -15,6 +15,9 @@ use tokio::{
     net::TcpListener,
 };
 
+/// How much a flood writes at once.
+const FLOOD_BYTES: usize = 64 * 1024;
+
 /// What comes after the answer's bytes.
 #[derive(Clone, Copy)]
 pub enum Then {
@@ -108,9 +111,13 @@ impl Receiver {
                 Then::Close => return stream.shutdown().await,
                 Then::Stay => {}
                 Then::Silence => return stream.read_u8().await.map(drop),
-                Then::Flood(bytes) => loop {
-                    stream.write_all(bytes).await?;
-                },
+                Then::Flood(bytes) => {
+                    // Much at once: what is tested is who reads it.
+                    let many = bytes.repeat(1 + FLOOD_BYTES / bytes.len());
+                    loop {
+                        stream.write_all(&many).await?;
+                    }
+                }
                 Then::Drip(bytes) => loop {
                     stream.write_all(bytes).await?;
                     stream.flush().await?;
