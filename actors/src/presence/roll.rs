@@ -1,9 +1,10 @@
 //! Who is connected, what was said of them, and the difference: the state of a presence actor.
 //!
 //! It has no clock, no store and no timer. A user is there while at least one of their connections is
-//! open or closed less than the grace ago, so coming back within the grace changes nothing. What is
-//! shown of a user is the connection that opened or named itself last: another session of the same user
-//! is one more `user.online`, which replaces the entry, and no `user.offline`.
+//! open or closed less than the grace ago, so coming back within the grace changes nothing; nor does coming
+//! back before the log says that they went. What is shown of a user is the connection that opened or named
+//! itself last: another session of the same user is one more `user.online`, which replaces the entry, and no
+//! `user.offline`.
 //!
 //! Every step costs the same, however many users there are: a user is looked at when one of their
 //! connections changed, and the ends of the graces stand in a queue, since they are equally long.
@@ -60,6 +61,8 @@ struct User {
     said: Said,
     /// In `changed` or in the append that is underway.
     is_pending: bool,
+    /// What the log says of them is being removed from it: whoever comes back is said to be online again.
+    is_forgotten: bool,
 }
 
 /// What the log says of a user.
@@ -102,9 +105,12 @@ impl Roll {
         self.last_turn += 1;
         let (turn, user_id) = (self.last_turn, visitor.user_id.clone());
         let user = self.users.entry(user_id.clone()).or_insert_with(|| User::since(opened_at));
-        // Naming itself again, the only connection of a user is their first all the same.
+        // Naming itself again, the only connection of a user is their first all the same; and who is back before
+        // it was said that they went was there all the time.
         let same_user = before.as_ref().is_some_and(|before| before.visitor.user_id == user_id);
-        if user.by_turn.is_empty() && !same_user {
+        let is_still_there =
+            matches!(user.said, Said::Online { .. }) && !std::mem::take(&mut user.is_forgotten);
+        if user.by_turn.is_empty() && !same_user && !is_still_there {
             user.connected_at = opened_at;
         }
         user.by_turn.reserve_exact(1);
@@ -143,6 +149,11 @@ impl Roll {
         let said = self.users.iter().filter_map(|(id, user)| Some((id, user.said.session()?)));
         let named = said.chain(underway).filter(|(user, session)| whom.names(user, session));
         users.extend(named.map(|(user, _)| user.clone()));
+        for id in &users {
+            if let Some(user) = self.users.get_mut(id) {
+                user.is_forgotten = true;
+            }
+        }
         users.iter().for_each(|user| self.look_at(user));
         users.into_iter().collect()
     }
@@ -226,7 +237,10 @@ impl Roll {
                 PresenceEvent::Online(UserOnline { user_id, session_id, connected_at, .. }) => {
                     (user_id, Said::Online { session: session_id, since: connected_at })
                 }
-                PresenceEvent::Offline(offline) => (offline.user_id, Said::Offline),
+                PresenceEvent::Offline(offline) => {
+                    self.begin_anew(&offline.user_id);
+                    (offline.user_id, Said::Offline)
+                }
             };
             if let Some(user) = self.users.get_mut(&user_id) {
                 user.said = said;
@@ -247,9 +261,21 @@ impl Roll {
             {
                 user.said = Said::Unknown { session: session.clone() };
             }
+            if may_exist && matches!(event, PresenceEvent::Offline(_)) {
+                self.begin_anew(user_id);
+            }
             self.changed.push_front(user_id.clone());
         }
         self.failed = Some(attempt);
+    }
+
+    /// It was said that a user went: they are there since the first of the connections that they have by now.
+    fn begin_anew(&mut self, user_id: &UserId) {
+        let Some(user) = self.users.get_mut(user_id) else { return };
+        let theirs = user.by_turn.iter().filter_map(|(_, id)| self.connections.get(id));
+        if let Some(first) = theirs.map(|known| known.opened_at).min() {
+            user.connected_at = first;
+        }
     }
 
     /// Takes a connection out; its user may be without any then.
@@ -359,7 +385,8 @@ impl Said {
 
 impl User {
     fn since(connected_at: Timestamp) -> Self {
-        Self { by_turn: Vec::new(), open: 0, connected_at, said: Said::Offline, is_pending: false }
+        let (is_pending, is_forgotten) = (false, false);
+        Self { by_turn: Vec::new(), open: 0, connected_at, said: Said::Offline, is_pending, is_forgotten }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_actors::{ConnectionId, Presence, PresenceSettings, Visitor};
 use amoiq_events::{Ambient, EventStore, ShortText, StreamName};
 use tokio::{
+    sync::Notify,
     task::spawn_local,
     time::{Instant, sleep},
 };
@@ -12,7 +13,7 @@ use tokio::{
 use crate::{
     given::{DEADLINE, paused, tenant},
     presence_given::{BATCH, GRACE, GivenPresence, a_batch, other_tenant, rest, visitor},
-    staged::StagedStore,
+    staged::{StagedStore, Turn},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -78,6 +79,41 @@ fn who_comes_back_after_the_grace_is_online_since_then() {
         let now = given.ambient.now();
         given.identify(2, "ann", "s1").await;
         a_batch().await;
+        assert_eq!(given.said().await, ["online ann s1", "offline ann s1", "online ann s1"]);
+        assert_eq!(given.listed().await.users.first().map(|user| user.connected_at), Some(now));
+    });
+}
+
+#[test]
+fn who_comes_back_before_it_is_said_that_they_went_was_there_all_the_time() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        let before = given.listed().await;
+        given.close(1).await;
+        sleep(GRACE + BATCH / 2).await;
+        given.identify(2, "ann", "s1").await;
+        rest().await;
+        assert_eq!(given.said().await, ["online ann s1"]);
+        assert_eq!(given.listed().await, before);
+    });
+}
+
+#[test]
+fn who_comes_back_while_it_is_being_said_that_they_went_is_online_since_then() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        given.close(1).await;
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        sleep(GRACE + BATCH * 2).await;
+        let now = given.ambient.now();
+        given.identify(2, "ann", "s1").await;
+        may.notify_one();
+        rest().await;
         assert_eq!(given.said().await, ["online ann s1", "offline ann s1", "online ann s1"]);
         assert_eq!(given.listed().await.users.first().map(|user| user.connected_at), Some(now));
     });

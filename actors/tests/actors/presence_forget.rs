@@ -91,6 +91,29 @@ fn what_is_on_its_way_is_waited_for_and_taken_back() {
 }
 
 #[test]
+fn who_comes_back_while_they_are_forgotten_is_said_to_be_online_again() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(1, "ann", "s1").await;
+        a_batch().await;
+        let may = Arc::new(Notify::new());
+        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.identify(2, "bob", "s2").await;
+        a_batch().await;
+        let forgetting = spawn_local({
+            let given = given.clone();
+            async move { forget(&given, session("s1")).await }
+        });
+        a_batch().await;
+        given.identify(3, "ann", "s1").await;
+        may.notify_one();
+        forgetting.await.expect("it is forgotten");
+        let said = ["online ann s1", "online bob s2", "online ann s1"];
+        assert_eq!(given.said().await, said, "what was said first is removed from the log");
+    });
+}
+
+#[test]
 fn a_store_that_fails_is_waited_for() {
     paused(async {
         for turn in [Turn::DurableButUnknown, Turn::Lost] {

@@ -118,14 +118,22 @@ fn over_a_store_that_works_nothing_is_said_twice() {
             let mut said_of: HashMap<UserId, PresenceEvent> = HashMap::new();
             for recorded in given.store.log().await {
                 let Event::Presence(event) = codec::decode(&recorded).expect("an event") else { continue };
-                let (user, is_offline) = match &event {
-                    PresenceEvent::Online(online) => (&online.user_id, false),
-                    PresenceEvent::Offline(offline) => (&offline.user_id, true),
+                let user = match &event {
+                    PresenceEvent::Online(online) => &online.user_id,
+                    PresenceEvent::Offline(offline) => &offline.user_id,
                 };
-                let before = said_of.insert(user.clone(), event.clone());
-                assert_ne!(before.as_ref(), Some(&event), "seed {seed}: said twice");
-                let was_online = matches!(before, Some(PresenceEvent::Online(_)));
-                assert!(was_online || !is_offline, "seed {seed}: offline without having been online");
+                let was_in = match said_of.insert(user.clone(), event.clone()) {
+                    Some(PresenceEvent::Online(online)) => Some(online.session_id),
+                    _ => None,
+                };
+                match &event {
+                    PresenceEvent::Online(online) => {
+                        assert_ne!(was_in.as_ref(), Some(&online.session_id), "seed {seed}: online twice");
+                    }
+                    PresenceEvent::Offline(_) => {
+                        assert!(was_in.is_some(), "seed {seed}: offline without having been online");
+                    }
+                }
             }
             let online = |said: &&PresenceEvent| matches!(said, PresenceEvent::Online(_));
             let listed = said_of.values().filter(online).count();
