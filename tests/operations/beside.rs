@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     damage::{flip_in, swap_cells},
     fixture::reopened,
-    given::{stopped, verify},
+    given::{inbox_generation, stopped, verify},
 };
 
 /// The tables of a file that carry checksums, each with its columns.
@@ -112,13 +112,11 @@ fn what_lanes_say_of_themselves_is_compared() {
 
 #[test]
 fn keys_that_are_out_of_order_are_found() {
-    let serving = "SELECT number FROM generations WHERE projection = 'inbox' AND state = 1";
     let data = stopped();
     let views = data.path().join("views.db");
     let conn = Connection::open(&views).expect("a database");
-    let number: i64 = conn.query_row(serving, [], |row| row.get(0)).expect("tables that serve");
+    let table = format!("inbox_{}", inbox_generation(&conn).expect("tables that serve"));
     drop(conn);
-    let table = format!("inbox_{number}");
     swap_cells(&views, &table);
     let conn = Connection::open(&views).expect("a database");
     let mut scan = conn.prepare(&format!("SELECT session FROM {table}")).expect("a table");

@@ -15,6 +15,7 @@ use amoiq_events::{
     tenant::{SessionErased, TenantEvent},
 };
 use reqwest::blocking::Client;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -197,11 +198,26 @@ fn made(is_stopped: bool) -> TempDir {
         }
     }
     // The read model has followed: its file is part of what is left.
-    eventually("the inbox follows", || service.texts("session-long").is_ok_and(|texts| texts.len() == 70));
+    eventually("the inbox follows", || {
+        in_the_inbox(directory.path()).is_ok_and(|all| i64::try_from(SESSIONS.len()) == Ok(all))
+    });
     if is_stopped {
         service.stop();
     }
     directory
+}
+
+/// The generation of the inbox that serves.
+pub fn inbox_generation(views: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT number FROM generations WHERE projection = 'inbox' AND state = 1";
+    views.query_row(sql, [], |row| row.get(0))
+}
+
+/// How many sessions are in it.
+fn in_the_inbox(data: &Path) -> rusqlite::Result<i64> {
+    let views = Connection::open(data.join("views.db"))?;
+    let sql = format!("SELECT count(*) FROM inbox_{}", inbox_generation(&views)?);
+    views.query_row(&sql, [], |row| row.get(0))
 }
 
 /// A copy of a data directory.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     backups::refused,
     fixture::{FIXTURE_SECRET, configuration, unpacked},
-    given::{Service, amoiq, printed, verify},
+    given::{Service, amoiq, inbox_generation, printed, verify},
 };
 
 /// What a fixture was made of: the first program that had conversations, and every release.
@@ -109,8 +109,7 @@ fn has_all_of(expected: &Value, found: &Value) {
 /// The rows of the inbox that serves.
 fn inbox(data: &Path) -> Vec<Vec<Column>> {
     let views = Connection::open(data.join("views.db")).expect("a database");
-    let sql = "SELECT number FROM generations WHERE projection = 'inbox' AND state = 1";
-    let number: i64 = views.query_row(sql, [], |row| row.get(0)).expect("one serves");
+    let number = inbox_generation(&views).expect("one serves");
     ["inbox", "inbox_users"]
         .into_iter()
         .flat_map(|table| {
