@@ -17,6 +17,7 @@ use amoiq::webhooks::{
 use amoiq_actors::webhooks::{Courier, Endpoint};
 use amoiq_events::TenantId;
 use rustls::RootCertStore;
+use tokio::net::TcpListener;
 
 use crate::{
     delivery::{Answers, PATIENCE, courier, deliver, endpoint, eventually, failed, message, refused},
@@ -45,11 +46,22 @@ async fn one_refused_address_refuses_the_name_wherever_it_stands() {
     assert_eq!(receiver.connections(), 0);
 }
 
+/// A port that is free on both addresses: others on this machine may have it on one.
+async fn at_one_port(one: &str, other: &str) -> (TcpListener, TcpListener) {
+    loop {
+        let first = TcpListener::bind((one, 0)).await.expect("a free port");
+        let port = first.local_addr().expect("bound").port();
+        if let Ok(second) = TcpListener::bind((other, port)).await {
+            return (first, second);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
-    let checked = Receiver::at("127.0.0.2:0", TAKEN, Then::Close).await;
-    let port = checked.address.port();
-    let target = Receiver::at(&format!("127.0.0.1:{port}"), TAKEN, Then::Close).await;
+    let (checked, target) = at_one_port("127.0.0.2", "127.0.0.1").await;
+    let port = checked.local_addr().expect("bound").port();
+    let [checked, target] = [checked, target].map(|listener| Receiver::on(listener, TAKEN, Then::Close));
     let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let courier = asking(&answers, &["127.0.0.2/32"]);
     let url = format!("http://endpoint.example:{port}/");

@@ -74,7 +74,10 @@ impl Receiver {
     }
 
     pub async fn at(address: &str, answer: impl Into<Vec<u8>>, then: Then) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        Self::on(TcpListener::bind(address).await.expect("a free port"), answer, then)
+    }
+
+    pub fn on(listener: TcpListener, answer: impl Into<Vec<u8>>, then: Then) -> Self {
         let receiver = Self {
             address: listener.local_addr().expect("bound"),
             connections: Arc::default(),
