@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use amoiq_actors::{TenantRegistry, tenant::TenantHandle};
+use amoiq_actors::{TenantRegistry, registry::is_demo, tenant::TenantHandle};
 use amoiq_events::{
     Ambient, EventStore, KeyId, TenantId, Timestamp, WebhookId,
     event::Cause,
@@ -66,12 +66,13 @@ pub async fn reconcile(
         ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
     }
     // Tenants that left the configuration keep their history and lose their configured keys.
-    let known: Vec<_> = registry.current().known().cloned().collect();
-    let is_empty = known.iter().chain(desired.keys()).all(|id| id.as_str() == DEMO_TENANT);
-    for id in known {
-        desired.entry(id).or_default();
+    let current = registry.current();
+    for id in current.known() {
+        desired.entry(id.clone()).or_default();
     }
-    if is_empty && configured.is_empty() && allows_demo(bind) {
+    // Not where a customer's tenant was ever, whatever it is called: everybody knows the demo's keys.
+    let is_new = configured.is_empty() && current.all().all(|(_, tenant)| is_demo(tenant));
+    if is_new && allows_demo(bind) {
         desired.insert(TenantId::parse(DEMO_TENANT)?, demo());
     }
     for (id, wanted) in desired {
@@ -182,9 +183,8 @@ fn desire_webhook(
 /// Whether the demo tenant is there to be tried.
 #[must_use]
 pub fn serves_demo(registry: &TenantRegistry) -> bool {
-    TenantId::parse(DEMO_TENANT).is_ok_and(|demo| {
-        registry.current().tenant(&demo).is_some_and(|tenant| amoiq_actors::registry::is_demo(tenant))
-    })
+    TenantId::parse(DEMO_TENANT)
+        .is_ok_and(|demo| registry.current().tenant(&demo).is_some_and(|tenant| is_demo(tenant)))
 }
 
 /// The demo's keys, and three commands that use them.

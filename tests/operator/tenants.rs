@@ -22,6 +22,19 @@ fn the_demo_tenant_goes_with_the_first_tenant_and_stays_away() {
 }
 
 #[test]
+fn a_tenant_called_demo_that_leaves_the_configuration_gets_no_key_that_everybody_knows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = "[[tenants]]\nid = \"demo\"\nsecret_keys = [\"sk_configured_1\"]\n";
+    let mut app = Start::new().data(directory.path()).config(config).app();
+    assert_eq!(app.get("sk_configured_1", "/api/chat/online-users").status, 200);
+    app.terminate();
+    let again = Start::new().data(directory.path()).app();
+    for key in [SECRET, "sk_configured_1"] {
+        assert_eq!(again.get(key, "/api/chat/online-users").error(), (401, "INVALID_API_KEY"), "{key}");
+    }
+}
+
+#[test]
 fn a_tenant_is_created_once_and_updated_field_by_field() {
     let app = TestApp::start();
     let origin = "https://*.acme.example";
