@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::{config::Config, startup};
 
 mod backup;
+mod bench;
 mod dead_letters;
 mod erase;
 mod events;
@@ -63,6 +64,8 @@ enum Command {
     Rebuild(rebuild::Arguments),
     /// List the events that rebuilds skipped.
     DeadLetters(dead_letters::Arguments),
+    /// Measure what this machine takes, on a store of its own that goes again.
+    Bench(bench::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -88,6 +91,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Events(arguments) => events::run(&arguments, &load()?.store.path)?,
         Command::Rebuild(arguments) => return rebuild::run(&load()?, &arguments),
         Command::DeadLetters(arguments) => dead_letters::run(&load()?, &arguments)?,
+        Command::Bench(arguments) => bench::run(&arguments, &load()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

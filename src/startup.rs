@@ -25,6 +25,7 @@ use anyhow::Context;
 use socket2::SockRef;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub(crate) use self::parts::directory_settings;
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
 use crate::{
     config::Config,

@@ -173,7 +173,8 @@ fn inbox(
     Ok((inbox, rebuilds))
 }
 
-fn directory_settings(config: &Config) -> DirectorySettings {
+/// What a configuration says of sessions.
+pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
         arbiters: threads(config.sessions.threads, 2),
         max_sessions: config.sessions.max_in_memory,

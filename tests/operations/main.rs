@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod backups;
+mod bench;
 mod beside;
 mod damage;
 mod drill;
