@@ -12,7 +12,7 @@ use amoiq_events::{
     tenant::TenantCommand,
     webhook::WebhookCommand,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Counts,
@@ -27,7 +27,8 @@ use crate::{
     tenant::{TenantError, TenantHandle},
 };
 
-/// How many lanes read the log for themselves at the same time: the store's readers serve others too.
+/// How many lanes read the log for themselves at the same time, of different tenants: the store's readers serve
+/// others too.
 const READERS: usize = 2;
 
 /// How many events one reading takes.
@@ -65,7 +66,7 @@ pub(super) struct Desk {
     /// Attempts of all lanes. Whoever waits longest is next, and a lane asks for one at a time. A tenant has
     /// its part of them, so that endpoints that take their time do not take all of them.
     in_flight: Places<TenantId>,
-    readers: Semaphore,
+    readers: Places<TenantId>,
 }
 
 /// An attempt that was made.
@@ -87,13 +88,17 @@ impl Desk {
         // Enough for one endpoint that does well.
         let part = (settings.in_flight / TENANT_PART).max(settings.throttle.in_flight);
         let in_flight = Places::new(settings.in_flight, part);
-        let (counts, readers) = (Arc::default(), Semaphore::new(READERS));
+        let (counts, readers) = (Arc::default(), Places::new(READERS, 1));
         Self { settings, store, ambient, registry, outbox, courier, counts, in_flight, readers }
     }
 
-    /// The events after a position, when it is this lane's turn to read.
-    pub(super) async fn read(&self, after: Position) -> Result<Vec<RecordedEvent>, ReadError> {
-        let _turn = self.readers.acquire().await;
+    /// The events after a position, when it is this lane's turn among its tenant's, and then its tenant's.
+    pub(super) async fn read(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        let _turn = self.readers.take(tenant).await;
         self.store.read_all(after, READ_EVENTS).await
     }
 

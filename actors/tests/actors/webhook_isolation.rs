@@ -69,6 +69,28 @@ fn a_tenant_whose_endpoints_take_their_time_leaves_places_for_others() {
 }
 
 #[test]
+fn a_tenant_whose_endpoints_read_the_log_leaves_turns_for_others() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        let (names, other) = (["a", "b", "c"], TenantId::parse("other").expect("an id"));
+        node.found(&tenant(), &names).await;
+        node.found(&other, &["z"]).await;
+        node.say("session-of-many", "hello").await;
+        node.say_at(&other, "session-of-one", "hello").await;
+        given.receivers.called(4).await;
+        given.store.hold_readings();
+        for name in names {
+            node.webhooks.replay(&tenant(), &webhook(name), at(0), None).await.expect("it begins");
+        }
+        node.webhooks.replay(&other, &webhook("z"), at(0), None).await.expect("it begins");
+        until("two read", async || given.store.held_readings() == 2).await;
+        given.store.release_reading();
+        given.store.release_reading();
+        until("the other tenant is served", async || given.receivers.times("z").len() == 2).await;
+    });
+}
+
+#[test]
 fn an_endpoint_whose_lane_cannot_write_keeps_no_other_from_forgetting() {
     let given = GivenLanes::new();
     given.node(async |node| {

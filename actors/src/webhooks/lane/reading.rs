@@ -60,9 +60,9 @@ impl WebhookLane {
             return;
         }
         self.is_reading = true;
-        let desk = Arc::clone(&self.desk);
+        let (desk, tenant) = (Arc::clone(&self.desk), self.endpoint.tenant.clone());
         let span = Span { after, known: self.known.max(self.read), ticket: self.forgotten.begin() };
-        let reading = async move { desk.read(after).await };
+        let reading = async move { desk.read(&tenant, after).await };
         ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(span, events, ctx)));
     }
 
