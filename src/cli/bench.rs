@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// How many sessions write at the same time in the second round; in the first it is one.
     #[arg(long, value_name = "SESSIONS", default_value_t = 64, value_parser = value_parser!(u16).range(2..=1_024))]
     at_once: u16,
-    /// How long a part takes, at the most.
+    /// How long messages are written, and the disk alone, in each round.
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Print each figure as a line of JSON.
@@ -36,26 +36,31 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Measures. However it ends, nothing is left behind.
+/// Measures. Nothing is left behind, unless it is killed.
 ///
 /// # Errors
 /// When it cannot measure there, or is interrupted.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<()> {
     actix::System::new().block_on(async {
         // Listens before there is anything that would have to be removed.
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let place = scratch(arguments.directory.as_deref().unwrap_or(&config.store.path))?;
         let trial = Trial::begin(place.path(), config)?;
         let measured = tokio::select! {
             measured = measure(&trial, place.path(), arguments) => measured,
-            _ = terminate.recv() => Err(anyhow!("interrupted")),
             _ = interrupt.recv() => Err(anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow!("interrupted")),
+            _ = hangup.recv() => Err(anyhow!("interrupted")),
         };
         trial.end();
-        let path = place.path().to_owned();
-        let removed = place.close().with_context(|| format!("{} could not be removed", path.display()));
-        measured.and(removed)
+        let stays = format!("{} could not be removed", place.path().display());
+        place.close().with_context(|| match &measured {
+            Ok(()) => stays,
+            Err(error) => format!("{error:#}; {stays}"),
+        })?;
+        measured
     })
 }
 

@@ -65,7 +65,7 @@ fn for_people_it_prints_a_table() {
 
 #[test]
 fn one_that_is_interrupted_leaves_nothing_behind() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let directory = tempfile::tempdir().expect("a directory");
         let mut bench = program(directory.path());
         bench.args(["bench", "--seconds", "60"]).stdout(Stdio::piped()).stderr(Stdio::piped());

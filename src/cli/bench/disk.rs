@@ -1,4 +1,5 @@
-//! What the disk does alone: as many bytes as the log has for a sync, written and synced again and again.
+//! What the disk does alone: as many bytes as the events of a sync have, written and synced again and again, over a
+//! file that has its size already.
 
 use std::{
     fs::File,
@@ -14,8 +15,8 @@ use super::{figure::Figure, load::micros};
 /// About what an event is in the log.
 const EVENT_BYTES: usize = 350;
 
-/// Where it begins anew: the write-ahead log does so, too.
-const FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// The file's size: what the write-ahead log has when it begins anew.
+const FILE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long it works before it looks whether it is to end.
 const SLICE: Duration = Duration::from_millis(100);
@@ -26,13 +27,12 @@ const MAX_SYNCS: usize = 1_000_000;
 /// Measures syncs of so many events, for so long.
 pub(super) async fn measure(place: &Path, events_a_sync: usize, time: Duration) -> anyhow::Result<Figure> {
     let path = place.join("disk");
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    let mut writing =
-        Writing { file, bytes: vec![b'x'; events_a_sync * EVENT_BYTES], latencies_us: Vec::new() };
+    let failed = || path.display().to_string();
+    let mut writing = Writing::begin(&path, events_a_sync * EVENT_BYTES).with_context(failed)?;
     let begun = Instant::now();
     while begun.elapsed() < time && writing.latencies_us.len() < MAX_SYNCS {
         let slice = tokio::task::spawn_blocking(move || writing.slice());
-        writing = slice.await?.with_context(|| path.display().to_string())?;
+        writing = slice.await?.with_context(failed)?;
     }
     let (time, syncs) = (begun.elapsed(), writing.latencies_us.len() as u64);
     let mut latencies_us = writing.latencies_us;
@@ -51,21 +51,33 @@ pub(super) async fn measure(place: &Path, events_a_sync: usize, time: Duration) 
 struct Writing {
     file: File,
     bytes: Vec<u8>,
+    /// Where the next ones go.
+    at: usize,
     latencies_us: Vec<u32>,
 }
 
 impl Writing {
+    /// Makes the file: one that grows would take longer to sync.
+    fn begin(path: &Path, bytes: usize) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        file.write_all(&vec![0; FILE_BYTES])?;
+        file.sync_all()?;
+        Ok(Self { file, bytes: vec![b'x'; bytes], at: FILE_BYTES, latencies_us: Vec::new() })
+    }
+
     /// Goes on for a while.
     fn slice(mut self) -> io::Result<Self> {
         let begun = Instant::now();
         while begun.elapsed() < SLICE {
-            let since = Instant::now();
-            if self.file.stream_position()? >= FILE_BYTES {
+            if self.at + self.bytes.len() > FILE_BYTES {
                 self.file.rewind()?;
+                self.at = 0;
             }
+            let since = Instant::now();
             self.file.write_all(&self.bytes)?;
             self.file.sync_data()?;
             self.latencies_us.push(micros(since));
+            self.at += self.bytes.len();
         }
         Ok(self)
     }

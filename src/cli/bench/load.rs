@@ -1,4 +1,4 @@
-//! Visitors who write as fast as they are answered.
+//! Visitors who write as fast as they are answered. All of them share one thread.
 
 use std::{
     sync::{
@@ -42,13 +42,15 @@ impl Visitor {
             let session = SessionId::parse(&format!("{}-{}", self.name, latencies_us.len()))?;
             for _ in 0..MESSAGES {
                 let take = |left: u64| left.checked_sub(1);
-                let is_last = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err();
-                let since = Instant::now();
-                if is_last || since >= self.end {
+                if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
                     return Ok(latencies_us);
                 }
+                let since = Instant::now();
                 self.say(&tenant, &session).await?;
                 latencies_us.push(micros(since));
+                if Instant::now() >= self.end {
+                    return Ok(latencies_us);
+                }
             }
         }
     }

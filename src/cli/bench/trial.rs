@@ -7,23 +7,30 @@ use std::{
 };
 
 use amoiq_actors::{
-    Directory, Projector, Rebuilds, Views, inbox::InboxProjection, projector::Progress, rebuild::Outcome,
+    Directory, DirectorySettings, Projector, Rebuilds, SessionSettings, Views, inbox::InboxProjection,
+    projector::Progress, rebuild::Outcome,
 };
 use amoiq_events::{
     Ambient, EventStore, Position,
     store::sqlite::{self, SqliteStore},
 };
-use anyhow::bail;
+use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 
 use super::{figure::Figure, load::Visitor};
 use crate::{config::Config, startup};
 
-/// The most messages of a round.
+/// The most messages of all rounds: about 700 MB.
 const MAX_MESSAGES: u64 = 1_000_000;
 
-/// How long the inbox may take to follow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The most sessions in memory: more than write at a time.
+const MAX_SESSIONS: usize = 4_096;
+
+/// More events than a session gets.
+const MAX_EVENTS: u64 = 100;
+
+/// How long the inbox may take to follow, or to be made again.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often it is looked whether the rebuild is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -35,6 +42,8 @@ pub(super) struct Trial {
     inbox: Progress,
     rebuilds: Rebuilds,
     ambient: Ambient,
+    /// How many messages may still be written.
+    left: Arc<AtomicU64>,
 }
 
 impl Trial {
@@ -43,10 +52,11 @@ impl Trial {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
         let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
-        let directory = Directory::start(startup::directory_settings(config), &log, &ambient);
+        let directory = Directory::start(settings(config), &log, &ambient);
         let views = Views::open(&place.join("data/views.db"))?;
         let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &log);
-        Ok(Self { store, directory, inbox, rebuilds, ambient })
+        let left = Arc::new(AtomicU64::new(MAX_MESSAGES));
+        Ok(Self { store, directory, inbox, rebuilds, ambient, left })
     }
 
     /// Lets as many visitors write at once, and tells how many events were synced together.
@@ -55,12 +65,12 @@ impl Trial {
         let commits = || meter.commit_events.counts().buckets.iter().map(|(_, count)| count).sum::<u64>();
         let (events_before, commits_before) = (meter.events(), commits());
         let begun = Instant::now();
-        let left = Arc::new(AtomicU64::new(MAX_MESSAGES));
         let mut visitors = JoinSet::new();
         for number in 0..at_once {
             let (directory, ambient) = (self.directory.clone(), self.ambient.clone());
             let name = format!("bench-{at_once}-{number}");
-            let visitor = Visitor { directory, ambient, name, end: begun + time, left: Arc::clone(&left) };
+            let visitor =
+                Visitor { directory, ambient, name, end: begun + time, left: Arc::clone(&self.left) };
             visitors.spawn(visitor.write());
         }
         let mut latencies_us = Vec::new();
@@ -70,6 +80,8 @@ impl Trial {
         let time = begun.elapsed();
         latencies_us.sort_unstable();
         let (events, commits) = (meter.events() - events_before, commits() - commits_before);
+        // What is measured next is alone.
+        self.inbox.reach(self.store.head(), PATIENCE).await?;
         let sessions = if at_once == 1 { "session" } else { "sessions" };
         let figure = Figure {
             part: "messages",
@@ -85,20 +97,20 @@ impl Trial {
 
     /// Has the inbox made again from all that was written.
     pub(super) async fn rebuild(&self) -> anyhow::Result<Figure> {
-        let head = self.store.head();
-        self.inbox.reach(head, PATIENCE).await?;
         let begun = Instant::now();
         self.rebuilds.start(None).await?;
-        let outcome = loop {
-            match self.rebuilds.report().outcome {
-                Some(outcome) => break outcome,
-                None => tokio::time::sleep(LOOK_EVERY).await,
+        let outcome = async {
+            loop {
+                match self.rebuilds.report().outcome {
+                    Some(outcome) => break outcome,
+                    None => tokio::time::sleep(LOOK_EVERY).await,
+                }
             }
         };
-        if outcome != Outcome::Done {
-            bail!("the rebuild did not end: {outcome:?}");
-        }
-        Ok(read("rebuild", "rebuild of the inbox, events", head.as_u64(), begun.elapsed()))
+        let outcome = tokio::time::timeout(PATIENCE, outcome).await.context("the rebuild does not end")?;
+        ensure!(outcome == Outcome::Done, "the inbox was not made again: {outcome:?}");
+        let events = self.store.head().as_u64();
+        Ok(read("rebuild", "rebuild of the inbox, events", events, begun.elapsed()))
     }
 
     /// Has all that was written verified.
@@ -107,15 +119,22 @@ impl Trial {
         let begun = Instant::now();
         let verifying = move || sqlite::verify(&data, Position::START, &mut |_work| {});
         let verification = tokio::task::spawn_blocking(verifying).await??;
-        if !verification.clean {
-            bail!("what was written does not verify: {:?}", verification.problems);
-        }
+        ensure!(verification.clean, "what was written does not verify: {:?}", verification.problems);
         Ok(read("verify", "verification, events", verification.events, begun.elapsed()))
     }
 
     /// Ends what writes, so that its files can go.
     pub(super) fn end(self) {
         self.store.close();
+    }
+}
+
+/// Sessions as they are configured, as long as that does not decide what is measured.
+fn settings(config: &Config) -> DirectorySettings {
+    DirectorySettings {
+        max_sessions: MAX_SESSIONS,
+        session: SessionSettings { max_events: MAX_EVENTS },
+        ..startup::directory_settings(config)
     }
 }
 
