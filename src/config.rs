@@ -184,7 +184,8 @@ impl Config {
         for (key, value) in environment {
             let key = key.trim_start_matches("AMOIQ__").replace("__", ".").to_lowercase();
             layers = if LISTS.contains(&key.as_str()) {
-                layers.set_override(key, value.split(',').map(str::trim).collect::<Vec<_>>())?
+                let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+                layers.set_override(key, parts.collect::<Vec<_>>())?
             } else {
                 layers.set_override(key, value)?
             };

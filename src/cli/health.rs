@@ -1,7 +1,7 @@
 //! `amoiq health`: asks the service on this data directory whether it is ready, or only whether it is alive; for
 //! containers and scripts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -13,12 +13,18 @@ use crate::{config::Config, operator::door::Door};
 /// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Whether it answers at all: what is not has to be started again. One that is not ready may be well, and is
     /// only to be sent no traffic.
     #[arg(long)]
     alive: bool,
+    /// For so many seconds, ask again until it is: a service that starts may not be there yet.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u16,
     /// Show the service's answer as JSON.
     #[arg(long)]
     json: bool,
@@ -30,16 +36,26 @@ pub(super) struct Arguments {
 /// When the service does not answer, or is not ready.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let (path, good) = if arguments.alive { ("healthz", "alive") } else { ("readyz", "ready") };
-    let address = Door::find(&config.store.path)?.service;
-    let client = client(PATIENCE)?;
-    let answer = client.get(format!("{address}/{path}")).send();
-    let answer = answer.with_context(|| format!("the service at {address} does not answer"))?;
-    let is_good = answer.status().is_success();
-    let text = answer.text().unwrap_or_default();
+    let end = Instant::now() + Duration::from_secs(arguments.wait.into());
+    let (is_good, text) = loop {
+        match ask(config, path) {
+            Ok((true, text)) => break (true, text),
+            answered if Instant::now() >= end => break answered?,
+            _ => std::thread::sleep(ASK_EVERY),
+        }
+    };
     if arguments.json {
         let answer: Value = serde_json::from_str(&text).context("the service's answer")?;
         say(&serde_json::to_string_pretty(&answer)?)?;
     }
     ensure!(is_good, "not {good}: {text}");
     if arguments.json { Ok(()) } else { say(good) }
+}
+
+/// Whether it is well, and what it says.
+fn ask(config: &Config, path: &str) -> anyhow::Result<(bool, String)> {
+    let address = Door::find(&config.store.path)?.service;
+    let answer = client(PATIENCE)?.get(format!("{address}/{path}")).send();
+    let answer = answer.with_context(|| format!("the service at {address} does not answer"))?;
+    Ok((answer.status().is_success(), answer.text().unwrap_or_default()))
 }

@@ -44,6 +44,8 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.rate_limit.http_per_minute, 0);
     let config = with_environment("AMOIQ__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,::1/128").unwrap();
     assert_eq!(config.server.trusted_proxies.len(), 2);
+    let config = with_environment("AMOIQ__SERVER__TRUSTED_PROXIES", "").unwrap();
+    assert!(config.server.trusted_proxies.is_empty());
 }
 
 #[test]

@@ -35,6 +35,9 @@ const READ_PATIENCE: Duration = Duration::from_secs(2);
 /// Changes of a tenant's presence within this time are one append.
 const PRESENCE_BATCH: Duration = Duration::from_millis(50);
 
+/// A secret with fewer bytes can be guessed from a token that it signed.
+const STRONG_BYTES: usize = 32;
+
 /// What the routes are given.
 #[derive(Clone)]
 pub(super) struct Parts {
@@ -65,8 +68,8 @@ impl Parts {
         let directory = Directory::start(directory_settings(config), store, ambient);
         let (inbox, rebuilds) = inbox(config, data, store, ambient, &directory)?;
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
-        let tokens =
-            TokenKeys::new(&secret, &config.auth.jwt_previous_secrets, &config.auth, ambient.clone());
+        let previous = previous_secrets(&config.auth.jwt_previous_secrets)?;
+        let tokens = TokenKeys::new(&secret, previous, &config.auth, ambient.clone());
         let policy = Policy {
             widget_key_reads_history: config.security.widget_key_reads_history,
             widget_origins: config.server.widget_origins.clone(),
@@ -183,11 +186,29 @@ pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
     }
 }
 
+/// The configured secrets that signed before. With an empty one everybody could sign.
+fn previous_secrets(configured: &[Secret]) -> anyhow::Result<&[Secret]> {
+    for secret in configured {
+        anyhow::ensure!(
+            !secret.expose().trim().is_empty(),
+            "auth.jwt_previous_secrets holds an empty secret: take it out"
+        );
+        if secret.expose().len() < STRONG_BYTES {
+            tracing::warn!(
+                "a secret of auth.jwt_previous_secrets has less than {STRONG_BYTES} bytes: it can be guessed"
+            );
+        }
+    }
+    Ok(configured)
+}
+
 /// The configured secret, or the one that was made at the first start.
 fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Result<Secret> {
     if !configured.expose().is_empty() {
-        if configured.expose().len() < 32 {
-            tracing::warn!("auth.jwt_secret has less than 32 bytes: it can be guessed from a token");
+        if configured.expose().len() < STRONG_BYTES {
+            tracing::warn!(
+                "auth.jwt_secret has less than {STRONG_BYTES} bytes: it can be guessed from a token"
+            );
         }
         return Ok(configured.clone());
     }
@@ -201,7 +222,7 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
     let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let secret = String::from_utf8(secret).unwrap_or_default();
     anyhow::ensure!(
-        secret.trim().len() >= 32,
+        secret.trim().len() >= STRONG_BYTES,
         "{} is damaged or cut short: delete it to have a new one made",
         path.display()
     );

@@ -19,6 +19,11 @@ fn start() -> TestApp {
     Start::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING).app()
 }
 
+fn start_with_previous(secrets: &str) -> Start {
+    let start = Start::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING);
+    start.environment("AMOIQ__AUTH__JWT_PREVIOUS_SECRETS", secrets)
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -168,6 +173,20 @@ fn a_signing_key_is_rotated_without_ending_its_tokens() {
     let one = Start::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next).app();
     assert_eq!(one.get(&old, "/api/chat/online-users").error(), INVALID);
     assert_eq!(one.get(&new, "/api/chat/online-users").status, 200);
+}
+
+#[test]
+fn an_empty_previous_secret_opens_nothing() {
+    let none = start_with_previous("").app();
+    for secret in ["", " ", ","] {
+        let header = Header { kid: Some(kid(secret)), ..Header::new(Algorithm::HS256) };
+        assert_eq!(none.get(&sign(&header, &claims(), secret), READ).error(), INVALID, "{secret:?}");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let listed = Start::new().data(directory.path()).config("[auth]\njwt_previous_secrets = ['']").output();
+    assert!(!listed.status.success());
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(said.contains("auth.jwt_previous_secrets"), "{said}");
 }
 
 #[test]

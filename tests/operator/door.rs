@@ -4,13 +4,13 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use reqwest::{Method, blocking::RequestBuilder};
 use serde_json::Value;
 
-use crate::app::{Answer, TestApp, client};
+use crate::app::{Answer, Start, TestApp, client};
 
 /// Where the operator's interface is, and what opens it.
 pub struct Door {
@@ -87,6 +87,23 @@ fn the_file_is_its_owners_alone_and_goes_with_the_service() {
     app.terminate();
     assert!(!file.exists());
     assert!(failure(&app, &["health"]).contains("no service runs on"));
+}
+
+#[test]
+fn health_waits_for_a_service_that_is_about_to_start_for_as_long_as_it_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let asked = |seconds| {
+        let mut asking = Command::new(env!("CARGO_BIN_EXE_amoiq"));
+        asking.args(["health", "--wait", seconds]).env("AMOIQ__STORE__PATH", directory.path());
+        asking.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs")
+    };
+    let in_vain = asked("1").wait_with_output().expect("it ends");
+    assert!(!in_vain.status.success());
+    assert!(String::from_utf8_lossy(&in_vain.stderr).contains("no service runs on"), "{in_vain:?}");
+    let waiting = asked("60");
+    let _app = Start::new().data(directory.path()).app();
+    let answered = waiting.wait_with_output().expect("it ends");
+    assert_eq!((answered.status.success(), &*answered.stdout), (true, &b"ready\n"[..]), "{answered:?}");
 }
 
 #[test]
