@@ -39,6 +39,8 @@ struct Gate {
     may: Semaphore,
     is_closed: AtomicBool,
     waiting: AtomicUsize,
+    /// How many came.
+    readings: AtomicUsize,
 }
 
 struct Script {
@@ -77,9 +79,11 @@ impl StagedStore {
         let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
         let (reads, stuck) = (Arc::default(), Arc::default());
         let (damaged, truncations) = (Arc::default(), Arc::default());
-        let gate =
-            Gate { may: Semaphore::new(0), is_closed: AtomicBool::new(false), waiting: AtomicUsize::new(0) };
-        Self { memory, script, reads, stuck, damaged, truncations, gate: Arc::new(gate), epoch: Epoch(1) }
+        let may = Semaphore::new(0);
+        let (is_closed, waiting, readings) =
+            (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let gate = Arc::new(Gate { may, is_closed, waiting, readings });
+        Self { memory, script, reads, stuck, damaged, truncations, gate, epoch: Epoch(1) }
     }
 
     /// The same log as another history.
@@ -130,6 +134,11 @@ impl StagedStore {
     /// From here on readings of the whole log see what is there, and wait with it.
     pub(crate) fn hold_readings(&self) {
         self.gate.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// How often the whole log was read on from a position.
+    pub(crate) fn readings(&self) -> usize {
+        self.gate.readings.load(Ordering::SeqCst)
     }
 
     /// How many wait.
@@ -223,6 +232,7 @@ impl EventStore for StagedStore {
 
     fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
         let (memory, gate) = (self.memory.clone(), Arc::clone(&self.gate));
+        gate.readings.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             let answer = memory.read_all(after, limit).await;
             if gate.is_closed.load(Ordering::SeqCst) {

@@ -37,6 +37,24 @@ fn what_is_said_while_an_empty_part_of_the_log_is_read_is_delivered() {
 }
 
 #[test]
+fn an_endpoint_that_lags_reads_many_messages_at_a_time() {
+    let mut given = GivenLanes::new();
+    given.settings.pending = 10_000;
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        for number in 0..600 {
+            node.say(&format!("session-{number}"), "hello").await;
+        }
+        given.receivers.called(600).await;
+        let before = given.store.readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        given.receivers.called(1_200).await;
+        let readings = given.store.readings() - before;
+        assert!(readings < 10, "{readings}");
+    });
+}
+
+#[test]
 fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart() {
     let given = GivenLanes::new();
     given.receivers.hang();

@@ -56,7 +56,7 @@ impl WebhookLane {
     pub(super) fn read_on(&mut self, ctx: &mut Context<Self>) {
         let after = if self.replays() { self.replay_read } else { self.read };
         let is_behind = self.replays() || self.read < self.known;
-        if self.is_reading || !is_behind || !self.is_served() || self.is_full() {
+        if self.is_reading || !is_behind || !self.is_served() || self.is_full() || !self.is_worth_reading() {
             return;
         }
         self.is_reading = true;
@@ -204,6 +204,12 @@ impl WebhookLane {
     /// Whether a replay is being read.
     pub(super) fn replays(&self) -> bool {
         self.marks.replay.is_some_and(|replay| !replay.is_cancelled && self.replay_read < replay.until)
+    }
+
+    /// Whether half of what may be in memory alone is free: a reading is of many events, and one that takes a
+    /// few of them costs as much.
+    fn is_worth_reading(&self) -> bool {
+        self.backlog.unwritten() <= FRESH / 2 && self.backlog.fresh_bytes() <= FRESH_BYTES / 2
     }
 
     fn is_full(&self) -> bool {
