@@ -61,9 +61,13 @@ pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// One value a line, under its name. Strings are quoted, so that none of them steers the terminal.
+/// One value a line, under its name. What does not print is escaped, in names too: a visitor gives those of
+/// `userInfo`, and nothing that they give steers the terminal.
 fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> std::io::Result<()> {
-    let within = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    let within = |key: &str| {
+        let key = key.escape_debug();
+        if name.is_empty() { key.to_string() } else { format!("{name}.{key}") }
+    };
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
             let is_told = matches!(key.as_str(), "text" | "userInfo");
@@ -73,6 +77,7 @@ fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> st
             .iter()
             .enumerate()
             .try_for_each(|(index, value)| print(out, &format!("{name}[{index}]"), value, with_texts)),
+        Value::String(text) => writeln!(out, "{name}: {text:?}"),
         value => writeln!(out, "{name}: {value}"),
     }
 }

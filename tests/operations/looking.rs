@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::given::{Service, amoiq, eventually, printed, stopped, texts_of};
+use crate::given::{Service, WIDGET, amoiq, eventually, printed, stopped, texts_of};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
@@ -146,4 +146,21 @@ fn a_type_that_there_is_not_is_a_mistake() {
 fn head(data: &Path) -> u64 {
     let all = printed(data, &["events", "--json"]);
     json(all.lines().next_back().expect("an event"))["position"].as_u64().expect("a position")
+}
+
+#[test]
+fn nothing_that_a_visitor_gives_steers_the_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let service = Service::start(directory.path());
+    let message = json(
+        r#"{"text": "a \u009b31m b \u202e c", "sessionId": "session-of-a-joker",
+            "userInfo": {"\u001b]0;owned\u0007\nmessages[9].text": "x"}}"#,
+    );
+    service.post(WIDGET, "/webchat/message", &message);
+    drop(service);
+    let looking = ["state", "--tenant", "demo", "--session", "session-of-a-joker", "--texts"];
+    let shown = printed(directory.path(), &looking);
+    let steers = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!shown.contains(steers), "{shown:?}");
+    assert!(!shown.lines().any(|line| line.starts_with("messages[9]")), "{shown}");
 }
