@@ -57,24 +57,25 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
 #[must_use]
 pub fn client_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
-    let lines = request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok());
+    let lines = request.headers().get_all("x-forwarded-for").map(|line| line.as_bytes());
     client_address(peer, &lines.collect::<Vec<_>>(), trusted)
 }
 
 /// The client's address: the peer's, or, behind a trusted proxy, the nearest address of
 /// `X-Forwarded-For` that is not a trusted proxy itself.
 #[must_use]
-pub fn client_address(peer: IpAddr, forwarded: &[&str], trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(peer: IpAddr, forwarded: &[&[u8]], trusted: &[IpNet]) -> IpAddr {
     let is_trusted =
         |address: &IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
     if !is_trusted(&peer) {
         return peer;
     }
-    let hops = forwarded.iter().rev().flat_map(|line| line.rsplit(','));
+    let hops = forwarded.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
     let mut nearest = peer;
     for hop in hops {
         // Whatever stands before a hop that is no address is anybody's word.
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        let address = str::from_utf8(hop).ok().and_then(|hop| hop.trim().parse::<IpAddr>().ok());
+        let Some(address) = address else { break };
         nearest = address;
         if !is_trusted(&address) {
             break;
@@ -88,6 +89,10 @@ mod tests {
     use super::*;
 
     fn client(peer: &str, forwarded: &[&str]) -> String {
+        client_of_bytes(peer, &forwarded.iter().map(|line| line.as_bytes()).collect::<Vec<_>>())
+    }
+
+    fn client_of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         client_address(peer.parse().unwrap(), forwarded, &trusted).to_string()
     }
@@ -105,5 +110,11 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["6.6.6.6", "1.2.3.4,10.0.0.2"]), "1.2.3.4");
         assert_eq!(client("10.0.0.1", &["6.6.6.6, rubbish, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
+    }
+
+    #[test]
+    fn a_hop_that_is_no_text_is_no_address_and_hides_none_behind_it() {
+        assert_eq!(client_of_bytes("10.0.0.1", &[b"6.6.6.6", b"\xff, 1.2.3.4"]), "1.2.3.4");
+        assert_eq!(client_of_bytes("10.0.0.1", &[b"6.6.6.6", b"\xff"]), "10.0.0.1");
     }
 }
