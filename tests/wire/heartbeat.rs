@@ -128,3 +128,18 @@ fn a_request_after_the_deadline_is_refused_even_where_the_timer_is_late() {
     assert_eq!(poll.answer().status, 400);
     session.is_dead();
 }
+
+#[test]
+fn a_pong_that_nobody_asked_for_puts_no_ping_off() {
+    let server = patient_server();
+    let session = Session::polling(&server, ENGINE);
+    let since = Instant::now();
+    let asked = thread::scope(|scope| {
+        let poll = scope.spawn(|| session.get().ok().to_owned());
+        while !poll.is_finished() && since.elapsed() < PATIENCE {
+            assert_eq!(session.post("3").status, 200);
+        }
+        poll.is_finished().then(|| poll.join().expect("a poll"))
+    });
+    assert_eq!(asked.as_deref(), Some("2"));
+}

@@ -158,10 +158,9 @@ impl<P: Protocol> Connection<P> {
     pub(super) fn take_in(&mut self, packet: Packet, ctx: &mut Context<Self>) {
         match packet {
             Packet::Close => self.close(CloseReason::ClientLeft, ctx),
-            Packet::Pong => {
-                self.wire.heartbeat.answered(Instant::now());
-                self.beat(ctx);
-            }
+            // One that nobody asked for costs no timer: a payload may bring thousands.
+            Packet::Pong if self.wire.heartbeat.answered(Instant::now()) => self.beat(ctx),
+            Packet::Pong => {}
             Packet::Message(data) => self.with(ctx, |protocol, link| protocol.received(data, link)),
             Packet::Probe | Packet::Upgrade => self.close(CloseReason::Malformed, ctx),
         }

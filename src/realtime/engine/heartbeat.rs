@@ -54,9 +54,13 @@ impl Heartbeat {
         }
     }
 
-    /// The client answered. An answer that nobody asked for counts as well.
-    pub fn answered(&mut self, now: Instant) {
-        self.phase = Phase::Resting(now + self.interval);
+    /// The client answered. Whether it was asked: an answer to nothing changes nothing.
+    pub fn answered(&mut self, now: Instant) -> bool {
+        let is_asked = matches!(self.phase, Phase::Asking(_));
+        if is_asked {
+            self.phase = Phase::Resting(now + self.interval);
+        }
+        is_asked
     }
 
     /// Whether the client's time is over, whatever the timer did so far.
@@ -105,7 +109,8 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start, INTERVAL, TIMEOUT);
         assert_eq!(heartbeat.beat(start + ms(300)), Beat::Ping);
-        heartbeat.answered(start + ms(310));
-        assert_eq!(heartbeat.beat(start + ms(310)), Beat::Wait(start + ms(610)));
+        assert!(heartbeat.answered(start + ms(310)));
+        assert!(!heartbeat.answered(start + ms(400)), "nobody asked");
+        assert_eq!(heartbeat.beat(start + ms(410)), Beat::Wait(start + ms(610)));
     }
 }
