@@ -194,10 +194,14 @@ impl Authenticator {
         let claims = self.tokens.verify(text)?;
         let snapshot = self.registry.current();
         // A token dies with the key that minted it.
-        match snapshot.grant_of(&claims.key, &claims.tid) {
-            Some(_) => Ok(Credential::Token(Box::new(claims))),
-            None => Err(Problem::InvalidJwtToken("the key that minted it is revoked")),
+        let grant = snapshot
+            .grant_of(&claims.key, &claims.tid)
+            .ok_or(Problem::InvalidJwtToken("the key that minted it is revoked"))?;
+        // Whoever has the signing secret still has no key that vouches for more.
+        if (claims.verified || claims.role != TokenRole::Visitor) && grant.kind != KeyKind::Secret {
+            return Err(Problem::InvalidJwtToken("its key may not mint such a token"));
         }
+        Ok(Credential::Token(Box::new(claims)))
     }
 
     /// Looks again at a credential that was good when its connection was opened.

@@ -8,8 +8,15 @@ use amoiq_actors::{Directory, session::Sent};
 use amoiq_events::{MessageId, SessionId, ShortText};
 use serde::Serialize;
 
-use super::{access, body, context::Caller, fields::Fields, limits::Gate};
+use super::{
+    access::{self, Doorkeeper},
+    body,
+    context::Caller,
+    fields::Fields,
+    limits::Gate,
+};
 use crate::{
+    auth::Role,
     draft::{Draft, Drafts},
     problem::Problem,
     realtime::chat::feed::Echo,
@@ -52,7 +59,13 @@ pub async fn send(
     let body_origin = message.page.origin.as_ref().map(ShortText::as_str);
     access::check_site(&principal, &gate, &request, body_origin)?;
     access::check_user(&principal, message.user_id.as_ref())?;
-    let session = access::bound_session(&principal, named)?.unwrap_or_else(|| drafts.ambient.session_id());
+    let bound = access::bound_session(&principal, named)?;
+    // A verified user's first message makes the session theirs, with all that was said in it before.
+    if let (Role::Visitor { session: None, verified: Some(_) }, Some(named)) = (&principal.role, &bound) {
+        let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
+        doorkeeper.open(&principal, context.client, named).await?;
+    }
+    let session = bound.unwrap_or_else(|| drafts.ambient.session_id());
 
     let message_id = message.message_id;
     let cause = context.cause(&principal.actor);

@@ -189,10 +189,8 @@ pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
 /// The configured secrets that signed before. With an empty one everybody could sign.
 fn previous_secrets(configured: &[Secret]) -> anyhow::Result<&[Secret]> {
     for secret in configured {
-        anyhow::ensure!(
-            !secret.expose().trim().is_empty(),
-            "auth.jwt_previous_secrets holds an empty secret: take it out"
-        );
+        let is_blank = secret.expose().trim().is_empty();
+        anyhow::ensure!(!is_blank, "auth.jwt_previous_secrets holds an empty secret: take it out");
         if secret.expose().len() < STRONG_BYTES {
             tracing::warn!(
                 "a secret of auth.jwt_previous_secrets has less than {STRONG_BYTES} bytes: it can be guessed"
@@ -205,6 +203,8 @@ fn previous_secrets(configured: &[Secret]) -> anyhow::Result<&[Secret]> {
 /// The configured secret, or the one that was made at the first start.
 fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Result<Secret> {
     if !configured.expose().is_empty() {
+        let is_blank = configured.expose().trim().is_empty();
+        anyhow::ensure!(!is_blank, "auth.jwt_secret is blank: give one, or \"\" to have one made");
         if configured.expose().len() < STRONG_BYTES {
             tracing::warn!(
                 "auth.jwt_secret has less than {STRONG_BYTES} bytes: it can be guessed from a token"

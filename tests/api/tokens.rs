@@ -298,3 +298,54 @@ fn without_the_widget_keys_trust_it_opens_new_sessions_only() {
         Answer::of(app.request(Method::GET, READ).header("authorization", format!("bearer  {token} ")));
     assert_eq!(headed.status, 200);
 }
+
+#[test]
+fn a_verified_user_takes_over_no_session_by_guessing_its_id() {
+    let app = Start::new()
+        .environment("AMOIQ__AUTH__JWT_SECRET", SIGNING)
+        .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1000")
+        .environment("AMOIQ__RATE_LIMIT__SESSION_MISSES_PER_MINUTE", "2")
+        .app();
+    app.say(WIDGET, "s-1001", "before anybody came");
+    let guesser = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let say = |session: &str| {
+        let message = json!({"text": "x", "sessionId": session});
+        app.post(&guesser, "/webchat/message", &message)
+    };
+    assert_eq!(say("s-1001").error(), FORBIDDEN);
+    assert!(app.messages(&guesser, "").is_empty(), "nothing became theirs");
+    for guess in ["session-guessed-000001", "session-guessed-000002"] {
+        assert_eq!(say(guess).status, 200, "a session of their own may have any long id");
+    }
+    assert_eq!(say("session-guessed-000003").error(), (429, "RATE_LIMIT_EXCEEDED"));
+    let unnamed = app.post(&guesser, "/webchat/message", &json!({"text": "in a session of its own"}));
+    assert_eq!(unnamed.status, 200, "{unnamed:?}");
+}
+
+#[test]
+fn a_token_says_no_more_than_its_key_may_vouch_for() {
+    let app = start();
+    let of_widget_key = |role: &str, verified: bool| {
+        let mut claims = claims();
+        claims["key"] = json!(format!("key-{}", &hex(&Sha256::digest(WIDGET))[..12]));
+        claims["role"] = json!(role);
+        claims["verified"] = json!(verified);
+        app.get(&sign(&header(), &claims, SIGNING), READ)
+    };
+    for (role, verified) in [("visitor", true), ("agent", false), ("admin", false)] {
+        assert_eq!(of_widget_key(role, verified).error(), INVALID, "{role} {verified}");
+    }
+    assert_eq!(of_widget_key("visitor", false).status, 200);
+}
+
+#[test]
+fn a_blank_secret_refuses_the_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for secret in [" ", "\t"] {
+        let blank =
+            Start::new().data(directory.path()).environment("AMOIQ__AUTH__JWT_SECRET", secret).output();
+        assert!(!blank.status.success());
+        let said = String::from_utf8_lossy(&blank.stderr);
+        assert!(said.contains("auth.jwt_secret is blank"), "{said}");
+    }
+}
