@@ -2,8 +2,9 @@
 //!
 //! The routing actor of [`crate::presence`] starts it. It holds its mailbox for nothing: while an append
 //! is underway, connections are counted on, and one append is underway at a time. What changed within
-//! `batch` is one append (at most [`MAX_APPEND_EVENTS`] events); when the store refuses, the actor tries
-//! again with the difference as it is then. It needs two timers, however many users there are.
+//! `batch` is one append; what is more than one may hold waits for the next, so that a crowd does not fill the
+//! outboxes of those who watch. When the store refuses, the actor tries again with the difference as it is then.
+//! It needs two timers, however many users there are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, StreamName, TenantId, UserId,
     event::Cause,
-    store::{AppendError, Appended, Expected, MAX_APPEND_EVENTS},
+    store::{AppendError, Appended, Expected},
 };
 use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
@@ -147,12 +148,7 @@ impl PresenceActor {
                 if !self.roll.has_changes() {
                     self.answer();
                 }
-                // What is more than one append takes does not wait for a batch of its own.
-                return if self.roll.changes() >= MAX_APPEND_EVENTS {
-                    self.append(ctx)
-                } else {
-                    self.go_on(ctx)
-                };
+                return self.go_on(ctx);
             }
             Ok(Err(error)) => (matches!(error, AppendError::Unavailable(_)), error.to_string()),
             Err(error) => (true, error.to_string()),

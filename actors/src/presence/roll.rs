@@ -22,11 +22,15 @@ use amoiq_events::{
     Ambient, Event, NewEvent, SessionId, Timestamp, UserId,
     event::Cause,
     presence::{PresenceEvent, UserOffline, UserOnline},
-    store::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS},
+    store::MAX_APPEND_EVENTS,
 };
 use tokio::time::Instant;
 
 use super::{ConnectionId, Visitor, Whom};
+
+/// How much one append says. Whoever watches is sent it at once, so it is a small part of what may wait for them:
+/// visitors decide how many they are and how long their addresses, and must not make a reader a slow one.
+const MOST_BYTES: usize = 128 * 1024;
 
 /// Who is connected and what the log says.
 #[derive(Default)]
@@ -191,11 +195,6 @@ impl Roll {
         !self.changed.is_empty()
     }
 
-    /// How many users there may be something to say of.
-    pub(super) fn changes(&self) -> usize {
-        self.changed.len()
-    }
-
     /// Whether an append is underway.
     pub(super) fn is_appending(&self) -> bool {
         self.underway.is_some()
@@ -344,7 +343,7 @@ impl Roll {
         }
     }
 
-    /// What does not fit into one append is left for the next: addresses can be long.
+    /// What is more than one append may hold is left for the next: addresses can be long.
     fn put_into_envelopes(
         &mut self,
         mut events: Vec<PresenceEvent>,
@@ -355,7 +354,7 @@ impl Roll {
         for event in &events {
             let envelope = Event::Presence(event.clone()).envelope(ambient, cause);
             bytes += envelope.data.len();
-            if bytes > MAX_APPEND_BYTES {
+            if bytes > MOST_BYTES && !envelopes.is_empty() {
                 break;
             }
             envelopes.push(envelope);
