@@ -98,6 +98,9 @@ pub fn check_user(principal: &Principal, named: Option<&amoiq_events::UserId>) -
     }
 }
 
+/// What is said of a session that a verified user has used.
+pub const NOT_YOURS: Problem = Problem::Forbidden("the session belongs to a verified user");
+
 /// Opens sessions: the one check for everything that a session's id is a capability for.
 pub struct Doorkeeper<'a> {
     /// Counts misses, and knows what public credentials may.
@@ -129,7 +132,7 @@ impl Doorkeeper<'_> {
     /// for staff.
     pub fn after(&self, principal: &Principal, client: IpAddr, access: Access) -> Result<(), Problem> {
         match (access, &principal.role) {
-            (Access::Denied, _) => Err(Problem::Forbidden("the session belongs to a verified user")),
+            (Access::Denied, _) => Err(NOT_YOURS),
             (Access::Missing, Role::Staff { .. } | Role::Bot) => Err(Problem::SessionNotFound),
             (Access::Missing, _) => {
                 if Self::is_guess(principal) {
@@ -158,6 +161,18 @@ impl Doorkeeper<'_> {
         let caller: Caller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
         self.after(principal, client, access)
+    }
+
+    /// Looks again after the caller went in: who goes in just when the session becomes a verified user's is not
+    /// among those whom that sends away.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] when it is closed to the caller by now.
+    pub async fn look_again(&self, principal: &Principal, session: &SessionId) -> Result<(), Problem> {
+        match self.directory.access(&principal.tenant_id, session, principal.caller()).await? {
+            Access::Denied => Err(NOT_YOURS),
+            Access::Granted | Access::Missing => Ok(()),
+        }
     }
 
     /// Whether the session's id is all that the caller has.

@@ -19,7 +19,7 @@ use std::{
 
 use actix_web::web;
 use amoiq_actors::Directory;
-use amoiq_events::{Ambient, EventStore, SessionId, TenantId};
+use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::Page};
 use serde_json::Value;
 
 use crate::{
@@ -88,6 +88,24 @@ impl Chat {
     #[must_use]
     pub fn new(parts: ChatParts, rooms: LocalRooms<Room>) -> Self {
         Self { parts, rooms }
+    }
+
+    /// Binds a visitor's socket to a session that was opened to it.
+    async fn bind(
+        &self,
+        socket: &mut ChatSocket,
+        session: SessionId,
+        claimed: Option<&UserId>,
+        page: Option<&Page>,
+    ) -> Result<(), Problem> {
+        socket.bind(session.clone(), claimed, page).await;
+        let still_open = self.doorkeeper().look_again(&socket.principal, &session).await;
+        if still_open.is_err() {
+            socket.bound = None;
+            let room = Room::Session(socket.principal.tenant_id.clone(), session);
+            socket.place.leave(room).await;
+        }
+        still_open
     }
 
     fn doorkeeper(&self) -> Doorkeeper<'_> {

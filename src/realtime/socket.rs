@@ -27,4 +27,4 @@ pub use application::{Accepted, Application, ConnectError, Connecting, Outcome, 
 pub use emission::{Emission, OffsetWriter};
 pub use event::Event;
 pub use protocol::{Note, SocketId, SocketProtocol, SocketSettings, Sockets};
-pub use rooms::{Cast, LocalRooms, Rooms};
+pub use rooms::{Cast, LocalRooms, Pass, Rooms};

@@ -125,6 +125,12 @@ impl Socket {
         array[1].clone()
     }
 
+    /// Why a CONNECT was refused, as the client finds it in `err`.
+    pub fn refusal(&mut self) -> Value {
+        let refusal = self.wait_until(|packet| packet.starts_with("44"));
+        serde_json::from_str(&refusal[2..]).expect("JSON")
+    }
+
     /// Reads to the end and gives the events on the way and the close code, 1006 when there is none.
     pub fn until_closed(&mut self) -> (Vec<Event>, u16) {
         let deadline = Instant::now() + PATIENCE;

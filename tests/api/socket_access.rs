@@ -137,3 +137,33 @@ fn visitors_and_bots_get_no_list_of_who_is_online() {
         assert_eq!(socket.call("get_online_users", &json!({ "tenantId": "demo" }))["code"], "FORBIDDEN");
     }
 }
+
+#[test]
+fn who_hears_a_session_hears_nothing_of_it_once_it_is_a_verified_users() {
+    let app = TestApp::start();
+    const SHARED: &str = "session-of-a-shared-computer";
+    let visitor = |user: &str| app.mint(SECRET, &json!({ "userId": user, "role": "visitor" }));
+    let named = json!({ "sessionId": SHARED });
+    let mut page = Socket::connect_with(&app, WIDGET, &named);
+    let mut joined = Socket::connect(&app, WIDGET);
+    assert_eq!(joined.call("join:session", &named)["success"], true);
+    let mut token = Socket::connect(&app, &app.anonymous(WIDGET, SHARED));
+    let mut other = Socket::connect_with(&app, &visitor("u-2"), &named);
+    let mut owner = Socket::connect_with(&app, &visitor("u-1"), &named);
+    let mut agent = Socket::connect(&app, SECRET);
+    assert_eq!(page.call("message", &json!({ "text": "everybody hears this" }))["success"], true);
+    assert_eq!(agent.call("join:session", &named)["success"], true);
+    assert_eq!(owner.call("message", &json!({ "text": "mine" }))["success"], true);
+    app.say(SECRET, SHARED, "for you alone");
+    for guest in [&mut page, &mut joined, &mut token, &mut other] {
+        assert_eq!(guest.next("meta_message_created")["message"]["text"], "everybody hears this");
+        let (events, _) = guest.until_closed();
+        let [(name, error)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((name.as_str(), &error["code"]), ("error", &json!("FORBIDDEN")));
+    }
+    for stays in [&mut owner, &mut agent] {
+        for text in ["everybody hears this", "mine", "for you alone"] {
+            assert_eq!(stays.next("meta_message_created")["message"]["text"], text);
+        }
+    }
+}

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::{
-    app::{SECRET, Start, TestApp, WIDGET},
+    app::{Answer, SECRET, Start, TestApp, WIDGET},
     socket::{Dial, Socket},
 };
 
@@ -73,17 +74,64 @@ fn connections_over_a_limit_are_refused_and_places_become_free_again() {
         let mut sockets: Vec<_> = (0..3).map(|_| Socket::connect(&app, WIDGET)).collect();
         for transport in ["polling", "websocket"] {
             let path = format!("/socket.io/?EIO=4&transport={transport}");
-            let refused = crate::app::Answer::of(app.request(reqwest::Method::GET, &path));
+            let refused = Answer::of(app.request(Method::GET, &path));
             assert_eq!(refused.status, status, "{refused:?}");
             assert!(refused.body["message"].is_string() && !refused.header("retry-after").is_empty());
         }
         sockets.pop();
         crate::app::eventually("a place is free", || {
-            app.request(reqwest::Method::GET, "/socket.io/?EIO=4&transport=polling")
+            app.request(Method::GET, "/socket.io/?EIO=4&transport=polling")
                 .send()
                 .expect("an answer")
                 .status()
                 == 200
         });
+    }
+}
+
+#[test]
+fn a_connection_that_connects_again_and_again_is_ended() {
+    const POLLING: &str = "/socket.io/?tenantId=demo&EIO=4&transport=polling";
+    let app = TestApp::start();
+    let mut agent = Socket::connect(&app, SECRET);
+    let open = app.request(Method::GET, POLLING).send().expect("an answer").text().expect("text");
+    let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let session = format!("{POLLING}&sid={}", open["sid"].as_str().expect("a sid"));
+    let packets = (0..1_000).map(|number| {
+        let auth = json!({ "token": WIDGET, "userId": format!("u-{number}") });
+        format!("40{auth}\u{1e}41")
+    });
+    let body = packets.collect::<Vec<_>>().join("\u{1e}");
+    app.request(Method::POST, &session).body(body).send().expect("an answer");
+    let gone = app.request(Method::GET, &session).send().expect("an answer");
+    assert_eq!(gone.status(), 400);
+    let list = agent.call("get_online_users", &json!({}));
+    assert!(list["total"].as_u64().is_some_and(|total| total <= 16), "{list}");
+}
+
+#[test]
+fn a_connection_that_tries_credentials_is_ended() {
+    let app = TestApp::start();
+    let mut guesser = Dial::default().open(&app);
+    for number in 0..4 {
+        guesser.text(&format!("40{}", json!({ "token": format!("sk_guess_{number:08}") })));
+        assert_eq!(guesser.refusal()["message"], "INVALID_API_KEY");
+    }
+    guesser.text(&format!("40{}", json!({ "token": "sk_guess_00000004" })));
+    assert_eq!(guesser.until_closed().1, 1008);
+}
+
+#[test]
+fn a_crowd_that_comes_at_once_cuts_nobody_who_reads() {
+    let app = TestApp::start();
+    let mut agent = Socket::connect(&app, SECRET);
+    let page = "x".repeat(2_000);
+    let mut crowd: Vec<_> = (0..400).map(|_| Dial::default().open(&app)).collect();
+    for visitor in &mut crowd {
+        let auth = json!({ "token": WIDGET, "url": page, "origin": page, "domain": page });
+        visitor.text(&format!("40{auth}"));
+    }
+    for _ in &crowd {
+        agent.next("user_online");
     }
 }

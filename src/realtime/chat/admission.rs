@@ -154,25 +154,31 @@ impl Chat {
                 None => None,
             },
         };
-        self.place(&mut socket, session, claimed.as_ref()).await;
+        self.place(&mut socket, session, claimed.as_ref()).await?;
         let (pid, missed, seen) = self.resume(&introduction.auth, &mut socket, comeback).await?;
         let review_after = review_after(&socket.credential, self.parts.ambient.now().as_millis());
         Ok(Accepted { socket, pid, first: missed, seen, review_after })
     }
 
     /// Gives a socket its places: from now on it hears what it may hear.
-    async fn place(&self, socket: &mut ChatSocket, session: Option<SessionId>, claimed: Option<&UserId>) {
+    async fn place(
+        &self,
+        socket: &mut ChatSocket,
+        session: Option<SessionId>,
+        claimed: Option<&UserId>,
+    ) -> Result<(), Problem> {
         if matches!(socket.principal.role, Role::Staff { .. }) {
-            socket.place.join(Room::Staff(socket.principal.tenant_id.clone())).await;
+            socket.join(Room::Staff(socket.principal.tenant_id.clone())).await;
         }
         match session {
-            Some(session) => socket.bind(session, claimed, None).await,
+            Some(session) => self.bind(socket, session, claimed, None).await?,
             None => {
                 if let Some(visitor) = socket.visitor(claimed, None) {
                     socket.place.appear(visitor).await;
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -82,7 +82,8 @@ impl Chat {
                     }
                     None => self.parts.ambient.session_id(),
                 };
-                socket.bind(session.clone(), message.user_id.as_ref(), Some(&message.page)).await;
+                let (claimed, page) = (message.user_id.as_ref(), Some(&message.page));
+                self.bind(socket, session.clone(), claimed, page).await?;
                 session
             }
         };
@@ -142,9 +143,9 @@ impl Chat {
         }
         self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
         if is_visitor && socket.bound.is_none() {
-            socket.bind(session.clone(), None, None).await;
+            self.bind(socket, session.clone(), None, None).await?;
         } else {
-            socket.place.join(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+            socket.join(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
         }
         Ok(json!({ "success": true, "sessionId": session }).to_string())
     }

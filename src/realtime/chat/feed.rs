@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::Room;
 use crate::{
+    http::access::NOT_YOURS,
     message::MessageView,
     realtime::socket::{Cast, Emission, OffsetWriter, Rooms},
 };
@@ -82,9 +83,11 @@ async fn follow(
     }
 }
 
-/// What clients hear of an event, and which of them.
+/// What clients hear of an event, and which of them. Once a session is a verified user's, others hear no more
+/// of it.
 pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<Cast<Room>> {
-    if !matches!(&*recorded.event.kind, "message.created" | "user.online" | "user.offline") {
+    let kind = &*recorded.event.kind;
+    if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
         return None;
     }
     let event = match codec::decode(recorded) {
@@ -101,6 +104,12 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<C
             let emission = message_created(&tenant, &session, &message);
             (vec![Room::Session(tenant.clone(), session), Room::Staff(tenant)], emission)
         }
+        (StreamKind::Session(tenant, session), Event::Session(SessionEvent::VisitorIdentified(visitor))) => {
+            let owner = visitor.user_id.filter(|_| visitor.verified)?;
+            let emission = Arc::new(Emission::new("error", &NOT_YOURS.to_json()));
+            let rooms = vec![Room::Session(tenant, session)];
+            return Some(Cast { rooms, emission, only: Some(owner.as_str().into()) });
+        }
         (StreamKind::Presence(tenant), Event::Presence(PresenceEvent::Online(online))) => {
             (vec![Room::Staff(tenant)], Emission::new("user_online", &online))
         }
@@ -110,7 +119,7 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<C
         }
         _ => return None,
     };
-    Some(Cast { rooms, emission: Arc::new(emission.at(offset, offsets)) })
+    Some(Cast { rooms, emission: Arc::new(emission.at(offset, offsets)), only: None })
 }
 
 /// `meta_message_created`, without its place in the log.

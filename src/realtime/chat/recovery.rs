@@ -363,9 +363,8 @@ impl Chat {
                 .iter()
                 .filter(|event| event.position <= head)
                 .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
-            missed.extend(
-                of_tenant.filter_map(|event| cast(event, &self.parts.offsets)).map(|cast| cast.emission),
-            );
+            let casts = of_tenant.filter_map(|event| cast(event, &self.parts.offsets));
+            missed.extend(casts.filter(|cast| cast.only.is_none()).map(|cast| cast.emission));
             if missed.len() > MAX_MISSED || read > MAX_READ_BACK {
                 return Ok(None);
             }

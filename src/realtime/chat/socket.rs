@@ -7,14 +7,17 @@ use amoiq_actors::{
     Presence,
     presence::{ConnectionId, Visitor},
 };
-use amoiq_events::{SessionId, ShortText, TenantId, UserId, session::Page};
+use amoiq_events::{
+    SessionId, ShortText, TenantId, UserId,
+    session::{Caller, Page},
+};
 
 use super::{Room, recovery::Recovery};
 use crate::{
     auth::{Credential, Principal, Role},
     realtime::{
         engine::link::Told,
-        socket::{LocalRooms, Note, SocketId},
+        socket::{LocalRooms, Note, Pass, SocketId},
     },
 };
 
@@ -47,8 +50,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn join(&self, room: Room) {
-        self.rooms.join(room, self.id, self.recipient.clone()).await;
+    async fn join(&self, room: Room, pass: Pass) {
+        self.rooms.join(room, self.id, pass, self.recipient.clone()).await;
     }
 
     pub(super) async fn leave(&self, room: Room) {
@@ -117,10 +120,20 @@ impl ChatSocket {
         })
     }
 
+    /// Puts it into a room, as who it is.
+    pub(super) async fn join(&self, room: Room) {
+        let pass = match self.principal.caller() {
+            Caller::Staff => Pass::All,
+            Caller::Verified(user) => Pass::Of(user.as_str().into()),
+            Caller::Anonymous => Pass::Nobody,
+        };
+        self.place.join(room, pass).await;
+    }
+
     /// Binds it to a session: it hears what is said there, and is online there. When this is done, a
     /// command of the socket is heard by the socket.
     pub(super) async fn bind(&mut self, session: SessionId, claimed: Option<&UserId>, page: Option<&Page>) {
-        self.place.join(Room::Session(self.principal.tenant_id.clone(), session.clone())).await;
+        self.join(Room::Session(self.principal.tenant_id.clone(), session.clone())).await;
         if let Some((recovery, number)) = &self.place.recovers {
             recovery.bound(*number, self.place.id, &session);
         }

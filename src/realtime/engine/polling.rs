@@ -67,9 +67,10 @@ impl Polling {
         let last = match reason {
             // It knows already: its poll ends with nothing.
             CloseReason::ClientLeft => Some(Outgoing::NOOP),
-            CloseReason::Refused | CloseReason::Malformed | CloseReason::ConnectTimeout => {
-                Some(Outgoing::CLOSE)
-            }
+            CloseReason::Refused
+            | CloseReason::Malformed
+            | CloseReason::TooOften
+            | CloseReason::ConnectTimeout => Some(Outgoing::CLOSE),
             _ => None,
         };
         let is_patient = matches!(reason, CloseReason::Refused | CloseReason::ShuttingDown);

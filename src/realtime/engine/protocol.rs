@@ -39,6 +39,8 @@ pub enum CloseReason {
     Malformed,
     /// The client sent more than it may.
     TooLarge,
+    /// The client asked to be let in too often.
+    TooOften,
     /// The client reads slower than there is to read.
     TooSlow,
     /// The client did not say which namespace it wants.
@@ -53,12 +55,13 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClientLeft,
         Self::TransportLost,
         Self::PingTimeout,
         Self::Malformed,
         Self::TooLarge,
+        Self::TooOften,
         Self::TooSlow,
         Self::ConnectTimeout,
         Self::Refused,
@@ -75,6 +78,7 @@ impl CloseReason {
             Self::PingTimeout => "ping_timeout",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
+            Self::TooOften => "too_often",
             Self::TooSlow => "too_slow",
             Self::ConnectTimeout => "connect_timeout",
             Self::Refused => "refused",

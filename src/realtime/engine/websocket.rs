@@ -232,7 +232,9 @@ fn code_of(reason: CloseReason) -> Option<CloseCode> {
         CloseReason::TooSlow | CloseReason::Overloaded => Some(CloseCode::Again),
         CloseReason::ShuttingDown => Some(CloseCode::Away),
         CloseReason::Malformed => Some(CloseCode::Protocol),
-        CloseReason::ConnectTimeout | CloseReason::PingTimeout => Some(CloseCode::Policy),
+        CloseReason::ConnectTimeout | CloseReason::PingTimeout | CloseReason::TooOften => {
+            Some(CloseCode::Policy)
+        }
         CloseReason::ClientLeft | CloseReason::TransportLost | CloseReason::Refused => None,
     }
 }

@@ -24,6 +24,13 @@ use super::{
 };
 use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, Timer};
 
+/// How often a client may ask to be let in over one connection. One that goes on after it has left every
+/// namespace opens a new one, and this is the packet that costs most.
+const MAX_CONNECTS: u8 = 16;
+
+/// How many credentials may be refused on one connection.
+const MAX_REFUSALS: u8 = 5;
+
 /// Tells the sockets of a process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
@@ -75,6 +82,8 @@ impl<A: Application> Sockets<A> {
             handshake: Rc::new(handshake),
             connect_timer: None,
             members: Vec::new(),
+            connects: 0,
+            refusals: 0,
             assembly: None,
         }
     }
@@ -92,6 +101,8 @@ pub enum Note {
         to: SocketId,
         /// In order.
         emissions: Vec<Arc<Emission>>,
+        /// Its connection ends with them.
+        is_last: bool,
     },
     /// An event that a socket has to acknowledge. Nothing is answered when it is gone or owes too many.
     Ask {
@@ -122,6 +133,10 @@ pub struct SocketProtocol<A: Application> {
     /// Until the client takes part in a namespace: it may leave that again and stay.
     connect_timer: Option<Timer>,
     members: Vec<Member<A>>,
+    /// How often the client asked to be let in.
+    connects: u8,
+    /// How often it was refused.
+    refusals: u8,
     /// A packet whose attachments have yet to come.
     assembly: Option<Box<Assembly>>,
 }
@@ -154,10 +169,13 @@ impl<A: Application> Protocol for SocketProtocol<A> {
 
     fn noted(&mut self, note: Note, link: &mut Link<'_, Self>) {
         match note {
-            Note::Emit { to, emissions } => {
+            Note::Emit { to, emissions, is_last } => {
                 let Some(member) = self.member(to) else { return };
                 for emission in &emissions {
                     member.emit(emission, link);
+                }
+                if is_last {
+                    link.close(CloseReason::Refused);
                 }
             }
             Note::Ask { to, emission, reply } => {
@@ -234,6 +252,10 @@ impl<A: Application> SocketProtocol<A> {
     }
 
     fn connect(&mut self, namespace: &str, auth: Map<String, Value>, link: &mut Link<'_, Self>) {
+        if self.connects >= MAX_CONNECTS {
+            return link.close(CloseReason::TooOften);
+        }
+        self.connects += 1;
         let known = A::NAMESPACES.iter().find(|known| **known == namespace);
         let Some(&namespace) = known else {
             let refusal = json!({ "message": "Invalid namespace" }).to_string();
@@ -278,6 +300,10 @@ impl<A: Application> SocketProtocol<A> {
                 let refusal = json!({ "message": message, "data": data }).to_string();
                 link.send(Outgoing::Text(encode('4', 0, member.namespace, None, &refusal)));
                 self.members.swap_remove(place);
+                self.refusals += 1;
+                if self.refusals >= MAX_REFUSALS {
+                    link.close(CloseReason::TooOften);
+                }
             }
             Err(ConnectError::NotNow) => link.close(CloseReason::Overloaded),
         }

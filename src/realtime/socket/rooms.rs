@@ -41,6 +41,30 @@ pub struct Cast<R> {
     pub rooms: Vec<R>,
     /// What they hear.
     pub emission: Arc<Emission>,
+    /// Whose the rooms are from now on: everybody else is sent away. They hear this last, and alone do.
+    pub only: Option<Box<str>>,
+}
+
+impl<R> Cast<R> {
+    fn reaches(&self, pass: &Pass) -> bool {
+        match (&self.only, pass) {
+            (None, _) => true,
+            (Some(_), Pass::All) => false,
+            (Some(whose), Pass::Of(name)) => whose != name,
+            (Some(_), Pass::Nobody) => true,
+        }
+    }
+}
+
+/// As whom a socket is in its rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// It stays, whosever the room becomes.
+    All,
+    /// It stays where a room becomes theirs.
+    Of(Box<str>),
+    /// It stays while a room is nobody's.
+    Nobody,
 }
 
 /// The rooms of all workers.
@@ -106,8 +130,8 @@ impl<R: RoomName> Clone for LocalRooms<R> {
 
 impl<R: RoomName> LocalRooms<R> {
     /// Puts a socket into a room; when it returns, the socket hears what is cast.
-    pub async fn join(&self, room: R, member: SocketId, recipient: Recipient<Told<Note>>) {
-        let _gone = self.0.send(Join { room, member, recipient }).await;
+    pub async fn join(&self, room: R, member: SocketId, pass: Pass, recipient: Recipient<Told<Note>>) {
+        let _gone = self.0.send(Join { room, member, pass, recipient }).await;
     }
 
     /// Takes a socket out of a room.
@@ -130,7 +154,16 @@ pub struct RoomsActor<R: RoomName> {
 
 struct Member<R> {
     recipient: Recipient<Told<Note>>,
+    pass: Pass,
     rooms: Vec<R>,
+}
+
+/// What a socket hears of some casts.
+#[derive(Default)]
+struct Heard {
+    emissions: Vec<Arc<Emission>>,
+    /// It is sent away with the last one.
+    is_last: bool,
 }
 
 impl<R: RoomName> Actor for RoomsActor<R> {
@@ -142,15 +175,16 @@ impl<R: RoomName> Actor for RoomsActor<R> {
 struct Join<R> {
     room: R,
     member: SocketId,
+    pass: Pass,
     recipient: Recipient<Told<Note>>,
 }
 
 impl<R: RoomName> Handler<Join<R>> for RoomsActor<R> {
     type Result = ();
 
-    fn handle(&mut self, Join { room, member, recipient }: Join<R>, _: &mut Self::Context) {
+    fn handle(&mut self, Join { room, member, pass, recipient }: Join<R>, _: &mut Self::Context) {
         if self.rooms.entry(room.clone()).or_default().insert(member) {
-            let entry = self.members.entry(member).or_insert(Member { recipient, rooms: Vec::new() });
+            let entry = self.members.entry(member).or_insert(Member { recipient, pass, rooms: Vec::new() });
             entry.rooms.push(room);
             self.population.fetch_add(1, Ordering::AcqRel);
         }
@@ -186,9 +220,7 @@ impl<R: RoomName> Handler<LeaveAll> for RoomsActor<R> {
     type Result = ();
 
     fn handle(&mut self, LeaveAll(member): LeaveAll, _: &mut Self::Context) {
-        for room in self.members.remove(&member).map(|entry| entry.rooms).unwrap_or_default() {
-            self.forget(&room, member);
-        }
+        self.leave_all(member);
     }
 }
 
@@ -203,9 +235,15 @@ impl<R: RoomName> RoomsActor<R> {
         }
     }
 
+    fn leave_all(&mut self, member: SocketId) {
+        for room in self.members.remove(&member).map(|entry| entry.rooms).unwrap_or_default() {
+            self.forget(&room, member);
+        }
+    }
+
     /// What each socket hears of some casts, in order.
-    fn heard(&self, casts: &[Cast<R>]) -> HashMap<SocketId, Vec<Arc<Emission>>> {
-        let mut heard: HashMap<SocketId, Vec<Arc<Emission>>> = HashMap::new();
+    fn heard(&self, casts: &[Cast<R>]) -> HashMap<SocketId, Heard> {
+        let mut heard: HashMap<SocketId, Heard> = HashMap::new();
         for cast in casts {
             for (number, room) in cast.rooms.iter().enumerate() {
                 let before = cast.rooms.get(..number).unwrap_or_default();
@@ -214,13 +252,22 @@ impl<R: RoomName> RoomsActor<R> {
                         && before
                             .iter()
                             .any(|room| self.rooms.get(room).is_some_and(|in_it| in_it.contains(member)));
-                    if !is_repeat {
-                        heard.entry(*member).or_default().push(Arc::clone(&cast.emission));
+                    if is_repeat || !self.is_reached(cast, *member) {
+                        continue;
+                    }
+                    let heard = heard.entry(*member).or_default();
+                    if !heard.is_last {
+                        heard.emissions.push(Arc::clone(&cast.emission));
+                        heard.is_last = cast.only.is_some();
                     }
                 }
             }
         }
         heard
+    }
+
+    fn is_reached(&self, cast: &Cast<R>, member: SocketId) -> bool {
+        cast.only.is_none() || self.members.get(&member).is_some_and(|member| cast.reaches(&member.pass))
     }
 }
 
@@ -233,12 +280,15 @@ impl<R: RoomName> Handler<Broadcast<R>> for RoomsActor<R> {
 
     fn handle(&mut self, Broadcast(casts): Broadcast<R>, _: &mut Self::Context) -> Self::Result {
         let mut late = Vec::new();
-        for (to, emissions) in self.heard(&casts) {
+        for (to, Heard { emissions, is_last }) in self.heard(&casts) {
             let Some(member) = self.members.get(&to) else { continue };
+            let note = Told(Note::Emit { to, emissions, is_last });
             // A connection whose mailbox is full has not had its turn yet: it never waits itself.
-            if let Err(SendError::Full(told)) = member.recipient.try_send(Told(Note::Emit { to, emissions }))
-            {
+            if let Err(SendError::Full(told)) = member.recipient.try_send(note) {
                 late.push(member.recipient.send(told));
+            }
+            if is_last {
+                self.leave_all(to);
             }
         }
         let all_told = async {
