@@ -18,7 +18,7 @@ use amoiq_events::{
     session::SessionEvent,
     store::{
         Direction, MAX_READ_EVENTS, line,
-        sqlite::{Damage, ReadOnlyStore},
+        sqlite::{Damage, EndLine, ReadOnlyStore},
     },
     stream::StreamKind,
 };
@@ -52,6 +52,9 @@ enum Transfer {
     Import {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
+        /// Take lines of an older release, which do not end with how many there are.
+        #[arg(long)]
+        without_end: bool,
         /// Print what is in the store then as JSON.
         #[arg(long)]
         json: bool,
@@ -97,7 +100,10 @@ pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
             let damage = if *skip_damaged { Damage::IsSkipped } else { Damage::Stops };
             transfer::export(store, file.as_deref(), damage)
         }
-        Some(Transfer::Import { file, json }) => transfer::import(store, file.as_deref(), *json),
+        Some(Transfer::Import { file, without_end, json }) => {
+            let end_line = if *without_end { EndLine::MayLack } else { EndLine::IsDemanded };
+            transfer::import(store, file.as_deref(), end_line, *json)
+        }
         None => {
             let log = ReadOnlyStore::open(store)?;
             let printed = block_on(arguments.listing.print(&log));

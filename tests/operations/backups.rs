@@ -104,7 +104,7 @@ fn nothing_is_overwritten() {
     let (folder, file) = new_file();
     let path = file.to_str().expect("a path");
     fs::write(&file, "mine").expect("written");
-    refused(&amoiq(data.path(), &["backup", path]), "overwrites nothing");
+    refused(&amoiq(data.path(), &["backup", path]), "nothing is overwritten");
     assert_eq!(fs::read(&file).expect("still there"), b"mine");
     fs::remove_file(&file).expect("removed");
     printed(data.path(), &["backup", path]);

@@ -1,7 +1,8 @@
 //! An event as a line of JSON: every field of its envelope and exactly the bytes of its data.
 //!
 //! Lines are how a log leaves one store and enters another. What was written is read back to the bit; a
-//! line that has another key, or lacks one, is refused.
+//! line that has another key, or lacks one, is refused. Behind the last event stands an end line, which says how
+//! many there are: without it nobody knows whether lines are all that there were.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -39,7 +40,23 @@ struct Line<'a> {
     data_hex: Option<String>,
 }
 
-/// The line of an event, without its end.
+/// What the last line says: how many events there are before it, and where the last of them stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// So many.
+    pub events: u64,
+    /// Of the last.
+    pub position: Position,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndLine {
+    end: End,
+}
+
+/// The line of an event, without a newline.
 ///
 /// # Errors
 /// When its time is beyond what RFC 3339 can say.
@@ -95,6 +112,18 @@ pub fn read(line: &str) -> Result<RecordedEvent, InvalidLine> {
     })
 }
 
+/// The last line, without a newline.
+#[must_use]
+pub fn write_end(End { events, position }: End) -> String {
+    format!(r#"{{"end":{{"events":{events},"position":{position}}}}}"#)
+}
+
+/// What the last line says; nothing when it is another line.
+#[must_use]
+pub fn read_end(line: &str) -> Option<End> {
+    serde_json::from_str(line).ok().map(|EndLine { end }| end)
+}
+
 /// The data as JSON, when reading a line gives the same bytes again.
 fn as_it_is(data: &[u8]) -> Option<&RawValue> {
     let text = str::from_utf8(data).ok()?;
@@ -137,6 +166,16 @@ mod tests {
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(read(&line).unwrap(), event(data));
         }
+    }
+
+    #[test]
+    fn an_end_reads_back_and_is_no_event() {
+        let end = End { events: 3, position: Position::from_u64(9) };
+        let line = write_end(end);
+        assert_eq!(line, r#"{"end":{"events":3,"position":9}}"#);
+        assert_eq!(read_end(&line), Some(end));
+        assert!(read(&line).is_err() && read_end(&write(&event(b"{}")).unwrap()).is_none());
+        assert_eq!(read_end(&line.replace(r#","position":9"#, "")), None);
     }
 
     #[test]

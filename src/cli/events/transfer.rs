@@ -3,15 +3,14 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use amoiq_events::{
     Ambient, RecordedEvent,
     store::{
-        line,
-        sqlite::{self, Damage, LeftOut},
+        line::{self, End},
+        sqlite::{self, Damage, EndLine, LeftOut, NewFile},
     },
 };
 use anyhow::Context;
@@ -26,10 +25,11 @@ pub(super) fn export(store: &Path, file: Option<&Path>, damage: Damage) -> anyho
     let left_out = match file {
         None => write_all(store, damage, &mut BufWriter::new(io::stdout().lock()))?,
         Some(path) => {
-            let made = File::options().write(true).create_new(true).mode(0o600).open(path);
-            let mut out = BufWriter::new(made.with_context(|| path.display().to_string())?);
-            let left_out = write_all(store, damage, &mut out)?;
-            out.into_inner()?.sync_all()?;
+            let made = NewFile::begin(path)?;
+            let out = File::options().write(true).open(made.partial());
+            let out = out.with_context(|| path.display().to_string())?;
+            let left_out = write_all(store, damage, &mut BufWriter::new(out))?;
+            made.finish()?;
             left_out
         }
     };
@@ -47,17 +47,27 @@ pub(super) fn export(store: &Path, file: Option<&Path>, damage: Damage) -> anyho
 
 fn write_all(store: &Path, damage: Damage, out: &mut dyn Write) -> anyhow::Result<LeftOut> {
     let mut parts = Parts::default();
-    let mut each = |event: &RecordedEvent| Ok(writeln!(out, "{}", line::write(event)?)?);
+    let mut end = End::default();
+    let mut each = |event: &RecordedEvent| {
+        end = End { events: end.events + 1, position: event.position };
+        Ok(writeln!(out, "{}", line::write(event)?)?)
+    };
     let left_out: anyhow::Result<LeftOut> =
         sqlite::export(store, damage, &mut |work| parts.show(work), &mut each);
     parts.finish();
     let left_out = left_out?;
+    writeln!(out, "{}", line::write_end(end))?;
     out.flush()?;
     Ok(left_out)
 }
 
 /// Fills an empty store.
-pub(super) fn import(store: &Path, file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn import(
+    store: &Path,
+    file: Option<&Path>,
+    end_line: EndLine,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let (mut lines, total): (Box<dyn BufRead>, u64) = match file {
         None => (Box::new(BufReader::new(io::stdin())), 0),
         Some(path) => {
@@ -68,7 +78,7 @@ pub(super) fn import(store: &Path, file: Option<&Path>, as_json: bool) -> anyhow
     };
     let mut parts = Parts::default();
     let mut report = |work| parts.show(work);
-    let imported = sqlite::import(&mut *lines, total, store, &Ambient::system(), &mut report);
+    let imported = sqlite::import(&mut *lines, total, end_line, store, &Ambient::system(), &mut report);
     parts.finish();
     let verification = imported?;
     if as_json {

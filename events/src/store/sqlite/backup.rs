@@ -16,15 +16,16 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
 
 use rusqlite::Connection;
 
-use super::{OpenError, Report, Verification, Work, read_only, verify};
+use super::{
+    NewFile, NewFileError, OpenError, Report, Verification, Work, new_file::Partial, read_only, verify,
+};
 use crate::{Position, Timestamp};
 
 /// How often the size of the growing file is looked at.
@@ -33,9 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// Nothing is overwritten.
-    #[error("{} exists: a backup overwrites nothing", .0.display())]
-    Exists(PathBuf),
+    /// The file cannot be made.
+    #[error(transparent)]
+    File(#[from] NewFileError),
     /// The store cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -60,30 +61,23 @@ pub fn backup(
     now: Timestamp,
     report: Report<'_>,
 ) -> Result<Verification, BackupError> {
-    if file.try_exists()? {
-        return Err(BackupError::Exists(file.to_owned()));
-    }
     let _underway = begin(directory)?;
-    let partial = Partial::new(file)?;
+    let whole = NewFile::begin(file)?;
+    let outbox_copy = Partial::beside(file, ".outbox.partial")?;
     let outbox = directory.join("outbox.db");
     let has_outbox = outbox.try_exists()?;
     if has_outbox {
-        copy(&outbox, &partial.outbox, "bytes of the outbox", report)?;
+        copy(&outbox, outbox_copy.path(), "bytes of the outbox", report)?;
     }
     let log = read_only::log_file(directory);
     drop(read_only::open(&log)?);
-    copy(&log, &partial.whole, "bytes of the log", report)?;
-    complete(&partial, has_outbox, now)?;
-    let verification = verify(&partial.whole, Position::START, report)?;
+    copy(&log, whole.partial(), "bytes of the log", report)?;
+    complete(whole.partial(), has_outbox.then(|| outbox_copy.path()), now)?;
+    let verification = verify(whole.partial(), Position::START, report)?;
     if !verification.is_intact() {
         return Err(BackupError::Damaged(Box::new(verification)));
     }
-    File::open(&partial.whole)?.sync_all()?;
-    if file.try_exists()? {
-        return Err(BackupError::Exists(file.to_owned()));
-    }
-    fs::rename(&partial.whole, file)?;
-    sync_folder(file)?;
+    whole.finish()?;
     Ok(verification)
 }
 
@@ -127,48 +121,6 @@ fn lock_file(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes a rename in a folder durable.
-pub(super) fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Files under their temporary names. What is left of them goes with it.
-struct Partial {
-    whole: PathBuf,
-    outbox: PathBuf,
-}
-
-impl Partial {
-    fn new(file: &Path) -> io::Result<Self> {
-        let beside = |suffix: &str| {
-            let mut name = file.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        let partial = Self { whole: beside(".partial"), outbox: beside(".outbox.partial") };
-        // What an interrupted one left.
-        partial.remove();
-        for path in [&partial.whole, &partial.outbox] {
-            File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        }
-        Ok(partial)
-    }
-
-    fn remove(&self) {
-        for path in [&self.whole, &self.outbox] {
-            // It is not there when all went well.
-            drop(fs::remove_file(path));
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
 /// Copies a database as it is at one moment into an empty file.
 fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Result<(), BackupError> {
     let conn = read_only::open_database(from)?;
@@ -192,18 +144,20 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Resul
 }
 
 /// Adds the outbox and when the file was made.
-fn complete(partial: &Partial, has_outbox: bool, now: Timestamp) -> Result<(), BackupError> {
-    let conn = Connection::open(&partial.whole)?;
+fn complete(file: &Path, outbox: Option<&Path>, now: Timestamp) -> Result<(), BackupError> {
+    let conn = Connection::open(file)?;
     // The file is synced whole, at its end.
     conn.pragma_update(None, "synchronous", "OFF")?;
-    conn.execute("ATTACH ?1 AS source", [partial.outbox.to_string_lossy()])?;
+    if let Some(outbox) = outbox {
+        conn.execute("ATTACH ?1 AS source", [outbox.to_string_lossy()])?;
+    }
     conn.execute_batch(
         "BEGIN;
          CREATE TABLE backup (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
          CREATE TABLE backup_outbox (type TEXT, name TEXT, sql TEXT);",
     )?;
     conn.execute("INSERT INTO backup VALUES ('made_at', ?1)", [now.to_string()])?;
-    if has_outbox {
+    if outbox.is_some() {
         let version: i64 = conn.query_row("PRAGMA source.user_version", [], |row| row.get(0))?;
         conn.execute("INSERT INTO backup VALUES ('outbox_version', ?1)", [version])?;
         conn.execute_batch(
@@ -215,7 +169,7 @@ fn complete(partial: &Partial, has_outbox: bool, now: Timestamp) -> Result<(), B
             conn.execute_batch(&format!("CREATE TABLE {copy} AS SELECT * FROM source.{name}"))?;
         }
     }
-    Ok(conn.execute_batch("COMMIT; DETACH source")?)
+    Ok(conn.execute_batch("COMMIT")?)
 }
 
 /// The outbox's tables, as a backup has them.

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, Verification, backup, lock, private, query, read_only, repair, schema, verify,
-    witness::Witness,
+    OpenError, Report, Verification, lock, new_file::sync_folder, private, query, read_only, repair, schema,
+    verify, witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
 
@@ -52,6 +52,17 @@ pub enum FillError {
         line: u64,
         /// What does not fit.
         what: String,
+    },
+    /// Nothing was read.
+    #[error("there is no event in what was read")]
+    NoEvent,
+    /// The last line is not the one that says how many there are.
+    #[error(
+        "no end line stands behind line {line}: the export failed, or its end was lost. An older release wrote none: import its lines with --without-end"
+    )]
+    NoEnd {
+        /// The last one.
+        line: u64,
     },
     /// What was filled in does not fit together.
     #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
@@ -108,7 +119,7 @@ impl Fresh {
         self.take_names()?;
         let mut witness = Witness::open(&self.directory.join("log.witness"))?;
         witness.write(head)?;
-        backup::sync_folder(&self.directory.join("log.db"))?;
+        sync_folder(&self.directory.join("log.db"))?;
         Ok(verification)
     }
 
@@ -123,7 +134,7 @@ impl Fresh {
         let place = || {
             if has_outbox {
                 fs::rename(&self.outbox, &outbox)?;
-                backup::sync_folder(&outbox)?;
+                sync_folder(&outbox)?;
             }
             fs::rename(&self.log, log)
         };

@@ -1,4 +1,7 @@
 //! From lines of JSON to a store. Positions, versions and ids stay what they were; the epoch is a new one.
+//!
+//! The last line says how many events there are: lines of an export that failed, or whose end was lost, are
+//! refused.
 
 use std::{io::BufRead, path::Path};
 
@@ -10,10 +13,22 @@ use super::{
     heads::{Head, Ledger},
     row, schema,
 };
-use crate::{Ambient, Position, RecordedEvent, Version, store::line};
+use crate::{
+    Ambient, RecordedEvent, Version,
+    store::line::{self, End},
+};
 
 /// How many events a transaction takes.
 const STEP: u64 = 10_000;
+
+/// Whether the lines have to end with one that says how many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndLine {
+    /// What this release writes does.
+    IsDemanded,
+    /// An older release wrote none. One that is there is held against the events all the same.
+    MayLack,
+}
 
 /// Fills an empty directory with the events of lines. `total` is how many bytes they have; 0 when nobody
 /// knows.
@@ -23,6 +38,7 @@ const STEP: u64 = 10_000;
 pub fn import(
     lines: &mut dyn BufRead,
     total: u64,
+    end_line: EndLine,
     directory: &Path,
     ambient: &Ambient,
     report: Report<'_>,
@@ -31,27 +47,27 @@ pub fn import(
     let conn = schema::open_writer(&fresh.log, u64::from_le_bytes(ambient.bytes()))?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-    let mut filling = Filling { conn: &conn, ledger: Ledger::new(), last: Position::START, line: 0 };
+    let mut filling =
+        Filling { conn: &conn, ledger: Ledger::new(), read: End::default(), line: 0, has_ended: false };
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut text = String::new();
     let mut done = 0;
     while lines.read_line(&mut text)? > 0 {
         done += text.len() as u64;
         filling.line += 1;
-        let line = filling.line;
-        let event = line::read(text.trim_end()).map_err(|reason| FillError::Line { line, reason })?;
-        filling.add(&event)?;
+        filling.take(text.trim_end())?;
         text.clear();
-        if line.is_multiple_of(STEP) {
+        if filling.line.is_multiple_of(STEP) {
             filling.commit()?;
             report(Work { what: "bytes read", done, total });
             conn.execute_batch("BEGIN IMMEDIATE")?;
         }
     }
+    filling.is_all(end_line)?;
     // Positions may skip in what was exported: only behind it they do not.
-    schema::set_meta(&conn, "floor", filling.last.as_u64())?;
+    schema::set_meta(&conn, "floor", filling.read.position.as_u64())?;
     filling.commit()?;
-    filling.ledger.flush_all(&conn, filling.last)?;
+    filling.ledger.flush_all(&conn, filling.read.position)?;
     drop(filling);
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     conn.close().map_err(|(_, error)| error)?;
@@ -61,16 +77,51 @@ pub fn import(
 struct Filling<'a> {
     conn: &'a Connection,
     ledger: Ledger,
-    last: Position,
+    /// What the end line has to say.
+    read: End,
     line: u64,
+    has_ended: bool,
 }
 
 impl Filling<'_> {
+    fn take(&mut self, text: &str) -> Result<(), FillError> {
+        let line = self.line;
+        let wrong = |what: String| FillError::Order { line, what };
+        if self.has_ended {
+            return Err(wrong("it stands behind the end line".to_owned()));
+        }
+        let reason = match line::read(text) {
+            Ok(event) => return self.add(&event),
+            Err(reason) => reason,
+        };
+        let said = line::read_end(text).ok_or(FillError::Line { line, reason })?;
+        if said != self.read {
+            let (End { events, position }, read) = (said, self.read);
+            return Err(wrong(format!(
+                "{events} events were written, the last at position {position}; {} were read, the last at {}",
+                read.events, read.position
+            )));
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+
+    fn is_all(&self, end_line: EndLine) -> Result<(), FillError> {
+        if self.read.events == 0 {
+            return Err(FillError::NoEvent);
+        }
+        if !self.has_ended && end_line == EndLine::IsDemanded {
+            return Err(FillError::NoEnd { line: self.line });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, recorded: &RecordedEvent) -> Result<(), FillError> {
         let RecordedEvent { position, stream, version, .. } = recorded;
         let wrong = |what: String| FillError::Order { line: self.line, what };
-        if *position <= self.last {
-            return Err(wrong(format!("position {position} does not follow {}", self.last)));
+        let last = self.read.position;
+        if *position <= last {
+            return Err(wrong(format!("position {position} does not follow {last}")));
         }
         let name = stream.shared();
         let head = match self.ledger.head(self.conn, &name)? {
@@ -85,7 +136,7 @@ impl Filling<'_> {
         let mut insert = self.conn.prepare_cached(row::INSERT)?;
         row::insert(&mut insert, recorded, head.position)?;
         self.ledger.advance(&name, Head { version: *version, position: *position, first: head.first });
-        self.last = *position;
+        self.read = End { events: self.read.events + 1, position: *position };
         Ok(())
     }
 
@@ -93,7 +144,7 @@ impl Filling<'_> {
         self.conn.execute_batch("COMMIT")?;
         self.ledger.committed();
         if self.ledger.is_large() {
-            self.ledger.flush_all(self.conn, self.last)?;
+            self.ledger.flush_all(self.conn, self.read.position)?;
         }
         Ok(())
     }

@@ -1,0 +1,60 @@
+//! Why a store cannot be opened, and what is to be done about it.
+
+use std::{io, path::PathBuf};
+
+use super::seal;
+use crate::{Position, store::ReadError};
+
+/// What to do about a log that cannot be read.
+const RESTORE: &str = "move the directory away and restore the store from a backup (`amoiq restore`)";
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another process: only one service can run on a store", .0.display())]
+    InUse(PathBuf),
+    /// A database of another release. Only opening it for writing brings an older one up to date.
+    #[error("log.db has schema {found}, this release reads {known}: {advice}", advice = other_release(*found, *known))]
+    Schema {
+        /// What is there.
+        found: i64,
+        /// What this release writes.
+        known: i64,
+    },
+    /// The end of the log, which the index has to be made from, does not read.
+    #[error("{0}: {RESTORE}")]
+    Damaged(ReadError),
+    /// SQLite refused.
+    #[error("log.db: {0}{advice}", advice = advice(.0))]
+    Database(#[from] rusqlite::Error),
+    /// Events were acknowledged, and there is no log.
+    #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
+    Gone(Position),
+    /// A restore or an import was killed before the log had its name.
+    #[error("a restore or an import into {} was interrupted: run it again (`amoiq restore`, `amoiq events import`)", .0.display())]
+    Unfinished(PathBuf),
+    /// There is no such file.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// A write-ahead log that cannot be read where nothing can be written.
+    #[error("{} has a write-ahead log, which is read only where files can be made: copy the directory", .0.display())]
+    Unshared(PathBuf),
+    /// The file system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+fn other_release(found: i64, known: i64) -> &'static str {
+    if found < known {
+        "start the service on it once, which brings it up to date, or run the release that wrote it"
+    } else {
+        "run the release that wrote it"
+    }
+}
+
+/// What to do about an error of SQLite's; our own say it themselves.
+fn advice(error: &rusqlite::Error) -> String {
+    let is_told = error.to_string().contains("amoiq verify");
+    if seal::is_damage(error) && !is_told { format!(": {RESTORE}") } else { String::new() }
+}
