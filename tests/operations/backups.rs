@@ -1,7 +1,9 @@
 //! `amoiq backup` and `amoiq restore`.
 
 use std::{
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
@@ -10,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     fixture::{configuration, reopened},
-    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, stopped, texts_of, verify},
+    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, program, stopped, texts_of, verify},
 };
 
 #[test]
@@ -121,6 +123,21 @@ fn nothing_is_overwritten() {
         &amoiq(empty.path(), &["restore", folder.path().join("none").to_str().expect("a path")]),
         "does not exist",
     );
+}
+
+#[test]
+fn a_backup_that_cannot_be_made_leaves_nothing_and_names_its_file_once() {
+    let data = stopped();
+    let (folder, file) = new_file();
+    let none = file.join("none");
+    let output = amoiq(data.path(), &["backup", none.to_str().expect("a path")]);
+    refused(&output, "");
+    let expected = format!("amoiq: {}: No such file or directory (os error 2)\n", none.display());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    // SQLite would write another file than the one that only its owner reads.
+    let odd = folder.path().join(OsStr::from_bytes(b"odd\xff.db"));
+    refused(&program(data.path()).arg("backup").arg(odd).output().expect("the program runs"), "UTF-8");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub enum BackupError {
     #[error("copying: {0}")]
     Database(#[from] rusqlite::Error),
     /// The file system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 
@@ -61,6 +61,8 @@ pub fn backup(
     now: Timestamp,
     report: Report<'_>,
 ) -> Result<Verification, BackupError> {
+    // Nothing is made under a name that SQLite takes for another.
+    sql_path(file)?;
     let _underway = begin(directory)?;
     let whole = NewFile::begin(file)?;
     let outbox_copy = Partial::beside(file, ".outbox.partial")?;
@@ -127,7 +129,7 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Resul
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let total = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
     let total = u64::try_from(total).unwrap_or_default();
-    let target = to.to_string_lossy().into_owned();
+    let target = sql_path(to)?.to_owned();
     thread::scope(|scope| {
         let copying = scope.spawn(move || conn.execute("VACUUM INTO ?1", [target]));
         while !copying.is_finished() {
@@ -149,7 +151,7 @@ fn complete(file: &Path, outbox: Option<&Path>, now: Timestamp) -> Result<(), Ba
     // The file is synced whole, at its end.
     conn.pragma_update(None, "synchronous", "OFF")?;
     if let Some(outbox) = outbox {
-        conn.execute("ATTACH ?1 AS source", [outbox.to_string_lossy()])?;
+        conn.execute("ATTACH ?1 AS source", [sql_path(outbox)?])?;
     }
     conn.execute_batch(
         "BEGIN;
@@ -176,6 +178,16 @@ fn complete(file: &Path, outbox: Option<&Path>, now: Timestamp) -> Result<(), Ba
 pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = conn.prepare("SELECT name FROM backup_outbox WHERE type = 'table' ORDER BY name")?;
     statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// A path in SQL, which is text there. With other letters in place of what is none it would be that of another file,
+/// made with another mode.
+pub(super) fn sql_path(path: &Path) -> io::Result<&str> {
+    let refused = || {
+        let why = format!("{} is not UTF-8: SQLite cannot be told such a path", path.display());
+        io::Error::new(io::ErrorKind::InvalidFilename, why)
+    };
+    path.to_str().ok_or_else(refused)
 }
 
 /// A name in SQL.

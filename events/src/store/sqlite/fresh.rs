@@ -74,7 +74,7 @@ pub enum FillError {
     #[error("{0}")]
     Database(#[from] rusqlite::Error),
     /// The file system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

@@ -41,7 +41,7 @@ pub enum OpenError {
     #[error("{} has a write-ahead log, which is read only where files can be made: copy the directory", .0.display())]
     Unshared(PathBuf),
     /// The file system refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

@@ -6,11 +6,12 @@
 //! read as one file, which is right only while there is no write-ahead log: with one, opening is refused.
 
 use std::{
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{OpenError, checkpoint, heads::Heads, query, repair, schema};
@@ -165,8 +166,26 @@ fn needs_to_write(error: &rusqlite::Error) -> bool {
 
 fn as_one_file(path: &Path) -> Result<Connection, OpenError> {
     let path = std::path::absolute(path)?;
-    let uri = format!("file:{}?immutable=1", utf8_percent_encode(&path.to_string_lossy(), NON_ALPHANUMERIC));
+    let uri = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     Ok(Connection::open_with_flags(uri, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_database_is_read_as_one_file_under_any_name() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [&b"a b%?.db"[..], b"odd\xff.db"] {
+            let path = directory.path().join(OsStr::from_bytes(name));
+            Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+            let conn = as_one_file(&path).unwrap();
+            assert_eq!(conn.pragma_query_value(None, "user_version", |row| row.get(0)), Ok(7));
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub fn restore(
     report: Report<'_>,
 ) -> Result<Verification, FillError> {
     check(file)?;
+    // Nothing is made where SQLite would look for another file.
+    backup::sql_path(directory)?;
     let fresh = Fresh::new(directory)?;
     copy(file, &fresh.log, report)?;
     // It is verified as it was packed: rows that are moved first would be what was written ever after.
@@ -93,7 +95,7 @@ fn unpack_outbox(conn: &Connection, path: &Path) -> Result<(), FillError> {
         statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     definitions.iter().try_for_each(|sql| outbox.execute_batch(sql))?;
     drop(outbox);
-    conn.execute("ATTACH ?1 AS outbox", [path.to_string_lossy()])?;
+    conn.execute("ATTACH ?1 AS outbox", [backup::sql_path(path)?])?;
     for name in backup::tables(conn)? {
         let (packed, name) = (backup::quoted(&format!("outbox_{name}")), backup::quoted(&name));
         conn.execute_batch(&format!(
@@ -134,4 +136,25 @@ fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
     schema::set_meta(conn, "floor", floor)?;
     let indexed = schema::meta(conn, "indexed")?.min(to.as_u64());
     Ok(schema::set_meta(conn, "indexed", indexed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+
+    #[test]
+    fn a_directory_that_sqlite_cannot_be_told_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let ambient = Ambient::system();
+        let (data, file) = (directory.path().join("data"), directory.path().join("file"));
+        drop(SqliteStore::open(&data, &ambient).unwrap());
+        backup(&data, &file, ambient.now(), &mut |_| ()).unwrap();
+        let odd = directory.path().join(OsStr::from_bytes(b"odd\xff"));
+        let refused = restore(&file, &odd, None, &ambient, &mut |_| ()).unwrap_err();
+        assert!(refused.to_string().contains("UTF-8") && !odd.exists(), "{refused}");
+        restore(&file, &directory.path().join("another"), None, &ambient, &mut |_| ()).unwrap();
+    }
 }
