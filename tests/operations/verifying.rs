@@ -149,6 +149,22 @@ fn it_goes_on_from_where_it_was() {
 }
 
 #[test]
+fn a_log_that_ends_before_the_place_to_go_on_from_is_a_problem() {
+    let data = stopped();
+    let (_, whole) = verify(data.path(), &[]);
+    let head = whole["verified_to"].as_u64().expect("a position");
+    let (code, result) = verify(data.path(), &["--from", &head.to_string()]);
+    assert_eq!((code, &result["verified_to"], &result["events"]), (0, &head.into(), &0.into()), "{result}");
+    for from in [head + 1, head + 1_000] {
+        let (code, result) = verify(data.path(), &["--from", &from.to_string()]);
+        assert_eq!((code, kinds(&result)), (1, vec!["end".to_owned()]), "{result}");
+        assert_eq!((&result["verified_to"], &result["clean"]), (&head.into(), &false.into()), "{result}");
+        let what = result["problems"][0]["what"].as_str().expect("a text");
+        assert!(what.contains(&format!("ends at {head}, before --from {from}")), "{what}");
+    }
+}
+
+#[test]
 fn a_store_that_is_not_there_is_no_result() {
     let data = tempfile::tempdir().expect("a directory");
     let output = amoiq(data.path(), &["verify"]);

@@ -46,6 +46,8 @@ pub enum Kind {
     Checksum,
     /// Positions that were given out are not there.
     Missing,
+    /// The log ends before where a run before came to.
+    End,
     /// An event and the one before it in its stream do not belong together.
     Link,
     /// Stream, type, id, time or author are none.
@@ -76,7 +78,7 @@ impl Kind {
             }
             Self::Codec => "run the release that wrote it, or let it be passed by: `amoiq rebuild --skip`",
             Self::Head | Self::Mark | Self::Meta => "stop the service and run `amoiq verify --repair`",
-            Self::Witness => "compare with a backup: acknowledged events may be missing",
+            Self::End | Self::Witness => "compare with a backup: acknowledged events may be missing",
             Self::Views => "none is needed: a service makes views.db again; stopped, it may be deleted",
             Self::Outbox => {
                 "stop the service and take outbox.db out of a backup (docs/OPERATIONS.md, A corrupted file)"
@@ -161,6 +163,12 @@ pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verific
     pages(&conn, "log.db", Kind::Pages, &mut found, report);
     let Some(at) = Bounds::read(&conn, &mut found) else { return Ok(found) };
     found.epoch = Epoch(at.epoch).to_string();
+    let end = at.head.max(at.floor);
+    if from > end {
+        let what =
+            format!("the log ends at {end}, before --from {from}: it lost its end, or this is another log");
+        found.found(Kind::End, end, "", what);
+    }
     log::check(&conn, at, &mut found, report)?;
     if let Err(error) = index::check(&conn, at, &mut found, report) {
         found.found(Kind::Pages, Position::START, "", format!("the index does not read: {error}"));
@@ -195,6 +203,10 @@ struct Bounds {
 
 impl Bounds {
     fn read(conn: &Connection, found: &mut Verification) -> Option<Self> {
+        // One moment: where the last event is removed in between, a log would seem to have lost its end.
+        let begun = conn.unchecked_transaction();
+        let _moment =
+            begun.map_err(|error| found.found(Kind::Pages, Position::START, "", error.to_string())).ok()?;
         let mut number = |key: &str| {
             schema::meta(conn, key)
                 .map_err(|error| {

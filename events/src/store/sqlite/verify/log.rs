@@ -43,7 +43,8 @@ pub(super) fn check(
         let done = after.as_u64().saturating_sub(from.as_u64()).min(total);
         report(Work { what: "events", done, total });
     }
-    scan.found.verified_to = at.head.max(from);
+    // Behind the last event positions may have been given out, and their events removed.
+    scan.found.verified_to = at.head.max(from.min(at.floor));
     Ok(())
 }
 
