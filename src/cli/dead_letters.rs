@@ -1,6 +1,7 @@
 //! `amoiq dead-letters`: the events that projections pass by, because `amoiq rebuild --skip` let them.
 
 use amoiq_actors::DeadLetters;
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
 
@@ -18,8 +19,11 @@ pub(super) struct Arguments {
 /// Reads the list, beside a running service too.
 ///
 /// # Errors
-/// When it is damaged.
+/// When it is damaged, or there is no store that it could be of.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let log = config.store.path.join("log.db");
+    let is_there = log.try_exists().with_context(|| log.display().to_string())?;
+    ensure!(is_there, "{} does not exist", log.display());
     let letters = json!(DeadLetters::open(&config.store.path)?.all());
     if arguments.json {
         return say(&serde_json::to_string_pretty(&letters)?);

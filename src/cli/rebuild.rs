@@ -84,11 +84,9 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit
         );
     }
     let ambient = Ambient::system();
-    ensure!(
-        config.store.path.join("log.db").exists(),
-        "there is no store in {}",
-        config.store.path.display()
-    );
+    let log = config.store.path.join("log.db");
+    let is_there = log.try_exists().with_context(|| log.display().to_string())?;
+    ensure!(is_there, "there is no store in {}", config.store.path.display());
     let rebuilt = match SqliteStore::open(&config.store.path, &ambient) {
         Ok(store) => super::block_on(on_files(config, Arc::new(store), &ambient, arguments.skip))?,
         Err(OpenError::InUse(_)) => {

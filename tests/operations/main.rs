@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod absent;
 mod backups;
 mod bench;
 mod beside;

@@ -34,6 +34,12 @@ pub enum OpenError {
     /// A restore or an import was killed before the log had its name.
     #[error("a restore or an import into {} was interrupted: run it again (`amoiq restore`, `amoiq events import`)", .0.display())]
     Unfinished(PathBuf),
+    /// Nothing was ever written into it.
+    #[error("{} is empty: there is no log in it", .0.display())]
+    Empty(PathBuf),
+    /// A database that somebody else made.
+    #[error("{} is no log of amoiq", .0.display())]
+    Foreign(PathBuf),
     /// There is no such file.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),

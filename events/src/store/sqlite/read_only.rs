@@ -135,15 +135,21 @@ pub(super) fn head(conn: &Connection) -> rusqlite::Result<Position> {
     Ok(query::last_position(conn)?.max(floor))
 }
 
-/// Opens a log to read, and refuses one of another release.
+/// Opens a log to read, and refuses one of another release and what is none.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let conn = open_database(path)?;
-    let found = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let found = number("user_version")?;
     if found == schema::SCHEMA_VERSION {
-        Ok(conn)
-    } else {
-        Err(OpenError::Schema { found, known: schema::SCHEMA_VERSION })
+        return Ok(conn);
     }
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'log'";
+    let logs: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+    Err(match (logs, number("page_count")?) {
+        (0, 0) => OpenError::Empty(path.to_owned()),
+        (0, _) => OpenError::Foreign(path.to_owned()),
+        _ => OpenError::Schema { found, known: schema::SCHEMA_VERSION },
+    })
 }
 
 /// Opens any database of a data directory to read.

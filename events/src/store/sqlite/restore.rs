@@ -60,7 +60,9 @@ pub fn restore(
 
 fn check(file: &Path) -> Result<(), FillError> {
     let conn = match read_only::open(file) {
-        Err(OpenError::Database(_)) => return Err(FillError::NotABackup(file.to_owned())),
+        Err(OpenError::Database(_) | OpenError::Foreign(_)) => {
+            return Err(FillError::NotABackup(file.to_owned()));
+        }
         opened => opened?,
     };
     let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'backup', 'backup_outbox')";
