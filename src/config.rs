@@ -6,23 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use self::kinds::Kinds;
 use crate::secret::Secret;
+
+mod kinds;
 
 /// The defaults, with their documentation.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
-/// The keys that are lists: in the environment they are separated by commas.
-const LISTS: [&str; 6] = [
-    "server.trusted_proxies",
-    "server.widget_origins",
-    "operator.metrics_networks",
-    "auth.jwt_previous_secrets",
-    "webhooks.allowed_networks",
-    "webhooks.schedule_ms",
-];
+/// How the variables begin that are settings.
+const PREFIX: &str = "AMOIQ__";
 
 /// The settings; see `config.toml` for what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -164,7 +161,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or a key is unknown or has another type.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let environment = std::env::vars().filter(|(key, _)| key.starts_with("AMOIQ__")).collect();
+        let environment = std::env::vars().filter(|(key, _)| key.starts_with(PREFIX)).collect();
         Self::layered(file, environment)
     }
 
@@ -181,16 +178,15 @@ impl Config {
         if let Some(file) = file {
             layers = layers.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
-        for (key, value) in environment {
-            let key = key.trim_start_matches("AMOIQ__").replace("__", ".").to_lowercase();
-            layers = if LISTS.contains(&key.as_str()) {
-                let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
-                layers.set_override(key, parts.collect::<Vec<_>>())?
-            } else {
-                layers.set_override(key, value)?
-            };
+        let kinds = Kinds::known()?;
+        for (variable, text) in environment {
+            let key = variable.strip_prefix(PREFIX).unwrap_or(&variable).replace("__", ".").to_lowercase();
+            let value = kinds.read(&key, &text).context("in the environment")?;
+            layers = layers.set_override(key, value)?;
         }
-        Ok(layers.build()?.try_deserialize()?)
+        let layers = layers.build()?;
+        kinds.compare(&layers)?;
+        Ok(layers.try_deserialize()?)
     }
 }
 

@@ -14,6 +14,10 @@ fn with_environment(key: &str, value: &str) -> anyhow::Result<Config> {
     Config::layered(None, HashMap::from([(key.to_owned(), value.to_owned())]))
 }
 
+fn refusal(loaded: anyhow::Result<Config>) -> String {
+    format!("{:#}", loaded.expect_err("a refusal"))
+}
+
 #[test]
 fn the_defaults_are_complete() {
     let config = Config::layered(None, HashMap::new()).unwrap();
@@ -61,4 +65,55 @@ fn a_secret_from_the_environment_is_taken_as_it_is_and_never_printed() {
 fn a_value_of_another_type_is_an_error() {
     assert!(with_file("[server]\nbind = 'nowhere'").is_err());
     assert!(with_environment("AMOIQ__LIMITS__BODY_BYTES", "many").is_err());
+}
+
+#[test]
+fn a_number_is_a_whole_number_and_nothing_that_could_be_taken_for_one() {
+    let key = "rate_limit.http_per_minute";
+    for value in ["-5.0", "0.4", "nan", "false", "'off'", "'5'", "-5", "4294967296", "[]", "{}"] {
+        let error = refusal(with_file(&format!("[rate_limit]\nhttp_per_minute = {value}")));
+        assert!(error.contains(key), "{value}: {error}");
+    }
+    for value in ["off", "true", "0.4", "5.0", "-5", "", " ", "4294967296", "99999999999999999999"] {
+        let error = refusal(with_environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", value));
+        assert!(error.contains(key), "{value}: {error}");
+    }
+}
+
+#[test]
+fn a_switch_is_true_or_false() {
+    let key = "security.widget_key_reads_history";
+    for value in ["0", "1", "'no'", "'false'"] {
+        let error = refusal(with_file(&format!("[security]\nwidget_key_reads_history = {value}")));
+        assert!(error.contains(key), "{value}: {error}");
+    }
+    for value in ["0", "no", "off", "False", ""] {
+        let error = refusal(with_environment("AMOIQ__SECURITY__WIDGET_KEY_READS_HISTORY", value));
+        assert!(error.contains(key), "{value}: {error}");
+    }
+    let config = with_environment("AMOIQ__SECURITY__WIDGET_KEY_READS_HISTORY", "false").unwrap();
+    assert!(!config.security.widget_key_reads_history);
+}
+
+#[test]
+fn texts_lists_and_sections_are_what_they_are() {
+    for (text, key) in [
+        ("server = 7531", "server"),
+        ("[auth]\nissuer = 7531", "auth.issuer"),
+        ("[auth]\njwt_secret = 7531", "auth.jwt_secret"),
+        ("[auth]\njwt_previous_secrets = ['a', 7531]", "auth.jwt_previous_secrets (number 2)"),
+        ("[server]\ntrusted_proxies = '7531'", "server.trusted_proxies"),
+        ("[webhooks]\nschedule_ms = [0, '7531']", "webhooks.schedule_ms (number 2)"),
+        ("[[tenants]]\nid = 7531", "tenants (number 1).id"),
+        ("[[tenants]]\nid = 'a'\nsecret_keys = [7531]", "tenants (number 1).secret_keys (number 1)"),
+        ("[[tenants]]\nid = 'a'\nwebhooks = [{ url = 7531 }]", "tenants (number 1).webhooks (number 1).url"),
+        ("tenants = '7531'", "tenants"),
+    ] {
+        let error = refusal(with_file(text));
+        assert!(error.starts_with(key) && !error.contains("7531"), "{text}: {error}");
+    }
+    let error = refusal(with_environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,5s"));
+    assert!(error.contains("webhooks.schedule_ms"), "{error}");
+    let error = refusal(with_environment("AMOIQ__TENANTS", "acme"));
+    assert!(error.contains("tenants"), "{error}");
 }
