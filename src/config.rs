@@ -13,7 +13,10 @@ use serde::Deserialize;
 use self::kinds::Kinds;
 use crate::secret::Secret;
 
+mod check;
 mod kinds;
+
+pub use check::MOST_THREADS;
 
 /// The defaults, with their documentation.
 pub const DEFAULTS: &str = include_str!("../config.toml");
@@ -159,7 +162,7 @@ impl Config {
     /// The defaults, overridden by a file and by the process's environment.
     ///
     /// # Errors
-    /// When the file cannot be read, or a key is unknown or has another type.
+    /// When the file cannot be read, or a key is unknown or has a value that it does not take.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let environment = std::env::vars().filter(|(key, _)| key.starts_with(PREFIX)).collect();
         Self::layered(file, environment)
@@ -186,7 +189,9 @@ impl Config {
         }
         let layers = layers.build()?;
         kinds.compare(&layers)?;
-        Ok(layers.try_deserialize()?)
+        let config: Self = layers.try_deserialize()?;
+        config.check()?;
+        Ok(config)
     }
 }
 

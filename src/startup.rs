@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) use self::parts::directory_settings;
 use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
 use crate::{
-    config::Config,
+    config::{Config, MOST_THREADS},
     http, logging,
     metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
@@ -224,7 +224,7 @@ fn listen(
     let most = if config.realtime.max_connections > 0 { config.realtime.max_connections } else { MANY };
     let server = HttpServer::new(app)
         .workers(threads(config.server.workers, 1))
-        .max_connections(most + OTHERS)
+        .max_connections(most.saturating_add(OTHERS))
         // A poll that is given up ends its connection at once, not at the next ping.
         .h1_allow_half_closed(false)
         .on_connect(|stream, _| watch_peer(stream))
@@ -257,5 +257,5 @@ async fn announce(store: &dyn EventStore, ambient: &Ambient) -> anyhow::Result<(
 /// So many threads, or one for each `cores_each` cores.
 fn threads(configured: usize, cores_each: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if configured > 0 { configured } else { (cores / cores_each).max(1) }
+    if configured > 0 { configured } else { (cores / cores_each).clamp(1, MOST_THREADS) }
 }

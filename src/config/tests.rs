@@ -117,3 +117,84 @@ fn texts_lists_and_sections_are_what_they_are() {
     let error = refusal(with_environment("AMOIQ__TENANTS", "acme"));
     assert!(error.contains("tenants"), "{error}");
 }
+
+/// A setting that is given in a file.
+fn with(section: &str, key: &str, value: &str) -> anyhow::Result<Config> {
+    with_file(&format!("[{section}]\n{key} = {value}"))
+}
+
+#[test]
+fn a_number_of_no_use_is_refused_with_what_it_may_be() {
+    for (section, key, values) in [
+        ("server", "workers", ["513", "9223372036854775807"]),
+        ("auth", "anonymous_token_seconds", ["0", "31536001"]),
+        ("realtime", "ping_interval_ms", ["0", "3600001"]),
+        ("realtime", "ping_timeout_ms", ["0", "3600001"]),
+        ("realtime", "connect_timeout_ms", ["0", "3600001"]),
+        ("realtime", "upgrade_timeout_ms", ["0", "3600001"]),
+        ("realtime", "max_payload_bytes", ["0", "16777217"]),
+        ("realtime", "outbox_bytes", ["0", "1073741825"]),
+        ("realtime", "max_connections", ["10000001", "9223372036854775807"]),
+        ("realtime", "recovery_seconds", ["604801", "9223372036854775807"]),
+        ("presence", "offline_grace_ms", ["86400001", "9223372036854775807"]),
+        ("presence", "list_limit", ["0", "1000001"]),
+        ("limits", "body_bytes", ["0", "1048577"]),
+        ("limits", "text_characters", ["0", "1048577"]),
+        ("limits", "user_info_bytes", ["1048577", "9223372036854775807"]),
+        ("limits", "events_per_session", ["2", "1000001"]),
+        ("sessions", "max_in_memory", ["0", "10000001"]),
+        ("sessions", "passivate_after_seconds", ["0", "31536001"]),
+        ("sessions", "threads", ["513", "9223372036854775807"]),
+        ("conversation", "close_after_hours", ["87601", "4294967295"]),
+        ("retention", "presence_days", ["36501", "4294967295"]),
+        ("retention", "sessions_days", ["36501", "4294967295"]),
+        ("webhooks", "jitter_percent", ["1001", "4294967295"]),
+        ("webhooks", "attempt_timeout_ms", ["0", "3600001"]),
+        ("webhooks", "in_flight_per_endpoint", ["0", "10001"]),
+        ("webhooks", "in_flight", ["0", "9223372036854775807"]),
+        ("webhooks", "pending_per_endpoint", ["0", "1000001"]),
+        ("webhooks", "breaker_failures", ["0", "1000001"]),
+        ("webhooks", "breaker_min_ms", ["0", "86400001"]),
+        ("webhooks", "breaker_max_ms", ["999", "86400001"]),
+        ("webhooks", "disable_after_hours", ["87601", "4294967295"]),
+        ("webhooks", "previous_secret_hours", ["87601", "4294967295"]),
+        ("webhooks", "keep_attempts_days", ["0", "36501"]),
+    ] {
+        for value in values {
+            let error = refusal(with(section, key, value));
+            let says = format!("{section}.{key} is {value}, and must be ");
+            assert!(error.starts_with(&says), "{section}.{key} = {value}: {error}");
+        }
+    }
+    let error = refusal(with_environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "18446744073709551615"));
+    assert!(error.contains("realtime.max_connections is 18446744073709551615"), "{error}");
+}
+
+#[test]
+fn the_edges_of_a_range_are_in_it() {
+    for (section, key, values) in [
+        ("server", "workers", ["0", "512"]),
+        ("realtime", "ping_interval_ms", ["100", "3600000"]),
+        ("realtime", "max_connections", ["0", "10000000"]),
+        ("presence", "offline_grace_ms", ["0", "86400000"]),
+        ("limits", "body_bytes", ["1024", "1048576"]),
+        ("limits", "events_per_session", ["5", "1000000"]),
+        ("webhooks", "disable_after_hours", ["0", "87600"]),
+        ("webhooks", "previous_secret_hours", ["0", "87600"]),
+        ("webhooks", "breaker_max_ms", ["1000", "86400000"]),
+    ] {
+        for value in values {
+            let loaded = with(section, key, value);
+            assert!(loaded.is_ok(), "{section}.{key} = {value}: {loaded:?}");
+        }
+    }
+}
+
+#[test]
+fn there_is_a_directory_and_a_schedule() {
+    assert!(refusal(with("store", "path", "''")).contains("store.path is empty"));
+    for waits in ["", &"1,".repeat(101), "0, 2592000001"] {
+        let error = refusal(with("webhooks", "schedule_ms", &format!("[{waits}]")));
+        assert!(error.contains("webhooks.schedule_ms"), "{waits}: {error}");
+    }
+}

@@ -13,7 +13,6 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{Ambient, EventStore};
-use anyhow::ensure;
 
 use crate::{
     config::{self, Config},
@@ -44,7 +43,7 @@ impl WebhookServer {
         registry: &Arc<TenantRegistry>,
     ) -> anyhow::Result<Self> {
         let webhooks = &config.webhooks;
-        let settings = lane_settings(webhooks)?;
+        let settings = lane_settings(webhooks);
         let destinations = Destinations::new(&webhooks.allowed_networks);
         let courier = Arc::new(HttpCourier::new(destinations.clone(), ambient.clone())?);
         let thread = Arbiter::new().handle();
@@ -96,24 +95,9 @@ pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Resul
     Ok(outbox)
 }
 
-/// How lanes work.
-///
-/// # Errors
-/// When a limit is 0: then nothing would ever be delivered, and nothing would say so.
-fn lane_settings(webhooks: &config::Webhooks) -> anyhow::Result<LaneSettings> {
-    let limits = [
-        ("schedule_ms", webhooks.schedule_ms.len()),
-        ("in_flight_per_endpoint", webhooks.in_flight_per_endpoint),
-        ("in_flight", webhooks.in_flight),
-        ("pending_per_endpoint", webhooks.pending_per_endpoint),
-    ];
-    for (key, limit) in limits {
-        ensure!(limit > 0, "webhooks.{key} must not be empty or 0: nothing would be delivered");
-    }
-    ensure!(webhooks.attempt_timeout_ms > 0, "webhooks.attempt_timeout_ms must be at least 1");
-    ensure!(webhooks.keep_attempts_days > 0, "webhooks.keep_attempts_days must be at least 1");
+fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
     let waits = webhooks.schedule_ms.iter().map(|&wait_ms| Duration::from_millis(wait_ms)).collect();
-    Ok(LaneSettings {
+    LaneSettings {
         schedule: Schedule { waits, jitter_percent: webhooks.jitter_percent },
         throttle: ThrottleSettings {
             in_flight: webhooks.in_flight_per_endpoint,
@@ -124,8 +108,12 @@ fn lane_settings(webhooks: &config::Webhooks) -> anyhow::Result<LaneSettings> {
         attempt_timeout: Duration::from_millis(webhooks.attempt_timeout_ms),
         in_flight: webhooks.in_flight,
         pending: webhooks.pending_per_endpoint,
-        disable_after: hours(webhooks.disable_after_hours.into()),
-    })
+        disable_after: match webhooks.disable_after_hours {
+            // Never.
+            0 => Duration::MAX,
+            limit => hours(limit.into()),
+        },
+    }
 }
 
 fn retention(webhooks: &config::Webhooks) -> Retention {

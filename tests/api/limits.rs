@@ -328,3 +328,12 @@ fn guesses_of_session_ids_are_limited_for_each_client() {
         assert_eq!(app.get(credential, &own).status, 200, "who has more than an id guesses nothing");
     }
 }
+
+#[test]
+fn the_longest_message_that_can_be_configured_is_taken() {
+    let app = Start::new().config("[limits]\nbody_bytes = 1048576\ntext_characters = 1048576").app();
+    let text = "x".repeat(1_048_576 - 200);
+    let sent = send(&app, json!({ "text": text }));
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}")).len(), 1);
+}

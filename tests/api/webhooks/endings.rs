@@ -25,6 +25,18 @@ fn an_endpoint_that_says_it_is_gone_is_disabled_and_hears_the_rest_once_it_is_ba
 }
 
 #[test]
+fn an_endpoint_is_never_disabled_when_no_hours_are_set() {
+    let app = starting().environment("AMOIQ__WEBHOOKS__DISABLE_AFTER_HOURS", "0").app();
+    let receiver = Receiver::start();
+    receiver.answer(500, "");
+    let (id, secret) = register(&app, SECRET, &json!({"url": receiver.url()}));
+    let given = Given { app, receiver, id, secret };
+    let refused = given.say("hello");
+    given.delivery(&refused, "failed");
+    assert_eq!(given.status(), "enabled");
+}
+
+#[test]
 fn a_deleted_endpoint_is_gone_for_good() {
     let given = Given::new();
     given.receiver.answer(500, "");

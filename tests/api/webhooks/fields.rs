@@ -113,5 +113,7 @@ fn a_configuration_under_which_nothing_would_be_delivered_is_refused() {
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
         assert!(said.contains(&format!("webhooks.{}", key.to_lowercase())), "{said}");
+        let mut left = std::fs::read_dir(directory.path()).expect("a directory");
+        assert!(left.next().is_none(), "it is refused before anything is opened");
     }
 }
