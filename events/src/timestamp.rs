@@ -5,7 +5,15 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds and `Z`.
+/// The first moment that RFC 3339 can write: the year 0.
+const FIRST: i64 = -62_167_219_200_000;
+
+/// The last one: the end of the year 9999.
+const LAST: i64 = 253_402_300_799_999;
+
+/// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds and `Z`. What lies outside of the years
+/// 0 to 9999, which is all that RFC 3339 writes, is the first or the last moment of them: what was written is
+/// always read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 
@@ -13,7 +21,12 @@ impl Timestamp {
     /// The moment this many milliseconds after 1970.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        // `Ord::clamp` is not const.
+        match millis {
+            ..FIRST => Self(FIRST),
+            FIRST..=LAST => Self(millis),
+            _ => Self(LAST),
+        }
     }
 
     /// Milliseconds since 1970.
@@ -25,13 +38,13 @@ impl Timestamp {
     /// The moment `millis` later.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
-        Self(self.0.saturating_add(millis))
+        Self::from_millis(self.0.saturating_add(millis))
     }
 
     /// Reads an RFC 3339 text of any precision and offset.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|time| Self(time.timestamp_millis()))
+        DateTime::parse_from_rfc3339(text).ok().map(|time| Self::from_millis(time.timestamp_millis()))
     }
 }
 
@@ -57,7 +70,40 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Mostly a moment that can be written.
+    fn near() -> impl Strategy<Value = i64> {
+        prop_oneof![3 => FIRST - 9..=LAST + 9, 1 => any::<i64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(millis in near(), later in near()) {
+            for time in [Timestamp::from_millis(millis), Timestamp::from_millis(millis).plus_millis(later)] {
+                prop_assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_after_the_year_9999_is_its_end_and_what_is_before_the_year_0_its_beginning() {
+        let (first, last) = ("0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z");
+        let read = |text| Timestamp::parse(text).unwrap();
+        for time in
+            [Timestamp::from_millis(i64::MAX), read(last).plus_millis(1), read("9999-12-31T23:59:59-01:00")]
+        {
+            assert_eq!((time, time.to_string().as_str()), (read(last), last));
+        }
+        for time in
+            [Timestamp::from_millis(i64::MIN), read(first).plus_millis(-1), read("0000-01-01T00:00:00+01:00")]
+        {
+            assert_eq!((time, time.to_string().as_str()), (read(first), first));
+        }
+        assert_eq!(read(last).plus_millis(-1).to_string(), "9999-12-31T23:59:59.998Z");
+    }
 
     #[test]
     fn a_timestamp_is_shown_in_utc_with_milliseconds() {
