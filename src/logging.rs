@@ -4,9 +4,9 @@
 //! loses lines and never holds up the service. No line holds a message's text, an e-mail address, a
 //! key or a token. With the feature `otel` spans go to a collector as well (`logging/export.rs`).
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 #[cfg(feature = "otel")]
@@ -16,6 +16,9 @@ use crate::config::{Log, LogFormat};
 
 /// How many lines wait for the writer; the ones that come then are lost.
 const QUEUE_LINES: usize = 16_384;
+
+/// What may stand alone in `log.level`.
+const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
@@ -32,7 +35,7 @@ pub struct Logging {
 /// # Errors
 /// When `log.level` is not a filter, logging was started before, or spans cannot be sent.
 pub fn start(settings: &Log) -> anyhow::Result<Logging> {
-    let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
+    let filter = filter(&settings.level)?;
     let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
     let (writer, guard) = queue.finish(std::io::stdout());
     let is_pretty = match settings.format {
@@ -70,11 +73,38 @@ where
     Ok(Logging { _lines: guard })
 }
 
-/// A panic is a line of the log like any other failure.
+/// What lines there are. To the library, a word that is no level is a part of the program, whose lines are the only
+/// ones then; nobody who writes `warning` means that.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let mut directives = level.split(',').map(str::trim);
+    ensure!(
+        directives.clone().all(|directive| !directive.is_empty()),
+        "log.level: nothing stands where {LEVELS} should"
+    );
+    if let Some(word) = directives.find(|directive| !directive.contains('=')) {
+        let is_level = LEVELS.split(", ").any(|level| level.eq_ignore_ascii_case(word));
+        ensure!(is_level, "log.level: `{word}` is none of {LEVELS}");
+    }
+    EnvFilter::try_new(level).context("log.level")
+}
+
+/// A panic is a line of the log like any other failure, and where the filter lets none through, of standard error.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let reason = panic.payload_as_str().unwrap_or("unknown");
-        tracing::error!(panic.place = place, panic.reason = reason, "a defect: a task panicked");
+        tell(&place, reason, &mut std::io::stderr());
     }));
 }
+
+fn tell(place: &str, reason: &str, otherwise: &mut dyn Write) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(panic.place = place, panic.reason = reason, "a defect: a task panicked");
+    } else {
+        // Nowhere is left to say that standard error is closed.
+        drop(writeln!(otherwise, "amoiq: a defect: a task panicked at {place}: {reason}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

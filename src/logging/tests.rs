@@ -1,0 +1,27 @@
+//! Which filters are taken, and that a panic is told under every one.
+
+use tracing_subscriber::{Registry, layer::SubscriberExt};
+
+use super::*;
+
+#[test]
+fn a_level_is_one_of_six_words() {
+    for good in ["off", "error", "warn", "INFO", "debug", "trace", "info,amoiq::http=debug", "amoiq=debug"] {
+        assert!(filter(good).is_ok(), "{good}");
+    }
+    for bad in ["warning", "bogus", "", " ", "3", "info,", ",info", "amoiq=debug,bogus", "amoiq=bogus"] {
+        let error = format!("{:#}", filter(bad).unwrap_err());
+        assert!(error.starts_with("log.level"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn a_panic_that_the_filter_hides_is_told_on_standard_error() {
+    for (level, is_told) in [("off", true), ("amoiq::http=debug", true), ("error", false)] {
+        let mut told = Vec::new();
+        let lines = Registry::default().with(filter(level).unwrap());
+        tracing::subscriber::with_default(lines, || tell("src/a.rs:1:2", "it broke", &mut told));
+        let told = String::from_utf8(told).unwrap();
+        assert_eq!(told.contains("src/a.rs:1:2") && told.contains("it broke"), is_told, "{level}: {told}");
+    }
+}
