@@ -2,11 +2,13 @@
 //! is compiled in. A file overrides it, the environment overrides both, and an unknown key is an error.
 
 use std::{
+    collections::HashMap,
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -164,18 +166,14 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or a key is unknown or has a value that it does not take.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let environment = std::env::vars().filter(|(key, _)| key.starts_with(PREFIX)).collect();
-        Self::layered(file, environment)
+        Self::layered(file, settings(std::env::vars_os())?)
     }
 
     /// The same with a given environment.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn layered(
-        file: Option<&Path>,
-        environment: std::collections::HashMap<String, String>,
-    ) -> anyhow::Result<Self> {
+    pub fn layered(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
         let mut layers =
             config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
         if let Some(file) = file {
@@ -193,6 +191,21 @@ impl Config {
         config.check()?;
         Ok(config)
     }
+}
+
+/// The variables that are settings. The others are not looked at, whatever is in them.
+fn settings(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> anyhow::Result<HashMap<String, String>> {
+    let is_ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    variables
+        .filter(is_ours)
+        .map(|(name, value)| match (name.to_str(), value.into_string()) {
+            (Some(name), Ok(value)) => Ok((name.to_owned(), value)),
+            // The value is not shown: it may be a secret.
+            _ => bail!("{} in the environment is not UTF-8", name.display()),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How the layers of settings go together.
 
-use std::{collections::HashMap, io::Write};
+use std::{io::Write, os::unix::ffi::OsStringExt};
 
 use super::*;
 
@@ -197,4 +197,15 @@ fn there_is_a_directory_and_a_schedule() {
         let error = refusal(with("webhooks", "schedule_ms", &format!("[{waits}]")));
         assert!(error.contains("webhooks.schedule_ms"), "{waits}: {error}");
     }
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_named_without_its_value_and_another_ones_is_nobodys_business() {
+    let value = || OsString::from_vec(b"hidden\xff".to_vec());
+    let read = |name: &str| settings([(name.into(), value())].into_iter());
+    assert!(read("LESSOPEN").unwrap().is_empty());
+    let error = read("AMOIQ__AUTH__JWT_SECRET").unwrap_err().to_string();
+    assert!(error.contains("AMOIQ__AUTH__JWT_SECRET") && !error.contains("hidden"), "{error}");
+    let name = OsString::from_vec(b"AMOIQ__\xff".to_vec());
+    assert!(settings([(name, "hidden".into())].into_iter()).is_err());
 }
