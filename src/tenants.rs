@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub mod change;
+pub mod settings;
 
 pub use change::{ChangeError, Tenants};
 

@@ -6,9 +6,10 @@
 
 use std::ops::RangeInclusive;
 
-use anyhow::ensure;
+use anyhow::{anyhow, bail, ensure};
 
-use super::{Auth, Config, Limits, Realtime, Sessions, Webhooks};
+use super::{Auth, Config, Limits, Realtime, Sessions, Tenant, Webhooks};
+use crate::tenants::settings;
 
 /// The most threads of a kind: actix-web does not start with more.
 pub const MOST_THREADS: usize = 512;
@@ -60,7 +61,32 @@ impl Config {
         within(self.limits.rows())?;
         within(self.sessions.rows())?;
         within(self.webhooks.rows())?;
-        self.webhooks.check()
+        self.webhooks.check()?;
+        if let Some(wrong) = self.server.widget_origins.iter().find(|origin| !settings::is_origin(origin)) {
+            bail!(
+                "server.widget_origins: `{wrong}` is not as browsers write it: `https://widget.example`, in lower \
+                 case, without a path"
+            );
+        }
+        self.tenants.iter().try_for_each(Tenant::check)
+    }
+}
+
+impl Tenant {
+    /// What an operator's command would be refused for.
+    fn check(&self) -> anyhow::Result<()> {
+        let name = self.name.as_deref().map_or(Ok(()), settings::check_name);
+        name.map_err(|reason| anyhow!("tenants: `{}`: name {reason}", self.id))?;
+        let origins = self.origins.as_deref().unwrap_or_default();
+        ensure!(
+            origins.len() <= settings::MAX_ORIGINS,
+            "tenants: `{}`: origins has {}, and must have 0 to {}",
+            self.id,
+            origins.len(),
+            settings::MAX_ORIGINS
+        );
+        settings::check_origins(origins)
+            .map_err(|reason| anyhow!("tenants: `{}`: origins: {reason}", self.id))
     }
 }
 

@@ -209,3 +209,26 @@ fn a_variable_that_is_not_utf_8_is_named_without_its_value_and_another_ones_is_n
     let name = OsString::from_vec(b"AMOIQ__\xff".to_vec());
     assert!(settings([(name, "hidden".into())].into_iter()).is_err());
 }
+
+#[test]
+fn a_site_is_what_an_operator_may_say_it_is() {
+    let tenant = |line: &str| with_file(&format!("[[tenants]]\nid = 'acme'\n{line}"));
+    for good in ["origins = []", "origins = ['*', 'https://*.acme.example']", "name = 'Acme'"] {
+        assert!(tenant(good).is_ok(), "{good}");
+    }
+    let many = format!("origins = [{}]", "'*',".repeat(201));
+    for (line, says) in [
+        ("origins = ['https://x.example/']", "`https://x.example/` is not"),
+        ("origins = ['x.example']", "`x.example` is not"),
+        ("name = ''", "name must be"),
+        (&many, "origins has 201"),
+    ] {
+        let error = refusal(tenant(line));
+        assert!(error.starts_with("tenants: `acme`: ") && error.contains(says), "{line}: {error}");
+    }
+    for bad in ["https://w.example/", "https://*.w.example", "*", "https://W.example", ""] {
+        let error = refusal(with("server", "widget_origins", &format!("['{bad}']")));
+        assert!(error.contains("server.widget_origins"), "{bad}: {error}");
+    }
+    assert!(with("server", "widget_origins", "['https://w.example:8443']").is_ok());
+}

@@ -8,13 +8,7 @@ use amoiq_events::{
 use serde_json::{Value, json};
 
 use super::{Change, Desk, Refusal, desk};
-use crate::{auth::origin, http::fields::Fields, problem::Problem};
-
-/// The longest name, in characters.
-const MAX_NAME_CHARACTERS: usize = 200;
-
-/// The most sites of one tenant.
-const MAX_ORIGINS: usize = 200;
+use crate::{http::fields::Fields, problem::Problem, tenants::settings};
 
 /// `GET /operator/tenants`
 pub async fn list(desk: web::Data<Desk>) -> HttpResponse {
@@ -43,7 +37,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Refusal> {
     let id = body.text("id");
     let id = body.required("id", id);
-    let (name, origins) = settings(&mut body);
+    let (name, origins) = name_and_origins(&mut body);
     body.finish()?;
     let id = desk::new_tenant_id(&id.unwrap_or_default())?;
     let settings = TenantSettings {
@@ -65,7 +59,7 @@ pub async fn update(
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Refusal> {
     let id = desk::tenant_id(&path)?;
-    let (name, origins) = settings(&mut body);
+    let (name, origins) = name_and_origins(&mut body);
     body.finish()?;
     desk.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
     answer(&desk, &id)
@@ -89,19 +83,14 @@ fn view(desk: &Desk, id: &TenantId, tenant: &Tenant) -> Value {
     })
 }
 
-fn settings(fields: &mut Fields) -> (Option<String>, Option<Vec<String>>) {
-    let name = fields.parsed("name", |text| {
-        let is_fine =
-            (1..=MAX_NAME_CHARACTERS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if is_fine { Ok(text.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
-    });
+fn name_and_origins(fields: &mut Fields) -> (Option<String>, Option<Vec<String>>) {
+    let name = fields.parsed("name", |text| settings::check_name(text).map(|()| text.to_owned()));
     (name, origins(fields))
 }
 
 fn origins(fields: &mut Fields) -> Option<Vec<String>> {
-    let origins = fields.texts("origins", MAX_ORIGINS)?;
-    if let Some(wrong) = origins.iter().find(|pattern| !origin::is_pattern(pattern)) {
-        let reason = format!("`{wrong}` is not `*`, `https://site.example` or `https://*.site.example`");
+    let origins = fields.texts("origins", settings::MAX_ORIGINS)?;
+    if let Err(reason) = settings::check_origins(&origins) {
         fields.refuse("origins", reason);
     }
     Some(origins)
