@@ -32,7 +32,7 @@ const LEAST_EVENTS: u64 = 5;
 const LEAST_WAIT_MS: u64 = 100;
 
 /// The most waits between the attempts of a delivery.
-const MOST_WAITS: u64 = 100;
+const MOST_WAITS: u64 = 1_000;
 
 /// A key, its value, and what it may be.
 type Row = (&'static str, u64, RangeInclusive<u64>);

@@ -16,6 +16,7 @@ mod endpoints;
 mod keys;
 mod metrics;
 mod rebuild;
+mod refused;
 #[cfg(feature = "otel")]
 mod spans;
 mod standings;
