@@ -41,10 +41,15 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// Reads an RFC 3339 text of any precision and offset.
+    /// Reads an RFC 3339 text of any precision and offset, and a year of more digits after a `+`: the first
+    /// release wrote such ones.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|time| Self::from_millis(time.timestamp_millis()))
+        let time = match text.strip_prefix('+') {
+            Some(_) => text.parse::<DateTime<Utc>>().ok()?.timestamp_millis(),
+            None => DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis(),
+        };
+        Some(Self::from_millis(time))
     }
 }
 
@@ -103,6 +108,15 @@ mod tests {
             assert_eq!((time, time.to_string().as_str()), (read(first), first));
         }
         assert_eq!(read(last).plus_millis(-1).to_string(), "9999-12-31T23:59:59.998Z");
+    }
+
+    #[test]
+    fn a_year_of_five_digits_is_read_as_the_end_of_time() {
+        let last = Some(Timestamp::from_millis(LAST));
+        assert_eq!(Timestamp::parse("+13434-11-04T10:30:00.000Z"), last);
+        for text in ["13434-11-04T10:30:00.000Z", "+", "+1", "+13434", "+13434-11-04T10:30:00.000"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[test]
