@@ -59,7 +59,10 @@ impl SocketServer {
             event_bytes: config.limits.body_bytes,
             store: Arc::clone(store),
             ambient: ambient.clone(),
-            recovery: Arc::new(Recovery::new(Duration::from_secs(config.realtime.recovery_seconds))),
+            recovery: Arc::new(Recovery::new(
+                Duration::from_secs(config.realtime.recovery_seconds),
+                config.realtime.outbox_bytes,
+            )),
             offsets,
         };
         let settings = SocketSettings {

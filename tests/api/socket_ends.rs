@@ -135,3 +135,20 @@ fn a_crowd_that_comes_at_once_cuts_nobody_who_reads() {
         agent.next("user_online");
     }
 }
+
+#[test]
+fn many_long_messages_at_once_cut_nobody_who_reads() {
+    let app = TestApp::start();
+    let mut agent = Socket::connect(&app, SECRET);
+    let text = "\u{1f600}".repeat(10_000);
+    let session = |number: usize| json!({ "sessionId": format!("session-of-visitor-{number:04}") });
+    let mut visitors: Vec<_> = (0..20).map(|n| Socket::connect_with(&app, WIDGET, &session(n))).collect();
+    for _ in 0..5 {
+        for visitor in &mut visitors {
+            visitor.emit("message", &json!({ "text": text }));
+        }
+    }
+    for _ in 0..100 {
+        agent.next("meta_message_created");
+    }
+}

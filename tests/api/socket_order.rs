@@ -84,3 +84,29 @@ fn the_answer_over_http_comes_after_the_echo_on_the_senders_socket() {
         assert_eq!(socket.next("meta_message_created")["message"]["id"], id);
     }
 }
+
+#[test]
+fn what_was_missed_is_sent_again_though_it_is_more_than_may_wait() {
+    let app = TestApp::start();
+    const MISSED: &str = "session-that-is-missed";
+    let say = |count: usize| (0..count).for_each(|_| drop(app.say(SECRET, MISSED, &"x".repeat(10_000))));
+    let come_back = |pid: &Value| {
+        let who = json!({ "sessionId": MISSED, "recovery": true, "pid": pid });
+        Socket::connect_with(&app, WIDGET, &who)
+    };
+    let mut first = come_back(&Value::Null);
+    assert_eq!(first.call("message", &json!({ "text": "hello" }))["success"], true);
+    let pid = first.welcome["pid"].clone();
+    drop(first);
+    say(200);
+    let mut again = come_back(&pid);
+    assert_eq!(again.welcome["pid"], pid, "2 MB of an outbox of 1 MiB");
+    for _ in 0..201 {
+        again.next("meta_message_created");
+    }
+    drop(again);
+    say(300);
+    let mut anew = come_back(&pid);
+    assert_ne!(anew.welcome["pid"], pid, "5 MB are more than four times that");
+    assert_eq!(anew.call("message", &json!({ "text": "still here" }))["success"], true);
+}

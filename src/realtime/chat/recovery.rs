@@ -32,11 +32,18 @@ use super::{
 use crate::{
     auth::{Role, TokenKeys},
     problem::Problem,
-    realtime::socket::{Emission, OffsetWriter, SocketId},
+    realtime::{
+        engine::outbox::BURST,
+        socket::{Emission, OffsetWriter, SocketId},
+    },
 };
 
 /// The most events that are sent again.
 const MAX_MISSED: usize = 1_000;
+
+/// How many times the bound of an outbox they may be: half of what a burst may be, or a client were cut for what
+/// it came back for.
+const MISSED_OUTBOXES: usize = BURST / 2;
 
 /// How far back the log is read for staff, in events of all tenants.
 const MAX_READ_BACK: usize = 50_000;
@@ -50,6 +57,7 @@ const MAX_REMEMBERED: usize = 100_000;
 /// Who may come back.
 pub struct Recovery {
     window: Duration,
+    most_bytes: usize,
     started: Instant,
     clients: Mutex<Clients>,
     recovered: AtomicU64,
@@ -109,17 +117,26 @@ pub(super) struct Comeback {
 }
 
 impl Recovery {
-    /// Nobody left yet. A window of zero is no recovery.
+    /// Nobody left yet. A window of zero is no recovery. What was missed has to fit into an outbox of
+    /// `outbox_bytes`.
     #[must_use]
-    pub fn new(window: Duration) -> Self {
+    pub fn new(window: Duration, outbox_bytes: usize) -> Self {
         let (recovered, not_recovered) = Default::default();
-        Self { window, started: Instant::now(), clients: Mutex::default(), recovered, not_recovered }
+        let most_bytes = outbox_bytes.saturating_mul(MISSED_OUTBOXES);
+        let started = Instant::now();
+        Self { window, most_bytes, started, clients: Mutex::default(), recovered, not_recovered }
     }
 
     /// How many clients got all that they missed, and how many could not.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.recovered.load(Ordering::Relaxed), self.not_recovered.load(Ordering::Relaxed))
+    }
+
+    /// Whether this is more than is sent again.
+    fn is_too_much(&self, missed: &[Arc<Emission>]) -> bool {
+        missed.len() > MAX_MISSED
+            || missed.iter().map(|emission| emission.size_bytes()).sum::<usize>() > self.most_bytes
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Clients) -> T) -> T {
@@ -335,7 +352,7 @@ impl Chat {
                 let emission = feed::message_created(tenant, session, message);
                 missed.push(Arc::new(emission.at(message.position.as_u64(), offsets)));
             }
-            if missed.len() > MAX_MISSED {
+            if self.parts.recovery.is_too_much(&missed) {
                 return Ok(None);
             }
             match page.messages.first() {
@@ -365,7 +382,7 @@ impl Chat {
                 .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
             let casts = of_tenant.filter_map(|event| cast(event, &self.parts.offsets));
             missed.extend(casts.filter(|cast| cast.only.is_none()).map(|cast| cast.emission));
-            if missed.len() > MAX_MISSED || read > MAX_READ_BACK {
+            if self.parts.recovery.is_too_much(&missed) || read > MAX_READ_BACK {
                 return Ok(None);
             }
         }

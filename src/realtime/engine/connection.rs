@@ -245,6 +245,12 @@ impl<P: Protocol> Wire<P> {
         }
     }
 
+    pub(super) fn push_shared(&mut self, packet: Outgoing) {
+        if self.outbox.push_shared(packet).is_err() {
+            self.close_after(CloseReason::TooSlow);
+        }
+    }
+
     pub(super) fn close_after(&mut self, reason: CloseReason) {
         self.closing.get_or_insert(reason);
     }

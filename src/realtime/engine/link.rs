@@ -31,6 +31,11 @@ impl<P: Protocol> Link<'_, P> {
         self.wire.push(packet);
     }
 
+    /// The same for a packet that others are sent too: a burst of them may wait for a moment.
+    pub fn send_shared(&mut self, packet: Outgoing) {
+        self.wire.push_shared(packet);
+    }
+
     /// Ends the connection after this method; what was sent before is still delivered, unless the
     /// reason is a client that does not read.
     pub fn close(&mut self, reason: CloseReason) {

@@ -1,8 +1,20 @@
 //! What waits for a client: packets in order, bounded in bytes.
+//!
+//! What many are sent at once may be more than the bound for a moment: many of others' doing, it comes without a
+//! pause in which a client could read. So it may be [`BURST`] times as much for [`PATIENCE`]. It costs little, since
+//! the packets are shared by all who are sent them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{Metrics, Outgoing};
+
+/// How many times the bound may wait while a client reads a burst.
+pub const BURST: usize = 8;
+
+/// How long a client may take until no more than the bound waits.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a packet costs beside its bytes: a place in the queue.
 const PACKET_BYTES: usize = 64;
@@ -15,6 +27,8 @@ pub struct Outbox {
     packets: VecDeque<Outgoing>,
     bytes: usize,
     limit_bytes: usize,
+    /// Since when a burst is over the bound.
+    burst_since: Option<Instant>,
     metrics: Arc<Metrics>,
 }
 
@@ -26,7 +40,7 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limit_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        Self { packets: VecDeque::new(), bytes: 0, limit_bytes, metrics }
+        Self { packets: VecDeque::new(), bytes: 0, limit_bytes, burst_since: None, metrics }
     }
 
     /// Whether nothing waits.
@@ -35,14 +49,27 @@ impl Outbox {
         self.packets.is_empty()
     }
 
+    /// Adds a packet that others are sent too at the end; it may begin a burst.
+    ///
+    /// # Errors
+    /// [`Full`]; the packet is not in it then.
+    pub fn push_shared(&mut self, packet: Outgoing) -> Result<(), Full> {
+        if self.bytes + packet.size_bytes() + PACKET_BYTES > self.limit_bytes {
+            self.burst_since.get_or_insert_with(Instant::now);
+        }
+        self.push(packet)
+    }
+
     /// Adds a packet at the end.
     ///
     /// # Errors
     /// [`Full`]; the packet is not in it then.
     pub fn push(&mut self, packet: Outgoing) -> Result<(), Full> {
         let bytes = packet.size_bytes() + PACKET_BYTES;
+        let is_burst = self.burst_since.is_some_and(|since| since.elapsed() < PATIENCE);
+        let limit = if is_burst { self.limit_bytes.saturating_mul(BURST) } else { self.limit_bytes };
         // One packet always fits, however large it is.
-        if !self.is_empty() && self.bytes + bytes > self.limit_bytes {
+        if !self.is_empty() && self.bytes + bytes > limit {
             return Err(Full);
         }
         self.bytes += bytes;
@@ -56,6 +83,7 @@ impl Outbox {
         self.metrics.unqueued(self.bytes);
         self.metrics.sent(self.packets.len(), self.bytes - self.packets.len() * PACKET_BYTES);
         self.bytes = 0;
+        self.burst_since = None;
         std::mem::take(&mut self.packets)
     }
 
@@ -75,6 +103,9 @@ impl Outbox {
         let batch = std::mem::replace(&mut self.packets, rest);
         let bytes: usize = batch.iter().map(|packet| packet.size_bytes() + PACKET_BYTES).sum();
         self.bytes -= bytes;
+        if self.bytes <= self.limit_bytes {
+            self.burst_since = None;
+        }
         self.metrics.unqueued(bytes);
         self.metrics.sent(batch.len(), bytes - batch.len() * PACKET_BYTES);
         batch
@@ -103,6 +134,38 @@ mod tests {
         assert_eq!(outbox.push(packet(1)), Err(Full));
         assert_eq!(outbox.take_all().len(), 2);
         assert_eq!(outbox.push(packet(1_000_000)), Ok(()), "one packet always fits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_may_wait_for_a_moment_and_no_longer() {
+        let limit = 4 * (PACKET_BYTES + 10);
+        let mut outbox = Outbox::new(limit, Arc::default());
+        for _ in 0..4 * BURST {
+            assert_eq!(outbox.push_shared(packet(10)), Ok(()));
+        }
+        assert_eq!(outbox.push_shared(packet(10)), Err(Full), "however short it is");
+        outbox.take_all();
+        for _ in 0..5 {
+            assert_eq!(outbox.push_shared(packet(10)), Ok(()));
+        }
+        assert_eq!(outbox.push(packet(10)), Ok(()), "an answer is not what is too much");
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(outbox.push_shared(packet(10)), Err(Full), "however small it is");
+        outbox.take_all();
+        (0..4).for_each(|_| assert_eq!(outbox.push(packet(10)), Ok(())));
+        assert_eq!(outbox.push(packet(10)), Err(Full), "nobody else is sent it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_is_given_its_time_again() {
+        let mut outbox = Outbox::new(2 * BATCH_BYTES, Arc::default());
+        for _ in 0..10 {
+            (0..30).for_each(|_| assert_eq!(outbox.push_shared(packet(10_000)), Ok(())));
+            tokio::time::advance(PATIENCE / 2).await;
+            while !outbox.is_empty() {
+                outbox.take_batch();
+            }
+        }
     }
 
     #[test]

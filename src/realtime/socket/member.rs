@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Application, Emission, Event, SocketId, application::Accepted, meter::Meter, protocol::Answer};
-use crate::realtime::engine::{CloseReason, Link, Protocol};
+use crate::realtime::engine::{CloseReason, Link, Outgoing, Protocol};
 
 /// How many events of one socket wait while another is handled; the transport is not read on then.
 const MAX_WAITING: usize = 32;
@@ -86,16 +86,30 @@ impl<A: Application> Member<A> {
         self.stage = Stage::Idle(accepted.socket);
         self.recovers = accepted.pid.is_some();
         for emission in &accepted.first {
-            self.emit(emission, link);
+            self.hear(emission, link);
         }
         self.seen = accepted.seen.max(self.seen);
         for emission in std::mem::take(&mut self.held) {
-            self.emit(&emission, link);
+            self.hear(&emission, link);
         }
     }
 
-    /// Sends it an event, once.
+    /// Sends it an event that is for it alone.
     pub(super) fn emit<P: Protocol>(&mut self, emission: &Arc<Emission>, link: &mut Link<'_, P>) {
+        self.tell(emission, link, Link::send);
+    }
+
+    /// Sends it an event that others hear too, or that it missed; once.
+    pub(super) fn hear<P: Protocol>(&mut self, emission: &Arc<Emission>, link: &mut Link<'_, P>) {
+        self.tell(emission, link, Link::send_shared);
+    }
+
+    fn tell<'a, P: Protocol>(
+        &mut self,
+        emission: &Arc<Emission>,
+        link: &mut Link<'a, P>,
+        send: fn(&mut Link<'a, P>, Outgoing),
+    ) {
         if !self.is_connected() {
             self.held.push(Arc::clone(emission));
             if self.held.len() > MAX_HELD {
@@ -106,7 +120,7 @@ impl<A: Application> Member<A> {
         if emission.offset().is_some_and(|offset| offset <= self.seen) {
             return;
         }
-        emission.packets(self.namespace, None, self.recovers).for_each(|packet| link.send(packet));
+        emission.packets(self.namespace, None, self.recovers).for_each(|packet| send(link, packet));
     }
 
     /// Sends it an event that it has to acknowledge.

@@ -172,7 +172,7 @@ impl<A: Application> Protocol for SocketProtocol<A> {
             Note::Emit { to, emissions, is_last } => {
                 let Some(member) = self.member(to) else { return };
                 for emission in &emissions {
-                    member.emit(emission, link);
+                    member.hear(emission, link);
                 }
                 if is_last {
                     link.close(CloseReason::Refused);
