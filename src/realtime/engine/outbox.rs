@@ -1,8 +1,8 @@
 //! What waits for a client: packets in order, bounded in bytes.
 //!
-//! What many are sent at once may be more than the bound for a moment: many of others' doing, it comes without a
-//! pause in which a client could read. So it may be [`BURST`] times as much for [`PATIENCE`]. It costs little, since
-//! the packets are shared by all who are sent them.
+//! What others are sent too may be more than the bound for a moment: one commit of the log can hold more than that,
+//! and a client has no time to read in between. It may be [`BURST`] times as much for some seconds. That costs
+//! little, since such packets are shared by all who are sent them.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
