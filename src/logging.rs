@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, ensure};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, util::SubscriberInitExt};
 #[cfg(feature = "otel")]
 use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
 
@@ -76,13 +76,11 @@ where
 /// What lines there are. To the library, a word that is no level is a part of the program, whose lines are the only
 /// ones then; nobody who writes `warning` means that.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    let mut directives = level.split(',').map(str::trim);
-    ensure!(
-        directives.clone().all(|directive| !directive.is_empty()),
-        "log.level: nothing stands where {LEVELS} should"
-    );
-    if let Some(word) = directives.find(|directive| !directive.contains('=')) {
-        let is_level = LEVELS.split(", ").any(|level| level.eq_ignore_ascii_case(word));
+    let mut directives = level.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
+    ensure!(directives.peek().is_some(), "log.level: nothing stands where {LEVELS} should");
+    // A path is meant as one.
+    if let Some(word) = directives.find(|directive| !directive.contains(['=', ':'])) {
+        let is_level = word.parse::<LevelFilter>().is_ok();
         ensure!(is_level, "log.level: `{word}` is none of {LEVELS}");
     }
     EnvFilter::try_new(level).context("log.level")

@@ -26,7 +26,8 @@ pub struct OnlineDirectory {
 }
 
 impl OnlineDirectory {
-    /// `{users, total}`, written once: the newest first. Whoever had connected when this was asked is in it.
+    /// `{users, total}`, written once: the newest first. Whoever had connected when this was asked is in it,
+    /// unless they are one of a crowd, of which a little is said at a time.
     ///
     /// # Errors
     /// [`Problem::Overloaded`] when the list does not follow the log.

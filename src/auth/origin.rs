@@ -56,16 +56,23 @@ fn matches(pattern: &str, origin: &str) -> bool {
 /// Whether a text is a pattern that an origin can fit.
 #[must_use]
 pub fn is_pattern(text: &str) -> bool {
-    if text == "*" {
+    // What browsers send for a page without a site of its own.
+    if matches!(text, "*" | "null") {
         return true;
     }
     // A URL has no name `*`; any other in its place shows whether the rest is an origin.
     let sample = text.replacen("://*.", "://any.", 1);
-    let is_origin = |url: url::Url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.origin().ascii_serialization().eq_ignore_ascii_case(&sample)
-    };
+    let is_origin = |url: url::Url| origin_of(&url).is_some_and(|own| own.eq_ignore_ascii_case(&sample));
     !sample.contains('*') && url::Url::parse(&sample).is_ok_and(is_origin)
+}
+
+/// What a page of this URL has as its origin: that of an app (`capacitor://localhost`) is its scheme and host.
+fn origin_of(url: &url::Url) -> Option<String> {
+    match (url.scheme(), url.host_str()) {
+        ("http" | "https", _) => Some(url.origin().ascii_serialization()),
+        ("ftp" | "ws" | "wss" | "file", _) | (_, None) => None,
+        (scheme, Some(host)) => Some(format!("{scheme}://{host}")),
+    }
 }
 
 #[cfg(test)]
@@ -74,8 +81,13 @@ mod tests {
 
     #[test]
     fn a_pattern_is_any_site_an_origin_or_what_is_below_a_domain() {
-        for good in ["*", "https://a.example", "http://localhost:3000", "https://*.a.example"] {
+        let apps = ["capacitor://localhost", "chrome-extension://abcdefgh", "null"];
+        let sites = ["*", "https://a.example", "http://localhost:3000", "https://*.a.example"];
+        for good in sites.into_iter().chain(apps) {
             assert!(is_pattern(good), "{good}");
+        }
+        for bad in ["capacitor://", "capacitor://localhost/", "capacitor:localhost", "file:///x"] {
+            assert!(!is_pattern(bad), "{bad}");
         }
         for bad in
             ["", "a.example", "https://a.example/", "https://a.*.example", "ftp://a", "**", "https://*"]

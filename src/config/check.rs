@@ -50,7 +50,7 @@ impl Config {
         let own = [
             ("server.workers", self.server.workers as u64, 0..=MOST_THREADS as u64),
             ("presence.offline_grace_ms", self.presence.offline_grace_ms, 0..=DAY_MS),
-            ("presence.list_limit", self.presence.list_limit as u64, 1..=1_000_000),
+            ("presence.list_limit", self.presence.list_limit as u64, 0..=1_000_000),
             ("conversation.close_after_hours", self.conversation.close_after_hours.into(), 0..=DECADE_HOURS),
             ("retention.presence_days", self.retention.presence_days.into(), 0..=CENTURY_DAYS),
             ("retention.sessions_days", self.retention.sessions_days.into(), 0..=CENTURY_DAYS),
@@ -64,8 +64,8 @@ impl Config {
         self.webhooks.check()?;
         if let Some(wrong) = self.server.widget_origins.iter().find(|origin| !settings::is_origin(origin)) {
             bail!(
-                "server.widget_origins: `{wrong}` is not as browsers write it: `https://widget.example`, in lower \
-                 case, without a path"
+                "server.widget_origins: `{wrong}` is not as browsers write it: `https://widget.example`, without a \
+                 path"
             );
         }
         self.tenants.iter().try_for_each(Tenant::check)
@@ -99,7 +99,7 @@ fn within(rows: impl IntoIterator<Item = Row>) -> anyhow::Result<()> {
 
 impl Auth {
     fn rows(&self) -> [Row; 1] {
-        [("auth.anonymous_token_seconds", self.anonymous_token_seconds.into(), 1..=YEAR_SECONDS)]
+        [("auth.anonymous_token_seconds", self.anonymous_token_seconds.into(), 1..=100 * YEAR_SECONDS)]
     }
 }
 
@@ -115,7 +115,7 @@ impl Realtime {
             ("realtime.max_payload_bytes", self.max_payload_bytes as u64, 4_096..=16 * MIB),
             ("realtime.outbox_bytes", self.outbox_bytes as u64, 16_384..=1024 * MIB),
             ("realtime.max_connections", self.max_connections as u64, 0..=10_000_000),
-            ("realtime.recovery_seconds", self.recovery_seconds, 0..=7 * 86_400),
+            ("realtime.recovery_seconds", self.recovery_seconds, 0..=YEAR_SECONDS),
         ]
     }
 }
@@ -124,9 +124,9 @@ impl Limits {
     fn rows(&self) -> [Row; 4] {
         [
             ("limits.body_bytes", self.body_bytes as u64, 1_024..=MESSAGE_BYTES),
-            ("limits.text_characters", self.text_characters as u64, 1..=MESSAGE_BYTES),
+            ("limits.text_characters", self.text_characters as u64, 1..=1_000_000_000),
             ("limits.user_info_bytes", self.user_info_bytes as u64, 0..=MESSAGE_BYTES),
-            ("limits.events_per_session", self.events_per_session, LEAST_EVENTS..=1_000_000),
+            ("limits.events_per_session", self.events_per_session, LEAST_EVENTS..=10_000_000),
         ]
     }
 }

@@ -56,7 +56,7 @@ impl Kinds {
 
 fn read(sample: Option<&ValueKind>, text: &str) -> Option<ValueKind> {
     match sample {
-        Some(ValueKind::Boolean(_)) => text.parse::<bool>().ok().map(ValueKind::from),
+        Some(ValueKind::Boolean(_)) => switch(text).map(ValueKind::from),
         Some(ValueKind::I64(_)) => text.parse::<u64>().ok().map(ValueKind::from),
         Some(ValueKind::Array(of)) => {
             let sample = of.first().map(|value| &value.kind);
@@ -67,6 +67,15 @@ fn read(sample: Option<&ValueKind>, text: &str) -> Option<ValueKind> {
             parts.flatten().map(ValueKind::from)
         }
         _ => Some(ValueKind::from(text)),
+    }
+}
+
+/// A switch as variables of the environment have it.
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
     }
 }
 

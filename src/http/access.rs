@@ -101,6 +101,8 @@ pub fn check_user(principal: &Principal, named: Option<&amoiq_events::UserId>) -
 /// What is said of a session that a verified user has used.
 pub const NOT_YOURS: Problem = Problem::Forbidden("the session belongs to a verified user");
 
+const TOO_SHORT: Problem = Problem::Forbidden("a session id that opens a session has at least 16 characters");
+
 /// Opens sessions: the one check for everything that a session's id is a capability for.
 pub struct Doorkeeper<'a> {
     /// Counts misses, and knows what public credentials may.
@@ -120,7 +122,7 @@ impl Doorkeeper<'_> {
             return Ok(());
         }
         if session.as_str().len() < CAPABILITY_BYTES {
-            return Err(Problem::Forbidden("a session id that opens a session has at least 16 characters"));
+            return Err(TOO_SHORT);
         }
         self.gate.check_misses(client)
     }
@@ -161,6 +163,22 @@ impl Doorkeeper<'_> {
         let caller: Caller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
         self.after(principal, client, access)
+    }
+
+    /// What a message over HTTP is held to. A verified user's first one makes a session theirs, with all that was
+    /// said in it before: one that is nobody's and has an id that can be guessed stays nobody's.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`], and when the session cannot be read.
+    pub async fn claim(&self, principal: &Principal, session: &SessionId) -> Result<(), Problem> {
+        let claims = matches!(principal.role, Role::Visitor { session: None, verified: Some(_) });
+        if !claims || session.as_str().len() >= CAPABILITY_BYTES {
+            return Ok(());
+        }
+        match self.directory.access(&principal.tenant_id, session, Caller::Anonymous).await? {
+            Access::Granted => Err(TOO_SHORT),
+            Access::Denied | Access::Missing => Ok(()),
+        }
     }
 
     /// Looks again after the caller went in: who goes in just when the session becomes a verified user's is not

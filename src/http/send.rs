@@ -16,7 +16,6 @@ use super::{
     limits::Gate,
 };
 use crate::{
-    auth::Role,
     draft::{Draft, Drafts},
     problem::Problem,
     realtime::chat::feed::Echo,
@@ -60,10 +59,8 @@ pub async fn send(
     access::check_site(&principal, &gate, &request, body_origin)?;
     access::check_user(&principal, message.user_id.as_ref())?;
     let bound = access::bound_session(&principal, named)?;
-    // A verified user's first message makes the session theirs, with all that was said in it before.
-    if let (Role::Visitor { session: None, verified: Some(_) }, Some(named)) = (&principal.role, &bound) {
-        let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
-        doorkeeper.open(&principal, context.client, named).await?;
+    if let Some(named) = &bound {
+        Doorkeeper { gate: &gate, directory: &directory }.claim(&principal, named).await?;
     }
     let session = bound.unwrap_or_else(|| drafts.ambient.session_id());
 

@@ -102,8 +102,10 @@ impl Chat {
         let still_open = self.doorkeeper().look_again(&socket.principal, &session).await;
         if still_open.is_err() {
             socket.bound = None;
-            let room = Room::Session(socket.principal.tenant_id.clone(), session);
-            socket.place.leave(room).await;
+            socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session)).await;
+            if let Some(stranger) = socket.visitor(None, page) {
+                socket.place.appear(stranger).await;
+            }
         }
         still_open
     }

@@ -89,14 +89,19 @@ fn connections_over_a_limit_are_refused_and_places_become_free_again() {
     }
 }
 
-#[test]
-fn a_connection_that_connects_again_and_again_is_ended() {
+/// Opens a connection that polls, and gives where.
+fn polling(app: &TestApp) -> String {
     const POLLING: &str = "/socket.io/?tenantId=demo&EIO=4&transport=polling";
-    let app = TestApp::start();
-    let mut agent = Socket::connect(&app, SECRET);
     let open = app.request(Method::GET, POLLING).send().expect("an answer").text().expect("text");
     let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
-    let session = format!("{POLLING}&sid={}", open["sid"].as_str().expect("a sid"));
+    format!("{POLLING}&sid={}", open["sid"].as_str().expect("a sid"))
+}
+
+#[test]
+fn a_connection_that_connects_again_and_again_is_ended() {
+    let app = TestApp::start();
+    let mut agent = Socket::connect(&app, SECRET);
+    let session = polling(&app);
     let packets = (0..1_000).map(|number| {
         let auth = json!({ "token": WIDGET, "userId": format!("u-{number}") });
         format!("40{auth}\u{1e}41")
@@ -113,11 +118,11 @@ fn a_connection_that_connects_again_and_again_is_ended() {
 fn a_connection_that_tries_credentials_is_ended() {
     let app = TestApp::start();
     let mut guesser = Dial::default().open(&app);
-    for number in 0..4 {
+    for number in 0..5 {
         guesser.text(&format!("40{}", json!({ "token": format!("sk_guess_{number:08}") })));
         assert_eq!(guesser.refusal()["message"], "INVALID_API_KEY");
     }
-    guesser.text(&format!("40{}", json!({ "token": "sk_guess_00000004" })));
+    guesser.text(&format!("40{}", json!({ "token": "sk_guess_00000005" })));
     assert_eq!(guesser.until_closed().1, 1008);
 }
 
@@ -151,4 +156,30 @@ fn many_long_messages_at_once_cut_nobody_who_reads() {
     for _ in 0..100 {
         agent.next("meta_message_created");
     }
+}
+
+#[test]
+fn a_poll_after_a_burst_is_answered_with_no_more_than_may_wait() {
+    let app = TestApp::start();
+    let session = polling(&app);
+    let poll = || app.request(Method::GET, &session).send().expect("an answer").text().expect("text");
+    let connect = format!("40{}", json!({ "token": SECRET }));
+    app.request(Method::POST, &session).body(connect).send().expect("an answer");
+    assert!(poll().starts_with("40{"));
+    let mut visitor = Socket::connect(&app, WIDGET);
+    let text = "x".repeat(10_000);
+    let said: Vec<_> = (0..20).map(|_| Socket::connect_with(&app, WIDGET, &json!({}))).collect();
+    for mut visitor in said {
+        (0..10).for_each(|_| visitor.emit("message", &json!({ "text": text })));
+        assert_eq!(visitor.call("get_online_users", &json!({}))["code"], "FORBIDDEN", "all is said");
+    }
+    assert_eq!(visitor.call("message", &json!({ "text": "last" }))["success"], true);
+    let (mut messages, mut polls) = (0, 0);
+    while messages < 201 {
+        let answer = poll();
+        assert!(answer.len() <= 1024 * 1024, "{}", answer.len());
+        messages += answer.matches("meta_message_created").count();
+        polls += 1;
+    }
+    assert!(polls > 1);
 }

@@ -30,7 +30,7 @@ use super::{ConnectionId, Visitor, Whom};
 
 /// How much one append says. Whoever watches is sent it at once, so it is a small part of what may wait for them:
 /// visitors decide how many they are and how long their addresses, and must not make a reader a slow one.
-const MOST_BYTES: usize = 128 * 1024;
+const MOST_BYTES: usize = 256 * 1024;
 
 /// Who is connected and what the log says.
 #[derive(Default)]
@@ -159,6 +159,8 @@ impl Roll {
             }
         }
         users.iter().for_each(|user| self.look_at(user));
+        // An erasure does not wait for a crowd.
+        self.changed.make_contiguous().sort_by_key(|user| !users.contains(user));
         users.into_iter().collect()
     }
 

@@ -313,8 +313,8 @@ fn a_crowd_with_long_addresses_is_said_a_little_at_a_time() {
         }
         rest().await;
         assert_eq!(given.listed().await.total, 30);
-        // Three of 36 KiB are less than 128 KiB, and four are more.
-        assert_eq!(given.store.appends(), [3; 10]);
+        // Seven of 36 KiB are less than 256 KiB, and eight are more.
+        assert_eq!(given.store.appends(), [7, 7, 7, 7, 2]);
     });
 }
 

@@ -145,7 +145,12 @@ impl Chat {
         if is_visitor && socket.bound.is_none() {
             self.bind(socket, session.clone(), None, None).await?;
         } else {
-            socket.join(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+            let room = Room::Session(socket.principal.tenant_id.clone(), session.clone());
+            socket.join(room.clone()).await;
+            if let Err(closed) = self.doorkeeper().look_again(&socket.principal, &session).await {
+                socket.place.leave(room).await;
+                return Err(closed);
+            }
         }
         Ok(json!({ "success": true, "sessionId": session }).to_string())
     }

@@ -32,18 +32,11 @@ use super::{
 use crate::{
     auth::{Role, TokenKeys},
     problem::Problem,
-    realtime::{
-        engine::outbox::BURST,
-        socket::{Emission, OffsetWriter, SocketId},
-    },
+    realtime::socket::{Emission, OffsetWriter, SocketId},
 };
 
 /// The most events that are sent again.
 const MAX_MISSED: usize = 1_000;
-
-/// How many times the bound of an outbox they may be: half of what a burst may be, or a client were cut for what
-/// it came back for.
-const MISSED_OUTBOXES: usize = BURST / 2;
 
 /// How far back the log is read for staff, in events of all tenants.
 const MAX_READ_BACK: usize = 50_000;
@@ -117,12 +110,11 @@ pub(super) struct Comeback {
 }
 
 impl Recovery {
-    /// Nobody left yet. A window of zero is no recovery. What was missed has to fit into an outbox of
-    /// `outbox_bytes`.
+    /// Nobody left yet. A window of zero is no recovery. `most_bytes` are sent again, no more than may wait for a
+    /// client.
     #[must_use]
-    pub fn new(window: Duration, outbox_bytes: usize) -> Self {
+    pub fn new(window: Duration, most_bytes: usize) -> Self {
         let (recovered, not_recovered) = Default::default();
-        let most_bytes = outbox_bytes.saturating_mul(MISSED_OUTBOXES);
         let started = Instant::now();
         Self { window, most_bytes, started, clients: Mutex::default(), recovered, not_recovered }
     }

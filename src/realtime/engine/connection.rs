@@ -287,7 +287,7 @@ impl<P: Protocol> Wire<P> {
         let is_patient = matches!(reason, CloseReason::Refused | CloseReason::ShuttingDown);
         match &mut self.line {
             Line::WebSocket { pump, .. } => {
-                let packets = if is_patient { self.outbox.take_all() } else { Default::default() };
+                let packets = if is_patient { self.outbox.take_bound() } else { Default::default() };
                 hang_up(pump, Hangup { packets, reason: Some(reason) });
                 ctx.stop();
             }

@@ -1,8 +1,9 @@
 //! What waits for a client: packets in order, bounded in bytes.
 //!
 //! What others are sent too may be more than the bound for a moment: one commit of the log can hold more than that,
-//! and a client has no time to read in between. It may be [`BURST`] times as much for some seconds. That costs
-//! little, since such packets are shared by all who are sent them.
+//! and a client has no time to read in between. It may be [`BURST`] times as much for some seconds. While they wait
+//! such packets are shared by all who are sent them; no transport is handed more than the bound at once, since what
+//! it is handed is its own.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -27,9 +28,17 @@ pub struct Outbox {
     packets: VecDeque<Outgoing>,
     bytes: usize,
     limit_bytes: usize,
-    /// Since when a burst is over the bound.
-    burst_since: Option<Instant>,
+    /// A burst that is over the bound.
+    burst: Option<Burst>,
     metrics: Arc<Metrics>,
+}
+
+/// More than the bound, for a moment.
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    since: Instant,
+    /// What came meanwhile and nobody else is sent.
+    own_bytes: usize,
 }
 
 /// The outbox is full: the client reads too slowly.
@@ -40,7 +49,7 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limit_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        Self { packets: VecDeque::new(), bytes: 0, limit_bytes, burst_since: None, metrics }
+        Self { packets: VecDeque::new(), bytes: 0, limit_bytes, burst: None, metrics }
     }
 
     /// Whether nothing waits.
@@ -54,22 +63,37 @@ impl Outbox {
     /// # Errors
     /// [`Full`]; the packet is not in it then.
     pub fn push_shared(&mut self, packet: Outgoing) -> Result<(), Full> {
-        if self.bytes + packet.size_bytes() + PACKET_BYTES > self.limit_bytes {
-            self.burst_since.get_or_insert_with(Instant::now);
+        let bytes = cost(&packet);
+        if self.bytes + bytes > self.limit_bytes {
+            self.burst.get_or_insert_with(|| Burst { since: Instant::now(), own_bytes: 0 });
         }
-        self.push(packet)
+        let limit = match self.burst {
+            Some(burst) if burst.since.elapsed() < PATIENCE => self.limit_bytes.saturating_mul(BURST),
+            _ => self.limit_bytes,
+        };
+        self.add(packet, bytes, self.bytes + bytes <= limit)
     }
 
-    /// Adds a packet at the end.
+    /// Adds a packet at the end that nobody else is sent.
     ///
     /// # Errors
     /// [`Full`]; the packet is not in it then.
     pub fn push(&mut self, packet: Outgoing) -> Result<(), Full> {
-        let bytes = packet.size_bytes() + PACKET_BYTES;
-        let is_burst = self.burst_since.is_some_and(|since| since.elapsed() < PATIENCE);
-        let limit = if is_burst { self.limit_bytes.saturating_mul(BURST) } else { self.limit_bytes };
-        // One packet always fits, however large it is.
-        if !self.is_empty() && self.bytes + bytes > limit {
+        let bytes = cost(&packet);
+        let (limit, patience) = (self.limit_bytes, PATIENCE);
+        let fits = match &mut self.burst {
+            Some(burst) => {
+                burst.own_bytes += bytes;
+                burst.own_bytes <= limit && burst.since.elapsed() < patience
+            }
+            None => self.bytes + bytes <= limit,
+        };
+        self.add(packet, bytes, fits)
+    }
+
+    /// One packet always fits, however large it is.
+    fn add(&mut self, packet: Outgoing, bytes: usize, fits: bool) -> Result<(), Full> {
+        if !fits && !self.is_empty() {
             return Err(Full);
         }
         self.bytes += bytes;
@@ -78,38 +102,42 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes everything.
-    pub fn take_all(&mut self) -> VecDeque<Outgoing> {
-        self.metrics.unqueued(self.bytes);
-        self.metrics.sent(self.packets.len(), self.bytes - self.packets.len() * PACKET_BYTES);
-        self.bytes = 0;
-        self.burst_since = None;
-        std::mem::take(&mut self.packets)
+    /// Takes what one batch for a websocket holds, at least one packet when there is any.
+    pub fn take_batch(&mut self) -> VecDeque<Outgoing> {
+        self.take(BATCH_BYTES)
     }
 
-    /// Takes what one batch holds, at least one packet when there is any.
-    pub fn take_batch(&mut self) -> VecDeque<Outgoing> {
+    /// Takes as much as may wait, at least one packet when there is any: all, unless there is a burst.
+    pub fn take_bound(&mut self) -> VecDeque<Outgoing> {
+        self.take(self.limit_bytes)
+    }
+
+    fn take(&mut self, most_bytes: usize) -> VecDeque<Outgoing> {
         let mut bytes = 0;
         let fits = |packet: &&Outgoing| {
             let first = bytes == 0;
-            bytes += packet.size_bytes() + PACKET_BYTES;
-            first || bytes <= BATCH_BYTES
+            let with_it = bytes + cost(packet);
+            let fits = first || with_it <= most_bytes;
+            if fits {
+                bytes = with_it;
+            }
+            fits
         };
         let count = self.packets.iter().take_while(fits).count();
-        if count == self.packets.len() {
-            return self.take_all();
-        }
         let rest = self.packets.split_off(count);
         let batch = std::mem::replace(&mut self.packets, rest);
-        let bytes: usize = batch.iter().map(|packet| packet.size_bytes() + PACKET_BYTES).sum();
         self.bytes -= bytes;
         if self.bytes <= self.limit_bytes {
-            self.burst_since = None;
+            self.burst = None;
         }
         self.metrics.unqueued(bytes);
         self.metrics.sent(batch.len(), bytes - batch.len() * PACKET_BYTES);
         batch
     }
+}
+
+fn cost(packet: &Outgoing) -> usize {
+    packet.size_bytes() + PACKET_BYTES
 }
 
 impl Drop for Outbox {
@@ -122,6 +150,12 @@ impl Drop for Outbox {
 mod tests {
     use super::*;
 
+    impl Outbox {
+        fn empty(&mut self) -> usize {
+            std::iter::from_fn(|| Some(self.take_bound().len()).filter(|taken| *taken > 0)).sum()
+        }
+    }
+
     fn packet(bytes: usize) -> Outgoing {
         Outgoing::Text("4".repeat(bytes).into())
     }
@@ -132,7 +166,7 @@ mod tests {
         assert_eq!(outbox.push(packet(10)), Ok(()));
         assert_eq!(outbox.push(packet(10)), Ok(()));
         assert_eq!(outbox.push(packet(1)), Err(Full));
-        assert_eq!(outbox.take_all().len(), 2);
+        assert_eq!(outbox.empty(), 2);
         assert_eq!(outbox.push(packet(1_000_000)), Ok(()), "one packet always fits");
     }
 
@@ -144,14 +178,16 @@ mod tests {
             assert_eq!(outbox.push_shared(packet(10)), Ok(()));
         }
         assert_eq!(outbox.push_shared(packet(10)), Err(Full), "however short it is");
-        outbox.take_all();
+        assert_eq!(outbox.take_bound().len(), 4, "no transport is handed more");
+        assert_eq!(outbox.empty(), 4 * BURST - 4);
         for _ in 0..5 {
             assert_eq!(outbox.push_shared(packet(10)), Ok(()));
         }
-        assert_eq!(outbox.push(packet(10)), Ok(()), "an answer is not what is too much");
+        (0..4).for_each(|_| assert_eq!(outbox.push(packet(10)), Ok(()), "an answer is not what is too much"));
+        assert_eq!(outbox.push(packet(10)), Err(Full), "answers alone are");
         tokio::time::advance(PATIENCE).await;
         assert_eq!(outbox.push_shared(packet(10)), Err(Full), "however small it is");
-        outbox.take_all();
+        outbox.empty();
         (0..4).for_each(|_| assert_eq!(outbox.push(packet(10)), Ok(())));
         assert_eq!(outbox.push(packet(10)), Err(Full), "nobody else is sent it");
     }

@@ -40,10 +40,11 @@ impl Polling {
         Self { waiting: None, waiting_since: Instant::now(), posting: false, farewell: None, _ticket: ticket }
     }
 
-    /// Answers the poll that waits with everything there is.
+    /// Answers the poll that waits with what there is; after a burst, with as much as may wait, and the next poll
+    /// with the rest.
     pub(super) fn flush(&mut self, outbox: &mut Outbox) {
         if let Some(waiting) = self.waiting.take() {
-            let packets = outbox.take_all();
+            let packets = outbox.take_bound();
             // A client that has just gone away ends its connection: nothing is lost that anybody hears.
             let _gone = waiting.send(payload::encode(&packets));
         }
@@ -74,7 +75,7 @@ impl Polling {
             _ => None,
         };
         let is_patient = matches!(reason, CloseReason::Refused | CloseReason::ShuttingDown);
-        let mut packets = if is_patient { outbox.take_all() } else { VecDeque::new() };
+        let mut packets = if is_patient { outbox.take_bound() } else { VecDeque::new() };
         packets.extend(last);
         match self.waiting.take() {
             _refused if packets.is_empty() => true,

@@ -252,7 +252,7 @@ impl<A: Application> SocketProtocol<A> {
     }
 
     fn connect(&mut self, namespace: &str, auth: Map<String, Value>, link: &mut Link<'_, Self>) {
-        if self.connects >= MAX_CONNECTS {
+        if self.connects >= MAX_CONNECTS || self.refusals >= MAX_REFUSALS {
             return link.close(CloseReason::TooOften);
         }
         self.connects += 1;
@@ -301,9 +301,6 @@ impl<A: Application> SocketProtocol<A> {
                 link.send(Outgoing::Text(encode('4', 0, member.namespace, None, &refusal)));
                 self.members.swap_remove(place);
                 self.refusals += 1;
-                if self.refusals >= MAX_REFUSALS {
-                    link.close(CloseReason::TooOften);
-                }
             }
             Err(ConnectError::NotNow) => link.close(CloseReason::Overloaded),
         }

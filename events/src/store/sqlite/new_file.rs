@@ -2,7 +2,7 @@
 //!
 //! Until then it is called `.partial` behind its name. Only its owner may read it, because what is written of a log
 //! has the secrets of webhooks. Nothing is overwritten, and what does not become whole goes. One of a process that
-//! was killed stays until the next is made under the same name.
+//! was killed stays until the next is made under the same name; one that is being written is locked, and left alone.
 
 use std::{
     fs::{self, File},
@@ -10,6 +10,8 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+const BEING_WRITTEN: &str = "it is being written by another";
 
 /// Why a file is not made.
 #[derive(Debug, thiserror::Error)]
@@ -56,41 +58,55 @@ impl NewFile {
     /// # Errors
     /// When its name was taken meanwhile, or the file system refuses.
     pub fn finish(self) -> Result<(), NewFileError> {
-        File::open(self.partial()).and_then(|file| file.sync_all()).map_err(refused(&self.name))?;
-        refuse_taken(&self.name)?;
-        fs::rename(self.partial(), &self.name).map_err(refused(&self.name))?;
+        self.partial.file.sync_all().map_err(refused(&self.name))?;
+        // A second name, and not another one: that would be given in place of what has it.
+        match fs::hard_link(self.partial(), &self.name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(NewFileError::Exists(self.name));
+            }
+            // A file system without second names.
+            Err(_) => {
+                refuse_taken(&self.name)?;
+                fs::rename(self.partial(), &self.name).map_err(refused(&self.name))?;
+            }
+            Ok(()) => {}
+        }
         sync_folder(&self.name).map_err(refused(&self.name))
     }
 }
 
 /// A file that only its owner reads, and that goes when it is dropped.
 #[derive(Debug)]
-pub(super) struct Partial(PathBuf);
+pub(super) struct Partial {
+    path: PathBuf,
+    /// Locked, for as long as it is there.
+    file: File,
+}
 
 impl Partial {
     /// Makes it, empty, in place of what an interrupted one left.
     pub(super) fn beside(name: &Path, suffix: &str) -> io::Result<Self> {
         let mut path = name.as_os_str().to_owned();
         path.push(suffix);
-        let partial = Self(path.into());
-        partial.remove();
-        File::options().write(true).create_new(true).mode(0o600).open(partial.path())?;
-        Ok(partial)
+        let path = PathBuf::from(path);
+        if let Ok(left) = File::open(&path) {
+            left.try_lock().map_err(|_held| io::Error::other(BEING_WRITTEN))?;
+            fs::remove_file(&path)?;
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.try_lock().map_err(|_held| io::Error::other(BEING_WRITTEN))?;
+        Ok(Self { path, file })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn remove(&self) {
-        // It is not there when all went well.
-        drop(fs::remove_file(&self.0));
+        &self.path
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        self.remove();
+        // After a rename it is not there.
+        drop(fs::remove_file(&self.path));
     }
 }
 
@@ -110,4 +126,30 @@ fn refuse_taken(name: &Path) -> Result<(), NewFileError> {
 
 fn refused(name: &Path) -> impl Fn(io::Error) -> NewFileError {
     move |error| NewFileError::Io { path: name.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone_and_what_a_killed_one_left_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("file");
+        let first = NewFile::begin(&name).unwrap();
+        let refused = NewFile::begin(&name).unwrap_err().to_string();
+        assert!(refused.contains(BEING_WRITTEN), "{refused}");
+        fs::write(first.partial(), "first").unwrap();
+        first.finish().unwrap();
+        assert_eq!(fs::read(&name).unwrap(), b"first");
+        assert!(matches!(NewFile::begin(&name), Err(NewFileError::Exists(_))));
+        let other = directory.path().join("other");
+        fs::write(directory.path().join("other.partial"), "left").unwrap();
+        let second = NewFile::begin(&other).unwrap();
+        assert_eq!(fs::read(second.partial()).unwrap(), b"");
+        fs::write(&other, "taken meanwhile").unwrap();
+        assert!(matches!(second.finish(), Err(NewFileError::Exists(_))));
+        assert_eq!(fs::read(&other).unwrap(), b"taken meanwhile");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "nothing else is left");
+    }
 }
