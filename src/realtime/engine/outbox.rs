@@ -28,8 +28,8 @@ pub struct Outbox {
     packets: VecDeque<Outgoing>,
     bytes: usize,
     limit_bytes: usize,
-    /// A burst that is over the bound.
-    burst: Option<Burst>,
+    /// A burst that is over the bound. Boxed: it is seldom there, and every connection has a place for it.
+    burst: Option<Box<Burst>>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,9 +65,9 @@ impl Outbox {
     pub fn push_shared(&mut self, packet: Outgoing) -> Result<(), Full> {
         let bytes = cost(&packet);
         if self.bytes + bytes > self.limit_bytes {
-            self.burst.get_or_insert_with(|| Burst { since: Instant::now(), own_bytes: 0 });
+            self.burst.get_or_insert_with(|| Box::new(Burst { since: Instant::now(), own_bytes: 0 }));
         }
-        let limit = match self.burst {
+        let limit = match &self.burst {
             Some(burst) if burst.since.elapsed() < PATIENCE => self.limit_bytes.saturating_mul(BURST),
             _ => self.limit_bytes,
         };
