@@ -155,9 +155,9 @@ fn rate(events: u64, took: Duration) -> f64 {
 
 /// The most memory that the process had, in KiB.
 fn peak_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").expect("the process's own figures");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number of KiB")
 }
 
 fn forget_peak() {
@@ -167,8 +167,11 @@ fn forget_peak() {
 
 /// What all threads have used, as the kernel counts it: in hundredths of a second.
 fn processor_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    let stat = fs::read_to_string("/proc/self/stat").expect("the process's own figures");
+    // The program's name stands in parentheses, and may have some itself.
+    let (_, fields) = stat.rsplit_once(')').expect("the program's name");
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).expect("a number of ticks");
+    let (user, system) = (ticks(), ticks());
+    Duration::from_millis((user + system) * 10)
 }

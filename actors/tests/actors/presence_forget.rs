@@ -148,3 +148,22 @@ fn who_names_themselves_again_is_online_again_and_who_has_another_session_stays(
         assert_eq!(given.names().await, ["ann s1", "bob s2"]);
     });
 }
+
+#[test]
+fn who_is_forgotten_does_not_wait_for_a_crowd() {
+    paused(async {
+        let given = GivenPresence::new();
+        given.identify(0, "ann", "s1").await;
+        a_batch().await;
+        let comes = |number: u64| {
+            let given = given.clone();
+            spawn_local(async move { given.identify(number, &format!("user {number}"), "s").await })
+        };
+        for opened in (1..=8_000).map(comes).collect::<Vec<_>>() {
+            opened.await.expect("it is taken");
+        }
+        forget(&given, user("ann")).await;
+        let appends = given.store.appends();
+        assert!(appends.len() <= 3, "{appends:?}");
+    });
+}
