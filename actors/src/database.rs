@@ -180,7 +180,8 @@ impl Database {
             let step = self.read(move |conn| Ok::<_, DatabaseError>(scrub::look(conn, from)?)).await?;
             let unclean = step.unclean;
             if !unclean.is_empty() {
-                self.write(|transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, unclean)?)).await?;
+                self.write(move |transaction| Ok::<_, DatabaseError>(scrub::clean(transaction, &unclean)?))
+                    .await?;
             }
             next = step.next;
         }

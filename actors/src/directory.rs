@@ -19,6 +19,7 @@ use amoiq_events::{
     Ambient, EventStore, Position, SessionId, StreamName, TenantId,
     event::Cause,
     session::{Caller, CloseReason, SendMessage, SessionCommand},
+    store::ReadError,
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -33,6 +34,10 @@ pub use census::Census;
 
 /// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
 const SHARD_MAILBOX: usize = 16_384;
+
+/// How long a read may take. A session serves one request at a time: a read waits behind a write, and one whose
+/// sync hangs has no end.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// When a shard is full, this part of its actors is passivated at once, so that it is rare.
 const EVICTED_PART: usize = 8;
@@ -132,7 +137,7 @@ impl Directory {
     /// Gives messages of a session to a caller whom its id opens it to.
     ///
     /// # Errors
-    /// A [`SessionError`] when the session could not be read.
+    /// A [`SessionError`] when the session could not be read, or not within ten seconds.
     pub async fn read(
         &self,
         tenant: &TenantId,
@@ -141,7 +146,11 @@ impl Directory {
         window: Window,
         limit: u32,
     ) -> Result<(Access, Page), SessionError> {
-        self.ask(tenant, session, |reply| Request::Read { caller, window, limit, reply }).await
+        let reading = self.ask(tenant, session, |reply| Request::Read { caller, window, limit, reply });
+        tokio::time::timeout(READ_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
+            let reason = format!("a session was not read within {} s", READ_PATIENCE.as_secs());
+            Err(ReadError::Unavailable(reason).into())
+        })
     }
 
     /// Whether a session's id opens it to a caller.

@@ -1,5 +1,7 @@
 //! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use amoiq_actors::{Directory, Inbox, transcript::Window};
 use amoiq_events::{EventStore, SessionId, UserId};
@@ -23,6 +25,9 @@ const DEFAULT_LIMIT: u32 = 100;
 
 /// How many messages a page has at the most.
 const MAX_LIMIT: u32 = 500;
+
+/// How long a user's history may take, over all their sessions.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked for.
 pub(super) struct Query {
@@ -83,7 +88,9 @@ pub async fn read(
                 head: store.head(),
                 epoch: store.epoch(),
             };
-            scope.read(&principal, user, proof, cursor, query.limit).await?
+            let reading = scope.read(&principal, user, proof, cursor, query.limit);
+            // Each session has its own deadline; a user may have a thousand.
+            tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(Problem::StoreUnavailable))?
         }
     };
     Ok(HttpResponse::Ok().json(answer))

@@ -12,8 +12,10 @@ use crate::{
 };
 
 pub mod disk;
+mod erasing;
 mod overload;
 mod patient;
+mod reading;
 
 const SESSION: &str = "session-on-a-bad-disk";
 

@@ -10,6 +10,7 @@ mod beside;
 mod damage;
 mod drill;
 mod erasing;
+mod erasing_beside_writers;
 mod fixture;
 mod given;
 mod looking;

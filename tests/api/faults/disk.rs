@@ -128,6 +128,18 @@ impl FaultyDisk {
             .data(&self.data)
             .environment("LD_PRELOAD", &path("disk.so"))
             .environment("DISK_FAULTS", &path("faults"))
+            .environment("DISK_CALLS", &path("calls"))
+    }
+
+    /// The cuts and syncs that it did so far, oldest first: `cut PATH`, `sync PATH`.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.directory.path().join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Has the fault from now on.

@@ -13,9 +13,7 @@ use super::{
     heads::Head,
     query::{self, Placed},
     reader::Readers,
-    schema,
-    scrub::{self, Page},
-    seal,
+    schema, scrub, seal,
     writer::{Answers, IndexState, Job, Writer, unavailable},
 };
 use crate::{
@@ -38,9 +36,9 @@ pub(super) struct Remove {
     pub(super) reply: Reply<bool>,
 }
 
-/// Pages to be filled with zeros where nothing is; none when only the write-ahead log is to be cut.
+/// The numbers of pages to be filled with zeros where nothing is; none when only the write-ahead log is to be cut.
 pub(super) struct Scrub {
-    pub(super) pages: Vec<Page>,
+    pub(super) pages: Vec<u32>,
     pub(super) reply: Reply<()>,
 }
 
@@ -98,7 +96,7 @@ impl Writer {
     }
 
     pub(super) fn scrub(&mut self, Scrub { pages, reply }: Scrub) {
-        let scrubbed = self.scrub_step(pages);
+        let scrubbed = self.scrub_step(&pages);
         self.undo();
         drop(reply.send(match scrubbed {
             Ok(true) => Ok(()),
@@ -109,7 +107,7 @@ impl Writer {
         }));
     }
 
-    fn scrub_step(&mut self, pages: Vec<Page>) -> rusqlite::Result<bool> {
+    fn scrub_step(&mut self, pages: &[u32]) -> rusqlite::Result<bool> {
         let write_ahead = Arc::clone(&self.write_ahead);
         let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.is_empty() {

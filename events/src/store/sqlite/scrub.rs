@@ -3,14 +3,18 @@
 //! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the
 //! free part of a page when it moves rows to another one. So the pages of all tables and indexes are looked
 //! through, and that part of each is filled with zeros: in a transaction like any other change, so that a
-//! crash leaves the page as it was or as it should be. Each page is visited once, after the removal: what
-//! later moves between pages is not what was removed.
+//! crash leaves the page as it was or as it should be.
+//!
+//! Looking is done beside the writer, filling by the writer. A page may have been written in between: it is
+//! read again within the transaction, and the free part that it has then is filled. SQLite copies rows
+//! between pages and never what is free, and what was removed is no row any more: a page that was looked at
+//! cannot receive a copy of it later, so one visit of each page is enough.
 //!
 //! Pages that are not of a tree are not touched: `secure_delete` fills those as a whole. They are known by
 //! their first byte, with which overflow and free pages name another page: it says 2 and more only in files
 //! of 2^25 pages, which are refused.
 
-use std::time::Duration;
+use std::{fs::File, io, time::Duration};
 
 use rusqlite::Connection;
 
@@ -26,17 +30,10 @@ const MAX_PAGES: u32 = 1 << 25;
 /// How long cutting the write-ahead log waits for those who read it. Writers wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A page with something in its free part.
-pub struct Page {
-    number: u32,
-    /// As it was when it was looked at: nobody writes zeros into a page that is another one since.
-    seen: Vec<u8>,
-}
-
 /// What was found by one step of a sweep.
 pub struct Step {
-    /// Pages that hold something where nothing is.
-    pub unclean: Vec<Page>,
+    /// The numbers of pages that hold something where nothing is.
+    pub unclean: Vec<u32>,
     /// Where the next step begins; nothing at the end of the file.
     pub next: Option<u32>,
 }
@@ -51,49 +48,63 @@ pub fn look(conn: &Connection, from: u32) -> rusqlite::Result<Step> {
     if count >= MAX_PAGES {
         return Err(rusqlite::Error::ToSqlConversionFailure("the file is too large to be scrubbed".into()));
     }
-    let mut page = conn.prepare_cached("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+    let mut read = conn.prepare_cached(READ_PAGE)?;
     let end = count.saturating_add(1).min(from.saturating_add(STEP));
     let mut unclean = Vec::new();
     for number in from..end {
-        let seen: Vec<u8> = page.query_row([number], |row| row.get(0))?;
-        if free(number, &seen).is_some_and(|free| free.iter().any(|byte| *byte != 0)) {
-            unclean.push(Page { number, seen });
+        let page: Vec<u8> = read.query_row([number], |row| row.get(0))?;
+        if free(number, &page).is_some_and(|free| free.iter().any(|byte| *byte != 0)) {
+            unclean.push(number);
         }
     }
     Ok(Step { unclean, next: (end <= count).then_some(end) })
 }
 
-/// Fills the free part of these pages with zeros, as part of a transaction.
+const READ_PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
+
+/// Fills the free part that these pages have by now with zeros, as part of a transaction.
 ///
 /// # Errors
 /// When SQLite refuses.
-pub fn clean(conn: &Connection, pages: Vec<Page>) -> rusqlite::Result<()> {
-    let mut read = conn.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
-    let mut write = conn.prepare("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")?;
-    for Page { number, seen } in pages {
-        let mut now: Vec<u8> = read.query_row([number], |row| row.get(0))?;
-        if now != seen {
-            continue;
-        }
-        if let Some(free) = free_mut(number, &mut now) {
+pub fn clean(conn: &Connection, pages: &[u32]) -> rusqlite::Result<()> {
+    let mut read = conn.prepare_cached(READ_PAGE)?;
+    let mut write = conn.prepare_cached("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")?;
+    for number in pages {
+        let mut page: Vec<u8> = read.query_row([number], |row| row.get(0))?;
+        if let Some(free) = free_mut(*number, &mut page) {
             free.fill(0);
-            write.execute((number, now))?;
+            write.execute((number, page))?;
         }
     }
     Ok(())
 }
 
-/// Brings everything into the one file and cuts the write-ahead log to nothing. Whether that could be done:
-/// whoever reads the file for long is in the way.
+/// Brings everything into the one file and cuts the write-ahead log to nothing, durably. Whether that could
+/// be done: whoever reads the file for long is in the way.
 ///
 /// # Errors
-/// When SQLite refuses.
+/// When SQLite refuses, or the cut cannot be synced.
 pub fn truncate_log(conn: &Connection) -> rusqlite::Result<bool> {
     let patience: u32 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
     conn.busy_timeout(PATIENCE)?;
     let cut = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
     conn.busy_timeout(Duration::from_millis(patience.into()))?;
-    cut
+    if cut? {
+        sync_log(conn).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// SQLite syncs what it copied, and not that the write-ahead log is empty now: after a power failure the
+/// bytes could be there again. Nobody locks that file, so it may be opened beside SQLite.
+fn sync_log(conn: &Connection) -> io::Result<()> {
+    let Some(path) = conn.path().filter(|path| !path.is_empty()) else { return Ok(()) };
+    match File::open(format!("{path}-wal")) {
+        Ok(log) => log.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn free(number: u32, page: &[u8]) -> Option<&[u8]> {
@@ -121,7 +132,10 @@ fn bounds(number: u32, page: &[u8]) -> Option<std::ops::Range<usize>> {
         content => content,
     };
     let pointers = header + length + 2 * rows;
-    (pointers <= content && content <= page.len()).then_some(pointers..content)
+    // A damaged page stays as it is: what it says of itself must not cost a row.
+    let is_whole = pointers <= content && content <= page.len();
+    let mut rows = (header + length..pointers).step_by(2);
+    (is_whole && rows.all(|at| two(at).is_some_and(|row| row >= content))).then_some(pointers..content)
 }
 
 #[cfg(test)]

@@ -1,0 +1,133 @@
+//! `amoiq erase` while others write without a pause: what is said to be erased stands in no file.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use crate::given::{PATIENCE, SECRET, Service, WIDGET, verify};
+
+/// How many people are erased. `tests/long/erasure` erases 500.
+const PEOPLE: usize = 60;
+
+const WRITERS: usize = 8;
+
+/// Between two messages of a writer.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// The files of a data directory in which a text stands.
+fn files_with(directory: &Path, text: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        // A file may go between the listing and the reading.
+        .filter(|path| fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)))
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+#[test]
+fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
+    let data = tempfile::tempdir().expect("a directory");
+    let service = Service::start_with(
+        data.path(),
+        &[
+            ("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8"),
+            ("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0"),
+        ],
+    );
+    // Nobody listens there: deliveries wait in the outbox.
+    let hook = json!({ "url": "http://127.0.0.1:9/hook" });
+    assert_eq!(service.post(SECRET, "/api/webhooks", &hook).0, 201);
+    let is_over = AtomicBool::new(false);
+    // Held for each message, and by whoever looks into the files: what the next message would write over counts.
+    let writing = RwLock::new(());
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (service, is_over, writing) = (&service, &is_over, &writing);
+            scope.spawn(move || {
+                let mut number = 0_usize;
+                while !is_over.load(Ordering::Relaxed) {
+                    let session = format!("session-of-writer-{writer}-{:04}", number % 50);
+                    let held = writing.read().expect("a lock");
+                    assert_eq!(service.say(&session, "short").0, 200);
+                    drop(held);
+                    // Without a pause each page is full so soon that nothing stays in its free part.
+                    thread::sleep(PAUSE);
+                    number += 1;
+                }
+            });
+        }
+        let _over = SetOnDrop(&is_over);
+        let left = erase_everybody(&service, data.path(), &writing);
+        assert_eq!(left, Vec::<(String, Vec<String>)>::new());
+    });
+    service.stop();
+    assert_eq!(files_with(data.path(), "trace-of-"), Vec::<String>::new());
+    let (code, verification) = verify(data.path(), &[]);
+    assert_eq!(code, 0, "{verification}");
+}
+
+/// Ends the writers, also when the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The operator's interface of the running service.
+struct Operator {
+    said: Value,
+    client: Client,
+}
+
+impl Operator {
+    fn of(data: &Path) -> Self {
+        let text = fs::read(data.join("operator.json")).expect("the file is there");
+        let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build();
+        Self { said: serde_json::from_slice(&text).expect("JSON"), client: client.expect("a client") }
+    }
+
+    fn erase(&self, user: &str) {
+        let text = |name: &str| self.said[name].as_str().expect("a text");
+        let asking = self.client.post(format!("{}/operator/erase", text("operator")));
+        let asking = asking.bearer_auth(text("token")).json(&json!({ "tenant": "demo", "user": user }));
+        let answer = asking.send().expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200, "{:?}", answer.text());
+    }
+}
+
+/// Has people write and erases them one after the other; gives what was left of whom and where.
+fn erase_everybody(service: &Service, data: &Path, writing: &RwLock<()>) -> Vec<(String, Vec<String>)> {
+    let operator = Operator::of(data);
+    let mut left = Vec::new();
+    for person in 0..PEOPLE {
+        let (trace, user) = (format!("trace-of-{person:03}-"), format!("user-{person}"));
+        for number in 0..24 {
+            let message = json!({
+                "sessionId": format!("session-to-erase-{person:03}-{}", number % 3), "userId": user,
+                "text": format!("{trace} {number} {}", "x".repeat([0, 1_500, 6_000][number * 5 % 7 % 3])),
+                "userInfo": { "name": trace },
+            });
+            assert_eq!(service.post(WIDGET, "/webchat/message", &message).0, 200);
+        }
+        operator.erase(&user);
+        let _nobody_writes = writing.write().expect("a lock");
+        let files = files_with(data, &trace);
+        if !files.is_empty() {
+            left.push((trace, files));
+        }
+    }
+    left
+}
