@@ -2,12 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use serde::{Deserialize, Serialize};
 
 /// Why a text cannot be a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing is left after trimming.
+    /// Nothing in it can be seen.
     #[error("must not be empty")]
     Empty,
     /// More characters after trimming than the limit.
@@ -27,16 +28,16 @@ pub enum InvalidText {
 pub struct MessageText(Arc<str>);
 
 impl MessageText {
-    /// Takes a text of 1 to `limit` characters after trimming.
+    /// Takes a text of 1 to `limit` characters after trimming, of which one at least can be seen.
     ///
     /// # Errors
     /// When it is empty, too long or holds NUL.
     pub fn parse(text: &str, limit: usize) -> Result<Self, InvalidText> {
         let trimmed = text.trim();
-        if trimmed.is_empty() {
-            Err(InvalidText::Empty)
-        } else if text.contains('\0') {
+        if text.contains('\0') {
             Err(InvalidText::Nul)
+        } else if trimmed.chars().all(is_invisible) {
+            Err(InvalidText::Empty)
         } else if trimmed.len() > limit && trimmed.chars().count() > limit {
             Err(InvalidText::TooLong { limit })
         } else {
@@ -49,6 +50,15 @@ impl MessageText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a character shows nothing: white space, controls, and what Unicode lets a reader ignore, like a
+/// zero-width space or a byte order mark.
+fn is_invisible(char: char) -> bool {
+    /// The empty pattern of Braille, which is a blank although Unicode calls it a symbol.
+    const BLANK_BRAILLE: char = '\u{2800}';
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    char.is_whitespace() || char.is_control() || char == BLANK_BRAILLE || ignorable.contains(char)
 }
 
 /// A text that is cut, never refused: an address, a referrer, a site. At most [`ShortText::MAX_BYTES`].
@@ -91,6 +101,29 @@ mod tests {
         assert_eq!(MessageText::parse(&"é".repeat(11), 10), Err(InvalidText::TooLong { limit: 10 }));
         assert_eq!(MessageText::parse(" \n\t", 10), Err(InvalidText::Empty));
         assert_eq!(MessageText::parse("a\0b", 10), Err(InvalidText::Nul));
+        assert_eq!(MessageText::parse("\0", 10), Err(InvalidText::Nul));
+    }
+
+    #[test]
+    fn a_text_in_which_nothing_can_be_seen_is_empty() {
+        for invisible in [
+            "\u{200b}",
+            "\u{feff}\u{200d} \u{2060}\n",
+            "\u{ad}",
+            "\u{202e}\u{202c}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{e0041}\u{e007f}",
+            "\u{fe0f}",
+            "\u{1}\u{7f}\u{85}",
+            "\u{115f}\u{1160}\u{ffa0}",
+            "\u{180e}",
+        ] {
+            assert_eq!(MessageText::parse(invisible, 10), Err(InvalidText::Empty), "{invisible:?}");
+        }
+        for visible in ["\u{200b}.", "\u{301}", "👍\u{fe0f}", "\u{feff}a", "\u{fffd}", "\u{ad}-"] {
+            assert!(MessageText::parse(visible, 10).is_ok(), "{visible:?}");
+        }
     }
 
     #[test]
