@@ -150,7 +150,7 @@ impl Principal {
 pub struct Asked {
     /// The tenants it names, wherever it names them. They have to agree.
     pub tenants: Vec<TenantId>,
-    /// Whether it came through a proxy (`X-Forwarded-For`).
+    /// Whether it came through a proxy (`X-Forwarded-For`, `Forwarded`).
     pub is_forwarded: bool,
 }
 

@@ -46,12 +46,12 @@ impl Drafts {
     /// [`Problem::Validation`] with everything that is wrong.
     pub fn read(&self, mut fields: Fields, principal: &Principal) -> Result<Draft, Problem> {
         let Self { limits, ambient } = self;
-        let session = fields.parsed("sessionId", SessionId::parse);
+        let session = fields.id("sessionId", SessionId::parse);
         let text = fields.parsed("text", |text| MessageText::parse(text, limits.text_characters));
         let has_text_error = text.is_none();
         let client_message_id =
             fields.first_id(&["clientMessageId", "temp_id", "Idempotency-Key"], ClientMessageId::parse);
-        let user_id = fields.parsed("userId", UserId::parse);
+        let user_id = fields.id("userId", UserId::parse);
         let user_info = fields.object("userInfo", limits.user_info_bytes);
         let fingerprint = fields.label("fingerprint");
         let client_timestamp = fields.moment("timestamp");
@@ -72,6 +72,9 @@ impl Drafts {
         if has_text_error {
             fields.refuse("text", "is required");
         }
+        fields.unsupported("private", "is not supported: everybody in the session would read the message");
+        fields.unsupported("internal", "is not supported: everybody in the session would read the message");
+        fields.unsupported("attachments", "are not supported: the message would be sent without them");
         fields.finish()?;
         let message = SendMessage {
             message_id: ambient.message_id(),

@@ -1,4 +1,5 @@
-//! The routes. A handler parses, asks an actor and maps the answer; there is one file a resource.
+//! The routes. A handler parses, asks an actor and maps the answer; there is one file a resource. Where there is a
+//! `GET` there is a `HEAD`.
 //!
 //! | route | file |
 //! |---|---|
@@ -37,10 +38,10 @@ pub use context::Context;
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .service(resource("/webchat/message", "POST", [web::post().to(send::send)]))
-        .service(resource("/api/chat/messages", "GET", [web::get().to(history::read)]))
+        .service(resource("/api/chat/messages", "GET, HEAD", [get_or_head().to(history::read)]))
         .service(resource("/api/chat/anonymous-token", "POST", [web::post().to(tokens::anonymous)]))
         .service(resource("/api/chat/token", "POST", [web::post().to(tokens::mint)]))
-        .service(resource("/api/chat/online-users", "GET", [web::get().to(online_users::list)]))
+        .service(resource("/api/chat/online-users", "GET, HEAD", [get_or_head().to(online_users::list)]))
         .service(resource("/api/chat/sessions/{session}/close", "POST", [web::post().to(sessions::close)]))
         .configure(webhook_routes)
         .service(resource("/healthz", "GET, HEAD", [get_or_head().to(health::alive)]))
@@ -50,25 +51,29 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 
 fn webhook_routes(routes: &mut web::ServiceConfig) {
     use webhooks::{deliveries, endpoints, replay, secret, standing, switch, trial};
-    let all = [web::get().to(endpoints::list), web::post().to(endpoints::create)];
+    let all = [get_or_head().to(endpoints::list), web::post().to(endpoints::create)];
     let one = [
-        web::get().to(standing::read),
+        get_or_head().to(standing::read),
         web::patch().to(endpoints::change),
         web::delete().to(endpoints::delete),
     ];
     let replays =
-        [web::get().to(replay::progress), web::post().to(replay::start), web::delete().to(replay::cancel)];
+        [get_or_head().to(replay::progress), web::post().to(replay::start), web::delete().to(replay::cancel)];
     let redeliver = "/api/webhooks/{webhook}/deliveries/{message}/redeliver";
     routes
-        .service(resource("/api/webhooks", "GET, POST", all))
-        .service(resource("/api/webhooks/{webhook}", "GET, PATCH, DELETE", one))
+        .service(resource("/api/webhooks", "GET, HEAD, POST", all))
+        .service(resource("/api/webhooks/{webhook}", "GET, HEAD, PATCH, DELETE", one))
         .service(resource("/api/webhooks/{webhook}/pause", "POST", [web::post().to(switch::pause)]))
         .service(resource("/api/webhooks/{webhook}/resume", "POST", [web::post().to(switch::resume)]))
         .service(resource("/api/webhooks/{webhook}/test", "POST", [web::post().to(trial::test)]))
         .service(resource("/api/webhooks/{webhook}/rotate-secret", "POST", [web::post().to(secret::rotate)]))
-        .service(resource("/api/webhooks/{webhook}/deliveries", "GET", [web::get().to(deliveries::list)]))
+        .service(resource(
+            "/api/webhooks/{webhook}/deliveries",
+            "GET, HEAD",
+            [get_or_head().to(deliveries::list)],
+        ))
         .service(resource(redeliver, "POST", [web::post().to(deliveries::redeliver)]))
-        .service(resource("/api/webhooks/{webhook}/replay", "GET, POST, DELETE", replays));
+        .service(resource("/api/webhooks/{webhook}/replay", "GET, HEAD, POST, DELETE", replays));
 }
 
 /// A path with its methods; any other is told which they are.
@@ -82,7 +87,8 @@ fn resource<const N: usize>(
     routes.into_iter().fold(resource, actix_web::Resource::route)
 }
 
-fn get_or_head() -> Route {
+/// `HEAD` is `GET` whose body is left out, which the server does.
+pub fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 

@@ -18,6 +18,7 @@
 //! | [`online`] | who is online, as agents are told |
 //! | [`webhooks`] | deliveries as they are written, signed and sent |
 //! | [`metrics`] | what Prometheus scrapes |
+//! | [`forwarded`] | who the client is behind proxies |
 //! | [`network`] | whom an address stands for |
 //! | [`logging`] | what operators read |
 
@@ -25,6 +26,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod draft;
+pub mod forwarded;
 pub mod http;
 pub mod logging;
 pub mod message;

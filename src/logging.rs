@@ -22,6 +22,7 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
+pub mod pace;
 
 /// Writes what is queued when it is dropped.
 pub struct Logging {

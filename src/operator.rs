@@ -5,7 +5,7 @@
 //!
 //! Every change is an event that says who made it (`operator:<name>`) and when. The command line is its
 //! client: it finds address and token in `operator.json` in the data directory ([`door`]). Pages never
-//! come here, so there is no CORS; an error has the same form as everywhere.
+//! come here, so there is no CORS; an error has the same form as everywhere. Where there is a `GET` there is a `HEAD`.
 //!
 //! | route | file |
 //! |---|---|
@@ -20,7 +20,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::problem::Problem;
+use crate::{http::get_or_head, problem::Problem};
 
 pub mod author;
 pub mod change;
@@ -49,22 +49,22 @@ const METRICS: &str = "/metrics";
 /// Every route there is.
 fn configure(routes: &mut web::ServiceConfig) {
     let tenant = web::resource("/operator/tenants/{tenant}")
-        .route(web::get().to(tenants::show))
+        .route(get_or_head().to(tenants::show))
         .route(web::patch().to(tenants::update));
     let rebuilds = web::resource("/operator/rebuild")
-        .route(web::get().to(rebuild::show))
+        .route(get_or_head().to(rebuild::show))
         .route(web::post().to(rebuild::start))
         .route(web::delete().to(rebuild::cancel));
     let webhook = web::resource("/operator/tenants/{tenant}/webhooks/{webhook}")
         .route(web::patch().to(webhooks::update))
         .route(web::delete().to(webhooks::delete));
     routes
-        .service(both("/operator/tenants", web::get().to(tenants::list), web::post().to(tenants::create)))
-        .service(other(tenant, "GET, PATCH"))
-        .service(other(rebuilds, "GET, POST, DELETE"))
+        .service(both("/operator/tenants", get_or_head().to(tenants::list), web::post().to(tenants::create)))
+        .service(other(tenant, "GET, HEAD, PATCH"))
+        .service(other(rebuilds, "GET, HEAD, POST, DELETE"))
         .service(both(
             "/operator/tenants/{tenant}/keys",
-            web::get().to(keys::list),
+            get_or_head().to(keys::list),
             web::post().to(keys::issue),
         ))
         .service(other(
@@ -73,10 +73,13 @@ fn configure(routes: &mut web::ServiceConfig) {
         ))
         .service(both(
             "/operator/tenants/{tenant}/webhooks",
-            web::get().to(standings::list),
+            get_or_head().to(standings::list),
             web::post().to(webhooks::register),
         ))
-        .service(other(web::resource("/operator/webhooks").route(web::get().to(standings::list_all)), "GET"))
+        .service(other(
+            web::resource("/operator/webhooks").route(get_or_head().to(standings::list_all)),
+            "GET, HEAD",
+        ))
         .service(other(webhook, "PATCH, DELETE"))
         .service(other(
             web::resource("/operator/tenants/{tenant}/webhooks/{webhook}/{action}")
@@ -84,13 +87,13 @@ fn configure(routes: &mut web::ServiceConfig) {
             "POST",
         ))
         .service(other(web::resource("/operator/erase").route(web::post().to(erase::erase)), "POST"))
-        .service(other(web::resource(METRICS).route(web::get().to(scrape::scrape)), "GET"))
+        .service(other(web::resource(METRICS).route(get_or_head().to(scrape::scrape)), "GET, HEAD"))
         .default_service(web::to(not_found));
 }
 
 /// A list, and adding to it.
 fn both(path: &'static str, get: actix_web::Route, post: actix_web::Route) -> actix_web::Resource {
-    other(web::resource(path).route(get).route(post), "GET, POST")
+    other(web::resource(path).route(get).route(post), "GET, HEAD, POST")
 }
 
 /// Tells any other method which ones there are.

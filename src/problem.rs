@@ -94,6 +94,9 @@ pub enum Problem {
     /// The body is not declared as JSON.
     #[error("The content type must be application/json")]
     UnsupportedMediaType,
+    /// The body is compressed.
+    #[error("The body must not be compressed: no Content-Encoding other than identity")]
+    UnsupportedEncoding,
     /// Too often.
     #[error("Rate limit exceeded")]
     RateLimited {
@@ -148,7 +151,9 @@ impl Problem {
             Self::NotFound | Self::NotKept(_) => ("NOT_FOUND", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED),
             Self::PayloadTooLarge { .. } => ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
+                ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
             Self::RateLimited { .. } => ("RATE_LIMIT_EXCEEDED", StatusCode::TOO_MANY_REQUESTS),
             Self::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
             Self::StoreUnavailable => ("STORE_UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
@@ -195,6 +200,10 @@ impl ResponseError for Problem {
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((header::ALLOW, *allow));
+        }
+        if matches!(self, Self::UnsupportedEncoding) {
+            // What would be taken (RFC 9110, 15.5.16).
+            response.insert_header((header::ACCEPT_ENCODING, "identity"));
         }
         response.json(self.to_json())
     }

@@ -9,6 +9,7 @@ use amoiq_events::{SessionId, TenantId, session::Caller};
 use super::{Context, fields::Fields, limits::Gate};
 use crate::{
     auth::{Asked, CAPABILITY_BYTES, Principal, Role, origin::Site},
+    forwarded,
     problem::Problem,
 };
 
@@ -37,7 +38,9 @@ pub fn principal(
     };
     let mut tenants = Vec::new();
     for value in request.headers().get_all("x-tenant-id").filter(|value| !value.is_empty()) {
-        tenants.push(tenant("X-Tenant-ID", value.to_str().unwrap_or_default())?);
+        let text = str::from_utf8(value.as_bytes());
+        tenants
+            .push(tenant("X-Tenant-ID", text.map_err(|_invalid| Problem::field("X-Tenant-ID", NOT_UTF8))?)?);
     }
     // Read here and not as one of the fields: a query can name several, and they have to agree.
     for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
@@ -45,11 +48,9 @@ pub fn principal(
             tenants.push(tenant("tenantId", &value)?);
         }
     }
-    if let Some(text) = body.text("tenantId") {
-        tenants.push(tenant("tenantId", &text)?);
-    }
+    tenants.extend(body.id("tenantId", TenantId::parse));
     body.check()?;
-    let is_forwarded = request.headers().contains_key("x-forwarded-for");
+    let is_forwarded = forwarded::is_forwarded(request.headers());
     gate.authenticator.principal(credential, &Asked { tenants, is_forwarded })
 }
 
@@ -97,6 +98,9 @@ pub fn check_user(principal: &Principal, named: Option<&amoiq_events::UserId>) -
         _ => Ok(()),
     }
 }
+
+/// What is said of a header that is no text.
+pub const NOT_UTF8: &str = "must be UTF-8";
 
 /// What is said of a session that a verified user has used.
 pub const NOT_YOURS: Problem = Problem::Forbidden("the session belongs to a verified user");

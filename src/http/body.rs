@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest,
-    http::header,
+    http::header::{self, HeaderMap},
     web::{self, Bytes},
 };
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Fields
     if !is_json(request) {
         return Err(Problem::UnsupportedMediaType);
     }
-    parse(&bytes(request, payload).await?)
+    parse(without_mark(&bytes(request, payload).await?))
 }
 
 /// The same for a route whose body may be absent.
@@ -36,13 +36,32 @@ pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Fields
 /// As [`read`].
 pub async fn read_optional(request: &HttpRequest, payload: web::Payload) -> Result<Fields, Problem> {
     let bytes = bytes(request, payload).await?;
+    let bytes = without_mark(&bytes);
     if bytes.is_empty() {
         return Ok(Fields::new(Map::new()));
     }
-    if is_json(request) { parse(&bytes) } else { Err(Problem::UnsupportedMediaType) }
+    if is_json(request) { parse(bytes) } else { Err(Problem::UnsupportedMediaType) }
+}
+
+/// A body without the byte order mark that PowerShell and .NET begin it with (RFC 8259, 8.1).
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
+/// Whether a body is as it was written, not compressed: nothing here decompresses.
+#[must_use]
+pub fn is_identity(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
+    encodings.all(|encoding| {
+        let mut codings = encoding.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+    })
 }
 
 async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Problem> {
+    if !is_identity(request.headers()) {
+        return Err(Problem::UnsupportedEncoding);
+    }
     let BodyLimit(limit_bytes) =
         *request.app_data::<web::Data<BodyLimit>>().ok_or(Problem::Internal)?.as_ref();
     let too_large = Problem::PayloadTooLarge { limit_bytes };

@@ -1,11 +1,14 @@
 //! Takes fields out of a request, and gathers what is wrong with all of them before it complains.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use amoiq_events::{ShortText, id::InvalidId};
 use serde_json::{Map, Value};
 
 use crate::problem::{FieldErrors, Problem};
+
+/// The first whole number with more than 19 digits.
+const ID_NUMBERS: u64 = 10_u64.pow(19);
 
 /// The fields of a body or a query. A field that is `null` is absent, one that is not known is passed
 /// over.
@@ -96,13 +99,43 @@ impl Fields {
     }
 
     /// A text that is parsed.
-    pub fn parsed<T, E: std::fmt::Display>(
+    pub fn parsed<T, E: fmt::Display>(
         &mut self,
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(name)?;
-        match parse(&text) {
+        self.parse(name, &text, parse)
+    }
+
+    /// An id, as [`id_text`] reads it.
+    pub fn id<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.id_text(name)?;
+        self.parse(name, &text, parse)
+    }
+
+    /// The text of an id.
+    pub fn id_text(&mut self, name: &'static str) -> Option<String> {
+        match id_text(self.values.remove(name)?) {
+            Ok(text) => text,
+            Err(reason) => {
+                self.refuse(name, reason);
+                None
+            }
+        }
+    }
+
+    fn parse<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(text) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.refuse(name, error.to_string());
@@ -111,15 +144,25 @@ impl Fields {
         }
     }
 
-    /// An id that says nothing when it is empty.
+    /// An id that names nothing in this service, and is only passed on.
     pub fn label(&mut self, name: &'static str) -> Option<ShortText> {
-        let text = self.text(name).filter(|text| !text.is_empty())?;
-        match amoiq_events::UserId::parse(&text) {
-            Ok(_) => ShortText::cut(&text),
-            Err(error) => {
-                self.refuse(name, error.to_string());
-                None
-            }
+        let label = self.id(name, |text| amoiq_events::UserId::parse(text).map(|_| ShortText::cut(text)));
+        label.flatten()
+    }
+
+    /// Refuses a field that is not supported and would change what the client means. One that says nothing
+    /// (`false`, empty) changes nothing.
+    pub fn unsupported(&mut self, name: &'static str, reason: &'static str) {
+        let says_nothing = match self.values.remove(name) {
+            None | Some(Value::Null | Value::Bool(false)) => true,
+            Some(Value::Bool(true)) => false,
+            Some(Value::Number(number)) => number.as_u64() == Some(0),
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Array(values)) => values.is_empty(),
+            Some(Value::Object(values)) => values.is_empty(),
+        };
+        if !says_nothing {
+            self.refuse(name, reason);
         }
     }
 
@@ -211,10 +254,26 @@ impl Fields {
     ) -> Option<T> {
         let mut first = None;
         for name in names {
-            let value = self.parsed(name, &parse);
+            let value = self.id(name, &parse);
             first = first.or(value);
         }
         first
+    }
+}
+
+/// The text of an id as clients write it: a text, or a whole number of at most 19 digits, which are
+/// the id. `null` and `""` are absent.
+///
+/// # Errors
+/// Anything else; the text says what an id may be.
+pub fn id_text(value: Value) -> Result<Option<String>, &'static str> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Value::Number(number) if number.as_u64().is_some_and(|number| number < ID_NUMBERS) => {
+            Ok(Some(number.to_string()))
+        }
+        _ => Err("must be a string, or a whole number of at most 19 digits"),
     }
 }
 

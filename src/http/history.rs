@@ -97,8 +97,8 @@ pub async fn read(
 }
 
 fn parse(mut fields: Fields) -> Result<Query, Problem> {
-    let session = fields.parsed("sessionId", SessionId::parse);
-    let user = fields.parsed("userId", UserId::parse);
+    let session = fields.id("sessionId", SessionId::parse);
+    let user = fields.id("userId", UserId::parse);
     let limit = fields.number("limit").unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         fields.refuse("limit", format!("must be 1 to {MAX_LIMIT}"));

@@ -11,7 +11,6 @@ use actix_web::{
     web,
 };
 use amoiq_events::{Ambient, tenant::KeyKind};
-use ipnet::IpNet;
 
 use super::{
     access::Policy,
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     auth::{Authenticator, Credential},
     config,
+    forwarded::TrustedProxies,
     problem::Problem,
     rate_limit::{Allowance, Counted, RateLimiter},
 };
@@ -43,7 +43,7 @@ pub struct Gate {
     /// What public credentials may.
     pub policy: Policy,
     /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub proxies: TrustedProxies,
     /// Time.
     pub ambient: Ambient,
 }
@@ -54,7 +54,7 @@ impl Gate {
         let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
         Context {
             request_id: request_id.unwrap_or_default(),
-            client: context::client_of(head, &self.trusted_proxies),
+            client: self.proxies.client_of(head),
             credential: self.authenticator.credential(context::bearer(head)),
         }
     }

@@ -84,8 +84,10 @@ pub async fn send(
 
 /// The header counts as a field of the same meaning, where the body has none.
 fn idempotency_key(request: &HttpRequest, body: &mut Fields) {
-    let value = request.headers().get("idempotency-key").filter(|value| !value.is_empty());
-    if let Some(value) = value {
-        body.put("Idempotency-Key", value.to_str().unwrap_or_default());
+    let Some(value) = request.headers().get("idempotency-key") else { return };
+    match str::from_utf8(value.as_bytes()) {
+        Ok(text) => body.put("Idempotency-Key", text),
+        // Passed over it would make a repeat a second message.
+        Err(_not_utf8) => body.refuse("Idempotency-Key", access::NOT_UTF8),
     }
 }

@@ -59,7 +59,7 @@ pub async fn anonymous(
     if principal.role == Role::Bot || !matches!(credential, Credential::Key { .. }) {
         return Err(Problem::Forbidden("a widget key or a secret key is needed"));
     }
-    let session = body.parsed("sessionId", SessionId::parse);
+    let session = body.id("sessionId", SessionId::parse);
     let origin = body.cut("origin");
     body.finish()?;
     access::check_site(&principal, &gate, &request, origin.as_ref().map(|origin| origin.as_str()))?;
@@ -118,9 +118,9 @@ pub async fn mint(
 }
 
 fn parse(mut body: Fields, principal: Principal) -> Result<Mint, Problem> {
-    let user = body.parsed("userId", UserId::parse);
+    let user = body.id("userId", UserId::parse);
     let user = body.required("userId", user);
-    let session = body.parsed("sessionId", SessionId::parse);
+    let session = body.id("sessionId", SessionId::parse);
     let role = body.parsed("role", |role| match role {
         "visitor" => Ok(TokenRole::Visitor),
         "agent" => Ok(TokenRole::Agent),

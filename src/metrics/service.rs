@@ -194,5 +194,10 @@ impl Sources {
             "limit",
             refused,
         );
+        sheet.counter(
+            "amoiq_untrusted_forwarded_requests",
+            "Requests with X-Forwarded-For or Forwarded from a peer that is not in server.trusted_proxies",
+            self.gate.proxies.ignored(),
+        );
     }
 }

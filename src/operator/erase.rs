@@ -27,8 +27,8 @@ pub async fn erase(
     let mut fields = body::read(&request, payload).await?;
     let tenant = fields.text("tenant");
     let tenant = fields.required("tenant", tenant);
-    let session = fields.parsed("session", SessionId::parse);
-    let user = fields.parsed("user", UserId::parse);
+    let session = fields.id("session", SessionId::parse);
+    let user = fields.id("user", UserId::parse);
     let dry_run = fields.flag("dryRun");
     if session.is_some() == user.is_some() {
         fields.refuse("session", "is required, or `user`, and not both");

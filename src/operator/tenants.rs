@@ -35,7 +35,7 @@ pub async fn create(
     Change { operator, mut body }: Change,
     desk: web::Data<Desk>,
 ) -> Result<HttpResponse, Refusal> {
-    let id = body.text("id");
+    let id = body.id_text("id");
     let id = body.required("id", id);
     let (name, origins) = name_and_origins(&mut body);
     body.finish()?;

@@ -21,6 +21,7 @@ use crate::{
     auth::{Authenticator, TokenKeys},
     config::Config,
     draft::{Drafts, MessageLimits},
+    forwarded::TrustedProxies,
     http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
     metrics::Sources,
     online::OnlineDirectory,
@@ -81,7 +82,7 @@ impl Parts {
             refused_messages: AtomicU64::new(0),
             limits: config.rate_limit.clone(),
             policy,
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             ambient: ambient.clone(),
         };
         let limits = MessageLimits {

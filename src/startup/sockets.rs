@@ -13,7 +13,6 @@ use amoiq_events::{Ambient, EventStore};
 use super::parts::Parts;
 use crate::{
     config::Config,
-    http::context,
     realtime::{
         chat::{
             Chat, ChatParts, ChatProtocol, Room,
@@ -81,7 +80,7 @@ impl SocketServer {
         let ambient = self.parts.ambient.clone();
         let sockets = Sockets::new(chat, self.settings.clone(), ambient, Arc::clone(&self.numbers));
         let gate = self.parts.gate.clone();
-        let client = move |request: &HttpRequest| context::client_of(request, &gate.trusted_proxies);
+        let client = move |request: &HttpRequest| gate.proxies.client_of(request);
         let speaks = move |handshake| sockets.speak(handshake);
         routes.app_data(self.echo.clone());
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(speaks));

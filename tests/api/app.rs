@@ -225,8 +225,13 @@ impl TestApp {
 
     /// Whether a line that the program printed holds all of these.
     pub fn printed(&self, parts: &[&str]) -> bool {
+        self.printed_times(parts) > 0
+    }
+
+    /// How many lines that the program printed hold all of these.
+    pub fn printed_times(&self, parts: &[&str]) -> usize {
         let lines = self.lines.lock().expect("a lock");
-        lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+        lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     }
 }
 

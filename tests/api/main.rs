@@ -3,16 +3,19 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod app;
+mod bodies;
 mod cors;
 mod durability;
 mod errors;
 mod faults;
 mod history;
 mod idempotency;
+mod ids;
 mod limits;
 mod matrix;
 mod online;
 mod presence;
+mod proxies;
 mod rate_limits;
 mod reference;
 mod shutdown;

@@ -104,7 +104,7 @@ fn what_goes_wrong_comes_in_the_acknowledgement_or_as_an_error_event() {
         (json!({ "text": "x", "sessionId": "short" }), "FORBIDDEN"),
         (json!({ "text": "x", "tenantId": "another", "sessionId": SESSION }), "FORBIDDEN"),
         (json!("just a text"), "VALIDATION_FAILED"),
-        (json!({ "text": "x".repeat(70_000), "sessionId": SESSION }), "PAYLOAD_TOO_LARGE"),
+        (json!({ "text": "x".repeat(140_000), "sessionId": SESSION }), "PAYLOAD_TOO_LARGE"),
         (json!({ "text": "x".repeat(10_001), "sessionId": SESSION }), "VALIDATION_FAILED"),
     ] {
         let answer = socket.call("message", &message);

@@ -55,7 +55,7 @@ fn errors_have_the_form_that_every_error_has() {
     let unknown = door.ask(Method::GET, "/operator/nothing", None);
     assert_eq!(unknown.error(), (404, "NOT_FOUND"));
     let method = door.ask(Method::DELETE, "/operator/tenants", None);
-    assert_eq!((method.error(), method.header("allow")), ((405, "METHOD_NOT_ALLOWED"), "GET, POST"));
+    assert_eq!((method.error(), method.header("allow")), ((405, "METHOD_NOT_ALLOWED"), "GET, HEAD, POST"));
     let text = door.request(Method::POST, "/operator/tenants").body("{}");
     assert_eq!(Answer::of(text).error(), (415, "UNSUPPORTED_MEDIA_TYPE"));
     let large: Value = json!({ "id": "x".repeat(70_000) });

@@ -67,6 +67,18 @@ fn appends_and_commits_are_counted() {
 }
 
 #[test]
+fn requests_through_a_proxy_that_is_not_trusted_are_counted_once_each() {
+    let app = TestApp::start();
+    let number = || value(&scrape(&app), "amoiq_untrusted_forwarded_requests_total").expect("a number");
+    assert_eq!(number(), 0.0);
+    let get = |path: &str| app.request(Method::GET, path).header("x-forwarded-for", "198.51.100.1").send();
+    assert!(get("/api/chat/messages?sessionId=session-metrics-0123456789").is_ok());
+    assert_eq!(number(), 1.0);
+    assert!(get("/socket.io/?EIO=4&transport=polling").is_ok());
+    assert_eq!(number(), 2.0);
+}
+
+#[test]
 fn sockets_are_counted_while_they_are_open_and_by_how_they_ended() {
     let app = TestApp::start();
     let number = |name: &str| value(&scrape(&app), name).expect(name);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::{Asked, Credential, Principal, Role, origin::Site},
-    http::access,
+    http::{access, fields::id_text},
     problem::Problem,
     realtime::{
         engine::Handshake,
@@ -29,7 +29,18 @@ impl Introduction {
     /// A text of the `auth`, else of the query.
     fn text(&self, name: &str) -> Option<String> {
         let auth = self.auth.get(name).and_then(Value::as_str).map(str::to_owned);
-        auth.or_else(|| self.handshake.query_value(name)).filter(|text| !text.is_empty())
+        auth.filter(|text| !text.is_empty()).or_else(|| self.query(name))
+    }
+
+    /// A value of the query that says something.
+    fn query(&self, name: &str) -> Option<String> {
+        self.handshake.query_value(name).filter(|text| !text.is_empty())
+    }
+
+    /// An id of the `auth`.
+    fn auth_id(&self, name: &'static str) -> Result<Option<String>, Problem> {
+        let value = self.auth.get(name).cloned().unwrap_or_default();
+        id_text(value).map_err(|reason| Problem::field(name, reason))
     }
 
     /// The first credential of those that clients know to send.
@@ -38,7 +49,7 @@ impl Introduction {
         if let Some(credential) = auth("token").or_else(|| auth("apiKey")) {
             return Ok(Some(credential.to_owned()));
         }
-        if let Some(credential) = self.handshake.query_value("token").filter(|text| !text.is_empty()) {
+        if let Some(credential) = self.query("token") {
             // A URL stands in logs and histories.
             if credential.starts_with("sk_") || credential.starts_with("bk_") {
                 return Err(Problem::Forbidden("a secret or bot key does not belong in a URL"));
@@ -52,8 +63,8 @@ impl Introduction {
 
     /// Every tenant that it names.
     fn tenants(&self) -> Result<Vec<TenantId>, Problem> {
-        let auth = self.auth.get("tenantId").and_then(Value::as_str).map(str::to_owned);
-        let query = self.handshake.query_value("tenantId");
+        let auth = self.auth_id("tenantId")?;
+        let query = self.query("tenantId");
         let header = self.handshake.header("x-tenant-id").map(str::to_owned);
         let named = [auth, query, header].into_iter().flatten().filter(|text| !text.is_empty());
         named
@@ -102,7 +113,7 @@ impl Introduction {
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Problem> {
-        let text = self.text(name);
+        let text = self.auth_id(name)?.or_else(|| self.query(name));
         text.map(|text| parse(&text).map_err(|error| Problem::field(name, error.to_string()))).transpose()
     }
 }
@@ -124,6 +135,7 @@ impl Chat {
         access::check_user(&principal, claimed.as_ref())?;
         let named = access::bound_session(&principal, introduction.id("sessionId", SessionId::parse)?)?;
         let is_visitor = matches!(principal.role, Role::WidgetKey | Role::Visitor { .. });
+        let claimed = claimed.filter(|_| is_visitor);
         let place = Place {
             id,
             recipient,
@@ -133,7 +145,7 @@ impl Chat {
             recovers: None,
         };
         let page = introduction.page();
-        let mut socket = ChatSocket { credential, principal, client, bound: None, page, place };
+        let mut socket = ChatSocket { credential, principal, client, bound: None, claimed, page, place };
         let mut comeback = self.comeback(&introduction.auth, &socket).await;
         let known = comeback.as_ref().and_then(|comeback| comeback.session.clone());
         let session = match named.filter(|_| is_visitor) {
@@ -154,26 +166,21 @@ impl Chat {
                 None => None,
             },
         };
-        self.place(&mut socket, session, claimed.as_ref()).await?;
+        self.place(&mut socket, session).await?;
         let (pid, missed, seen) = self.resume(&introduction.auth, &mut socket, comeback).await?;
         let review_after = review_after(&socket.credential, self.parts.ambient.now().as_millis());
         Ok(Accepted { socket, pid, first: missed, seen, review_after })
     }
 
     /// Gives a socket its places: from now on it hears what it may hear.
-    async fn place(
-        &self,
-        socket: &mut ChatSocket,
-        session: Option<SessionId>,
-        claimed: Option<&UserId>,
-    ) -> Result<(), Problem> {
+    async fn place(&self, socket: &mut ChatSocket, session: Option<SessionId>) -> Result<(), Problem> {
         if matches!(socket.principal.role, Role::Staff { .. }) {
             socket.join(Room::Staff(socket.principal.tenant_id.clone())).await;
         }
         match session {
-            Some(session) => self.bind(socket, session, claimed, None).await?,
+            Some(session) => self.bind(socket, session, None, None).await?,
             None => {
-                if let Some(visitor) = socket.visitor(claimed, None) {
+                if let Some(visitor) = socket.visitor(None, None) {
                     socket.place.appear(visitor).await;
                 }
             }

@@ -54,7 +54,7 @@ impl Chat {
             Some(argument) => body::parse(argument.get().as_bytes())?,
             None => Fields::default(),
         };
-        match fields.parsed("tenantId", TenantId::parse) {
+        match fields.id("tenantId", TenantId::parse) {
             Some(named) if named != socket.principal.tenant_id => {
                 Err(Problem::Forbidden("the connection is for another tenant"))
             }
@@ -65,8 +65,9 @@ impl Chat {
     async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
         let fields = self.fields(socket, event)?;
         let principal = &socket.principal;
-        let Draft { session: named, message } = self.parts.drafts.read(fields, principal)?;
+        let Draft { session: named, mut message } = self.parts.drafts.read(fields, principal)?;
         access::check_user(principal, message.user_id.as_ref())?;
+        message.user_id = message.user_id.or_else(|| socket.claimed.clone());
         let session = match (&principal.role, &socket.bound, named) {
             (Role::Staff { .. } | Role::Bot, _, Some(named)) => named,
             (Role::Staff { .. } | Role::Bot, _, None) => {
@@ -129,7 +130,7 @@ impl Chat {
     /// The session that an event names.
     fn session_of(&self, socket: &ChatSocket, event: &Event) -> Result<SessionId, Problem> {
         let mut fields = self.fields(socket, event)?;
-        let named = fields.parsed("sessionId", SessionId::parse);
+        let named = fields.id("sessionId", SessionId::parse);
         let session = fields.required("sessionId", named);
         fields.finish()?;
         session.ok_or(Problem::Internal)

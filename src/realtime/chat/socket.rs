@@ -31,6 +31,8 @@ pub struct ChatSocket {
     pub(super) client: IpAddr,
     /// The session that it is bound to; visitors only.
     pub(super) bound: Option<SessionId>,
+    /// The user that it named when it connected: who its messages are from that name none.
+    pub(super) claimed: Option<UserId>,
     /// Where its page is, as it said when it connected.
     pub(super) page: Option<Box<Page>>,
     pub(super) place: Place,
@@ -106,7 +108,7 @@ impl ChatSocket {
             let end = name.floor_char_boundary(amoiq_events::id::MAX_ID_BYTES);
             UserId::parse(name.get(..end).unwrap_or_default()).ok()
         };
-        let user_id = verified.or(claimed).cloned().or_else(anonymous)?;
+        let user_id = verified.or(claimed).or(self.claimed.as_ref()).cloned().or_else(anonymous)?;
         let told = |field: fn(&Page) -> &Option<ShortText>| {
             let pages = [page, self.page.as_deref()];
             pages.into_iter().flatten().find_map(|page| field(page).clone())

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use actix_web::{HttpRequest, http::header::HeaderName};
 
+use crate::forwarded;
+
 /// The headers that are kept: a connection lives for hours, its request's other headers need not.
 const KEPT_HEADERS: [&str; 5] = ["authorization", "origin", "referer", "x-tenant-id", "x-website-origin"];
 
@@ -14,7 +16,7 @@ pub struct Handshake {
     pub query: Box<str>,
     /// The client's address, behind trusted proxies.
     pub client: IpAddr,
-    /// Whether a proxy passed it on (`X-Forwarded-For`).
+    /// Whether a proxy passed it on (`X-Forwarded-For`, `Forwarded`).
     pub is_forwarded: bool,
     headers: Box<[(HeaderName, Box<str>)]>,
 }
@@ -26,7 +28,7 @@ impl Handshake {
         Self {
             query: request.query_string().into(),
             client,
-            is_forwarded: request.headers().contains_key("x-forwarded-for"),
+            is_forwarded: forwarded::is_forwarded(request.headers()),
             headers: headers.collect(),
         }
     }

@@ -19,6 +19,12 @@ pub(super) enum Refused {
     BadMethod,
     #[error("Bad request")]
     BadRequest,
+    #[error(
+        "A websocket needs `Connection: Upgrade` and `Upgrade: websocket`; a proxy may have left them out"
+    )]
+    NoUpgrade,
+    #[error("The body must not be compressed")]
+    Encoded,
     #[error("Unsupported protocol version")]
     UnsupportedVersion,
     #[error("Payload too large")]
@@ -38,7 +44,7 @@ impl Refused {
             Self::UnknownTransport => 0,
             Self::UnknownSid => 1,
             Self::BadMethod => 2,
-            Self::BadRequest | Self::TooLarge => 3,
+            Self::BadRequest | Self::NoUpgrade | Self::Encoded | Self::TooLarge => 3,
             Self::AddressFull | Self::Full | Self::Stopping => 4,
             Self::UnsupportedVersion => 5,
         }
@@ -49,6 +55,7 @@ impl ResponseError for Refused {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::AddressFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Full | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,

@@ -13,7 +13,10 @@ use std::{
 use actix::prelude::*;
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     web,
 };
 use actix_web_actors::ws::{HandshakeError, WsResponseBuilder};
@@ -31,6 +34,7 @@ use super::{
     sessions::{Sessions, Sid, Ticket},
     websocket::{Pump, PumpId, Role},
 };
+use crate::{http::body, logging::pace::LinePace};
 
 /// How long a POST's body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +52,8 @@ pub(super) struct Shared<P: Protocol> {
     /// Connections are being closed. A client that comes back on an HTTP connection which it still has
     /// open would only be closed once more.
     drains: AtomicBool,
+    /// For the line about websockets whose upgrade was left out on the way.
+    no_upgrade: LinePace,
     ambient: Ambient,
 }
 
@@ -77,8 +83,8 @@ impl<P: Protocol> Engine<P> {
     #[must_use]
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
         let sessions = Arc::new(Sessions::new(settings.max_connections, settings.connections_per_ip));
-        let (metrics, pumps, drains) = Default::default();
-        Self(Arc::new(Shared { settings, sessions, metrics, pumps, drains, ambient }))
+        let (metrics, pumps, drains, no_upgrade) = Default::default();
+        Self(Arc::new(Shared { settings, sessions, metrics, pumps, drains, no_upgrade, ambient }))
     }
 
     /// Serves the engine at a path (`/socket.io/`), on the worker whose routes these are.
@@ -205,13 +211,13 @@ impl<P: Protocol> Worker<P> {
         }
     }
 
-    fn open(&self, request: &HttpRequest, upgrades: &'static [&'static str]) -> Opening<P> {
-        let handshake = Handshake::of(request, (self.client)(request));
+    fn open(&self, request: &HttpRequest, client: IpAddr, upgrades: &'static [&'static str]) -> Opening<P> {
+        let handshake = Handshake::of(request, client);
         Opening { sid: Sid::new(&self.shared.ambient), protocol: (self.speaks)(handshake), upgrades }
     }
 
-    fn admit(&self, request: &HttpRequest) -> Result<Ticket, Refused> {
-        self.shared.sessions.admit((self.client)(request)).map_err(|refusal| {
+    fn admit(&self, client: IpAddr) -> Result<Ticket, Refused> {
+        self.shared.sessions.admit(client).map_err(|refusal| {
             self.shared.metrics.refused();
             refusal.into()
         })
@@ -223,11 +229,13 @@ impl<P: Protocol> Worker<P> {
         payload: web::Payload,
         found: Option<Addr<Connection<P>>>,
     ) -> Result<HttpResponse, Refused> {
-        let ticket = self.admit(request)?;
+        let client = (self.client)(request);
+        let ticket = self.admit(client)?;
+        self.check_upgrade(request)?;
         let role = match found {
             Some(connection) if connection.connected() => Role::Probes(connection),
             Some(_ended) => Role::Spare,
-            None => Role::Opens(Box::new(self.open(request, &[]))),
+            None => Role::Opens(Box::new(self.open(request, client, &[]))),
         };
         let max_payload = self.shared.settings.max_payload;
         let (guarded, progress) = Guard::new(payload, max_payload);
@@ -238,9 +246,26 @@ impl<P: Protocol> Worker<P> {
         })
     }
 
+    /// Says so when the upgrade was left out: most often by a proxy.
+    fn check_upgrade(&self, request: &HttpRequest) -> Result<(), Refused> {
+        if asks_for_upgrade(request.headers()) {
+            return Ok(());
+        }
+        if self.shared.no_upgrade.is_due() {
+            tracing::warn!(
+                peer = ?request.peer_addr(),
+                http.version = ?request.version(),
+                "a client asked for a websocket without `Connection: Upgrade` and `Upgrade: websocket`: a proxy in \
+                 front has to pass both on (docs/OPERATIONS.md, Behind a proxy)"
+            );
+        }
+        Err(Refused::NoUpgrade)
+    }
+
     fn open_polling(&self, request: &HttpRequest) -> Result<HttpResponse, Refused> {
-        let ticket = self.admit(request)?;
-        let opening = self.open(request, &["websocket"]);
+        let client = (self.client)(request);
+        let ticket = self.admit(client)?;
+        let opening = self.open(request, client, &["websocket"]);
         let packet = opening.packet(&self.shared.settings);
         Connection::start_polling(Arc::clone(&self.shared), opening.sid, opening.protocol, ticket);
         Ok(answer(packet.to_string()))
@@ -258,6 +283,9 @@ impl<P: Protocol> Worker<P> {
             // It was the binary payload of an older version.
             return Err(Refused::BadRequest);
         }
+        if !body::is_identity(request.headers()) {
+            return Err(Refused::Encoded);
+        }
         let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok());
         if declared.and_then(|size| size.parse().ok()).is_some_and(|size: u64| size > max_payload as u64) {
             // Before its body comes: it would be thrown away.
@@ -274,6 +302,15 @@ impl<P: Protocol> Worker<P> {
         connection.send(posted).await.map_err(gone)?.map_err(|_not_taken| refused)?;
         Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html")).body("ok"))
     }
+}
+
+/// Whether a request asks to go on as a websocket (RFC 6455, 4.2.1).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let names = |header: header::HeaderName, wanted: &str| {
+        let mut values = headers.get_all(header).filter_map(|value| value.to_str().ok());
+        values.any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
+    };
+    names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket")
 }
 
 fn gone(_: MailboxError) -> Refused {

@@ -123,11 +123,11 @@ fn a_key_for_every_tenant_manages_the_one_that_it_names() {
 fn another_method_is_told_which_there_are() {
     let app = start();
     for (path, allow) in [
-        ("/api/webhooks", "GET, POST"),
-        ("/api/webhooks/wh-1", "GET, PATCH, DELETE"),
+        ("/api/webhooks", "GET, HEAD, POST"),
+        ("/api/webhooks/wh-1", "GET, HEAD, PATCH, DELETE"),
         ("/api/webhooks/wh-1/pause", "POST"),
-        ("/api/webhooks/wh-1/deliveries", "GET"),
-        ("/api/webhooks/wh-1/replay", "GET, POST, DELETE"),
+        ("/api/webhooks/wh-1/deliveries", "GET, HEAD"),
+        ("/api/webhooks/wh-1/replay", "GET, HEAD, POST, DELETE"),
     ] {
         let answer = send(&app, SECRET, Method::PUT, path, &Value::Null);
         assert_eq!(answer.error(), (405, "METHOD_NOT_ALLOWED"), "{path}");
