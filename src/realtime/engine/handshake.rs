@@ -24,7 +24,10 @@ pub struct Handshake {
 impl Handshake {
     pub(super) fn of(request: &HttpRequest, client: IpAddr) -> Self {
         let kept = request.headers().iter().filter(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
-        let headers = kept.filter_map(|(name, value)| Some((name.clone(), value.to_str().ok()?.into())));
+        let headers = kept.filter_map(|(name, value)| {
+            let text = str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.clone(), text.into()))
+        });
         Self {
             query: request.query_string().into(),
             client,
