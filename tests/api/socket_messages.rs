@@ -166,6 +166,25 @@ fn who_may_join_a_session_hears_it_until_they_leave() {
 }
 
 #[test]
+fn a_visitor_who_leaves_their_own_session_still_hears_it() {
+    let app = TestApp::start();
+    app.say(WIDGET, SESSION, "one");
+    let session = json!({ "sessionId": SESSION });
+    let token = app.mint(SECRET, &json!({ "userId": "ann", "role": "visitor", "sessionId": OTHER }));
+    let visitors =
+        [(SESSION, Socket::connect_with(&app, WIDGET, &session)), (OTHER, Socket::connect(&app, &token))];
+    for (own, mut visitor) in visitors {
+        let own = json!({ "sessionId": own });
+        assert_eq!(visitor.call("leave:session", &own)["success"], true);
+        visitor.emit("leave:session", &own);
+        let answer = visitor.call("message", &json!({ "text": "mine" }));
+        assert_eq!(answer["sessionId"], own["sessionId"]);
+        app.say(SECRET, own["sessionId"].as_str().expect("an id"), "the answer");
+        assert_eq!(heard_until(&mut visitor, "one", "the answer"), ["mine", "the answer"]);
+    }
+}
+
+#[test]
 fn staff_in_a_session_still_hear_each_message_once() {
     let app = Start::new().app();
     app.say(WIDGET, SESSION, "one");

@@ -158,7 +158,10 @@ impl Chat {
 
     async fn leave(&self, socket: &ChatSocket, event: &Event) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
-        socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+        // A visitor's socket stays in the session that it is bound to: its own answers go there.
+        if socket.bound.as_ref() != Some(&session) {
+            socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
+        }
         Ok(json!({ "success": true, "sessionId": session }).to_string())
     }
 }
