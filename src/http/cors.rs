@@ -1,6 +1,9 @@
 //! CORS: which pages may read the answers. All of them: a request is judged by its credential and by
 //! the tenant's origins, and an error that a page cannot read helps nobody.
 //!
+//! Pages may send cookies to the sockets, and to nothing else: some clients (socket.io-client 2 always, later ones
+//! with `withCredentials`) ask in a way that browsers answer only then. No path reads a cookie.
+//!
 //! Preflights are answered here, for every route and without authentication.
 
 use actix_web::{
@@ -27,6 +30,11 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id",
 );
 
+/// Where credentials of the browser's own, which are cookies, may be sent.
+const WITH_CREDENTIALS: [&str; 2] = ["/socket.io/", "/socket.io"];
+
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+
 /// How long a page need not ask again, in seconds: the most that browsers keep.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
@@ -39,6 +47,7 @@ pub async fn cors<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let with_credentials = WITH_CREDENTIALS.contains(&request.path());
     let mut response = if request.method() == Method::OPTIONS {
         let mut preflight = HttpResponse::NoContent().finish();
         let headers = preflight.headers_mut();
@@ -49,14 +58,17 @@ pub async fn cors<B: MessageBody + 'static>(
     } else {
         next.call(request).await?.map_into_boxed_body()
     };
-    allow(response.headers_mut(), origin);
+    allow(response.headers_mut(), origin, with_credentials);
     Ok(response)
 }
 
-fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>, with_credentials: bool) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        if with_credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
     }
 }

@@ -88,6 +88,34 @@ fn an_answer_to_no_page_still_varies_by_origin() {
 }
 
 #[test]
+fn pages_may_send_cookies_to_the_sockets_and_to_nothing_else() {
+    let app = TestApp::start();
+    let allowed = |method: Method, path: &str| {
+        let request = app.request(method, path).header("origin", "https://site.example");
+        let answer = Answer::of(request);
+        assert_eq!(answer.header("access-control-allow-origin"), "https://site.example", "{path}");
+        answer.header("access-control-allow-credentials").to_owned()
+    };
+    // What is refused as well: a page that cannot read a refusal does not learn why.
+    for path in [
+        "/socket.io/?EIO=4&transport=polling",
+        "/socket.io?EIO=4&transport=polling",
+        "/socket.io/?EIO=3&transport=polling",
+        "/socket.io/?EIO=4&transport=polling&sid=unknown",
+        "/socket.io/",
+    ] {
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            assert_eq!(allowed(method, path), "true", "{path}");
+        }
+    }
+    for path in ROUTES.iter().chain(&["/socket.io/more", "/socket.io.more", "/api/webhooks"]) {
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            assert_eq!(allowed(method, path), "", "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_widget_key_works_on_the_tenants_sites_only() {
     let config = "
         [server]
