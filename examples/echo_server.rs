@@ -21,8 +21,8 @@ use actix_web::{App, HttpRequest, HttpServer};
 use amoiq::realtime::{
     engine::{CloseReason, Data, Engine, Link, Outgoing, Protocol, Settings},
     socket::{
-        Accepted, Application, Connecting, Emission, Event, Outcome, SocketProtocol, SocketSettings, Sockets,
-        Work, application::ConnectError,
+        Accepted, Application, ConnectError, Connecting, Emission, Event, Outcome, Refusal, SocketProtocol,
+        SocketSettings, Sockets, Work,
     },
 };
 use amoiq_events::Ambient;
@@ -50,6 +50,15 @@ struct Arguments {
     /// In milliseconds.
     #[arg(long, default_value_t = 10_000)]
     upgrade_timeout: u64,
+    /// 0: no limit.
+    #[arg(long, default_value_t = 0)]
+    max_connections: usize,
+    /// Connections over the limit that are held.
+    #[arg(long, default_value_t = 0)]
+    held_connections: usize,
+    /// How long at the least, in milliseconds; at most three times as long.
+    #[arg(long, default_value_t = 5_000)]
+    hold: u64,
 }
 
 /// Echoes the engine's messages.
@@ -79,8 +88,8 @@ impl Application for SocketEcho {
 
     fn connect(self: &Rc<Self>, connecting: Connecting) -> Work<Result<Accepted<()>, ConnectError>> {
         if let Some(refuse) = connecting.auth.get("refuse") {
-            let refused = ConnectError::Refused { message: "REFUSED".into(), data: refuse.clone() };
-            return Box::pin(std::future::ready(Err(refused)));
+            let refusal = Refusal { message: "REFUSED".into(), data: refuse.clone() };
+            return Box::pin(std::future::ready(Err(ConnectError::Refused(refusal))));
         }
         let mut accepted = Accepted::new(());
         accepted.first.push(Arc::new(Emission::new("auth", &connecting.auth)));
@@ -116,6 +125,9 @@ async fn main() -> std::io::Result<()> {
         ping_timeout: Duration::from_millis(arguments.ping_timeout),
         max_payload: arguments.max_payload,
         upgrade_timeout: Duration::from_millis(arguments.upgrade_timeout),
+        max_connections: arguments.max_connections,
+        held_connections: arguments.held_connections,
+        hold: Duration::from_millis(arguments.hold)..=Duration::from_millis(3 * arguments.hold),
         ..Settings::default()
     };
     let socket_settings = SocketSettings {

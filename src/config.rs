@@ -90,6 +90,7 @@ section!(Realtime {
     outbox_bytes: usize,
     max_connections: usize,
     connections_per_ip: usize,
+    held_connections: usize,
     recovery_seconds: u64,
 });
 section!(Presence { offline_grace_ms: u64, list_limit: usize });

@@ -221,7 +221,9 @@ fn listen(
             .wrap(from_fn(http::cors::cors))
             .wrap(from_fn(http::trace::trace))
     };
-    let most = if config.realtime.max_connections > 0 { config.realtime.max_connections } else { MANY };
+    let realtime = &config.realtime;
+    let served = if realtime.max_connections > 0 { realtime.max_connections } else { MANY };
+    let most = served.saturating_add(realtime.held_connections);
     let server = HttpServer::new(app)
         .workers(threads(config.server.workers, 1))
         .max_connections(most.saturating_add(OTHERS))

@@ -4,7 +4,7 @@ use amoiq::realtime::{
     engine::{Data, Outgoing, packet::Packet as EnginePacket},
     socket::{
         Emission,
-        packet::{Body, Decoded, MAX_ATTACHMENTS, Packet, encode},
+        packet::{Body, Decoded, MAX_ATTACHMENTS, MAX_CONNECT_BYTES, Packet, encode},
     },
 };
 use bytes::Bytes;
@@ -40,6 +40,11 @@ fn written(Decoded { packet, attachments }: &Decoded) -> Outgoing {
     match &packet.body {
         Body::Connect(auth) => {
             let auth = Value::Object(auth.clone()).to_string();
+            Outgoing::Text(encode('0', 0, namespace, None, &auth))
+        }
+        // What it holds is not read, so it is not written either.
+        Body::LargeConnect => {
+            let auth = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CONNECT_BYTES));
             Outgoing::Text(encode('0', 0, namespace, None, &auth))
         }
         Body::Disconnect => Outgoing::Text(encode('1', 0, namespace, None, "")),

@@ -104,7 +104,7 @@ impl Auth {
 }
 
 impl Realtime {
-    fn rows(&self) -> [Row; 8] {
+    fn rows(&self) -> [Row; 9] {
         let wait = LEAST_WAIT_MS..=HOUR_MS;
         [
             ("realtime.ping_interval_ms", self.ping_interval_ms, wait.clone()),
@@ -115,6 +115,7 @@ impl Realtime {
             ("realtime.max_payload_bytes", self.max_payload_bytes as u64, 4_096..=16 * MIB),
             ("realtime.outbox_bytes", self.outbox_bytes as u64, 16_384..=1024 * MIB),
             ("realtime.max_connections", self.max_connections as u64, 0..=10_000_000),
+            ("realtime.held_connections", self.held_connections as u64, 0..=10_000_000),
             ("realtime.recovery_seconds", self.recovery_seconds, 0..=YEAR_SECONDS),
         ]
     }

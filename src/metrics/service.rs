@@ -166,7 +166,12 @@ impl Sources {
         sheet.counter("amoiq_connections_opened", "Connections that were opened", now.opened);
         let ended = now.ended.iter().map(|(reason, count)| (reason.name(), *count));
         sheet.counters("amoiq_connections_closed", "Connections that ended", "reason", ended);
-        sheet.counter("amoiq_connections_refused", "Connections over a limit", now.refused);
+        sheet.gauge(
+            "amoiq_connections_held",
+            "Connections over a limit that wait without an answer",
+            now.held,
+        );
+        sheet.counter("amoiq_connections_refused", "Connections over every limit", now.refused);
         sheet.counter("amoiq_connection_upgrades", "Upgrades from polling to a websocket", now.upgrades);
         let packets = [("received", now.packets_received), ("sent", now.packets_sent)];
         sheet.counters("amoiq_socket_packets", "Packets of clients", "direction", packets);

@@ -28,7 +28,7 @@ use crate::{
     online::OnlineDirectory,
     problem::Problem,
     realtime::socket::{
-        Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome,
+        Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome, Refusal,
         SocketProtocol, Work,
     },
 };
@@ -133,6 +133,10 @@ impl Application for Chat {
         })
     }
 
+    fn too_large(&self, limit_bytes: usize) -> Refusal {
+        told(&Problem::PayloadTooLarge { limit_bytes })
+    }
+
     fn too_many(&self, retry_after_ms: u64) -> Value {
         self.parts.gate.refused_messages.fetch_add(1, Ordering::Relaxed);
         Problem::RateLimited { retry_after_ms }.to_json()
@@ -152,13 +156,17 @@ impl Application for Chat {
     }
 }
 
-/// A client takes a refusal for final. So it is for what will not be better next time; otherwise its
-/// connection is closed, and it comes back.
+/// A client takes a refusal for final. So it is for what will not be better next time; otherwise it is held, and
+/// comes back.
 fn refusal(problem: Problem) -> ConnectError {
     match problem {
         Problem::StoreUnavailable | Problem::Overloaded | Problem::Internal | Problem::RateLimited { .. } => {
             ConnectError::NotNow
         }
-        problem => ConnectError::Refused { message: problem.code().to_owned(), data: problem.to_json() },
+        problem => ConnectError::Refused(told(&problem)),
     }
+}
+
+fn told(problem: &Problem) -> Refusal {
+    Refusal { message: problem.code().to_owned(), data: problem.to_json() }
 }

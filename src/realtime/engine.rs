@@ -13,6 +13,7 @@
 //! | [`websocket`], [`polling`] | the two transports |
 //! | [`sessions`] | which connections there are, and how many there may be |
 //! | [`route`] | the HTTP side of both |
+//! | `query` | what a request asks for |
 //! | [`refused`] | why a request is refused |
 //! | [`handshake`] | what a client said when it connected |
 //! | [`metrics`] | what operators count |
@@ -28,6 +29,7 @@ pub mod packet;
 pub mod payload;
 pub mod polling;
 pub mod protocol;
+mod query;
 pub mod refused;
 pub mod route;
 pub mod sessions;

@@ -122,5 +122,7 @@ fn engine_settings(config: &Config) -> Settings {
         outbox_bytes: realtime.outbox_bytes,
         max_connections: realtime.max_connections,
         connections_per_ip: realtime.connections_per_ip,
+        held_connections: realtime.held_connections,
+        ..Settings::default()
     }
 }

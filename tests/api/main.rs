@@ -24,5 +24,6 @@ mod socket_access;
 mod socket_ends;
 mod socket_messages;
 mod socket_order;
+mod socket_refusals;
 mod tokens;
 mod webhooks;

@@ -180,7 +180,7 @@ impl Socket {
     }
 
     /// The next packet that is no ping; nothing when none comes in time.
-    fn packet(&mut self) -> Option<String> {
+    pub fn packet(&mut self) -> Option<String> {
         loop {
             match self.ws.read() {
                 Ok(Message::Text(text)) if text.as_str() == "2" => self.text("3"),

@@ -68,9 +68,11 @@ fn a_client_that_does_not_answer_pings_is_let_go() {
 }
 
 #[test]
-fn connections_over_a_limit_are_refused_and_places_become_free_again() {
+fn connections_over_a_limit_are_refused_where_none_is_held_and_places_become_free_again() {
     for (key, status) in [("CONNECTIONS_PER_IP", 429), ("MAX_CONNECTIONS", 503)] {
-        let app = Start::new().environment(&format!("AMOIQ__REALTIME__{key}"), "3").app();
+        let limit = format!("AMOIQ__REALTIME__{key}");
+        let start = Start::new().environment(&limit, "3");
+        let app = start.environment("AMOIQ__REALTIME__HELD_CONNECTIONS", "0").app();
         let mut sockets: Vec<_> = (0..3).map(|_| Socket::connect(&app, WIDGET)).collect();
         for transport in ["polling", "websocket"] {
             let path = format!("/socket.io/?EIO=4&transport={transport}");

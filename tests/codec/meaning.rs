@@ -33,6 +33,7 @@ impl Meaning {
             Packet::decode(&text.into()).ok()?;
         let (kind, id, name, value) = match body {
             Body::Connect(auth) => (Kind::Connect, None, None, Some(Value::Object(auth))),
+            Body::LargeConnect => (Kind::Connect, None, None, None),
             Body::Disconnect => (Kind::Disconnect, None, None, None),
             Body::Event(event) => {
                 let args = serde_json::from_str(&event.args()).ok();

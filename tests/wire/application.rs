@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    time::{Duration, Instant},
 };
 
 use actix_web::{App, HttpServer};
@@ -27,6 +28,9 @@ use super::{
     server::PATIENCE,
     session::{SOCKET, opened, opening_target},
 };
+
+/// How long a client is held at the least.
+const HOLD: Duration = Duration::from_millis(300);
 
 /// Asks its clients, and sends them away when nobody is welcome any more.
 struct Host {
@@ -78,7 +82,7 @@ impl Application for Host {
 /// A server of such an application, on a thread of its own that ends with this process.
 fn serve(settings: SocketSettings) -> (SocketAddr, Arc<AtomicBool>, Engine<SocketProtocol<Host>>) {
     let ambient = Ambient::system();
-    let engine = Engine::new(Settings::default(), ambient.clone());
+    let engine = Engine::new(Settings { hold: HOLD..=2 * HOLD, ..Settings::default() }, ambient.clone());
     let (is_closed, ours) = (Arc::new(AtomicBool::new(false)), engine.clone());
     let (bound, address) = mpsc::sync_channel(1);
     let closed = Arc::clone(&is_closed);
@@ -157,12 +161,18 @@ fn whoever_is_not_welcome_any_more_hears_why_before_the_connection_is_closed() {
 }
 
 #[test]
-fn a_server_that_cannot_let_anybody_in_now_closes_the_connection_and_refuses_nobody() {
+fn a_server_that_cannot_let_anybody_in_now_leaves_them_without_an_answer_for_a_while_and_refuses_nobody() {
     let (address, ..) = serve(SocketSettings::default());
     let mut websocket = WebSocket::upgrade(Http::at(address), &opening_target(SOCKET, "websocket"));
     opened(&websocket.text());
     websocket.send_text(r#"40{"busy":true}"#);
-    assert_eq!(websocket.close_code(), Some(1013));
+    let since = Instant::now();
+    // Nothing is heard of it meanwhile, whatever it says.
+    websocket.send_text("40");
+    websocket.send_text(r#"42["ask"]"#);
+    let (code, text) = websocket.close();
+    assert_eq!((code, text.as_str()), (Some(1013), "Overloaded: come back later"));
+    assert!(since.elapsed() >= HOLD, "closed after {:?}", since.elapsed());
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn json_of_any_depth_neither_crashes_nor_hangs_the_server() {
         format!("42{open}"),
         format!("42[\"message\",{open}"),
         format!("42[\"message\",{objects}"),
-        format!("40/custom,{{\"a\":{open}"),
+        format!("40/custom,{{\"a\":{}", "[".repeat(10_000)),
         format!("431{open}"),
         format!("451-[\"message\",{open}"),
     ] {

@@ -3,6 +3,7 @@
 use std::{
     io::{BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    time::Duration,
 };
 
 use super::{client::Http, server::Server};
@@ -136,14 +137,27 @@ impl WebSocket {
     /// The server has to close the websocket now, and the connection once the client does; gives the
     /// close code.
     pub fn close_code(&mut self) -> Option<u16> {
-        let code = match self.frame() {
-            Some(Frame { opcode: CLOSE, payload }) => payload.first_chunk().copied().map(u16::from_be_bytes),
+        self.close().0
+    }
+
+    /// The same with the reason's text.
+    pub fn close(&mut self) -> (Option<u16>, String) {
+        let payload = match self.frame() {
+            Some(Frame { opcode: CLOSE, payload }) => payload,
             other => panic!("not closed: {other:?}"),
         };
+        let code = payload.first_chunk().copied().map(u16::from_be_bytes);
+        let text = String::from_utf8(payload.get(2..).unwrap_or_default().to_vec()).expect("UTF-8");
         // The server may have ended the connection already.
         let _gone = self.stream.get_mut().shutdown(Shutdown::Write);
         self.ends();
-        code
+        (code, text)
+    }
+
+    /// Whether anything comes within a time.
+    pub fn hears_within(&mut self, patience: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(patience)).expect("a timeout");
+        self.stream.read(&mut [0]).is_ok_and(|read| read == 1)
     }
 
     /// The server has to end the connection without another frame.

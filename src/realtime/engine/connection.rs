@@ -24,7 +24,7 @@ use super::{
     polling::Polling,
     route::Shared,
     sessions::{Sid, Ticket},
-    websocket::{Batch, Hangup, Pump, PumpId, hang_up},
+    websocket::{Batch, Hangup, Pump, PumpId, close_frame, hang_up},
 };
 
 /// How many messages wait for a connection. At the bound senders wait; they are its transports, which
@@ -49,8 +49,12 @@ pub(super) struct Wire<P: Protocol> {
     pub(super) outbox: Outbox,
     pub(super) heartbeat: Heartbeat,
     timer: SpawnHandle,
+    /// Whether the client is kept without an answer: the service has no room for it.
+    is_held: bool,
     /// Why it is to end, once the protocol's method returns.
     closing: Option<CloseReason>,
+    /// What the client did against the protocol, when that is why.
+    pub(super) fault: Option<&'static str>,
     pub(super) ended: Option<CloseReason>,
     /// Transports that are not read on before the protocol is ready for more.
     pub(super) paused: Vec<oneshot::Sender<()>>,
@@ -74,7 +78,8 @@ pub(super) struct Upgrade<P: Protocol> {
 impl<P: Protocol> Connection<P> {
     /// Starts a connection whose client polls. It holds the client's place itself.
     pub(super) fn start_polling(shared: Arc<Shared<P>>, sid: Sid, protocol: P, ticket: Ticket) -> Addr<Self> {
-        Self::start_on(shared, sid, protocol, Line::Polling(Box::new(Polling::new(ticket))))
+        let is_held = ticket.is_held();
+        Self::start_on(shared, sid, protocol, Line::Polling(Box::new(Polling::new(ticket))), is_held)
     }
 
     /// Starts a connection behind a websocket, which holds the client's place.
@@ -84,11 +89,12 @@ impl<P: Protocol> Connection<P> {
         protocol: P,
         pump: Addr<Pump<P>>,
         id: PumpId,
+        is_held: bool,
     ) -> Addr<Self> {
-        Self::start_on(shared, sid, protocol, Line::WebSocket { pump, id, is_writing: false })
+        Self::start_on(shared, sid, protocol, Line::WebSocket { pump, id, is_writing: false }, is_held)
     }
 
-    fn start_on(shared: Arc<Shared<P>>, sid: Sid, protocol: P, line: Line<P>) -> Addr<Self> {
+    fn start_on(shared: Arc<Shared<P>>, sid: Sid, protocol: P, line: Line<P>, is_held: bool) -> Addr<Self> {
         let settings = &shared.settings;
         let outbox = Outbox::new(settings.outbox_bytes, Arc::clone(&shared.metrics));
         let heartbeat = Heartbeat::new(Instant::now(), settings.ping_interval, settings.ping_timeout);
@@ -105,7 +111,9 @@ impl<P: Protocol> Connection<P> {
                 outbox,
                 heartbeat,
                 timer: SpawnHandle::default(),
+                is_held,
                 closing: None,
+                fault: None,
                 ended: None,
                 paused: Vec::new(),
             };
@@ -117,7 +125,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Lets the protocol do something, and does what follows from it.
     pub(super) fn with(&mut self, ctx: &mut Context<Self>, work: impl FnOnce(&mut P, &mut Link<'_, P>)) {
-        if self.wire.ended.is_some() {
+        if self.wire.ended.is_some() || self.wire.is_held {
             return;
         }
         work(&mut self.protocol, &mut Link { wire: &mut self.wire, ctx });
@@ -142,11 +150,15 @@ impl<P: Protocol> Connection<P> {
         }
         self.wire.ended = Some(reason);
         self.wire.shared.metrics.ended(self.wire.line.transport(), reason);
+        if self.wire.is_held {
+            self.wire.shared.metrics.released();
+        }
         // Whoever is attacked needs no line for each of the attacker's connections: they are counted.
         if reason == CloseReason::TooSlow {
             tracing::info!(reason = reason.name(), sid = self.wire.sid.as_str(), "a slow reader was cut");
         } else {
-            tracing::debug!(reason = reason.name(), sid = self.wire.sid.as_str(), "a connection ended");
+            let (sid, fault) = (self.wire.sid.as_str(), self.wire.fault);
+            tracing::debug!(reason = reason.name(), sid, fault, "a connection ended");
         }
         ctx.cancel_future(self.wire.timer);
         self.protocol.closed(reason, &mut Link { wire: &mut self.wire, ctx });
@@ -162,8 +174,16 @@ impl<P: Protocol> Connection<P> {
             Packet::Pong if self.wire.heartbeat.answered(Instant::now()) => self.beat(ctx),
             Packet::Pong => {}
             Packet::Message(data) => self.with(ctx, |protocol, link| protocol.received(data, link)),
-            Packet::Probe | Packet::Upgrade => self.close(CloseReason::Malformed, ctx),
+            Packet::Probe | Packet::Upgrade => {
+                self.violated("A packet of an upgrade that does not take place", ctx)
+            }
         }
+    }
+
+    /// Ends the connection of a client that broke the protocol.
+    pub(super) fn violated(&mut self, fault: &'static str, ctx: &mut Context<Self>) {
+        self.wire.fault.get_or_insert(fault);
+        self.close(CloseReason::Malformed, ctx);
     }
 
     /// Whether the transport has to wait before it brings more.
@@ -207,7 +227,11 @@ impl<P: Protocol> Actor for Connection<P> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.beat(ctx);
-        self.with(ctx, |protocol, link| protocol.opened(link));
+        if self.wire.is_held {
+            self.wire.hold(ctx);
+        } else {
+            self.with(ctx, |protocol, link| protocol.opened(link));
+        }
     }
 
     fn stopped(&mut self, ctx: &mut Self::Context) {
@@ -255,6 +279,22 @@ impl<P: Protocol> Wire<P> {
         self.closing.get_or_insert(reason);
     }
 
+    /// What the client did wrong, when that is why it is sent away.
+    pub(super) fn violated(&mut self, fault: &'static str) {
+        self.fault.get_or_insert(fault);
+        self.close_after(CloseReason::Malformed);
+    }
+
+    /// Keeps the client without an answer for a while, then ends the connection. socket.io-client takes a
+    /// connection that ends before it was let in for a success: it comes back for ever, as soon as it may, and so
+    /// the wait is here.
+    pub(super) fn hold(&mut self, ctx: &mut Context<Connection<P>>) {
+        self.is_held = true;
+        self.shared.metrics.held();
+        let delay = self.shared.hold();
+        ctx.run_later(delay, |connection, ctx| connection.close(CloseReason::Overloaded, ctx));
+    }
+
     pub(super) fn resume(&mut self) {
         for paused in self.paused.drain(..) {
             // A transport that is gone does not wait.
@@ -288,7 +328,8 @@ impl<P: Protocol> Wire<P> {
         match &mut self.line {
             Line::WebSocket { pump, .. } => {
                 let packets = if is_patient { self.outbox.take_bound() } else { Default::default() };
-                hang_up(pump, Hangup { packets, reason: Some(reason) });
+                let text = self.fault.filter(|_| reason == CloseReason::Malformed).unwrap_or(reason.text());
+                hang_up(pump, Hangup { packets, close: close_frame(reason, text) });
                 ctx.stop();
             }
             Line::Polling(polling) => {

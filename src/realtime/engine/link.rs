@@ -42,6 +42,17 @@ impl<P: Protocol> Link<'_, P> {
         self.wire.close_after(reason);
     }
 
+    /// The same for a client that broke the protocol: what it did wrong is what it is told.
+    pub fn violated(&mut self, fault: &'static str) {
+        self.wire.violated(fault);
+    }
+
+    /// Leaves the client without an answer for a while and then ends the connection: it comes back by itself, and
+    /// takes its time. Nothing is heard of it or told to the protocol meanwhile.
+    pub fn hold(&mut self) {
+        self.wire.hold(self.ctx);
+    }
+
     /// Runs a future beside the connection and hands its result to the protocol; nothing happens when
     /// the connection ends first.
     pub fn run<T: 'static>(

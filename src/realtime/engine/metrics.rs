@@ -27,6 +27,7 @@ pub struct Metrics {
     bytes_sent: AtomicU64,
     queued_bytes: AtomicUsize,
     ended: [AtomicU64; CloseReason::ALL.len()],
+    held: AtomicUsize,
     refused: AtomicU64,
 }
 
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub queued_bytes: usize,
     /// Connections that ended, by reason.
     pub ended: Vec<(CloseReason, u64)>,
+    /// Connections that are kept without an answer now, because there is no room for them.
+    pub held: usize,
     /// Connections that were refused because there are too many.
     pub refused: u64,
 }
@@ -73,6 +76,7 @@ impl Metrics {
             bytes_sent: self.bytes_sent.load(Relaxed),
             queued_bytes: self.queued_bytes.load(Relaxed),
             ended: ended.map(|(reason, count)| (*reason, count.load(Relaxed))).collect(),
+            held: self.held.load(Relaxed),
             refused: self.refused.load(Relaxed),
         }
     }
@@ -92,6 +96,14 @@ impl Metrics {
         self.polling.fetch_sub(1, Relaxed);
         self.websocket.fetch_add(1, Relaxed);
         self.upgrades.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn held(&self) {
+        self.held.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn released(&self) {
+        self.held.fetch_sub(1, Relaxed);
     }
 
     pub(super) fn refused(&self) {

@@ -34,8 +34,13 @@ pub enum Packet {
 
 /// The bytes are no packet that a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a packet that a client may send")]
+#[error("{}", Malformed::TEXT)]
 pub struct Malformed;
+
+impl Malformed {
+    /// What the client is told.
+    pub const TEXT: &str = "Not an Engine.IO 4 packet that a client may send";
+}
 
 impl Packet {
     /// Reads a packet of a text frame or of a polling payload. Binary is `b` and base64 there: always in a

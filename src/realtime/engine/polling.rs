@@ -31,9 +31,12 @@ pub(super) struct Polling {
     _ticket: Ticket,
 }
 
-/// A request that a connection's state does not allow: 400.
+/// A request that a connection's state does not allow, and why: 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadRequest;
+pub(super) struct BadRequest(pub(super) &'static str);
+
+const ENDED: BadRequest = BadRequest("The connection has ended");
+const UPGRADED: BadRequest = BadRequest("The connection is a websocket by now");
 
 impl Polling {
     pub(super) fn new(ticket: Ticket) -> Self {
@@ -117,16 +120,17 @@ impl<P: Protocol> Handler<Poll> for Connection<P> {
     fn handle(&mut self, _: Poll, ctx: &mut Self::Context) -> Self::Result {
         self.check_heartbeat(ctx);
         let is_ended = self.wire.ended.is_some();
-        let Line::Polling(polling) = &mut self.wire.line else { return Response::reply(Err(BadRequest)) };
+        let Line::Polling(polling) = &mut self.wire.line else { return Response::reply(Err(UPGRADED)) };
         if is_ended {
             if polling.farewell.is_some() {
                 ctx.stop();
             }
-            return Response::reply(polling.farewell.take().ok_or(BadRequest));
+            return Response::reply(polling.farewell.take().ok_or(ENDED));
         }
         if polling.waiting.is_some() {
-            self.close(CloseReason::Malformed, ctx);
-            return Response::reply(Err(BadRequest));
+            const SECOND: &str = "A second poll while one waits";
+            self.violated(SECOND, ctx);
+            return Response::reply(Err(BadRequest(SECOND)));
         }
         let (answer, waits) = oneshot::channel();
         polling.waiting = Some(answer);
@@ -136,7 +140,7 @@ impl<P: Protocol> Handler<Poll> for Connection<P> {
         } else {
             self.wire.flush(ctx);
         }
-        Response::fut(async { waits.await.map_err(|_ended| BadRequest) })
+        Response::fut(async { waits.await.map_err(|_ended| ENDED) })
     }
 }
 
@@ -172,11 +176,13 @@ impl<P: Protocol> Handler<Announced> for Connection<P> {
                 polling.posting = true;
                 Ok(())
             }
+            Line::Polling(_) if is_ended => Err(ENDED),
             Line::Polling(_) => {
-                self.close(CloseReason::Malformed, ctx);
-                Err(BadRequest)
+                const SECOND: &str = "A second POST while one comes";
+                self.violated(SECOND, ctx);
+                Err(BadRequest(SECOND))
             }
-            Line::WebSocket { .. } => Err(BadRequest),
+            Line::WebSocket { .. } => Err(UPGRADED),
         }
     }
 }
@@ -202,14 +208,14 @@ impl<P: Protocol> Handler<Posted> for Connection<P> {
         let packets = match posted {
             Posted::Whole(Ok(packets)) => packets,
             Posted::Whole(Err(Malformed)) => {
-                self.close(CloseReason::Malformed, ctx);
-                return Response::reply(Err(BadRequest));
+                self.violated(Malformed::TEXT, ctx);
+                return Response::reply(Err(BadRequest(Malformed::TEXT)));
             }
             Posted::TooLarge => {
                 self.close(CloseReason::TooLarge, ctx);
-                return Response::reply(Err(BadRequest));
+                return Response::reply(Err(BadRequest(CloseReason::TooLarge.text())));
             }
-            Posted::Nothing => return Response::reply(Err(BadRequest)),
+            Posted::Nothing => return Response::reply(Err(BadRequest("The body did not come"))),
         };
         for packet in packets {
             if self.wire.ended.is_some() {
@@ -219,7 +225,9 @@ impl<P: Protocol> Handler<Posted> for Connection<P> {
             self.take_in(packet, ctx);
         }
         match (self.wire.ended, self.pause()) {
-            (Some(CloseReason::Malformed), _) => Response::reply(Err(BadRequest)),
+            (Some(reason @ CloseReason::Malformed), _) => {
+                Response::reply(Err(BadRequest(self.wire.fault.unwrap_or(reason.text()))))
+            }
             (_, None) => Response::reply(Ok(())),
             (_, Some(paused)) => Response::fut(async {
                 // The connection ended meanwhile: what the body brought was taken in all the same.

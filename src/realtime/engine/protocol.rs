@@ -69,6 +69,22 @@ impl CloseReason {
         Self::ShuttingDown,
     ];
 
+    /// What the client is told: the reason in the websocket's close frame.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClientLeft | Self::TransportLost | Self::Refused => "",
+            Self::PingTimeout => "No answer to a ping in time",
+            Self::Malformed => "Not a packet that a client may send",
+            Self::TooLarge => "A packet is larger than maxPayload",
+            Self::TooOften => "Too many CONNECT packets on one connection",
+            Self::TooSlow => "The client reads more slowly than it is sent",
+            Self::ConnectTimeout => "No CONNECT packet in time",
+            Self::Overloaded => "Overloaded: come back later",
+            Self::ShuttingDown => "The service stops: come back",
+        }
+    }
+
     /// The name in metrics and logs.
     #[must_use]
     pub fn name(self) -> &'static str {

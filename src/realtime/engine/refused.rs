@@ -6,7 +6,7 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::sessions::Refusal;
+use super::{polling::BadRequest, sessions::Refusal};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,15 +17,15 @@ pub(super) enum Refused {
     UnknownSid,
     #[error("Bad handshake method")]
     BadMethod,
-    #[error("Bad request")]
-    BadRequest,
+    #[error("{0}")]
+    BadRequest(&'static str),
     #[error(
         "A websocket needs `Connection: Upgrade` and `Upgrade: websocket`; a proxy may have left them out"
     )]
     NoUpgrade,
     #[error("The body must not be compressed")]
     Encoded,
-    #[error("Unsupported protocol version")]
+    #[error("Unsupported protocol version: Engine.IO 4 is spoken here (socket.io-client 3 and newer)")]
     UnsupportedVersion,
     #[error("Payload too large")]
     TooLarge,
@@ -44,7 +44,7 @@ impl Refused {
             Self::UnknownTransport => 0,
             Self::UnknownSid => 1,
             Self::BadMethod => 2,
-            Self::BadRequest | Self::NoUpgrade | Self::Encoded | Self::TooLarge => 3,
+            Self::BadRequest(_) | Self::NoUpgrade | Self::Encoded | Self::TooLarge => 3,
             Self::AddressFull | Self::Full | Self::Stopping => 4,
             Self::UnsupportedVersion => 5,
         }
@@ -64,13 +64,19 @@ impl ResponseError for Refused {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, Self::AddressFull | Self::Full) {
+        if matches!(self, Self::AddressFull | Self::Full | Self::Stopping) {
             response.insert_header((header::RETRY_AFTER, 5));
         }
         if matches!(self, Self::Stopping) {
             response.force_close();
         }
         response.json(json!({ "code": self.code(), "message": self.to_string() }))
+    }
+}
+
+impl From<BadRequest> for Refused {
+    fn from(BadRequest(why): BadRequest) -> Self {
+        Self::BadRequest(why)
     }
 }
 

@@ -30,6 +30,7 @@ use super::{
     guard::Guard,
     payload,
     polling::{Abandoned, Announced, Poll, Posted},
+    query::Query,
     refused::Refused,
     sessions::{Sessions, Sid, Ticket},
     websocket::{Pump, PumpId, Role},
@@ -54,12 +55,21 @@ pub(super) struct Shared<P: Protocol> {
     drains: AtomicBool,
     /// For the line about websockets whose upgrade was left out on the way.
     no_upgrade: LinePace,
+    /// For the line about clients that speak another version of the protocol.
+    versions: LinePace,
     ambient: Ambient,
 }
 
 impl<P: Protocol> Shared<P> {
     pub(super) fn next_pump(&self) -> PumpId {
         PumpId(self.pumps.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How long a client is held that comes now: at random, so that a crowd comes back one by one.
+    pub(super) fn hold(&self) -> Duration {
+        let (least, most) = (*self.settings.hold.start(), *self.settings.hold.end());
+        let part = f64::from(u32::from_le_bytes(self.ambient.bytes())) / f64::from(u32::MAX);
+        least + most.saturating_sub(least).mul_f64(part)
     }
 }
 
@@ -82,9 +92,10 @@ impl<P: Protocol> Engine<P> {
     /// An engine without connections.
     #[must_use]
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        let sessions = Arc::new(Sessions::new(settings.max_connections, settings.connections_per_ip));
-        let (metrics, pumps, drains, no_upgrade) = Default::default();
-        Self(Arc::new(Shared { settings, sessions, metrics, pumps, drains, no_upgrade, ambient }))
+        let sessions = Arc::new(Sessions::new(&settings));
+        let (metrics, pumps, drains, no_upgrade, versions) = Default::default();
+        let shared = Shared { settings, sessions, metrics, pumps, drains, no_upgrade, versions, ambient };
+        Self(Arc::new(shared))
     }
 
     /// Serves the engine at a path (`/socket.io/`), on the worker whose routes these are.
@@ -192,6 +203,7 @@ impl<P: Protocol> Worker<P> {
             _ => return Err(Refused::UnknownTransport),
         };
         if query.version.as_deref() != Some("4") {
+            self.report_version(&request, query.version.as_deref().unwrap_or_default());
             return Err(Refused::UnsupportedVersion);
         }
         let found = match &query.sid {
@@ -216,8 +228,25 @@ impl<P: Protocol> Worker<P> {
         Opening { sid: Sid::new(&self.shared.ambient), protocol: (self.speaks)(handshake), upgrades }
     }
 
-    fn admit(&self, client: IpAddr) -> Result<Ticket, Refused> {
-        self.shared.sessions.admit(client).map_err(|refusal| {
+    /// Says that a client is too old, or too new, to be served: its owner sees no more than that it does not connect.
+    fn report_version(&self, request: &HttpRequest, version: &str) {
+        // A version is a digit. Anything else is nobody's client.
+        let is_version = version.len() == 1 && version.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_version || !self.shared.versions.is_due() {
+            return;
+        }
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        tracing::info!(
+            eio = version, client.address = %(self.client)(request), origin,
+            "a client is refused: it speaks another Engine.IO than 4, as socket.io-client 2 does"
+        );
+    }
+
+    /// A place for a client that opens a connection, or for a transport of one that is open.
+    fn admit(&self, client: IpAddr, is_open: bool) -> Result<Ticket, Refused> {
+        let sessions = &self.shared.sessions;
+        let admitted = if is_open { sessions.admit_served(client) } else { sessions.admit(client) };
+        admitted.map_err(|refusal| {
             self.shared.metrics.refused();
             refusal.into()
         })
@@ -230,7 +259,7 @@ impl<P: Protocol> Worker<P> {
         found: Option<Addr<Connection<P>>>,
     ) -> Result<HttpResponse, Refused> {
         let client = (self.client)(request);
-        let ticket = self.admit(client)?;
+        let ticket = self.admit(client, found.is_some())?;
         self.check_upgrade(request)?;
         let role = match found {
             Some(connection) if connection.connected() => Role::Probes(connection),
@@ -242,7 +271,7 @@ impl<P: Protocol> Worker<P> {
         let pump = Pump::new(role, progress, Arc::clone(&self.shared), ticket);
         WsResponseBuilder::new(pump, request, guarded).frame_size(max_payload).start().map_err(|error| {
             tracing::debug!(reason = ?error.as_error::<HandshakeError>(), "not a websocket handshake");
-            Refused::BadRequest
+            Refused::BadRequest("Not a websocket handshake")
         })
     }
 
@@ -264,7 +293,7 @@ impl<P: Protocol> Worker<P> {
 
     fn open_polling(&self, request: &HttpRequest) -> Result<HttpResponse, Refused> {
         let client = (self.client)(request);
-        let ticket = self.admit(client)?;
+        let ticket = self.admit(client, false)?;
         let opening = self.open(request, client, &["websocket"]);
         let packet = opening.packet(&self.shared.settings);
         Connection::start_polling(Arc::clone(&self.shared), opening.sid, opening.protocol, ticket);
@@ -281,7 +310,9 @@ impl<P: Protocol> Worker<P> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream")) {
             // It was the binary payload of an older version.
-            return Err(Refused::BadRequest);
+            return Err(Refused::BadRequest(
+                "Binary goes as base64 in a text, not as application/octet-stream",
+            ));
         }
         if !body::is_identity(request.headers()) {
             return Err(Refused::Encoded);
@@ -292,14 +323,16 @@ impl<P: Protocol> Worker<P> {
             let _ended = connection.send(Posted::TooLarge).await;
             return Err(Refused::TooLarge);
         }
-        connection.send(Announced).await.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?;
+        connection.send(Announced).await.map_err(gone)??;
         let body = payload.to_bytes_limited(max_payload);
-        let (posted, refused) = match tokio::time::timeout(BODY_PATIENCE, body).await {
-            Ok(Ok(Ok(body))) => (Posted::Whole(payload::decode(body)), Refused::BadRequest),
-            Ok(Err(_over_limit)) => (Posted::TooLarge, Refused::TooLarge),
-            Ok(Ok(Err(_))) | Err(_) => (Posted::Nothing, Refused::BadRequest),
+        let posted = match tokio::time::timeout(BODY_PATIENCE, body).await {
+            Ok(Ok(Ok(body))) => Posted::Whole(payload::decode(body)),
+            Ok(Err(_over_limit)) => Posted::TooLarge,
+            Ok(Ok(Err(_))) | Err(_) => Posted::Nothing,
         };
-        connection.send(posted).await.map_err(gone)?.map_err(|_not_taken| refused)?;
+        let is_over = matches!(posted, Posted::TooLarge);
+        let taken = connection.send(posted).await.map_err(gone)?;
+        taken.map_err(|why| if is_over { Refused::TooLarge } else { why.into() })?;
         Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html")).body("ok"))
     }
 }
@@ -329,7 +362,7 @@ async fn poll<P: Protocol>(connection: Addr<Connection<P>>) -> Result<HttpRespon
     let mut watch = PollWatch(Some(connection.clone()));
     let polled = connection.send(Poll).await;
     watch.0 = None;
-    Ok(answer(polled.map_err(gone)?.map_err(|_not_now| Refused::BadRequest)?))
+    Ok(answer(polled.map_err(gone)??))
 }
 
 /// Notices that a poll is given up: actix drops the handler of a client that is gone.
@@ -341,30 +374,5 @@ impl<P: Protocol> Drop for PollWatch<P> {
             // When its mailbox is full the heartbeat finds out.
             let _told = connection.try_send(Abandoned);
         }
-    }
-}
-
-/// What the protocol says in the query. The application's own values come before; of two with a name
-/// the last counts, since the client adds its own at the end.
-#[derive(Default)]
-struct Query {
-    version: Option<String>,
-    transport: Option<String>,
-    sid: Option<String>,
-}
-
-impl Query {
-    fn of(query: &str) -> Self {
-        let mut found = Self::default();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let place = match &*name {
-                "EIO" => &mut found.version,
-                "transport" => &mut found.transport,
-                "sid" => &mut found.sid,
-                _ => continue,
-            };
-            *place = Some(value.into_owned());
-        }
-        found
     }
 }

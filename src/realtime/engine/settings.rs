@@ -1,6 +1,6 @@
 //! What a server of this protocol can be told.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Settings of an engine.
 #[derive(Debug, Clone)]
@@ -19,6 +19,11 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most connections of one client address (IPv6: of one /64). 0: no limit.
     pub connections_per_ip: usize,
+    /// The most connections beyond these two limits that are accepted and held instead of refused. One address
+    /// has at most `connections_per_ip` of them. 0: none is held.
+    pub held_connections: usize,
+    /// How long a connection is held, at random within this range.
+    pub hold: RangeInclusive<Duration>,
 }
 
 impl Default for Settings {
@@ -32,6 +37,8 @@ impl Default for Settings {
             outbox_bytes: 1024 * 1024,
             max_connections: 0,
             connections_per_ip: 0,
+            held_connections: 0,
+            hold: Duration::from_secs(5)..=Duration::from_secs(15),
         }
     }
 }

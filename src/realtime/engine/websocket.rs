@@ -21,7 +21,7 @@ use super::{
     CloseReason, Connection, Data, Outgoing, Protocol,
     connection::{Line, Upgrade, packet_of},
     guard::{Progress, Violation},
-    packet::Packet,
+    packet::{Malformed, Packet},
     route::{Opening, Shared},
     sessions::Ticket,
 };
@@ -49,13 +49,13 @@ pub(super) struct Pump<P: Protocol> {
     fragments: Option<(bool, BytesMut)>,
     progress: Rc<Progress>,
     shared: Arc<Shared<P>>,
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 impl<P: Protocol> Pump<P> {
     pub(super) fn new(role: Role<P>, progress: Rc<Progress>, shared: Arc<Shared<P>>, ticket: Ticket) -> Self {
         let id = shared.next_pump();
-        Self { id, role: Some(role), connection: None, fragments: None, progress, shared, _ticket: ticket }
+        Self { id, role: Some(role), connection: None, fragments: None, progress, shared, ticket }
     }
 
     /// Reads on when the connection has taken what it was handed.
@@ -91,7 +91,7 @@ impl<P: Protocol> Pump<P> {
         match self.fragments.take() {
             Some((true, whole)) => match ByteString::try_from(whole) {
                 Ok(text) => self.message(Data::Text(text), ctx),
-                Err(_not_utf8) => self.violated(None, ctx),
+                Err(_not_utf8) => self.broke(CloseReason::Malformed, "A text that is not UTF-8", ctx),
             },
             Some((false, whole)) => self.message(Data::Binary(whole.freeze()), ctx),
             None => {}
@@ -108,12 +108,17 @@ impl<P: Protocol> Pump<P> {
     }
 
     fn violated(&mut self, violation: Option<Violation>, ctx: &mut WebsocketContext<Self>) {
-        let reason = match violation {
-            Some(Violation::TooLarge) => CloseReason::TooLarge,
-            Some(Violation::Protocol) | None => CloseReason::Malformed,
-        };
+        match violation {
+            Some(Violation::TooLarge) => self.broke(CloseReason::TooLarge, CloseReason::TooLarge.text(), ctx),
+            Some(Violation::Protocol) | None => {
+                self.broke(CloseReason::Malformed, "A frame that RFC 6455 does not allow", ctx);
+            }
+        }
+    }
+
+    fn broke(&mut self, reason: CloseReason, fault: &'static str, ctx: &mut WebsocketContext<Self>) {
         self.left(reason);
-        end(ctx, code_of(reason));
+        end(ctx, close_frame(reason, fault));
     }
 
     /// Tells the connection that this websocket is gone.
@@ -133,8 +138,10 @@ impl<P: Protocol> Actor for Pump<P> {
             Some(Role::Opens(opening)) => {
                 ctx.text(opening.packet(&self.shared.settings));
                 let Opening { sid, protocol, .. } = *opening;
-                let (shared, pump) = (Arc::clone(&self.shared), ctx.address());
-                self.connection = Some(Connection::start_websocket(shared, sid, protocol, pump, self.id));
+                let (shared, pump, is_held) =
+                    (Arc::clone(&self.shared), ctx.address(), self.ticket.is_held());
+                let connection = Connection::start_websocket(shared, sid, protocol, pump, self.id, is_held);
+                self.connection = Some(connection);
             }
             Some(Role::Probes(connection)) => {
                 Self::wait(connection.send(Attach { pump: ctx.address(), id: self.id }), ctx);
@@ -160,7 +167,7 @@ impl<P: Protocol> StreamHandler<Result<ws::Message, ProtocolError>> for Pump<P> 
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(_)) => {
                 self.left(CloseReason::ClientLeft);
-                end(ctx, Some(CloseCode::Normal));
+                end(ctx, Some(CloseCode::Normal.into()));
             }
             Err(_against_the_protocol) => self.violated(self.progress.verdict(), ctx),
         }
@@ -193,24 +200,24 @@ impl<P: Protocol> Handler<Batch> for Pump<P> {
 pub(super) struct Hangup {
     /// What is written before.
     pub(super) packets: VecDeque<Outgoing>,
-    /// Why, for the close code; none when the client need not know.
-    pub(super) reason: Option<CloseReason>,
+    /// Code and reason of the close frame; none when the client need not know.
+    pub(super) close: Option<ws::CloseReason>,
 }
 
 impl Hangup {
     /// Without a word.
     pub(super) fn silent() -> Self {
-        Self { packets: VecDeque::new(), reason: None }
+        Self { packets: VecDeque::new(), close: None }
     }
 }
 
 impl<P: Protocol> Handler<Hangup> for Pump<P> {
     type Result = ();
 
-    fn handle(&mut self, Hangup { packets, reason }: Hangup, ctx: &mut Self::Context) {
+    fn handle(&mut self, Hangup { packets, close }: Hangup, ctx: &mut Self::Context) {
         self.connection = None;
         Self::write(packets, ctx);
-        end(ctx, reason.and_then(code_of));
+        end(ctx, close);
     }
 }
 
@@ -220,9 +227,14 @@ pub(super) fn hang_up<P: Protocol>(pump: &Addr<Pump<P>>, hangup: Hangup) {
     let _gone = pump.try_send(hangup);
 }
 
-fn end<P: Protocol>(ctx: &mut WebsocketContext<Pump<P>>, code: Option<CloseCode>) {
-    ctx.close(code.map(Into::into));
+fn end<P: Protocol>(ctx: &mut WebsocketContext<Pump<P>>, close: Option<ws::CloseReason>) {
+    ctx.close(close);
     ctx.stop();
+}
+
+/// The close frame of a reason; none where nothing is wrong. A text has at most 123 bytes (RFC 6455 §5.5.1).
+pub(super) fn close_frame(reason: CloseReason, text: &str) -> Option<ws::CloseReason> {
+    code_of(reason).map(|code| ws::CloseReason { code, description: Some(text.to_owned()) })
 }
 
 /// The close code of RFC 6455 that says it best; the client sees none where nothing is wrong.
@@ -258,7 +270,7 @@ impl<P: Protocol> Handler<Received> for Connection<P> {
                     self.wire.shared.metrics.received(packet.size_bytes());
                     self.take_in(packet, ctx);
                 }
-                Err(_malformed) => self.close(CloseReason::Malformed, ctx),
+                Err(Malformed) => self.violated(Malformed::TEXT, ctx),
             },
             _ => self.probed(pump, packet.ok(), ctx),
         }

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use actix::Recipient;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Emission, Event, protocol::Note, protocol::SocketId};
 use crate::realtime::engine::{Handshake, link::Told};
@@ -25,6 +25,11 @@ pub trait Application: Sized + 'static {
     /// for credentials that are really bad.
     fn connect(self: &Rc<Self>, connecting: Connecting)
     -> Work<Result<Accepted<Self::Socket>, ConnectError>>;
+
+    /// What a client is told whose CONNECT packet has more than `limit_bytes`: nobody reads it.
+    fn too_large(&self, limit_bytes: usize) -> Refusal {
+        Refusal { message: "CONNECT is too large".to_owned(), data: json!({ "limitBytes": limit_bytes }) }
+    }
 
     /// A socket sent an event. Its next one is handled when this one is done.
     fn event(self: &Rc<Self>, socket: Self::Socket, event: Event) -> Work<(Self::Socket, Outcome)>;
@@ -86,14 +91,18 @@ impl<S> Accepted<S> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectError {
     /// It may not: final for the client.
-    Refused {
-        /// `err.message`
-        message: String,
-        /// `err.data`
-        data: Value,
-    },
-    /// Not now: its connection is closed, and it comes back.
+    Refused(Refusal),
+    /// Not now: it is left without an answer for a while, then its connection is closed, and it comes back.
     NotNow,
+}
+
+/// What a client that may not take part finds in its `connect_error`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `err.message`
+    pub message: String,
+    /// `err.data`
+    pub data: Value,
 }
 
 /// What follows from an event.

@@ -34,6 +34,8 @@ pub struct Packet {
 pub enum Body {
     /// Wants to take part, with these credentials.
     Connect(Map<String, Value>),
+    /// The same with more than [`MAX_CONNECT_BYTES`], which nobody reads.
+    LargeConnect,
     /// Leaves the namespace.
     Disconnect,
     /// Something happened.
@@ -51,8 +53,13 @@ pub enum Body {
 
 /// The text is no packet that a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a packet that a client may send")]
+#[error("{}", Malformed::TEXT)]
 pub struct Malformed;
+
+impl Malformed {
+    /// What the client is told.
+    pub const TEXT: &str = "Not a Socket.IO 5 packet that a client may send";
+}
 
 /// A packet and the number of attachments that have yet to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +87,7 @@ impl Packet {
             ("0", None, Some(json)) if json.len() <= MAX_CONNECT_BYTES => {
                 Body::Connect(serde_json::from_str(json).map_err(malformed)?)
             }
+            ("0", None, Some(_)) => Body::LargeConnect,
             ("1", None, None) => Body::Disconnect,
             ("2" | "5", id, Some(json)) => Body::Event(Event::decode(array(text, json)?, id, attachments)?),
             ("3" | "6", Some(id), Some(json)) => {
@@ -101,7 +109,7 @@ impl Packet {
         match &mut self.body {
             Body::Event(event) => event.attachments.push(attachment),
             Body::Ack { attachments, .. } => attachments.push(attachment),
-            Body::Connect(_) | Body::Disconnect => {}
+            Body::Connect(_) | Body::LargeConnect | Body::Disconnect => {}
         }
     }
 }
@@ -210,7 +218,7 @@ mod tests {
     fn what_a_client_says_of_itself_is_bounded() {
         let auth = |bytes: usize| format!("0{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
         assert!(decode(&auth(MAX_CONNECT_BYTES)).is_ok());
-        assert_eq!(decode(&auth(MAX_CONNECT_BYTES + 1)), Err(Malformed));
+        assert_eq!(decode(&auth(MAX_CONNECT_BYTES + 1)).unwrap().packet.body, Body::LargeConnect);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 
 use super::{
     Accepted, Application, Connecting, Emission, Event, Outcome,
-    application::ConnectError,
+    application::{ConnectError, Refusal},
     member::{Member, Stage},
-    packet::{Body, Malformed, Packet, encode},
+    packet::{Body, MAX_CONNECT_BYTES, Malformed, Packet, encode},
 };
 use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, Timer};
 
@@ -147,6 +147,13 @@ struct Assembly {
     bytes: usize,
 }
 
+/// Why a message is no packet.
+enum Unread {
+    Malformed,
+    Unordered,
+    TooLarge,
+}
+
 impl<A: Application> Protocol for SocketProtocol<A> {
     type Note = Note;
 
@@ -163,7 +170,9 @@ impl<A: Application> Protocol for SocketProtocol<A> {
         match packet {
             Ok(Some(packet)) => self.take(packet, link),
             Ok(None) => {}
-            Err(reason) => link.close(reason),
+            Err(Unread::Malformed) => link.violated(Malformed::TEXT),
+            Err(Unread::Unordered) => link.violated("Attachments do not follow their packet"),
+            Err(Unread::TooLarge) => link.close(CloseReason::TooLarge),
         }
     }
 
@@ -204,11 +213,11 @@ impl<A: Application> SocketProtocol<A> {
         self.members.iter_mut().find(|member| member.id == id)
     }
 
-    fn decode(&mut self, text: &ByteString) -> Result<Option<Packet>, CloseReason> {
+    fn decode(&mut self, text: &ByteString) -> Result<Option<Packet>, Unread> {
         if self.assembly.is_some() {
-            return Err(CloseReason::Malformed);
+            return Err(Unread::Unordered);
         }
-        let decoded = Packet::decode(text).map_err(|Malformed| CloseReason::Malformed)?;
+        let decoded = Packet::decode(text).map_err(|Malformed| Unread::Malformed)?;
         if decoded.attachments == 0 {
             return Ok(Some(decoded.packet));
         }
@@ -217,11 +226,11 @@ impl<A: Application> SocketProtocol<A> {
         Ok(None)
     }
 
-    fn attach(&mut self, attachment: Bytes) -> Result<Option<Packet>, CloseReason> {
-        let mut assembly = self.assembly.take().ok_or(CloseReason::Malformed)?;
+    fn attach(&mut self, attachment: Bytes) -> Result<Option<Packet>, Unread> {
+        let mut assembly = self.assembly.take().ok_or(Unread::Unordered)?;
         assembly.bytes += attachment.len();
         if assembly.bytes > self.sockets.settings.max_event_bytes {
-            return Err(CloseReason::TooLarge);
+            return Err(Unread::TooLarge);
         }
         assembly.packet.attach(attachment);
         assembly.missing -= 1;
@@ -235,31 +244,37 @@ impl<A: Application> SocketProtocol<A> {
     fn take(&mut self, Packet { namespace, body }: Packet, link: &mut Link<'_, Self>) {
         let place = self.members.iter().position(|member| member.namespace == &*namespace);
         match (body, place) {
-            (Body::Connect(auth), None) => self.connect(&namespace, auth, link),
+            (Body::Connect(auth), None) => self.connect(&namespace, Some(auth), link),
+            (Body::LargeConnect, None) => self.connect(&namespace, None, link),
             (Body::Disconnect, Some(place)) => drop(self.members.swap_remove(place)),
+            (Body::Connect(_) | Body::LargeConnect, Some(_)) => link.violated("A second CONNECT"),
             (body, Some(place)) => {
                 let Some(member) = self.members.get_mut(place).filter(|member| member.is_connected()) else {
-                    return link.close(CloseReason::Malformed);
+                    return link.violated("A packet before CONNECT was answered");
                 };
                 match body {
                     Body::Event(event) => self.event(place, event, link),
                     Body::Ack { id, args, attachments } => member.answered(id, Answer { args, attachments }),
-                    Body::Connect(_) | Body::Disconnect => link.close(CloseReason::Malformed),
+                    Body::Connect(_) | Body::LargeConnect | Body::Disconnect => {}
                 }
             }
-            (_, None) => link.close(CloseReason::Malformed),
+            (_, None) => link.violated("A packet to a namespace without a CONNECT before it"),
         }
     }
 
-    fn connect(&mut self, namespace: &str, auth: Map<String, Value>, link: &mut Link<'_, Self>) {
+    /// A client wants to take part; without credentials where they are too many to be read.
+    fn connect(&mut self, namespace: &str, auth: Option<Map<String, Value>>, link: &mut Link<'_, Self>) {
         if self.connects >= MAX_CONNECTS || self.refusals >= MAX_REFUSALS {
             return link.close(CloseReason::TooOften);
         }
         self.connects += 1;
         let known = A::NAMESPACES.iter().find(|known| **known == namespace);
         let Some(&namespace) = known else {
-            let refusal = json!({ "message": "Invalid namespace" }).to_string();
-            return link.send(Outgoing::Text(encode('4', 0, namespace, None, &refusal)));
+            let refusal = r#"{"message":"Invalid namespace"}"#;
+            return link.send(Outgoing::Text(encode('4', 0, namespace, None, refusal)));
+        };
+        let Some(auth) = auth else {
+            return self.refuse(namespace, self.sockets.application.too_large(MAX_CONNECT_BYTES), link);
         };
         let socket = self.sockets.number();
         // A vector that grows by itself begins with places for four.
@@ -296,14 +311,21 @@ impl<A: Application> SocketProtocol<A> {
                     link.later(delay, move |protocol, link| protocol.review(socket, link));
                 }
             }
-            Err(ConnectError::Refused { message, data }) => {
-                let refusal = json!({ "message": message, "data": data }).to_string();
-                link.send(Outgoing::Text(encode('4', 0, member.namespace, None, &refusal)));
-                self.members.swap_remove(place);
-                self.refusals += 1;
+            Err(ConnectError::Refused(refusal)) => {
+                let namespace = self.members.swap_remove(place).namespace;
+                self.refuse(namespace, refusal, link);
             }
-            Err(ConnectError::NotNow) => link.close(CloseReason::Overloaded),
+            Err(ConnectError::NotNow) => {
+                self.members.swap_remove(place);
+                link.hold();
+            }
         }
+    }
+
+    fn refuse(&mut self, namespace: &str, Refusal { message, data }: Refusal, link: &mut Link<'_, Self>) {
+        let refusal = json!({ "message": message, "data": data }).to_string();
+        link.send(Outgoing::Text(encode('4', 0, namespace, None, &refusal)));
+        self.refusals += 1;
     }
 
     fn event(&mut self, place: usize, event: Event, link: &mut Link<'_, Self>) {
