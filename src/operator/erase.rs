@@ -25,7 +25,7 @@ pub async fn erase(
     operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let mut fields = body::read(&request, payload).await?;
-    let tenant = fields.text("tenant");
+    let tenant = fields.id_text("tenant");
     let tenant = fields.required("tenant", tenant);
     let session = fields.id("session", SessionId::parse);
     let user = fields.id("user", UserId::parse);

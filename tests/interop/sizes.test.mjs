@@ -45,9 +45,9 @@ for (const [way, transports] of Object.entries(WAYS)) {
       const sessionId = newSession();
       const long = await ask(socket, 'message', { text: 'x'.repeat(10_001), sessionId });
       assert.ok(assertProblem(long, 'VALIDATION_FAILED').fields.text);
-      const huge = await ask(socket, 'message', { text: 'x'.repeat(70_000), sessionId });
+      const huge = await ask(socket, 'message', { text: 'x'.repeat(140_000), sessionId });
       assertProblem(huge, 'PAYLOAD_TOO_LARGE');
-      const bytes = await ask(socket, 'message', { text: 'Hello', sessionId, picture: Buffer.alloc(70_000) });
+      const bytes = await ask(socket, 'message', { text: 'Hello', sessionId, picture: Buffer.alloc(140_000) });
       assertProblem(bytes, 'PAYLOAD_TOO_LARGE');
       const longest = await ask(socket, 'message', { text: '👍'.repeat(10_000), sessionId });
       assert.equal(longest.success, true, 'a limit is one of characters, not of bytes');

@@ -47,7 +47,7 @@ class Messages(Facts):
         client = self.connect(transports)
         picture = {"text": "with a picture", "picture": bytes(10_000)}
         self.assertTrue(client.call("message", picture, timeout=10).get("success"))
-        large = client.call("message", {"text": "x" * 70_000}, timeout=10)
+        large = client.call("message", {"text": "x" * 140_000}, timeout=10)
         self.assert_problem(large, "PAYLOAD_TOO_LARGE")
         first = client.get_sid()
         client.emit("message", {"text": "x" * 2_000_000})

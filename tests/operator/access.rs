@@ -66,6 +66,29 @@ fn errors_have_the_form_that_every_error_has() {
 }
 
 #[test]
+fn head_is_get_without_its_body_and_ids_may_be_numbers() {
+    let app = TestApp::start();
+    let door = Door::of(&app);
+    assert_eq!(door.ask(Method::POST, "/operator/tenants", Some(&json!({"id": 7}))).body["id"], "7");
+    for path in [
+        "/metrics",
+        "/operator/tenants",
+        "/operator/tenants/7",
+        "/operator/tenants/7/keys",
+        "/operator/tenants/7/webhooks",
+        "/operator/webhooks",
+        "/operator/rebuild",
+    ] {
+        let (get, head) = (door.ask(Method::GET, path, None), door.ask(Method::HEAD, path, None));
+        assert_eq!((head.status, head.header("content-type")), (get.status, get.header("content-type")), "{path}");
+        assert_eq!(head.body, Value::Null, "{path}");
+    }
+    let nobody = json!({"tenant": 7, "session": 1_764_448_800_000_u64, "user": ""});
+    let erased = door.ask(Method::POST, "/operator/erase", Some(&nobody));
+    assert_ne!(erased.error(), (400, "VALIDATION_FAILED"), "{erased:?}");
+}
+
+#[test]
 fn the_start_warns_of_an_address_that_others_can_reach() {
     let warned = ["operator's interface can be reached from other machines"];
     let app = Start::new().environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0").app();
