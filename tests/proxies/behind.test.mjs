@@ -23,6 +23,9 @@ const SETTINGS = {
   'presence.offline_grace_ms': 200,
 };
 
+/** Sockets that one address may have at the service with the default heartbeat. */
+const SOCKETS_PER_IP = 20;
+
 /** Sockets that are open while the proxy reads its configuration again. */
 const CROWD = 100;
 
@@ -94,7 +97,10 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
       const settings = { ...SETTINGS, 'realtime.ping_interval_ms': 1_000 };
       [quick, usual] = await Promise.all([
         Service.start({ settings, tenants: TENANTS }),
-        Service.start({ settings: SETTINGS, tenants: TENANTS }),
+        Service.start({
+          settings: { ...SETTINGS, 'realtime.connections_per_ip': SOCKETS_PER_IP },
+          tenants: TENANTS,
+        }),
       ]);
       [proxy, patient] = await Promise.all([
         ProxyServer.start(name, quick),
@@ -147,6 +153,19 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
           }
         }
         assert.equal(await left(proxy.url, { from: '127.0.0.8' }), first);
+      });
+
+      fact('a websocket is counted by the address of its client, whatever that says of it', async (t) => {
+        const dial = (localAddress, forged) => {
+          const extraHeaders = { 'X-Forwarded-For': forged };
+          return open(t, patient.url, { ...VISITOR, ...WAYS.websocket, localAddress, extraHeaders });
+        };
+        const crowd = range(1, SOCKETS_PER_IP).map((number) => dial('127.0.0.9', `6.6.6.${number}`));
+        await until('all are there', () => crowd.every((socket) => socket.connected), BACK_MS);
+        const refusals = heard(dial('127.0.0.9', '6.6.6.99'), 'connect_error');
+        await until('one more is refused', () => refusals.length > 0);
+        const other = dial('127.0.0.10', '6.6.6.1');
+        await until('another address gets in', () => other.connected);
       });
 
       fact('HEAD is GET without the body, and what a client may not keep is not kept', async () => {
