@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, with `--json` for scripts; progress and complaints to standard error.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -10,6 +10,7 @@ use crate::{config::Config, startup};
 
 mod backup;
 mod bench;
+mod config;
 mod dead_letters;
 mod erase;
 mod events;
@@ -42,6 +43,8 @@ enum Command {
     Serve,
     /// Whether the service that runs here is ready, or alive.
     Health(health::Arguments),
+    /// The settings: all of them with their origin, and whether the service would take them.
+    Config(config::Arguments),
     /// Customers of the running service.
     Tenant(tenant::Arguments),
     /// Keys of the running service's tenants.
@@ -78,6 +81,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let load = || Config::load(file.as_deref());
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => startup::serve(load()?)?,
+        Command::Config(arguments) => config::run(file.as_deref(), &arguments)?,
         Command::Health(arguments) => health::run(&load()?, &arguments)?,
         Command::Tenant(arguments) => tenant::run(&load()?, &arguments)?,
         Command::Key(arguments) => key::run(&load()?, &arguments)?,
@@ -94,6 +98,12 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Bench(arguments) => bench::run(&arguments, &load()?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says something on standard error that stops nothing.
+fn complain(text: &str) {
+    // Nowhere is left to say that standard error is closed.
+    drop(writeln!(std::io::stderr(), "amoiq: {text}"));
 }
 
 /// Runs what reads a store: its answers are there at once, so one thread does.

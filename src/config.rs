@@ -3,28 +3,26 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use self::kinds::Kinds;
+use self::effective::Effective;
 use crate::secret::Secret;
 
 mod check;
+pub mod effective;
+pub mod environment;
+mod forms;
 mod kinds;
 
 pub use check::MOST_THREADS;
 
 /// The defaults, with their documentation.
 pub const DEFAULTS: &str = include_str!("../config.toml");
-
-/// How the variables begin that are settings.
-const PREFIX: &str = "AMOIQ__";
 
 /// The settings; see `config.toml` for what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -167,7 +165,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or a key is unknown or has a value that it does not take.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        Self::layered(file, settings(std::env::vars_os())?)
+        Self::layered(file, environment::settings(std::env::vars_os())?)
     }
 
     /// The same with a given environment.
@@ -175,38 +173,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn layered(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
-        let mut layers =
-            config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
-        if let Some(file) = file {
-            layers = layers.add_source(config::File::from(file).format(config::FileFormat::Toml));
-        }
-        let kinds = Kinds::known()?;
-        for (variable, text) in environment {
-            let key = variable.strip_prefix(PREFIX).unwrap_or(&variable).replace("__", ".").to_lowercase();
-            let value = kinds.read(&key, &text).context("in the environment")?;
-            layers = layers.set_override(key, value)?;
-        }
-        let layers = layers.build()?;
-        kinds.compare(&layers)?;
-        let config: Self = layers.try_deserialize()?;
-        config.check()?;
-        Ok(config)
+        Effective::of(file, environment)?.config()
     }
-}
-
-/// The variables that are settings. The others are not looked at, whatever is in them.
-fn settings(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<HashMap<String, String>> {
-    let is_ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
-    variables
-        .filter(is_ours)
-        .map(|(name, value)| match (name.to_str(), value.into_string()) {
-            (Some(name), Ok(value)) => Ok((name.to_owned(), value)),
-            // The value is not shown: it may be a secret.
-            _ => bail!("{} in the environment is not UTF-8", name.display()),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`forwarded`] | who the client is behind proxies |
 //! | [`network`] | whom an address stands for |
+//! | [`last_backup`] | when the last backup was made |
 //! | [`logging`] | what operators read |
 
 pub mod auth;
@@ -28,6 +29,7 @@ pub mod config;
 pub mod draft;
 pub mod forwarded;
 pub mod http;
+pub mod last_backup;
 pub mod logging;
 pub mod message;
 pub mod metrics;

@@ -1,13 +1,20 @@
 //! What operators read: one line an event, pretty on a terminal, JSON otherwise.
 //!
-//! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow
-//! loses lines and never holds up the service. No line holds a message's text, an e-mail address, a
+//! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow, full or closed
+//! loses lines and never holds up the service, neither its start nor its end. The greeting goes the same way, so
+//! that it is whole and in its place, and is JSON where the lines are. No line holds a message's text, an e-mail address, a
 //! key or a token. With the feature `otel` spans go to a collector as well (`logging/export.rs`).
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    sync::mpsc,
+    time::Duration,
+};
 
+use amoiq_events::Ambient;
 use anyhow::{Context, ensure};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use serde_json::json;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, util::SubscriberInitExt};
 #[cfg(feature = "otel")]
 use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
@@ -24,11 +31,40 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 mod export;
 pub mod pace;
 
-/// Writes what is queued when it is dropped.
+/// How long the last lines may take when the service stops: a reader that is well takes them in a few milliseconds,
+/// and one that stands still is not waited for.
+const LAST_PATIENCE: Duration = Duration::from_millis(300);
+
+/// The framework says at `info` how many threads it starts; that is nothing to an operator.
+const WITHOUT_FRAMEWORK: &str = "actix_server=warn";
+
+/// Where lines go; what is queued is written when it is dropped.
 pub struct Logging {
-    _lines: WorkerGuard,
+    lines: NonBlocking,
+    is_pretty: bool,
+    writing: Option<WorkerGuard>,
     #[cfg(feature = "otel")]
     _spans: Option<export::Exporting>,
+}
+
+/// Counts the lines that found the queue full.
+#[derive(Debug, Clone)]
+pub struct LostLines(ErrorCounter);
+
+impl LostLines {
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.dropped_lines()
+    }
+}
+
+/// What is said once the service serves, whatever `log.level` is.
+pub struct Greeting {
+    /// Where it is.
+    pub message: String,
+    /// How to try it, in several lines; where there is a demo.
+    pub demo: Option<String>,
 }
 
 /// Starts logging to standard output. What is queued is written when the guard is dropped.
@@ -38,40 +74,92 @@ pub struct Logging {
 pub fn start(settings: &Log) -> anyhow::Result<Logging> {
     let filter = filter(&settings.level)?;
     let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
-    let (writer, guard) = queue.finish(std::io::stdout());
+    let (lines, writing) = queue.finish(std::io::stdout());
     let is_pretty = match settings.format {
         LogFormat::Auto => std::io::stdout().is_terminal(),
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    let started = if is_pretty {
-        begin(lines.with_ansi(std::io::stdout().is_terminal()).finish(), guard)
-    } else {
-        begin(lines.json().flatten_event(true).with_span_list(false).finish(), guard)
+    let written = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
+    let logging = Logging {
+        lines,
+        is_pretty,
+        writing: Some(writing),
+        #[cfg(feature = "otel")]
+        _spans: export::Exporting::start()?,
     };
+    if is_pretty {
+        logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish())?;
+    } else {
+        logging.begin(written.json().flatten_event(true).with_span_list(false).finish())?;
+    }
     log_panics();
-    started
+    Ok(logging)
 }
 
-#[cfg(feature = "otel")]
-fn begin<S>(lines: S, guard: WorkerGuard) -> anyhow::Result<Logging>
-where
-    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
-{
-    let spans = export::Exporting::start()?;
-    let started = lines.with(spans.as_ref().map(export::Exporting::layer)).try_init();
-    started.context("logging cannot start")?;
-    Ok(Logging { _lines: guard, _spans: spans })
+/// Whether logging would start with these settings.
+///
+/// # Errors
+/// When `log.level` is not a filter.
+pub fn check(settings: &Log) -> anyhow::Result<()> {
+    filter(&settings.level).map(|_| ())
 }
 
-#[cfg(not(feature = "otel"))]
-fn begin<S>(lines: S, guard: WorkerGuard) -> anyhow::Result<Logging>
-where
-    S: tracing::Subscriber + Send + Sync + 'static,
-{
-    lines.try_init().context("logging cannot start")?;
-    Ok(Logging { _lines: guard })
+impl Logging {
+    #[cfg(feature = "otel")]
+    fn begin<S>(&self, lines: S) -> anyhow::Result<()>
+    where
+        S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+    {
+        let spans = self._spans.as_ref().map(export::Exporting::layer);
+        lines.with(spans).try_init().context("logging cannot start")
+    }
+
+    #[cfg(not(feature = "otel"))]
+    #[expect(clippy::unused_self, reason = "with spans there is more to begin")]
+    fn begin<S>(&self, lines: S) -> anyhow::Result<()>
+    where
+        S: tracing::Subscriber + Send + Sync + 'static,
+    {
+        lines.try_init().context("logging cannot start")
+    }
+
+    /// How many lines were lost: for the metrics.
+    #[must_use]
+    pub fn lost_lines(&self) -> LostLines {
+        LostLines(self.lines.error_counter())
+    }
+
+    /// Says where the service is, after the lines that came before.
+    pub fn greet(&self, Greeting { message, demo }: &Greeting) {
+        let text = if self.is_pretty {
+            let demo = demo.as_ref().map(|demo| format!("{demo}\n")).unwrap_or_default();
+            format!("{message}\n{demo}")
+        } else {
+            let timestamp = Ambient::system().now();
+            let mut line =
+                json!({ "timestamp": timestamp, "level": "INFO", "message": message, "target": "amoiq" });
+            if let (Some(line), Some(demo)) = (line.as_object_mut(), demo) {
+                line.insert("demo".to_owned(), json!(demo));
+            }
+            format!("{line}\n")
+        };
+        // The queue takes it whole, or loses it like any other line.
+        drop(self.lines.clone().write_all(text.as_bytes()));
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        // The writer's own end would wait for standard output where the queue is full.
+        let writing = self.writing.take();
+        let (ended, waits) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            drop(writing);
+            let _stopped_waiting = ended.send(());
+        });
+        let _lost = waits.recv_timeout(LAST_PATIENCE);
+    }
 }
 
 /// What lines there are. To the library, a word that is no level is a part of the program, whose lines are the only
@@ -84,7 +172,11 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
         let is_level = word.parse::<LevelFilter>().is_ok();
         ensure!(is_level, "log.level: `{word}` is none of {LEVELS}");
     }
-    EnvFilter::try_new(level).context("log.level")
+    let general = level.split(',').find_map(|directive| directive.trim().parse::<LevelFilter>().ok());
+    let is_told_more = general.is_some_and(|general| general > LevelFilter::WARN);
+    // It comes first: what the setting says of the framework by name counts.
+    let all = if is_told_more { format!("{WITHOUT_FRAMEWORK},{level}") } else { level.to_owned() };
+    EnvFilter::try_new(all).context("log.level")
 }
 
 /// A panic is a line of the log like any other failure, and where the filter lets none through, of standard error.

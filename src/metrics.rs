@@ -1,4 +1,5 @@
-//! What Prometheus scrapes from the operator's interface (`GET /metrics`), in the `OpenMetrics` text format.
+//! What Prometheus scrapes from the operator's interface (`GET /metrics`), as `OpenMetrics` or in the
+//! text format 0.0.4 that came before it.
 //!
 //! Most numbers are counters that the parts of the service keep for themselves, read at the scrape; only
 //! requests are counted here. Labels are names of the program's own (a route's pattern, a reason): never a
@@ -6,6 +7,7 @@
 //!
 //! | file | reads |
 //! |---|---|
+//! | [`format`](mod@format) | which of the two a scrape gets, and the older one |
 //! | [`requests`] | HTTP requests: counted by every worker for itself |
 //! | [`service`] | store, projections, actors, sockets, limits |
 //! | `deliveries` | webhooks |
@@ -20,6 +22,7 @@ use prometheus_client::{
 };
 
 mod deliveries;
+pub mod format;
 pub mod process;
 pub mod requests;
 pub mod service;
@@ -28,9 +31,6 @@ pub mod sheet;
 pub use requests::{RequestMeter, WorkerMeter};
 pub use service::Sources;
 use sheet::Sheet;
-
-/// The content type of a scrape.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything that a scrape shows.
 pub struct Metrics {
@@ -54,7 +54,7 @@ impl Metrics {
         self.requests.clone()
     }
 
-    /// The numbers now.
+    /// The numbers now, as `OpenMetrics`.
     ///
     /// # Errors
     /// When a metric cannot be written: a defect.

@@ -33,7 +33,12 @@ pub enum Problem {
     Forbidden(&'static str),
     /// A widget key on a site that its tenant does not name.
     #[error("This site may not use the widget key")]
-    OriginNotAllowed,
+    OriginNotAllowed {
+        /// The site.
+        origin: String,
+        /// What named it.
+        named_by: &'static str,
+    },
     /// Nothing says which tenant.
     #[error("Tenant ID is required")]
     MissingTenantId,
@@ -137,7 +142,7 @@ impl Problem {
             Self::InvalidApiKey => ("INVALID_API_KEY", StatusCode::UNAUTHORIZED),
             Self::InvalidJwtToken(_) => ("INVALID_JWT_TOKEN", StatusCode::UNAUTHORIZED),
             Self::Forbidden(_) => ("FORBIDDEN", StatusCode::FORBIDDEN),
-            Self::OriginNotAllowed => ("ORIGIN_NOT_ALLOWED", StatusCode::FORBIDDEN),
+            Self::OriginNotAllowed { .. } => ("ORIGIN_NOT_ALLOWED", StatusCode::FORBIDDEN),
             Self::MissingTenantId => ("MISSING_TENANT_ID", StatusCode::BAD_REQUEST),
             Self::Validation(_) | Self::SessionFull { .. } => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::MalformedJson(_) => ("MALFORMED_JSON", StatusCode::BAD_REQUEST),
@@ -165,6 +170,7 @@ impl Problem {
         match self {
             Self::Validation(fields) => json!({ "fields": fields }),
             Self::SessionFull { limit } => json!({ "reason": "session_full", "limit": limit }),
+            Self::OriginNotAllowed { origin, named_by } => json!({ "origin": origin, "namedBy": named_by }),
             Self::WebhookLimit { limit } => json!({ "limit": limit }),
             Self::PayloadTooLarge { limit_bytes } => json!({ "limitBytes": limit_bytes }),
             Self::RateLimited { retry_after_ms } => json!({ "retryAfterMs": retry_after_ms }),

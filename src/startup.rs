@@ -2,12 +2,13 @@
 
 mod erasure;
 mod parts;
+mod service_manager;
+mod signals;
 mod sockets;
 mod webhooks;
 
 use std::{
     any::Any,
-    io::Write,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -23,13 +24,16 @@ use amoiq_events::{
 };
 use anyhow::Context;
 use socket2::SockRef;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(crate) use self::parts::directory_settings;
-use self::{parts::Parts, sockets::SocketServer, webhooks::WebhookServer};
+pub(crate) use self::parts::{check_secrets, directory_settings};
+use self::{
+    parts::Parts, service_manager::ServiceManager, signals::Stop, sockets::SocketServer,
+    webhooks::WebhookServer,
+};
 use crate::{
-    config::{Config, MOST_THREADS},
-    http, logging,
+    config::{Config, MOST_THREADS, environment},
+    http,
+    logging::{self, Greeting, LostLines},
     metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
     tenants,
@@ -64,34 +68,27 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// # Errors
 /// When it cannot start; the text says why.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    let _lines = logging::start(&config.log)?;
-    actix::System::new().block_on(async move {
-        let service = Service::start(config).await?;
+    let lines = logging::start(&config.log)?;
+    for warning in environment::lookalikes(std::env::vars_os()) {
+        tracing::warn!("{warning}");
+    }
+    let system = actix::System::new();
+    let served = system.block_on(async {
+        signals::ignore_others()?;
+        let service = Service::start(config, lines.lost_lines()).await?;
         // Before the greeting: whoever waits for it may stop the service at once.
         let stop = Stop::listen()?;
-        service.greet()?;
-        service.run(stop).await
-    })
-}
-
-/// What tells the process to stop.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> std::io::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+        let manager = ServiceManager::from_environment();
+        manager.ready(&format!("listens on {}", service.address));
+        lines.greet(&service.greeting());
+        service.run(stop, manager).await
+    });
+    // Actors that are left, those of a start that failed among them, run a last time when they are dropped, and
+    // set their timers.
+    let context = system.runtime().tokio_runtime().handle().clone();
+    let _entered = context.enter();
+    drop(system);
+    served
 }
 
 /// The running service.
@@ -111,7 +108,7 @@ impl Service {
     ///
     /// # Errors
     /// When a part cannot start; the text says which and why.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, lost_lines: LostLines) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
         let directory = &config.store.path;
         let opening = || SqliteStore::open(directory, &ambient);
@@ -138,7 +135,8 @@ impl Service {
         let desk = webhooks.desk(parts.rebuilds.clone());
         let metrics_networks = config.operator.metrics_networks.clone();
         let place = Place { bind: config.operator.bind, service: address, metrics_networks, directory };
-        let metrics = Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks));
+        let metrics =
+            Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks, lost_lines));
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
         let inbox = (**parts.inbox).clone();
@@ -146,23 +144,22 @@ impl Service {
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, store: embedded })
     }
 
-    /// Says where the service is and, for the demo, how to try it.
-    fn greet(&self) -> anyhow::Result<()> {
+    /// Where the service is and, for the demo, how to try it.
+    fn greeting(&self) -> Greeting {
         let address = self.address;
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "amoiq {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
-        if self.serves_demo {
-            writeln!(out, "{}", tenants::demo_lines(address))?;
+        Greeting {
+            message: format!("amoiq {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
+            demo: self.serves_demo.then(|| tenants::demo_lines(address)),
         }
-        Ok(out.flush()?)
     }
 
     /// Serves until the process is told to stop, then finishes what is in flight.
-    async fn run(self, mut stop: Stop) -> anyhow::Result<()> {
+    async fn run(self, mut stop: Stop, manager: ServiceManager) -> anyhow::Result<()> {
         let handle = self.server.handle();
         let webhooks = self.webhooks.lanes();
         let stopping = actix::spawn(async move {
             stop.asked().await;
+            manager.stopping();
             tracing::info!("stopping: finishing what is in flight");
             // Nobody is accepted any more while those who are there are sent away.
             let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));

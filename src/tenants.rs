@@ -57,15 +57,9 @@ pub async fn reconcile(
     ambient: &Ambient,
     registry: &Arc<TenantRegistry>,
 ) -> anyhow::Result<()> {
-    let destinations = Destinations::new(&webhooks.allowed_networks);
+    let mut desired = desired(configured, webhooks)?;
     let previous_until = previous_until(webhooks.previous_secret_hours, ambient);
-    let mut desired = BTreeMap::new();
-    for tenant in configured {
-        let (id, mut wanted) =
-            desire(tenant, &destinations).with_context(|| format!("tenants: `{}`", tenant.id))?;
-        wanted.previous_secrets_until = previous_until;
-        ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
-    }
+    desired.values_mut().for_each(|wanted| wanted.previous_secrets_until = previous_until);
     // Tenants that left the configuration keep their history and lose their configured keys.
     let current = registry.current();
     for id in current.known() {
@@ -80,11 +74,30 @@ pub async fn reconcile(
         let actor = TenantHandle::start(id.clone(), Arc::clone(store), ambient.clone(), Arc::clone(registry));
         let cause = Cause { causation: "start".into(), actor: "service:configuration".into() };
         let changes = actor.execute(TenantCommand::Reconcile(wanted), cause).await?;
-        if changes > 0 {
+        // The demo is told by the greeting.
+        if changes > 0 && id.as_str() != DEMO_TENANT {
             tracing::info!(tenant.id = %id, changes, "the tenant follows the configuration");
         }
     }
     Ok(())
+}
+
+/// What the configuration wants of each tenant.
+///
+/// # Errors
+/// When an entry is wrong; the text says which and why.
+pub fn desired(
+    configured: &[config::Tenant],
+    webhooks: &config::Webhooks,
+) -> anyhow::Result<BTreeMap<TenantId, DesiredTenant>> {
+    let destinations = Destinations::new(&webhooks.allowed_networks);
+    let mut desired = BTreeMap::new();
+    for tenant in configured {
+        let (id, wanted) =
+            desire(tenant, &destinations).with_context(|| format!("tenants: `{}`", tenant.id))?;
+        ensure!(desired.insert(id, wanted).is_none(), "tenants: `{}` is listed twice", tenant.id);
+    }
+    Ok(desired)
 }
 
 /// Until when the secret before signs beside one that takes its place now; nothing when it does not.

@@ -43,8 +43,14 @@ process.on("exit", () => {
   service.kill("SIGKILL");
   rmSync(data, { recursive: true, force: true });
 });
-const greeting = await new Promise((says) => service.stdout.once("data", (text) => says(String(text))));
-const base = new URL(/listens on (\S+)/.exec(greeting)[1]);
+const base = await new Promise((says) => {
+  let said = "";
+  service.stdout.on("data", (text) => {
+    said += text;
+    const greeting = /listens on (http:\/\/[^\s"]+)/.exec(said);
+    if (greeting) says(new URL(greeting[1]));
+  });
+});
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: visitors });
 const headers = { authorization: "Bearer sk_demo_0000000000000000", "content-type": "application/json" };

@@ -16,12 +16,17 @@ pub struct Site<'a> {
     pub body_origin: Option<&'a str>,
 }
 
+/// The most of an origin that is told back, in characters.
+const TOLD_CHARACTERS: usize = 256;
+
 impl Site<'_> {
-    /// The origin that counts: the request's own, unless that is the widget's host; then the site
+    /// The origin that counts, and what named it: the request's own, unless that is the widget's host; then the site
     /// that the widget names. Nothing when it says none at all.
-    fn judged<'a>(&'a self, widget_origins: &[String]) -> Option<&'a str> {
+    fn judged<'a>(&'a self, widget_origins: &[String]) -> Option<(&'a str, &'static str)> {
         let is_widget = |origin: &str| widget_origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
-        self.origin.filter(|origin| !is_widget(origin)).or(self.website_origin).or(self.body_origin)
+        let own = self.origin.filter(|origin| !is_widget(origin)).map(|origin| (origin, "Origin"));
+        own.or(self.website_origin.map(|origin| (origin, "X-Website-Origin")))
+            .or(self.body_origin.map(|origin| (origin, "origin")))
     }
 
     /// Lets a request pass whose site the tenant allows.
@@ -29,10 +34,12 @@ impl Site<'_> {
     /// # Errors
     /// [`Problem::OriginNotAllowed`].
     pub fn check(&self, tenant: &Tenant, widget_origins: &[String]) -> Result<(), Problem> {
-        let Some(origin) = self.judged(widget_origins) else { return Ok(()) };
+        let Some((origin, named_by)) = self.judged(widget_origins) else { return Ok(()) };
         let allowed = tenant.settings().map(|settings| settings.origins.as_slice()).unwrap_or_default();
-        let fits = allowed.iter().any(|pattern| matches(pattern, origin));
-        if fits { Ok(()) } else { Err(Problem::OriginNotAllowed) }
+        if allowed.iter().any(|pattern| matches(pattern, origin)) {
+            return Ok(());
+        }
+        Err(Problem::OriginNotAllowed { origin: origin.chars().take(TOLD_CHARACTERS).collect(), named_by })
     }
 }
 
@@ -134,9 +141,10 @@ mod tests {
             website_origin: Some("https://site.example"),
             body_origin: Some("https://other.example"),
         };
-        assert_eq!(site.judged(&own), Some("https://site.example"));
-        assert_eq!(site.judged(&[]), Some("https://widget.example"));
-        assert_eq!(Site { website_origin: None, ..site }.judged(&own), Some("https://other.example"));
+        assert_eq!(site.judged(&own), Some(("https://site.example", "X-Website-Origin")));
+        assert_eq!(site.judged(&[]), Some(("https://widget.example", "Origin")));
+        let unnamed = Site { website_origin: None, ..site };
+        assert_eq!(unnamed.judged(&own), Some(("https://other.example", "origin")));
         assert_eq!(Site::default().judged(&own), None);
     }
 }

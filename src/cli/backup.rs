@@ -9,6 +9,7 @@ use amoiq_events::{Ambient, store::sqlite};
 use clap::Args;
 
 use super::{progress::Parts, verify};
+use crate::last_backup;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,6 +33,9 @@ pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
         made => made?,
     };
     verify::say_notes(&verification);
+    if let Err(error) = last_backup::note(store, now) {
+        super::complain(&format!("the backup is made; its time is not noted for the metrics: {error}"));
+    }
     if arguments.json {
         return verify::print(&verification, true);
     }

@@ -30,19 +30,36 @@ impl Kinds {
         Ok(Self(Value::from(tree.collect()?)))
     }
 
-    /// Takes a text of the environment as what its key takes.
-    ///
-    /// # Errors
-    /// When it is not that.
-    pub(super) fn read(&self, key: &str, text: &str) -> anyhow::Result<Value> {
+    /// Every key that takes a value.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        collect("", &self.0, &mut keys);
+        keys
+    }
+
+    /// Whether a key takes a value: it is there, and no section.
+    pub(super) fn takes_value(&self, key: &str) -> bool {
+        self.sample(key).is_some_and(|sample| !matches!(sample, ValueKind::Table(_)))
+    }
+
+    fn sample(&self, key: &str) -> Option<&ValueKind> {
         let sample = key.split('.').try_fold(&self.0, |value, name| match &value.kind {
             ValueKind::Table(known) => known.get(name),
             _ => None,
         });
-        let sample = sample.map(|value| &value.kind);
+        sample.map(|value| &value.kind)
+    }
+
+    /// Takes the text of a variable of the environment as what its key takes.
+    ///
+    /// # Errors
+    /// When it is not that.
+    pub(super) fn read(&self, key: &str, text: &str, variable: &str) -> anyhow::Result<Value> {
+        let sample = self.sample(key);
         let value = read(sample, text);
-        let value = value.with_context(|| format!("{key} must be {}", sample.map_or("a text", name)));
-        Ok(Value::from(value?))
+        let value =
+            value.with_context(|| format!("{key} must be {} ({variable})", sample.map_or("a text", name)));
+        Ok(Value::new(Some(&variable.to_owned()), value?))
     }
 
     /// Compares what is given with what the keys take.
@@ -51,6 +68,18 @@ impl Kinds {
     /// When a value is of another kind.
     pub(super) fn compare(&self, given: &config::Config) -> anyhow::Result<()> {
         compare("", &self.0, &Value::from(given.collect()?))
+    }
+}
+
+fn collect(key: &str, value: &Value, keys: &mut Vec<String>) {
+    match &value.kind {
+        ValueKind::Table(values) => {
+            for (name, value) in values {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                collect(&key, value, keys);
+            }
+        }
+        _ => keys.push(key.to_owned()),
     }
 }
 

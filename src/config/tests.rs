@@ -1,8 +1,8 @@
 //! How the layers of settings go together.
 
-use std::{io::Write, os::unix::ffi::OsStringExt};
+use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt};
 
-use super::*;
+use super::{environment::settings, *};
 
 fn with_file(text: &str) -> anyhow::Result<Config> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -39,7 +39,7 @@ fn an_unknown_key_is_an_error_that_names_it() {
         assert!(error.contains("unknown field"), "{error}");
     }
     let error = with_environment("AMOIQ__SERVER__BNID", "x").unwrap_err().to_string();
-    assert!(error.contains("bnid"), "{error}");
+    assert!(error.contains("AMOIQ__SERVER__BNID") && !error.contains("`x`"), "{error}");
 }
 
 #[test]
@@ -236,4 +236,84 @@ fn a_site_is_what_an_operator_may_say_it_is() {
         assert!(error.contains("server.widget_origins"), "{bad}: {error}");
     }
     assert!(with("server", "widget_origins", "['https://w.example:8443']").is_ok());
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_named_and_so_is_the_one_that_is_meant() {
+    for (variable, meant) in [
+        ("AMOIQ__SERVER_BIND", Some("AMOIQ__SERVER__BIND")),
+        ("AMOIQ__RATE__LIMIT__HTTP_PER_MINUTE", Some("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE")),
+        ("AMOIQ__SERVER__BNID", None),
+        ("AMOIQ__SERVER", None),
+        ("AMOIQ__", None),
+        ("AMOIQ__TENANTS__0__ID", None),
+    ] {
+        let error = refusal(with_environment(variable, "hidden"));
+        assert!(error.starts_with(&format!("{variable} in the environment is no setting")), "{error}");
+        assert!(!error.contains("hidden") && meant.is_none_or(|meant| error.contains(meant)), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_that_looks_like_a_setting_is_warned_about_and_no_other() {
+    let warnings = |name: &str| environment::lookalikes([(name.into(), "hidden".into())].into_iter());
+    for (name, meant) in [
+        ("AMOIQ_SERVER_BIND", "AMOIQ__SERVER__BIND"),
+        ("AMOIQ_SERVER__BIND", "AMOIQ__SERVER__BIND"),
+        ("AMOIQ_AUTH_JWT_SECRET", "AMOIQ__AUTH__JWT_SECRET"),
+        ("amoiq__server__bind", "AMOIQ__SERVER__BIND"),
+    ] {
+        let warning = warnings(name).concat();
+        assert!(warning.starts_with(&format!("{name} ")) && warning.contains(meant), "{warning}");
+        assert!(!warning.contains("hidden"), "{warning}");
+    }
+    let kubernetes = ["AMOIQ_SERVICE_HOST", "AMOIQ_SERVICE_PORT", "AMOIQ_PORT", "AMOIQ_PORT_4000_TCP_ADDR"];
+    for name in
+        kubernetes.into_iter().chain(["AMOIQ__SERVER__BIND", "AMOIQ_CRASH_ROUNDS", "SERVER_BIND", "PATH"])
+    {
+        assert_eq!(warnings(name), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn an_address_or_a_network_that_is_none_is_shown_with_the_form() {
+    for (section, key, value, form) in [
+        ("server", "bind", "localhost:4000", "127.0.0.1:4000"),
+        ("server", "bind", "0.0.0.0", "127.0.0.1:4000"),
+        ("operator", "bind", "4001", "127.0.0.1:4000"),
+        ("server", "trusted_proxies", "10.0.0.1", "10.0.0.0/8"),
+        ("operator", "metrics_networks", "any", "10.0.0.0/8"),
+        ("webhooks", "allowed_networks", "10.0.0.0/33", "10.0.0.0/8"),
+        ("log", "format", "xml", "auto, pretty or json"),
+    ] {
+        let variable = format!("AMOIQ__{section}__{key}").to_uppercase();
+        let error = refusal(with_environment(&variable, value));
+        for part in [&format!("{section}.{key}"), &format!("`{value}`"), form, &variable] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    let error = refusal(with("server", "bind", "'nowhere'"));
+    assert!(error.starts_with("server.bind is `nowhere` (") && error.contains("127.0.0.1:4000"), "{error}");
+}
+
+#[test]
+fn each_setting_is_shown_with_its_origin_and_secrets_are_hidden() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = "[limits]\nbody_bytes = 2048\n[[tenants]]\nid = 'acme'\nsecret_keys = ['sk_hidden']\n\
+                webhooks = [{ url = 'https://hidden.example', secret = 'whsec_hidden' }]";
+    file.write_all(text.as_bytes()).unwrap();
+    let variables = [("AMOIQ__AUTH__JWT_SECRET", "hidden"), ("AMOIQ__SERVER__TRUSTED_PROXIES", "10.0.0.0/8")];
+    let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let effective = Effective::of(Some(file.path()), HashMap::from(environment)).unwrap();
+    let settings = effective.settings().unwrap();
+    let shown = |key: &str| (settings[key].value.to_string(), settings[key].origin.as_str());
+    let path = file.path().display().to_string();
+    assert_eq!(shown("limits.body_bytes"), ("2048".to_owned(), path.as_str()));
+    assert_eq!(shown("limits.text_characters"), ("10000".to_owned(), "default"));
+    let proxies = ("[\"10.0.0.0/8\"]".to_owned(), "AMOIQ__SERVER__TRUSTED_PROXIES");
+    assert_eq!(shown("server.trusted_proxies"), proxies);
+    assert_eq!(shown("auth.jwt_secret"), ("\"(hidden)\"".to_owned(), "AMOIQ__AUTH__JWT_SECRET"));
+    assert_eq!(shown("auth.jwt_previous_secrets"), ("[]".to_owned(), "default"));
+    assert!(shown("tenants").0.contains("acme") && !format!("{settings:?}").contains("sk_hidden"));
+    assert!(!format!("{settings:?}").contains("hidden.example"));
 }

@@ -15,6 +15,8 @@ use amoiq_events::{
 use super::{deliveries, sheet::Sheet};
 use crate::{
     http::limits::Gate,
+    last_backup,
+    logging::LostLines,
     realtime::{chat::recovery::Recovery, engine},
 };
 
@@ -45,6 +47,8 @@ pub struct Sources {
     pub gate: web::Data<Gate>,
     /// Deliveries.
     pub webhooks: Webhooks,
+    /// Lines that nobody read in time.
+    pub lost_lines: LostLines,
 }
 
 impl Sources {
@@ -61,6 +65,8 @@ impl Sources {
         self.actors(sheet);
         self.sockets(sheet);
         self.limits(sheet);
+        let lost = self.lost_lines.count();
+        sheet.counter("amoiq_log_lines_lost", "Log lines that found the queue to standard output full", lost);
         deliveries::fill(self, sheet).await;
     }
 
@@ -93,6 +99,12 @@ impl Sources {
         };
         let sizes: Vec<_> = FILES.into_iter().filter_map(size).collect();
         sheet.gauges("amoiq_store_file_size_bytes", "Sizes of the data directory's files", "file", sizes);
+        let backup_seconds = last_backup::noted(&self.data).map_or(0, |at| at.as_millis() / 1_000);
+        sheet.gauge(
+            "amoiq_last_backup_timestamp_seconds",
+            "When `amoiq backup` made the last one, in seconds since 1970; 0 when none is known of",
+            u64::try_from(backup_seconds).unwrap_or_default(),
+        );
     }
 
     async fn projections(&self, sheet: &mut Sheet) {

@@ -1,19 +1,25 @@
 //! `GET /metrics`: for Prometheus.
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 
 use crate::{
-    metrics::{CONTENT_TYPE, Metrics},
+    metrics::{Metrics, format::Format},
     problem::Problem,
 };
 
-/// The numbers now.
+/// The numbers now, in the format that the request prefers.
 ///
 /// # Errors
 /// [`Problem::Internal`]: a defect.
-pub async fn scrape(metrics: web::Data<Metrics>) -> Result<HttpResponse, Problem> {
+pub async fn scrape(request: HttpRequest, metrics: web::Data<Metrics>) -> Result<HttpResponse, Problem> {
+    let format = Format::accepted_by(request.headers());
     match metrics.scrape().await {
-        Ok(text) => Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(text)),
+        Ok(scrape) => {
+            let mut answer = HttpResponse::Ok();
+            answer.insert_header((header::CONTENT_TYPE, format.content_type()));
+            answer.insert_header((header::VARY, "Accept"));
+            Ok(answer.body(format.write(scrape)))
+        }
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");
             Err(Problem::Internal)

@@ -19,10 +19,11 @@ use anyhow::Context;
 use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
     auth::{Authenticator, TokenKeys},
-    config::Config,
+    config::{Auth, Config},
     draft::{Drafts, MessageLimits},
     forwarded::TrustedProxies,
     http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
+    logging::LostLines,
     metrics::Sources,
     online::OnlineDirectory,
     operator::Desk,
@@ -68,8 +69,9 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let directory = Directory::start(directory_settings(config), store, ambient);
         let (inbox, rebuilds) = inbox(config, data, store, ambient, &directory)?;
+        check_secrets(&config.auth)?;
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
-        let previous = previous_secrets(&config.auth.jwt_previous_secrets)?;
+        let previous = previous_secrets(&config.auth.jwt_previous_secrets);
         let tokens = TokenKeys::new(&secret, previous, &config.auth, ambient.clone());
         let policy = Policy {
             widget_key_reads_history: config.security.widget_key_reads_history,
@@ -116,6 +118,7 @@ impl Parts {
         desk: &Desk,
         sockets: &SocketServer,
         webhooks: &WebhookServer,
+        lost_lines: LostLines,
     ) -> Sources {
         Sources {
             store: Arc::clone(store),
@@ -129,6 +132,7 @@ impl Parts {
             recovery: sockets.recovery(),
             gate: self.gate.clone(),
             webhooks: webhooks.lanes(),
+            lost_lines,
         }
     }
 
@@ -187,25 +191,39 @@ pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
     }
 }
 
-/// The configured secrets that signed before. With an empty one everybody could sign.
-fn previous_secrets(configured: &[Secret]) -> anyhow::Result<&[Secret]> {
+/// Whether the configured secrets can be used. With an empty one everybody could sign.
+///
+/// # Errors
+/// When one is blank.
+pub(crate) fn check_secrets(auth: &Auth) -> anyhow::Result<()> {
+    let is_blank = |secret: &Secret| secret.expose().trim().is_empty();
+    let signs = auth.jwt_secret.expose();
+    anyhow::ensure!(
+        signs.is_empty() || !is_blank(&auth.jwt_secret),
+        "auth.jwt_secret is blank: give one, or \"\" to have one made"
+    );
+    anyhow::ensure!(
+        !auth.jwt_previous_secrets.iter().any(is_blank),
+        "auth.jwt_previous_secrets holds an empty secret: take it out"
+    );
+    Ok(())
+}
+
+/// The configured secrets that signed before.
+fn previous_secrets(configured: &[Secret]) -> &[Secret] {
     for secret in configured {
-        let is_blank = secret.expose().trim().is_empty();
-        anyhow::ensure!(!is_blank, "auth.jwt_previous_secrets holds an empty secret: take it out");
         if secret.expose().len() < STRONG_BYTES {
             tracing::warn!(
                 "a secret of auth.jwt_previous_secrets has less than {STRONG_BYTES} bytes: it can be guessed"
             );
         }
     }
-    Ok(configured)
+    configured
 }
 
 /// The configured secret, or the one that was made at the first start.
 fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Result<Secret> {
     if !configured.expose().is_empty() {
-        let is_blank = configured.expose().trim().is_empty();
-        anyhow::ensure!(!is_blank, "auth.jwt_secret is blank: give one, or \"\" to have one made");
         if configured.expose().len() < STRONG_BYTES {
             tracing::warn!(
                 "auth.jwt_secret has less than {STRONG_BYTES} bytes: it can be guessed from a token"
@@ -219,6 +237,8 @@ fn jwt_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Re
         let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
+        // Its name too: without it a power cut takes the secret, and every token with it.
+        std::fs::File::open(data)?.sync_all()?;
     }
     let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let secret = String::from_utf8(secret).unwrap_or_default();

@@ -94,13 +94,20 @@ impl Start {
             .lines()
             .map_while(Result::ok)
             .inspect(move |line| keep.lock().expect("a lock").push(line.clone()));
-        let address =
-            lines.find_map(|line| line.split_once(" listens on ").map(|(_, address)| address.to_owned()));
+        let address = lines.find_map(|line| listens_on(&line).map(str::to_owned));
         let address = address.expect("the program says where it listens");
         // What it prints later is shown with the test's own output.
         std::thread::spawn(move || lines.for_each(|line| eprintln!("amoiq: {line}")));
         let client = client();
         TestApp { process, address, data, client, lines: printed, _owned: owned }
+    }
+
+    /// Starts the program on a directory and waits for nothing; it reads the file, its configuration.
+    pub fn spawn(self) -> (Child, tempfile::NamedTempFile) {
+        let data = self.data.clone().expect("a directory");
+        let file = self.written();
+        let process = self.command(&data, file.path()).stdout(Stdio::null()).spawn();
+        (process.expect("the program starts"), file)
     }
 
     /// Runs the program on a directory until it ends by itself: for a start that is refused.
@@ -269,6 +276,12 @@ impl Answer {
     pub fn error(&self) -> (u16, &str) {
         (self.status, self.body["code"].as_str().unwrap_or_default())
     }
+}
+
+/// Where the greeting says that the service is: a line of text, or a JSON object.
+pub fn listens_on(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(" listens on ")?;
+    rest.split('"').next()
 }
 
 /// Waits until a condition holds.

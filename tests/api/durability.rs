@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::app::{SECRET, Start, TestApp, WIDGET, client, eventually};
 
 mod files;
+mod power;
 
 const CONNECTIONS: usize = 32;
 

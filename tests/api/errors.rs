@@ -105,6 +105,14 @@ fn origin_not_allowed_is_for_a_widget_key_on_another_site() {
     let request = app.request(Method::POST, "/webchat/message").bearer_auth("wk_acme_00000");
     let answer = Answer::of(request.header("origin", "https://evil.example").json(&json!({"text": "x"})));
     assert_error(&answer, 403, "ORIGIN_NOT_ALLOWED");
+    assert_eq!(answer.body["details"], json!({"origin": "https://evil.example", "namedBy": "Origin"}));
+    let body = json!({"text": "x", "origin": "https://evil.example"});
+    let answer = app.post("wk_acme_00000", "/webchat/message", &body);
+    assert_eq!(answer.body["details"], json!({"origin": "https://evil.example", "namedBy": "origin"}));
+    let long = format!("https://{}.example", "a".repeat(1_000));
+    let request = app.request(Method::POST, "/webchat/message").bearer_auth("wk_acme_00000");
+    let answer = Answer::of(request.header("x-website-origin", &long).json(&json!({"text": "x"})));
+    assert_eq!(answer.body["details"], json!({"origin": &long[..256], "namedBy": "X-Website-Origin"}));
 }
 
 #[test]

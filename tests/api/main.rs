@@ -19,6 +19,7 @@ mod proxies;
 mod rate_limits;
 mod reference;
 mod shutdown;
+mod signals;
 mod socket;
 mod socket_access;
 mod socket_ends;

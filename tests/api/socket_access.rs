@@ -26,6 +26,8 @@ fn refused(app: &TestApp, dial: &Dial<'_>) -> Value {
     let error = dial.dial(app).err().expect("it is refused");
     assert_eq!(error["message"], error["data"]["code"]);
     assert!(error["data"]["error"].is_string() && error["data"]["details"].is_object());
+    let is_of_site = error["message"] == "ORIGIN_NOT_ALLOWED";
+    assert_eq!(error["data"]["details"]["origin"].is_string(), is_of_site, "{error}");
     error["message"].clone()
 }
 

@@ -45,8 +45,10 @@ impl Server {
             .with_context(|| format!("{} does not start", program.display()))?;
         let mut output =
             BufReader::new(process.stdout.take().context("no pipe")?).lines().map_while(Result::ok);
-        let listens =
-            |line: String| line.split_once(" listens on http://").map(|(_, address)| address.parse());
+        let listens = |line: String| {
+            let (_, rest) = line.split_once(" listens on http://")?;
+            rest.split('"').next().map(str::parse)
+        };
         let address = output.find_map(listens).context("it does not say where it listens")??;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&lines);

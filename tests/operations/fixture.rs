@@ -46,7 +46,7 @@ pub fn reopened() -> TempDir {
 }
 
 /// Whether this release's tables serve, and no others are there.
-fn has_settled(data: &Path) -> bool {
+pub fn has_settled(data: &Path) -> bool {
     let sql = "SELECT count(*) = 1 AND min(state) = 1 AND min(version) = ?1 FROM generations";
     let views = rusqlite::Connection::open(data.join("views.db")).expect("a database");
     views.query_row(sql, [InboxProjection::VERSION], |row| row.get(0)).is_ok_and(|settled: bool| settled)

@@ -96,7 +96,8 @@ impl Service {
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut said = Vec::new();
         let address = lines.by_ref().find_map(|line| {
-            let address = line.split_once(" listens on ").map(|(_, address)| address.to_owned());
+            let address = line.split_once(" listens on ").and_then(|(_, rest)| rest.split('"').next());
+            let address = address.map(str::to_owned);
             said.push(line);
             address
         });

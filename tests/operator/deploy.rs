@@ -68,6 +68,26 @@ fn every_metric_of_the_dashboard_and_the_alerts_is_shown_by_the_service() {
 }
 
 #[test]
+fn every_alert_has_a_runbook() {
+    let rules = file("prometheus/amoiq.rules.yml");
+    let page = file("../docs/OPERATIONS.md");
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let runbooks = rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: "));
+    let mut count = 0;
+    for (alert, runbook) in alerts.zip(runbooks) {
+        assert_eq!(runbook, format!("\"docs/OPERATIONS.md#{}\"", alert.to_lowercase()));
+        assert!(page.contains(&format!("\n#### {alert}\n")), "{alert}");
+        count += 1;
+    }
+    assert_eq!(count, rules.matches("- alert:").count());
+    for number in
+        ["amoiq_rate_limit_refusals", "amoiq_last_backup", "process_resident_memory", "process_open_fds"]
+    {
+        assert!(rules.contains(number), "nobody is told of {number}");
+    }
+}
+
+#[test]
 fn the_states_of_endpoints_that_an_alert_names_are_states_that_are_shown() {
     let rules = file("prometheus/amoiq.rules.yml");
     let selectors: Vec<_> = rules.split("amoiq_webhook_lanes{").skip(1).collect();
@@ -138,6 +158,8 @@ fn the_unit_starts_the_program_as_its_own_user_and_lets_it_write_one_directory()
         ("MemoryDenyWriteExecute", "yes"),
         ("SystemCallFilter", "@system-service"),
         ("Restart", "on-failure"),
+        ("Type", "notify"),
+        ("WatchdogSec", "30"),
         ("TimeoutStopSec", "10"),
     ];
     for (name, value) in wanted {

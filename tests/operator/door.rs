@@ -121,3 +121,20 @@ fn a_file_that_a_crash_left_behind_says_so_to_the_command_line() {
     assert!(app.data().join("operator.json").exists());
     assert!(failure(&app, &["tenant", "list"]).contains("does not answer"));
 }
+
+#[test]
+fn an_operators_port_that_is_taken_is_one_clear_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for variable in ["AMOIQ__OPERATOR__BIND", "AMOIQ__SERVER__BIND"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = Start::new().data(directory.path()).environment(variable, &address).output();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.starts_with("amoiq: ") && said.contains(&address) && said.lines().count() == 1,
+            "{said}"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{variable}");
+    }
+}

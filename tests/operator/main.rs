@@ -14,6 +14,7 @@ mod deploy;
 mod door;
 mod endpoints;
 mod keys;
+mod lines;
 mod metrics;
 mod rebuild;
 mod refused;

@@ -1,10 +1,15 @@
 //! What Prometheus scrapes: a number for everything that happened, and nothing that tells of anybody.
 
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
 use reqwest::Method;
 
 use crate::{
     app::{SECRET, Start, TestApp, WIDGET, eventually},
-    door::Door,
+    door::{Door, amoiq},
     socket::Socket,
 };
 
@@ -110,6 +115,63 @@ fn sessions_in_memory_are_counted_and_leave() {
     assert_eq!(sessions(), Some(1.0));
     eventually("it left", || sessions() == Some(0.0));
     assert_eq!(value(&scrape(&app), "amoiq_session_starts_total"), Some(1.0));
+}
+
+#[test]
+fn a_scrape_is_in_the_format_that_is_asked_for() {
+    let app = TestApp::start();
+    app.say(WIDGET, SESSION, "hello");
+    let ask = |accept: Option<&str>| {
+        let request = Door::of(&app).bare(Method::GET, "/metrics");
+        let request = match accept {
+            Some(accept) => request.header("Accept", accept),
+            None => request,
+        };
+        let answer = request.send().expect("an answer");
+        let kind = answer.headers()["content-type"].to_str().expect("a text").to_owned();
+        (kind, answer.text().expect("a text"))
+    };
+    let asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let (kind, open_metrics) = ask(Some(asked));
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open_metrics.ends_with("# EOF\n"));
+    for accept in [None, Some("*/*"), Some("text/plain;version=0.0.4")] {
+        let (kind, text) = ask(accept);
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        assert!(
+            text.contains("# TYPE amoiq_http_requests_total counter\n") && !text.contains("# EOF"),
+            "{text}"
+        );
+        let lint = promtool(&text);
+        assert!(lint.is_none_or(|said| said.is_empty()), "promtool is not content");
+    }
+}
+
+/// What `promtool check metrics` says about a scrape; nothing where it is not installed.
+fn promtool(scrape: &str) -> Option<String> {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checking = command.spawn().ok()?;
+    checking.stdin.take().expect("a pipe").write_all(scrape.as_bytes()).expect("written");
+    let output = checking.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    eprintln!("promtool: {}", String::from_utf8_lossy(&said));
+    Some(String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_backup_is_told_of_by_its_time() {
+    let app = TestApp::start();
+    let last = || value(&scrape(&app), "amoiq_last_backup_timestamp_seconds").expect("a time");
+    assert_eq!(last(), 0.0);
+    let before = value(&scrape(&app), "process_start_time_seconds").expect("a time");
+    let file = tempfile::tempdir().expect("a directory");
+    let made = amoiq(&app, &["backup", &file.path().join("backup.db").display().to_string()]);
+    assert!(
+        made.status.success() && !String::from_utf8_lossy(&made.stderr).contains("not noted"),
+        "{made:?}"
+    );
+    assert!(last() > before - 60.0 && last() < before + 3_600.0, "{}", last());
 }
 
 #[test]

@@ -29,6 +29,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long it waits after a rebuild that failed, at first and at the most.
 const REBUILD_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
+/// A log of so few events is read in a moment: that of a new store, for one, of which there is nothing to say.
+const SHORT_LOG: u64 = 1_000;
+
 /// How long it waits after old tables could not be dropped.
 const SWEEP_AFTER: Duration = Duration::from_secs(60);
 
@@ -53,6 +56,8 @@ pub(super) struct Run<P> {
     fill_pause: Duration,
     /// A row of the tables that serve is not what was written.
     is_damaged: bool,
+    /// An operator or damage is why tables are filled, not that there are none yet.
+    is_asked: bool,
 }
 
 /// The part that follows the log.
@@ -93,8 +98,8 @@ impl<P: Projection> Run<P> {
         let epoch = store.epoch();
         let live = Live { views, store, epoch, progress, projection: std::marker::PhantomData };
         let (may_fill, fill_pause) = (Some(Instant::now()), REBUILD_AFTER[0]);
-        let (filling, sweeping) = (None, None);
-        Self { live, doubts, orders, reports, filling, sweeping, may_fill, fill_pause, is_damaged: false }
+        let (filling, sweeping, is_damaged, is_asked) = (None, None, false, false);
+        Self { live, doubts, orders, reports, filling, sweeping, may_fill, fill_pause, is_damaged, is_asked }
     }
 
     pub(super) async fn run(mut self) {
@@ -119,7 +124,9 @@ impl<P: Projection> Run<P> {
                 Turn::Stopped(Ok(Stop::Ended)) => return,
                 Turn::Stopped(Ok(Stop::Moved)) => {}
                 Turn::Stopped(Ok(Stop::Wanted)) => {
-                    tracing::info!(projection = P::NAME, "the projection is made from the whole log");
+                    if self.is_told() {
+                        tracing::info!(projection = P::NAME, "the projection is made from the whole log");
+                    }
                     self.fill(None);
                 }
                 Turn::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => return self.lost(),
@@ -153,6 +160,7 @@ impl<P: Projection> Run<P> {
         match order {
             Order::Start { skip, reply } => {
                 let is_underway = self.filling.is_some();
+                self.is_asked = true;
                 if !is_underway {
                     self.fill(skip);
                 }
@@ -186,7 +194,13 @@ impl<P: Projection> Run<P> {
                 }
             }
         }
+        self.is_asked = true;
         self.may_fill.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether the log says that tables are filled.
+    fn is_told(&self) -> bool {
+        self.is_asked || self.live.store.head().as_u64() > SHORT_LOG
     }
 
     async fn filled(&mut self, filled: Result<Filled<P>, RebuildError>) {
@@ -201,7 +215,9 @@ impl<P: Projection> Run<P> {
                 live.progress.reached(position);
                 (self.is_damaged, self.may_fill) = (false, Some(Instant::now()));
                 self.fill_pause = REBUILD_AFTER[0];
-                tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                if self.is_told() {
+                    tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                }
                 Outcome::Done
             }
             Err(error) => {

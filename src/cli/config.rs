@@ -1,0 +1,81 @@
+//! `amoiq config`: the settings as the service would have them, and whether it would start with them.
+
+use std::{collections::HashMap, path::Path};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::operator::say;
+use crate::{
+    config::{
+        Config,
+        effective::{Effective, Setting},
+        environment,
+    },
+    logging, startup, tenants,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every setting, with its value and where that comes from. Secrets are hidden.
+    Show {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether the service would take these settings. Nothing is started, and no store is opened.
+    Check,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When the service would not start with these settings; the text says why.
+pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::Result<()> {
+    for warning in environment::lookalikes(std::env::vars_os()) {
+        super::complain(&warning);
+    }
+    let variables: HashMap<_, _> = environment::settings(std::env::vars_os())?;
+    let effective = Effective::of(file, variables)?;
+    match arguments.command {
+        // What is wrong is found more easily when the rest is seen.
+        Command::Show { json } => {
+            say(&shown(&effective, json)?)?;
+            effective.config().map(|_| ())
+        }
+        Command::Check => {
+            check(&effective.config()?)?;
+            say("the service would start with these settings")
+        }
+    }
+}
+
+/// What the start looks at before it opens anything.
+fn check(config: &Config) -> anyhow::Result<()> {
+    logging::check(&config.log)?;
+    startup::check_secrets(&config.auth)?;
+    tenants::desired(&config.tenants, &config.webhooks)?;
+    Ok(())
+}
+
+fn shown(effective: &Effective, is_json: bool) -> anyhow::Result<String> {
+    let settings = effective.settings()?;
+    if is_json {
+        let one = |(key, Setting { value, origin }): (&String, &Setting)| {
+            (key.clone(), json!({ "value": value, "origin": origin }))
+        };
+        return Ok(serde_json::to_string_pretty(&Value::Object(settings.iter().map(one).collect()))?);
+    }
+    let lines: Vec<_> =
+        settings.iter().map(|(key, setting)| (format!("{key} = {}", setting.value), setting)).collect();
+    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width < 60).max();
+    let width = width.unwrap_or_default();
+    let line = |(line, setting): &(String, &Setting)| format!("{line:width$}  # {}", setting.origin);
+    Ok(lines.iter().map(line).collect::<Vec<_>>().join("\n"))
+}

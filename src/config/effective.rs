@@ -1,0 +1,130 @@
+//! The layers put together: the defaults, a file, the environment; and for each value which of them it comes from.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use config::{File, FileFormat, Source, Value, ValueKind};
+use serde_json::json;
+
+use super::{Config, DEFAULTS, environment, forms, kinds::Kinds};
+
+/// Keys whose values are never shown; of a list of sections the name within. A webhook's address is one: what its
+/// receiver knows the sender by may stand in it.
+const HIDDEN: [&str; 7] =
+    ["jwt_secret", "jwt_previous_secrets", "widget_keys", "secret_keys", "bot_keys", "secret", "url"];
+
+/// What is shown in place of one.
+const HIDDEN_VALUE: &str = "(hidden)";
+
+/// All settings, each with its origin.
+pub struct Effective {
+    layers: config::Config,
+    /// As it was given: the library has another path to it.
+    file: Option<PathBuf>,
+}
+
+/// A setting as it is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The value, or that there is a hidden one.
+    pub value: serde_json::Value,
+    /// `default`, a file, or a variable of the environment.
+    pub origin: String,
+}
+
+impl Effective {
+    /// Puts the layers together.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a variable or value is of no kind that a key takes.
+    pub fn of(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
+        let mut layers = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(file) = file {
+            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        let kinds = Kinds::known()?;
+        // In order: the same error each time.
+        for (variable, text) in environment.into_iter().collect::<BTreeMap<_, _>>() {
+            let key = environment::key_of(&kinds, &variable)?;
+            layers = layers.set_override(&key, kinds.read(&key, &text, &variable)?)?;
+        }
+        let layers = layers.build()?;
+        kinds.compare(&layers)?;
+        forms::check(&layers)?;
+        Ok(Self { layers, file: file.map(Path::to_owned) })
+    }
+
+    /// The settings for the service.
+    ///
+    /// # Errors
+    /// When a key is unknown, or a value is out of its range.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let config: Config = self.layers.clone().try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Every setting by its key, without secrets.
+    ///
+    /// # Errors
+    /// When the layers do not go together: a defect.
+    pub fn settings(&self) -> anyhow::Result<BTreeMap<String, Setting>> {
+        let mut settings = BTreeMap::new();
+        self.collect("", &Value::from(self.layers.collect()?), &mut settings);
+        Ok(settings)
+    }
+
+    fn collect(&self, key: &str, value: &Value, settings: &mut BTreeMap<String, Setting>) {
+        if let ValueKind::Table(values) = &value.kind {
+            for (name, value) in values {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                self.collect(&key, value, settings);
+            }
+            return;
+        }
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let origin = match (value.origin(), &self.file) {
+            (None, _) => "default".to_owned(),
+            (Some(variable), _) if environment::is_setting(variable) => variable.to_owned(),
+            (Some(_), Some(file)) => file.display().to_string(),
+            (Some(other), None) => other.to_owned(),
+        };
+        settings.insert(key.to_owned(), Setting { value: shown(name, value), origin });
+    }
+}
+
+fn shown(name: &str, value: &Value) -> serde_json::Value {
+    let is_hidden = HIDDEN.contains(&name);
+    match &value.kind {
+        ValueKind::Table(values) => {
+            let fields = values.iter().map(|(name, value)| (name.clone(), shown(name, value)));
+            serde_json::Value::Object(fields.collect())
+        }
+        ValueKind::Array(values) => values.iter().map(|value| shown(name, value)).collect(),
+        // That there is none is worth knowing.
+        ValueKind::String(text) if text.is_empty() => json!(""),
+        _ if is_hidden => json!(HIDDEN_VALUE),
+        ValueKind::Boolean(is_on) => json!(is_on),
+        ValueKind::I64(number) => json!(number),
+        ValueKind::U64(number) => json!(number),
+        _ => json!(value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_is_hidden() {
+        let fields = include_str!("../config.rs").lines().filter_map(|line| line.trim().split_once(": "));
+        let secrets = fields.filter(|(_, kind)| kind.contains("Secret"));
+        let names: Vec<_> = secrets.map(|(name, _)| name.trim_start_matches("pub ")).collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+        for name in names {
+            assert!(HIDDEN.contains(&name), "{name}");
+        }
+    }
+}

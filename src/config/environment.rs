@@ -1,0 +1,81 @@
+//! The variables of the environment that are settings: `AMOIQ__SECTION__KEY`. Whoever begins a name that way means a
+//! setting, so one that is none is an error. Other names are other programs': Kubernetes gives every container
+//! `AMOIQ_SERVICE_HOST` beside a service called amoiq. They are left alone, and one that looks like a setting with
+//! the wrong number of underscores is warned about.
+
+use std::{collections::HashMap, ffi::OsString};
+
+use anyhow::bail;
+
+use super::kinds::Kinds;
+
+/// How the variables begin that are settings.
+const PREFIX: &str = "AMOIQ__";
+
+/// The variables that are settings. The others are not looked at, whatever is in them.
+///
+/// # Errors
+/// When one of them is not UTF-8; the text names it.
+pub fn settings(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> anyhow::Result<HashMap<String, String>> {
+    let is_ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    variables
+        .filter(is_ours)
+        .map(|(name, value)| match (name.to_str(), value.into_string()) {
+            (Some(name), Ok(value)) => Ok((name.to_owned(), value)),
+            // The value is not shown: it may be a secret.
+            _ => bail!("{} in the environment is not UTF-8", name.display()),
+        })
+        .collect()
+}
+
+/// Whether a name is that of a setting.
+pub(super) fn is_setting(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// Warnings about variables that are no settings and look like one, such as `AMOIQ_SERVER_BIND`.
+#[must_use]
+pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    // The defaults are a part of the program: they can be read.
+    let Ok(kinds) = Kinds::known() else { return Vec::new() };
+    let names = variables.filter_map(|(name, _)| name.into_string().ok());
+    let mut warnings: Vec<_> = names
+        .filter(|name| !name.starts_with(PREFIX))
+        .filter_map(|name| {
+            let meant = meant(&kinds, &name)?;
+            Some(format!("{name} in the environment is no setting and is not read: {meant} is one"))
+        })
+        .collect();
+    warnings.sort_unstable();
+    warnings
+}
+
+/// The key that a variable sets.
+///
+/// # Errors
+/// When there is none; the text names the variable.
+pub(super) fn key_of(kinds: &Kinds, variable: &str) -> anyhow::Result<String> {
+    let key = variable.strip_prefix(PREFIX).unwrap_or(variable).replace("__", ".").to_lowercase();
+    if kinds.takes_value(&key) {
+        return Ok(key);
+    }
+    match meant(kinds, variable) {
+        Some(meant) => bail!("{variable} in the environment is no setting: is {meant} meant?"),
+        None => bail!("{variable} in the environment is no setting; config.toml lists all"),
+    }
+}
+
+/// The variable of the setting whose name differs in case and in the number of underscores alone.
+fn meant(kinds: &Kinds, variable: &str) -> Option<String> {
+    let squashed = squash(variable);
+    let variables =
+        kinds.keys().into_iter().map(|key| format!("{PREFIX}{}", key.replace('.', "__").to_uppercase()));
+    variables.into_iter().find(|known| squash(known) == squashed && known != variable)
+}
+
+fn squash(name: &str) -> String {
+    let words = name.split('_').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_").to_uppercase()
+}

@@ -1,0 +1,116 @@
+//! The two formats of a scrape. Prometheus asks for `OpenMetrics`; everything older, and whoever does not say, gets
+//! the text format 0.0.4, which every tool reads. The second is made from the first: they differ in the name of a
+//! counter's family and in the last line.
+
+use actix_web::http::header::HeaderMap;
+
+/// How a scrape is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// The one that a request's `Accept` prefers.
+    #[must_use]
+    pub fn accepted_by(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all("accept").filter_map(|value| value.to_str().ok());
+        let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
+        for range in accepted.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+            match kind.as_str() {
+                "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
+                "text/plain" | "text/*" | "*/*" => text = text.max(quality),
+                _ => {}
+            }
+        }
+        if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The content type of a scrape.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// A scrape in this format; `OpenMetrics` is what it is made from.
+    #[must_use]
+    pub fn write(self, scrape: String) -> String {
+        match self {
+            Self::OpenMetrics => scrape,
+            Self::Text => text(&scrape),
+        }
+    }
+}
+
+fn text(scrape: &str) -> String {
+    let mut written = String::with_capacity(scrape.len() + scrape.len() / 64);
+    // A counter is known as one by its type, which stands after its help.
+    let mut help = None;
+    for line in scrape.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+            continue;
+        }
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            let total = if kind == "counter" { "_total" } else { "" };
+            if let Some((_, help)) = help.take() {
+                written.push_str(&format!("# HELP {name}{total} {help}\n"));
+            }
+            let kind = if kind == "unknown" { "untyped" } else { kind };
+            written.push_str(&format!("# TYPE {name}{total} {kind}\n"));
+            continue;
+        }
+        // The end and units are of the other format.
+        if !line.starts_with('#') {
+            written.push_str(line);
+            written.push('\n');
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{ACCEPT, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn what_a_request_prefers_is_written() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
+                          version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, format) in [
+            (prometheus, Format::OpenMetrics),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("text/plain;version=0.0.4", Format::Text),
+            ("text/plain, application/openmetrics-text;q=0.5", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+            ("*/*", Format::Text),
+            ("application/json", Format::Text),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(Format::accepted_by(&headers), format, "{accept}");
+        }
+        assert_eq!(Format::accepted_by(&HeaderMap::new()), Format::Text);
+    }
+
+    #[test]
+    fn a_counter_has_its_whole_name_in_the_older_format() {
+        let scrape = "# HELP a_b Things.\n# TYPE a_b counter\na_b_total{x=\"1\"} 2\n# HELP c C.\n# TYPE c gauge\n\
+                      # UNIT c bytes\nc 1\n# EOF\n";
+        let written = "# HELP a_b_total Things.\n# TYPE a_b_total counter\na_b_total{x=\"1\"} 2\n# HELP c C.\n\
+                       # TYPE c gauge\nc 1\n";
+        assert_eq!(Format::Text.write(scrape.to_owned()), written);
+        assert_eq!(Format::OpenMetrics.write(scrape.to_owned()), scrape);
+    }
+}
