@@ -10,8 +10,11 @@ const size = 40;
 describe('a crowd', { concurrency: true }, () => {
   for (const limit of ['max_connections', 'connections_per_ip']) {
     test(`that comes while ${limit} is reached waits, and is in when there is room`, (t) =>
-      comesWhileItIsFull(t, { limit, size, seconds: 30 }));
+      comesWhileItIsFull(t, { limit, size, seconds: 40 }));
   }
+
+  test('that polls waits as well', (t) =>
+    comesWhileItIsFull(t, { limit: 'max_connections', size, seconds: 40, transports: ['polling', 'websocket'] }));
 
   test('that comes while the store takes no writes is let in at once', (t) =>
     comesWithoutWrites(t, { size, seconds: 20 }));

@@ -113,7 +113,7 @@ export class Service {
 
   /** Lets no file grow or change any more, or lets them again. */
   limitWrites(isLimited) {
-    this.#expected = /the store does not take writes|full|too large|does not follow the log/;
+    this.#expected = /the store does not take writes|disk is full|disk I\/O error/;
     execFileSync('prlimit', ['--pid', `${this.#child.pid}`, `--fsize=${isLimited ? '0' : 'unlimited'}:unlimited`]);
   }
 
