@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Varnish: a server behind it is not told that the client of a passed request has gone away.
 #
-# nginx, Caddy and Apache close their connection to the server when the client hangs up while it waits, and HAProxy does
-# with `option abortonclose`. Varnish has no such option: it waits for the answer, however long that takes, and drops it.
+# nginx and Caddy close their connection to the server when the client hangs up while it waits, and HAProxy does with
+# `option abortonclose`. Varnish has no such option: it waits for the answer, however long that takes, and drops it.
 #
 # For users of this project: behind Varnish a visitor over polling who closed the page stays online until the heartbeat
 # ends, 45 s. See Behind a proxy in docs/OPERATIONS.md.

@@ -15,7 +15,7 @@ import { until } from '../interop/client.mjs';
 const DEPLOYED = new URL('../../deploy/proxies/', import.meta.url);
 
 /** The time-outs of the configurations, and what they are in a test. */
-const DEPLOYED_TIMEOUT = '60s';
+const DEPLOYED_TIMEOUT = /\b60(?=s?;?$)/gm;
 export const TIMEOUT_S = 3;
 
 const APACHE_MODULES = '/usr/lib/apache2/modules';
@@ -86,20 +86,21 @@ const KINDS = {
         `ErrorLog ${directory}/errors`,
         `Listen 127.0.0.1:${port}`,
         process.getuid() === 0 ? 'User www-data\nGroup www-data' : '',
-        replace(text, ['*:80', `127.0.0.1:${port}`], ['timeout=60', `timeout=${TIMEOUT_S}`]),
+        replace(text, ['*:80', `127.0.0.1:${port}`]),
       ].join('\n');
     },
     command: ({ file }) => ['apache2', '-DFOREGROUND', '-f', file],
     mark: (text) => replace(text, ['ProxyPass', `Header set ${MARK} yes\nProxyPass`]),
     reload: ({ child }) => child.kill('SIGUSR1'),
     stop: 'SIGTERM',
+    noticesWhoLeft: false,
   },
   varnish: {
     file: 'varnish.vcl',
     adapt: (text, { servicePort }) => replace(text, ['"4000"', `"${servicePort}"`]),
-    command: ({ file, directory, port }) => [
+    command: ({ file, directory, port, timeoutS }) => [
       'varnishd', '-F', '-j', 'none', '-n', `${directory}/run`, '-a', `127.0.0.1:${port}`, '-f', file, '-s', 'malloc,32m',
-      '-p', `pipe_timeout=${TIMEOUT_S}`,
+      '-p', `pipe_timeout=${timeoutS}`,
     ],
     mark: (text) => `${text}\nsub vcl_deliver {\n    set resp.http.${MARK} = "yes";\n}\n`,
     async reload({ file, directory }) {
@@ -136,13 +137,13 @@ export class ProxyServer {
     const directory = await mkdtemp('/tmp/amoiq-proxies-');
     // Workers that are nobody write below it.
     await chmod(directory, 0o755);
-    const place = { directory, servicePort: service.port, file: join(directory, kind.file) };
+    const place = { directory, timeoutS, servicePort: service.port, file: join(directory, kind.file) };
     // Below the ports that the system gives to clients.
     place.port = await freePort();
     place.control = await freePort();
     place.environment = { ...process.env, HOME: directory, XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory };
     let text = await readFile(new URL(kind.file, DEPLOYED), 'utf8');
-    text = text.replaceAll('127.0.0.1:4000', `127.0.0.1:${service.port}`).replaceAll(DEPLOYED_TIMEOUT, `${timeoutS}s`);
+    text = text.replaceAll('127.0.0.1:4000', `127.0.0.1:${service.port}`).replaceAll(DEPLOYED_TIMEOUT, timeoutS);
     await writeFile(place.file, kind.adapt(text, place));
     const [program, ...words] = kind.command(place);
     place.child = spawn(program, words, { env: place.environment, stdio: ['ignore', 'pipe', 'pipe'] });
