@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use amoiq_actors::{Grant, TenantRegistry, registry};
 use amoiq_events::{
-    KeyId, SessionId, TenantId, UserId,
+    Ambient, KeyId, SessionId, TenantId, UserId,
     session::{Caller, Sender},
     tenant::{KeyHash, KeyKind, Tenant},
 };
 use sha2::{Digest, Sha256};
 
-use crate::problem::Problem;
+use crate::{key_uses, problem::Problem};
 
 pub mod origin;
 pub mod token;
@@ -158,13 +158,14 @@ pub struct Asked {
 pub struct Authenticator {
     registry: Arc<TenantRegistry>,
     tokens: TokenKeys,
+    ambient: Ambient,
 }
 
 impl Authenticator {
     /// An authenticator over the tenants of a registry.
     #[must_use]
-    pub fn new(registry: Arc<TenantRegistry>, tokens: TokenKeys) -> Self {
-        Self { registry, tokens }
+    pub fn new(registry: Arc<TenantRegistry>, tokens: TokenKeys, ambient: Ambient) -> Self {
+        Self { registry, tokens, ambient }
     }
 
     /// Mints tokens.
@@ -187,6 +188,8 @@ impl Authenticator {
         let snapshot = self.registry.current();
         let grants = snapshot.grants(&hash);
         let first = grants.first().ok_or(Problem::InvalidApiKey)?;
+        let today = key_uses::today(&self.ambient);
+        grants.iter().for_each(|grant| grant.used.note(today));
         Ok(Credential::Key { id: first.key_id.clone(), kind: first.kind, grants: grants.to_vec() })
     }
 
@@ -197,6 +200,7 @@ impl Authenticator {
         let grant = snapshot
             .grant_of(&claims.key, &claims.tid)
             .ok_or(Problem::InvalidJwtToken("the key that minted it is revoked"))?;
+        grant.used.note(key_uses::today(&self.ambient));
         // Whoever has the signing secret still has no key that vouches for more.
         if (claims.verified || claims.role != TokenRole::Visitor) && grant.kind != KeyKind::Secret {
             return Err(Problem::InvalidJwtToken("its key may not mint such a token"));

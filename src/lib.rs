@@ -20,6 +20,7 @@
 //! | [`metrics`] | what Prometheus scrapes |
 //! | [`forwarded`] | who the client is behind proxies |
 //! | [`network`] | whom an address stands for |
+//! | [`key_uses`] | when each key was used last |
 //! | [`last_backup`] | when the last backup was made |
 //! | [`logging`] | what operators read |
 
@@ -29,6 +30,7 @@ pub mod config;
 pub mod draft;
 pub mod forwarded;
 pub mod http;
+pub mod key_uses;
 pub mod last_backup;
 pub mod logging;
 pub mod message;

@@ -33,6 +33,7 @@ use self::{
 use crate::{
     config::{Config, MOST_THREADS, environment},
     http,
+    key_uses::KeyUses,
     logging::{self, Greeting, LostLines},
     metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
@@ -100,6 +101,7 @@ pub struct Service {
     webhooks: WebhookServer,
     operator: OperatorServer,
     inbox: Inbox,
+    key_uses: KeyUses,
     store: Arc<SqliteStore>,
 }
 
@@ -119,6 +121,7 @@ impl Service {
         amoiq_actors::erasure::finish(&*store).await?;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
+        let key_uses = KeyUses::start(Arc::clone(&registry), directory);
         let (bind, webhooks) = (config.server.bind, &config.webhooks);
         tenants::reconcile(&config.tenants, bind, webhooks, &store, &ambient, &registry).await?;
         let online = parts::online_users(&store);
@@ -141,7 +144,8 @@ impl Service {
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
         let inbox = (**parts.inbox).clone();
         let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, store: embedded })
+        let store = embedded;
+        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, store })
     }
 
     /// Where the service is and, for the demo, how to try it.
@@ -171,7 +175,10 @@ impl Service {
         operator.stop(false).await;
         served?;
         stopping.await?;
-        if tokio::time::timeout(CLOSE_PATIENCE, close(self.store, &self.inbox, &webhooks)).await.is_err() {
+        if tokio::time::timeout(CLOSE_PATIENCE, close(self.store, self.key_uses, &self.inbox, &webhooks))
+            .await
+            .is_err()
+        {
             tracing::warn!("the databases did not close in time; the next start mends what they lack");
         }
         tracing::info!("stopped");
@@ -181,10 +188,11 @@ impl Service {
 
 /// Closes the store, and brings each database into its one file. What was acknowledged is on disk already, so
 /// a disk that hangs need not be waited for.
-async fn close(store: Arc<SqliteStore>, inbox: &Inbox, webhooks: &Webhooks) {
+async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &Inbox, webhooks: &Webhooks) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         store.close();
+        key_uses.finish();
         let _stopped_waiting = closed.send(());
     });
     // A thread that panicked has said so.

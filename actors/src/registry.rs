@@ -1,16 +1,20 @@
 //! Tenants and keys as a snapshot: readers take it without waiting for anybody, tenants' actors
 //! replace it when something changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use amoiq_events::{
     EventStore, KeyId, StreamName, TenantId, WebhookId, codec,
     event::Event,
     store::{Direction, MAX_READ_EVENTS, ReadError},
     stream::StreamKind,
-    tenant::{KeyHash, KeyKind, Source, Tenant},
+    tenant::{KeyChange, KeyHash, KeyIssued, KeyKind, Source, Tenant},
 };
 use arc_swap::ArcSwap;
+use imbl::HashMap;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
@@ -23,10 +27,41 @@ pub struct Grant {
     pub key_id: KeyId,
     /// What it may do.
     pub kind: KeyKind,
+    /// When it was used.
+    pub used: LastUse,
 }
 
-/// Tenants and keys at one moment.
-#[derive(Debug, Default)]
+/// The day on which a key was used last, in days since 1970; each copy of a grant has the same one.
+#[derive(Debug, Clone, Default)]
+pub struct LastUse(Arc<AtomicU32>);
+
+impl PartialEq for LastUse {
+    fn eq(&self, other: &Self) -> bool {
+        self.day() == other.day()
+    }
+}
+
+impl Eq for LastUse {}
+
+impl LastUse {
+    /// It is used on this day.
+    pub fn note(&self, day: u32) {
+        // Most often it is the same day: nothing is written then that other threads read.
+        if self.0.load(Relaxed) < day {
+            self.0.fetch_max(day, Relaxed);
+        }
+    }
+
+    /// The last day; nothing when there was none.
+    #[must_use]
+    pub fn day(&self) -> Option<u32> {
+        Some(self.0.load(Relaxed)).filter(|day| *day > 0)
+    }
+}
+
+/// Tenants and keys at one moment. The next one shares with it what did not change, so a change costs what it
+/// changes, however many tenants and keys there are.
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Every tenant of the log, the ones that are not served among them.
     all: HashMap<TenantId, Arc<Tenant>>,
@@ -34,35 +69,89 @@ pub struct Snapshot {
     grants: HashMap<[u8; 16], Vec<(KeyHash, Vec<Grant>)>>,
     /// The same by public id, for tokens: they name the key that minted them.
     grants_by_id: HashMap<KeyId, Vec<Grant>>,
-    /// The demo tenant is served only while there is no other, and only where it is allowed.
-    serves_demo: bool,
+    /// Whether the demo tenant may be served.
+    allows_demo: bool,
+    /// How many tenants there are beside it.
+    customers: usize,
 }
 
 impl Snapshot {
-    fn of(all: HashMap<TenantId, Arc<Tenant>>, demo_allowed: bool) -> Self {
-        let others = all.values().filter(|tenant| is_customer(tenant) && !is_demo(tenant)).count();
-        let serves_demo = demo_allowed && others == 0;
-        let mut grants: HashMap<_, Vec<(KeyHash, Vec<Grant>)>> = HashMap::new();
-        let mut grants_by_id: HashMap<_, Vec<_>> = HashMap::new();
-        for (id, tenant) in all.iter().filter(|(_, tenant)| serves_demo || !is_demo(tenant)) {
-            for key in tenant.keys() {
-                let grant = Grant { tenant: id.clone(), key_id: key.key_id.clone(), kind: key.kind };
-                grants_by_id.entry(key.key_id.clone()).or_default().push(grant.clone());
-                let same_half = grants.entry(half(&key.hash)).or_default();
-                match same_half.iter_mut().find(|(hash, _)| *hash == key.hash) {
-                    Some((_, known)) => known.push(grant),
-                    None => same_half.push((key.hash, vec![grant])),
-                }
+    fn new(allows_demo: bool) -> Self {
+        Self { allows_demo, ..Self::default() }
+    }
+
+    /// The demo tenant is served only while there is no other, and only where it is allowed.
+    fn serves_demo(&self) -> bool {
+        self.allows_demo && self.customers == 0
+    }
+
+    /// The same with a tenant as it is now.
+    fn with(&self, id: &TenantId, tenant: Arc<Tenant>) -> Self {
+        let mut next = self.clone();
+        let before = next.all.insert(id.clone(), Arc::clone(&tenant)).unwrap_or_default();
+        next.customers += usize::from(is_own(&tenant));
+        next.customers -= usize::from(is_own(&before));
+        let none = Tenant::default();
+        let granted = |tenant, serves| if serves || !is_demo(tenant) { tenant } else { &none };
+        next.change(id, granted(&before, self.serves_demo()), granted(&tenant, next.serves_demo()));
+        if next.serves_demo() != self.serves_demo() {
+            let others = self.all.iter().filter(|(other, tenant)| *other != id && is_demo(tenant));
+            for (other, demo) in others {
+                let (was, is) = (self.serves_demo(), next.serves_demo());
+                next.change(other, granted(demo, was), granted(demo, is));
             }
         }
-        Self { all, grants, grants_by_id, serves_demo }
+        next
+    }
+
+    /// Grants what a tenant's keys give now, and no more what they gave before.
+    fn change(&mut self, id: &TenantId, before: &Tenant, now: &Tenant) {
+        for change in now.key_changes(before) {
+            match change {
+                KeyChange::Added(key) => self.grant(id, &key.issued),
+                KeyChange::Removed(key) => self.withdraw(id, &key.issued),
+            }
+        }
+    }
+
+    fn grant(&mut self, id: &TenantId, key: &KeyIssued) {
+        let grant = Grant {
+            tenant: id.clone(),
+            key_id: key.key_id.clone(),
+            kind: key.kind,
+            used: LastUse::default(),
+        };
+        self.grants_by_id.entry(key.key_id.clone()).or_default().push(grant.clone());
+        let same_half = self.grants.entry(half(&key.hash)).or_default();
+        match same_half.iter_mut().find(|(hash, _)| *hash == key.hash) {
+            Some((_, known)) => known.push(grant),
+            None => same_half.push((key.hash, vec![grant])),
+        }
+    }
+
+    fn withdraw(&mut self, id: &TenantId, key: &KeyIssued) {
+        let is_other = |grant: &Grant| grant.tenant != *id || grant.key_id != key.key_id;
+        if let Some(same_id) = self.grants_by_id.get_mut(&key.key_id) {
+            same_id.retain(is_other);
+            if same_id.is_empty() {
+                self.grants_by_id.remove(&key.key_id);
+            }
+        }
+        let half = half(&key.hash);
+        if let Some(same_half) = self.grants.get_mut(&half) {
+            same_half.iter_mut().for_each(|(_, grants)| grants.retain(is_other));
+            same_half.retain(|(_, grants)| !grants.is_empty());
+            if same_half.is_empty() {
+                self.grants.remove(&half);
+            }
+        }
     }
 
     /// A tenant that is served.
     #[must_use]
     pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
         let tenant = self.all.get(id)?;
-        (is_customer(tenant) && (self.serves_demo || !is_demo(tenant))).then_some(tenant)
+        (is_customer(tenant) && (self.serves_demo() || !is_demo(tenant))).then_some(tenant)
     }
 
     /// A tenant of the log, also one that is not served, or the holder of keys for all.
@@ -100,6 +189,21 @@ impl Snapshot {
         found.map(|(_, grants)| grants.as_slice()).unwrap_or_default()
     }
 
+    /// When each key was used last, of those that were.
+    pub fn uses(&self) -> impl Iterator<Item = (&KeyId, u32)> {
+        let used = |grant: &Grant| grant.used.day();
+        let last = move |(id, grants)| {
+            let grants: &Vec<Grant> = grants;
+            Some((id, grants.iter().filter_map(used).max()?))
+        };
+        self.grants_by_id.iter().filter_map(last)
+    }
+
+    /// Takes over when a key was used last.
+    pub fn note_use(&self, key: &KeyId, day: u32) {
+        self.grants_by_id.get(key).into_iter().flatten().for_each(|grant| grant.used.note(day));
+    }
+
     /// What the key with this public id gives for a tenant.
     #[must_use]
     pub fn grant_of(&self, key: &KeyId, tenant: &TenantId) -> Option<&Grant> {
@@ -118,6 +222,11 @@ fn half(hash: &KeyHash) -> [u8; 16] {
     hash.0.first_chunk().copied().unwrap_or_default()
 }
 
+/// Whether it is a customer's, and so ends the demo.
+fn is_own(tenant: &Tenant) -> bool {
+    is_customer(tenant) && !is_demo(tenant)
+}
+
 /// Whether it is a tenant of its own, not only a holder of keys for all.
 fn is_customer(tenant: &Tenant) -> bool {
     tenant.settings().is_some()
@@ -127,7 +236,6 @@ fn is_customer(tenant: &Tenant) -> bool {
 #[derive(Debug)]
 pub struct TenantRegistry {
     current: ArcSwap<Snapshot>,
-    demo_allowed: bool,
     /// Tells those who keep something that followed from a snapshot that there is another.
     changed: watch::Sender<()>,
 }
@@ -137,8 +245,8 @@ impl TenantRegistry {
     ///
     /// # Errors
     /// When the log cannot be read, or holds what this release does not know.
-    pub async fn load(store: &dyn EventStore, demo_allowed: bool) -> Result<Self, LoadError> {
-        let mut all = HashMap::new();
+    pub async fn load(store: &dyn EventStore, allows_demo: bool) -> Result<Self, LoadError> {
+        let mut snapshot = Snapshot::new(allows_demo);
         let mut after = None;
         loop {
             let names = store.streams(StreamName::TENANTS, after, MAX_READ_EVENTS).await?;
@@ -148,12 +256,11 @@ impl TenantRegistry {
                 let mut tenant = Tenant::default();
                 catch_up(store, &name, &mut tenant).await?;
                 if let Some(StreamKind::Tenant(id)) = name.kind() {
-                    all.insert(id, Arc::new(tenant));
+                    snapshot = snapshot.with(&id, Arc::new(tenant));
                 }
             }
         }
-        let current = ArcSwap::from_pointee(Snapshot::of(all, demo_allowed));
-        Ok(Self { current, demo_allowed, changed: watch::Sender::new(()) })
+        Ok(Self { current: ArcSwap::from_pointee(snapshot), changed: watch::Sender::new(()) })
     }
 
     /// The newest snapshot.
@@ -173,9 +280,7 @@ impl TenantRegistry {
             if is_known(current) {
                 return Arc::clone(current);
             }
-            let mut all = current.all.clone();
-            all.insert(id.clone(), Arc::new(tenant.clone()));
-            Arc::new(Snapshot::of(all, self.demo_allowed))
+            Arc::new(current.with(id, Arc::new(tenant.clone())))
         });
         // Whoever follows from snapshots looks at all of it: not for nothing.
         self.changed.send_if_modified(|()| !is_known(&before));
@@ -217,3 +322,6 @@ pub(crate) async fn catch_up(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 mod key;
 mod reconcile;
 
-pub use key::{KeyHash, KeyIssued, KeyKind, KeyRevoked};
+pub use key::{Key, KeyChange, KeyHash, KeyIssued, KeyKind, KeyRevoked};
 pub use reconcile::DesiredTenant;
 
 /// Who manages a setting, a key or a webhook.
@@ -92,7 +93,8 @@ pub enum TenantEvent {
 pub struct Tenant {
     version: Version,
     settings: Option<TenantSettings>,
-    keys: BTreeMap<KeyId, KeyIssued>,
+    /// There may be thousands, and every change of a tenant copies it.
+    keys: OrdMap<KeyId, Key>,
     webhooks: BTreeMap<WebhookId, WebhookSlot>,
 }
 
@@ -174,8 +176,23 @@ impl Tenant {
     }
 
     /// Its keys that are not revoked.
-    pub fn keys(&self) -> impl Iterator<Item = &KeyIssued> {
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.keys.values()
+    }
+
+    /// How its keys differ from those of a tenant that it was before; as long as the change, not as the keys.
+    pub fn key_changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = KeyChange<'a>> {
+        before
+            .keys
+            .diff(&self.keys)
+            .flat_map(|item| match item {
+                DiffItem::Add(_, key) => [Some(KeyChange::Added(key)), None],
+                DiffItem::Remove(_, key) => [Some(KeyChange::Removed(key)), None],
+                DiffItem::Update { old: (_, old), new: (_, new) } => {
+                    [Some(KeyChange::Removed(old)), Some(KeyChange::Added(new))]
+                }
+            })
+            .flatten()
     }
 
     /// Its webhooks that are not deleted.
@@ -255,7 +272,7 @@ impl Tenant {
 
     fn revoke(&self, id: &KeyId) -> Result<Vec<TenantEvent>, TenantRefusal> {
         let key = self.keys.get(id).ok_or(TenantRefusal::KeyNotFound)?;
-        key.source.check_unmanaged()?;
+        key.issued.source.check_unmanaged()?;
         Ok(vec![TenantEvent::KeyRevoked(KeyRevoked { key_id: id.clone() })])
     }
 
@@ -286,7 +303,8 @@ impl Tenant {
                 self.settings = Some(settings.clone());
             }
             TenantEvent::KeyIssued(key) => {
-                self.keys.insert(key.key_id.clone(), key.clone());
+                let issued = Key { issued: key.clone(), created: at.time };
+                self.keys.insert(key.key_id.clone(), issued);
             }
             TenantEvent::KeyRevoked(key) => {
                 self.keys.remove(&key.key_id);

@@ -28,6 +28,9 @@ enum Command {
         /// What it may do.
         #[arg(long)]
         kind: Kind,
+        /// What it is for, for people.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// End a key, its sockets, and the tokens that it minted.
     Revoke {
@@ -36,7 +39,7 @@ enum Command {
         /// Its public id, `key-…`.
         key: String,
     },
-    /// Make a key of the same kind, then end the old one.
+    /// Make a key of the same kind and name, then end the old one.
     Rotate {
         #[command(flatten)]
         of: OfTenant,
@@ -64,23 +67,25 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> 
     match &arguments.command {
         Command::List(OfTenant { tenant }) => {
             let answer = service.ask(Method::GET, &["tenants", tenant, "keys"], None)?;
-            service.show(&answer, |answer| table(&answer["keys"], &["id", "kind", "source"]))
+            service.show(&answer, |answer| {
+                table(&answer["keys"], &["id", "kind", "source", "created", "lastUsed", "name"])
+            })
         }
-        Command::Create { of, kind } => {
+        Command::Create { of, kind, name } => {
             let kind = match kind {
                 Kind::Widget => "widget",
                 Kind::Secret => "secret",
                 Kind::Bot => "bot",
             };
-            service.show(&issue(&service, &of.tenant, &json!(kind))?, fields)
+            service.show(&issue(&service, &of.tenant, &json!({ "kind": kind, "name": name }))?, fields)
         }
         Command::Revoke { of, key } => service.show(&revoke(&service, &of.tenant, key)?, fields),
         Command::Rotate { of, key } => rotate(&service, &of.tenant, key, arguments.options.json),
     }
 }
 
-fn issue(service: &Service, tenant: &str, kind: &Value) -> anyhow::Result<Value> {
-    service.ask(Method::POST, &["tenants", tenant, "keys"], Some(&json!({ "kind": kind })))
+fn issue(service: &Service, tenant: &str, wanted: &Value) -> anyhow::Result<Value> {
+    service.ask(Method::POST, &["tenants", tenant, "keys"], Some(wanted))
 }
 
 fn revoke(service: &Service, tenant: &str, key: &str) -> anyhow::Result<Value> {
@@ -96,7 +101,7 @@ fn rotate(service: &Service, tenant: &str, key: &str, is_json: bool) -> anyhow::
         old["source"] != "configuration",
         "the key comes from the configuration: change it there and start the service again"
     );
-    let issued = issue(service, tenant, &old["kind"])?;
+    let issued = issue(service, tenant, &json!({ "kind": old["kind"], "name": old["name"] }))?;
     if !is_json {
         say(&format!("issued:\n{}\n", fields(&issued)))?;
     }

@@ -6,25 +6,38 @@
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     Ambient, KeyId,
-    tenant::{KeyIssued, KeyKind, Source, TenantCommand},
+    tenant::{Key, KeyIssued, KeyKind, Source, TenantCommand},
 };
 use serde_json::json;
 
 use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
-use crate::{auth, secret::Secret};
+use crate::{auth, key_uses, secret::Secret, tenants::settings};
 
-/// `GET …/keys`: what they are, never the keys themselves.
+/// `GET …/keys`: what they are, when each was made and on which day it was used last; never the keys themselves.
 ///
 /// # Errors
 /// When there is no such tenant.
 pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    let tenant = desk.tenant(&desk::tenant_id(&path)?)?;
-    let view = |key: &KeyIssued| json!({ "id": key.key_id, "kind": key.kind, "source": key.source });
+    let id = desk::tenant_id(&path)?;
+    let tenant = desk.tenant(&id)?;
+    let snapshot = desk.snapshot();
+    let view = |Key { issued, created }: &Key| {
+        let grant = snapshot.grant_of(&issued.key_id, &id);
+        let last_used = grant.and_then(|grant| grant.used.day()).map(key_uses::date);
+        json!({
+            "id": issued.key_id,
+            "kind": issued.kind,
+            "source": issued.source,
+            "name": issued.name,
+            "created": created,
+            "lastUsed": last_used,
+        })
+    };
     let keys: Vec<_> = tenant.keys().map(view).collect();
     Ok(HttpResponse::Ok().json(json!({ "keys": keys })))
 }
 
-/// `POST …/keys`: `kind` is `widget`, `secret` or `bot`. The answer is the only place where the key is.
+/// `POST …/keys`: `kind` is `widget`, `secret` or `bot`; `name` says what it is for. The answer is the only place where the key is.
 ///
 /// # Errors
 /// When there is no such tenant, or no such kind.
@@ -36,13 +49,16 @@ pub async fn issue(
     let id = desk::tenant_id(&path)?;
     let kind = body.parsed("kind", kind_of);
     let kind = body.required("kind", kind);
+    let name = body.parsed("name", |text| settings::check_name(text).map(|()| text.to_owned()));
     body.finish()?;
     let kind = kind.unwrap_or(KeyKind::Widget);
     let secret = new_key(kind, &desk.tenants.ambient);
     let (key_id, hash) = auth::fingerprint(secret.expose());
-    let key = KeyIssued { key_id: key_id.clone(), kind, hash, source: Source::Operator };
+    let key = KeyIssued { key_id: key_id.clone(), kind, hash, source: Source::Operator, name: name.clone() };
     desk.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
-    let view = json!({ "id": key_id, "kind": kind, "source": Source::Operator, "key": secret.expose() });
+    let view = json!({
+        "id": key_id, "kind": kind, "source": Source::Operator, "name": name, "key": secret.expose(),
+    });
     Ok(HttpResponse::Created().json(view))
 }
 

@@ -78,7 +78,7 @@ impl Parts {
             widget_origins: config.server.widget_origins.clone(),
         };
         let gate = Gate {
-            authenticator: Authenticator::new(registry, tokens),
+            authenticator: Authenticator::new(registry, tokens, ambient.clone()),
             requests: RateLimiter::new(),
             misses: RateLimiter::new(),
             refused_messages: AtomicU64::new(0),

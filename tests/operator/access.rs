@@ -80,7 +80,11 @@ fn head_is_get_without_its_body_and_ids_may_be_numbers() {
         "/operator/rebuild",
     ] {
         let (get, head) = (door.ask(Method::GET, path, None), door.ask(Method::HEAD, path, None));
-        assert_eq!((head.status, head.header("content-type")), (get.status, get.header("content-type")), "{path}");
+        assert_eq!(
+            (head.status, head.header("content-type")),
+            (get.status, get.header("content-type")),
+            "{path}"
+        );
         assert_eq!(head.body, Value::Null, "{path}");
     }
     let nobody = json!({"tenant": 7, "session": 1_764_448_800_000_u64, "user": ""});

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    app::{TestApp, eventually},
+    app::{Start, TestApp, eventually},
     door::{amoiq, failure, json as amoiq_json},
     socket::Socket,
 };
@@ -82,6 +82,45 @@ fn rotating_makes_a_key_of_the_same_kind_and_ends_the_old_one() {
     assert_eq!(app.get(&old, read).error(), (401, "INVALID_API_KEY"));
     assert_eq!(app.get(new, read).error(), (404, "SESSION_NOT_FOUND"));
     assert!(failure(&app, &["key", "rotate", &id, "--tenant", "acme"]).contains("does not exist"));
+}
+
+#[test]
+fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_last() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut app = Start::new().data(directory.path()).app();
+    amoiq_json(&app, &["tenant", "create", "acme"]);
+    let made = |name: &str| {
+        amoiq_json(&app, &["key", "create", "--kind", "secret", "--tenant", "acme", "--name", name])
+    };
+    let (used, minting, unused) = (made("used"), made("minting"), made("unused"));
+    let bad = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "acme", "--name", "two\nlines"]);
+    assert!(bad.contains("name"), "{bad}");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let token = app.mint(&text(&minting["key"]), &json!({"userId": "ann", "role": "agent"}));
+    let listed = |app: &TestApp, name: &str| {
+        let list = amoiq_json(app, &["key", "list", "--tenant", "acme"]);
+        let keys = list["keys"].as_array().expect("a list").clone();
+        keys.into_iter().find(|key| key["name"] == name).expect("it is listed")
+    };
+    let day = |value: &Value| value.as_str().expect("a time")[..10].to_owned();
+    assert_eq!(listed(&app, "used")["lastUsed"], Value::Null);
+    assert_eq!(app.get(&text(&used["key"]), "/api/chat/online-users").status, 200);
+    assert_eq!(app.get(&token, "/api/chat/online-users").status, 200);
+    let today = day(&listed(&app, "used")["created"]);
+    // It may be midnight.
+    let is_recent = |value: &Value| day(value) >= today && value.as_str().expect("a day").len() == 10;
+    for name in ["used", "minting"] {
+        assert!(is_recent(&listed(&app, name)["lastUsed"]), "{name}");
+    }
+    assert!(app.terminate().0.success());
+    let app = Start::new().data(directory.path()).app();
+    assert!(is_recent(&listed(&app, "used")["lastUsed"]), "over a restart");
+    assert_eq!(listed(&app, "unused")["lastUsed"], Value::Null);
+    let rotated = amoiq_json(&app, &["key", "rotate", &text(&unused["id"]), "--tenant", "acme"]);
+    assert_eq!(rotated["issued"]["name"], "unused");
+    let table = amoiq(&app, &["key", "list", "--tenant", "acme"]);
+    let table = String::from_utf8(table.stdout).expect("a text");
+    assert!(table.starts_with("ID ") && table.contains("CREATED") && table.contains("LASTUSED"), "{table}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Source;
-use crate::KeyId;
+use crate::{KeyId, Timestamp};
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +69,27 @@ pub struct KeyIssued {
     pub hash: KeyHash,
     /// Who manages it.
     pub source: Source,
+    /// For people: what it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A key that may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// What it is.
+    pub issued: KeyIssued,
+    /// When it was issued.
+    pub created: Timestamp,
+}
+
+/// What makes the keys of a tenant others than they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyChange<'a> {
+    /// It may be used now.
+    Added(&'a Key),
+    /// It may be used no more.
+    Removed(&'a Key),
 }
 
 /// `key.revoked`

@@ -45,10 +45,11 @@ impl Tenant {
                     kind: *kind,
                     hash: *hash,
                     source: Source::Configuration,
+                    name: None,
                 }));
             }
         }
-        let configured = self.keys.values().filter(|key| key.source.is_reconciled());
+        let configured = self.keys.values().map(|key| &key.issued).filter(|key| key.source.is_reconciled());
         for key in configured.filter(|key| !desired.keys.contains_key(&key.key_id)) {
             events.push(TenantEvent::KeyRevoked(KeyRevoked { key_id: key.key_id.clone() }));
         }

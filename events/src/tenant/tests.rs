@@ -64,6 +64,7 @@ fn a_key_made_elsewhere_is_left_alone() {
         kind: KeyKind::Bot,
         hash: KeyHash([2; 32]),
         source: Source::Operator,
+        name: None,
     };
     tenant.apply(&TenantEvent::KeyIssued(issued), Moment::default());
     assert_eq!(reconcile(&mut tenant, desired("A", &[])), Ok(0));
@@ -147,7 +148,7 @@ fn rename(name: &str) -> TenantCommand {
 fn issue(id: &str, for_every: bool) -> TenantCommand {
     let key_id = KeyId::parse(id).unwrap();
     let (kind, hash, source) = (KeyKind::Secret, KeyHash([3; 32]), Source::Operator);
-    TenantCommand::IssueKey { key: KeyIssued { key_id, kind, hash, source }, for_every }
+    TenantCommand::IssueKey { key: KeyIssued { key_id, kind, hash, source, name: None }, for_every }
 }
 
 fn revoke(id: &str) -> TenantCommand {
@@ -236,4 +237,23 @@ fn a_webhook_needs_a_tenant() {
     let register = WebhookCommand::Register { settings, secret, source: Source::Operator };
     let command = TenantCommand::Webhook(id, register);
     assert_eq!(when(&mut Tenant::default(), &command), Err(TenantRefusal::NotFound));
+}
+
+#[test]
+fn the_keys_of_a_tenant_differ_by_what_was_issued_and_revoked_since() {
+    let mut before = Tenant::default();
+    reconcile(&mut before, desired("A", &["k1", "k2"])).unwrap();
+    let mut after = before.clone();
+    reconcile(&mut after, desired("A", &["k2", "k3"])).unwrap();
+    let mut changes: Vec<_> = after
+        .key_changes(&before)
+        .map(|change| match change {
+            KeyChange::Added(key) => format!("+{}", key.issued.key_id),
+            KeyChange::Removed(key) => format!("-{}", key.issued.key_id),
+        })
+        .collect();
+    changes.sort();
+    assert_eq!(changes, ["+k3", "-k1"]);
+    assert_eq!(after.key_changes(&after).count(), 0);
+    assert_eq!(after.key_changes(&Tenant::default()).count(), 2);
 }

@@ -21,7 +21,13 @@ pub(super) async fn at(log: &dyn EventStore, tenant: &TenantId, at: Position) ->
     })
     .await?;
     anyhow::ensure!(state.version() > Version::NONE, "there was no such tenant at position {at}");
-    let keys = state.keys().map(|key| json!({"id": key.key_id, "kind": key.kind, "source": key.source}));
+    let keys = state.keys().map(|key| {
+        let issued = &key.issued;
+        json!({
+            "id": issued.key_id, "kind": issued.kind, "source": issued.source, "name": issued.name,
+            "created": key.created,
+        })
+    });
     let webhooks = state.webhooks().map(|(id, webhook)| {
         let settings = &webhook.settings;
         // Headers are the customer's, and may be secrets: only their names are shown.

@@ -1,0 +1,114 @@
+//! On which day each key was used last, over restarts: `key_uses.json` in the data directory, written once a minute when
+//! something changed and at the end. A crash loses a minute of it, a restore all of it; it decides nothing.
+//!
+//! A token is a use of the key that minted it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use amoiq_actors::TenantRegistry;
+use amoiq_events::{Ambient, KeyId, Timestamp};
+
+const FILE: &str = "key_uses.json";
+
+/// How often it is looked whether there is something to write.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Keeps the days of a registry's keys in a file.
+#[derive(Clone)]
+pub struct KeyUses {
+    registry: Arc<TenantRegistry>,
+    directory: PathBuf,
+}
+
+impl KeyUses {
+    /// Takes over what the file says, and keeps it from now on. A file that cannot be read is begun anew.
+    #[must_use]
+    pub fn start(registry: Arc<TenantRegistry>, directory: &Path) -> Self {
+        let uses = Self { registry, directory: directory.to_owned() };
+        let kept = uses.kept().unwrap_or_else(|error| {
+            tracing::warn!(%error, "{FILE} does not say when keys were used last; it is begun anew");
+            BTreeMap::new()
+        });
+        let snapshot = uses.registry.current();
+        kept.iter().for_each(|(key, day)| snapshot.note_use(key, *day));
+        actix::spawn(uses.clone().keep_writing(kept));
+        uses
+    }
+
+    async fn keep_writing(self, mut written: BTreeMap<KeyId, u32>) {
+        loop {
+            tokio::time::sleep(WRITE_EVERY).await;
+            let now = self.now();
+            if now == written {
+                continue;
+            }
+            let (uses, days) = (self.clone(), now.clone());
+            match actix_web::rt::task::spawn_blocking(move || uses.write(&days)).await {
+                Ok(Ok(())) => written = now,
+                Ok(Err(error)) => tracing::warn!(%error, "{FILE} is not written; trying again"),
+                // A thread that panicked has said so.
+                Err(_panicked) => {}
+            }
+        }
+    }
+
+    /// Writes what there is, at the end.
+    pub fn finish(&self) {
+        let now = self.now();
+        let is_new = self.kept().map_or(true, |kept| kept != now);
+        if is_new && let Err(error) = self.write(&now) {
+            tracing::warn!(%error, "{FILE} is not written");
+        }
+    }
+
+    fn now(&self) -> BTreeMap<KeyId, u32> {
+        self.registry.current().uses().map(|(key, day)| (key.clone(), day)).collect()
+    }
+
+    fn kept(&self) -> io::Result<BTreeMap<KeyId, u32>> {
+        match fs::read(self.directory.join(FILE)) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, days: &BTreeMap<KeyId, u32>) -> io::Result<()> {
+        let fresh = self.directory.join(format!("{FILE}.new"));
+        let mut file = File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec(days)?)?;
+        file.sync_all()?;
+        fs::rename(fresh, self.directory.join(FILE))
+    }
+}
+
+/// The day it is, in days since 1970.
+#[must_use]
+pub fn today(ambient: &Ambient) -> u32 {
+    u32::try_from(ambient.now().as_millis().div_euclid(DAY_MS)).unwrap_or_default()
+}
+
+/// A day as it is shown: `2026-11-30`.
+#[must_use]
+pub fn date(day: u32) -> String {
+    Timestamp::from_millis(i64::from(day) * DAY_MS).to_string().chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_shown_as_a_date() {
+        assert_eq!((date(0), date(20_787)), ("1970-01-01".to_owned(), "2026-11-30".to_owned()));
+    }
+}
