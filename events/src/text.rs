@@ -1,6 +1,6 @@
 //! Texts that people write. They are kept as sent, to the byte: escaping is the reader's work.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,14 @@ impl MessageText {
 fn is_invisible(char: char) -> bool {
     /// The empty pattern of Braille, which is a blank although Unicode calls it a symbol.
     const BLANK_BRAILLE: char = '\u{2800}';
+    /// They set a text and its reading apart, for programs.
+    const ANNOTATION: RangeInclusive<char> = '\u{fff9}'..='\u{fffb}';
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-    char.is_whitespace() || char.is_control() || char == BLANK_BRAILLE || ignorable.contains(char)
+    char.is_whitespace()
+        || char.is_control()
+        || char == BLANK_BRAILLE
+        || ANNOTATION.contains(&char)
+        || ignorable.contains(char)
 }
 
 /// A text that is cut, never refused: an address, a referrer, a site. At most [`ShortText::MAX_BYTES`].
@@ -118,6 +124,7 @@ mod tests {
             "\u{1}\u{7f}\u{85}",
             "\u{115f}\u{1160}\u{ffa0}",
             "\u{180e}",
+            "\u{fff9}\u{fffb}",
         ] {
             assert_eq!(MessageText::parse(invisible, 10), Err(InvalidText::Empty), "{invisible:?}");
         }
