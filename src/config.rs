@@ -61,6 +61,7 @@ section!(Server {
     bind: SocketAddr,
     workers: usize,
     trusted_proxies: Vec<IpNet>,
+    connections_per_ip: Option<usize>,
     widget_origins: Vec<String>,
 });
 section!(Operator { bind: SocketAddr, metrics_networks: Vec<IpNet> });

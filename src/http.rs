@@ -26,6 +26,7 @@ pub mod limits;
 pub mod online_users;
 pub mod send;
 pub mod sessions;
+pub mod single;
 pub mod tokens;
 pub mod trace;
 pub mod traceparent;

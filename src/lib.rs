@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`config`] | every setting, with its default |
+//! | [`connections`] | accepted TCP connections: who gets one, how long it may keep the service waiting |
 //! | [`startup`] | building the service and running it until it is told to stop |
 //! | [`tenants`] | the configured tenants, made into events |
 //! | [`auth`] | who is calling, decided once for HTTP and for sockets |
@@ -27,6 +28,7 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod draft;
 pub mod forwarded;
 pub mod http;

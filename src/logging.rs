@@ -36,7 +36,11 @@ pub mod pace;
 const LAST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The framework says at `info` how many threads it starts; that is nothing to an operator.
-const WITHOUT_FRAMEWORK: &str = "actix_server=warn";
+const WITHOUT_FRAMEWORK: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+
+/// Of a request that it cannot parse it makes an error, which anybody could fill the log with. They are counted
+/// (`amoiq_tcp_connections_ended_total`).
+const WITHOUT_PARSER: &str = "actix_http::h1::dispatcher=off";
 
 /// Where lines go; what is queued is written when it is dropped.
 pub struct Logging {
@@ -174,9 +178,9 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     }
     let general = level.split(',').find_map(|directive| directive.trim().parse::<LevelFilter>().ok());
     let is_told_more = general.is_some_and(|general| general > LevelFilter::WARN);
-    // It comes first: what the setting says of the framework by name counts.
-    let all = if is_told_more { format!("{WITHOUT_FRAMEWORK},{level}") } else { level.to_owned() };
-    EnvFilter::try_new(all).context("log.level")
+    // They come first: what the setting says of the framework by name counts.
+    let framework = if is_told_more { WITHOUT_FRAMEWORK } else { WITHOUT_PARSER };
+    EnvFilter::try_new(format!("{framework},{level}")).context("log.level")
 }
 
 /// A panic is a line of the log like any other failure, and where the filter lets none through, of standard error.

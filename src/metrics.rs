@@ -10,6 +10,7 @@
 //! | [`format`](mod@format) | which of the two a scrape gets, and the older one |
 //! | [`requests`] | HTTP requests: counted by every worker for itself |
 //! | [`service`] | store, projections, actors, sockets, limits |
+//! | `connections` | TCP connections |
 //! | `deliveries` | webhooks |
 //! | [`process`] | processor time, memory and files of the process |
 //! | [`sheet`] | how numbers become metrics |
@@ -21,6 +22,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+mod connections;
 mod deliveries;
 pub mod format;
 pub mod process;
@@ -32,20 +34,23 @@ pub use requests::{RequestMeter, WorkerMeter};
 pub use service::Sources;
 use sheet::Sheet;
 
+use crate::startup::Listeners;
+
 /// Everything that a scrape shows.
 pub struct Metrics {
     registry: Registry,
     requests: RequestMeter,
     sources: Sources,
+    listeners: Listeners,
 }
 
 impl Metrics {
     /// Over the parts of a service.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub fn new(sources: Sources, listeners: Listeners) -> Self {
         let mut registry = Registry::default();
         let requests = RequestMeter::register(&mut registry);
-        Self { registry, requests, sources }
+        Self { registry, requests, sources, listeners }
     }
 
     /// Counts requests; each worker has one of its own made from it.
@@ -61,6 +66,7 @@ impl Metrics {
     pub async fn scrape(&self) -> Result<String, fmt::Error> {
         let mut sheet = Sheet::default();
         self.sources.fill(&mut sheet).await;
+        connections::fill(&self.listeners, &mut sheet);
         process::fill(&mut sheet);
         let mut read = Registry::default();
         read.register_collector(Box::new(sheet));

@@ -1,6 +1,7 @@
 //! Builds the service and runs it until it is told to stop.
 
 mod erasure;
+mod listeners;
 mod parts;
 mod service_manager;
 mod signals;
@@ -8,13 +9,12 @@ mod sockets;
 mod webhooks;
 
 use std::{
-    any::Any,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn};
+use actix_web::{App, dev::Server, middleware::from_fn};
 use amoiq_actors::{Inbox, TenantRegistry, webhooks::Webhooks};
 use amoiq_events::{
     Ambient, EventStore, NewEvent, StreamName,
@@ -23,8 +23,8 @@ use amoiq_events::{
     store::{Expected, sqlite::SqliteStore},
 };
 use anyhow::Context;
-use socket2::SockRef;
 
+pub use self::listeners::Listeners;
 pub(crate) use self::parts::{check_secrets, directory_settings};
 use self::{
     parts::Parts, service_manager::ServiceManager, signals::Stop, sockets::SocketServer,
@@ -32,6 +32,7 @@ use self::{
 };
 use crate::{
     config::{Config, MOST_THREADS, environment},
+    connections::{self, Serving},
     http,
     key_uses::KeyUses,
     logging::{self, Greeting, LostLines},
@@ -49,20 +50,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Over how long sockets are closed when the service stops, so that clients do not all come back at once.
 const SPREAD: Duration = Duration::from_millis(1_500);
 
-/// Connections of a worker beside its sockets.
-const OTHERS: usize = 10_000;
-
-/// Sockets of a worker when there is no limit: more than a machine has ports.
-const MANY: usize = 1_000_000;
-
-/// How long a peer may accept nothing of what it is sent before the kernel gives it up.
-const PEER_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a client may take to send a request's head.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a connection without requests is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// The longest pause between pings that proxies usually let pass: haproxy ends a tunnel after 50 s.
+const PROXY_PATIENCE_MS: u64 = 50_000;
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -112,6 +101,8 @@ impl Service {
     /// When a part cannot start; the text says which and why.
     pub async fn start(config: Config, lost_lines: LostLines) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
+        let listeners = Listeners::of(&config);
+        warn_of_proxies(config.realtime.ping_interval_ms);
         let directory = &config.store.path;
         let opening = || SqliteStore::open(directory, &ambient);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
@@ -137,13 +128,24 @@ impl Service {
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = webhooks.desk(parts.rebuilds.clone());
         let metrics_networks = config.operator.metrics_networks.clone();
-        let place = Place { bind: config.operator.bind, service: address, metrics_networks, directory };
-        let metrics =
-            Metrics::new(parts.sources(&embedded, directory, &desk, &sockets, &webhooks, lost_lines));
+        let place = Place {
+            bind: config.operator.bind,
+            service: address,
+            metrics_networks,
+            directory,
+            listener: Arc::clone(&listeners.operator),
+        };
+        let sources = parts.sources(&embedded, directory, &desk, &sockets, &webhooks, lost_lines);
+        let metrics = Metrics::new(sources, listeners.clone());
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
         let inbox = (**parts.inbox).clone();
-        let server = listen(&config, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
+        let serving = Serving {
+            workers: threads(config.server.workers, 1),
+            drain_seconds: DRAIN_SECONDS,
+            listener: Arc::clone(&listeners.service),
+        };
+        let server = listen(serving, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
         let store = embedded;
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, store })
     }
@@ -207,7 +209,7 @@ async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &Inbox, webhoo
 }
 
 fn listen(
-    config: &Config,
+    serving: Serving,
     listener: TcpListener,
     parts: Parts,
     sockets: SocketServer,
@@ -226,28 +228,17 @@ fn listen(
             .wrap(from_fn(http::cors::cors))
             .wrap(from_fn(http::trace::trace))
     };
-    let realtime = &config.realtime;
-    let served = if realtime.max_connections > 0 { realtime.max_connections } else { MANY };
-    let most = served.saturating_add(realtime.held_connections);
-    let server = HttpServer::new(app)
-        .workers(threads(config.server.workers, 1))
-        .max_connections(most.saturating_add(OTHERS))
-        // A poll that is given up ends its connection at once, not at the next ping.
-        .h1_allow_half_closed(false)
-        .on_connect(|stream, _| watch_peer(stream))
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_PATIENCE)
-        .shutdown_timeout(DRAIN_SECONDS)
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+    Ok(connections::serve(listener, serving, app)?)
 }
 
-/// Lets the kernel give up a peer that is gone without a word, or that reads nothing.
-fn watch_peer(stream: &dyn Any) {
-    let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
-    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(PEER_PATIENCE)) {
-        tracing::debug!(%error, "the kernel does not watch a peer");
+/// Says so when sockets are silent for longer than proxies usually allow.
+fn warn_of_proxies(ping_interval_ms: u64) {
+    if ping_interval_ms > PROXY_PATIENCE_MS {
+        tracing::warn!(
+            realtime.ping_interval_ms = ping_interval_ms,
+            "proxies cut connections that are silent for so long: haproxy after 50 s, nginx and others after 60 s \
+             unless they are told otherwise; realtime.ping_interval_ms should be {PROXY_PATIENCE_MS} at the most"
+        );
     }
 }
 

@@ -23,6 +23,8 @@ mod storm;
 mod attack;
 #[path = "../../tests/attacks/client.rs"]
 mod client;
+#[path = "../../tests/attacks/connections.rs"]
+mod connections;
 #[path = "../../tests/attacks/crowd.rs"]
 mod crowd;
 #[path = "../../tests/attacks/flood.rs"]

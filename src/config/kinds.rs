@@ -7,8 +7,11 @@
 use anyhow::{Context, bail};
 use config::{File, FileFormat, Source, Value, ValueKind};
 
-/// A customer with all that one may have, beside the defaults, which have none.
-const TENANT: &str = r#"
+/// What the defaults leave out: a number that depends on the machine, and a customer with all that one may have.
+const OPTIONAL: &str = r#"
+[server]
+connections_per_ip = 0
+
 [[tenants]]
 id = ""
 name = ""
@@ -25,8 +28,9 @@ pub(super) struct Kinds(Value);
 impl Kinds {
     /// Those of the defaults.
     pub(super) fn known() -> anyhow::Result<Self> {
-        let text = format!("{}{TENANT}", super::DEFAULTS);
-        let tree = config::Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build()?;
+        let toml = |text| File::from_str(text, FileFormat::Toml);
+        let tree =
+            config::Config::builder().add_source(toml(super::DEFAULTS)).add_source(toml(OPTIONAL)).build()?;
         Ok(Self(Value::from(tree.collect()?)))
     }
 

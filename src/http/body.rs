@@ -1,7 +1,5 @@
 //! Reads a request's body: JSON, within the limit, in time.
 
-use std::time::Duration;
-
 use actix_web::{
     HttpRequest,
     http::header::{self, HeaderMap},
@@ -10,10 +8,10 @@ use actix_web::{
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use crate::problem::Problem;
-
-/// How long a body may take to arrive: a client that drips it is let go.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    connections::body::{self, BodyLoss},
+    problem::Problem,
+};
 
 /// The largest body, in bytes: `limits.body_bytes`.
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +67,11 @@ async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Pr
     if declared.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > limit_bytes) {
         return Err(too_large);
     }
-    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(limit_bytes)).await {
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(_broken))) => Err(Problem::MalformedJson("the body ended early".to_owned())),
-        Ok(Err(_over_limit)) => Err(too_large),
-        Err(_elapsed) => Err(Problem::MalformedJson("the body did not arrive in time".to_owned())),
-    }
+    body::whole(request, payload, limit_bytes).await.map_err(|loss| match loss {
+        BodyLoss::TooLarge => too_large,
+        BodyLoss::TooSlow => Problem::MalformedJson("the body did not arrive in time".to_owned()),
+        BodyLoss::Broken => Problem::MalformedJson("the body ended early".to_owned()),
+    })
 }
 
 /// `application/json`, or a type that is JSON by its suffix.

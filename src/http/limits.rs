@@ -15,6 +15,7 @@ use amoiq_events::{Ambient, tenant::KeyKind};
 use super::{
     access::Policy,
     context::{self, Context},
+    single,
     trace::RequestId,
 };
 use crate::{
@@ -100,6 +101,9 @@ pub async fn limits<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Err(problem) = single::check(request.headers()) {
+        return Ok(request.into_response(problem.error_response()));
+    }
     // The path as the router reads it: `/%61pi/` is `/api/`.
     let path = request.match_info().as_str();
     let is_counted = COUNTED_PATHS.iter().any(|prefix| path.starts_with(prefix));

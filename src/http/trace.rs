@@ -5,10 +5,13 @@
 use std::time::Instant;
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::{
+        ConnectionType, Method,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web,
 };
@@ -19,10 +22,16 @@ use tracing::{
 };
 
 use super::traceparent::TraceParent;
-use crate::metrics::{WorkerMeter, requests::NO_ROUTE};
+use crate::{
+    connections::exchange::{Exchange, is_health_check},
+    metrics::{WorkerMeter, requests::NO_ROUTE},
+    problem::Problem,
+};
 
 /// The longest id that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,6 +51,7 @@ pub async fn trace<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
+    let exchange = Exchange::begin(&request);
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
     // At the level of an error, which every filter lets through: with `log.level = "warn"` a span of a lower one
@@ -56,13 +66,26 @@ pub async fn trace<B: MessageBody + 'static>(
     #[cfg(feature = "otel")]
     span.record("trace.id", field::display(parent.adopt(&span)));
     request.extensions_mut().insert(RequestId(id.clone()));
+    let may_be_served = !exchange.is_reserve() || is_health_check(request.request());
     let work = async move {
-        // Not cloned before: the router below needs the request for itself.
-        let response = next.call(request).await?.map_into_boxed_body();
+        let response = if may_be_served {
+            // Not cloned before: the router below needs the request for itself.
+            next.call(request).await?.map_into_boxed_body()
+        } else {
+            request.into_response(Problem::Overloaded.error_response())
+        };
         tell(&response, begun);
         Ok::<_, Error>(response)
     };
     let mut response = work.instrument(span).await?;
+    exchange.answered(response.status());
+    if exchange.is_reserve() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    // A cache in between would give one visitor's answer to the next, and a health check's after the end.
+    if response.request().method() != Method::OPTIONS {
+        response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }

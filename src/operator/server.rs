@@ -3,11 +3,11 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
-    time::Duration,
+    sync::Arc,
 };
 
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     web,
@@ -22,6 +22,7 @@ use super::{
     token::{MetricsNetworks, OperatorToken, authorise},
 };
 use crate::{
+    connections::{self, Serving, ledger::Listener},
     http::{body::BodyLimit, trace::trace},
     metrics::Metrics,
 };
@@ -29,11 +30,8 @@ use crate::{
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 65_536;
 
-/// Connections at the same time; one more waits.
-const MAX_CONNECTIONS: usize = 64;
-
-/// How long a client may take to send a request's head.
-const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long requests in flight may take after the signal to stop, in seconds.
+const DRAIN_SECONDS: u64 = 1;
 
 /// The operator's interface of a running service.
 pub struct OperatorServer {
@@ -51,6 +49,8 @@ pub struct Place<'a> {
     pub metrics_networks: Vec<IpNet>,
     /// The data directory.
     pub directory: &'a Path,
+    /// Its connections.
+    pub listener: Arc<Listener>,
 }
 
 impl OperatorServer {
@@ -91,14 +91,9 @@ impl OperatorServer {
                 .wrap(from_fn(authorise))
                 .wrap(from_fn(trace))
         };
-        let server = HttpServer::new(app)
-            .workers(1)
-            .max_connections(MAX_CONNECTIONS)
-            .client_request_timeout(HEAD_PATIENCE)
-            .shutdown_timeout(1)
-            .disable_signals()
-            .listen(listener)?
-            .run();
+        let serving =
+            Serving { workers: 1, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&place.listener) };
+        let server = connections::serve(listener, serving, app)?;
         Ok(Self { server, door })
     }
 

@@ -16,7 +16,11 @@ use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
 use super::{METRICS, Refusal};
-use crate::{http::context, problem::Problem, secret::Secret};
+use crate::{
+    http::{context, single},
+    problem::Problem,
+    secret::Secret,
+};
 
 /// What a request has to bring as `Authorization: Bearer`.
 #[derive(Debug, Clone)]
@@ -62,6 +66,9 @@ pub async fn authorise<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Err(problem) = single::check(request.headers()) {
+        return Ok(request.into_response(problem.error_response()));
+    }
     let token = request.app_data::<web::Data<OperatorToken>>().cloned().ok_or(Problem::Internal)?;
     let networks = request.app_data::<web::Data<MetricsNetworks>>().cloned().ok_or(Problem::Internal)?;
     if networks.opens_for(request.request()) || token.opens_for(request.request()) {

@@ -15,6 +15,7 @@
 //! | [`route`] | the HTTP side of both |
 //! | `query` | what a request asks for |
 //! | [`refused`] | why a request is refused |
+//! | [`upgrade`] | what a request for a websocket has to be |
 //! | [`handshake`] | what a client said when it connected |
 //! | [`metrics`] | what operators count |
 
@@ -34,7 +35,8 @@ pub mod refused;
 pub mod route;
 pub mod sessions;
 pub mod settings;
-pub mod websocket;
+pub mod upgrade;
+mod websocket;
 
 pub use connection::Connection;
 pub use handshake::Handshake;

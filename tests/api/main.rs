@@ -8,6 +8,7 @@ mod cors;
 mod durability;
 mod errors;
 mod faults;
+mod headers;
 mod history;
 mod idempotency;
 mod ids;

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use crate::{
-    flood, frames,
+    connections, flood, frames,
     latency::Latency,
     pair::Pair,
     patience, polls,
@@ -54,6 +54,12 @@ pub enum Attack {
     AbandonedUpgrades,
     /// A poll every millisecond.
     PollStorm,
+    /// Second requests that stop half-way, on more connections than there are descriptors.
+    HalfHeads,
+    /// Clients that the service waits for, in every state that there is.
+    SlowClients,
+    /// More connections than one address may have.
+    OneAddress,
 }
 
 /// How large.
@@ -139,7 +145,7 @@ impl Attack {
     /// When the attack is not fended off as it should be, the pair was not served in full, the process
     /// took too much memory, or something in it panicked.
     pub fn attempt(self, program: &Path, scale: Scale) -> anyhow::Result<Report> {
-        let server = Server::start(program, self.settings())?;
+        let server = Server::start(program, self.settings(), self.files())?;
         let (pid, pair) = (server.pid(), Pair::start(server.address)?);
         let before = (resident_bytes(pid)?, processor_ticks(pid)?, tokio::time::Instant::now());
         let stage = Arc::new(Stage { files: open_files(pid)?, server, pair, scale });
@@ -180,6 +186,13 @@ impl Attack {
             Self::Drip => patience::drip(stage).await,
             Self::AbandonedUpgrades => polls::abandoned_upgrades(stage).await,
             Self::PollStorm => polls::storm(stage).await,
+            Self::HalfHeads => connections::half_heads(stage).await,
+            Self::SlowClients => connections::slow_clients(stage).await,
+            Self::OneAddress => match connections::own_address() {
+                Some(own) => connections::one_address(stage, own).await,
+                // Nobody can come from another network.
+                None => Ok(Outcome::default()),
+            },
         }
     }
 
@@ -192,8 +205,17 @@ impl Attack {
                 ("AMOIQ__REALTIME__PING_TIMEOUT_MS", "1500"),
                 ("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "0"),
             ],
+            Self::OneAddress => &[
+                ("AMOIQ__OPERATOR__BIND", "0.0.0.0:0"),
+                ("AMOIQ__SERVER__CONNECTIONS_PER_IP", connections::ALLOWED_TEXT),
+            ],
             _ => &[],
         }
+    }
+
+    /// How many files the service may have open, if not as many as this process.
+    fn files(self) -> Option<usize> {
+        (self == Self::HalfHeads).then_some(connections::FILES)
     }
 }
 

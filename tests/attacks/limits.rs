@@ -48,7 +48,7 @@ async fn refused_and_free_again(
 fn check(settings: &[(&str, &str)], limit: usize, status: u16, code: &str) {
     // Who is held at another limit is a fact of tests/wire: here nobody is.
     let settings = [settings, &[("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")]].concat();
-    let server = Server::start(program(), &settings).expect("it starts");
+    let server = Server::start(program(), &settings, None).expect("it starts");
     let pair = Pair::start(server.address).expect("the pair is let in");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(refused_and_free_again(&server, limit, status, code)).expect("as it should be");

@@ -8,6 +8,7 @@
 
 mod attack;
 mod client;
+mod connections;
 mod crowd;
 mod flood;
 mod frame;
@@ -94,4 +95,19 @@ fn an_upgrade_that_is_abandoned_leaves_nothing() {
 #[test]
 fn a_poll_every_millisecond_is_served_beside_the_others() {
     is_fended_off(Attack::PollStorm);
+}
+
+#[test]
+fn half_of_a_second_request_keeps_nobody_out_when_there_is_no_descriptor_left() {
+    is_fended_off(Attack::HalfHeads);
+}
+
+#[test]
+fn whoever_keeps_the_service_waiting_is_ended_in_time_and_nobody_else_is() {
+    is_fended_off(Attack::SlowClients);
+}
+
+#[test]
+fn one_address_has_as_many_connections_as_it_may() {
+    is_fended_off(Attack::OneAddress);
 }

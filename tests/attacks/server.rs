@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A running service. It is killed when it is dropped.
@@ -22,14 +23,23 @@ pub struct Server {
     process: Child,
     pub address: SocketAddr,
     lines: Arc<Mutex<Vec<String>>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
-    /// Starts the program with settings (`AMOIQ__…`, value), without rate limits of its own.
-    pub fn start(program: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+    /// Starts the program with settings (`AMOIQ__…`, value), without rate limits of its own, and with a limit of
+    /// open files if one is given.
+    pub fn start(program: &Path, settings: &[(&str, &str)], files: Option<usize>) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
-        let mut process = Command::new(program)
+        let mut command = match files {
+            Some(files) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={files}:{files}")).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let mut process = command
             .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
             .env("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
             .env("AMOIQ__STORE__PATH", data.path())
@@ -55,11 +65,18 @@ impl Server {
         std::thread::spawn(move || {
             output.for_each(|line| keep.lock().unwrap_or_else(PoisonError::into_inner).push(line));
         });
-        Ok(Self { process, address, lines, _data: data })
+        Ok(Self { process, address, lines, data })
     }
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Where operators are served, and their token.
+    pub fn operator(&self) -> anyhow::Result<(SocketAddr, String)> {
+        let door: Value = serde_json::from_slice(&fs::read(self.data.path().join("operator.json"))?)?;
+        let text = |name: &str| door.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+        Ok((text("operator")?.trim_start_matches("http://").parse()?, text("token")?.to_owned()))
     }
 
     /// How many lines of its log hold all of these.

@@ -49,6 +49,26 @@ fn no_page_may_read_an_answer() {
 }
 
 #[test]
+fn no_cache_may_keep_an_answer() {
+    let app = TestApp::start();
+    let door = Door::of(&app);
+    for (path, status) in [("/operator/tenants", 200), ("/operator/nothing", 404), ("/metrics", 200)] {
+        let answer = door.ask(Method::GET, path, None);
+        assert_eq!((answer.status, answer.header("cache-control")), (status, "no-store"), "{path}");
+    }
+    let refused = Answer::of(door.bare(Method::GET, "/operator/tenants"));
+    assert_eq!((refused.status, refused.header("cache-control")), (401, "no-store"));
+}
+
+#[test]
+fn two_tokens_are_none() {
+    let app = TestApp::start();
+    let door = Door::of(&app);
+    let both = door.request(Method::GET, "/operator/tenants").header("Authorization", "Bearer other");
+    assert_eq!(Answer::of(both).error(), (400, "VALIDATION_FAILED"));
+}
+
+#[test]
 fn errors_have_the_form_that_every_error_has() {
     let app = TestApp::start();
     let door = Door::of(&app);

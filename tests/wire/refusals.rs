@@ -97,6 +97,42 @@ fn a_websocket_request_that_is_no_handshake_is_400() {
 }
 
 #[test]
+fn a_websocket_needs_a_key_of_16_bytes_and_no_body() {
+    let server = Server::start();
+    let target = opening_target(ENGINE, "websocket");
+    let upgrade = [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-version", "13")];
+    let short = "dGhlIHNhbXBsZSBub24=";
+    let long = "dGhlIHNhbXBsZSBub25jZWQ=";
+    for key in ["", " ", "x", short, long, "dGhlIHNhbXBsZSBub25jZQ", "!!!!IHNhbXBsZSBub25jZQ=="] {
+        let mut http = Http::connect(&server);
+        http.send("GET", &target, &[&upgrade[..], &[("sec-websocket-key", key)]].concat(), None);
+        assert_eq!(http.answer().refusal(), NOT_NOW, "{key}");
+    }
+    let good = [&upgrade[..], &[("sec-websocket-key", KEY)]].concat();
+    let mut http = Http::connect(&server);
+    http.send("GET", &target, &[&good[..], &[("transfer-encoding", "chunked")]].concat(), None);
+    assert_eq!(http.answer().refusal(), NOT_NOW);
+    let mut http = Http::connect(&server);
+    http.send("GET", &target, &good, Some(b"body"));
+    assert_eq!(http.answer().refusal(), NOT_NOW);
+}
+
+#[test]
+fn a_websocket_needs_http_1_1() {
+    let server = Server::start();
+    let target = opening_target(ENGINE, "websocket");
+    let mut http = Http::connect(&server);
+    let request = format!(
+        "GET {target} HTTP/1.0\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n\r\n"
+    );
+    http.write(request.as_bytes());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut http.into_stream(), &mut line).expect("a line");
+    assert!(line.starts_with("HTTP/1.0 400 "), "{line}");
+}
+
+#[test]
 fn polling_for_a_session_on_a_websocket_is_400_and_the_session_lives_on() {
     let server = Server::start();
     let (session, mut websocket) = Session::websocket(&server, ENGINE);

@@ -33,12 +33,14 @@ use super::{
     query::Query,
     refused::Refused,
     sessions::{Sessions, Sid, Ticket},
+    upgrade,
     websocket::{Pump, PumpId, Role},
 };
-use crate::{http::body, logging::pace::LinePace};
-
-/// How long a POST's body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    connections::body::{self, BodyLoss},
+    http::body::is_identity,
+    logging::pace::LinePace,
+};
 
 /// In so many batches connections are closed when the service stops, so that clients do not all come
 /// back at once.
@@ -261,6 +263,7 @@ impl<P: Protocol> Worker<P> {
         let client = (self.client)(request);
         let ticket = self.admit(client, found.is_some())?;
         self.check_upgrade(request)?;
+        upgrade::check(request)?;
         let role = match found {
             Some(connection) if connection.connected() => Role::Probes(connection),
             Some(_ended) => Role::Spare,
@@ -314,7 +317,7 @@ impl<P: Protocol> Worker<P> {
                 "Binary goes as base64 in a text, not as application/octet-stream",
             ));
         }
-        if !body::is_identity(request.headers()) {
+        if !is_identity(request.headers()) {
             return Err(Refused::Encoded);
         }
         let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok());
@@ -324,11 +327,10 @@ impl<P: Protocol> Worker<P> {
             return Err(Refused::TooLarge);
         }
         connection.send(Announced).await.map_err(gone)??;
-        let body = payload.to_bytes_limited(max_payload);
-        let posted = match tokio::time::timeout(BODY_PATIENCE, body).await {
-            Ok(Ok(Ok(body))) => Posted::Whole(payload::decode(body)),
-            Ok(Err(_over_limit)) => Posted::TooLarge,
-            Ok(Ok(Err(_))) | Err(_) => Posted::Nothing,
+        let posted = match body::whole(request, payload, max_payload).await {
+            Ok(body) => Posted::Whole(payload::decode(body)),
+            Err(BodyLoss::TooLarge) => Posted::TooLarge,
+            Err(BodyLoss::Broken | BodyLoss::TooSlow) => Posted::Nothing,
         };
         let is_over = matches!(posted, Posted::TooLarge);
         let taken = connection.send(posted).await.map_err(gone)?;
