@@ -10,21 +10,21 @@ use memchr::memmem;
 /// To a client whose request's head did not come in time.
 pub(super) const LATE: &str = concat!(
     "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncache-control: no-store\r\n",
-    "content-type: application/json\r\ncontent-length: 90\r\n\r\n",
+    "content-type: application/json\r\ncontent-length: 91\r\n\r\n",
     r#"{"error":"The request's head did not arrive in time","code":"REQUEST_TIMEOUT","details":{}}"#
 );
 
 /// To an address that has as many connections as it may.
 pub(super) const TOO_MANY: &str = concat!(
     "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncache-control: no-store\r\nretry-after: 5\r\n",
-    "content-type: application/json\r\ncontent-length: 89\r\n\r\n",
+    "content-type: application/json\r\ncontent-length: 92\r\n\r\n",
     r#"{"error":"Too many connections from this address","code":"RATE_LIMIT_EXCEEDED","details":{}}"#
 );
 
 /// When there is no descriptor left.
 pub(super) const FULL: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncache-control: no-store\r\nretry-after: 1\r\n",
-    "content-type: application/json\r\ncontent-length: 66\r\n\r\n",
+    "content-type: application/json\r\ncontent-length: 70\r\n\r\n",
     r#"{"error":"The service is overloaded","code":"OVERLOADED","details":{}}"#
 );
 
