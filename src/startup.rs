@@ -102,7 +102,6 @@ impl Service {
     pub async fn start(config: Config, lost_lines: LostLines) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
         let listeners = Listeners::of(&config);
-        warn_of_proxies(config.realtime.ping_interval_ms);
         let directory = &config.store.path;
         let opening = || SqliteStore::open(directory, &ambient);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
@@ -145,6 +144,9 @@ impl Service {
             drain_seconds: DRAIN_SECONDS,
             listener: Arc::clone(&listeners.service),
         };
+        // Once it is sure to start: one that cannot says that alone.
+        listeners.descriptors.compare(&config.realtime);
+        warn_of_proxies(config.realtime.ping_interval_ms);
         let server = listen(serving, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
         let store = embedded;
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, store })

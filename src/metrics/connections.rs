@@ -5,7 +5,7 @@ use crate::startup::Listeners;
 
 /// Puts it down.
 pub(super) fn fill(listeners: &Listeners, sheet: &mut Sheet) {
-    let Listeners { ledger, service, operator } = listeners;
+    let Listeners { ledger, service, operator, .. } = listeners;
     sheet.gauges(
         "amoiq_tcp_connections",
         "Open TCP connections",

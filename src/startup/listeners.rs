@@ -25,18 +25,19 @@ pub struct Listeners {
     pub service: Arc<Listener>,
     /// `operator.bind`
     pub operator: Arc<Listener>,
+    /// What there is for them.
+    pub descriptors: Descriptors,
 }
 
 impl Listeners {
     /// Raises the limit of open files as far as it goes, and shares them out.
     pub(super) fn of(config: &Config) -> Self {
         let descriptors = Descriptors::raise(config.webhooks.in_flight);
-        descriptors.compare(&config.realtime);
         let of_address = config.server.connections_per_ip.unwrap_or_else(|| descriptors.of_address());
         let ledger = Ledger::new(of_address, config.server.trusted_proxies.clone());
         let reserve = HEALTH_RESERVE.min(descriptors.connections / 8);
         let service = Listener::new(&ledger, descriptors.connections - reserve, reserve);
         let operator = Listener::new(&ledger, OPERATORS, 0);
-        Self { ledger, service, operator }
+        Self { ledger, service, operator, descriptors }
     }
 }

@@ -158,7 +158,9 @@ fn every_line_of_json_is_json_the_greeting_too() {
 
 #[test]
 fn a_first_start_says_where_it_is_and_nothing_before() {
-    let said = said(&[("AMOIQ__LOG__FORMAT", "pretty")]);
+    // Of too few files for the sockets that are configured it would warn.
+    let few = [("AMOIQ__REALTIME__MAX_CONNECTIONS", "100"), ("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")];
+    let said = said(&[&[("AMOIQ__LOG__FORMAT", "pretty")], &few[..]].concat());
     assert!(said.starts_with("amoiq "), "{said}");
     let (greeting, rest) =
         said.split_once("-H 'Authorization: Bearer wk_demo_0000000000000000'\n\n").expect("whole");
@@ -175,4 +177,27 @@ fn the_greeting_is_there_whatever_the_level_is() {
         let app = Start::new().environment("AMOIQ__LOG__LEVEL", level).app();
         assert!(app.printed(&["listens on"]));
     }
+}
+
+#[test]
+fn the_start_warns_of_too_few_files_and_of_too_rare_pings_and_raises_the_limit_of_files() {
+    let start = |files: &'static str| {
+        Start::new()
+            .under(&["prlimit", files])
+            .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "1000")
+            .environment("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")
+    };
+    let limit = |app: &TestApp| {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", app.pid())).expect("limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line").to_owned();
+        line.split_whitespace().nth(3).expect("a limit").to_owned()
+    };
+    let warns = |app: &TestApp| app.printed(&["WARN", "realtime.max_connections"]);
+    let app = start("--nofile=512:2048").app();
+    assert_eq!((limit(&app).as_str(), warns(&app)), ("2048", false));
+    let app = start("--nofile=512:1024").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50001").app();
+    assert_eq!((limit(&app).as_str(), warns(&app)), ("1024", true));
+    assert!(app.printed(&["WARN", "realtime.ping_interval_ms"]));
+    let app = start("--nofile=2048:2048").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50000").app();
+    assert!(!app.printed(&["WARN", "realtime.ping_interval_ms"]));
 }
