@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    app::{PATIENCE, Start, client, eventually},
+    app::{PATIENCE, Start, TestApp, client, eventually},
     metrics::value,
 };
 
