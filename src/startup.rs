@@ -50,9 +50,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Over how long sockets are closed when the service stops, so that clients do not all come back at once.
 const SPREAD: Duration = Duration::from_millis(1_500);
 
-/// The longest pause between pings that proxies usually let pass: haproxy ends a tunnel after 50 s.
-const PROXY_PATIENCE_MS: u64 = 50_000;
-
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -139,14 +136,9 @@ impl Service {
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
         let inbox = (**parts.inbox).clone();
-        let serving = Serving {
-            workers: threads(config.server.workers, 1),
-            drain_seconds: DRAIN_SECONDS,
-            listener: Arc::clone(&listeners.service),
-        };
         // Once it is sure to start: one that cannot says that alone.
-        listeners.descriptors.compare(&config.realtime);
-        warn_of_proxies(config.realtime.ping_interval_ms);
+        listeners.warn(&config.realtime);
+        let serving = listeners.serving(threads(config.server.workers, 1));
         let server = listen(serving, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
         let store = embedded;
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, store })
@@ -231,17 +223,6 @@ fn listen(
             .wrap(from_fn(http::trace::trace))
     };
     Ok(connections::serve(listener, serving, app)?)
-}
-
-/// Says so when sockets are silent for longer than proxies usually allow.
-fn warn_of_proxies(ping_interval_ms: u64) {
-    if ping_interval_ms > PROXY_PATIENCE_MS {
-        tracing::warn!(
-            realtime.ping_interval_ms = ping_interval_ms,
-            "proxies cut connections that are silent for so long: haproxy after 50 s, nginx and others after 60 s \
-             unless they are told otherwise; realtime.ping_interval_ms should be {PROXY_PATIENCE_MS} at the most"
-        );
-    }
 }
 
 /// Notes in the log that this process took it over.

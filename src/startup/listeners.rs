@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::DRAIN_SECONDS;
 use crate::{
-    config::Config,
+    config::{Config, Realtime},
     connections::{
+        Serving,
         descriptors::Descriptors,
         ledger::{Ledger, Listener},
     },
@@ -15,6 +17,9 @@ const HEALTH_RESERVE: usize = 32;
 
 /// Connections of operators at the same time.
 const OPERATORS: usize = 64;
+
+/// The longest pause between pings that proxies usually let pass: haproxy ends a tunnel after 50 s.
+const PROXY_PATIENCE_MS: u64 = 50_000;
 
 /// The connections of the service and of operators.
 #[derive(Clone)]
@@ -39,5 +44,23 @@ impl Listeners {
         let service = Listener::new(&ledger, descriptors.connections - reserve, reserve);
         let operator = Listener::new(&ledger, OPERATORS, 0);
         Self { ledger, service, operator, descriptors }
+    }
+
+    /// How the service is served, with so many threads.
+    pub(super) fn serving(&self, workers: usize) -> Serving {
+        Serving { workers, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&self.service) }
+    }
+
+    /// Says so when there are too few files for the sockets that may come, and when they are silent for longer than
+    /// proxies usually allow.
+    pub(super) fn warn(&self, realtime: &Realtime) {
+        self.descriptors.compare(realtime);
+        if realtime.ping_interval_ms > PROXY_PATIENCE_MS {
+            tracing::warn!(
+                realtime.ping_interval_ms = realtime.ping_interval_ms,
+                "proxies cut connections that are silent for so long: haproxy after 50 s, nginx and others after 60 s \
+                 unless they are told otherwise; realtime.ping_interval_ms should be {PROXY_PATIENCE_MS} at the most"
+            );
+        }
     }
 }
