@@ -4,7 +4,7 @@
 //!
 //! | the receiver | the [`Answer`] |
 //! |---|---|
-//! | 2xx, its body read to the end | success |
+//! | 2xx, its body read to the end | success; of a test the first KiB of its body |
 //! | 2xx, a body of over 16 KiB, or without an end | success once 16 KiB were read; the connection is dropped |
 //! | 2xx, a body that breaks off | its status, `the answer's body broke off` |
 //! | 2xx, a body that drips | none before the deadline |
@@ -15,7 +15,8 @@
 //! | closes before the answer | `connection closed before the answer` |
 //! | no HTTP/1, or headers without an end | `the answer cannot be read as HTTP/1` |
 //! | a certificate that nobody vouches for, no TLS at all | `TLS: …` |
-//! | an address of the refused networks | `refused address …; see webhooks.allowed_networks`, and no connection |
+//! | an address of the refused networks in the URL | `refused address …; see webhooks.allowed_networks`, and no connection |
+//! | a name with such an address | `refused address of this name; see webhooks.allowed_networks`, and no connection |
 //! | a name without an address | `the name could not be resolved` |
 //! | nobody listens | `connection refused` |
 
@@ -25,7 +26,7 @@ use amoiq_actors::webhooks::{Answer, Content, Courier, Endpoint};
 use amoiq_events::{Ambient, Timestamp};
 use reqwest::{
     Client, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
 };
 use rustls::{ClientConfig, RootCertStore};
 
@@ -125,7 +126,13 @@ impl HttpCourier {
 
     async fn attempt(&self, endpoint: &Endpoint, content: &Content) -> Answer {
         match self.send(endpoint, content).await {
-            Ok(response) => answer(response, self.ambient.now()).await,
+            Ok(response) => {
+                let answer = answer(response, self.ambient.now()).await;
+                let is_test = matches!(content, Content::Test { .. });
+                // Nobody is shown what came with a success but who tests.
+                let body = if answer.is_success() && !is_test { Vec::new() } else { answer.body };
+                Answer { status: answer.status, error: answer.error, retry_after: answer.retry_after, body }
+            }
             Err(error) => Answer { error: Some(error), ..Answer::default() },
         }
     }
@@ -173,8 +180,8 @@ async fn answer(mut response: Response, now: Timestamp) -> Answer {
     if status.is_success() {
         if read(&mut response, &mut body).await.is_err() {
             answer.error = Some("the answer's body broke off".to_owned());
-            answer.body = body;
         }
+        answer.body = body;
         return answer;
     }
     answer.error = Some(match status.as_u16() {
@@ -205,7 +212,12 @@ fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
     if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    wait(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), now)
+    // A date is of the receiver's clock, which its answer shows.
+    let date =
+        response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let since = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
+    let answered = since.and_then(|since| i64::try_from(since.as_millis()).ok()).map(Timestamp::from_millis);
+    wait(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), answered.unwrap_or(now))
 }
 
 fn wait(text: &str, now: Timestamp) -> Option<Duration> {

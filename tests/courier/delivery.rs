@@ -120,6 +120,11 @@ pub fn refused(address: &str) -> Answer {
     failed(&format!("refused address {address}; see webhooks.allowed_networks"))
 }
 
+/// The name of the URL has an address where deliveries do not go: which one, its owner is not told.
+pub fn refused_name() -> Answer {
+    failed("refused address of this name; see webhooks.allowed_networks")
+}
+
 /// Waits until something is so.
 pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let waiting = async {
