@@ -1,4 +1,5 @@
-//! Deliveries to many endpoints, with and without one among them that accepts and never answers.
+//! Deliveries to many endpoints, with and without one among them that accepts and never answers; or with and without
+//! messages that every endpoint refuses.
 //!
 //! ```sh
 //! cargo build --release && cargo build --release --example webhook_load
@@ -43,9 +44,30 @@ struct Arguments {
     /// How long a round takes.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
+    /// So many of a hundred messages are refused by their endpoint in every other round, in which no black hole is.
+    #[arg(long, default_value_t = 0)]
+    refused_percent: u64,
     /// How many rounds of each kind.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+}
+
+/// What is wrong in a round.
+#[derive(Clone, Copy)]
+struct Trouble {
+    black_holes: usize,
+    refused_percent: u64,
+}
+
+impl Trouble {
+    const NONE: Self = Self { black_holes: 0, refused_percent: 0 };
+}
+
+impl Arguments {
+    fn trouble(&self) -> Trouble {
+        let black_holes = usize::from(self.refused_percent == 0);
+        Trouble { black_holes, refused_percent: self.refused_percent }
+    }
 }
 
 /// What a round showed.
@@ -61,15 +83,19 @@ struct Figures {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("round  black hole  deliveries/s  p50 ms  p99 ms  processor  memory KiB (first → last)");
+    println!(
+        "round  {}  deliveries/s  p50 ms  p99 ms  processor  memory KiB (first → last)",
+        if arguments.refused_percent > 0 { "refused, %" } else { "black hole" }
+    );
     for round in 1..=arguments.rounds {
-        for black_holes in [0, 1] {
-            let figures = runtime.block_on(measure(&arguments, black_holes))?;
+        for trouble in [Trouble::NONE, arguments.trouble()] {
+            let figures = runtime.block_on(measure(&arguments, trouble))?;
             let per_second = figures.deliveries as f64 / arguments.seconds as f64;
             let Figures { p50_ms, p99_ms, processor_share, resident_first_kib, resident_last_kib, .. } =
                 figures;
             println!(
-                "{round:>5}  {black_holes:>10}  {per_second:>12.0}  {p50_ms:>6.2}  {p99_ms:>6.2}  {:>8.1}%  {resident_first_kib} → {resident_last_kib}",
+                "{round:>5}  {:>10}  {per_second:>12.0}  {p50_ms:>6.2}  {p99_ms:>6.2}  {:>8.1}%  {resident_first_kib} → {resident_last_kib}",
+                trouble.black_holes as u64 + trouble.refused_percent,
                 100.0 * processor_share
             );
         }
@@ -77,7 +103,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(arguments: &Arguments, black_holes: usize) -> anyhow::Result<Figures> {
+async fn measure(arguments: &Arguments, trouble: Trouble) -> anyhow::Result<Figures> {
+    let Trouble { black_holes, refused_percent } = trouble;
     let start = Instant::now();
     let receivers = Receivers::listen(start).await?;
     let service = Service::start(arguments, &receivers, black_holes)?;
@@ -86,7 +113,7 @@ async fn measure(arguments: &Arguments, black_holes: usize) -> anyhow::Result<Fi
     service.ready().await?;
     let address = service.address();
     let senders: Vec<_> = (0..arguments.tenants)
-        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, span, start)))
+        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, refused_percent, span, start)))
         .collect();
     // The first seconds make connections and tables; what comes after is the steady state.
     tokio::time::sleep(span / 4).await;
@@ -97,7 +124,9 @@ async fn measure(arguments: &Arguments, black_holes: usize) -> anyhow::Result<Fi
         sender.await??;
     }
     let healthy = arguments.tenants - black_holes;
-    let expected = (per_tenant * span.as_secs_f64()) as usize * healthy;
+    let each = (per_tenant * span.as_secs_f64()) as u64;
+    let taken = (0..each).filter(|number| !sender::is_refused(*number, refused_percent)).count();
+    let expected = taken * healthy;
     receivers.wait_for(expected, Duration::from_secs(10)).await?;
     let latencies = Arc::clone(&receivers.latencies).lock_owned().await;
     let mut latencies = latencies.clone();

@@ -1,5 +1,5 @@
 //! Receivers: one that answers at once and notes how long each message took since it was sent, and one that
-//! accepts and never answers.
+//! accepts and never answers. The first refuses some messages; what became of those is not noted.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,6 +10,9 @@ use tokio::{
     sync::Mutex,
     time::Instant,
 };
+
+/// What a message begins with that is refused.
+pub const REFUSED: &str = "Refuse";
 
 pub struct Receivers {
     pub healthy: SocketAddr,
@@ -65,9 +68,13 @@ async fn answer(
     let mut read = Vec::new();
     loop {
         let Some(body) = next_body(&mut stream, &mut read).await? else { return Ok(()) };
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
         let payload: serde_json::Value = serde_json::from_slice(&body)?;
         let text = payload.pointer("/data/text").and_then(serde_json::Value::as_str).context("a text")?;
+        if text.starts_with(REFUSED) {
+            stream.write_all(b"HTTP/1.1 422 x\r\ncontent-length: 0\r\n\r\n").await?;
+            continue;
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
         let (_, sent_us) = text.rsplit_once(' ').context("a time")?;
         let sent = Duration::from_micros(sent_us.parse()?);
         latencies.lock().await.push((start.elapsed() - sent).as_secs_f64() * 1_000.0);

@@ -1,4 +1,5 @@
-//! A tenant's visitors: they write at an even rate over one connection.
+//! A tenant's visitors: they write at an even rate over one connection. What is to be refused is said in sessions of its
+//! own, so that nothing else has a reason to wait for it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,6 +10,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::receiver::REFUSED;
+
 /// Sessions of one tenant.
 const SESSIONS: usize = 10;
 
@@ -16,6 +19,7 @@ pub async fn send(
     address: SocketAddr,
     tenant: usize,
     rate: f64,
+    refused_percent: u64,
     span: Duration,
     start: Instant,
 ) -> anyhow::Result<()> {
@@ -30,9 +34,12 @@ pub async fn send(
     for number in 0..count {
         ticks.tick().await;
         let sent_us = start.elapsed().as_micros();
-        let session = format!("session-of-{tenant:04}-{:04}", number % SESSIONS);
+        let is_refused = is_refused(number as u64, refused_percent);
+        let (kind, word) =
+            if is_refused { (number + SESSIONS, REFUSED) } else { (number % SESSIONS, "Hello") };
+        let session = format!("session-of-{tenant:04}-{kind:04}");
         let body = format!(
-            r#"{{"text":"Hello, this is message {number} of the load, sent at {sent_us}","sessionId":"{session}"}}"#
+            r#"{{"text":"{word}, this is message {number} of the load, sent at {sent_us}","sessionId":"{session}"}}"#
         );
         let request = format!(
             "POST /webchat/message HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
@@ -48,4 +55,9 @@ pub async fn send(
         ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
     Ok(())
+}
+
+/// Whether a message is to be refused: so many of a hundred, as if by chance, and the same in every run.
+pub fn is_refused(number: u64, percent: u64) -> bool {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 < (percent << 32) / 100
 }
