@@ -113,6 +113,7 @@ section!(Webhooks {
     breaker_failures: u32,
     breaker_min_ms: u64,
     breaker_max_ms: u64,
+    refused_hold_seconds: u32,
     disable_after_hours: u32,
     previous_secret_hours: u32,
     keep_attempts_days: u32,

@@ -51,7 +51,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 fn webhook_routes(routes: &mut web::ServiceConfig) {
-    use webhooks::{deliveries, endpoints, replay, secret, standing, switch, trial};
+    use webhooks::{deliveries, endpoints, replay, secret, skip, standing, switch, trial};
     let all = [get_or_head().to(endpoints::list), web::post().to(endpoints::create)];
     let one = [
         get_or_head().to(standing::read),
@@ -61,6 +61,8 @@ fn webhook_routes(routes: &mut web::ServiceConfig) {
     let replays =
         [get_or_head().to(replay::progress), web::post().to(replay::start), web::delete().to(replay::cancel)];
     let redeliver = "/api/webhooks/{webhook}/deliveries/{message}/redeliver";
+    let skip_one = "/api/webhooks/{webhook}/deliveries/{message}/skip";
+    let skip_many = "/api/webhooks/{webhook}/deliveries/skip";
     routes
         .service(resource("/api/webhooks", "GET, HEAD, POST", all))
         .service(resource("/api/webhooks/{webhook}", "GET, HEAD, PATCH, DELETE", one))
@@ -74,6 +76,8 @@ fn webhook_routes(routes: &mut web::ServiceConfig) {
             [get_or_head().to(deliveries::list)],
         ))
         .service(resource(redeliver, "POST", [web::post().to(deliveries::redeliver)]))
+        .service(resource(skip_one, "POST", [web::post().to(skip::one)]))
+        .service(resource(skip_many, "POST", [web::post().to(skip::many)]))
         .service(resource("/api/webhooks/{webhook}/replay", "GET, HEAD, POST, DELETE", replays));
 }
 

@@ -81,6 +81,12 @@ pub enum Problem {
     /// One replay of an endpoint at a time.
     #[error("A replay of this webhook is running")]
     ReplayRunning,
+    /// A delivery that is being tried cannot be skipped.
+    #[error("The delivery is being tried: skip it when that has failed")]
+    DeliveryInFlight,
+    /// A delivery that does not wait cannot be skipped.
+    #[error("The delivery does not wait: it was taken, or has failed for good")]
+    DeliverySettled,
     /// No such route.
     #[error("Not found")]
     NotFound,
@@ -153,6 +159,8 @@ impl Problem {
             Self::WebhookConfigured => ("WEBHOOK_CONFIGURED", StatusCode::CONFLICT),
             Self::WebhookLimit { .. } => ("WEBHOOK_LIMIT_REACHED", StatusCode::CONFLICT),
             Self::ReplayRunning => ("REPLAY_RUNNING", StatusCode::CONFLICT),
+            Self::DeliveryInFlight => ("DELIVERY_IN_FLIGHT", StatusCode::CONFLICT),
+            Self::DeliverySettled => ("DELIVERY_SETTLED", StatusCode::CONFLICT),
             Self::NotFound | Self::NotKept(_) => ("NOT_FOUND", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED),
             Self::PayloadTooLarge { .. } => ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),

@@ -8,12 +8,13 @@ use super::operator::{OfTenant, Options, Service, fields, table};
 use crate::config::Config;
 
 /// What of an endpoint the list shows.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "tenant",
     "id",
     "status",
     "standing.lagEvents",
     "standing.pending",
+    "standing.refused",
     "standing.failingSince",
     "source",
     "url",
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Endpoints, whether they are served and how they are doing: how many events of the log they are
-    /// behind, how many deliveries wait, since when everything has failed.
+    /// behind, how many deliveries wait, how many it refused, since when everything has failed.
     List {
         /// Whose; everybody's when absent.
         #[arg(long)]

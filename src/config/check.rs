@@ -143,7 +143,7 @@ impl Sessions {
 }
 
 impl Webhooks {
-    fn rows(&self) -> [Row; 11] {
+    fn rows(&self) -> [Row; 12] {
         [
             ("webhooks.jitter_percent", self.jitter_percent.into(), 0..=1_000),
             ("webhooks.attempt_timeout_ms", self.attempt_timeout_ms, LEAST_WAIT_MS..=HOUR_MS),
@@ -153,6 +153,7 @@ impl Webhooks {
             ("webhooks.breaker_failures", self.breaker_failures.into(), 1..=1_000_000),
             ("webhooks.breaker_min_ms", self.breaker_min_ms, 1..=DAY_MS),
             ("webhooks.breaker_max_ms", self.breaker_max_ms, self.breaker_min_ms..=DAY_MS),
+            ("webhooks.refused_hold_seconds", self.refused_hold_seconds.into(), 0..=DAY_MS / 1_000),
             ("webhooks.disable_after_hours", self.disable_after_hours.into(), 0..=DECADE_HOURS),
             ("webhooks.previous_secret_hours", self.previous_secret_hours.into(), 0..=DECADE_HOURS),
             ("webhooks.keep_attempts_days", self.keep_attempts_days.into(), 1..=CENTURY_DAYS),

@@ -160,6 +160,7 @@ fn a_number_of_no_use_is_refused_with_what_it_may_be() {
         ("webhooks", "pending_per_endpoint", ["0", "1000001"]),
         ("webhooks", "breaker_failures", ["0", "1000001"]),
         ("webhooks", "breaker_min_ms", ["0", "86400001"]),
+        ("webhooks", "refused_hold_seconds", ["86401", "4294967295"]),
         ("webhooks", "breaker_max_ms", ["999", "86400001"]),
         ("webhooks", "disable_after_hours", ["87601", "4294967295"]),
         ("webhooks", "previous_secret_hours", ["87601", "4294967295"]),

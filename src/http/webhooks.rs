@@ -14,6 +14,7 @@
 //! | `POST /{id}/test` | [`trial`] |
 //! | `POST /{id}/rotate-secret` | [`secret`] |
 //! | `GET /{id}/deliveries`, `POST /{id}/deliveries/{messageId}/redeliver` | [`deliveries`] |
+//! | `POST /{id}/deliveries/{messageId}/skip`, `POST /{id}/deliveries/skip` | [`skip`] |
 //! | `GET`, `POST`, `DELETE /{id}/replay` | [`replay`] |
 //!
 //! [`manager`] recognises who asks, [`registrar`] carries out what changes an endpoint, [`fields`] reads what
@@ -27,6 +28,7 @@ pub mod refusal;
 pub mod registrar;
 pub mod replay;
 pub mod secret;
+pub mod skip;
 pub mod standing;
 pub mod switch;
 pub mod trial;

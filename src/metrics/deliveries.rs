@@ -15,6 +15,16 @@ pub(super) async fn fill(sources: &Sources, sheet: &mut Sheet) {
         "Deliveries whose schedule is exhausted, or whose message is gone",
         counts.given_up(),
     );
+    sheet.counter(
+        "amoiq_webhook_deliveries_refused",
+        "Deliveries set aside: their endpoint refuses them and takes others",
+        counts.set_aside(),
+    );
+    sheet.counter(
+        "amoiq_webhook_deliveries_skipped",
+        "Deliveries that endpoints' owners do not wait for",
+        counts.skipped(),
+    );
     sheet.histogram(
         "amoiq_webhook_attempt_duration_seconds",
         "How long attempts take, from connecting to the answer's end",
@@ -27,10 +37,12 @@ pub(super) async fn fill(sources: &Sources, sheet: &mut Sheet) {
 async fn lanes(sources: &Sources, sheet: &mut Sheet) {
     let head = sources.store.head();
     let (mut enabled, mut paused, mut disabled, mut failing) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let (mut pending, mut in_flight, mut slowest) = (0, 0, head);
+    let (mut pending, mut in_flight, mut refused, mut held, mut slowest) = (0, 0, 0, 0, head);
     for (endpoint, standing) in sources.webhooks.standings().await {
         pending += standing.pending;
         in_flight += standing.in_flight;
+        refused += standing.refused;
+        held += standing.held_sessions;
         match endpoint.webhook.status {
             WebhookStatus::Enabled => {
                 enabled += 1;
@@ -45,6 +57,12 @@ async fn lanes(sources: &Sources, sheet: &mut Sheet) {
     sheet.gauges("amoiq_webhook_lanes", "Endpoints", "state", states);
     sheet.gauge("amoiq_webhook_lanes_failing", "Enabled endpoints that take nothing", failing);
     sheet.gauge("amoiq_webhook_pending_deliveries", "Deliveries that wait in memory and outbox.db", pending);
+    sheet.gauge(
+        "amoiq_webhook_refused_deliveries",
+        "Deliveries that were set aside and are tried on",
+        refused,
+    );
+    sheet.gauge("amoiq_webhook_held_sessions", "Sessions that wait for a message that was refused", held);
     sheet.gauge("amoiq_webhook_in_flight_attempts", "Attempts that are made or noted", in_flight);
     let lag = head.as_u64().saturating_sub(slowest.as_u64());
     sheet.gauge("amoiq_webhook_lag_events", "Positions that the slowest enabled endpoint is behind", lag);

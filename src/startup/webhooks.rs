@@ -108,6 +108,7 @@ fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
         attempt_timeout: Duration::from_millis(webhooks.attempt_timeout_ms),
         in_flight: webhooks.in_flight,
         pending: webhooks.pending_per_endpoint,
+        refused_hold: Duration::from_secs(webhooks.refused_hold_seconds.into()),
         disable_after: match webhooks.disable_after_hours {
             // Never.
             0 => Duration::MAX,

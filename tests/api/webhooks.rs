@@ -19,6 +19,7 @@ mod fields;
 mod management;
 mod pages;
 mod receiver;
+mod refusals;
 mod repeats;
 mod rights;
 mod secrets;

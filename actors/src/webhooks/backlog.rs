@@ -1,7 +1,7 @@
 //! The deliveries of one lane that are not settled: which one may be tried next, and how far the lane's
-//! cursors may go. A pure structure: no time, no waiting, no disk.
+//! cursors may go. A pure structure: what time it is is told; no waiting, no disk.
 //!
-//! Of a session only the first is tried; the others wait until it is settled. What is only in memory holds
+//! Of a session only the first is tried; the others wait until it is settled or set aside. What is only in memory holds
 //! its cursor back, so that a crash finds it in the log again.
 
 use std::{
@@ -9,11 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use amoiq_events::{Position, SessionId, Timestamp};
+use amoiq_events::{MessageId, Position, SessionId};
+use tokio::time::Instant;
 
 use super::{
     courier::Announcement,
     delivery::{Delivery, DeliveryStatus},
+    moment::Moment,
 };
 
 /// Which reading of the log brought a delivery, and so whose cursor waits for it.
@@ -31,6 +33,8 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 struct Entry {
     delivery: Delivery,
+    /// When it is tried next. Its delivery has the date of that, which is shown and stored.
+    due: Instant,
     /// Kept while it is fresh; what is tried again later is read from the log again.
     announcement: Option<Arc<Announcement>>,
     is_in_flight: bool,
@@ -63,17 +67,24 @@ pub(super) struct Backlog {
     /// Those that hold their followers, by session, in the log's order.
     lines: HashMap<SessionId, BTreeSet<Position>>,
     /// What nobody is in front of, by when it is due.
-    due: BTreeSet<(Timestamp, Position)>,
+    due: BTreeSet<(Instant, Position)>,
     /// Not in `outbox.db`, or not yet written as they are: their cursor waits.
     unwritten: BTreeMap<Position, Origin>,
     /// The texts that are kept, in bytes.
     fresh_bytes: usize,
+    /// How many were set aside after a refusal.
+    set_aside: usize,
 }
 
 impl Backlog {
     /// How many are held.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many were set aside after a refusal: they are tried on and hold nobody.
+    pub(super) fn set_aside(&self) -> usize {
+        self.set_aside
     }
 
     /// How many a crash would find in the log again, not in `outbox.db`.
@@ -104,6 +115,7 @@ impl Backlog {
         delivery: Delivery,
         origin: Origin,
         announcement: Option<Arc<Announcement>>,
+        due: Instant,
     ) {
         let position = delivery.position;
         if self.contains(position) {
@@ -112,7 +124,7 @@ impl Backlog {
         if origin != Origin::Stored {
             self.unwritten.insert(position, origin);
         }
-        self.insert(delivery, announcement);
+        self.insert(delivery, announcement, due);
     }
 
     /// What a replay brought and is in memory only.
@@ -124,9 +136,9 @@ impl Backlog {
 
     /// Takes one in that was settled and was asked for again. What became of it before may not be known to be
     /// written yet: the cursor waits for that as it did.
-    pub(super) fn add_again(&mut self, delivery: Delivery) {
+    pub(super) fn add_again(&mut self, delivery: Delivery, due: Instant) {
         if !self.entries.contains_key(&delivery.position) {
-            self.insert(delivery, None);
+            self.insert(delivery, None, due);
         }
     }
 
@@ -138,11 +150,12 @@ impl Backlog {
         }
     }
 
-    fn insert(&mut self, delivery: Delivery, announcement: Option<Arc<Announcement>>) {
+    fn insert(&mut self, delivery: Delivery, announcement: Option<Arc<Announcement>>, due: Instant) {
         let position = delivery.position;
         let (holds, session) = (delivery.holds, delivery.session.clone());
         self.fresh_bytes += announcement.as_deref().map_or(0, size_of);
-        self.entries.insert(position, Entry { delivery, announcement, is_in_flight: false });
+        self.set_aside += usize::from(delivery.status == DeliveryStatus::Refused);
+        self.entries.insert(position, Entry { delivery, due, announcement, is_in_flight: false });
         if holds {
             let line = self.lines.entry(session).or_default();
             let first = line.first().copied();
@@ -154,47 +167,90 @@ impl Backlog {
         self.make_due(position);
     }
 
-    /// Takes out what is due first; it is in flight then.
-    pub(super) fn start(&mut self, now: Timestamp) -> Option<Next> {
-        let (_, position) = *self.due.first().filter(|(at, _)| *at <= now)?;
+    /// Takes out what is due first; it is in flight then. A probe goes to the oldest session whose message was not
+    /// refused, else to the oldest: what was refused says little of an endpoint that takes others.
+    pub(super) fn start(&mut self, now: Instant, is_probe: bool) -> Option<Next> {
+        let mut due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, position)| *position);
+        let position = if is_probe {
+            due.min_by_key(|position| (self.was_refused(*position), *position))
+        } else {
+            due.next()
+        }?;
         self.not_due(position);
         let entry = self.entries.get_mut(&position)?;
         entry.is_in_flight = true;
         Some(Next { delivery: entry.delivery.clone(), announcement: entry.announcement.clone() })
     }
 
+    fn was_refused(&self, position: Position) -> bool {
+        self.entries.get(&position).is_some_and(|entry| entry.delivery.refused_at.is_some())
+    }
+
     /// When the next one is due.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// An attempt ended, and this is what became of its delivery; what has to be written with it
-    /// follows: itself, and those behind it that wait in `outbox.db` from now on.
-    pub(super) fn finish(&mut self, delivery: Delivery) -> Vec<Delivery> {
+    /// An attempt ended, this is what became of its delivery, and it is due then if it is not settled. What has to
+    /// be written with it follows: itself, and those behind it that wait in `outbox.db` from now on.
+    pub(super) fn finish(&mut self, delivery: Delivery, due: Instant) -> Vec<Delivery> {
         let (position, session) = (delivery.position, delivery.session.clone());
+        if delivery.status.is_settled() {
+            self.remove(position);
+            return vec![delivery];
+        }
         let Some(entry) = self.entries.get_mut(&position) else { return vec![delivery] };
-        entry.is_in_flight = false;
-        if delivery.status == DeliveryStatus::Pending {
-            entry.delivery = delivery.clone();
-            entry.forget(&mut self.fresh_bytes);
-            self.make_due(position);
-            let mut written = vec![delivery];
-            if self.first(&session) == Some(position) {
-                written.extend(self.store_followers(&session, position));
-            }
-            return written;
+        (entry.is_in_flight, entry.due) = (false, due);
+        entry.forget(&mut self.fresh_bytes);
+        let before = std::mem::replace(&mut entry.delivery, delivery.clone());
+        self.set_aside += usize::from(delivery.status == DeliveryStatus::Refused);
+        self.set_aside -= usize::from(before.status == DeliveryStatus::Refused);
+        if before.holds && !delivery.holds {
+            self.leave_line(&session, position);
         }
-        if let Some(mut entry) = self.entries.remove(&position) {
-            entry.forget(&mut self.fresh_bytes);
+        self.make_due(position);
+        let mut written = vec![delivery];
+        if self.first(&session) == Some(position) {
+            written.extend(self.store_followers(&session, position));
         }
-        if let Some(line) = self.lines.get_mut(&session) {
-            line.remove(&position);
-            match line.first().copied() {
-                Some(next) => self.make_due(next),
-                None => drop(self.lines.remove(&session)),
-            }
+        written
+    }
+
+    /// Takes one out that is not in flight: its owner does not wait for it any more.
+    pub(super) fn take_out(&mut self, position: Position) -> Option<Delivery> {
+        self.entries.get(&position).filter(|entry| !entry.is_in_flight)?;
+        self.remove(position)
+    }
+
+    /// Which delivery is of a message.
+    pub(super) fn of_message(&self, message: MessageId) -> Option<Position> {
+        let mut entries = self.entries.iter();
+        entries.find(|(_, entry)| entry.delivery.message_id == message).map(|(position, _)| *position)
+    }
+
+    /// Those that meet a condition, in the log's order.
+    pub(super) fn matching(&self, mut meets: impl FnMut(&Delivery) -> bool, most: usize) -> Vec<Position> {
+        let idle = self.entries.iter().filter(|(_, entry)| !entry.is_in_flight && meets(&entry.delivery));
+        idle.take(most).map(|(position, _)| *position).collect()
+    }
+
+    fn remove(&mut self, position: Position) -> Option<Delivery> {
+        self.not_due(position);
+        let mut entry = self.entries.remove(&position)?;
+        entry.forget(&mut self.fresh_bytes);
+        self.set_aside -= usize::from(entry.delivery.status == DeliveryStatus::Refused);
+        self.leave_line(&entry.delivery.session, position);
+        Some(entry.delivery)
+    }
+
+    /// Who is next in a session then may be tried.
+    fn leave_line(&mut self, session: &SessionId, position: Position) {
+        let Some(line) = self.lines.get_mut(session) else { return };
+        line.remove(&position);
+        match line.first().copied() {
+            Some(next) => self.make_due(next),
+            None => drop(self.lines.remove(session)),
         }
-        vec![delivery]
     }
 
     /// What is behind a failed delivery and only in memory: it is stored now, and read again later.
@@ -214,27 +270,32 @@ impl Backlog {
     }
 
     /// A delivery that is stored is due now, from the schedule's beginning.
-    pub(super) fn hurry(&mut self, position: Position, now: Timestamp) -> Option<Delivery> {
-        self.not_due(position);
+    pub(super) fn hurry(&mut self, position: Position, now: Moment) -> Option<Delivery> {
+        self.bring_forward(position, now);
         let entry = self.entries.get_mut(&position)?;
         if !entry.is_in_flight {
             entry.delivery.tries = 0;
-            entry.delivery.next_at = Some(now);
         }
-        let delivery = entry.delivery.clone();
-        self.make_due(position);
-        Some(delivery)
+        Some(entry.delivery.clone())
     }
 
-    /// Everything that waits for its time is due now.
-    pub(super) fn hurry_all(&mut self, now: Timestamp) {
+    /// A delivery that waits for its time is due now.
+    pub(super) fn bring_forward(&mut self, position: Position, now: Moment) {
+        self.not_due(position);
+        if let Some(entry) = self.entries.get_mut(&position).filter(|entry| !entry.is_in_flight) {
+            (entry.due, entry.delivery.next_at) = (now.instant, Some(now.date));
+        }
+        self.make_due(position);
+    }
+
+    /// Everything that waits for its time is due now, and what was refused before counts no more.
+    pub(super) fn hurry_all(&mut self, now: Moment) {
         let due: Vec<_> = self.due.iter().map(|(_, position)| *position).collect();
         for position in due {
-            self.not_due(position);
-            if let Some(entry) = self.entries.get_mut(&position) {
-                entry.delivery.next_at = Some(now);
+            if let Some(entry) = self.entries.get_mut(&position).filter(|entry| entry.delivery.holds) {
+                entry.delivery.refused_at = None;
             }
-            self.make_due(position);
+            self.bring_forward(position, now);
         }
     }
 
@@ -243,19 +304,8 @@ impl Backlog {
         let dropped: Vec<_> =
             self.entries.iter().filter(|(_, entry)| drops(&entry.delivery)).map(|(at, _)| *at).collect();
         for position in dropped {
-            self.not_due(position);
             self.unwritten.remove(&position);
-            let Some(mut entry) = self.entries.remove(&position) else { continue };
-            entry.forget(&mut self.fresh_bytes);
-            let session = entry.delivery.session;
-            let next = self.lines.get_mut(&session).and_then(|line| {
-                line.remove(&position);
-                line.first().copied()
-            });
-            match next {
-                Some(next) => self.make_due(next),
-                None => drop(self.lines.remove(&session)),
-            }
+            self.remove(position);
         }
     }
 
@@ -279,13 +329,13 @@ impl Backlog {
         let Some(entry) = self.entries.get(&position) else { return };
         let is_first = !entry.delivery.holds || self.first(&entry.delivery.session) == Some(position);
         if is_first && !entry.is_in_flight {
-            self.due.insert((entry.delivery.next_at.unwrap_or_default(), position));
+            self.due.insert((entry.due, position));
         }
     }
 
     fn not_due(&mut self, position: Position) {
         let Some(entry) = self.entries.get(&position) else { return };
-        self.due.remove(&(entry.delivery.next_at.unwrap_or_default(), position));
+        self.due.remove(&(entry.due, position));
     }
 }
 

@@ -17,13 +17,15 @@ pub struct Counts {
     succeeded: AtomicU64,
     failed: AtomicU64,
     given_up: AtomicU64,
+    set_aside: AtomicU64,
+    skipped: AtomicU64,
     durations: Histogram,
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        let [succeeded, failed, given_up] = [const { AtomicU64::new(0) }; 3];
-        Self { succeeded, failed, given_up, durations: Histogram::new(DURATION_BOUNDS) }
+        let [succeeded, failed, given_up, set_aside, skipped] = [const { AtomicU64::new(0) }; 5];
+        Self { succeeded, failed, given_up, set_aside, skipped, durations: Histogram::new(DURATION_BOUNDS) }
     }
 }
 
@@ -36,6 +38,14 @@ impl Counts {
 
     pub(super) fn gave_up(&self) {
         self.given_up.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn set_one_aside(&self) {
+        self.set_aside.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn skipped_one(&self) {
+        self.skipped.fetch_add(1, Relaxed);
     }
 
     /// Attempts that an endpoint took.
@@ -54,6 +64,18 @@ impl Counts {
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.given_up.load(Relaxed)
+    }
+
+    /// Deliveries set aside: their endpoint refuses them and takes others.
+    #[must_use]
+    pub fn set_aside(&self) -> u64 {
+        self.set_aside.load(Relaxed)
+    }
+
+    /// Deliveries that endpoints' owners skipped.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Relaxed)
     }
 
     /// How long attempts took, in microseconds.

@@ -58,7 +58,7 @@ pub struct Answer {
     pub error: Option<String>,
     /// How long it asks not to be called.
     pub retry_after: Option<Duration>,
-    /// The beginning of its body, kept for failures.
+    /// The beginning of its body, kept for failures and for what an owner tests.
     pub body: Vec<u8>,
 }
 

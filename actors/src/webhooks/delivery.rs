@@ -1,5 +1,7 @@
 //! A delivery: one event on its way to one endpoint, and the attempts that were made.
 
+use std::time::Duration;
+
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 
 /// Where a delivery is.
@@ -11,6 +13,33 @@ pub enum DeliveryStatus {
     Delivered,
     /// The schedule is exhausted, or the message is gone from the log.
     Failed,
+    /// The endpoint refused it and takes others: it was set aside, and is tried on out of order.
+    Refused,
+    /// The endpoint's owner does not wait for it.
+    Skipped,
+}
+
+impl DeliveryStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Delivered, Self::Failed, Self::Refused, Self::Skipped];
+
+    /// As the management API calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Whether it is not tried any more, unless somebody asks for it.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Delivered | Self::Failed | Self::Skipped)
+    }
 }
 
 /// A delivery as it is kept.
@@ -28,10 +57,12 @@ pub struct Delivery {
     pub status: DeliveryStatus,
     /// How many attempts of the schedule were made. Asking for it again starts the schedule anew.
     pub tries: u32,
-    /// When it is tried next; only while it is pending.
+    /// When it is tried next; only until it is settled.
     pub next_at: Option<Timestamp>,
-    /// Whether its followers wait for it. They do not for one that was asked for again.
+    /// Whether its followers wait for it. They do not for one that was set aside or asked for again.
     pub holds: bool,
+    /// When the endpoint first refused it, unless it was changed since.
+    pub refused_at: Option<Timestamp>,
     /// When it was last written: the settled ones are kept for so long after it.
     pub changed_at: Timestamp,
 }
@@ -58,10 +89,19 @@ pub struct Marks {
     pub cursor: Position,
     /// Since when everything has failed; absent after a success.
     pub failing_since: Option<Timestamp>,
-    /// The endpoint asked not to be called before.
-    pub not_before: Option<Timestamp>,
+    /// The endpoint is not to be called before.
+    pub hold_off: Option<HoldOff>,
     /// The replay that runs, or the last one.
     pub replay: Option<Replay>,
+}
+
+/// An endpoint is left alone for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldOff {
+    /// Until then,
+    pub until: Timestamp,
+    /// which was so far away when it was decided: whatever the clock says later, it lasts no longer.
+    pub wait: Duration,
 }
 
 /// A part of the log that is delivered again.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     Counts,
     courier::{Announcement, Answer, Content, Courier, Endpoint},
+    moment::Moment,
     outbox::Outbox,
     places::{Place, Places},
     schedule::Schedule,
@@ -50,6 +51,8 @@ pub struct LaneSettings {
     pub in_flight: usize,
     /// Deliveries of one endpoint that wait; at the limit its lane reads no further.
     pub pending: usize,
+    /// How long a message that the endpoint refuses holds its session at the most, while the endpoint takes others.
+    pub refused_hold: Duration,
     /// An endpoint that failed everything for so long is disabled.
     pub disable_after: Duration,
 }
@@ -149,6 +152,11 @@ impl Desk {
         let command = WebhookCommand::Disable { reason };
         tenant.execute(TenantCommand::Webhook(endpoint.id.clone(), command), cause).await?;
         Ok(())
+    }
+
+    /// The moment of asking, by both clocks.
+    pub(super) fn now(&self) -> Moment {
+        Moment::now(&self.ambient)
     }
 
     /// A number that nobody foresees, for the jitter.

@@ -17,14 +17,16 @@ use std::{
 
 use actix::prelude::*;
 use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     backlog::{Backlog, Origin},
     courier::{Announcement, Endpoint},
-    delivery::{Attempt, Delivery, DeliveryStatus, Marks},
+    delivery::{Attempt, Delivery, DeliveryStatus, HoldOff, Marks},
     desk::Desk,
+    moment::{Moment, later},
     outbox::LaneId,
+    reception::Reception,
     throttle::Throttle,
 };
 
@@ -33,6 +35,8 @@ mod commands;
 mod forgetting;
 mod forgotten;
 mod reading;
+mod refusing;
+mod skipping;
 mod trouble;
 mod writing;
 
@@ -40,6 +44,8 @@ pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
 pub use commands::{LaneRefusal, Standing};
 pub(super) use forgetting::Forget;
 use forgotten::{Forgotten, Ticket};
+pub use skipping::SkipQuery;
+pub(super) use skipping::{SKIPPED_AT_ONCE, Skip, SkipSome};
 use trouble::Trouble;
 
 /// How many messages wait for a lane. It works through them without ever waiting.
@@ -62,6 +68,9 @@ pub(super) struct WebhookLane {
     endpoint: Arc<Endpoint>,
     backlog: Backlog,
     throttle: Throttle,
+    reception: Reception,
+    /// Since when everything has failed in this process, and for how long it had before.
+    failing: Option<(Instant, Duration)>,
     /// As they are written; the cursors among them follow from the backlog.
     marks: Marks,
     /// Everything up to here was taken in,
@@ -100,7 +109,7 @@ pub(super) struct WebhookLane {
     is_given_up: bool,
     /// The service is stopping: nothing new is begun.
     is_draining: bool,
-    wake: Option<(Timestamp, SpawnHandle)>,
+    wake: Option<(Instant, SpawnHandle)>,
 }
 
 /// What a lane starts from.
@@ -118,48 +127,66 @@ impl WebhookLane {
     /// Starts the lane on the caller's arbiter.
     pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
         let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
-        let mut backlog = Backlog::default();
-        let mut stored: BTreeMap<_, _> = settled.into_iter().map(|position| (position, None)).collect();
-        let replay = marks.replay.filter(|replay| !replay.is_over());
-        let passed = replay.map_or(marks.cursor, |replay| replay.cursor.min(marks.cursor));
-        for delivery in pending {
-            if delivery.position > passed {
-                stored.insert(delivery.position, Some(delivery));
-            } else {
-                backlog.add(delivery, Origin::Stored, None);
-            }
-        }
+        let now = desk.now();
+        let stored = settled.into_iter().map(|position| (position, None)).collect();
+        let not_before = marks.hold_off.map(|hold_off| now.instant_of(hold_off.until, hold_off.wait));
+        let mut lane = Self {
+            throttle: Throttle::new(desk.settings.throttle.clone(), not_before),
+            reception: Reception::new(desk.settings.throttle.breaker_failures),
+            failing: marks.failing_since.map(|since| (now.instant, now.since(since))),
+            desk,
+            id,
+            endpoint,
+            backlog: Backlog::default(),
+            read: marks.cursor,
+            replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
+            marks,
+            known,
+            stored,
+            underway: 0,
+            outcomes: Vec::new(),
+            acks: Vec::new(),
+            forgotten: Forgotten::default(),
+            changes: 0,
+            reading_trouble: Trouble::default(),
+            writing_trouble: Trouble::default(),
+            unreadable: BTreeMap::new(),
+            is_asking: false,
+            is_writing: false,
+            is_reading: false,
+            is_marked: false,
+            is_over: false,
+            is_given_up: false,
+            is_draining: false,
+            wake: None,
+        };
+        lane.recall(pending, now);
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            Self {
-                throttle: Throttle::new(desk.settings.throttle.clone(), marks.not_before),
-                desk,
-                id,
-                endpoint,
-                backlog,
-                read: marks.cursor,
-                replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
-                marks,
-                known,
-                stored,
-                underway: 0,
-                outcomes: Vec::new(),
-                acks: Vec::new(),
-                forgotten: Forgotten::default(),
-                changes: 0,
-                reading_trouble: Trouble::default(),
-                writing_trouble: Trouble::default(),
-                unreadable: BTreeMap::new(),
-                is_asking: false,
-                is_writing: false,
-                is_reading: false,
-                is_marked: false,
-                is_over: false,
-                is_given_up: false,
-                is_draining: false,
-                wake: None,
-            }
+            lane
         })
+    }
+
+    /// Takes in what waits in `outbox.db`. What its place has not come for yet waits for that.
+    fn recall(&mut self, pending: Vec<Delivery>, now: Moment) {
+        let replay = self.marks.replay.filter(|replay| !replay.is_over());
+        let passed = replay.map_or(self.marks.cursor, |replay| replay.cursor.min(self.marks.cursor));
+        for delivery in pending {
+            self.recall_refusal(&delivery, now);
+            if delivery.position > passed {
+                self.stored.insert(delivery.position, Some(delivery));
+            } else {
+                self.add_stored(delivery, now);
+            }
+        }
+    }
+
+    /// A delivery from `outbox.db` takes its place. Its date was of the wall clock, which may have been set since.
+    fn add_stored(&mut self, mut delivery: Delivery, now: Moment) {
+        let longest = self.desk.settings.schedule.longest_wait(delivery.tries);
+        let due = delivery.next_at.map_or(now.instant, |date| now.instant_of(date, longest));
+        delivery.next_at = Some(now.date_of(due));
+        self.backlog.add(delivery, Origin::Stored, None, due);
     }
 
     fn is_served(&self) -> bool {
@@ -171,6 +198,7 @@ impl WebhookLane {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.forgotten.settle(self.known);
         self.look_at_endpoint();
+        self.review_refusals(ctx);
         self.try_what_is_due(ctx);
         self.read_on(ctx);
         self.write(ctx);
@@ -200,24 +228,24 @@ impl WebhookLane {
     /// Its owner did something about the endpoint: what was learnt before counts no more.
     fn begin_anew(&mut self) {
         self.throttle.reset();
-        let now = self.desk.ambient.now();
+        self.reception.reset();
+        let now = self.desk.now();
         self.backlog.hurry_all(now);
-        self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now));
-        (self.marks.failing_since, self.marks.not_before) = (None, None);
+        self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now.date));
+        (self.marks.failing_since, self.marks.hold_off, self.failing) = (None, None, None);
         (self.is_marked, self.is_given_up) = (true, false);
         self.changes += 1;
     }
 
     /// Wakes at a moment, unless it wakes before.
-    fn wake_at(&mut self, at: Timestamp, now: Timestamp, ctx: &mut Context<Self>) {
+    fn wake_at(&mut self, at: Instant, now: Instant, ctx: &mut Context<Self>) {
         if self.wake.is_some_and(|(earlier, _)| earlier <= at) {
             return;
         }
         if let Some((_, later)) = self.wake.take() {
             ctx.cancel_future(later);
         }
-        let wait_ms = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or_default();
-        let handle = ctx.run_later(Duration::from_millis(wait_ms), |lane, ctx| {
+        let handle = ctx.run_later(at.saturating_duration_since(now), |lane, ctx| {
             lane.wake = None;
             lane.pump(ctx);
         });

@@ -22,6 +22,7 @@ use crate::{
 mod attempts;
 mod deliveries;
 mod lanes;
+mod migration;
 pub mod reaper;
 mod removal;
 mod row;
@@ -87,12 +88,16 @@ pub type Owner = Result<(TenantId, WebhookId), OutboxError>;
 /// How many deliveries a lane has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Tried, or to be.
+    /// Tried in order, or to be.
     pub pending: u64,
     /// Taken by the endpoint, and still listed.
     pub delivered: u64,
     /// Given up, and still listed.
     pub failed: u64,
+    /// Set aside after a refusal, and tried on.
+    pub refused: u64,
+    /// Skipped, and still listed.
+    pub skipped: u64,
 }
 
 /// Which deliveries are listed.
@@ -191,15 +196,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// The pending deliveries of a lane, in the log's order.
+    /// The deliveries of a lane that are not settled.
     ///
     /// # Errors
     /// [`OutboxError::NoLane`] when it was removed; when the database refuses or is damaged.
-    pub async fn pending(&self, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
-        self.database.read(move |conn| deliveries::pending(conn, lane)).await
+    pub async fn unsettled(&self, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
+        self.database.read(move |conn| deliveries::unsettled(conn, lane)).await
     }
 
-    /// Where deliveries behind a position stand that are not pending: a lane that begins again there does not
+    /// Where deliveries behind a position stand that are settled: a lane that begins again there does not
     /// repeat them.
     ///
     /// # Errors
@@ -363,10 +368,10 @@ pub(super) fn damaged(lane: LaneId, error: &OutboxError) {
 }
 
 impl Counts {
-    /// How many are not pending.
+    /// How many are not tried any more.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.delivered.saturating_add(self.failed)
+        self.delivered.saturating_add(self.failed).saturating_add(self.skipped)
     }
 
     fn enter(&mut self, status: DeliveryStatus) {
@@ -375,8 +380,12 @@ impl Counts {
     }
 
     fn leave(&mut self, status: DeliveryStatus) {
+        self.leave_many(status, 1);
+    }
+
+    fn leave_many(&mut self, status: DeliveryStatus, gone: u64) {
         let count = self.of(status);
-        *count = count.saturating_sub(1);
+        *count = count.saturating_sub(gone);
     }
 
     fn of(&mut self, status: DeliveryStatus) -> &mut u64 {
@@ -384,6 +393,8 @@ impl Counts {
             DeliveryStatus::Pending => &mut self.pending,
             DeliveryStatus::Delivered => &mut self.delivered,
             DeliveryStatus::Failed => &mut self.failed,
+            DeliveryStatus::Refused => &mut self.refused,
+            DeliveryStatus::Skipped => &mut self.skipped,
         }
     }
 }

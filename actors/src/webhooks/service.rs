@@ -11,7 +11,10 @@ use super::{
     courier::{Answer, Content, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
-    lane::{CancelReplay, Drain, LaneRefusal, Redeliver, Standing, StartReplay},
+    lane::{
+        CancelReplay, Drain, LaneRefusal, Redeliver, SKIPPED_AT_ONCE, Skip, SkipQuery, SkipSome, Standing,
+        StartReplay,
+    },
     outbox::{DeliveriesQuery, Outbox},
     router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
@@ -88,6 +91,42 @@ impl Webhooks {
         message: MessageId,
     ) -> Result<(), LaneRefusal> {
         ask(&self.find(tenant, webhook).await?.lane, Redeliver(message)).await?
+    }
+
+    /// Does not deliver a message that waits: what is behind it in its session goes on.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`].
+    pub async fn skip(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        message: MessageId,
+    ) -> Result<(), LaneRefusal> {
+        ask(&self.find(tenant, webhook).await?.lane, Skip(message)).await?
+    }
+
+    /// Does not deliver any of those that wait and meet a query, and are not being tried. Returns how many.
+    ///
+    /// # Errors
+    /// A [`LaneRefusal`]; a part may be skipped then.
+    pub async fn skip_all(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        query: SkipQuery,
+    ) -> Result<usize, LaneRefusal> {
+        let lane = self.find(tenant, webhook).await?.lane;
+        // What is said from now on is not meant.
+        let query = SkipQuery { upto: query.upto.min(self.desk.store.head()), ..query };
+        let mut all = 0;
+        loop {
+            let skipped = ask(&lane, SkipSome(query.clone())).await??;
+            all += skipped;
+            if skipped < SKIPPED_AT_ONCE {
+                return Ok(all);
+            }
+        }
     }
 
     /// Delivers again what stands after one position, up to another or to where the endpoint is. What is

@@ -90,6 +90,7 @@ impl Erasing {
             attempt_timeout: DEADLINE,
             in_flight: 1,
             pending: 10,
+            refused_hold: Duration::from_mins(5),
             disable_after: DEADLINE,
         };
         let ambient = given.ambient.clone();

@@ -15,9 +15,12 @@
 //! | [`rebuild`], [`rebuild_damage`] | generations: filling, swapping, cancelling, poison, damage |
 //! | [`rebuild_given`] | a projection to test them with |
 //! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
+//! | [`outbox_migration`] | an outbox of the first release |
 //! | [`outbox_given`] | an outbox to test |
 //! | [`webhook_attempts`], [`webhook_isolation`] | what is tried when, and what one endpoint is to others |
 //! | [`webhook_reading`] | how a lane takes in the log |
+//! | [`webhook_refusals`], [`webhook_skips`] | what an endpoint refuses, and what its owner lets go of |
+//! | [`webhook_clock`] | waits and rates, whatever the clock is set to |
 //! | [`webhook_given`] | lanes to test |
 //! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
 //! | [`presence`], [`presence_forget`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
@@ -34,6 +37,7 @@ mod idle;
 mod outbox;
 mod outbox_damage;
 mod outbox_given;
+mod outbox_migration;
 mod pages;
 mod presence;
 mod presence_forget;
@@ -50,7 +54,10 @@ mod sessions;
 mod staged;
 mod tenants;
 mod webhook_attempts;
+mod webhook_clock;
 mod webhook_given;
 mod webhook_isolation;
 mod webhook_reading;
+mod webhook_refusals;
+mod webhook_skips;
 mod webhook_timing;

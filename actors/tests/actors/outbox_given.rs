@@ -81,6 +81,7 @@ pub(crate) fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
         tries: 1,
         next_at: None,
         holds: true,
+        refused_at: None,
         changed_at: Timestamp::from_millis(1_705_314_600_000),
     }
 }

@@ -4,7 +4,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,13 +39,23 @@ use crate::{
     staged::StagedStore,
 };
 
-/// The clock that jumps, as the world's time.
-struct JumpingClock(Instant);
+/// The clock that jumps, as the world's time. Somebody may set it.
+pub(crate) struct WallClock {
+    start: Instant,
+    set_by_ms: AtomicI64,
+}
 
-impl Clock for JumpingClock {
+impl WallClock {
+    /// Sets it forward or back by so much.
+    pub(crate) fn set_by(&self, hours: i64) {
+        self.set_by_ms.fetch_add(hours * 3_600_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for WallClock {
     fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).expect("a short run");
-        Timestamp::from_millis(1_705_314_600_000 + since)
+        let since = i64::try_from(self.start.elapsed().as_millis()).expect("a short run");
+        Timestamp::from_millis(1_705_314_600_000 + since + self.set_by_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -51,9 +64,12 @@ pub(crate) struct GivenLanes {
     runtime: Runtime,
     pub(crate) store: StagedStore,
     pub(crate) ambient: Ambient,
+    pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) outbox: Outbox,
     pub(crate) receivers: Receivers,
     pub(crate) settings: LaneSettings,
+    /// A test of a node takes no longer.
+    pub(crate) patience: Duration,
 }
 
 /// A service that runs.
@@ -69,15 +85,17 @@ impl GivenLanes {
         let runtime = runtime.expect("a runtime");
         let clock = {
             let _time = runtime.enter();
-            JumpingClock(Instant::now())
+            Arc::new(WallClock { start: Instant::now(), set_by_ms: AtomicI64::new(0) })
         };
         Self {
             runtime,
             store: StagedStore::new(),
-            ambient: Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1))),
+            ambient: Ambient::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(SeededEntropy::new(1))),
+            wall_clock: clock,
             outbox: Outbox::in_memory().expect("an outbox"),
             receivers: Receivers::new(),
             settings: lane_settings(),
+            patience: 10 * DEADLINE,
         }
     }
 
@@ -96,7 +114,7 @@ impl GivenLanes {
                 self.outbox.clone(),
                 Arc::new(self.receivers.clone()),
             );
-            timeout(10 * DEADLINE, test(Node { given: self, registry, webhooks })).await.expect("it ends")
+            timeout(self.patience, test(Node { given: self, registry, webhooks })).await.expect("it ends")
         });
         let _inside = self.runtime.enter();
         drop(local);
@@ -199,22 +217,27 @@ pub(crate) struct Receivers(Arc<Mutex<Yard>>);
 
 struct Yard {
     calls: Vec<Call>,
-    /// What is answered at once; nothing when who calls has to wait.
-    usual: Option<Answer>,
+    /// What is answered at once to a text; nothing when who calls has to wait.
+    usual: Option<fn(&str) -> u16>,
 }
 
 impl Receivers {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Yard { calls: Vec::new(), usual: Some(answer(200)) })))
+        Self(Arc::new(Mutex::new(Yard { calls: Vec::new(), usual: Some(|_| 200) })))
     }
 
     fn yard(&self) -> MutexGuard<'_, Yard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on they answer so.
-    pub(crate) fn answer(&self, status: u16) {
-        self.yard().usual = Some(answer(status));
+    /// From here on they take everything.
+    pub(crate) fn take_all(&self) {
+        self.answer_by(|_| 200);
+    }
+
+    /// From here on they answer so, by the text of a message.
+    pub(crate) fn answer_by(&self, status_of: fn(&str) -> u16) {
+        self.yard().usual = Some(status_of);
     }
 
     /// From here on who calls has to wait.
@@ -263,7 +286,7 @@ impl Courier for Receivers {
         };
         let mut yard = self.yard();
         let (reply, replied) = oneshot::channel();
-        let usual = yard.usual.clone();
+        let usual = yard.usual.map(|status_of| answer(status_of(&text)));
         let reply = usual.is_none().then_some(reply);
         yard.calls.push(Call { endpoint, text, at: Instant::now(), reply });
         Box::pin(async move {
@@ -303,6 +326,7 @@ pub(crate) fn lane_settings() -> LaneSettings {
         attempt_timeout: 5 * DEADLINE,
         in_flight: 64,
         pending: 100,
+        refused_hold: Duration::from_mins(5),
         disable_after: Duration::from_hours(100),
     }
 }

@@ -194,6 +194,7 @@ fn lane_settings() -> LaneSettings {
         attempt_timeout: DEADLINE,
         in_flight: 1,
         pending: 10,
+        refused_hold: Duration::from_mins(5),
         disable_after: DEADLINE,
     }
 }

@@ -73,7 +73,7 @@ fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart()
         // Written with where the lane is.
         node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it has ended");
     });
-    given.receivers.answer(200);
+    given.receivers.take_all();
     given.node(async |_| {
         given.receivers.called(3).await;
         assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
@@ -95,7 +95,7 @@ fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
         given.receivers.called(2).await;
         node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it ends");
     });
-    given.receivers.answer(200);
+    given.receivers.take_all();
     given.node(async |_| {
         given.receivers.called(3).await;
         assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
@@ -107,7 +107,7 @@ fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_c
     let mut given = GivenLanes::new();
     given.settings.schedule =
         Schedule { waits: vec![Duration::ZERO, Duration::from_hours(24)], jitter_percent: 0 };
-    given.receivers.answer(500);
+    given.receivers.answer_by(|_| 500);
     let failed = given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
         node.say("first", "one").await;
@@ -121,7 +121,7 @@ fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_c
         node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
         tried().await.expect("it has failed")
     });
-    given.receivers.answer(200);
+    given.receivers.take_all();
     given.node(async |node| {
         let redeliver =
             async || node.webhooks.redeliver(&tenant(), &webhook("a"), failed.message_id).await.is_ok();

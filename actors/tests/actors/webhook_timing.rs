@@ -5,23 +5,16 @@ use std::time::Duration;
 
 use amoiq_actors::webhooks::{
     Schedule, ThrottleSettings,
-    throttle::{LONGEST_RETRY_AFTER, Throttle},
+    throttle::{Failure, LONGEST_RETRY_AFTER, LONGEST_WAIT_WHILE_IT_ANSWERS, Throttle},
 };
-use amoiq_events::Timestamp;
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 /// The waits of config.toml, in seconds.
 const WAITS: [u64; 10] = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-const NOW: Timestamp = Timestamp::from_millis(1_705_314_600_000);
-
 fn schedule(jitter_percent: u32) -> Schedule {
     Schedule { waits: WAITS.map(Duration::from_secs).to_vec(), jitter_percent }
-}
-
-/// How long until then, in milliseconds.
-fn wait_ms(now: Timestamp, at: Timestamp) -> u64 {
-    u64::try_from(at.as_millis() - now.as_millis()).expect("not before now")
 }
 
 /// What happens to an endpoint.
@@ -30,19 +23,21 @@ enum Step {
     Passes(u32),
     Begins(Option<u32>),
     Succeeds,
-    Fails { since_ms: u32, is_overload: bool, asked: Option<Duration> },
+    Fails { since_ms: u32, failure: Failure, asked: Option<Duration> },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     // Beyond what anybody may ask for.
     let asked = prop::option::of((0_u64..200_000).prop_map(Duration::from_secs));
+    let failure =
+        prop::sample::select(vec![Failure::Refusal, Failure::Answer, Failure::Overload, Failure::Silence]);
     prop_oneof![
         (0_u32..100_000).prop_map(Step::Passes),
         prop::option::of(1_u32..=1_000).prop_map(Step::Begins),
         Just(Step::Succeeds),
-        (0_u32..20_000, any::<bool>(), asked).prop_map(|(since_ms, is_overload, asked)| Step::Fails {
+        (0_u32..20_000, failure, asked).prop_map(|(since_ms, failure, asked)| Step::Fails {
             since_ms,
-            is_overload,
+            failure,
             asked
         }),
     ]
@@ -59,17 +54,13 @@ fn settings() -> impl Strategy<Value = ThrottleSettings> {
     })
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).expect("short")
-}
-
 /// Does one step, and says what was wrong with it.
 fn take(
     throttle: &mut Throttle,
-    now: Timestamp,
+    now: Instant,
     step: &Step,
     longest: Duration,
-    asked_until: &mut Option<Timestamp>,
+    asked_until: &mut Option<Instant>,
 ) -> Result<(), TestCaseError> {
     let before = throttle.clone();
     match *step {
@@ -77,9 +68,9 @@ fn take(
         Step::Begins(rate) => {
             throttle.begin(now, rate);
             prop_assert_eq!(throttle.not_before(), before.not_before());
-            if let Some(rate) = rate {
-                let wait_ms = wait_ms(now, throttle.ready_at().expect("a rate spaces").max(now));
-                prop_assert!(wait_ms * u64::from(rate) >= 1_000, "{} ms at {} a second", wait_ms, rate);
+            if rate.is_some_and(|rate| rate <= 10) {
+                let wait = throttle.ready_at().expect("a rate spaces").max(now) - now;
+                prop_assert!(wait * rate.expect("one") >= Duration::from_millis(999), "{wait:?} at {rate:?}");
             }
         }
         Step::Succeeds => {
@@ -87,18 +78,20 @@ fn take(
             prop_assert_eq!((throttle.not_before(), throttle.is_open()), (*asked_until, false));
             prop_assert!(throttle.window() >= before.window(), "it may take more, not less");
         }
-        Step::Fails { since_ms, is_overload, asked } => {
-            throttle.fail(now, now.plus_millis(-i64::from(since_ms)), is_overload, asked);
+        Step::Fails { since_ms, failure, asked } => {
+            throttle.fail(now, now - Duration::from_millis(since_ms.into()), failure, asked);
             prop_assert!(throttle.not_before() >= before.not_before(), "it delays, and nothing else");
             prop_assert!(throttle.ready_at() >= before.ready_at());
             prop_assert!(throttle.window() <= before.window());
-            let at_most = now.plus_millis(millis(longest.max(LONGEST_RETRY_AFTER)));
+            let answers = matches!(failure, Failure::Refusal | Failure::Answer);
+            let longest = if answers { longest.min(LONGEST_WAIT_WHILE_IT_ANSWERS) } else { longest };
+            let at_most = now + if asked.is_some() { longest.max(LONGEST_RETRY_AFTER) } else { longest };
             prop_assert!(throttle.not_before() <= before.not_before().max(Some(at_most)));
             if let Some(asked) = asked {
-                let at_least = now.plus_millis(millis(asked.min(LONGEST_RETRY_AFTER)));
+                let at_least = now + asked.min(LONGEST_RETRY_AFTER);
                 prop_assert!(throttle.not_before() >= Some(at_least), "it is left alone as it asked");
                 *asked_until = (*asked_until).max(Some(at_least));
-            } else if !is_overload && !throttle.is_open() {
+            } else if failure != Failure::Overload && !throttle.is_open() {
                 prop_assert_eq!(throttle.not_before(), before.not_before());
             }
         }
@@ -119,14 +112,16 @@ proptest! {
     fn jitter_delays_and_never_by_more_than_its_share(
         tries in 0_u32..12, jitter_percent in 0_u32..=200, random in any::<u64>()
     ) {
-        let next = schedule(jitter_percent).next(tries, NOW, random);
+        let schedule = schedule(jitter_percent);
+        let next = schedule.wait(tries, random);
         let Some(&wait) = WAITS.get(usize::try_from(tries).expect("few")) else {
             prop_assert_eq!(next, None);
             return Ok(());
         };
-        let waited_ms = wait_ms(NOW, next.expect("one more"));
-        let most_ms = wait * 10 * u64::from(100 + jitter_percent);
-        prop_assert!((wait * 1_000..=most_ms).contains(&waited_ms), "{} ms", waited_ms);
+        let waited = next.expect("one more");
+        let most = Duration::from_millis(wait * 10 * u64::from(100 + jitter_percent));
+        prop_assert!((Duration::from_secs(wait)..=most).contains(&waited), "{:?}", waited);
+        prop_assert!(waited <= schedule.longest_wait(tries));
     }
 
     #[test]
@@ -135,8 +130,9 @@ proptest! {
         tries in any::<u32>(), random in any::<u64>()
     ) {
         let waits = waits.into_iter().map(Duration::from_millis).collect();
-        if let Some(at) = (Schedule { waits, jitter_percent }).next(tries % 5, NOW, random) {
-            prop_assert!(at >= NOW);
+        let schedule = Schedule { waits, jitter_percent };
+        if let Some(wait) = schedule.wait(tries % 5, random) {
+            prop_assert!(wait <= schedule.longest_wait(tries % 5));
         }
     }
 
@@ -144,13 +140,12 @@ proptest! {
     fn a_delivery_is_tried_for_75_hours_and_at_the_most_a_tenth_longer(
         randoms in prop::array::uniform10(any::<u64>())
     ) {
-        let (schedule, mut now) = (schedule(10), NOW);
-        for (tries, random) in (0..).zip(randoms) {
-            now = schedule.next(tries, now, random).expect("ten attempts");
-        }
-        prop_assert_eq!(schedule.next(10, now, 0), None);
-        let seconds = 75 * 3_600 + 35 * 60 + 5;
-        prop_assert!((seconds * 1_000..=seconds * 1_100).contains(&wait_ms(NOW, now)));
+        let schedule = schedule(10);
+        let waits = (0..).zip(randoms).map(|(tries, random)| schedule.wait(tries, random).expect("ten attempts"));
+        let all: Duration = waits.sum();
+        prop_assert_eq!(schedule.wait(10, 0), None);
+        let seconds = Duration::from_secs(75 * 3_600 + 35 * 60 + 5);
+        prop_assert!((seconds..=seconds * 11 / 10).contains(&all));
     }
 
     #[test]
@@ -158,10 +153,10 @@ proptest! {
         settings in settings(), steps in prop::collection::vec(step(), 1..60)
     ) {
         let mut throttle = Throttle::new(settings.clone(), None);
-        let (mut now, mut asked_until) = (NOW, None);
+        let (mut now, mut asked_until) = (Instant::now() + Duration::from_hours(1), None);
         for step in steps {
             if let Step::Passes(millis) = step {
-                now = now.plus_millis(i64::from(millis));
+                now += Duration::from_millis(millis.into());
             }
             take(&mut throttle, now, &step, settings.breaker_max, &mut asked_until)?;
             prop_assert!((1..=settings.in_flight).contains(&throttle.window()));

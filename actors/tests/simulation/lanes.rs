@@ -1,16 +1,24 @@
 //! Lanes over receivers that do anything, in nodes that crash: what is delivered is judged against the
 //! log. On one thread, with a clock that jumps, so that a seed is one run and always the same.
 //!
-//! Sessions write; the store loses appends and refuses reads; endpoints are paused, resumed, moved and asked
-//! for what they had already; receivers fail, hang, ask to be left alone, or take a message and say that
-//! they did not. `AMOIQ_SIM_SEED` and `AMOIQ_SIM_SEEDS` as for the sessions.
+//! Sessions write; the store loses appends and refuses reads; endpoints are paused, resumed, moved, asked for what they
+//! had already and told to skip what waits; receivers fail, hang, refuse some messages or all, ask to be left alone, or
+//! take a message and say that they did not; the wall clock is set. `AMOIQ_SIM_SEED` and `AMOIQ_SIM_SEEDS` as for the sessions.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use amoiq_actors::{
     TenantRegistry,
     tenant::TenantHandle,
-    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks},
+    webhooks::{DeliveryStatus, LaneSettings, Outbox, Schedule, SkipQuery, ThrottleSettings, Webhooks},
 };
 use amoiq_events::{
     Ambient, Event, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
@@ -48,13 +56,16 @@ const LIFE_MILLIS: u64 = 4_000;
 /// How long the last node may take until nothing waits: far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(100_000);
 
-/// The clock that jumps, as the world's time.
-struct JumpingClock(Instant);
+/// The clock that jumps, as the world's time. Somebody sets it now and then.
+struct WallClock {
+    start: Instant,
+    set_by_ms: AtomicI64,
+}
 
-impl Clock for JumpingClock {
+impl Clock for WallClock {
     fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).expect("a short run");
-        Timestamp::from_millis(1_705_314_600_000 + since)
+        let since = i64::try_from(self.start.elapsed().as_millis()).expect("a short run");
+        Timestamp::from_millis(1_705_314_600_000 + since + self.set_by_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -63,6 +74,7 @@ struct World {
     memory: MemoryStore,
     store: FaultyStore,
     ambient: Ambient,
+    wall_clock: Arc<WallClock>,
     dice: Dice,
     outbox: Outbox,
     receivers: Receivers,
@@ -130,12 +142,15 @@ impl World {
             attempt_timeout: Duration::from_millis(300),
             in_flight: dice.pick(&[2, 64]),
             pending: dice.pick(&[5, 20, 1_000]),
+            refused_hold: dice.pick(&[Duration::from_millis(500), Duration::from_secs(5)]),
             disable_after: Duration::from_hours(1_000),
         };
+        let wall_clock = Arc::new(WallClock { start: Instant::now(), set_by_ms: AtomicI64::new(0) });
         Self {
             store: FaultyStore::new(memory.clone(), dice.fork(), dice.pick(&[0, 5, 20])),
             memory,
-            ambient: Ambient::new(Arc::new(JumpingClock(Instant::now())), entropy),
+            ambient: Ambient::new(Arc::clone(&wall_clock) as Arc<dyn Clock>, entropy),
+            wall_clock,
             outbox: Outbox::in_memory().expect("an outbox"),
             receivers: Receivers::new(&dice),
             settings,
@@ -236,7 +251,10 @@ impl World {
         for _ in 0..self.dice.below(8) {
             sleep(self.dice.millis_below(500)).await;
             let (tenant, webhook) = self.dice.pick(&endpoints());
-            let command = match self.dice.below(if self.repeats { 7 } else { 4 }) {
+            if self.dice.one_in(4) {
+                self.set_clock();
+            }
+            let command = match self.dice.below(if self.repeats { 8 } else { 4 }) {
                 0 => WebhookCommand::Pause,
                 1 | 2 => WebhookCommand::Resume,
                 3 => WebhookCommand::Update(endpoint_settings(
@@ -255,6 +273,10 @@ impl World {
                     }
                     continue;
                 }
+                6 => {
+                    self.skip(&webhooks, (tenant, webhook)).await;
+                    continue;
+                }
                 _ => {
                     self.receivers.asked_again(&tenant, &webhook);
                     if let Some(message) = self.receivers.any_message(&tenant, &webhook, &self.dice) {
@@ -271,6 +293,24 @@ impl World {
                     .await;
             }
         }
+    }
+
+    /// Somebody sets the clock, by up to a day forward or back.
+    fn set_clock(&self) {
+        let hours = i64::try_from(self.dice.below(49)).expect("few") - 24;
+        self.wall_clock.set_by_ms.fetch_add(hours * 3_600_000, Ordering::SeqCst);
+    }
+
+    /// An owner lets go of what waits: of all of it that was there, or of one session's.
+    async fn skip(&self, webhooks: &Webhooks, endpoint: EndpointName) {
+        let session = format!("session-{}", self.dice.below(SESSIONS));
+        let session = self.dice.one_in(2).then(|| SessionId::parse(&session).expect("an id"));
+        let status = self.dice.pick(&[DeliveryStatus::Pending, DeliveryStatus::Refused]);
+        // It may be carried out although a crash cuts its answer off.
+        let upto = self.memory.head();
+        self.receivers.skipped(&endpoint, session.clone(), upto);
+        let query = SkipQuery { status, upto, session };
+        let _refused = webhooks.skip_all(&endpoint.0, &endpoint.1, query).await;
     }
 
     /// An owner asks for a part of the log again.
@@ -300,7 +340,8 @@ impl World {
                 && standings.iter().all(|(endpoint, standing)| {
                     let replays = standing.replay.is_some_and(|replay| !replay.is_over());
                     endpoint.webhook.status == WebhookStatus::Enabled
-                        && (standing.pending, standing.in_flight, replays) == (0, 0, false)
+                        && (standing.pending, standing.refused, standing.in_flight, replays)
+                            == (0, 0, 0, false)
                         && standing.cursor >= head
                 });
             if is_done {

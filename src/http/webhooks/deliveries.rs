@@ -2,13 +2,13 @@
 //! endpoint, what became of it, and once more.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::webhooks::{Attempt, DeliveriesQuery, Delivery, DeliveryStatus, Webhooks};
+use amoiq_actors::webhooks::{Attempt, DeliveriesQuery, Delivery, DeliveryStatus, Endpoint, Webhooks};
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Manager, refusal::ask};
-use crate::{http::fields::Fields, problem::Problem};
+use crate::{http::fields::Fields, problem::Problem, webhooks::breakdown};
 
 /// How many deliveries a page has when nothing is said, and at the most.
 const DEFAULT_LIMIT: u32 = 50;
@@ -39,29 +39,25 @@ struct AttemptView {
 }
 
 impl DeliveryView {
-    fn of(delivery: Delivery, attempts: Vec<Attempt>) -> Self {
+    fn of(delivery: Delivery, attempts: Vec<Attempt>, endpoint: &Endpoint) -> Self {
         Self {
             message_id: delivery.message_id,
             session_id: delivery.session,
-            status: match delivery.status {
-                DeliveryStatus::Pending => "pending",
-                DeliveryStatus::Delivered => "delivered",
-                DeliveryStatus::Failed => "failed",
-            },
+            status: delivery.status.as_str(),
             event_id: delivery.event_id,
             next_attempt_at: delivery.next_at,
-            attempts: attempts.into_iter().map(AttemptView::of).collect(),
+            attempts: attempts.into_iter().map(|attempt| AttemptView::of(attempt, endpoint)).collect(),
         }
     }
 }
 
 impl AttemptView {
-    fn of(attempt: Attempt) -> Self {
+    fn of(attempt: Attempt, endpoint: &Endpoint) -> Self {
         Self {
             at: attempt.at,
             status: attempt.status,
             duration_ms: attempt.duration_ms,
-            error: attempt.error,
+            error: attempt.error.map(|error| breakdown::told(error, &endpoint.webhook.settings.url)),
             answer: text(&attempt.answer),
         }
     }
@@ -99,7 +95,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(Answer {
         deliveries: page
             .into_iter()
-            .map(|(delivery, attempts)| DeliveryView::of(delivery, attempts))
+            .map(|(delivery, attempts)| DeliveryView::of(delivery, attempts, &endpoint))
             .collect(),
         has_more,
         next_cursor: last.filter(|_| has_more),
@@ -108,11 +104,9 @@ pub async fn list(
 
 /// What is asked for: one more than a page has, to know whether there is another.
 fn parse(mut fields: Fields) -> Result<(DeliveriesQuery, usize), Problem> {
-    let status = fields.parsed("status", |status| match status {
-        "pending" => Ok(DeliveryStatus::Pending),
-        "delivered" => Ok(DeliveryStatus::Delivered),
-        "failed" => Ok(DeliveryStatus::Failed),
-        _ => Err("must be pending, delivered or failed"),
+    let status = fields.parsed("status", |named| {
+        let status = DeliveryStatus::ALL.into_iter().find(|status| status.as_str() == named);
+        status.ok_or("must be pending, delivered, failed, refused or skipped")
     });
     let before = fields.parsed("cursor", |cursor| {
         let position = cursor.strip_prefix(CURSOR).and_then(|position| position.parse().ok());
@@ -137,8 +131,15 @@ pub async fn redeliver(
 ) -> Result<HttpResponse, Problem> {
     let (id, message) = path.into_inner();
     let endpoint = manager.endpoint(&id)?;
-    let message =
-        MessageId::parse(&message).map_err(|error| Problem::field("messageId", error.to_string()))?;
+    let message = message_id(&message)?;
     ask(webhooks.redeliver(&endpoint.tenant, &endpoint.id, message)).await?;
     Ok(HttpResponse::Accepted().json(json!({ "success": true, "messageId": message })))
+}
+
+/// The message that a path names.
+///
+/// # Errors
+/// [`Problem::Validation`]
+pub(super) fn message_id(text: &str) -> Result<MessageId, Problem> {
+    MessageId::parse(text).map_err(|error| Problem::field("messageId", error.to_string()))
 }

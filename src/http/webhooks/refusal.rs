@@ -27,6 +27,8 @@ impl From<LaneRefusal> for Problem {
             LaneRefusal::NoEndpoint | LaneRefusal::Outbox(OutboxError::NoLane) => Self::WebhookNotFound,
             LaneRefusal::NoDelivery => Self::NotKept("no delivery of this message is kept"),
             LaneRefusal::Replaying => Self::ReplayRunning,
+            LaneRefusal::InFlight => Self::DeliveryInFlight,
+            LaneRefusal::Settled => Self::DeliverySettled,
             LaneRefusal::Full | LaneRefusal::NotStarted | LaneRefusal::Gone => Self::Overloaded,
             LaneRefusal::Outbox(error @ OutboxError::Database(_)) => {
                 tracing::error!(%error, "webhooks' outbox does not answer");

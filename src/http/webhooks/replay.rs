@@ -37,8 +37,10 @@ impl ReplayView {
 
 /// A place in the log, as it can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
+    /// A position.
     At(Position),
+    /// A moment.
     Since(Timestamp),
 }
 
@@ -49,7 +51,7 @@ impl Place {
     }
 
     /// The position that ends what is before it.
-    async fn find(self, store: &dyn EventStore) -> Result<Position, Problem> {
+    pub(super) async fn find(self, store: &dyn EventStore) -> Result<Position, Problem> {
         match self {
             Self::At(position) => Ok(position),
             Self::Since(time) => Ok(position_at(store, time).await?),
@@ -85,7 +87,8 @@ pub async fn start(
     Ok(HttpResponse::Accepted().json(ReplayView::of(replay)))
 }
 
-fn place(body: &mut Fields, name: &'static str) -> Option<Place> {
+/// The place that a field names.
+pub(super) fn place(body: &mut Fields, name: &'static str) -> Option<Place> {
     let text = body.moment(name)?;
     let place = Place::parse(text.as_str());
     if place.is_none() {

@@ -15,6 +15,7 @@ pub struct StandingView {
     /// Events of the whole log, and not only those that are for it.
     lag_events: u64,
     pending: usize,
+    refused: usize,
     in_flight: usize,
     failing_since: Option<Timestamp>,
     not_before: Option<Timestamp>,
@@ -27,6 +28,7 @@ impl StandingView {
         Self {
             lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
             pending: standing.pending,
+            refused: standing.refused,
             in_flight: standing.in_flight,
             failing_since: standing.failing_since,
             not_before: standing.not_before,

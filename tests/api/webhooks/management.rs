@@ -31,7 +31,7 @@ fn an_endpoint_is_shown_as_it_was_made() {
     let standing = shown.as_object_mut().and_then(|shown| shown.remove("standing")).expect("a standing");
     assert_eq!(shown, expected);
     let names: Vec<_> = standing.as_object().expect("an object").keys().cloned().collect();
-    assert_eq!(names, ["failingSince", "inFlight", "lagEvents", "notBefore", "pending"]);
+    assert_eq!(names, ["failingSince", "inFlight", "lagEvents", "notBefore", "pending", "refused"]);
     let fields = expected.as_object_mut().expect("an object");
     fields.insert("secret".to_owned(), made.body["secret"].clone());
     assert_eq!(made.body, expected);

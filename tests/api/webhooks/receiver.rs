@@ -34,6 +34,8 @@ struct State {
     requests: Vec<Received>,
     /// What is answered, with a body; nothing at all when absent: the sender waits.
     answer: Option<(u16, String)>,
+    /// What holds this text is answered so instead.
+    refusal: Option<(String, u16, String)>,
     /// Connections that wait for an answer.
     held: Vec<TcpStream>,
 }
@@ -70,6 +72,11 @@ impl Receiver {
         self.state.lock().expect("a lock").answer = Some((status, body.to_owned()));
     }
 
+    /// Answers a body with this text so from now on, whatever it answers to others.
+    pub fn refuse(&self, text: &str, status: u16, body: &str) {
+        self.state.lock().expect("a lock").refusal = Some((text.to_owned(), status, body.to_owned()));
+    }
+
     /// Answers nothing any more: whoever asks waits.
     pub fn hang(&self) {
         self.state.lock().expect("a lock").answer = None;
@@ -92,8 +99,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     let Some(request) = read(&mut reader) else { return };
     let mut stream = reader.into_inner();
     let mut state = state.lock().expect("a lock");
+    let said = String::from_utf8_lossy(&request.body).into_owned();
+    let refusal = state.refusal.clone().filter(|(text, ..)| said.contains(text));
     state.requests.push(request);
-    match &state.answer {
+    match &refusal.map(|(_, status, body)| (status, body)).or(state.answer.clone()) {
         Some((status, body)) => {
             let length = body.len();
             let answer =

@@ -23,7 +23,7 @@ secret_keys = ['sk_every_0000']
 const SECRET: &str = "sk_acme_00000";
 
 /// Every route below an endpoint, and what a caller who may is answered.
-const ROUTES: [(Method, &str, u16); 12] = [
+const ROUTES: [(Method, &str, u16); 14] = [
     (Method::GET, "", 200),
     (Method::PATCH, "", 200),
     (Method::POST, "/pause", 200),
@@ -32,6 +32,8 @@ const ROUTES: [(Method, &str, u16); 12] = [
     (Method::POST, "/rotate-secret", 200),
     (Method::GET, "/deliveries", 200),
     (Method::POST, "/deliveries/msg-01a20400-0000-7000-8000-000000000000/redeliver", 404),
+    (Method::POST, "/deliveries/msg-01a20400-0000-7000-8000-000000000000/skip", 404),
+    (Method::POST, "/deliveries/skip", 400),
     (Method::POST, "/replay", 202),
     (Method::GET, "/replay", 200),
     (Method::DELETE, "/replay", 204),

@@ -1,13 +1,21 @@
 //! What may be tried next, and how far a cursor may go.
 
+use std::time::Duration;
+
 use amoiq_events::{
-    EventId, MessageId, MessageText, TenantId,
+    EventId, MessageId, MessageText, TenantId, Timestamp,
     session::{MessageCreated, Sender},
 };
 
 use super::*;
 
-const NOW: Timestamp = Timestamp::from_millis(1_000);
+const DATE: Timestamp = Timestamp::from_millis(1_000);
+
+/// Every test begins at the same moment by its own clock.
+fn now() -> Moment {
+    thread_local!(static START: Instant = Instant::now());
+    Moment { instant: START.with(|start| *start), date: DATE }
+}
 
 fn session(name: &str) -> SessionId {
     SessionId::parse(name).unwrap()
@@ -22,9 +30,10 @@ fn delivery(position: u64, name: &str) -> Delivery {
         session: session(name),
         status: DeliveryStatus::Pending,
         tries: 0,
-        next_at: Some(NOW),
+        next_at: Some(DATE),
         holds: true,
-        changed_at: NOW,
+        refused_at: None,
+        changed_at: DATE,
     }
 }
 
@@ -32,7 +41,7 @@ fn announcement(delivery: &Delivery) -> Arc<Announcement> {
     Arc::new(Announcement {
         event_id: delivery.event_id,
         position: delivery.position,
-        time: NOW,
+        time: DATE,
         tenant: TenantId::parse("acme").unwrap(),
         session: delivery.session.clone(),
         message: MessageCreated {
@@ -52,11 +61,13 @@ fn announcement(delivery: &Delivery) -> Arc<Announcement> {
 fn fresh(backlog: &mut Backlog, position: u64, name: &str) {
     let delivery = delivery(position, name);
     let announcement = announcement(&delivery);
-    backlog.add(delivery, Origin::Live, Some(announcement));
+    backlog.add(delivery, Origin::Live, Some(announcement), now().instant);
 }
 
 fn started(backlog: &mut Backlog) -> Vec<u64> {
-    std::iter::from_fn(|| backlog.start(NOW)).map(|next| next.delivery.position.as_u64()).collect()
+    std::iter::from_fn(|| backlog.start(now().instant, false))
+        .map(|next| next.delivery.position.as_u64())
+        .collect()
 }
 
 fn delivered(position: u64, name: &str) -> Delivery {
@@ -64,7 +75,16 @@ fn delivered(position: u64, name: &str) -> Delivery {
 }
 
 fn failed(position: u64, name: &str) -> Delivery {
-    Delivery { tries: 1, next_at: Some(NOW.plus_millis(5_000)), ..delivery(position, name) }
+    Delivery { tries: 1, next_at: Some(DATE.plus_millis(5_000)), ..delivery(position, name) }
+}
+
+/// An attempt ended, and the next is due in five seconds if there is one.
+fn finish(backlog: &mut Backlog, delivery: Delivery) -> Vec<Delivery> {
+    backlog.finish(delivery, later_by(5))
+}
+
+fn later_by(seconds: u64) -> Instant {
+    now().instant + Duration::from_secs(seconds)
 }
 
 fn cursor(backlog: &Backlog, read: u64) -> u64 {
@@ -78,7 +98,7 @@ fn of_a_session_only_the_first_is_tried() {
         fresh(&mut backlog, position, name);
     }
     assert_eq!(started(&mut backlog), [1, 3]);
-    backlog.finish(delivered(1, "a"));
+    finish(&mut backlog, delivered(1, "a"));
     assert_eq!(started(&mut backlog), [2]);
 }
 
@@ -89,12 +109,12 @@ fn the_cursor_waits_for_what_is_not_written() {
         fresh(&mut backlog, position, name);
     }
     assert_eq!(cursor(&backlog, 9), 3);
-    backlog.finish(delivered(4, "a"));
+    finish(&mut backlog, delivered(4, "a"));
     assert_eq!(cursor(&backlog, 9), 3, "it is delivered, but nothing says so yet");
     let writing = BTreeSet::from([Position::from_u64(4)]);
     assert_eq!(backlog.cursor(Origin::Live, Position::from_u64(9), &writing).as_u64(), 5);
     backlog.written(Position::from_u64(4));
-    backlog.finish(delivered(6, "b"));
+    finish(&mut backlog, delivered(6, "b"));
     backlog.written(Position::from_u64(6));
     assert_eq!(cursor(&backlog, 9), 9);
 }
@@ -106,22 +126,22 @@ fn a_failure_is_stored_with_its_followers_and_blocks_only_its_session() {
         fresh(&mut backlog, position, name);
     }
     assert_eq!(started(&mut backlog), [1, 3]);
-    let written = backlog.finish(failed(1, "a"));
+    let written = finish(&mut backlog, failed(1, "a"));
     assert_eq!(written.iter().map(|delivery| delivery.position.as_u64()).collect::<Vec<_>>(), [1, 2, 4]);
     assert!(backlog.is_blocked(&session("a")) && !backlog.is_blocked(&session("b")));
     assert_eq!(started(&mut backlog), [0; 0]);
-    assert_eq!(backlog.next_due(), Some(NOW.plus_millis(5_000)));
+    assert_eq!(backlog.next_due(), Some(later_by(5)));
     assert_eq!(backlog.fresh_bytes(), 5, "only that of the other session is kept");
 }
 
 #[test]
 fn a_delivery_that_was_asked_for_again_holds_nobody() {
     let mut backlog = Backlog::default();
-    backlog.add(Delivery { holds: false, ..delivery(1, "a") }, Origin::Stored, None);
+    backlog.add(Delivery { holds: false, ..delivery(1, "a") }, Origin::Stored, None, now().instant);
     fresh(&mut backlog, 5, "a");
     assert_eq!(started(&mut backlog), [1, 5]);
     assert_eq!(cursor(&backlog, 9), 4);
-    backlog.finish(Delivery { holds: false, ..failed(1, "a") });
+    finish(&mut backlog, Delivery { holds: false, ..failed(1, "a") });
     assert!(!backlog.is_blocked(&session("a")));
 }
 
@@ -131,10 +151,10 @@ fn what_a_replay_brings_goes_before_what_is_newer() {
     fresh(&mut backlog, 7, "a");
     let older = delivery(3, "a");
     let text = announcement(&older);
-    backlog.add(older, Origin::Replay, Some(text));
+    backlog.add(older, Origin::Replay, Some(text), now().instant);
     assert_eq!(started(&mut backlog), [3]);
     assert_eq!(cursor(&backlog, 9), 6, "a replay does not hold the lane's own cursor");
-    backlog.finish(delivered(3, "a"));
+    finish(&mut backlog, delivered(3, "a"));
     assert_eq!(started(&mut backlog), [7]);
 }
 
@@ -143,9 +163,9 @@ fn what_is_hurried_is_due_from_the_beginning_of_its_schedule() {
     let mut backlog = Backlog::default();
     fresh(&mut backlog, 1, "a");
     started(&mut backlog);
-    backlog.finish(failed(1, "a"));
-    let hurried = backlog.hurry(Position::from_u64(1), NOW).unwrap();
-    assert_eq!((hurried.tries, hurried.next_at), (0, Some(NOW)));
+    finish(&mut backlog, failed(1, "a"));
+    let hurried = backlog.hurry(Position::from_u64(1), now()).unwrap();
+    assert_eq!((hurried.tries, hurried.next_at), (0, Some(DATE)));
     assert_eq!(started(&mut backlog), [1]);
     assert_eq!(backlog.len(), 1);
 }
@@ -155,7 +175,7 @@ fn what_a_replay_brought_holds_the_lanes_own_cursor_once_that_came_by() {
     let mut backlog = Backlog::default();
     let older = delivery(3, "a");
     let text = announcement(&older);
-    backlog.add(older, Origin::Replay, Some(text));
+    backlog.add(older, Origin::Replay, Some(text), now().instant);
     assert_eq!(cursor(&backlog, 9), 9);
     backlog.meet(Position::from_u64(3));
     assert_eq!(cursor(&backlog, 9), 2);
@@ -166,10 +186,68 @@ fn what_is_asked_for_again_before_its_end_is_noted_is_tried_again() {
     let mut backlog = Backlog::default();
     fresh(&mut backlog, 4, "a");
     started(&mut backlog);
-    backlog.finish(delivered(4, "a"));
-    backlog.add_again(Delivery { holds: false, ..delivery(4, "a") });
+    finish(&mut backlog, delivered(4, "a"));
+    backlog.add_again(Delivery { holds: false, ..delivery(4, "a") }, now().instant);
     assert_eq!(cursor(&backlog, 9), 3, "that it was delivered is not written yet");
     assert_eq!(started(&mut backlog), [4]);
     backlog.written(Position::from_u64(4));
     assert_eq!((cursor(&backlog, 9), backlog.len()), (9, 1));
+}
+
+fn refused(position: u64, name: &str) -> Delivery {
+    Delivery { refused_at: Some(DATE), ..failed(position, name) }
+}
+
+#[test]
+fn a_session_goes_on_behind_what_was_set_aside() {
+    let mut backlog = Backlog::default();
+    for (position, name) in [(1, "a"), (2, "a"), (3, "a")] {
+        fresh(&mut backlog, position, name);
+    }
+    started(&mut backlog);
+    finish(&mut backlog, refused(1, "a"));
+    assert_eq!(started(&mut backlog), [0; 0]);
+    let aside = Delivery { status: DeliveryStatus::Refused, holds: false, ..refused(1, "a") };
+    backlog.bring_forward(Position::from_u64(1), now());
+    assert_eq!(started(&mut backlog), [1]);
+    finish(&mut backlog, aside);
+    assert_eq!((started(&mut backlog), backlog.set_aside()), (vec![2], 1));
+    finish(&mut backlog, delivered(2, "a"));
+    assert_eq!(started(&mut backlog), [3]);
+    backlog.bring_forward(Position::from_u64(1), now());
+    assert_eq!(started(&mut backlog), [1], "it is tried on");
+    finish(&mut backlog, delivered(1, "a"));
+    assert_eq!((backlog.len(), backlog.set_aside()), (1, 0));
+}
+
+#[test]
+fn a_probe_goes_to_the_oldest_session_without_a_refusal_else_to_the_oldest() {
+    let mut backlog = Backlog::default();
+    for (position, name) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        fresh(&mut backlog, position, name);
+    }
+    assert_eq!(started(&mut backlog), [1, 2, 3, 4]);
+    for (position, name) in [(1, "a"), (2, "b")] {
+        backlog.finish(refused(position, name), now().instant);
+    }
+    for (position, name) in [(4, "d"), (3, "c")] {
+        backlog.finish(failed(position, name), now().instant);
+    }
+    let probes = std::iter::from_fn(|| backlog.start(now().instant, true));
+    assert_eq!(probes.map(|next| next.delivery.position.as_u64()).collect::<Vec<_>>(), [3, 4, 1, 2]);
+}
+
+#[test]
+fn what_is_taken_out_lets_its_session_go_on_and_what_is_in_flight_stays() {
+    let mut backlog = Backlog::default();
+    for (position, name) in [(1, "a"), (2, "a"), (3, "a")] {
+        fresh(&mut backlog, position, name);
+    }
+    started(&mut backlog);
+    assert_eq!(backlog.take_out(Position::from_u64(1)), None, "it is in flight");
+    finish(&mut backlog, failed(1, "a"));
+    assert_eq!(backlog.take_out(Position::from_u64(2)).unwrap().position.as_u64(), 2);
+    assert_eq!(backlog.take_out(Position::from_u64(1)).unwrap().position.as_u64(), 1);
+    assert_eq!(started(&mut backlog), [3]);
+    assert_eq!(cursor(&backlog, 9), 0, "that they were taken out is not written yet");
 }

@@ -1,16 +1,15 @@
 //! How a lane tries: what is due, as many at a time as the endpoint can take, and what follows from
 //! each answer.
 
-use super::*;
+use super::{refusing::is_first_attempt, *};
 use crate::webhooks::{
     backlog::Next,
     courier::{Answer, Content},
     desk::{Tried, Unreadable},
     places::Place,
+    reception::Verdict,
+    throttle::Failure,
 };
-
-/// The statuses by which an endpoint, or the proxy before it, says that it has too much to do.
-const OVERLOAD: [u16; 3] = [429, 502, 504];
 
 /// The status by which an endpoint says that it will never be there again.
 const GONE: u16 = 410;
@@ -26,7 +25,7 @@ enum Outcome {
 /// An attempt that is made.
 struct Trying {
     delivery: Delivery,
-    began: Timestamp,
+    began: Instant,
     /// How often the endpoint had been changed by then.
     changes: u64,
     ticket: Ticket,
@@ -51,7 +50,7 @@ impl WebhookLane {
             return false;
         }
         let Some(due) = self.backlog.next_due() else { return false };
-        let now = self.desk.ambient.now();
+        let now = Instant::now();
         let at = self.throttle.ready_at().map_or(due, |ready| ready.max(due));
         if at > now {
             self.wake_at(at, now, ctx);
@@ -79,8 +78,8 @@ impl WebhookLane {
 
     /// Begins what is due first; whether there is anything.
     fn attempt(&mut self, place: Place, ctx: &mut Context<Self>) -> bool {
-        let began = self.desk.ambient.now();
-        let Some(Next { delivery, announcement }) = self.backlog.start(began) else { return false };
+        let (began, is_probe) = (Instant::now(), self.throttle.is_open());
+        let Some(Next { delivery, announcement }) = self.backlog.start(began, is_probe) else { return false };
         self.throttle.begin(began, self.endpoint.webhook.settings.rate_per_second);
         self.underway += 1;
         let (desk, endpoint) = (Arc::clone(&self.desk), Arc::clone(&self.endpoint));
@@ -108,98 +107,139 @@ impl WebhookLane {
 
     fn have_tried(&mut self, made: Trying, outcome: Outcome, ctx: &mut Context<Self>) {
         let Trying { mut delivery, began, changes, .. } = made;
-        let now = self.desk.ambient.now();
-        delivery.changed_at = now;
+        let now = self.desk.now();
+        delivery.changed_at = now.date;
         if let Outcome::Unreadable(error) = outcome {
             // No attempt was made, so its place is free at once.
             self.underway -= 1;
-            delivery.next_at = Some(self.after_unreadable(&error, delivery.position, now));
-            return self.finish(delivery, None);
+            let due = later(now.instant, self.after_unreadable(&error, delivery.position));
+            return self.finish(delivery, None, Some(due), now);
         }
         self.unreadable.remove(&delivery.position);
         // What was learnt of the endpoint as it was says nothing of it as it is.
         let is_of_before = changes != self.changes;
-        let attempt = match outcome {
+        let (attempt, due) = match outcome {
             Outcome::Tried(tried) => {
-                if tried.answer.is_success() {
-                    self.succeeded(&mut delivery, is_of_before);
+                let due = if tried.answer.is_success() {
+                    self.succeeded(&mut delivery, is_of_before, now);
+                    None
                 } else if is_of_before {
-                    delivery.next_at = Some(now);
+                    delivery.refused_at = delivery.refused_at.filter(|_| !delivery.holds);
+                    Some(now.instant)
                 } else {
                     delivery.tries = delivery.tries.saturating_add(1);
-                    self.failed(&mut delivery, &tried.answer, began, ctx);
-                }
-                attempt_of(tried)
+                    self.failed(&mut delivery, &tried.answer, began, now, ctx)
+                };
+                (attempt_of(tried), due)
             }
             Outcome::Erased | Outcome::Unreadable(_) => {
                 self.give_up(&mut delivery);
                 let error = Some("the message is not in the log any more".to_owned());
-                Attempt { at: now, duration_ms: 0, status: None, error, answer: Vec::new() }
+                (Attempt { at: now.date, duration_ms: 0, status: None, error, answer: Vec::new() }, None)
             }
         };
-        self.finish(delivery, Some(attempt));
+        self.finish(delivery, Some(attempt), due, now);
     }
 
-    /// When a delivery is looked at again whose message could not be read from the log.
-    fn after_unreadable(&mut self, error: &Unreadable, position: Position, now: Timestamp) -> Timestamp {
+    /// How long it waits until a delivery is looked at again whose message could not be read from the log.
+    fn after_unreadable(&mut self, error: &Unreadable, position: Position) -> Duration {
         let (wait, is_new) = self.unreadable.entry(position).or_default().fails();
         if is_new {
             tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
                 %position, "a delivery cannot be read from the log; it is tried again");
         }
-        now.plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+        wait
     }
 
-    fn finish(&mut self, delivery: Delivery, mut attempt: Option<Attempt>) {
+    /// Notes what became of a delivery: when it is due again, unless it is settled.
+    fn finish(
+        &mut self,
+        mut delivery: Delivery,
+        mut attempt: Option<Attempt>,
+        due: Option<Instant>,
+        now: Moment,
+    ) {
+        if delivery.status.is_settled() {
+            self.reception.release(delivery.position);
+        }
         if self.has_forgotten(delivery.position, &delivery.session) {
+            self.reception.release(delivery.position);
             return self.let_go(&delivery, attempt.is_some());
         }
-        for changed in self.backlog.finish(delivery) {
+        delivery.next_at = due.map(|due| now.date_of(due));
+        for changed in self.backlog.finish(delivery, due.unwrap_or(now.instant)) {
             self.outcomes.push((changed, attempt.take()));
         }
     }
 
-    fn succeeded(&mut self, delivery: &mut Delivery, is_of_before: bool) {
+    fn succeeded(&mut self, delivery: &mut Delivery, is_of_before: bool, now: Moment) {
         delivery.tries = delivery.tries.saturating_add(1);
-        (delivery.status, delivery.next_at) = (DeliveryStatus::Delivered, None);
+        delivery.status = DeliveryStatus::Delivered;
         if !is_of_before {
             self.throttle.succeed();
-            (self.marks.failing_since, self.marks.not_before) = (None, self.throttle.not_before());
+            self.reception.took(delivery.position, &delivery.session, is_first_attempt(delivery));
+            (self.marks.failing_since, self.failing) = (None, None);
+            self.mark_hold_off(now);
         }
     }
 
+    /// When it is tried again; never when it was given up.
     fn failed(
         &mut self,
         delivery: &mut Delivery,
         answer: &Answer,
-        began: Timestamp,
+        began: Instant,
+        now: Moment,
         ctx: &mut Context<Self>,
-    ) {
-        let now = delivery.changed_at;
-        let is_overload = answer.status.is_some_and(|status| OVERLOAD.contains(&status));
-        self.throttle.fail(now, began, is_overload, answer.retry_after);
-        self.marks.not_before = self.throttle.not_before();
-        let since = *self.marks.failing_since.get_or_insert(now);
-        let next_at = self.desk.settings.schedule.next(delivery.tries, now, self.desk.random());
-        let failing_ms = u128::try_from(now.as_millis() - since.as_millis()).unwrap_or_default();
+    ) -> Option<Instant> {
+        if let Some(failure) = failure_of(answer) {
+            self.reception.failed(delivery.position, now.instant, is_first_attempt(delivery));
+            self.throttle.fail(now.instant, began, failure, answer.retry_after);
+        } else {
+            match self.refused(delivery, now) {
+                Verdict::OfMessage { is_held_enough } => {
+                    return self.refused_alone(delivery, is_held_enough, now);
+                }
+                Verdict::OfEndpoint { is_certain: true } => {
+                    self.throttle.fail(now.instant, began, Failure::Refusal, None);
+                }
+                Verdict::OfEndpoint { is_certain: false } => {}
+            }
+        }
+        self.mark_hold_off(now);
+        self.marks.failing_since.get_or_insert(now.date);
+        let (since, before) = *self.failing.get_or_insert((now.instant, Duration::ZERO));
         if answer.status == Some(GONE) {
             // Not its message's fault: it waits until somebody enables the endpoint again.
-            delivery.next_at = Some(now);
             self.disable("the endpoint answered 410 Gone".to_owned(), ctx);
-            return;
+            return Some(now.instant);
         }
-        if failing_ms >= self.desk.settings.disable_after.as_millis() {
+        if before.saturating_add(now.instant - since) >= self.desk.settings.disable_after {
             let hours = self.desk.settings.disable_after.as_secs() / 3_600;
             self.disable(format!("every attempt has failed for {hours} hours"), ctx);
         }
-        match next_at {
-            Some(next_at) => delivery.next_at = Some(next_at),
-            None => self.give_up(delivery),
-        }
+        self.try_again(delivery, now)
     }
 
-    fn give_up(&self, delivery: &mut Delivery) {
-        (delivery.status, delivery.next_at) = (DeliveryStatus::Failed, None);
+    /// When its schedule tries it again. When that is exhausted it is given up.
+    pub(super) fn try_again(&self, delivery: &mut Delivery, now: Moment) -> Option<Instant> {
+        let wait = self.desk.settings.schedule.wait(delivery.tries, self.desk.random());
+        if wait.is_none() {
+            self.give_up(delivery);
+        }
+        wait.map(|wait| later(now.instant, wait))
+    }
+
+    /// Notes how long the endpoint is left alone, for the next start.
+    fn mark_hold_off(&mut self, now: Moment) {
+        self.marks.hold_off = self.throttle.not_before().map(|until| HoldOff {
+            until: now.date_of(until),
+            wait: until.saturating_duration_since(now.instant),
+        });
+    }
+
+    pub(super) fn give_up(&self, delivery: &mut Delivery) {
+        delivery.status = DeliveryStatus::Failed;
         self.desk.counts.gave_up();
         tracing::warn!(
             tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id, message.id = %delivery.message_id,
@@ -226,6 +266,18 @@ impl WebhookLane {
                 lane.pump(ctx);
             });
         }));
+    }
+}
+
+/// How an endpoint failed that did not take a delivery; nothing when it refused it: that may be about the message alone.
+/// 408 and 503 stand for no answer.
+fn failure_of(answer: &Answer) -> Option<Failure> {
+    match answer.status {
+        None | Some(408 | 503) => Some(Failure::Silence),
+        Some(429 | 502 | 504) => Some(Failure::Overload),
+        Some(410 | 425) => Some(Failure::Answer),
+        Some(400..=499) => None,
+        Some(_) => Some(Failure::Answer),
     }
 }
 

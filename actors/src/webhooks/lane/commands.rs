@@ -18,6 +18,12 @@ pub enum LaneRefusal {
     /// No such delivery is kept.
     #[error("no delivery of this message is kept")]
     NoDelivery,
+    /// It is being tried, or has been a moment ago.
+    #[error("the delivery is in flight")]
+    InFlight,
+    /// It was delivered, or has failed for good.
+    #[error("the delivery is settled")]
+    Settled,
     /// So many wait already.
     #[error("the endpoint has too many deliveries waiting")]
     Full,
@@ -37,8 +43,12 @@ pub enum LaneRefusal {
 pub struct Standing {
     /// Everything up to here is delivered, or waits for its next attempt.
     pub cursor: Position,
-    /// Deliveries that wait, those that are tried at the moment among them.
+    /// Deliveries that wait in order, those that are tried at the moment among them.
     pub pending: usize,
+    /// Deliveries that the endpoint refuses while it takes others: set aside, and tried on.
+    pub refused: usize,
+    /// Sessions that wait for a message that was refused, for as long as that holds them.
+    pub held_sessions: usize,
     /// Attempts that are made at the moment.
     pub in_flight: usize,
     /// Since when everything has failed.
@@ -126,12 +136,16 @@ impl Handler<AskStanding> for WebhookLane {
     fn handle(&mut self, asked: AskStanding, _: &mut Self::Context) -> Self::Result {
         let is_level = self.read >= asked.upto.max(self.known);
         let read = if is_level { self.read.max(asked.routed) } else { self.read };
+        let now = self.desk.now();
+        let until = self.throttle.not_before().filter(|until| *until > now.instant);
         MessageResult(Standing {
             cursor: self.backlog.cursor(Origin::Live, read, &BTreeSet::new()),
-            pending: self.backlog.len(),
+            pending: self.backlog.len() - self.backlog.set_aside(),
+            refused: self.backlog.set_aside(),
+            held_sessions: self.reception.holding(),
             in_flight: self.underway,
             failing_since: self.marks.failing_since,
-            not_before: self.marks.not_before.filter(|until| *until > self.desk.ambient.now()),
+            not_before: until.map(|until| now.date_of(until)),
             replay: self.marks.replay,
         })
     }
@@ -154,10 +168,10 @@ impl WebhookLane {
     ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
         let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
         let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
-        let now = self.desk.ambient.now();
+        let now = self.desk.now();
         // One that waits for its place in the log is due once its place comes.
         if let Some(Some(waiting)) = self.stored.get_mut(&delivery.position) {
-            (waiting.tries, waiting.next_at) = (0, Some(now));
+            (waiting.tries, waiting.next_at) = (0, Some(now.date));
             self.outcomes.push((waiting.clone(), None));
             return Ok(self.note(ctx));
         }
@@ -166,11 +180,17 @@ impl WebhookLane {
         } else if self.backlog.len() >= self.desk.settings.pending {
             return Err(LaneRefusal::Full);
         } else {
-            let status = DeliveryStatus::Pending;
-            let again =
-                Delivery { status, tries: 0, next_at: Some(now), holds: false, changed_at: now, ..delivery };
+            let again = Delivery {
+                status: DeliveryStatus::Pending,
+                tries: 0,
+                next_at: Some(now.date),
+                holds: false,
+                refused_at: None,
+                changed_at: now.date,
+                ..delivery
+            };
             self.outcomes.push((again.clone(), None));
-            self.backlog.add_again(again);
+            self.backlog.add_again(again, now.instant);
         }
         Ok(self.note(ctx))
     }

@@ -27,6 +27,7 @@ impl Handler<Forget> for WebhookLane {
         self.outcomes = kept;
         let backlog = &self.backlog;
         self.unreadable.retain(|position, _| backlog.contains(*position));
+        self.reception.retain(|position| backlog.contains(position) || self.stored.contains_key(&position));
         for (delivery, attempt) in gone {
             self.let_go(&delivery, attempt.is_some());
         }

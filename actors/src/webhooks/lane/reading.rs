@@ -47,7 +47,7 @@ impl WebhookLane {
     pub(super) fn take_stored(&mut self, upto: Position) {
         while let Some(first) = self.stored.first_entry().filter(|first| *first.key() <= upto) {
             if let Some(delivery) = first.remove() {
-                self.backlog.add(delivery, Origin::Stored, None);
+                self.add_stored(delivery, self.desk.now());
             }
         }
     }
@@ -181,7 +181,7 @@ impl WebhookLane {
             }
             return;
         }
-        let now = self.desk.ambient.now();
+        let now = self.desk.now();
         let delivery = Delivery {
             position: announcement.position,
             event_id: announcement.event_id,
@@ -189,15 +189,16 @@ impl WebhookLane {
             session: announcement.session.clone(),
             status: DeliveryStatus::Pending,
             tries: 0,
-            next_at: Some(now),
+            next_at: Some(now.date),
             holds: true,
-            changed_at: now,
+            refused_at: None,
+            changed_at: now.date,
         };
         if self.backlog.is_blocked(&announcement.session) {
             self.outcomes.push((delivery.clone(), None));
-            self.backlog.add(delivery, origin, None);
+            self.backlog.add(delivery, origin, None, now.instant);
         } else {
-            self.backlog.add(delivery, origin, Some(Arc::clone(announcement)));
+            self.backlog.add(delivery, origin, Some(Arc::clone(announcement)), now.instant);
         }
     }
 

@@ -19,23 +19,24 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT lane, position, event_id, message_id, session, status, tries, next_at, holds, \
-            changed_at, attempts, checksum FROM deliveries ",
+            refused_at, changed_at, attempts, checksum FROM deliveries ",
             $rest
         )
     };
 }
 
 const ONE: &str = select!("WHERE lane = ?1 AND position = ?2");
-pub(super) const PENDING: &str =
-    select!("INDEXED BY deliveries_by_status WHERE lane = ?1 AND status = 0 ORDER BY position");
+pub(super) const OF_STATUS: &str =
+    select!("INDEXED BY deliveries_by_status WHERE lane = ?1 AND status = ?2 ORDER BY position");
 pub(super) const PAGE: &str = select!("WHERE lane = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3");
 pub(super) const PAGE_OF_STATUS: &str = select!(
     "INDEXED BY deliveries_by_status WHERE lane = ?1 AND position < ?2 AND status = ?4 ORDER BY position DESC LIMIT ?3"
 );
 pub(super) const OF_MESSAGE: &str =
     select!("INDEXED BY deliveries_by_message WHERE lane = ?1 AND message_id = ?2 LIMIT 1");
-pub(super) const OLDEST_SETTLED: &str =
-    select!("INDEXED BY deliveries_by_time WHERE lane = ?1 AND status <> 0 ORDER BY changed_at LIMIT ?2");
+pub(super) const OLDEST_SETTLED: &str = select!(
+    "INDEXED BY deliveries_by_time WHERE lane = ?1 AND status NOT IN (0, 3) ORDER BY changed_at LIMIT ?2"
+);
 const BEHIND: &str = select!("WHERE lane = ?1 AND position > ?2");
 pub(super) const NEXT: &str = select!("WHERE lane = ?1 AND position > ?2 ORDER BY position LIMIT ?3");
 
@@ -79,17 +80,23 @@ pub(super) fn find(conn: &Connection, lane: LaneId, at: Position) -> Result<Opti
     Ok(select(conn, ONE, (lane.0, number(at)))?.pop())
 }
 
-/// The pending deliveries of a lane. Each that was counted has to be found: none is forgotten in silence.
-pub(super) fn pending(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
-    let counted = lanes::get(conn, lane)?.counts.pending;
-    let found = select(conn, PENDING, [lane.0])?;
-    if found.len() as u64 != counted {
-        return Err(OutboxError::Damaged(TABLE));
+/// The deliveries of a lane that are not settled. Each that was counted has to be found: none is forgotten in silence.
+pub(super) fn unsettled(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, OutboxError> {
+    let counts = lanes::get(conn, lane)?.counts;
+    let mut unsettled = Vec::new();
+    for (status, counted) in
+        [(DeliveryStatus::Pending, counts.pending), (DeliveryStatus::Refused, counts.refused)]
+    {
+        let found = select(conn, OF_STATUS, (lane.0, status_number(status)))?;
+        if found.len() as u64 != counted {
+            return Err(OutboxError::Damaged(TABLE));
+        }
+        unsettled.extend(found.into_iter().map(|kept| kept.delivery));
     }
-    Ok(found.into_iter().map(|kept| kept.delivery).collect())
+    Ok(unsettled)
 }
 
-/// Where deliveries behind a position stand that are not pending.
+/// Where deliveries behind a position stand that are settled.
 pub(super) fn settled_after(
     conn: &Connection,
     lane: LaneId,
@@ -97,7 +104,7 @@ pub(super) fn settled_after(
 ) -> Result<BTreeSet<Position>, OutboxError> {
     let mut settled = BTreeSet::new();
     each(conn, BEHIND, (lane.0, number(after)), |Kept { delivery, .. }| {
-        if delivery.status != DeliveryStatus::Pending {
+        if delivery.status.is_settled() {
             settled.insert(delivery.position);
         }
         true
@@ -179,16 +186,14 @@ pub(super) fn remove(conn: &Connection, lane: &mut Lane, delivery: &Delivery) ->
 
 /// Removes everything behind a position, whatever it says: damage there goes, too.
 pub(super) fn remove_beyond(conn: &Connection, lane: &mut Lane, head: Position) -> Result<(), OutboxError> {
-    let gone = "SELECT count(*) FILTER (WHERE status = 0), count(*) FILTER (WHERE status = 1),
-        count(*) FILTER (WHERE status = 2) FROM deliveries WHERE lane = ?1 AND position > ?2";
-    let gone: [i64; 3] = conn
-        .prepare_cached(gone)?
-        .query_row((lane.id.0, number(head)), |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    let counts = &mut lane.counts;
-    for (count, gone) in
-        [&mut counts.pending, &mut counts.delivered, &mut counts.failed].into_iter().zip(gone)
-    {
-        *count = count.saturating_sub(gone.cast_unsigned());
+    let gone = "SELECT status, count(*) FROM deliveries WHERE lane = ?1 AND position > ?2 GROUP BY status";
+    let mut statement = conn.prepare_cached(gone)?;
+    let mut gone = statement.query((lane.id.0, number(head)))?;
+    while let Some(row) = gone.next()? {
+        // What has another status was counted by nobody.
+        if let Some(status) = status_of(row.get(0)?) {
+            lane.counts.leave_many(status, row.get::<_, i64>(1)?.cast_unsigned());
+        }
     }
     for removal in [
         "DELETE FROM attempts WHERE lane = ?1 AND position > ?2",
@@ -205,7 +210,13 @@ fn status_number(status: DeliveryStatus) -> i64 {
         DeliveryStatus::Pending => 0,
         DeliveryStatus::Delivered => 1,
         DeliveryStatus::Failed => 2,
+        DeliveryStatus::Refused => 3,
+        DeliveryStatus::Skipped => 4,
     }
+}
+
+fn status_of(number: i64) -> Option<DeliveryStatus> {
+    DeliveryStatus::ALL.into_iter().find(|status| status_number(*status) == number)
 }
 
 /// How a position is stored. One beyond what SQLite can count stands behind everything.
@@ -225,13 +236,14 @@ fn put(conn: &Connection, lane: LaneId, kept: &Kept) -> Result<(), OutboxError> 
         ValueRef::Integer(i64::from(delivery.tries)),
         optional(delivery.next_at.map(Timestamp::as_millis)),
         ValueRef::Integer(i64::from(delivery.holds)),
+        optional(delivery.refused_at.map(Timestamp::as_millis)),
         ValueRef::Integer(delivery.changed_at.as_millis()),
         ValueRef::Integer(i64::from(*attempts)),
     ];
     // What an event is never changes: its message, which an index stands on, is not written again.
-    let upsert = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-        ON CONFLICT DO UPDATE SET status = ?6, tries = ?7, next_at = ?8, holds = ?9, changed_at = ?10,
-        attempts = ?11, checksum = ?12";
+    let upsert = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        ON CONFLICT DO UPDATE SET status = ?6, tries = ?7, next_at = ?8, holds = ?9, refused_at = ?10,
+        changed_at = ?11, attempts = ?12, checksum = ?13";
     conn.prepare_cached(upsert)?.execute(sealed(&columns))?;
     Ok(())
 }
@@ -243,12 +255,7 @@ fn decode(row: &Row<'_>) -> Result<Kept, OutboxError> {
     let mut id = || <[u8; 16]>::try_from(columns.bytes()?).map_err(|_too_short| columns.damaged());
     let (event_id, message_id) = (EventId::from_bytes(id()?), MessageId::from_bytes(id()?));
     let session = SessionId::parse(columns.text()?).map_err(|_invalid| columns.damaged())?;
-    let status = match columns.integer()? {
-        0 => DeliveryStatus::Pending,
-        1 => DeliveryStatus::Delivered,
-        2 => DeliveryStatus::Failed,
-        _ => return Err(columns.damaged()),
-    };
+    let status = status_of(columns.integer()?).ok_or_else(|| columns.damaged())?;
     let delivery = Delivery {
         position,
         event_id,
@@ -258,6 +265,7 @@ fn decode(row: &Row<'_>) -> Result<Kept, OutboxError> {
         tries: columns.number()?,
         next_at: columns.optional()?.map(Timestamp::from_millis),
         holds: columns.integer()? != 0,
+        refused_at: columns.optional()?.map(Timestamp::from_millis),
         changed_at: Timestamp::from_millis(columns.integer()?),
     };
     Ok(Kept { delivery, attempts: columns.number()? })

@@ -1,5 +1,7 @@
 //! The table of lanes: where each endpoint is, and how many deliveries it has.
 
+use std::time::Duration;
+
 use amoiq_events::{
     Position, TenantId, Timestamp, WebhookId,
     store::{Epoch, sqlite::columns::checksum},
@@ -11,15 +13,16 @@ use super::{
     row::{Columns, optional, sealed},
     schema,
 };
-use crate::webhooks::delivery::{Marks, Replay};
+use crate::webhooks::delivery::{HoldOff, Marks, Replay};
 
 const TABLE: &str = "lanes";
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant, webhook, cursor, failing_since, not_before, replay_after, replay_until, \
-            replay_cursor, replay_begun, replay_ended, pending, delivered, failed, checksum FROM lanes ",
+            "SELECT id, tenant, webhook, cursor, failing_since, not_before, hold_off_ms, replay_after, \
+            replay_until, replay_cursor, replay_begun, replay_ended, pending, delivered, failed, refused, \
+            skipped, checksum FROM lanes ",
             $rest
         )
     };
@@ -31,7 +34,7 @@ const ALL: &str = select!("ORDER BY id");
 const UNINDEXED: &str = select!("NOT INDEXED WHERE id <= ?1 AND (tenant = ?2 OR webhook = ?3)");
 
 /// Before the checksum.
-const COLUMNS: usize = 14;
+const COLUMNS: usize = 17;
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub(super) fn find_or_make(
     let (tenant, webhook) = (tenant.clone(), webhook.clone());
     let lane = Lane { id: LaneId(last + 1), tenant, webhook, marks, counts: Counts::default() };
     let insert = "INSERT INTO lanes VALUES \
-        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
     conn.prepare_cached(insert)?.execute(sealed(&lane.columns()))?;
     Ok(lane)
 }
@@ -130,9 +133,10 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<Found>, OutboxError> {
 /// Writes a lane that is there.
 pub(super) fn put(conn: &Connection, lane: &Lane) -> Result<(), OutboxError> {
     // The names are not in it: an index stands on them, and they never change.
-    let update = "UPDATE lanes SET cursor = ?4, failing_since = ?5, not_before = ?6, replay_after = ?7, \
-        replay_until = ?8, replay_cursor = ?9, replay_begun = ?10, replay_ended = ?11, pending = ?12, \
-        delivered = ?13, failed = ?14, checksum = ?15 WHERE id = ?1 AND tenant = ?2 AND webhook = ?3";
+    let update = "UPDATE lanes SET cursor = ?4, failing_since = ?5, not_before = ?6, hold_off_ms = ?7, \
+        replay_after = ?8, replay_until = ?9, replay_cursor = ?10, replay_begun = ?11, replay_ended = ?12, \
+        pending = ?13, delivered = ?14, failed = ?15, refused = ?16, skipped = ?17, checksum = ?18 \
+        WHERE id = ?1 AND tenant = ?2 AND webhook = ?3";
     match conn.prepare_cached(update)?.execute(sealed(&lane.columns()))? {
         0 => Err(OutboxError::NoLane),
         _ => Ok(()),
@@ -170,7 +174,7 @@ pub(super) fn adopt(conn: &Connection, epoch: Epoch, head: Position) -> Result<b
 
 impl Lane {
     fn columns(&self) -> [ValueRef<'_>; COLUMNS] {
-        let Marks { cursor, failing_since, not_before, replay } = &self.marks;
+        let Marks { cursor, failing_since, hold_off, replay } = &self.marks;
         let time = |time: Option<Timestamp>| optional(time.map(Timestamp::as_millis));
         let position = |position: Option<Position>| optional(position.map(|at| at.as_u64().cast_signed()));
         [
@@ -179,7 +183,8 @@ impl Lane {
             self.webhook.as_str().into(),
             position(Some(*cursor)),
             time(*failing_since),
-            time(*not_before),
+            time(hold_off.map(|hold_off| hold_off.until)),
+            optional(hold_off.map(|hold_off| millis(hold_off.wait))),
             position(replay.map(|replay| replay.after)),
             position(replay.map(|replay| replay.until)),
             position(replay.map(|replay| replay.cursor)),
@@ -188,6 +193,8 @@ impl Lane {
             ValueRef::Integer(self.counts.pending.cast_signed()),
             ValueRef::Integer(self.counts.delivered.cast_signed()),
             ValueRef::Integer(self.counts.failed.cast_signed()),
+            ValueRef::Integer(self.counts.refused.cast_signed()),
+            ValueRef::Integer(self.counts.skipped.cast_signed()),
         ]
     }
 }
@@ -200,7 +207,13 @@ fn decode(row: &Row<'_>) -> Result<Lane, OutboxError> {
     let webhook = WebhookId::parse(columns.text()?).map_err(|_invalid| columns.damaged())?;
     let cursor = position(columns.integer()?);
     let failing_since = columns.optional()?.map(Timestamp::from_millis);
-    let not_before = columns.optional()?.map(Timestamp::from_millis);
+    let hold_off = match (columns.optional()?, columns.optional()?) {
+        (Some(until), Some(wait_ms)) => Some(HoldOff {
+            until: Timestamp::from_millis(until),
+            wait: Duration::from_millis(u64::try_from(wait_ms).map_err(|_negative| columns.damaged())?),
+        }),
+        _ => None,
+    };
     let mut replay = [None; 5];
     for value in &mut replay {
         *value = columns.optional()?;
@@ -215,7 +228,16 @@ fn decode(row: &Row<'_>) -> Result<Lane, OutboxError> {
         }),
         _ => None,
     };
-    let counts =
-        Counts { pending: columns.number()?, delivered: columns.number()?, failed: columns.number()? };
-    Ok(Lane { id, tenant, webhook, marks: Marks { cursor, failing_since, not_before, replay }, counts })
+    let counts = Counts {
+        pending: columns.number()?,
+        delivered: columns.number()?,
+        failed: columns.number()?,
+        refused: columns.number()?,
+        skipped: columns.number()?,
+    };
+    Ok(Lane { id, tenant, webhook, marks: Marks { cursor, failing_since, hold_off, replay }, counts })
+}
+
+fn millis(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }

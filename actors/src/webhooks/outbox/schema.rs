@@ -4,12 +4,12 @@ use amoiq_events::store::Epoch;
 use rusqlite::{Connection, types::ValueRef};
 
 use super::{
-    OutboxError,
+    OutboxError, migration,
     row::{Columns, optional, sealed},
 };
 
-/// Written into a new database; a program refuses a database with another number.
-const SCHEMA_VERSION: i64 = 1;
+/// Written into a new database. One with the number before is brought into this form, one with another is refused.
+const SCHEMA_VERSION: i64 = 2;
 
 /// `meta` has one row, the same in every release. Every row ends with the CRC-32C over its other columns. Times are milliseconds since 1970.
 ///
@@ -17,12 +17,16 @@ const SCHEMA_VERSION: i64 = 1;
 /// is gone must not write into another. Beside its key a delivery stands in three indexes: by status
 /// for what is pending and for lists, by time for what is to be forgotten, by message for who asks
 /// for one. The ids of messages and the times grow, so these two are written at their ends.
-const TABLES: &str = "
+const META: &str = "
     CREATE TABLE meta (
         schema   INTEGER PRIMARY KEY,
         epoch    INTEGER, -- absent until a log is followed
         checksum INTEGER NOT NULL
     ) WITHOUT ROWID;
+";
+
+/// The tables whose form changed since the first release.
+pub(super) const LANES_AND_DELIVERIES: &str = "
     CREATE TABLE lanes (
         id            INTEGER PRIMARY KEY AUTOINCREMENT,
         tenant        TEXT    NOT NULL,
@@ -30,6 +34,7 @@ const TABLES: &str = "
         cursor        INTEGER NOT NULL,
         failing_since INTEGER,
         not_before    INTEGER,
+        hold_off_ms   INTEGER, -- how far away not_before was when it was decided; absent with it
         replay_after  INTEGER, -- absent with all that follow when there was no replay
         replay_until  INTEGER,
         replay_cursor INTEGER,
@@ -38,6 +43,8 @@ const TABLES: &str = "
         pending       INTEGER NOT NULL, -- how many deliveries there are, by status
         delivered     INTEGER NOT NULL,
         failed        INTEGER NOT NULL,
+        refused       INTEGER NOT NULL,
+        skipped       INTEGER NOT NULL,
         checksum      INTEGER NOT NULL,
         UNIQUE (tenant, webhook)
     );
@@ -47,18 +54,22 @@ const TABLES: &str = "
         event_id   BLOB    NOT NULL,
         message_id BLOB    NOT NULL,
         session    TEXT    NOT NULL,
-        status     INTEGER NOT NULL, -- 0 pending, 1 delivered, 2 failed
+        status     INTEGER NOT NULL, -- 0 pending, 1 delivered, 2 failed, 3 refused, 4 skipped
         tries      INTEGER NOT NULL,
         next_at    INTEGER,
         holds      INTEGER NOT NULL,
+        refused_at INTEGER, -- when the endpoint first refused it
         changed_at INTEGER NOT NULL,
         attempts   INTEGER NOT NULL, -- how many there ever were: the number of the last
         checksum   INTEGER NOT NULL,
         PRIMARY KEY (lane, position)
     ) WITHOUT ROWID;
     CREATE INDEX deliveries_by_status ON deliveries (lane, status, position);
-    CREATE INDEX deliveries_by_time ON deliveries (lane, changed_at) WHERE status <> 0;
+    CREATE INDEX deliveries_by_time ON deliveries (lane, changed_at) WHERE status NOT IN (0, 3);
     CREATE INDEX deliveries_by_message ON deliveries (lane, message_id);
+";
+
+const ATTEMPTS: &str = "
     CREATE TABLE attempts (
         lane        INTEGER NOT NULL,
         position    INTEGER NOT NULL,
@@ -73,19 +84,24 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// Makes the tables in a new database, and refuses one of another release.
+/// Makes the tables in a new database, brings those of an earlier release into their form, and refuses others.
 pub(super) fn prepare(conn: &Connection) -> Result<(), OutboxError> {
     let transaction = conn.unchecked_transaction()?;
     let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'";
     if conn.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
-        conn.execute_batch(TABLES)?;
+        [META, LANES_AND_DELIVERIES, ATTEMPTS].into_iter().try_for_each(|sql| conn.execute_batch(sql))?;
         set_epoch(conn, None)?;
     }
-    transaction.commit()?;
     match meta(conn)? {
-        (SCHEMA_VERSION, _) => Ok(()),
-        (found, _) => Err(OutboxError::Schema { found, known: SCHEMA_VERSION }),
+        (SCHEMA_VERSION, _) => {}
+        (migration::FIRST, epoch) => {
+            migration::from_first(conn)?;
+            conn.execute("DELETE FROM meta", [])?;
+            set_epoch(conn, epoch.map(|epoch| Epoch(epoch.cast_unsigned())))?;
+        }
+        (found, _) => return Err(OutboxError::Schema { found, known: SCHEMA_VERSION }),
     }
+    Ok(transaction.commit()?)
 }
 
 /// The epoch of the log that was followed last.

@@ -19,7 +19,7 @@ fn no_query_reads_or_sorts_more_than_it_answers() {
     let conn = Connection::open_in_memory().unwrap();
     schema::prepare(&conn).unwrap();
     for (sql, way) in [
-        (deliveries::PENDING, "INDEX deliveries_by_status (lane=? AND status=?)"),
+        (deliveries::OF_STATUS, "INDEX deliveries_by_status (lane=? AND status=?)"),
         (deliveries::PAGE, "PRIMARY KEY (lane=? AND position<?)"),
         (deliveries::PAGE_OF_STATUS, "INDEX deliveries_by_status (lane=? AND status=? AND position<?)"),
         (deliveries::OF_MESSAGE, "INDEX deliveries_by_message (lane=? AND message_id=?)"),

@@ -163,7 +163,7 @@ async fn forget_deleted(desk: Arc<Desk>) -> bool {
 async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, OutboxError> {
     let start = endpoint.webhook.registered.position;
     let (id, marks) = desk.outbox.lane(&endpoint.tenant, &endpoint.id, start).await?;
-    let pending = desk.outbox.pending(id).await?;
+    let pending = desk.outbox.unsettled(id).await?;
     let settled = desk.outbox.settled_after(id, marks.cursor).await?;
     Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
 }

@@ -11,6 +11,9 @@ use super::{
     receivers::{Arrival, INSTANT},
 };
 
+/// An endpoint with so many places has room for everything that is refused.
+const ROOMY: usize = 1_000;
+
 /// Compares what came with the log.
 pub(super) async fn judge(world: &World) {
     let log = read(world).await;
@@ -18,18 +21,15 @@ pub(super) async fn judge(world: &World) {
         let arrivals = world.receivers.arrivals(&endpoint);
         let expected = messages(&log, &endpoint.0);
         assert_from_the_log(&arrivals, &expected, &endpoint);
-        assert_complete(&arrivals, &expected, &endpoint);
-        assert_in_order(&arrivals, &endpoint);
+        assert_complete(&arrivals, &expected, &endpoint, world);
+        assert_in_order(&arrivals, &endpoint, world);
         if !world.receivers.was_asked_again(&endpoint) {
             assert_few_repeats(&arrivals, world, &endpoint);
         }
     }
     for asked in world.replays.borrow().iter() {
-        assert_replayed(
-            &world.receivers.arrivals(&asked.endpoint),
-            &messages(&log, &asked.endpoint.0),
-            asked,
-        );
+        let arrivals = world.receivers.arrivals(&asked.endpoint);
+        assert_replayed(&arrivals, &messages(&log, &asked.endpoint.0), asked, world);
     }
 }
 
@@ -69,29 +69,68 @@ fn assert_from_the_log(
     }
 }
 
-/// Every message was taken, and the service heard so.
+/// Every message was taken, and the service heard so, unless it is excused.
 fn assert_complete(
     arrivals: &[Arrival],
     expected: &BTreeMap<EventId, (Position, SessionId)>,
     endpoint: &EndpointName,
+    world: &World,
 ) {
     let taken: BTreeSet<_> =
         arrivals.iter().filter(|arrival| arrival.heard_at.is_some()).map(|arrival| arrival.event).collect();
-    let missing: Vec<_> = expected.iter().filter(|(event, _)| !taken.contains(event)).collect();
+    let excused = excused(arrivals, endpoint, world);
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|(event, (position, session))| !taken.contains(event) && !excused(event, *position, session))
+        .collect();
     assert!(missing.is_empty(), "{endpoint:?} never took {missing:?}");
 }
 
-/// After dropping repeats, and what was only tried, a session's messages came in the log's order.
-fn assert_in_order(arrivals: &[Arrival], endpoint: &EndpointName) {
+/// What does not have to be taken: its owner let go of it, or it was refused where there is not room for all that is.
+fn excused<'a>(
+    arrivals: &[Arrival],
+    endpoint: &'a EndpointName,
+    world: &'a World,
+) -> impl Fn(&EventId, Position, &SessionId) -> bool + use<'a> {
+    let refused = arrivals.iter().filter(|arrival| arrival.refused_at.is_some());
+    let refused: BTreeSet<_> = refused.map(|arrival| arrival.event).collect();
+    move |event, position, session| {
+        let is_given_up = world.settings.pending < ROOMY && refused.contains(event);
+        is_given_up || world.receivers.was_skipped(endpoint, session, position)
+    }
+}
+
+/// After dropping repeats, and what was only tried, a session's messages came in the log's order; only what was refused
+/// while others were taken, or what its owner let go of, may come after what is behind it.
+fn assert_in_order(arrivals: &[Arrival], endpoint: &EndpointName, world: &World) {
     let mut seen = BTreeSet::new();
-    let mut last: HashMap<&SessionId, Position> = HashMap::new();
+    let mut last: HashMap<&SessionId, &Arrival> = HashMap::new();
     for arrival in arrivals.iter().filter(|arrival| arrival.is_taken) {
         if !seen.insert(arrival.event) {
             continue;
         }
-        let before = last.insert(&arrival.session, arrival.position).unwrap_or_default();
-        assert!(before < arrival.position, "{endpoint:?}: {arrival:?} came after {before}");
+        let before = last.get(&arrival.session).filter(|before| before.position > arrival.position);
+        if let Some(before) = before {
+            let may = world.receivers.was_skipped(endpoint, &arrival.session, arrival.position)
+                || was_set_aside(arrivals, arrival, before);
+            assert!(may, "{endpoint:?}: {arrival:?} came after {before:?}");
+        } else {
+            last.insert(&arrival.session, arrival);
+        }
     }
+}
+
+/// Whether a message may have been set aside by the time another one came: it was refused, then one of another session
+/// was taken, and then it was refused again.
+fn was_set_aside(arrivals: &[Arrival], late: &Arrival, before: &Arrival) -> bool {
+    let refusals = || {
+        let of_it = arrivals.iter().filter(|arrival| arrival.event == late.event);
+        of_it.filter_map(|arrival| arrival.refused_at).filter(|at| *at <= before.arrived_at)
+    };
+    let (Some(first), Some(last)) = (refusals().min(), refusals().max()) else { return false };
+    arrivals.iter().any(|other| {
+        other.session != late.session && other.heard_at.is_some_and(|at| first <= at && at <= last)
+    })
 }
 
 /// What was taken and heard came again only when the crash was too close for it to be noted.
@@ -107,8 +146,14 @@ fn assert_few_repeats(arrivals: &[Arrival], world: &World, endpoint: &EndpointNa
     }
 }
 
-/// Everything in a replay's range was taken after it was asked for.
-fn assert_replayed(arrivals: &[Arrival], expected: &BTreeMap<EventId, (Position, SessionId)>, asked: &Asked) {
+/// Everything in a replay's range was taken after it was asked for, unless it is excused.
+fn assert_replayed(
+    arrivals: &[Arrival],
+    expected: &BTreeMap<EventId, (Position, SessionId)>,
+    asked: &Asked,
+    world: &World,
+) {
+    let excused = excused(arrivals, &asked.endpoint, world);
     let since = asked.at - INSTANT;
     let taken: BTreeSet<_> = arrivals
         .iter()
@@ -117,6 +162,8 @@ fn assert_replayed(arrivals: &[Arrival], expected: &BTreeMap<EventId, (Position,
         .collect();
     let wanted =
         expected.iter().filter(|(_, (position, _))| asked.after < *position && *position <= asked.until);
-    let missing: Vec<_> = wanted.filter(|(event, _)| !taken.contains(event)).collect();
+    let missing: Vec<_> = wanted
+        .filter(|(event, (position, session))| !taken.contains(event) && !excused(event, *position, session))
+        .collect();
     assert!(missing.is_empty(), "{asked:?}: never again {missing:?}");
 }

@@ -27,8 +27,11 @@ pub(super) struct Arrival {
     pub(super) position: Position,
     pub(super) tenant: TenantId,
     pub(super) session: SessionId,
+    pub(super) arrived_at: Instant,
     /// It took it, whatever it said.
     pub(super) is_taken: bool,
+    /// It refused it, and the service lived to hear it.
+    pub(super) refused_at: Option<Instant>,
     /// When it said so, if the service lived to hear it.
     pub(super) heard_at: Option<Instant>,
     pub(super) life: usize,
@@ -47,6 +50,10 @@ struct Yard {
     arrivals: BTreeMap<EndpointName, Vec<Arrival>>,
     /// Their owners asked for what they had.
     asked_again: BTreeSet<EndpointName>,
+    /// Their owners did not wait any more: of a session, or of all of them, up to a position.
+    skipped: Vec<(EndpointName, Option<SessionId>, Position)>,
+    /// One message in so many is refused for good; none when it is 0.
+    refuses_one_in: u64,
 }
 
 /// What a receiver does.
@@ -67,13 +74,16 @@ impl Receivers {
             crashes: Vec::new(),
             arrivals: BTreeMap::new(),
             asked_again: BTreeSet::new(),
+            skipped: Vec::new(),
+            refuses_one_in: dice.pick(&[0, 0, 4, 10]),
         };
         Self(Arc::new(Mutex::new(yard)))
     }
 
     /// From here on everything is taken.
     pub(super) fn calm_down(&self) {
-        self.yard().trouble = 0;
+        let mut yard = self.yard();
+        (yard.trouble, yard.refuses_one_in) = (0, 0);
     }
 
     /// The service died.
@@ -93,6 +103,23 @@ impl Receivers {
 
     pub(super) fn was_asked_again(&self, endpoint: &EndpointName) -> bool {
         self.yard().asked_again.contains(endpoint)
+    }
+
+    /// An owner does not wait for some of what is there any more.
+    pub(super) fn skipped(&self, endpoint: &EndpointName, session: Option<SessionId>, upto: Position) {
+        self.yard().skipped.push((endpoint.clone(), session, upto));
+    }
+
+    /// Whether an owner may have let go of a delivery.
+    pub(super) fn was_skipped(
+        &self,
+        endpoint: &EndpointName,
+        session: &SessionId,
+        position: Position,
+    ) -> bool {
+        self.yard().skipped.iter().any(|(of, some, upto)| {
+            of == endpoint && some.as_ref().is_none_or(|some| some == session) && position <= *upto
+        })
     }
 
     /// One of the messages that an endpoint saw.
@@ -134,6 +161,12 @@ impl Receivers {
         arrivals.len() - 1
     }
 
+    fn refuse(&self, endpoint: &EndpointName, index: usize) {
+        if let Some(arrival) = self.yard().arrivals.get_mut(endpoint).and_then(|all| all.get_mut(index)) {
+            arrival.refused_at = Some(Instant::now());
+        }
+    }
+
     fn hear(&self, endpoint: &EndpointName, index: usize) {
         if let Some(arrival) = self.yard().arrivals.get_mut(endpoint).and_then(|all| all.get_mut(index)) {
             arrival.heard_at = Some(Instant::now());
@@ -142,7 +175,12 @@ impl Receivers {
 }
 
 impl Yard {
-    fn mood(&self) -> Mood {
+    /// What it does with a message. What it refuses for good is the same at every attempt.
+    fn mood(&self, event: EventId) -> Mood {
+        let number = u64::from(event.as_bytes().last().copied().unwrap_or_default());
+        if self.refuses_one_in > 0 && number.is_multiple_of(self.refuses_one_in) {
+            return Mood::Refuses(422);
+        }
         if !self.dice.percent(self.trouble) {
             return Mood::Takes;
         }
@@ -167,7 +205,7 @@ impl Courier for Receivers {
         let (mood, there, back, life, asks) = {
             let yard = self.yard();
             let (there, back) = (yard.dice.millis_below(30), yard.dice.millis_below(30));
-            (yard.mood(), there, back, yard.crashes.len(), yard.dice.one_in(2))
+            (yard.mood(announcement.event_id), there, back, yard.crashes.len(), yard.dice.one_in(2))
         };
         let receivers = self.clone();
         Box::pin(async move {
@@ -179,7 +217,9 @@ impl Courier for Receivers {
                 position: announcement.position,
                 tenant: announcement.tenant.clone(),
                 session: announcement.session.clone(),
+                arrived_at: Instant::now(),
                 is_taken: matches!(mood, Mood::Takes | Mood::TakesInVain),
+                refused_at: None,
                 heard_at: None,
                 life,
             };
@@ -190,12 +230,18 @@ impl Courier for Receivers {
                     receivers.hear(&name, index);
                     Answer { status: Some(200), ..Answer::default() }
                 }
-                Mood::Refuses(status) => Answer {
-                    status: Some(status),
-                    error: Some(format!("HTTP {status}")),
-                    retry_after: (asks && matches!(status, 429 | 503)).then_some(Duration::from_millis(150)),
-                    body: Vec::new(),
-                },
+                Mood::Refuses(status) => {
+                    if matches!(status, 404 | 422) {
+                        receivers.refuse(&name, index);
+                    }
+                    Answer {
+                        status: Some(status),
+                        error: Some(format!("HTTP {status}")),
+                        retry_after: (asks && matches!(status, 429 | 503))
+                            .then_some(Duration::from_millis(150)),
+                        body: Vec::new(),
+                    }
+                }
                 Mood::TakesInVain => Answer { error: Some("reset".to_owned()), ..Answer::default() },
                 Mood::Hangs => std::future::pending().await,
             }

@@ -16,6 +16,12 @@ use crate::{Position, StreamName, TenantId};
 /// How many attempts of a delivery are kept: the schedule five times over.
 pub const KEPT_ATTEMPTS: u32 = 50;
 
+/// What a lane counts its deliveries by; each stands where the number of its status is.
+const STATUSES: [&str; 5] = ["pending", "delivered", "failed", "refused", "skipped"];
+
+/// The same in the first release.
+const FIRST_STATUSES: [&str; 3] = ["pending", "delivered", "failed"];
+
 /// What a backup calls the outbox's tables.
 const PACKED: &str = "outbox_";
 
@@ -47,8 +53,8 @@ struct Lane {
     webhook: String,
     /// The furthest of its places in the log.
     furthest: Position,
-    /// Pending, delivered, failed.
-    counts: [i64; 3],
+    /// By status, as [`Checking::statuses`] names them.
+    counts: Vec<i64>,
 }
 
 impl Checking<'_> {
@@ -82,10 +88,12 @@ impl Checking<'_> {
     }
 
     fn lanes(&self) -> rusqlite::Result<Vec<Lane>> {
-        let sql = self.sql(
+        let statuses = self.statuses()?;
+        let sql = self.sql(&format!(
             "SELECT id, tenant, webhook, max(cursor, ifnull(replay_cursor, 0), ifnull(replay_until, 0)), \
-             pending, delivered, failed FROM {}lanes",
-        );
+             {} FROM {{}}lanes",
+            statuses.join(", ")
+        ));
         let mut statement = self.outbox.prepare(&sql)?;
         let lanes = statement.query_map([], |row| {
             Ok(Lane {
@@ -93,10 +101,18 @@ impl Checking<'_> {
                 tenant: row.get(1)?,
                 webhook: row.get(2)?,
                 furthest: Position::from_u64(row.get::<_, i64>(3)?.cast_unsigned()),
-                counts: [row.get(4)?, row.get(5)?, row.get(6)?],
+                counts: (4..4 + statuses.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?,
             })
         })?;
         lanes.collect()
+    }
+
+    /// The columns that count a lane's deliveries, each where the number of its status is. The first release knew
+    /// three.
+    fn statuses(&self) -> rusqlite::Result<&'static [&'static str]> {
+        let sql = self.sql("SELECT count(*) FROM pragma_table_info('{}lanes') WHERE name = 'skipped'");
+        let is_of_the_first = self.outbox.query_row(&sql, [], |row| row.get::<_, i64>(0))? == 0;
+        Ok(if is_of_the_first { &FIRST_STATUSES } else { &STATUSES })
     }
 
     /// Neither the lane nor any of its deliveries stands behind the log's end.
@@ -114,7 +130,8 @@ impl Checking<'_> {
 
     /// What waits for its delivery is the event that it was, or is erased.
     fn waiting(&mut self, lane: &Lane) -> rusqlite::Result<()> {
-        let sql = self.sql("SELECT position, event_id FROM {}deliveries WHERE lane = ?1 AND status = 0");
+        let sql =
+            self.sql("SELECT position, event_id FROM {}deliveries WHERE lane = ?1 AND status IN (0, 3)");
         let mut statement = self.outbox.prepare(&sql)?;
         let mut waiting = statement.query([lane.id])?;
         while let Some(row) = waiting.next()? {
@@ -136,12 +153,12 @@ impl Checking<'_> {
 
     /// What the lane says that it has.
     fn counts(&self, lane: &Lane) -> rusqlite::Result<Option<(Position, String)>> {
-        let sql = self.sql(
-            "SELECT count(*) FILTER (WHERE status = 0), count(*) FILTER (WHERE status = 1), \
-             count(*) FILTER (WHERE status = 2) FROM {}deliveries WHERE lane = ?1",
-        );
-        let counts: [i64; 3] =
-            self.outbox.query_row(&sql, [lane.id], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+        let sql = self.sql("SELECT count(*) FROM {}deliveries WHERE lane = ?1 AND status = ?2");
+        let mut statement = self.outbox.prepare(&sql)?;
+        let counts: Vec<i64> = (0_i64..)
+            .zip(&lane.counts)
+            .map(|(status, _)| statement.query_row((lane.id, status), |row| row.get(0)))
+            .collect::<Result<_, _>>()?;
         let Lane { webhook, counts: told, .. } = lane;
         let what = format!("lane `{webhook}` counts {told:?} by status, there are {counts:?}");
         Ok((counts != *told).then_some((Position::START, what)))

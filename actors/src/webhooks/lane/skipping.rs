@@ -1,0 +1,99 @@
+//! How an endpoint's owner lets go of deliveries that wait: they are not tried any more, and what is behind them in
+//! their session goes on. The answer comes when it is written.
+
+use amoiq_events::{MessageId, SessionId};
+
+use super::*;
+
+/// The most deliveries that are skipped, and written, at once.
+pub(in crate::webhooks) const SKIPPED_AT_ONCE: usize = 1_000;
+
+/// Which deliveries are skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipQuery {
+    /// Those of this status: pending, or refused.
+    pub status: DeliveryStatus,
+    /// Up to this position in the log.
+    pub upto: Position,
+    /// Of this session only.
+    pub session: Option<SessionId>,
+}
+
+impl SkipQuery {
+    fn meets(&self, delivery: &Delivery) -> bool {
+        let is_of_session = self.session.as_ref().is_none_or(|session| *session == delivery.session);
+        delivery.status == self.status && delivery.position <= self.upto && is_of_session
+    }
+}
+
+/// Skips the delivery of a message.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneRefusal>")]
+pub(in crate::webhooks) struct Skip(pub(in crate::webhooks) MessageId);
+
+impl Handler<Skip> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+
+    fn handle(&mut self, Skip(message): Skip, ctx: &mut Self::Context) -> Self::Result {
+        let held = self.backlog.of_message(message);
+        let stored = || self.stored.values().flatten().find(|delivery| delivery.message_id == message);
+        let Some(position) = held.or_else(|| stored().map(|delivery| delivery.position)) else {
+            return self.not_held(message);
+        };
+        if !self.skip(position) {
+            return Box::pin(fut::ready(Err(LaneRefusal::InFlight)));
+        }
+        let noted = self.note(ctx);
+        Box::pin(async move { noted.await.map_err(|_stopped| LaneRefusal::Gone) }.into_actor(self))
+    }
+}
+
+/// Skips some of the deliveries that meet a query, and says how many: all of them when it is fewer than
+/// [`SKIPPED_AT_ONCE`].
+#[derive(Message)]
+#[rtype(result = "Result<usize, LaneRefusal>")]
+pub(in crate::webhooks) struct SkipSome(pub(in crate::webhooks) SkipQuery);
+
+impl Handler<SkipSome> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<usize, LaneRefusal>>;
+
+    fn handle(&mut self, SkipSome(query): SkipSome, ctx: &mut Self::Context) -> Self::Result {
+        let held = self.backlog.matching(|delivery| query.meets(delivery), SKIPPED_AT_ONCE);
+        let stored = self.stored.values().flatten().filter(|delivery| query.meets(delivery));
+        let stored: Vec<_> = stored.map(|delivery| delivery.position).collect();
+        let positions: Vec<_> = held.into_iter().chain(stored).take(SKIPPED_AT_ONCE).collect();
+        let skipped = positions.into_iter().filter(|position| self.skip(*position)).count();
+        let noted = self.note(ctx);
+        let written = async move { noted.await.map_err(|_stopped| LaneRefusal::Gone) };
+        Box::pin(written.into_actor(self).map(move |written, _, _| written.map(|()| skipped)))
+    }
+}
+
+impl WebhookLane {
+    /// Skips a delivery that waits; whether it does.
+    fn skip(&mut self, position: Position) -> bool {
+        let stored = || self.stored.get_mut(&position).and_then(Option::take);
+        let Some(delivery) = self.backlog.take_out(position).or_else(stored) else { return false };
+        self.reception.release(position);
+        self.unreadable.remove(&position);
+        self.desk.counts.skipped_one();
+        let (status, changed_at) = (DeliveryStatus::Skipped, self.desk.ambient.now());
+        self.outcomes.push((Delivery { status, next_at: None, changed_at, ..delivery }, None));
+        true
+    }
+
+    /// Says of a message that does not wait why it cannot be skipped. One that was skipped already is no error.
+    fn not_held(&self, message: MessageId) -> ResponseActFuture<Self, Result<(), LaneRefusal>> {
+        let (desk, id) = (Arc::clone(&self.desk), self.id);
+        let finding = async move {
+            match desk.outbox.find(id, message).await?.map(|found| found.status) {
+                None => Err(LaneRefusal::NoDelivery),
+                Some(DeliveryStatus::Skipped) => Ok(()),
+                Some(DeliveryStatus::Delivered | DeliveryStatus::Failed) => Err(LaneRefusal::Settled),
+                // It was settled a moment ago, and that is not written yet.
+                Some(DeliveryStatus::Pending | DeliveryStatus::Refused) => Err(LaneRefusal::InFlight),
+            }
+        };
+        Box::pin(finding.into_actor(self))
+    }
+}
