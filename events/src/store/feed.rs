@@ -18,8 +18,9 @@ use crate::{Position, RecordedEvent};
 /// How many events the window holds; a subscriber that is further behind reads the log.
 const WINDOW_EVENTS: usize = 16_384;
 
-/// How many bytes they have at the most, but for the newest batch, which is there whatever it has.
-const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+/// How many bytes they have at the most, but for the newest batch, which is there whatever it has. Some 12,000 events of
+/// the usual size; long messages, which any visitor can write, take no more memory than these.
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many events one read of the log asks for.
 const CATCH_UP_EVENTS: usize = 1_000;
@@ -180,7 +181,7 @@ mod tests {
         let window = || Window { after: Position::START, batches: VecDeque::new(), events: 0, bytes: 0 };
         let mut large = window();
         (1..=100).for_each(|position| large.push(batch(position, 1024 * 1024)));
-        assert!((30..=32).contains(&large.batches.len()), "{} of a megabyte", large.batches.len());
+        assert!((3..=4).contains(&large.batches.len()), "{} of a megabyte", large.batches.len());
         assert_eq!(large.after.as_u64(), 100 - large.batches.len() as u64);
         assert!(large.batch_after(Position::START).is_none(), "who is behind reads the log");
         large.push(batch(101, 2 * WINDOW_BYTES));

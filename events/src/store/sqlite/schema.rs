@@ -69,7 +69,8 @@ pub(super) fn open_writer(path: &Path, new_epoch: u64) -> Result<Connection, Ope
     conn.pragma_update(None, "synchronous", "FULL")?;
     // The checkpointer's thread does it: inline it would stop the commits.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    conn.pragma_update(None, "cache_size", -65_536)?;
+    // In KiB. Long messages go through it as well as the index: what is not in it the system has in its own cache.
+    conn.pragma_update(None, "cache_size", -8_192)?;
     // What was removed must not stand in free pages. Appends remove nothing.
     conn.pragma_update(None, "secure_delete", true)?;
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
