@@ -79,6 +79,8 @@ section!(RateLimit {
     secret_key_per_minute: u32,
     session_misses_per_minute: u32,
     socket_per_second: u32,
+    socket_messages_per_minute_per_ip: u32,
+    socket_connects_per_minute_per_ip: u32,
 });
 section!(Realtime {
     ping_interval_ms: u64,
@@ -98,8 +100,14 @@ section!(Limits {
     text_characters: usize,
     user_info_bytes: usize,
     events_per_session: u64,
+    history_bytes: usize,
 });
-section!(Sessions { max_in_memory: usize, passivate_after_seconds: u64, threads: usize });
+section!(Sessions {
+    max_in_memory: usize,
+    max_memory_bytes: usize,
+    passivate_after_seconds: u64,
+    threads: usize,
+});
 section!(Conversation { close_after_hours: u32 });
 section!(Retention { presence_days: u32, sessions_days: u32 });
 section!(Webhooks {

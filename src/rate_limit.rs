@@ -1,8 +1,9 @@
 //! How often somebody may: fixed windows of a minute, one count for each address or key.
 //!
 //! The first request opens a window; at its end the count begins again. The table is bounded: when it
-//! is full of windows that still run, the one that ends first makes room, so an attacker with many
-//! addresses costs memory up to the bound and nothing more.
+//! is full of windows that still run, those that end first make room, so an attacker with many
+//! addresses costs memory up to the bound and nothing more. The monotonic clock measures a window, so a
+//! step of the wall clock makes none longer or shorter.
 
 use std::{
     collections::HashMap,
@@ -12,20 +13,25 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use amoiq_events::{KeyId, Timestamp};
+use amoiq_events::{KeyId, TenantId, UserId};
+use tokio::time::Instant;
 
 use crate::network::network;
 
 /// How long a window is.
-const WINDOW_MS: i64 = 60_000;
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// The table is split so that workers seldom wait for each other.
 const SHARDS: usize = 16;
 
 /// The most windows of one shard; about 100 bytes each.
 const SHARD_WINDOWS: usize = 8_192;
+
+/// When a shard is full, this part of its windows makes room at once, so that it is rare.
+const EVICTED_PART: usize = 8;
 
 /// Who is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,6 +40,8 @@ pub enum Counted {
     Address(IpAddr),
     /// A secret or bot key, wherever it is used.
     Key(KeyId),
+    /// An agent or admin with a token, wherever they are.
+    User(TenantId, UserId),
 }
 
 impl Counted {
@@ -51,8 +59,8 @@ pub struct Allowance {
     pub limit: u32,
     /// Requests left in this one.
     pub remaining: u32,
-    /// When this window ends.
-    pub reset: Timestamp,
+    /// How long this window still runs.
+    pub resets_in: Duration,
     /// Whether this request is one too many.
     pub exceeded: bool,
 }
@@ -66,7 +74,7 @@ pub struct RateLimiter {
 
 #[derive(Debug, Clone, Copy)]
 struct Window {
-    ends: Timestamp,
+    ends: Instant,
     count: u32,
 }
 
@@ -83,7 +91,7 @@ impl RateLimiter {
 
     /// Counts a request. A limit of 0 is none: nothing is counted then.
     #[must_use]
-    pub fn count(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
+    pub fn count(&self, counted: &Counted, limit: u32, now: Instant) -> Option<Allowance> {
         let allowance =
             self.with(counted, limit, now, |window| window.count = window.count.saturating_add(1))?;
         Some(self.noted(allowance))
@@ -104,7 +112,7 @@ impl RateLimiter {
 
     /// Looks without counting: whether one more would be too many.
     #[must_use]
-    pub fn peek(&self, counted: &Counted, limit: u32, now: Timestamp) -> Option<Allowance> {
+    pub fn peek(&self, counted: &Counted, limit: u32, now: Instant) -> Option<Allowance> {
         let allowance = self.with(counted, limit, now, |_| {})?;
         Some(self.noted(Allowance { exceeded: allowance.remaining == 0, ..allowance }))
     }
@@ -113,7 +121,7 @@ impl RateLimiter {
         &self,
         counted: &Counted,
         limit: u32,
-        now: Timestamp,
+        now: Instant,
         change: impl FnOnce(&mut Window),
     ) -> Option<Allowance> {
         if limit == 0 {
@@ -124,7 +132,7 @@ impl RateLimiter {
         if !windows.contains_key(counted) {
             make_room(&mut windows, now);
         }
-        let fresh = Window { ends: now.plus_millis(WINDOW_MS), count: 0 };
+        let fresh = Window { ends: now + WINDOW, count: 0 };
         let window = windows.entry(counted.clone()).or_insert(fresh);
         if window.ends <= now {
             *window = fresh;
@@ -133,7 +141,7 @@ impl RateLimiter {
         Some(Allowance {
             limit,
             remaining: limit.saturating_sub(window.count),
-            reset: window.ends,
+            resets_in: window.ends.saturating_duration_since(now),
             exceeded: window.count > limit,
         })
     }
@@ -145,22 +153,22 @@ impl Default for RateLimiter {
     }
 }
 
-fn make_room(windows: &mut HashMap<Counted, Window>, now: Timestamp) {
+fn make_room(windows: &mut HashMap<Counted, Window>, now: Instant) {
     if windows.len() < SHARD_WINDOWS {
         return;
     }
     windows.retain(|_, window| window.ends > now);
-    if windows.len() >= SHARD_WINDOWS {
-        let first = windows.iter().min_by_key(|(_, window)| window.ends).map(|(counted, _)| counted.clone());
-        first.map(|counted| windows.remove(&counted));
+    if windows.len() < SHARD_WINDOWS {
+        return;
     }
+    let mut ends: Vec<_> = windows.values().map(|window| window.ends).collect();
+    let (_, last_to_leave, _) = ends.select_nth_unstable(SHARD_WINDOWS / EVICTED_PART);
+    windows.retain(|_, window| window.ends > *last_to_leave);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const START: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn address(text: &str) -> Counted {
         Counted::address(text.parse().unwrap())
@@ -169,11 +177,14 @@ mod tests {
     #[test]
     fn the_request_after_the_limit_is_one_too_many_until_the_window_ends() {
         let limiter = RateLimiter::new();
+        let start = Instant::now();
+        let later = |millis| start + Duration::from_millis(millis);
         let count = |now| limiter.count(&address("10.0.0.1"), 3, now).unwrap();
-        assert_eq!([0, 1, 2].map(|later| count(START.plus_millis(later)).remaining), [2, 1, 0]);
-        assert!(count(START.plus_millis(59_999)).exceeded);
-        let next = count(START.plus_millis(60_000));
-        assert_eq!((next.remaining, next.exceeded), (2, false));
+        assert_eq!([0, 1, 2].map(|millis| count(later(millis)).remaining), [2, 1, 0]);
+        let last = count(later(59_999));
+        assert_eq!((last.exceeded, last.resets_in), (true, Duration::from_millis(1)));
+        let next = count(later(60_000));
+        assert_eq!((next.remaining, next.exceeded, next.resets_in), (2, false, WINDOW));
     }
 
     #[test]
@@ -185,15 +196,15 @@ mod tests {
 
     #[test]
     fn no_limit_counts_nothing() {
-        assert_eq!(RateLimiter::new().count(&address("10.0.0.1"), 0, START), None);
+        assert_eq!(RateLimiter::new().count(&address("10.0.0.1"), 0, Instant::now()), None);
     }
 
     #[test]
-    fn the_table_is_bounded_and_the_oldest_window_makes_room() {
-        let limiter = RateLimiter::new();
+    fn the_table_is_bounded_and_the_oldest_windows_make_room() {
+        let (limiter, start) = (RateLimiter::new(), Instant::now());
         for number in 0..300_000_u32 {
             let client = Counted::address(IpAddr::V4(number.into()));
-            let now = START.plus_millis(i64::from(number / 1_000));
+            let now = start + Duration::from_millis(u64::from(number / 1_000));
             assert!(limiter.count(&client, 3, now).is_some());
         }
         let windows: usize = limiter.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();

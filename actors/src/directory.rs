@@ -2,7 +2,8 @@
 //!
 //! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one `Shard`
 //! knows the actors that live there. A shard passivates actors that are idle, and the least recently
-//! used ones when it holds too many; never one with a request underway, so that a session has one
+//! used ones when it holds too many or they hold too much memory together (`eviction.rs`); never one with a
+//! request underway, so that a session has one
 //! actor at a time, and never one whose session is erased and not deleted: no other would know. An actor
 //! that died is started again from the log by the next request: actix's own supervisor does not survive a
 //! panic.
@@ -24,13 +25,16 @@ use amoiq_events::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    session::{Access, Errand, Meant, Passivate, Request, Sent, SessionActor, SessionError, SessionSettings},
-    transcript::{Page, Window},
+    session::{Access, Desk, Errand, Meant, Request, Sent, SessionActor, SessionError, SessionSettings},
+    transcript::{Page, PageLimit, Window},
 };
 
 mod census;
+mod eviction;
+mod footprint;
 
 pub use census::Census;
+pub(crate) use footprint::Footprint;
 
 /// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
 const SHARD_MAILBOX: usize = 16_384;
@@ -39,9 +43,6 @@ const SHARD_MAILBOX: usize = 16_384;
 /// sync hangs has no end.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
-/// When a shard is full, this part of its actors is passivated at once, so that it is rare.
-const EVICTED_PART: usize = 8;
-
 /// What operators can set.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectorySettings {
@@ -49,6 +50,8 @@ pub struct DirectorySettings {
     pub arbiters: usize,
     /// The most sessions in memory, over all arbiters.
     pub max_sessions: usize,
+    /// The most bytes that they hold together, over all arbiters: each has an equal part.
+    pub max_memory_bytes: usize,
     /// How long a session without requests stays in memory.
     pub passivate_after: Duration,
     /// For each session.
@@ -144,7 +147,7 @@ impl Directory {
         session: &SessionId,
         caller: Caller,
         window: Window,
-        limit: u32,
+        limit: PageLimit,
     ) -> Result<(Access, Page), SessionError> {
         let reading = self.ask(tenant, session, |reply| Request::Read { caller, window, limit, reply });
         tokio::time::timeout(READ_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
@@ -163,7 +166,7 @@ impl Directory {
         session: &SessionId,
         caller: Caller,
     ) -> Result<Access, SessionError> {
-        self.read(tenant, session, caller, Window::Newest, 0).await.map(|(access, _)| access)
+        self.read(tenant, session, caller, Window::Newest, PageLimit::NOTHING).await.map(|(access, _)| access)
     }
 
     async fn ask<T>(
@@ -207,6 +210,8 @@ struct Shard {
     census: Arc<Census>,
     /// Its place in the census.
     number: usize,
+    /// When it looks again for sessions to let go of, after it found none that could leave.
+    looks_again: Instant,
 }
 
 /// An actor in memory.
@@ -215,6 +220,7 @@ struct Resident {
     last_used: Instant,
     /// As many as there are requests in its hands, and this one.
     underway: Arc<()>,
+    footprint: Arc<Footprint>,
 }
 
 impl Actor for Shard {
@@ -225,6 +231,7 @@ impl Actor for Shard {
         ctx.run_interval((idle / 4).max(Duration::from_millis(10)), move |shard, _| {
             let now = Instant::now();
             shard.passivate(|resident| now.duration_since(resident.last_used) >= idle);
+            shard.free_memory();
         });
     }
 }
@@ -233,7 +240,14 @@ impl Handler<Route> for Shard {
     type Result = ();
 
     fn handle(&mut self, route: Route, _: &mut Self::Context) {
-        let Route { stream, request } = route;
+        self.pass_on(route);
+        // Not before: the session that is asked for has a request underway now, and stays.
+        self.free_memory();
+    }
+}
+
+impl Shard {
+    fn pass_on(&mut self, Route { stream, request }: Route) {
         let request = match self.resident(&stream).hand(request) {
             Ok(()) => return,
             Err(SendError::Full(request)) => return self.refuse(request),
@@ -248,13 +262,11 @@ impl Handler<Route> for Shard {
             self.refuse(request);
         }
     }
-}
 
-impl Shard {
     fn new(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
         let (store, ambient) = (Arc::clone(store), ambient.clone());
         let (actors, census, number) = (HashMap::new(), Arc::new(Census::new(1)), 0);
-        Self { actors, settings, store, ambient, census, number }
+        Self { actors, settings, store, ambient, census, number, looks_again: Instant::now() }
     }
 
     /// Counts where all shards do.
@@ -280,38 +292,17 @@ impl Shard {
             self.census.start();
             self.census.holds(self.number, self.actors.len() + 1);
         }
-        let (store, ambient) = (&self.store, &self.ambient);
+        let (store, ambient, census, number) = (&self.store, &self.ambient, &self.census, self.number);
         let session = self.settings.session;
         let last_used = Instant::now();
         let resident = self.actors.entry(stream.clone()).or_insert_with(|| {
-            let (store, ambient) = (Arc::clone(store), ambient.clone());
-            let address = SessionActor::launch(stream.clone(), store, ambient, session);
-            Resident { address, last_used, underway: Arc::default() }
+            let footprint = Arc::new(Footprint::new(census, number));
+            let desk = Desk::new(stream.clone(), Arc::clone(store), ambient.clone(), session);
+            let address = SessionActor::launch(desk, Arc::clone(&footprint));
+            Resident { address, last_used, underway: Arc::default(), footprint }
         });
         resident.last_used = last_used;
         resident
-    }
-
-    fn make_room(&mut self) {
-        let most = (self.settings.max_sessions / self.settings.arbiters.max(1)).max(EVICTED_PART);
-        if self.actors.len() < most {
-            return;
-        }
-        let idle = self.actors.values().filter(|resident| resident.is_idle());
-        let mut used: Vec<_> = idle.map(|resident| resident.last_used).collect();
-        // Where all are busy there are more than the most, by as many as the mailboxes hold.
-        let Some(last) = used.len().checked_sub(1) else { return };
-        let (_, newest_to_leave, _) = used.select_nth_unstable((most / EVICTED_PART - 1).min(last));
-        let newest_to_leave = *newest_to_leave;
-        self.passivate(|resident| resident.last_used <= newest_to_leave);
-    }
-
-    fn passivate(&mut self, mut leaves: impl FnMut(&Resident) -> bool) {
-        self.actors.retain(|_, resident| {
-            let stays = !resident.is_idle() || !leaves(resident);
-            stays || matches!(resident.address.try_send(Passivate), Err(SendError::Full(_)))
-        });
-        self.census.holds(self.number, self.actors.len());
     }
 }
 

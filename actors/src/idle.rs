@@ -10,7 +10,7 @@ use amoiq_events::{
     session::{CloseReason, SessionRefusal},
 };
 
-use crate::{Directory, Inbox, SessionError, views::ViewError};
+use crate::{Directory, Inbox, SessionError, age::AgeClock, views::ViewError};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ struct Desk {
     directory: Directory,
     inbox: Inbox,
     store: Arc<dyn EventStore>,
-    ambient: Ambient,
+    age: AgeClock,
     close_after: Duration,
 }
 
@@ -45,7 +45,8 @@ impl IdleCloser {
         ambient: Ambient,
         close_after: Duration,
     ) {
-        Actor::start(Self { desk: Desk { directory, inbox, store, ambient, close_after } });
+        let age = AgeClock::start(ambient);
+        Actor::start(Self { desk: Desk { directory, inbox, store, age, close_after } });
     }
 }
 
@@ -68,8 +69,7 @@ impl Actor for IdleCloser {
 
 impl Desk {
     async fn close_idle(&self) -> Result<(), ViewError> {
-        let close_after = i64::try_from(self.close_after.as_millis()).unwrap_or(i64::MAX);
-        let deadline = self.ambient.now().plus_millis(close_after.saturating_neg());
+        let deadline = self.age.before(self.close_after);
         // While the inbox is behind, it takes conversations for idle that are not.
         self.inbox.progress().reach(self.store.head(), PATIENCE).await?;
         let mut after = None;

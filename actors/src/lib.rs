@@ -21,9 +21,12 @@
 //! | [`views`] | the database of the read models |
 //! | [`database`] | a database beside the log, and the threads that write and read it |
 //! | [`webhooks`] | delivers messages to the endpoints of customers |
+//! | `age` | how old something is, whatever is done to the wall clock |
 //! | [`idle`] | closes conversations that nobody continues |
 //! | [`erasure`] | erases sessions from everything that is kept |
 //! | [`retention`] | lets go of what is old |
+
+mod age;
 
 pub mod database;
 pub mod dead_letters;

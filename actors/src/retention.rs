@@ -16,6 +16,7 @@ use amoiq_events::{
 
 use crate::{
     Inbox,
+    age::AgeClock,
     erasure::{EraseError, Eraser},
     inbox::ClosedConversation,
 };
@@ -54,7 +55,7 @@ struct Desk {
     eraser: Eraser,
     inbox: Inbox,
     store: Arc<dyn EventStore>,
-    ambient: Ambient,
+    age: AgeClock,
     settings: RetentionSettings,
 }
 
@@ -68,7 +69,8 @@ impl Retention {
         settings: RetentionSettings,
     ) {
         if settings.presence.is_some() || settings.sessions.is_some() {
-            Actor::start(Self { desk: Desk { eraser, inbox, store, ambient, settings } });
+            let age = AgeClock::start(ambient);
+            Actor::start(Self { desk: Desk { eraser, inbox, store, age, settings } });
         }
     }
 }
@@ -91,20 +93,15 @@ impl Actor for Retention {
 impl Desk {
     async fn let_go(&self) {
         if let Some(kept) = self.settings.presence
-            && let Err(error) = self.presences(self.before(kept)).await
+            && let Err(error) = self.presences(self.age.before(kept)).await
         {
             tracing::warn!(%error, "who came and went long ago could not be removed; trying again");
         }
         if let Some(kept) = self.settings.sessions
-            && let Err(error) = self.sessions(self.before(kept)).await
+            && let Err(error) = self.sessions(self.age.before(kept)).await
         {
             tracing::warn!(%error, "old sessions could not be removed; trying again");
         }
-    }
-
-    fn before(&self, kept: Duration) -> Timestamp {
-        let millis = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-        self.ambient.now().plus_millis(millis.saturating_neg())
     }
 
     async fn presences(&self, before: Timestamp) -> Result<(), EraseError> {

@@ -18,12 +18,16 @@ use amoiq_events::{
 use tokio::sync::oneshot;
 
 use self::known::{Known, Loaded};
-use crate::transcript::{Message as ChatMessage, Page, Window};
+use crate::{
+    directory::Footprint,
+    transcript::{Message as ChatMessage, Page, PageLimit, Window},
+};
 
 pub use erase::Meant;
 
 mod erase;
 mod known;
+mod reading;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
 const MAILBOX: usize = 2_048;
@@ -95,7 +99,7 @@ pub(crate) enum Request {
     /// Delete the session, once its tenant's stream says so.
     Erase { meant: Meant, cause: Cause, reply: Reply<Option<Position>> },
     /// Give messages to a caller whom the session's id opens it to.
-    Read { caller: Caller, window: Window, limit: u32, reply: Reply<(Access, Page)> },
+    Read { caller: Caller, window: Window, limit: PageLimit, reply: Reply<(Access, Page)> },
 }
 
 impl Request {
@@ -132,10 +136,12 @@ pub(crate) struct SessionActor {
     known: Known,
     /// While it is condemned, as if a request were underway: its successor would not know that it is.
     stays: Option<Arc<()>>,
+    /// What all of this takes in memory.
+    footprint: Arc<Footprint>,
 }
 
 /// What the actor works with; it does not change.
-struct Desk {
+pub(crate) struct Desk {
     stream: StreamName,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
@@ -144,17 +150,11 @@ struct Desk {
 
 impl SessionActor {
     /// Starts the actor on the caller's arbiter.
-    pub(crate) fn launch(
-        stream: StreamName,
-        store: Arc<dyn EventStore>,
-        ambient: Ambient,
-        settings: SessionSettings,
-    ) -> Addr<Self> {
+    pub(crate) fn launch(desk: Desk, footprint: Arc<Footprint>) -> Addr<Self> {
         Self::create(|ctx| {
             // Not in `started`: until then a mailbox holds 16, and the first burst would be refused.
             ctx.set_mailbox_capacity(MAILBOX);
-            let desk = Arc::new(Desk { stream, store, ambient, settings });
-            Self { desk, known: Known::Nothing, stays: None }
+            Self { desk: Arc::new(desk), known: Known::Nothing, stays: None, footprint }
         })
     }
 }
@@ -175,9 +175,10 @@ impl Handler<Errand> for SessionActor {
             let stays = matches!(known, Known::Condemned(_)).then_some(underway);
             (known, stays)
         };
-        AtomicResponse::new(Box::pin(
-            work.into_actor(self).map(|(known, stays), actor, _| (actor.known, actor.stays) = (known, stays)),
-        ))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|(known, stays), actor, _| {
+            (actor.known, actor.stays) = (known, stays);
+            actor.footprint.holds(actor.known.size_bytes());
+        })))
     }
 }
 
@@ -190,6 +191,15 @@ impl Handler<Passivate> for SessionActor {
 }
 
 impl Desk {
+    pub(crate) fn new(
+        stream: StreamName,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        settings: SessionSettings,
+    ) -> Self {
+        Self { stream, store, ambient, settings }
+    }
+
     /// Answers a request and gives back what is known of the session afterwards.
     async fn serve(&self, known: Known, request: Request) -> Known {
         let condemned = if let Known::Condemned(at) = known { Some(at) } else { None };
@@ -245,7 +255,7 @@ impl Desk {
         let mut loaded = Loaded::default();
         loop {
             let from = loaded.session.version().plus(1);
-            let events = self.events(from, MAX_READ_EVENTS).await?;
+            let events = self.events(from, Direction::Forward, MAX_READ_EVENTS).await?;
             let more = events.len() == MAX_READ_EVENTS;
             for (recorded, event) in &events {
                 assert_eq!(recorded.version, loaded.session.version().plus(1), "{}: a gap", self.stream);
@@ -260,9 +270,10 @@ impl Desk {
     async fn events(
         &self,
         from: Version,
+        direction: Direction,
         limit: usize,
     ) -> Result<Vec<(RecordedEvent, SessionEvent)>, SessionError> {
-        let events = self.store.read_stream(self.stream.clone(), from, Direction::Forward, limit).await?;
+        let events = self.store.read_stream(self.stream.clone(), from, direction, limit).await?;
         let decode = |recorded: RecordedEvent| match codec::decode(&recorded) {
             Ok(Event::Session(event)) => Ok((recorded, event)),
             Ok(other) => panic!("{}: holds {}", self.stream, other.encode().0.name),
@@ -329,54 +340,6 @@ impl Desk {
         }
         assert_eq!(appended.version, loaded.session.version(), "{}: the fold is elsewhere", self.stream);
         Ok(())
-    }
-
-    async fn read(
-        &self,
-        loaded: &Loaded,
-        caller: &Caller,
-        window: Window,
-        limit: u32,
-    ) -> Result<(Access, Page), SessionError> {
-        let session = &loaded.session;
-        if !session.exists() {
-            return Ok((Access::Missing, Page::default()));
-        }
-        if !session.opens_to(caller) {
-            return Ok((Access::Denied, Page::default()));
-        }
-        let (low, high, has_more) = window.span(session.last_seq(), limit);
-        let messages = match loaded.recent.range(low, high) {
-            Some(messages) => messages,
-            None => self.messages(session, low, high).await?,
-        };
-        Ok((Access::Granted, Page { messages, has_more }))
-    }
-
-    /// Messages that are not in memory any more.
-    async fn messages(
-        &self,
-        session: &amoiq_events::session::Session,
-        low: u32,
-        high: u32,
-    ) -> Result<Vec<Arc<ChatMessage>>, SessionError> {
-        let (Some(mut from), Some(to)) = (session.version_of(low), session.version_of(high)) else {
-            return Ok(Vec::new());
-        };
-        let mut messages = Vec::new();
-        while from <= to {
-            let wanted = usize::try_from(to.as_u64() - from.as_u64() + 1).unwrap_or(MAX_READ_EVENTS);
-            let events = self.events(from, wanted.min(MAX_READ_EVENTS)).await?;
-            let Some((last, _)) = events.last() else { break };
-            from = last.version.plus(1);
-            messages.extend(events.iter().filter_map(|(recorded, event)| match event {
-                SessionEvent::MessageCreated(created) => {
-                    Some(Arc::new(ChatMessage::of(created, recorded.event.time, recorded.position)))
-                }
-                _ => None,
-            }));
-        }
-        Ok(messages)
     }
 }
 

@@ -11,8 +11,13 @@ use amoiq_events::{
 /// The most messages that are kept in memory for a session.
 const KEPT_MESSAGES: usize = 200;
 
-/// The most bytes of text that are kept in memory for a session.
-const KEPT_BYTES: usize = 256 * 1024;
+/// The most bytes of text that are kept in memory of them for a session, but one message in any case: a hundred
+/// messages of the usual length. A visitor can fill it with two long ones, in as many sessions as they like, so it
+/// is small; what does not fit is read from the log when somebody asks for it.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// What a message takes beside its texts.
+const MESSAGE_BYTES: usize = size_of::<Message>() + 64;
 
 /// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,38 @@ impl Message {
             client_timestamp: created.client_timestamp.clone(),
             position,
         }
+    }
+
+    /// The bytes of its texts; less than the message has as JSON.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let length = |text: &Option<ShortText>| text.as_ref().map_or(0, |text| text.as_str().len());
+        self.text.as_str().len()
+            + self.user_id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.client_message_id.as_ref().map_or(0, |id| id.as_str().len())
+            + length(&self.sender_name)
+            + length(&self.client_timestamp)
+    }
+}
+
+/// How much of a session's messages is wanted at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// So many messages.
+    pub messages: u32,
+    /// So many bytes of their texts ([`Message::size_bytes`]), as far as they are read from the log; but one
+    /// message in any case.
+    pub bytes: usize,
+}
+
+impl PageLimit {
+    /// No messages: for who only asks whether a session opens.
+    pub const NOTHING: Self = Self::messages(0);
+
+    /// So many messages, however long.
+    #[must_use]
+    pub const fn messages(messages: u32) -> Self {
+        Self { messages, bytes: usize::MAX }
     }
 }
 
@@ -107,12 +144,18 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn push(&mut self, message: Arc<Message>) {
-        self.bytes += message.text.as_str().len();
+        self.bytes += message.size_bytes();
         self.messages.push_back(message);
         while self.messages.len() > KEPT_MESSAGES || (self.bytes > KEPT_BYTES && self.messages.len() > 1) {
             let Some(oldest) = self.messages.pop_front() else { return };
-            self.bytes -= oldest.text.as_str().len();
+            self.bytes -= oldest.size_bytes();
         }
+    }
+
+    /// What they take in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let places = self.messages.capacity() * size_of::<Arc<Message>>();
+        self.bytes + self.messages.len() * MESSAGE_BYTES + places
     }
 
     /// The messages `low..=high`; nothing when the first of them is not in memory any more.

@@ -167,6 +167,17 @@ impl Session {
         Some(Version::from_u64(u64::from(seq) + offset))
     }
 
+    /// What it takes in memory, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        const ENTRY_BYTES: usize = size_of::<([u8; 16], MessageId)>() + 1;
+        size_of::<Self>()
+            + self.client_ids.capacity() * ENTRY_BYTES * 8 / 7
+            + self.offsets.capacity() * size_of::<(u32, u64)>()
+            + self.visitor.texts_bytes()
+            + self.page.texts_bytes()
+    }
+
     /// What follows from a command. `limit` is `limits.events_per_session`.
     ///
     /// # Errors
@@ -289,6 +300,13 @@ impl Session {
 }
 
 impl Visitor {
+    fn texts_bytes(&self) -> usize {
+        let users = [&self.user_id, &self.owner].into_iter().flatten().map(|user| user.as_str().len());
+        let info = self.user_info.as_ref().map_or(0, String::len);
+        let fingerprint = self.fingerprint.as_ref().map_or(0, |text| text.as_str().len());
+        users.sum::<usize>() + info + fingerprint
+    }
+
     fn learn(&mut self, told: &VisitorIdentified) {
         if let Some(user) = &told.user_id {
             self.user_id = Some(user.clone());

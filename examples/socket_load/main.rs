@@ -27,6 +27,8 @@ mod client;
 mod connections;
 #[path = "../../tests/attacks/crowd.rs"]
 mod crowd;
+#[path = "../../tests/attacks/filling.rs"]
+mod filling;
 #[path = "../../tests/attacks/flood.rs"]
 mod flood;
 #[path = "../../tests/attacks/frame.rs"]

@@ -122,20 +122,22 @@ impl Realtime {
 }
 
 impl Limits {
-    fn rows(&self) -> [Row; 4] {
+    fn rows(&self) -> [Row; 5] {
         [
             ("limits.body_bytes", self.body_bytes as u64, 1_024..=MESSAGE_BYTES),
             ("limits.text_characters", self.text_characters as u64, 1..=1_000_000_000),
             ("limits.user_info_bytes", self.user_info_bytes as u64, 0..=MESSAGE_BYTES),
             ("limits.events_per_session", self.events_per_session, LEAST_EVENTS..=10_000_000),
+            ("limits.history_bytes", self.history_bytes as u64, 1_024..=64 * MIB),
         ]
     }
 }
 
 impl Sessions {
-    fn rows(&self) -> [Row; 3] {
+    fn rows(&self) -> [Row; 4] {
         [
             ("sessions.max_in_memory", self.max_in_memory as u64, 1..=10_000_000),
+            ("sessions.max_memory_bytes", self.max_memory_bytes as u64, MIB..=1024 * 1024 * MIB),
             ("sessions.passivate_after_seconds", self.passivate_after_seconds, 1..=YEAR_SECONDS),
             ("sessions.threads", self.threads as u64, 0..=MOST_THREADS as u64),
         ]

@@ -1,4 +1,6 @@
 //! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
+//!
+//! A page is bounded in messages and in bytes ([`size`]), and a long one is written a piece at a time ([`body`]).
 
 use std::time::Duration;
 
@@ -7,6 +9,10 @@ use amoiq_actors::{Directory, Inbox, transcript::Window};
 use amoiq_events::{EventStore, SessionId, UserId};
 use serde::Serialize;
 
+use self::{
+    body::Source,
+    size::{Found, HistoryBytes},
+};
 use super::{
     access::{self, Doorkeeper},
     context::Caller,
@@ -19,6 +25,9 @@ use crate::{
     message::MessageView,
     problem::Problem,
 };
+
+mod body;
+pub mod size;
 
 /// How many messages a page has when nothing is said.
 const DEFAULT_LIMIT: u32 = 100;
@@ -39,12 +48,41 @@ pub(super) struct Query {
 }
 
 /// A page of messages, ascending.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    pub(super) messages: Vec<MessageView>,
+    pub(super) messages: Vec<Found>,
     pub(super) has_more: bool,
     pub(super) next_cursor: Option<String>,
+}
+
+/// The same as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerView {
+    messages: Vec<MessageView>,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+impl Answer {
+    fn view(&self) -> AnswerView {
+        let views = self.messages.iter().map(|(session, message)| MessageView::of(message, session));
+        self.with(views.collect())
+    }
+
+    fn with(&self, messages: Vec<MessageView>) -> AnswerView {
+        AnswerView { messages, has_more: self.has_more, next_cursor: self.next_cursor.clone() }
+    }
+
+    /// What stands before the messages and after them.
+    fn around(&self) -> Result<(String, String), Problem> {
+        let empty = serde_json::to_string(&self.with(Vec::new())).map_err(|error| {
+            tracing::error!(%error, "an answer cannot be written");
+            Problem::Internal
+        })?;
+        let at = empty.find(']').ok_or(Problem::Internal)?;
+        let (before, after) = empty.split_at(at);
+        Ok((before.to_owned(), after.to_owned()))
+    }
 }
 
 /// Gives a page of messages.
@@ -58,6 +96,7 @@ pub async fn read(
     directory: web::Data<Directory>,
     inbox: web::Data<Inbox>,
     store: web::Data<dyn EventStore>,
+    most_bytes: web::Data<HistoryBytes>,
 ) -> Result<HttpResponse, Problem> {
     let principal = access::principal(&gate, &context, &request, &mut Fields::default())?;
     access::check_site(&principal, &gate, &request, None)?;
@@ -71,11 +110,11 @@ pub async fn read(
                 Some(cursor) => Window::Before(SessionCursor::parse(cursor)?.0),
                 None => query.window,
             };
-            let read =
-                directory.read(&principal.tenant_id, &session, principal.caller(), window, query.limit);
+            let limit = most_bytes.limit(query.limit);
+            let read = directory.read(&principal.tenant_id, &session, principal.caller(), window, limit);
             let (access, page) = read.await?;
             doorkeeper.after(&principal, context.client, access)?;
-            answer_of(&session, window, &page)
+            answer_of(&session, window, page, **most_bytes)
         }
         Subject::User(user, proof) => {
             if query.window != Window::Newest {
@@ -87,13 +126,19 @@ pub async fn read(
                 inbox: &inbox,
                 head: store.head(),
                 epoch: store.epoch(),
+                most_bytes: **most_bytes,
             };
             let reading = scope.read(&principal, user, proof, cursor, query.limit);
             // Each session has its own deadline; a user may have a thousand.
             tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(Problem::StoreUnavailable))?
         }
     };
-    Ok(HttpResponse::Ok().json(answer))
+    let source = Source {
+        directory: directory.as_ref().clone(),
+        tenant: principal.tenant_id.clone(),
+        caller: principal.caller(),
+    };
+    source.respond(&answer)
 }
 
 fn parse(mut fields: Fields) -> Result<Query, Problem> {
@@ -146,11 +191,26 @@ fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
     }
 }
 
-fn answer_of(session: &SessionId, window: Window, page: &amoiq_actors::transcript::Page) -> Answer {
-    let messages: Vec<_> = page.messages.iter().map(|message| MessageView::of(message, session)).collect();
-    let is_backward = !matches!(window, Window::After(_));
-    let first = messages.first().map(|message| SessionCursor(message.seq()).to_string());
-    Answer { has_more: page.has_more, next_cursor: first.filter(|_| page.has_more && is_backward), messages }
+/// What fits of a session's page, and where the next older one ends.
+fn answer_of(
+    session: &SessionId,
+    window: Window,
+    page: amoiq_actors::transcript::Page,
+    most_bytes: HistoryBytes,
+) -> Answer {
+    let mut messages: Vec<Found> =
+        page.messages.into_iter().map(|message| (session.clone(), message)).collect();
+    let (read, is_backward) = (messages.len(), !matches!(window, Window::After(_)));
+    if is_backward {
+        let fitting = most_bytes.fitting(messages.iter().rev());
+        messages.drain(..read.saturating_sub(fitting));
+    } else {
+        messages.truncate(most_bytes.fitting(messages.iter()));
+    }
+    let has_more = page.has_more || messages.len() < read;
+    let first = messages.first().filter(|_| has_more && is_backward);
+    let next_cursor = first.map(|(_, message)| SessionCursor(message.seq).to_string());
+    Answer { messages, has_more, next_cursor }
 }
 
 /// Where a session's next older page ends.

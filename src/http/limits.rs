@@ -10,7 +10,8 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use amoiq_events::{Ambient, tenant::KeyKind};
+use amoiq_events::{Ambient, Timestamp, tenant::KeyKind};
+use tokio::time::Instant;
 
 use super::{
     access::Policy,
@@ -24,6 +25,7 @@ use crate::{
     forwarded::TrustedProxies,
     problem::Problem,
     rate_limit::{Allowance, Counted, RateLimiter},
+    realtime::chat::metering::SocketCounts,
 };
 
 /// The routes that are counted; health and sockets are not.
@@ -37,8 +39,10 @@ pub struct Gate {
     pub requests: RateLimiter,
     /// Sessions asked for that do not exist.
     pub misses: RateLimiter,
-    /// Messages of sockets that were too many; sockets count them.
+    /// Messages of a socket that were too many for it; sockets count them.
     pub refused_messages: AtomicU64,
+    /// What all sockets of a client do together.
+    pub sockets: SocketCounts,
     /// How often.
     pub limits: config::RateLimit,
     /// What public credentials may.
@@ -67,7 +71,7 @@ impl Gate {
             }
             _ => (Counted::address(context.client), self.limits.http_per_minute),
         };
-        self.requests.count(&counted, limit, self.ambient.now())
+        self.requests.count(&counted, limit, Instant::now())
     }
 
     /// The limit of misses: guessing session ids is not free.
@@ -80,16 +84,15 @@ impl Gate {
     /// # Errors
     /// [`Problem::RateLimited`].
     pub fn check_misses(&self, client: IpAddr) -> Result<(), Problem> {
-        let now = self.ambient.now();
-        match self.misses.peek(&Counted::address(client), self.misses_limit(), now) {
-            Some(allowance) if allowance.exceeded => Err(exceeded(&allowance, &self.ambient)),
+        match self.misses.peek(&Counted::address(client), self.misses_limit(), Instant::now()) {
+            Some(allowance) if allowance.exceeded => Err(exceeded(&allowance)),
             _ => Ok(()),
         }
     }
 
     /// Counts a session that does not exist.
     pub fn count_miss(&self, client: IpAddr) {
-        let _counted = self.misses.count(&Counted::address(client), self.misses_limit(), self.ambient.now());
+        let _counted = self.misses.count(&Counted::address(client), self.misses_limit(), Instant::now());
     }
 }
 
@@ -115,24 +118,25 @@ pub async fn limits<B: MessageBody + 'static>(
     let allowance = gate.count(&context);
     request.extensions_mut().insert(Rc::new(context));
     let mut response = match &allowance {
-        Some(allowance) if allowance.exceeded => {
-            request.into_response(exceeded(allowance, &gate.ambient).error_response())
-        }
+        Some(allowance) if allowance.exceeded => request.into_response(exceeded(allowance).error_response()),
         _ => next.call(request).await?.map_into_boxed_body(),
     };
     if let Some(allowance) = allowance {
-        tell(response.headers_mut(), &allowance);
+        tell(response.headers_mut(), &allowance, gate.ambient.now());
     }
     Ok(response)
 }
 
-fn exceeded(allowance: &Allowance, ambient: &Ambient) -> Problem {
-    let left = allowance.reset.as_millis().saturating_sub(ambient.now().as_millis());
-    Problem::RateLimited { retry_after_ms: u64::try_from(left).unwrap_or_default() }
+/// The answer to whoever has used a window up.
+pub(crate) fn exceeded(allowance: &Allowance) -> Problem {
+    let retry_after_ms = u64::try_from(allowance.resets_in.as_millis()).unwrap_or(u64::MAX);
+    Problem::RateLimited { retry_after_ms }
 }
 
-fn tell(headers: &mut HeaderMap, allowance: &Allowance) {
-    let reset = allowance.reset.as_millis().unsigned_abs().div_ceil(1_000);
+/// The window ends by the monotonic clock; only what is shown of its end is a time of day.
+fn tell(headers: &mut HeaderMap, allowance: &Allowance, now: Timestamp) {
+    let left = i64::try_from(allowance.resets_in.as_millis()).unwrap_or(i64::MAX);
+    let reset = now.plus_millis(left).as_millis().unsigned_abs().div_ceil(1_000);
     let told = [
         ("x-ratelimit-limit", u64::from(allowance.limit)),
         ("x-ratelimit-remaining", u64::from(allowance.remaining)),
@@ -142,3 +146,6 @@ fn tell(headers: &mut HeaderMap, allowance: &Allowance) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     }
 }
+
+#[cfg(test)]
+mod tests;

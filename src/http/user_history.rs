@@ -1,21 +1,25 @@
 //! A user's messages across sessions, newest page first, each page ascending.
 //!
 //! Which sessions the user has is the inbox's knowledge; the messages are the sessions' own. They are
-//! merged by their positions in the log, which is the order in which they were taken.
+//! merged by their positions in the log, which is the order in which they were taken. The sessions are read one
+//! after the other while the user writes on: what was taken after the first read began, or is not before the cursor,
+//! is left out, so that pages neither overlap nor leave anything between them.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use amoiq_actors::{
-    Directory, Inbox, Message,
+    Directory, Inbox,
     inbox::{InboxEntry, Proof},
-    transcript::Window,
+    transcript::{Page, PageLimit, Window},
 };
 use amoiq_events::{EventStore, Position, SessionId, UserId, session::Caller, store::Epoch};
 
-use super::history::Answer;
+use super::history::{
+    Answer,
+    size::{Found, HistoryBytes},
+};
 use crate::{
     auth::{Principal, Role},
-    message::MessageView,
     problem::Problem,
 };
 
@@ -56,10 +60,9 @@ pub(super) struct Scope<'a> {
     /// What was acknowledged up to here is in the answer.
     pub(super) head: Position,
     pub(super) epoch: Epoch,
+    /// How large a page may be.
+    pub(super) most_bytes: HistoryBytes,
 }
-
-/// A message and its session.
-type Found = (SessionId, Arc<Message>);
 
 impl Scope<'_> {
     pub(super) async fn read(
@@ -75,16 +78,19 @@ impl Scope<'_> {
         if sessions.is_empty() && matches!(principal.role, Role::Staff { .. }) {
             return Err(Problem::UserNotFound);
         }
-        let before = cursor.map_or(Position::from_u64(u64::MAX), |cursor| cursor.before);
-        let (newest, has_more) = self.merge(principal, &sessions, before, limit).await?;
-        let messages: Vec<_> =
-            newest.iter().map(|(session, message)| MessageView::of(message, session)).collect();
-        let oldest = newest.first().filter(|_| has_more);
+        let after_head = Position::from_u64(self.head.as_u64() + 1);
+        let before = cursor.map_or(after_head, |cursor| cursor.before.min(after_head));
+        let (mut newest, mut has_more) = self.merge(principal, &sessions, before, limit).await?;
+        let fitting = self.most_bytes.fitting(newest.iter());
+        has_more |= fitting < newest.len();
+        newest.truncate(fitting);
+        let oldest = newest.last().filter(|_| has_more);
         let next = oldest.map(|(_, message)| UserCursor { epoch: self.epoch, before: message.position });
-        Ok(Answer { messages, has_more, next_cursor: next.map(|cursor| cursor.to_string()) })
+        newest.reverse();
+        Ok(Answer { messages: newest, has_more, next_cursor: next.map(|cursor| cursor.to_string()) })
     }
 
-    /// The newest messages before a position, ascending, and whether there are older ones. Sessions
+    /// The newest messages before a position, the newest first, and whether there are older ones. Sessions
     /// come with the newest message first: the rest is not read once none of them can add anything.
     async fn merge(
         &self,
@@ -95,22 +101,34 @@ impl Scope<'_> {
     ) -> Result<(Vec<Found>, bool), Problem> {
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut found: Vec<Found> = Vec::new();
+        // Before this position there are messages that were not read, or not kept: nothing before it belongs
+        // to this page.
+        let mut complete_from = Position::START;
         for entry in sessions {
-            // One more than the page holds says whether there is another page.
-            let is_enough = found.len() > most;
-            if is_enough && found.get(most).is_some_and(|(_, message)| entry.last_position < message.position)
-            {
+            if entry.last_position < complete_from {
                 break;
             }
-            let messages = self.session(principal, entry, before, limit + 1).await?;
-            found.extend(messages.into_iter().map(|message| (entry.session.clone(), message)));
+            let page = self.session(principal, entry, before, limit).await?;
+            if let Some(oldest) = page.messages.first().filter(|_| page.has_more) {
+                complete_from = complete_from.max(oldest.position);
+            }
+            found.extend(page.messages.into_iter().map(|message| (entry.session.clone(), message)));
             found.sort_unstable_by_key(|(_, message)| std::cmp::Reverse(message.position));
-            found.truncate(most + 1);
+            let read = found.len();
+            let mut bytes = 0;
+            let fitting = found.iter().take(most).take_while(|(_, message)| {
+                let is_first = bytes == 0;
+                bytes += message.size_bytes();
+                is_first || bytes <= self.most_bytes.0
+            });
+            let fitting = fitting.count();
+            found.truncate(fitting);
+            if let Some((_, oldest)) = found.last().filter(|_| fitting < read) {
+                complete_from = complete_from.max(oldest.position);
+            }
+            found.retain(|(_, message)| message.position >= complete_from);
         }
-        let has_more = found.len() > most;
-        found.truncate(most);
-        found.reverse();
-        Ok((found, has_more))
+        Ok((found, complete_from > Position::START))
     }
 
     /// The newest messages of one session before a position.
@@ -120,11 +138,16 @@ impl Scope<'_> {
         entry: &InboxEntry,
         before: Position,
         limit: u32,
-    ) -> Result<Vec<Arc<Message>>, Problem> {
-        let mut window = Window::Newest;
-        if entry.last_position >= before {
-            window = Window::Before(self.first_at(principal, &entry.session, before).await?);
+    ) -> Result<Page, Problem> {
+        let limit = self.most_bytes.limit(limit);
+        if entry.last_position < before {
+            let newest = self.page(principal, &entry.session, Window::Newest, limit).await?;
+            // The session may have gone on since the inbox was asked.
+            if newest.messages.last().is_none_or(|last| last.position < before) {
+                return Ok(newest);
+            }
         }
+        let window = Window::Before(self.first_at(principal, &entry.session, before).await?);
         self.page(principal, &entry.session, window, limit).await
     }
 
@@ -135,13 +158,14 @@ impl Scope<'_> {
         session: &SessionId,
         position: Position,
     ) -> Result<u32, Problem> {
-        let newest = self.page(principal, session, Window::Newest, 1).await?;
+        let one = PageLimit::messages(1);
+        let newest = self.page(principal, session, Window::Newest, one).await?;
         let mut low = 1;
-        let mut high = newest.first().map_or(1, |message| message.seq + 1);
+        let mut high = newest.messages.first().map_or(1, |message| message.seq + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = self.page(principal, session, Window::After(middle - 1), 1).await?;
-            if at.first().is_some_and(|message| message.position < position) {
+            let at = self.page(principal, session, Window::After(middle - 1), one).await?;
+            if at.messages.first().is_some_and(|message| message.position < position) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -155,12 +179,12 @@ impl Scope<'_> {
         principal: &Principal,
         session: &SessionId,
         window: Window,
-        limit: u32,
-    ) -> Result<Vec<Arc<Message>>, Problem> {
+        limit: PageLimit,
+    ) -> Result<Page, Problem> {
         // The inbox vouched that the session is the user's: a verified user's history holds sessions
         // that were theirs together with someone else's claim, never someone else's own.
         let caller: Caller = principal.caller();
         let (_, page) = self.directory.read(&principal.tenant_id, session, caller, window, limit).await?;
-        Ok(page.messages)
+        Ok(page)
     }
 }

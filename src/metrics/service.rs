@@ -156,6 +156,16 @@ impl Sources {
             [("session", census.sessions()), ("connection", connections.polling + connections.websocket)];
         sheet.gauges("amoiq_actors", "Actors in memory", "kind", alive);
         sheet.counter("amoiq_session_starts", "Sessions' actors that were started", census.started());
+        sheet.gauge(
+            "amoiq_session_memory_bytes",
+            "What the sessions in memory hold, at most sessions.max_memory_bytes",
+            census.bytes(),
+        );
+        sheet.counter(
+            "amoiq_session_evictions",
+            "Sessions that left memory because they were too many or held too much",
+            census.evicted(),
+        );
         sheet.counter(
             "amoiq_session_restarts",
             "Sessions' actors that were found dead and started again from the log",
@@ -204,6 +214,8 @@ impl Sources {
             ("requests", self.gate.requests.refused()),
             ("session_misses", self.gate.misses.refused()),
             ("socket_messages", self.gate.refused_messages.load(Relaxed)),
+            ("socket_messages_of_client", self.gate.sockets.messages.refused()),
+            ("socket_connects_of_client", self.gate.sockets.connects.refused()),
         ];
         sheet.counters(
             "amoiq_rate_limit_refusals",

@@ -10,6 +10,7 @@
 //! | [`socket`] | what is known of a socket; its place among those online |
 //! | [`commands`] | the events that clients send |
 //! | [`feed`] | from the log to the rooms |
+//! | [`metering`] | how often all sockets of a client may connect and send |
 //! | [`recovery`] | what a client that comes back has missed |
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
 pub mod admission;
 pub mod commands;
 pub mod feed;
+pub mod metering;
 pub mod recovery;
 pub mod socket;
 

@@ -23,7 +23,7 @@ pub mod packet;
 pub mod protocol;
 pub mod rooms;
 
-pub use application::{Accepted, Application, ConnectError, Connecting, Outcome, Refusal, Work};
+pub use application::{Accepted, Application, ConnectError, Connecting, Outcome, Refusal, ReviewAfter, Work};
 pub use emission::{Emission, OffsetWriter};
 pub use event::Event;
 pub use protocol::{Note, SocketId, SocketProtocol, SocketSettings, Sockets};

@@ -22,12 +22,15 @@ use crate::{
     config::{Auth, Config},
     draft::{Drafts, MessageLimits},
     forwarded::TrustedProxies,
-    http::{access::Policy, body::BodyLimit, limits::Gate, tokens::AnonymousTtl},
+    http::{
+        access::Policy, body::BodyLimit, history::size::HistoryBytes, limits::Gate, tokens::AnonymousTtl,
+    },
     logging::LostLines,
     metrics::Sources,
     online::OnlineDirectory,
     operator::Desk,
     rate_limit::RateLimiter,
+    realtime::chat::metering::SocketCounts,
     secret::Secret,
 };
 
@@ -47,6 +50,7 @@ pub(super) struct Parts {
     body_limit: web::Data<BodyLimit>,
     pub(super) drafts: web::Data<Drafts>,
     anonymous_ttl: web::Data<AnonymousTtl>,
+    history_bytes: web::Data<HistoryBytes>,
     pub(super) directory: web::Data<Directory>,
     pub(super) inbox: web::Data<Inbox>,
     /// For the operator's interface.
@@ -82,6 +86,7 @@ impl Parts {
             requests: RateLimiter::new(),
             misses: RateLimiter::new(),
             refused_messages: AtomicU64::new(0),
+            sockets: SocketCounts::default(),
             limits: config.rate_limit.clone(),
             policy,
             proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
@@ -96,6 +101,7 @@ impl Parts {
             body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
             drafts: web::Data::new(Drafts { limits, ambient: ambient.clone() }),
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
+            history_bytes: web::Data::new(HistoryBytes(config.limits.history_bytes)),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
             rebuilds: vec![rebuilds],
@@ -142,6 +148,7 @@ impl Parts {
             .app_data(self.body_limit.clone())
             .app_data(self.drafts.clone())
             .app_data(self.anonymous_ttl.clone())
+            .app_data(self.history_bytes.clone())
             .app_data(self.directory.clone())
             .app_data(self.inbox.clone())
             .app_data(self.online.clone())
@@ -186,6 +193,7 @@ pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
         arbiters: threads(config.sessions.threads, 2),
         max_sessions: config.sessions.max_in_memory,
+        max_memory_bytes: config.sessions.max_memory_bytes,
         passivate_after: Duration::from_secs(config.sessions.passivate_after_seconds),
         session: SessionSettings { max_events: config.limits.events_per_session },
     }

@@ -179,6 +179,19 @@ impl Socket {
         }
     }
 
+    /// The next packet that is no ping; nothing when the connection is closed instead.
+    pub fn packet_or_end(&mut self) -> Option<String> {
+        loop {
+            match self.ws.read() {
+                Ok(Message::Text(text)) if text.as_str() == "2" => self.text("3"),
+                Ok(Message::Text(text)) => return Some(text.to_string()),
+                Ok(Message::Close(_)) => return None,
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// The next packet that is no ping; nothing when none comes in time.
     pub fn packet(&mut self) -> Option<String> {
         loop {

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use crate::{
-    connections, flood, frames,
+    connections, filling, flood, frames,
     latency::Latency,
     pair::Pair,
     patience, polls,
@@ -60,6 +60,8 @@ pub enum Attack {
     SlowClients,
     /// More connections than one address may have.
     OneAddress,
+    /// Sessions that are filled with long messages and left.
+    Fill,
 }
 
 /// How large.
@@ -193,6 +195,7 @@ impl Attack {
                 // Nobody can come from another network.
                 None => Ok(Outcome::default()),
             },
+            Self::Fill => filling::fill(stage).await,
         }
     }
 
@@ -209,6 +212,8 @@ impl Attack {
                 ("AMOIQ__OPERATOR__BIND", "0.0.0.0:0"),
                 ("AMOIQ__SERVER__CONNECTIONS_PER_IP", connections::ALLOWED_TEXT),
             ],
+            // 50 MB of text are written. Half of what an attack may cost beside its connections is for these.
+            Self::Fill => &[("AMOIQ__SESSIONS__MAX_MEMORY_BYTES", "8388608")],
             _ => &[],
         }
     }

@@ -10,6 +10,7 @@ mod attack;
 mod client;
 mod connections;
 mod crowd;
+mod filling;
 mod flood;
 mod frame;
 mod frames;
@@ -110,4 +111,9 @@ fn whoever_keeps_the_service_waiting_is_ended_in_time_and_nobody_else_is() {
 #[test]
 fn one_address_has_as_many_connections_as_it_may() {
     is_fended_off(Attack::OneAddress);
+}
+
+#[test]
+fn sessions_that_are_filled_and_left_cost_no_more_memory_than_all_may_hold() {
+    is_fended_off(Attack::Fill);
 }

@@ -23,6 +23,16 @@ pub(super) enum Known {
     Condemned(Position),
 }
 
+impl Known {
+    /// What it takes in memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Condemned(_) => 0,
+            Self::Loaded(loaded) => loaded.session.size_bytes() + loaded.recent.size_bytes(),
+        }
+    }
+}
+
 /// The fold of the stream.
 #[derive(Default)]
 pub(super) struct Loaded {

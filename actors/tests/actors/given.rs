@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use amoiq_actors::{
     Directory, DirectorySettings, SessionError, SessionSettings,
     session::{Access, Sent},
-    transcript::{Page, Window},
+    transcript::{Page, PageLimit, Window},
 };
 use amoiq_events::{
     Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
@@ -48,11 +48,21 @@ impl Given {
     }
 
     pub(crate) fn with(max_sessions: usize, passivate_after: Duration) -> Self {
+        Self::with_memory(max_sessions, 256 * 1024 * 1024, passivate_after)
+    }
+
+    /// With a bound of what the sessions hold together.
+    pub(crate) fn with_memory(
+        max_sessions: usize,
+        max_memory_bytes: usize,
+        passivate_after: Duration,
+    ) -> Self {
         let store = StagedStore::new();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)));
         let session = SessionSettings { max_events: 50_000 };
-        let settings = DirectorySettings { arbiters: 1, max_sessions, passivate_after, session };
+        let settings =
+            DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
         let directory = Directory::start_here(settings, &store.shared(), &ambient);
         Self { store, directory, ambient, clock }
     }
@@ -62,7 +72,9 @@ impl Given {
         let fresh = Self::with(1_000, Duration::from_secs(3_600));
         let session = SessionSettings { max_events: 50_000 };
         let passivate_after = Duration::from_secs(3_600);
-        let settings = DirectorySettings { arbiters: 1, max_sessions: 1_000, passivate_after, session };
+        let (max_sessions, max_memory_bytes) = (1_000, 256 * 1024 * 1024);
+        let settings =
+            DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
         let directory = Directory::start_here(settings, &self.store.shared(), &fresh.ambient);
         Self { directory, ..self.clone() }
     }
@@ -92,6 +104,10 @@ impl Given {
     }
 
     pub(crate) async fn page(&self, session: &str, window: Window, limit: u32) -> Page {
+        self.page_within(session, window, PageLimit::messages(limit)).await
+    }
+
+    pub(crate) async fn page_within(&self, session: &str, window: Window, limit: PageLimit) -> Page {
         let read = self.directory.read(&tenant(), &id(session), Caller::Staff, window, limit).await;
         let (access, page) = read.expect("it can be read");
         assert_ne!(access, Access::Denied);

@@ -6,6 +6,7 @@
 //! | [`staged`] | the store that does as it is told |
 //! | [`sessions`] | what becomes of an append: panics, conflicts, unknown ends, full mailboxes |
 //! | [`residence`] | which sessions are in memory |
+//! | [`memory`] | what sessions and pages hold |
 //! | [`pages`] | reading, from memory and from the log |
 //! | [`erasure`], [`erasure_trouble`] | what goes, and what fails meanwhile |
 //! | [`erasing_given`] | an eraser to test |
@@ -34,6 +35,7 @@ mod erasure;
 mod erasure_trouble;
 mod given;
 mod idle;
+mod memory;
 mod outbox;
 mod outbox_damage;
 mod outbox_given;

@@ -3,7 +3,10 @@
 
 use std::rc::Rc;
 
-use amoiq_actors::{Directory, transcript::Window};
+use amoiq_actors::{
+    Directory,
+    transcript::{PageLimit, Window},
+};
 use amoiq_events::{
     ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
     event::Cause,
@@ -185,7 +188,7 @@ async fn read(
 ) -> Option<u32> {
     let stream = StreamName::session(tenant, session);
     let since = judge::since(world, &stream);
-    let answer = directory.read(tenant, session, caller.clone(), window, limit).await;
+    let answer = directory.read(tenant, session, caller.clone(), window, PageLimit::messages(limit)).await;
     judge::read(world, &stream, since, &caller, window, limit, &answer);
     answer.ok().and_then(|(_, page)| page.messages.last().map(|message| message.seq))
 }

@@ -101,6 +101,7 @@ impl World {
         let settings = DirectorySettings {
             arbiters: 1,
             max_sessions: dice.pick(&[8, 1_000]),
+            max_memory_bytes: dice.pick(&[32 * 1024, 256 * 1024 * 1024]),
             passivate_after: Duration::from_millis(dice.pick(&[10, 40, 10_000])),
             session: SessionSettings { max_events: dice.pick(&[12, 1_000, 1_000]) },
         };

@@ -39,6 +39,14 @@ pub struct Page {
     pub site_id: Option<ShortText>,
 }
 
+impl Page {
+    /// The bytes of its texts.
+    pub(super) fn texts_bytes(&self) -> usize {
+        let texts = [&self.domain, &self.origin, &self.url, &self.referrer, &self.site_id];
+        texts.into_iter().flatten().map(|text| text.as_str().len()).sum()
+    }
+}
+
 /// `session.started`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStarted {}

@@ -133,6 +133,7 @@ impl Trial {
 fn settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
         max_sessions: MAX_SESSIONS,
+        max_memory_bytes: usize::MAX,
         session: SessionSettings { max_events: MAX_EVENTS },
         ..startup::directory_settings(config)
     }

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use amoiq_events::{SessionId, ShortText, TenantId, UserId, session::Page};
+use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::Page};
 use serde_json::{Map, Value};
 
 use super::{
@@ -15,9 +15,15 @@ use crate::{
     problem::Problem,
     realtime::{
         engine::Handshake,
-        socket::{Accepted, Connecting},
+        socket::{Accepted, Connecting, ReviewAfter},
     },
 };
+
+/// How long a token's end can pass unnoticed when the wall clock steps over it.
+const REVIEW_EVERY: Duration = Duration::from_secs(60);
+
+/// A socket whose event is being handled is looked at when that is done, not all the time until then.
+const REVIEW_SOONEST: Duration = Duration::from_millis(100);
 
 /// What a client says of itself, in its `auth` and in its handshake.
 struct Introduction {
@@ -125,7 +131,10 @@ impl Chat {
         let client = handshake.client;
         let introduction = Introduction { auth, handshake };
         let authenticator = &self.parts.gate.authenticator;
-        let credential = authenticator.credential(introduction.credential()?.as_deref())?;
+        let credential = introduction.credential();
+        let credential = credential.and_then(|shown| authenticator.credential(shown.as_deref()));
+        self.count_connect(credential.as_ref(), client)?;
+        let credential = credential?;
         let is_forwarded = introduction.handshake.is_forwarded;
         let asked = Asked { tenants: introduction.tenants()?, is_forwarded };
         let principal = authenticator.principal(&credential, &asked)?;
@@ -168,7 +177,7 @@ impl Chat {
         };
         self.place(&mut socket, session).await?;
         let (pid, missed, seen) = self.resume(&introduction.auth, &mut socket, comeback).await?;
-        let review_after = review_after(&socket.credential, self.parts.ambient.now().as_millis());
+        let review_after = review_after(&socket.credential, &self.parts.ambient);
         Ok(Accepted { socket, pid, first: missed, seen, review_after })
     }
 
@@ -189,13 +198,18 @@ impl Chat {
     }
 }
 
-/// When a credential ends by itself. A visitor's connection outlives its token: its session is all
-/// that it sees.
-fn review_after(credential: &Credential, now_ms: i64) -> Option<Duration> {
+/// When to look whether a credential has ended by itself. A visitor's connection outlives its token: its session is
+/// all that it sees. A token ends on a date, which a step of the wall clock brings nearer or puts off, so the time
+/// that is left is worked out again at every look.
+fn review_after(credential: &Credential, ambient: &Ambient) -> Option<ReviewAfter> {
     let Credential::Token(claims) = credential else { return None };
     if claims.role == crate::auth::TokenRole::Visitor {
         return None;
     }
-    let left_ms = claims.exp.saturating_mul(1_000).saturating_sub(now_ms);
-    Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or_default()))
+    let (end_ms, ambient) = (claims.exp.saturating_mul(1_000), ambient.clone());
+    Some(Box::new(move || {
+        let left_ms = end_ms.saturating_sub(ambient.now().as_millis());
+        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+        left.clamp(REVIEW_SOONEST, REVIEW_EVERY)
+    }))
 }

@@ -63,6 +63,7 @@ impl Chat {
     }
 
     async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
+        self.count_message(socket)?;
         let fields = self.fields(socket, event)?;
         let principal = &socket.principal;
         let Draft { session: named, mut message } = self.parts.drafts.read(fields, principal)?;

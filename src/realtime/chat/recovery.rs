@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::{session::Access, transcript::Window};
+use amoiq_actors::{
+    session::Access,
+    transcript::{PageLimit, Window},
+};
 use amoiq_events::{Position, SessionId, TenantId, store::Epoch, stream::StreamKind};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -334,7 +337,9 @@ impl Chat {
         let offsets = &self.parts.offsets;
         let (mut missed, mut window) = (Vec::new(), Window::Newest);
         loop {
-            let reading = self.parts.directory.read(tenant, session, socket.principal.caller(), window, PAGE);
+            let limit = PageLimit { messages: PAGE, bytes: self.parts.recovery.most_bytes };
+            let reading =
+                self.parts.directory.read(tenant, session, socket.principal.caller(), window, limit);
             let (access, page) = reading.await?;
             if access == Access::Denied {
                 return Ok(None);

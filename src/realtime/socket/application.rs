@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Emission, Event, protocol::Note, protocol::SocketId};
 use crate::realtime::engine::{Handshake, link::Told};
 
+/// Says, whenever it is asked, how long to wait before a socket's right to be here is looked at again.
+pub type ReviewAfter = Box<dyn Fn() -> std::time::Duration>;
+
 /// Something that takes a while, beside the connection and on its thread.
 pub type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -75,8 +78,8 @@ pub struct Accepted<S> {
     pub first: Vec<Arc<Emission>>,
     /// What it has seen: an event of an offset up to this one is not sent again.
     pub seen: u64,
-    /// After how long its right to be here is looked at again.
-    pub review_after: Option<std::time::Duration>,
+    /// After how long its right to be here is looked at again, over and over; nothing when time does not end it.
+    pub review_after: Option<ReviewAfter>,
 }
 
 impl<S> Accepted<S> {

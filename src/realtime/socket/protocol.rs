@@ -24,6 +24,8 @@ use super::{
 };
 use crate::realtime::engine::{CloseReason, Data, Handshake, Link, Outgoing, Protocol, Timer};
 
+mod review;
+
 /// How often a client may ask to be let in over one connection. One that goes on after it has left every
 /// namespace opens a new one, and this is the packet that costs most.
 const MAX_CONNECTS: u8 = 16;
@@ -295,7 +297,7 @@ impl<A: Application> SocketProtocol<A> {
         let Some(place) = self.members.iter().position(|member| member.id == socket) else { return };
         let Some(member) = self.members.get_mut(place) else { return };
         match decision {
-            Ok(accepted) => {
+            Ok(mut accepted) => {
                 if let Some(timer) = self.connect_timer.take() {
                     link.stop(timer);
                 }
@@ -305,10 +307,10 @@ impl<A: Application> SocketProtocol<A> {
                     None => json!({ "sid": sid }),
                 };
                 link.send(Outgoing::Text(encode('0', 0, member.namespace, None, &welcome.to_string())));
-                let review_after = accepted.review_after;
+                let review_after = accepted.review_after.take();
                 member.accept(accepted, link);
-                if let Some(delay) = review_after {
-                    link.later(delay, move |protocol, link| protocol.review(socket, link));
+                if let Some(review_after) = review_after {
+                    Self::review_later(socket, review_after, link);
                 }
             }
             Err(ConnectError::Refused(refusal)) => {
@@ -380,18 +382,6 @@ impl<A: Application> SocketProtocol<A> {
         }
         let next = self.members.get_mut(place).and_then(Member::next);
         self.work(place, next, link);
-    }
-
-    /// Looks again whether a socket may stay.
-    fn review(&mut self, id: SocketId, link: &mut Link<'_, Self>) {
-        let application = Rc::clone(&self.sockets.application);
-        let Some(member) = self.member(id) else { return };
-        member.review_due = !matches!(member.stage, Stage::Idle(_));
-        let Stage::Idle(socket) = &member.stage else { return };
-        if let Err(refusal) = application.review(socket) {
-            member.emit(&Arc::new(Emission::new("error", &refusal)), link);
-            link.close(CloseReason::Refused);
-        }
     }
 }
 

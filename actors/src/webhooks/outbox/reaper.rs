@@ -7,6 +7,7 @@ use actix::prelude::*;
 use amoiq_events::{Ambient, Timestamp};
 
 use super::{LaneId, Outbox, OutboxError, damaged, removal::CHUNK_ROWS};
+use crate::age::AgeClock;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -26,14 +27,14 @@ pub struct Retention {
 /// The actor that forgets.
 pub struct Reaper {
     outbox: Outbox,
-    ambient: Ambient,
+    age: AgeClock,
     retention: Retention,
 }
 
 impl Reaper {
     /// Starts it on the caller's arbiter.
     pub fn start(outbox: Outbox, ambient: Ambient, retention: Retention) {
-        Actor::start(Self { outbox, ambient, retention });
+        Actor::start(Self { outbox, age: AgeClock::start(ambient), retention });
     }
 }
 
@@ -43,8 +44,7 @@ impl Actor for Reaper {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY.min(self.retention.keep_for), |reaper, ctx| {
             let (outbox, keep) = (reaper.outbox.clone(), reaper.retention.keep);
-            let keep_for = i64::try_from(reaper.retention.keep_for.as_millis()).unwrap_or(i64::MAX);
-            let before = reaper.ambient.now().plus_millis(keep_for.saturating_neg());
+            let before = reaper.age.before(reaper.retention.keep_for);
             let work = async move {
                 if let Err(error) = reap_all(&outbox, before, keep).await {
                     tracing::warn!(%error, "old deliveries could not be looked up; trying again");

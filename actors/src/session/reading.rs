@@ -1,0 +1,123 @@
+//! Giving messages to readers: from memory where they are there, otherwise from the log, a part at a time and
+//! no further than a page may hold.
+
+use std::sync::Arc;
+
+use amoiq_events::{
+    Version,
+    session::{Caller, SessionEvent},
+    store::Direction,
+};
+
+use super::{Access, ChatMessage, Desk, Loaded, SessionError};
+use crate::transcript::{Page, PageLimit, Window};
+
+/// How many events it reads at a time, so that few more are in memory than the page holds.
+const READ_EVENTS: u64 = 100;
+
+impl Desk {
+    pub(super) async fn read(
+        &self,
+        loaded: &Loaded,
+        caller: &Caller,
+        window: Window,
+        limit: PageLimit,
+    ) -> Result<(Access, Page), SessionError> {
+        let session = &loaded.session;
+        if !session.exists() {
+            return Ok((Access::Missing, Page::default()));
+        }
+        if !session.opens_to(caller) {
+            return Ok((Access::Denied, Page::default()));
+        }
+        let (low, high, has_more) = window.span(session.last_seq(), limit.messages);
+        if let Some(messages) = loaded.recent.range(low, high) {
+            return Ok((Access::Granted, Page { messages, has_more }));
+        }
+        let (Some(from), Some(to)) = (session.version_of(low), session.version_of(high)) else {
+            return Ok((Access::Granted, Page { messages: Vec::new(), has_more }));
+        };
+        let mut page = match window {
+            Window::After(_) => self.messages_after(from, to, limit.bytes).await?,
+            Window::Newest | Window::Before(_) => self.messages_before(from, to, limit.bytes).await?,
+        };
+        page.has_more |= has_more;
+        Ok((Access::Granted, page))
+    }
+
+    /// The oldest messages of a span that are not in memory any more.
+    async fn messages_after(
+        &self,
+        mut from: Version,
+        to: Version,
+        most_bytes: usize,
+    ) -> Result<Page, SessionError> {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        while from <= to {
+            let wanted = (to.as_u64() - from.as_u64() + 1).min(READ_EVENTS);
+            let read = self.messages(from, Direction::Forward, wanted).await?;
+            let Some(last) = read.last else { break };
+            from = last.plus(1);
+            for message in read.messages {
+                bytes += message.size_bytes();
+                if bytes > most_bytes && !page.messages.is_empty() {
+                    return Ok(Page { has_more: true, ..page });
+                }
+                page.messages.push(message);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The newest messages of a span that are not in memory any more, ascending.
+    async fn messages_before(
+        &self,
+        from: Version,
+        to: Version,
+        most_bytes: usize,
+    ) -> Result<Page, SessionError> {
+        let mut page = Page::default();
+        let (mut bytes, mut left) = (0, (to.as_u64() + 1).saturating_sub(from.as_u64()));
+        while left > 0 && !page.has_more {
+            let wanted = left.min(READ_EVENTS);
+            let newest = from.plus(left - 1);
+            left -= wanted;
+            for message in self.messages(newest, Direction::Backward, wanted).await?.messages {
+                bytes += message.size_bytes();
+                if bytes > most_bytes && !page.messages.is_empty() {
+                    page.has_more = true;
+                    break;
+                }
+                page.messages.push(message);
+            }
+        }
+        page.messages.reverse();
+        Ok(page)
+    }
+
+    async fn messages(
+        &self,
+        from: Version,
+        direction: Direction,
+        wanted: u64,
+    ) -> Result<MessagesRead, SessionError> {
+        let limit = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let events = self.events(from, direction, limit).await?;
+        let last = events.last().map(|(recorded, _)| recorded.version);
+        let messages = events.iter().filter_map(|(recorded, event)| match event {
+            SessionEvent::MessageCreated(created) => {
+                Some(Arc::new(ChatMessage::of(created, recorded.event.time, recorded.position)))
+            }
+            _ => None,
+        });
+        Ok(MessagesRead { messages: messages.collect(), last })
+    }
+}
+
+/// Some messages of the log, in the direction of reading.
+struct MessagesRead {
+    messages: Vec<Arc<ChatMessage>>,
+    /// The version of the last event that was read; nothing at the end of the stream.
+    last: Option<Version>,
+}

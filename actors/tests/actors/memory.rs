@@ -1,0 +1,124 @@
+//! What sessions hold in memory is bounded in bytes over all of them, and whoever asks never notices.
+
+use std::time::Duration;
+
+use amoiq_actors::transcript::{Page, PageLimit, Window};
+use tokio::time::sleep;
+
+use crate::given::{Given, paused};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const MIB: usize = 1024 * 1024;
+
+/// The most that one session of these tests holds: its kept messages, and what an actor costs.
+const SESSION_BYTES: usize = 96 * 1024;
+
+#[test]
+fn sessions_that_are_filled_and_left_hold_no_more_together_than_they_may() {
+    paused(async {
+        let given = Given::with_memory(1_000_000, MIB, HOUR);
+        let (sessions, texts) = (120, 8);
+        for number in 0..sessions {
+            for text in 0..texts {
+                given.say(&format!("s{number}"), &format!("{text}{}", "x".repeat(9_900))).await;
+                sleep(Duration::from_millis(1)).await;
+                let held = given.directory.census().bytes();
+                assert!(held <= MIB + SESSION_BYTES, "{held} bytes with {number} sessions");
+            }
+        }
+        let census = given.directory.census();
+        assert!(census.evicted() > 0 && census.sessions() < sessions, "{census:?}");
+        assert!(census.bytes() > MIB / 2, "no more left than had to: {census:?}");
+        for number in (0..sessions).step_by(7) {
+            assert_eq!(given.texts(&format!("s{number}")).await.len(), texts);
+        }
+    });
+}
+
+#[test]
+fn the_session_used_longest_ago_leaves_when_all_hold_too_much_together() {
+    paused(async {
+        let given = Given::with_memory(1_000_000, MIB, HOUR);
+        let fill = |name: String| {
+            let given = given.clone();
+            async move {
+                for _ in 0..8 {
+                    given.say(&name, &"x".repeat(9_900)).await;
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        // Each holds some 64 KiB: sixteen are the bound.
+        for number in 0..14 {
+            fill(format!("s{number}")).await;
+        }
+        assert_eq!(given.directory.census().evicted(), 0);
+        given.page("s0", Window::Newest, 1).await;
+        for name in ["one more", "and one", "and another"] {
+            fill(name.to_owned()).await;
+        }
+        assert!(given.directory.census().evicted() > 0);
+        let reads = given.store.reads();
+        for name in ["s0", "s13", "and another"] {
+            given.page(name, Window::Newest, 1).await;
+        }
+        assert_eq!(given.store.reads(), reads, "these were used later and stay");
+        given.page("s1", Window::Newest, 1).await;
+        assert!(given.store.reads() > reads, "this one was used longest ago and left");
+    });
+}
+
+#[test]
+fn a_session_that_left_counts_for_nothing() {
+    paused(async {
+        let given = Given::with_memory(1_000, MIB, HOUR);
+        given.say("s", "hello").await;
+        given.say("t", &"x".repeat(9_900)).await;
+        let held = given.directory.census().bytes();
+        assert!((9_900..MIB).contains(&held), "{held}");
+        sleep(3 * HOUR).await;
+        assert_eq!((given.directory.census().sessions(), given.directory.census().bytes()), (0, 0));
+    });
+}
+
+#[test]
+fn many_ids_of_clients_and_what_visitors_say_of_themselves_count_too() {
+    paused(async {
+        let given = Given::with_memory(1_000, 64 * MIB, HOUR);
+        for number in 0..2_000 {
+            given.send("s", &format!("id-{number}"), "x").await.expect("it is stored");
+        }
+        let held = given.directory.census().bytes();
+        assert!(held > 2_000 * 33 + 50 * 1024, "{held}");
+    });
+}
+
+/// The `seq` of each message, and whether there are more.
+fn seqs(page: &Page) -> (Vec<u32>, bool) {
+    (page.messages.iter().map(|message| message.seq).collect(), page.has_more)
+}
+
+#[test]
+fn a_page_from_the_log_ends_at_its_bytes_at_the_far_end_and_has_one_message_at_least() {
+    paused(async {
+        let given = Given::new();
+        for number in 0..250 {
+            given.say("s", &format!("{number:03}{}", "x".repeat(997))).await;
+        }
+        let within = |window, messages, bytes| {
+            let given = &given;
+            async move { seqs(&given.page_within("s", window, PageLimit { messages, bytes }).await) }
+        };
+        let span = |low: u32, high: u32| (low..=high).collect::<Vec<_>>();
+        assert_eq!(within(Window::Before(151), 500, 120_000).await, (span(31, 150), true));
+        assert_eq!(within(Window::Before(151), 120, 120_000).await, (span(31, 150), true));
+        assert_eq!(within(Window::Before(151), 500, 119_999).await, (span(32, 150), true));
+        assert_eq!(within(Window::Before(151), 500, 150_000).await, (span(1, 150), false));
+        assert_eq!(within(Window::Before(151), 500, 1).await, (span(150, 150), true));
+        assert_eq!(within(Window::Before(2), 500, 1).await, (span(1, 1), false));
+        assert_eq!(within(Window::After(10), 500, 120_000).await, (span(11, 130), true));
+        assert_eq!(within(Window::After(10), 500, 1).await, (span(11, 11), true));
+        assert_eq!(within(Window::After(10), 500, 240_000).await, (span(11, 250), false));
+        assert_eq!(within(Window::Newest, 500, 130_000).await, (span(121, 250), true));
+    });
+}

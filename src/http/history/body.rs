@@ -1,0 +1,174 @@
+//! A long page, written a piece at a time.
+//!
+//! Whoever reads slowly must not make the service hold a page of megabytes for them. Of a long page only the places
+//! of its messages are kept, and each piece is read from its session when the client has taken the one before. What
+//! was taken never changes, so the length is known at once; when a session is erased meanwhile, or becomes somebody
+//! else's, the answer breaks off.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, MessageBody},
+    http::header::ContentType,
+    web::Bytes,
+};
+use amoiq_actors::{
+    Directory,
+    session::Access,
+    transcript::{PageLimit, Window},
+};
+use amoiq_events::{SessionId, TenantId, session::Caller};
+
+use super::{
+    Answer,
+    size::{Found, json_bytes},
+};
+use crate::{message::MessageView, problem::Problem};
+
+/// A page whose texts have no more than this is written at once; a piece of a longer one has about as much.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Where pieces are read, and for whom.
+pub(in crate::http) struct Source {
+    pub(in crate::http) directory: Directory,
+    pub(in crate::http) tenant: TenantId,
+    pub(in crate::http) caller: Caller,
+}
+
+impl Source {
+    /// The answer as it goes to the client.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] when it cannot be written: a defect.
+    pub(in crate::http) fn respond(self, answer: &Answer) -> Result<HttpResponse, Problem> {
+        let texts: usize = answer.messages.iter().map(|(_, message)| message.size_bytes()).sum();
+        if texts <= PIECE_BYTES {
+            return Ok(HttpResponse::Ok().json(answer.view()));
+        }
+        let (head, tail) = answer.around()?;
+        let mut rest = pieces(&answer.messages);
+        let messages: usize = rest.iter().map(|piece| piece.bytes).sum();
+        let commas = answer.messages.len() - 1;
+        let size = head.len() + messages + commas + tail.len();
+        if let Some(last) = rest.back_mut() {
+            last.after = tail;
+        }
+        if let Some(first) = rest.front_mut() {
+            first.before = head;
+        }
+        let body = HistoryBody { source: self.into(), rest, reading: None, size: size as u64 };
+        Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
+    }
+
+    async fn read(&self, piece: Piece) -> Result<Bytes, BrokenOff> {
+        let (window, limit) = (Window::After(piece.first - 1), PageLimit::messages(piece.count));
+        let reading = self.directory.read(&self.tenant, &piece.session, self.caller.clone(), window, limit);
+        let (access, page) = reading.await.map_err(Problem::from).map_err(BrokenOff::Unread)?;
+        if access != Access::Granted || page.messages.len() != piece.count as usize {
+            return Err(BrokenOff::Gone);
+        }
+        let mut written = piece.before.into_bytes();
+        let begin = written.len();
+        for message in &page.messages {
+            if message.seq != piece.first {
+                written.push(b',');
+            }
+            let view = MessageView::of(message, &piece.session);
+            serde_json::to_writer(&mut written, &view).map_err(BrokenOff::Unwritten)?;
+        }
+        let commas = page.messages.len() - 1;
+        if written.len() - begin != piece.bytes + commas {
+            return Err(BrokenOff::Gone);
+        }
+        written.extend_from_slice(piece.after.as_bytes());
+        Ok(written.into())
+    }
+}
+
+/// Why the rest of a page does not come. The connection is closed then, so that nobody takes it for whole.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("a session could not be read: {0}")]
+    Unread(Problem),
+    #[error("a session is not there any more, or not open to the reader")]
+    Gone,
+    #[error("a message could not be written: {0}")]
+    Unwritten(serde_json::Error),
+}
+
+/// Neighbouring messages of one session.
+struct Piece {
+    session: SessionId,
+    /// The `seq` of the first.
+    first: u32,
+    count: u32,
+    /// As JSON, without the commas between them.
+    bytes: usize,
+    /// What stands before and after them.
+    before: String,
+    after: String,
+}
+
+/// Cuts a page into pieces.
+fn pieces(messages: &[Found]) -> VecDeque<Piece> {
+    let mut pieces = VecDeque::<Piece>::new();
+    for found in messages {
+        let (session, message) = found;
+        let bytes = json_bytes(found);
+        match pieces.back_mut() {
+            Some(last)
+                if last.session == *session
+                    && last.first + last.count == message.seq
+                    && last.bytes + bytes <= PIECE_BYTES =>
+            {
+                last.count += 1;
+                last.bytes += bytes;
+            }
+            last => {
+                let before = if last.is_some() { "," } else { "" }.to_owned();
+                let (session, after) = (session.clone(), String::new());
+                pieces.push_back(Piece { session, first: message.seq, count: 1, bytes, before, after });
+            }
+        }
+    }
+    pieces
+}
+
+/// A piece on its way from its session.
+type Reading = Pin<Box<dyn Future<Output = Result<Bytes, BrokenOff>>>>;
+
+/// The pieces of a page that are not written yet.
+struct HistoryBody {
+    source: Rc<Source>,
+    rest: VecDeque<Piece>,
+    reading: Option<Reading>,
+    size: u64,
+}
+
+impl MessageBody for HistoryBody {
+    type Error = BrokenOff;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.size)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        let this = &mut *self;
+        if this.reading.is_none() {
+            let Some(piece) = this.rest.pop_front() else { return Poll::Ready(None) };
+            let source = Rc::clone(&this.source);
+            this.reading = Some(Box::pin(async move { source.read(piece).await }));
+        }
+        let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
+        let read = ready!(reading.as_mut().poll(task));
+        this.reading = None;
+        Poll::Ready(Some(read))
+    }
+}

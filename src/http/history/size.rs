@@ -1,0 +1,95 @@
+//! How large a page of history may be, and what is left out of one that would be larger.
+//!
+//! A page is measured as JSON, and what does not fit is left out at the far end of the reading direction. A page of
+//! [`DEFAULT_LIMIT`] messages is never cut while `limits.text_characters` and `limits.history_bytes` have their
+//! defaults: 100 texts of 10,000 characters have at most 4,000,000 bytes in UTF-8. As JSON a control character takes
+//! six bytes instead of one, so a message counts with no more than its share of the page, or than its text in UTF-8
+//! with [`FIELDS_BYTES`] beside it if that is more.
+
+use std::{io, sync::Arc};
+
+use amoiq_actors::{Message, transcript::PageLimit};
+use amoiq_events::SessionId;
+
+use super::DEFAULT_LIMIT;
+use crate::message::MessageView;
+
+/// A message and its session.
+pub(in crate::http) type Found = (SessionId, Arc<Message>);
+
+/// What stands around the messages of an answer, rounded up.
+const ENVELOPE_BYTES: usize = 128;
+
+/// What a message has beside its text, unless its ids and names are unusually long.
+const FIELDS_BYTES: usize = 1_900;
+
+/// No message has more beside its texts than this and its session's id, twice.
+const NAMES_BYTES: usize = 512;
+
+/// The most bytes that one byte of a text takes as JSON.
+const ESCAPED_BYTES: usize = 6;
+
+/// `limits.history_bytes`
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryBytes(pub usize);
+
+impl HistoryBytes {
+    /// What is asked of a session that is to give so many messages.
+    pub(in crate::http) fn limit(self, messages: u32) -> PageLimit {
+        PageLimit { messages, bytes: self.0 }
+    }
+
+    /// How many messages fit into one page, in the order of reading; the first one always does.
+    pub(in crate::http) fn fitting<'a>(
+        self,
+        messages: impl DoubleEndedIterator<Item = &'a Found> + Clone,
+    ) -> usize {
+        let room = self.0.saturating_sub(ENVELOPE_BYTES);
+        if messages.clone().map(most_bytes).sum::<usize>() <= room {
+            return messages.count();
+        }
+        let mut bytes = 0;
+        let fits = |found: &&Found| {
+            bytes += counted_bytes(found, room);
+            bytes <= room
+        };
+        messages.take_while(fits).count().max(1)
+    }
+}
+
+/// What a message counts for in a page of so many bytes.
+fn counted_bytes(found: &Found, room: usize) -> usize {
+    let share = room / DEFAULT_LIMIT as usize;
+    let in_utf8 = found.1.text.as_str().len() + FIELDS_BYTES;
+    (json_bytes(found) + ",".len()).min(in_utf8.max(share))
+}
+
+/// What a message has as JSON.
+pub(super) fn json_bytes((session, message): &Found) -> usize {
+    let mut count = ByteCount(0);
+    match serde_json::to_writer(&mut count, &MessageView::of(message, session)) {
+        Ok(()) => count.0,
+        // Writing it would fail in the same way, and say so.
+        Err(_unwritable) => 0,
+    }
+}
+
+/// More than a message can have as JSON, found without writing it: most pages are far from the limit.
+fn most_bytes((session, message): &Found) -> usize {
+    // The client's id stands there twice, and an anonymous user's id is made of the session's.
+    let texts = 2 * message.size_bytes() + 2 * session.as_str().len();
+    ESCAPED_BYTES * texts + NAMES_BYTES
+}
+
+struct ByteCount(usize);
+
+impl io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
