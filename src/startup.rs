@@ -119,7 +119,7 @@ impl Service {
         let address = listener.local_addr()?;
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
-        let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry);
+        let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry, &listeners.service);
         let webhooks = WebhookServer::start(&config, outbox, &store, &ambient, &registry)?;
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = webhooks.desk(parts.rebuilds.clone());

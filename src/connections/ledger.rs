@@ -153,6 +153,12 @@ impl Listener {
         self.open() >= self.most - self.most / 4
     }
 
+    /// Whether there is room for sockets that are not served and only wait: not when the last places are in use.
+    #[must_use]
+    pub fn has_room_to_wait(&self) -> bool {
+        self.open() < self.most - self.most / 16
+    }
+
     /// Counts a connection for as long as its place is kept.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use amoiq_events::{Ambient, EventStore};
 use super::parts::Parts;
 use crate::{
     config::Config,
+    connections::ledger::Listener,
     realtime::{
         chat::{
             Chat, ChatParts, ChatProtocol, Room,
@@ -46,6 +47,7 @@ impl SocketServer {
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
         registry: &TenantRegistry,
+        listener: &Arc<Listener>,
     ) -> Self {
         let rooms: Arc<Rooms<Room>> = Arc::default();
         let offsets = recovery::offsets(parts.gate.clone(), store.epoch());
@@ -69,7 +71,9 @@ impl SocketServer {
             events_per_second: config.rate_limit.socket_per_second as usize,
             max_event_bytes: config.realtime.max_payload_bytes,
         };
-        let engine = Engine::new(engine_settings(config), ambient.clone());
+        let listener = Arc::clone(listener);
+        let may_hold = Box::new(move || listener.has_room_to_wait());
+        let engine = Engine::holding_while(engine_settings(config), ambient.clone(), may_hold);
         review_on_change(engine.clone(), registry);
         Self { engine, rooms, parts: chat, settings, numbers: Arc::default(), echo: web::Data::new(echo) }
     }

@@ -83,6 +83,14 @@ impl Application for Host {
 fn serve(settings: SocketSettings) -> (SocketAddr, Arc<AtomicBool>, Engine<SocketProtocol<Host>>) {
     let ambient = Ambient::system();
     let engine = Engine::new(Settings { hold: HOLD..=2 * HOLD, ..Settings::default() }, ambient.clone());
+    serve_on(engine, settings, ambient)
+}
+
+fn serve_on(
+    engine: Engine<SocketProtocol<Host>>,
+    settings: SocketSettings,
+    ambient: Ambient,
+) -> (SocketAddr, Arc<AtomicBool>, Engine<SocketProtocol<Host>>) {
     let (is_closed, ours) = (Arc::new(AtomicBool::new(false)), engine.clone());
     let (bound, address) = mpsc::sync_channel(1);
     let closed = Arc::clone(&is_closed);
@@ -173,6 +181,29 @@ fn a_server_that_cannot_let_anybody_in_now_leaves_them_without_an_answer_for_a_w
     let (code, text) = websocket.close();
     assert_eq!((code, text.as_str()), (Some(1013), "Overloaded: come back later"));
     assert!(since.elapsed() >= HOLD, "closed after {:?}", since.elapsed());
+}
+
+#[test]
+fn a_server_that_has_no_room_for_clients_to_wait_refuses_them() {
+    let ambient = Ambient::system();
+    let settings = Settings { max_connections: 1, held_connections: 9, ..Settings::default() };
+    let has_room = Arc::new(AtomicBool::new(true));
+    let may_hold = Arc::clone(&has_room);
+    let may_hold = Box::new(move || may_hold.load(Ordering::SeqCst));
+    let engine = Engine::holding_while(settings, ambient.clone(), may_hold);
+    let (address, ..) = serve_on(engine, SocketSettings::default(), ambient);
+    let knock = || {
+        let mut http = Http::at(address);
+        http.send("GET", &opening_target(SOCKET, "polling"), &[], None);
+        http.answer()
+    };
+    let served = guest(address);
+    assert_eq!(knock().status, 200, "it waits");
+    has_room.store(false, Ordering::SeqCst);
+    let refused = knock();
+    assert_eq!(refused.refusal(), (503, 4));
+    assert!(refused.header("retry-after").is_some());
+    drop(served);
 }
 
 #[test]

@@ -32,7 +32,7 @@ use super::{
     polling::{Abandoned, Announced, Poll, Posted},
     query::Query,
     refused::Refused,
-    sessions::{Sessions, Sid, Ticket},
+    sessions::{MayHold, Sessions, Sid, Ticket},
     upgrade,
     websocket::{Pump, PumpId, Role},
 };
@@ -94,7 +94,13 @@ impl<P: Protocol> Engine<P> {
     /// An engine without connections.
     #[must_use]
     pub fn new(settings: Settings, ambient: Ambient) -> Self {
-        let sessions = Arc::new(Sessions::new(&settings));
+        Self::holding_while(settings, ambient, Box::new(|| true))
+    }
+
+    /// The same, which holds clients only while there is room for them.
+    #[must_use]
+    pub fn holding_while(settings: Settings, ambient: Ambient, may_hold: MayHold) -> Self {
+        let sessions = Arc::new(Sessions::new(&settings, may_hold));
         let (metrics, pumps, drains, no_upgrade, versions) = Default::default();
         let shared = Shared { settings, sessions, metrics, pumps, drains, no_upgrade, versions, ambient };
         Self(Arc::new(shared))

@@ -63,10 +63,14 @@ pub struct Sessions<P: Protocol> {
     shards: [Mutex<HashMap<Sid, Addr<Connection<P>>>>; SHARDS],
     hasher: RandomState,
     census: Arc<Census>,
+    may_hold: MayHold,
 }
 
+/// Says whether there is room for connections that are held: descriptors, for example.
+pub type MayHold = Box<dyn Fn() -> bool + Send + Sync>;
+
 impl<P: Protocol> Sessions<P> {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, may_hold: MayHold) -> Self {
         let limits = Limits {
             total: settings.max_connections,
             per_address: settings.connections_per_ip,
@@ -77,14 +81,18 @@ impl<P: Protocol> Sessions<P> {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             census: Arc::new(census),
+            may_hold,
         }
     }
 
     /// Counts a connection as long as the ticket is kept: among those that are served, else among those that are
     /// held.
     pub(super) fn admit(&self, client: IpAddr) -> Result<Ticket, Refusal> {
-        let served = self.admit_served(client);
-        served.or_else(|refusal| Census::hold(&self.census, network(client)).ok_or(refusal))
+        let hold = |refusal| {
+            let held = (self.may_hold)().then(|| Census::hold(&self.census, network(client)));
+            held.flatten().ok_or(refusal)
+        };
+        self.admit_served(client).or_else(hold)
     }
 
     /// The same for a transport that is of no use while it is held.
