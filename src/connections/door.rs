@@ -216,13 +216,15 @@ impl<F: Future<Output = Result<(), DispatchError>>> Connection<F> {
             return;
         }
         loop {
-            if self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_pending()) {
+            // A timer that was polled once wakes this task: it need not be polled again before it is due.
+            if self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) {
                 return;
             }
-            match (self.watch.look(Instant::now()), &mut self.timer) {
-                (Ok(Some(next)), Some(timer)) => timer.as_mut().reset(next),
-                (Ok(Some(next)), none) => *none = Some(Box::pin(sleep_until(next))),
-                (Ok(None) | Err(_), _) => return,
+            let Ok(Some(next)) = self.watch.look(Instant::now()) else { return };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            timer.as_mut().reset(next);
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
             }
         }
     }

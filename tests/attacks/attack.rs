@@ -56,6 +56,8 @@ pub enum Attack {
     PollStorm,
     /// Second requests that stop half-way, on more connections than there are descriptors.
     HalfHeads,
+    /// Websockets on every descriptor that there is for clients.
+    AllBusy,
     /// Clients that the service waits for, in every state that there is.
     SlowClients,
     /// More connections than one address may have.
@@ -189,6 +191,7 @@ impl Attack {
             Self::AbandonedUpgrades => polls::abandoned_upgrades(stage).await,
             Self::PollStorm => polls::storm(stage).await,
             Self::HalfHeads => connections::half_heads(stage).await,
+            Self::AllBusy => connections::all_busy(stage).await,
             Self::SlowClients => connections::slow_clients(stage).await,
             Self::OneAddress => match connections::own_address() {
                 Some(own) => connections::one_address(stage, own).await,
@@ -220,7 +223,7 @@ impl Attack {
 
     /// How many files the service may have open, if not as many as this process.
     fn files(self) -> Option<usize> {
-        (self == Self::HalfHeads).then_some(connections::FILES)
+        matches!(self, Self::HalfHeads | Self::AllBusy).then_some(connections::FILES)
     }
 }
 

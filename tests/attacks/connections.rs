@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     attack::{Outcome, Stage},
-    client::{Client, SECRET},
+    client::{Client, Opened, SECRET},
     crowd::{crowd, source},
 };
 
@@ -81,6 +81,34 @@ async fn half_head(address: SocketAddr, number: usize, until: Instant) -> anyhow
         }
     }
     Ok(())
+}
+
+/// Websockets on every descriptor that there is for clients. They are busy, so nobody is displaced: the service's health
+/// is told all the same, operators are served, and others learn why they are not.
+pub async fn all_busy(stage: &Stage) -> anyhow::Result<Outcome> {
+    let (address, (operator, token)) = (stage.server.address, stage.server.operator()?);
+    let mut sockets = Vec::new();
+    let refused = loop {
+        ensure!(sockets.len() < FILES, "there is no end");
+        match Client::try_open(address, source(sockets.len()), "tenantId=demo").await? {
+            Opened::WebSocket(client) => sockets.push(client),
+            Opened::Refused(status, body) => break (status, body),
+        }
+    };
+    ensure!(refused.0 == 503 && refused.1.contains("OVERLOADED"), "{refused:?}");
+    ensure!(sockets.len() > FILES / 2, "only {} were served", sockets.len());
+    for _ in 0..100 {
+        asked(address, "/readyz", None).await.context("whoever looks after the service")?;
+    }
+    asked(operator, "/operator/tenants", Some(&token)).await.context("an operator")?;
+    let mut client = Client::dial(address, 9).await?;
+    let (status, body) = client.request("GET", "/api/chat/messages?sessionId=s", b"").await?;
+    ensure!(status == 503 && body.contains("OVERLOADED"), "{status} {body}");
+    let outcome = Outcome::of(sockets.len());
+    drop(sockets);
+    stage.all_sockets_are_closed(AT_MOST).await?;
+    asked(address, "/readyz", None).await?;
+    Ok(outcome)
 }
 
 /// Somebody who has no connection yet asks for something, and gets it in time.

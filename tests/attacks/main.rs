@@ -104,6 +104,11 @@ fn half_of_a_second_request_keeps_nobody_out_when_there_is_no_descriptor_left() 
 }
 
 #[test]
+fn health_and_operators_are_answered_when_every_connection_is_busy() {
+    is_fended_off(Attack::AllBusy);
+}
+
+#[test]
 fn whoever_keeps_the_service_waiting_is_ended_in_time_and_nobody_else_is() {
     is_fended_off(Attack::SlowClients);
 }
