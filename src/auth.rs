@@ -68,6 +68,8 @@ pub enum Role {
     Bot,
     /// A secret key, or an agent's or admin's token.
     Staff {
+        /// Whose token it is; nothing for a key.
+        user: Option<UserId>,
         /// The name that the token gives.
         name: Option<String>,
         /// Which of the three.
@@ -272,7 +274,7 @@ fn role_of_key(kind: KeyKind) -> Role {
     match kind {
         KeyKind::Widget => Role::WidgetKey,
         KeyKind::Bot => Role::Bot,
-        KeyKind::Secret => Role::Staff { name: None, rank: Rank::Key },
+        KeyKind::Secret => Role::Staff { user: None, name: None, rank: Rank::Key },
     }
 }
 
@@ -282,9 +284,13 @@ fn role_of_token(claims: &Claims) -> Role {
             session: claims.sid.clone(),
             verified: claims.verified.then(|| claims.sub.clone()),
         },
-        TokenRole::Agent => Role::Staff { name: claims.name.clone(), rank: Rank::Agent },
-        TokenRole::Admin => Role::Staff { name: claims.name.clone(), rank: Rank::Admin },
+        TokenRole::Agent => staff(claims, Rank::Agent),
+        TokenRole::Admin => staff(claims, Rank::Admin),
     }
+}
+
+fn staff(claims: &Claims, rank: Rank) -> Role {
+    Role::Staff { user: Some(claims.sub.clone()), name: claims.name.clone(), rank }
 }
 
 /// A key's hash and the public id that follows from it: the same key has the same id everywhere.

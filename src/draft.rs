@@ -2,7 +2,7 @@
 
 use amoiq_events::{
     Ambient, ClientMessageId, MessageText, SessionId, ShortText, UserId,
-    session::{Page, SendMessage},
+    session::{AgentAuthor, Page, SendMessage},
 };
 
 use crate::{
@@ -69,6 +69,7 @@ impl Drafts {
             Role::Bot => fields.cut("senderName"),
             Role::WidgetKey | Role::Visitor { .. } => None,
         };
+        let author = author_of(&principal.role, &mut fields);
         if has_text_error {
             fields.refuse("text", "is required");
         }
@@ -80,15 +81,28 @@ impl Drafts {
             message_id: ambient.message_id(),
             caller: principal.caller(),
             sender: principal.sender(),
+            author,
             text: text.ok_or(Problem::Internal)?,
             sender_name,
             client_message_id,
             client_timestamp,
             user_id,
+            is_taken: false,
             user_info,
             fingerprint,
             page,
         };
         Ok(Draft { session, message })
+    }
+}
+
+/// Which agent writes. A secret key writes for whom it names as `senderId`.
+fn author_of(role: &Role, fields: &mut Fields) -> Option<AgentAuthor> {
+    match role {
+        Role::Staff { user: Some(user), .. } => Some(AgentAuthor::Token(user.clone())),
+        Role::Staff { user: None, .. } => {
+            Some(fields.id("senderId", UserId::parse).map_or(AgentAuthor::Key, AgentAuthor::Sender))
+        }
+        Role::Bot | Role::WidgetKey | Role::Visitor { .. } => None,
     }
 }

@@ -2,9 +2,30 @@
 
 use amoiq_actors::Message;
 use amoiq_events::{
-    MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp, UserId, session::Sender,
+    MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp, UserId,
+    session::{Caller, Sender},
 };
 use serde::Serialize;
+
+/// Who reads a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever a session's id was given to.
+    Visitor,
+    /// Agents, admins, the tenant's servers and bots.
+    Staff,
+}
+
+impl Audience {
+    /// What a caller is.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Self {
+        match caller {
+            Caller::Anonymous | Caller::Verified(_) => Self::Visitor,
+            Caller::Staff => Self::Staff,
+        }
+    }
+}
 
 /// A message as clients read it.
 #[derive(Debug, Serialize)]
@@ -16,6 +37,12 @@ pub struct MessageView {
     timestamp: Timestamp,
     session_id: SessionId,
     user_id: String,
+    /// Whether a secret key vouched for the user; for staff, where the log says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    /// Who the visitor says they are, where that is another's name; for staff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claimed_user_id: Option<UserId>,
     /// In events; a reader of history has named the tenant itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_id: Option<TenantId>,
@@ -33,10 +60,15 @@ pub struct MessageView {
 }
 
 impl MessageView {
-    /// A message of a session.
+    /// A message of a session, as an audience is shown it. A visitor is not shown the client ids of others: the
+    /// same id may be that of a message of theirs.
     #[must_use]
-    pub fn of(message: &Message, session: &SessionId) -> Self {
-        let client_id = message.client_message_id.as_ref().map(ToString::to_string);
+    pub fn of(message: &Message, session: &SessionId, audience: Audience) -> Self {
+        let is_for_staff = audience == Audience::Staff;
+        let is_shown = is_for_staff || message.sender == Sender::User;
+        // Whoever has no name is nobody for whom somebody could vouch.
+        let verified = message.verified.or(message.user_id.is_none().then_some(false));
+        let client_id = message.client_message_id.as_ref().filter(|_| is_shown).map(ToString::to_string);
         Self {
             id: message.id,
             text: message.text.clone(),
@@ -47,6 +79,8 @@ impl MessageView {
                 Some(user) => user.to_string(),
                 None => UserId::anonymous(session),
             },
+            verified: verified.filter(|_| is_for_staff),
+            claimed_user_id: message.claimed_user_id.clone().filter(|_| is_for_staff),
             tenant_id: None,
             seq: message.seq,
             delivery_status: "delivered",

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{Online, OnlineUser, OnlineUsers, Presence};
-use amoiq_events::{EventStore, SessionId, ShortText, TenantId, Timestamp, UserId};
+use amoiq_actors::{Message, Online, OnlineUser, OnlineUsers, Presence};
+use amoiq_events::{
+    EventStore, SessionId, ShortText, TenantId, Timestamp, UserId,
+    presence::{UserOffline, UserOnline},
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -17,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub struct OnlineDirectory {
     /// By connections.
     pub presence: Presence,
-    /// As the log tells.
+    /// As the log and the signals tell.
     pub users: OnlineUsers,
     /// The log.
     pub store: Arc<dyn EventStore>,
@@ -26,6 +29,22 @@ pub struct OnlineDirectory {
 }
 
 impl OnlineDirectory {
+    /// A message was stored. A session's first one brings its visitor into the log; nobody waits for that.
+    pub fn stored(&self, tenant: &TenantId, session: &SessionId, message: &Message) {
+        if message.seq == 1 {
+            self.wrote(tenant, session);
+        }
+    }
+
+    /// There are messages in a session.
+    pub fn wrote(&self, tenant: &TenantId, session: &SessionId) {
+        let (presence, tenant, session) = (self.presence.clone(), tenant.clone(), session.clone());
+        actix_web::rt::spawn(async move {
+            // Gone only when the service stops.
+            let _stopping = presence.wrote(&tenant, session).await;
+        });
+    }
+
     /// `{users, total}`, written once: the newest first. Whoever had connected when this was asked is in it,
     /// unless they are one of a crowd, of which a little is said at a time.
     ///
@@ -47,12 +66,17 @@ struct OnlineView<'a> {
     total: usize,
 }
 
+/// Somebody who is online, in a list and when they come.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct UserView<'a> {
+pub struct UserView<'a> {
     user_id: &'a UserId,
     session_id: &'a SessionId,
     connected_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claimed_user_id: Option<&'a UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<&'a ShortText>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,14 +87,54 @@ struct UserView<'a> {
 
 impl<'a> OnlineView<'a> {
     fn of(online: &'a Online) -> Self {
-        let view = |user: &'a OnlineUser| UserView {
+        Self { users: online.users.iter().map(UserView::listed).collect(), total: online.total }
+    }
+}
+
+impl<'a> UserView<'a> {
+    fn listed(user: &'a OnlineUser) -> Self {
+        Self {
             user_id: &user.user_id,
             session_id: &user.session_id,
             connected_at: user.connected_at,
+            verified: user.verified,
+            claimed_user_id: user.claimed_user_id.as_ref(),
             domain: user.domain.as_ref(),
             origin: user.origin.as_ref(),
             url: user.url.as_ref(),
-        };
-        Self { users: online.users.iter().map(view).collect(), total: online.total }
+        }
+    }
+
+    /// Somebody who came.
+    #[must_use]
+    pub fn of(user: &'a UserOnline) -> Self {
+        Self {
+            user_id: &user.user_id,
+            session_id: &user.session_id,
+            connected_at: user.connected_at,
+            verified: user.verified,
+            claimed_user_id: user.claimed_user_id.as_ref(),
+            domain: user.domain.as_ref(),
+            origin: user.origin.as_ref(),
+            url: user.url.as_ref(),
+        }
+    }
+}
+
+/// Somebody who went.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoneView<'a> {
+    user_id: &'a UserId,
+    session_id: &'a SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+}
+
+impl<'a> GoneView<'a> {
+    /// Somebody who went.
+    #[must_use]
+    pub fn of(user: &'a UserOffline) -> Self {
+        Self { user_id: &user.user_id, session_id: &user.session_id, verified: user.verified }
     }
 }

@@ -51,6 +51,9 @@ pub enum Problem {
         /// `limits.events_per_session`
         limit: u64,
     },
+    /// The author used the client id before, for another text.
+    #[error("The clientMessageId was used before, for another text")]
+    IdempotencyMismatch,
     /// The body is not JSON.
     #[error("The body is not valid JSON: {0}")]
     MalformedJson(String),
@@ -151,6 +154,7 @@ impl Problem {
             Self::OriginNotAllowed { .. } => ("ORIGIN_NOT_ALLOWED", StatusCode::FORBIDDEN),
             Self::MissingTenantId => ("MISSING_TENANT_ID", StatusCode::BAD_REQUEST),
             Self::Validation(_) | Self::SessionFull { .. } => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
+            Self::IdempotencyMismatch => ("IDEMPOTENCY_MISMATCH", StatusCode::UNPROCESSABLE_ENTITY),
             Self::MalformedJson(_) => ("MALFORMED_JSON", StatusCode::BAD_REQUEST),
             Self::TenantNotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::SessionNotFound => ("SESSION_NOT_FOUND", StatusCode::NOT_FOUND),
@@ -231,6 +235,7 @@ impl From<SessionError> for Problem {
                 Self::Forbidden("the session belongs to a verified user")
             }
             SessionError::Refused(SessionRefusal::NotFound) => Self::SessionNotFound,
+            SessionError::Refused(SessionRefusal::OtherText(_)) => Self::IdempotencyMismatch,
             SessionError::Busy | SessionError::Append(AppendError::Overloaded) => Self::Overloaded,
             SessionError::Read(error) => error.into(),
             SessionError::Append(AppendError::Unavailable(_)) => Self::StoreUnavailable,

@@ -111,7 +111,7 @@ impl Service {
         let key_uses = KeyUses::start(Arc::clone(&registry), directory);
         let (bind, webhooks) = (config.server.bind, &config.webhooks);
         tenants::reconcile(&config.tenants, bind, webhooks, &store, &ambient, &registry).await?;
-        let online = parts::online_users(&store);
+        let (online, signals) = parts::presence(&config, &store, &ambient);
         announce(&*store, &ambient).await?;
 
         let listener = TcpListener::bind(config.server.bind)
@@ -119,7 +119,8 @@ impl Service {
         let address = listener.local_addr()?;
         let serves_demo = tenants::serves_demo(&registry);
         let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
-        let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry, &listeners.service);
+        let sources = sockets::Sources { listener: &listeners.service, signals };
+        let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry, sources);
         let webhooks = WebhookServer::start(&config, outbox, &store, &ambient, &registry)?;
         let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
         let desk = webhooks.desk(parts.rebuilds.clone());

@@ -137,7 +137,10 @@ fn event(ambient: &Ambient, step: u64) -> NewEvent {
             text: MessageText::parse("Hello, I have a question about my order of last week.", 1_000)
                 .expect("a text"),
             sender: if step.is_multiple_of(2) { Sender::User } else { Sender::Agent },
+            author: None,
             user_id: None,
+            verified: None,
+            claimed_user_id: None,
             sender_name: None,
             client_message_id: ClientMessageId::parse(&format!("client-{step}-0123456789")).ok(),
             client_timestamp: None,

@@ -25,6 +25,7 @@ use amoiq_events::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    ProvenUsers,
     session::{Access, Desk, Errand, Meant, Request, Sent, SessionActor, SessionError, SessionSettings},
     transcript::{Page, PageLimit, Window},
 };
@@ -68,11 +69,16 @@ pub struct Directory {
 impl Directory {
     /// Starts the shards, each on an arbiter of its own.
     #[must_use]
-    pub fn start(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
+    pub fn start(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
         let count = settings.arbiters.max(1);
         let census = Arc::new(Census::new(count));
         let shard = |number| {
-            let shard = Shard::new(settings, store, ambient).counted(&census, number);
+            let shard = Shard::new(settings, store, ambient, proven).counted(&census, number);
             Shard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
         };
         Self { shards: (0..count).map(shard).collect(), census }
@@ -80,8 +86,13 @@ impl Directory {
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
-    pub fn start_here(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let shard = Shard::new(settings, store, ambient);
+    pub fn start_here(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
+        let shard = Shard::new(settings, store, ambient, proven);
         let census = Arc::clone(&shard.census);
         Self { shards: Arc::new([Shard::create(|ctx| shard.with_mailbox(ctx))]), census }
     }
@@ -207,6 +218,7 @@ struct Shard {
     settings: DirectorySettings,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
+    proven: ProvenUsers,
     census: Arc<Census>,
     /// Its place in the census.
     number: usize,
@@ -263,10 +275,15 @@ impl Shard {
         }
     }
 
-    fn new(settings: DirectorySettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let (store, ambient) = (Arc::clone(store), ambient.clone());
+    fn new(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
+        let (store, ambient, proven) = (Arc::clone(store), ambient.clone(), proven.clone());
         let (actors, census, number) = (HashMap::new(), Arc::new(Census::new(1)), 0);
-        Self { actors, settings, store, ambient, census, number, looks_again: Instant::now() }
+        Self { actors, settings, store, ambient, proven, census, number, looks_again: Instant::now() }
     }
 
     /// Counts where all shards do.
@@ -293,11 +310,12 @@ impl Shard {
             self.census.holds(self.number, self.actors.len() + 1);
         }
         let (store, ambient, census, number) = (&self.store, &self.ambient, &self.census, self.number);
+        let proven = &self.proven;
         let session = self.settings.session;
         let last_used = Instant::now();
         let resident = self.actors.entry(stream.clone()).or_insert_with(|| {
             let footprint = Arc::new(Footprint::new(census, number));
-            let desk = Desk::new(stream.clone(), Arc::clone(store), ambient.clone(), session);
+            let desk = Desk::new(stream.clone(), Arc::clone(store), ambient.clone(), session, proven.clone());
             let address = SessionActor::launch(desk, Arc::clone(&footprint));
             Resident { address, last_used, underway: Arc::default(), footprint }
         });

@@ -20,7 +20,7 @@ use amoiq_events::{
 };
 
 use crate::{
-    Directory, Inbox, Presence, SessionError,
+    Directory, Inbox, Presence, ProvenUsers, SessionError,
     inbox::Proof,
     views::ViewError,
     webhooks::{LaneRefusal, Webhooks},
@@ -83,6 +83,8 @@ pub struct Premises {
     pub directory: Directory,
     /// The read model of sessions.
     pub inbox: Inbox,
+    /// Who was vouched for.
+    pub proven: ProvenUsers,
     /// What counts who is online.
     pub presence: Presence,
     /// What delivers to endpoints.
@@ -119,7 +121,7 @@ impl Eraser {
     /// When the inbox does not answer.
     pub async fn sessions_of(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<SessionId>, EraseError> {
         let head = self.premises.store.head();
-        let found = self.premises.inbox.sessions_of(tenant.clone(), user.clone(), Proof::Claimed, head);
+        let found = self.premises.inbox.sessions_of(tenant.clone(), user.clone(), Proof::Disputed, head);
         Ok(found.await?.into_iter().map(|entry| entry.session).collect())
     }
 

@@ -3,7 +3,7 @@
 //! It answers which sessions a user has, and which conversations nobody continues. The messages
 //! themselves are not in it: a session's actor has them.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use amoiq_events::{EventStore, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::{Connection, types::ValueRef};
@@ -22,6 +22,9 @@ mod row;
 
 /// The most sessions of one user that a history is made of; older ones are not read.
 const USER_SESSIONS: u32 = 1_000;
+
+/// How long the question waits whether somebody is proven: a message waits for the answer.
+const PROOF_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to ask the inbox.
 #[derive(Clone)]
@@ -46,8 +49,29 @@ pub struct InboxEntry {
 pub enum Proof {
     /// Only those where a secret key vouched for the user.
     Verified,
-    /// Also those where a visitor only said so.
+    /// Also those where a visitor only said so, before anybody was vouched for.
     Claimed,
+    /// Also those where a visitor went by the name when it was another's.
+    Disputed,
+}
+
+impl Proof {
+    /// As it stands in the table; the later the more.
+    fn as_stored(self) -> i64 {
+        match self {
+            Self::Disputed => -1,
+            Self::Claimed => 0,
+            Self::Verified => 1,
+        }
+    }
+
+    fn of_stored(number: i64) -> Self {
+        match number {
+            ..0 => Self::Disputed,
+            0 => Self::Claimed,
+            1.. => Self::Verified,
+        }
+    }
 }
 
 /// A conversation that is open, and since when nobody wrote.
@@ -86,7 +110,7 @@ impl Inbox {
     }
 
     /// A user's sessions, the one with the newest message first; what was appended up to `after` is
-    /// in the answer.
+    /// in the answer. Of too many, those where a secret key vouched for the user come before all others.
     ///
     /// # Errors
     /// [`ViewError::Behind`] when the projection does not reach `after` in time, or no tables serve.
@@ -99,6 +123,21 @@ impl Inbox {
     ) -> Result<Vec<InboxEntry>, ViewError> {
         self.progress.reach(after, self.patience).await?;
         self.read(after, move |conn, tables| sessions_of(conn, tables, (&tenant, &user), proof)).await
+    }
+
+    /// Whether a secret key has vouched for a user in any session; what was appended up to `after` counts.
+    ///
+    /// # Errors
+    /// [`ViewError::Behind`] when the projection does not reach `after` in time, or no tables serve.
+    pub(crate) async fn is_proven(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        after: Position,
+    ) -> Result<bool, ViewError> {
+        self.progress.reach(after, PROOF_PATIENCE).await?;
+        self.read(after, move |conn, tables| row::is_proven(conn, tables, (tenant.as_str(), user.as_str())))
+            .await
     }
 
     /// Some of the open conversations, those after a place in the table, and the place to go on from.
@@ -182,13 +221,12 @@ fn sessions_of(
         "SELECT users.session, {COLUMNS}
         FROM {} AS users LEFT JOIN {} AS inbox USING (tenant, session)
         WHERE users.tenant = ?1 AND users.user_id = ?2 AND users.verified >= ?3
-        ORDER BY inbox.last_position DESC NULLS FIRST LIMIT ?4",
+        ORDER BY inbox.last_position IS NULL DESC, users.verified > 0 DESC, inbox.last_position DESC LIMIT ?4",
         tables.name("inbox_users"),
         tables.name("inbox")
     );
     let mut statement = conn.prepare_cached(&sql)?;
-    let is_proven = proof == Proof::Verified;
-    let mut rows = statement.query((tenant.as_str(), user.as_str(), is_proven, USER_SESSIONS))?;
+    let mut rows = statement.query((tenant.as_str(), user.as_str(), proof.as_stored(), USER_SESSIONS))?;
     let mut entries = Vec::new();
     while let Some(found) = rows.next()? {
         let session: String = found.get(0)?;
@@ -199,6 +237,7 @@ fn sessions_of(
         let last_position = Position::from_u64(row.last_position.cast_unsigned());
         entries.push(InboxEntry { session: session_of(&session)?, last_position });
     }
+    entries.sort_by_key(|entry| Reverse(entry.last_position));
     Ok(entries)
 }
 

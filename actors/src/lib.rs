@@ -16,6 +16,7 @@
 //! | [`rebuild`] | makes a projection again from the whole log |
 //! | [`dead_letters`] | the events that projections pass by |
 //! | [`inbox`] | the projection that knows a tenant's sessions and whose they are |
+//! | [`proven`] | knows which users a secret key has vouched for |
 //! | [`presence`] | counts the open connections of a tenant's visitors, and says who came and went |
 //! | [`online`] | the projection in memory that knows who is online |
 //! | [`views`] | the database of the read models |
@@ -38,6 +39,7 @@ pub mod inbox;
 pub mod online;
 pub mod presence;
 pub mod projector;
+pub mod proven;
 pub mod rebuild;
 pub mod registry;
 pub mod retention;
@@ -51,9 +53,10 @@ pub use dead_letters::DeadLetters;
 pub use directory::{Directory, DirectorySettings};
 pub use erasure::Eraser;
 pub use inbox::Inbox;
-pub use online::{Online, OnlineUser, OnlineUsers};
+pub use online::{Online, OnlineUser, OnlineUsers, Signal, Signals};
 pub use presence::{ConnectionId, Presence, PresenceGone, PresenceSettings, Visitor, Whom};
 pub use projector::{Progress, Projector};
+pub use proven::ProvenUsers;
 pub use rebuild::Rebuilds;
 pub use registry::{Grant, TenantRegistry};
 pub use session::{SessionError, SessionSettings};

@@ -1,9 +1,10 @@
 //! Who of a tenant's visitors is online, by their open connections: the way in.
 //!
 //! A connection is told here when it opens, names itself and closes. One `PresenceActor` per tenant
-//! turns that into `user.online` and `user.offline`; a routing actor starts it with the tenant's first
-//! connection and lets it go once nobody is online and nothing is left to say. All of them live on one
-//! arbiter: they count and never wait.
+//! turns that into `user.online` and `user.offline`: in the log for visitors who have written, and as signals
+//! ([`crate::online::Signals`]) for all others, so that connections alone write nothing to disk. A routing actor
+//! starts it with the tenant's first connection and lets it go once nobody is online and nothing is left to say.
+//! All of them live on one arbiter: they count and never wait.
 //!
 //! What was handed over is neither lost nor overtaken, for a close that is lost is a ghost for ever. So
 //! a full mailbox makes the caller wait; and nothing is sent by actix's `send`, which lets more in than
@@ -22,6 +23,7 @@ use actix::{dev::SendError, prelude::*};
 use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::Signals;
 use actor::PresenceActor;
 
 mod actor;
@@ -57,8 +59,14 @@ pub struct ConnectionId(pub u64);
 pub struct Visitor {
     /// Who, as agents see them.
     pub user_id: UserId,
+    /// Whether a secret key vouched for them.
+    pub verified: bool,
+    /// Who they say they are, where that is another's name.
+    pub claimed_user_id: Option<UserId>,
     /// The session that the connection is bound to.
     pub session_id: SessionId,
+    /// Whether there are messages in it: then the log says who came and went, and else a signal does.
+    pub has_written: bool,
     /// The site's domain.
     pub domain: Option<ShortText>,
     /// The site's origin.
@@ -95,8 +103,13 @@ pub struct Presence {
 impl Presence {
     /// Starts on an arbiter of its own.
     #[must_use]
-    pub fn start(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let (router, room) = (Router::new(settings, store, ambient), room());
+    pub fn start(
+        settings: PresenceSettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        signals: &Signals,
+    ) -> Self {
+        let (router, room) = (Router::new(settings, store, ambient, signals), room());
         let more = Arc::clone(&room);
         let open = move |ctx: &mut Context<Router>| router.with_mailbox(ctx, &more);
         Self { router: Arc::new(Router::start_in_arbiter(&Arbiter::new().handle(), open)), room }
@@ -104,8 +117,13 @@ impl Presence {
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
-    pub fn start_here(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        let (router, room) = (Router::new(settings, store, ambient), room());
+    pub fn start_here(
+        settings: PresenceSettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        signals: &Signals,
+    ) -> Self {
+        let (router, room) = (Router::new(settings, store, ambient, signals), room());
         Self { router: Arc::new(Router::create(|ctx| router.with_mailbox(ctx, &room))), room }
     }
 
@@ -120,7 +138,7 @@ impl Presence {
         connection: ConnectionId,
         visitor: Visitor,
     ) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Enter(connection, visitor)).await
+        self.hand(tenant, Change::Enter(connection, Box::new(visitor))).await
     }
 
     /// A connection closed. One that is not known, or closed before, changes nothing.
@@ -131,7 +149,33 @@ impl Presence {
         self.hand(tenant, Change::Leave(connection)).await
     }
 
-    /// Waits until what was handed over before is in the log, but not longer than `patience`, and not for a
+    /// A session got its first message: the log says of its visitor what only signals said before.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn wrote(&self, tenant: &TenantId, session: SessionId) -> Result<(), PresenceGone> {
+        self.hand(tenant, Change::Wrote(session)).await
+    }
+
+    /// A secret key vouched for a user: whoever only claims the name is shown without it from now on.
+    ///
+    /// # Errors
+    /// [`PresenceGone`] when the service is stopping.
+    pub async fn proven(&self, tenant: &TenantId, user: UserId) -> Result<(), PresenceGone> {
+        self.hand(tenant, Change::Proven(user)).await
+    }
+
+    /// Has what was handed over before said at once instead of with the next batch. It never waits, so that a message
+    /// does not; where so much is on its way that it would have to, nothing is put forward.
+    pub fn hurry(&self, tenant: &TenantId) {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            let route = Route { tenant: tenant.clone(), change: Change::Hurry, room };
+            // Gone only when the service stops.
+            let _stopping = self.router.try_send(route);
+        }
+    }
+
+    /// Waits until what was handed over before is in the log or signalled, but not longer than `patience`, and not for a
     /// store that refuses: for a reader who wants to see whoever has just come.
     pub async fn said(&self, tenant: &TenantId, patience: Duration) {
         let (reply, said) = oneshot::channel();
@@ -164,6 +208,11 @@ impl Whom {
     fn names(&self, user: &UserId, session: &SessionId) -> bool {
         self.user.as_ref() == Some(user) || self.sessions.contains(session)
     }
+
+    fn is(&self, visitor: &Visitor) -> bool {
+        let is_claimed = self.user.is_some() && visitor.claimed_user_id == self.user;
+        is_claimed || self.names(&visitor.user_id, &visitor.session_id)
+    }
 }
 
 fn room() -> Arc<Semaphore> {
@@ -173,9 +222,15 @@ fn room() -> Arc<Semaphore> {
 /// What happened to a connection.
 enum Change {
     /// It opened, or named itself.
-    Enter(ConnectionId, Visitor),
+    Enter(ConnectionId, Box<Visitor>),
     /// It closed.
     Leave(ConnectionId),
+    /// A session has messages from now on.
+    Wrote(SessionId),
+    /// A secret key vouched for a user.
+    Proven(UserId),
+    /// What is to be said is said at once.
+    Hurry,
     /// They do not count any more; somebody waits until that is said.
     Forget(Whom, oneshot::Sender<()>),
     /// None: somebody waits until what came before is in the log.
@@ -208,6 +263,7 @@ struct Router {
     settings: PresenceSettings,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
+    signals: Signals,
 }
 
 /// An actor in memory.
@@ -242,8 +298,14 @@ impl Handler<Route> for Router {
 }
 
 impl Router {
-    fn new(settings: PresenceSettings, store: &Arc<dyn EventStore>, ambient: &Ambient) -> Self {
-        Self { tenants: HashMap::new(), settings, store: Arc::clone(store), ambient: ambient.clone() }
+    fn new(
+        settings: PresenceSettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        signals: &Signals,
+    ) -> Self {
+        let (store, ambient, signals) = (Arc::clone(store), ambient.clone(), signals.clone());
+        Self { tenants: HashMap::new(), settings, store, ambient, signals }
     }
 
     fn with_mailbox(self, ctx: &mut Context<Self>, room: &Semaphore) -> Self {
@@ -255,7 +317,7 @@ impl Router {
     fn resident(&mut self, tenant: &TenantId) -> &Resident {
         self.tenants.entry(tenant.clone()).or_insert_with(|| {
             let (store, ambient) = (Arc::clone(&self.store), self.ambient.clone());
-            let address = PresenceActor::launch(tenant, store, ambient, self.settings);
+            let address = PresenceActor::launch(tenant, store, ambient, self.signals.clone(), self.settings);
             Resident { address, busy: Arc::default() }
         })
     }

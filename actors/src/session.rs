@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use self::known::{Known, Loaded};
 use crate::{
+    ProvenUsers,
     directory::Footprint,
     transcript::{Message as ChatMessage, Page, PageLimit, Window},
 };
@@ -27,6 +28,7 @@ pub use erase::Meant;
 
 mod erase;
 mod known;
+mod naming;
 mod reading;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
@@ -146,6 +148,7 @@ pub(crate) struct Desk {
     store: Arc<dyn EventStore>,
     ambient: Ambient,
     settings: SessionSettings,
+    proven: ProvenUsers,
 }
 
 impl SessionActor {
@@ -196,8 +199,9 @@ impl Desk {
         store: Arc<dyn EventStore>,
         ambient: Ambient,
         settings: SessionSettings,
+        proven: ProvenUsers,
     ) -> Self {
-        Self { stream, store, ambient, settings }
+        Self { stream, store, ambient, settings, proven }
     }
 
     /// Answers a request and gives back what is known of the session afterwards.
@@ -231,13 +235,13 @@ impl Desk {
         // Whoever asked may have gone: what was appended stays.
         let unknown = match request {
             Request::Send { command, cause, reply } => {
-                let result = self.send(&mut loaded, &command, &cause).await;
+                let result = self.send(&mut loaded, command, &cause).await;
                 let unknown = is_unknown(&result);
                 drop(reply.send(result));
                 unknown
             }
             Request::Close { command, cause, reply } => {
-                let result = self.execute(&mut loaded, &command, &cause).await.map(drop);
+                let result = self.execute(&mut loaded, command, &cause).await.map(drop);
                 let unknown = is_unknown(&result);
                 drop(reply.send(result));
                 unknown
@@ -285,7 +289,7 @@ impl Desk {
     async fn send(
         &self,
         loaded: &mut Loaded,
-        command: &SessionCommand,
+        command: SessionCommand,
         cause: &Cause,
     ) -> Result<Sent, SessionError> {
         match self.execute(loaded, command, cause).await {
@@ -302,12 +306,13 @@ impl Desk {
     async fn execute(
         &self,
         loaded: &mut Loaded,
-        command: &SessionCommand,
+        mut command: SessionCommand,
         cause: &Cause,
     ) -> Result<(), SessionError> {
         let mut attempt = 1;
         loop {
-            let events = loaded.session.decide(command, self.settings.max_events)?;
+            self.look_up(&loaded.session, &mut command).await;
+            let events = loaded.session.decide(&command, self.settings.max_events)?;
             if events.is_empty() {
                 return Ok(());
             }

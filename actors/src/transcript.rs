@@ -34,6 +34,10 @@ pub struct Message {
     pub timestamp: Timestamp,
     /// The visitor; nothing while they are anonymous.
     pub user_id: Option<UserId>,
+    /// Whether a secret key vouched for them; nothing where the log does not say.
+    pub verified: Option<bool>,
+    /// Who the visitor says they are, where that is another's name.
+    pub claimed_user_id: Option<UserId>,
     /// An agent's or bot's name.
     pub sender_name: Option<ShortText>,
     /// The client's own id of it.
@@ -55,6 +59,8 @@ impl Message {
             sender: created.sender,
             timestamp,
             user_id: created.user_id.clone(),
+            verified: created.verified,
+            claimed_user_id: created.claimed_user_id.clone(),
             sender_name: created.sender_name.clone(),
             client_message_id: created.client_message_id.clone(),
             client_timestamp: created.client_timestamp.clone(),
@@ -68,6 +74,7 @@ impl Message {
         let length = |text: &Option<ShortText>| text.as_ref().map_or(0, |text| text.as_str().len());
         self.text.as_str().len()
             + self.user_id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.claimed_user_id.as_ref().map_or(0, |id| id.as_str().len())
             + self.client_message_id.as_ref().map_or(0, |id| id.as_str().len())
             + length(&self.sender_name)
             + length(&self.client_timestamp)

@@ -105,10 +105,27 @@ text_id! {
 }
 
 impl UserId {
+    /// What the names of visitors who named none begin with. Nobody else can claim such a name.
+    const ANONYMOUS: &str = "anonymous-";
+
     /// The user id that is shown for a visitor who named none.
     #[must_use]
     pub fn anonymous(session: &SessionId) -> String {
-        format!("anonymous-{session}")
+        format!("{}{session}", Self::ANONYMOUS)
+    }
+
+    /// The same as an id: cut where it is longer than an id may be.
+    #[must_use]
+    pub fn of_anonymous(session: &SessionId) -> Self {
+        let name = Self::anonymous(session);
+        let end = name.floor_char_boundary(MAX_ID_BYTES);
+        Self(name.get(..end).unwrap_or_default().into())
+    }
+
+    /// Whether it is such a name.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.0.starts_with(Self::ANONYMOUS)
     }
 }
 

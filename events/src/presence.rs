@@ -1,5 +1,8 @@
 //! Who came and who went. These are observations, so there is nothing to decide: the connections
 //! of a tenant's visitors are the state, and a restart begins with nobody.
+//!
+//! Only visitors who have written are in the log. Of everybody else the same is told in memory, as a signal; when
+//! such a visitor writes their first message, the log says that they are online, and [`UserOnline::is_told`].
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +18,15 @@ pub struct UserOnline {
     pub session_id: SessionId,
     /// Since when.
     pub connected_at: Timestamp,
+    /// Whether a secret key vouched for `user_id`. Absent in events from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// Who they say they are, where that is another's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_user_id: Option<UserId>,
+    /// Whether staff were told already, before the visitor wrote anything ([`crate::presence`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_told: bool,
     /// The site's domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<ShortText>,
@@ -34,6 +46,9 @@ pub struct UserOffline {
     pub user_id: UserId,
     /// The session that was online.
     pub session_id: SessionId,
+    /// Whether a secret key vouched for `user_id`. Absent in events from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
 }
 
 /// An event of a `presence:` stream.

@@ -4,16 +4,15 @@
 //! used the session; from then on it is that user's alone ([`Session::opens_to`]).
 //! A conversation that is closed never refuses a message: the message reopens it.
 
+mod client_ids;
 mod event;
 
-use std::collections::HashMap;
-
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
+use self::client_ids::{Author, ClientIds, Earlier};
 pub use self::event::{
-    CloseReason, ConversationClosed, ConversationReopened, ConversationStarted, MessageCreated, Page, Sender,
-    SessionEvent, SessionStarted, VisitorIdentified,
+    AgentAuthor, CloseReason, ConversationClosed, ConversationReopened, ConversationStarted, MessageCreated,
+    Page, Sender, SessionEvent, SessionStarted, VisitorIdentified,
 };
 use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId, Version};
 
@@ -37,8 +36,7 @@ pub struct Session {
     last_seq: u32,
     visitor: Visitor,
     page: Page,
-    /// Sixteen bytes of a hash instead of up to 256 of text: a session may hold 50,000 of them.
-    client_ids: HashMap<[u8; 16], MessageId>,
+    client_ids: ClientIds,
     /// From message `seq` on, versions are ahead of `seq` by `offset`: a step wherever other events
     /// stand between messages. Finds a message's version without reading.
     offsets: Vec<(u32, u64)>,
@@ -50,8 +48,18 @@ struct Visitor {
     user_id: Option<UserId>,
     /// The verified user who used the session first, and whose it is since.
     owner: Option<UserId>,
+    /// Who they say they are, and are not.
+    claimed: Option<UserId>,
     user_info: Option<String>,
     fingerprint: Option<ShortText>,
+}
+
+/// How a message names its visitor; by nothing while they are anonymous.
+#[derive(Default)]
+struct Name {
+    user_id: Option<UserId>,
+    verified: Option<bool>,
+    claimed: Option<UserId>,
 }
 
 /// Who wants to use a session.
@@ -74,6 +82,8 @@ pub struct SendMessage {
     pub caller: Caller,
     /// As what.
     pub sender: Sender,
+    /// Which agent, where one asks.
+    pub author: Option<AgentAuthor>,
     /// What they wrote.
     pub text: MessageText,
     /// Name to show.
@@ -84,6 +94,8 @@ pub struct SendMessage {
     pub client_timestamp: Option<ShortText>,
     /// Who the visitor says they are. [`Caller::Verified`] counts more.
     pub user_id: Option<UserId>,
+    /// Whether [`Session::claim`] is the name of somebody else, for whom a secret key vouched.
+    pub is_taken: bool,
     /// A JSON object.
     pub user_info: Option<Box<RawValue>>,
     /// For agents to see.
@@ -95,7 +107,7 @@ pub struct SendMessage {
 /// What can be asked of a session.
 #[derive(Debug, Clone)]
 pub enum SessionCommand {
-    /// Adds a message, once for each `clientMessageId`.
+    /// Adds a message, once for each author's `clientMessageId`.
     SendMessage(Box<SendMessage>),
     /// Ends the conversation until the next message. Closing a closed one does nothing.
     CloseConversation(CloseReason),
@@ -104,9 +116,12 @@ pub enum SessionCommand {
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionRefusal {
-    /// A message with this client id is in the session already: the answer to a repeat.
+    /// The author's message with this client id and text is in the session already: the answer to a repeat.
     #[error("the message was sent before, as {0}")]
     AlreadySent(MessageId),
+    /// The author used this client id for another text.
+    #[error("the client id was used before for another text, in {0}")]
+    OtherText(MessageId),
     /// The session took all the events it can.
     #[error("the session has reached its limit of {limit} events")]
     Full {
@@ -170,9 +185,8 @@ impl Session {
     /// What it takes in memory, about.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        const ENTRY_BYTES: usize = size_of::<([u8; 16], MessageId)>() + 1;
         size_of::<Self>()
-            + self.client_ids.capacity() * ENTRY_BYTES * 8 / 7
+            + self.client_ids.size_bytes()
             + self.offsets.capacity() * size_of::<(u32, u64)>()
             + self.visitor.texts_bytes()
             + self.page.texts_bytes()
@@ -197,8 +211,10 @@ impl Session {
         if !self.opens_to(&message.caller) {
             return Err(SessionRefusal::NotYours);
         }
-        if let Some(first) = message.client_message_id.as_ref().and_then(|id| self.sent_as(id)) {
-            return Err(SessionRefusal::AlreadySent(first));
+        match self.earlier(message) {
+            Some(Earlier::Same(first)) => return Err(SessionRefusal::AlreadySent(first)),
+            Some(Earlier::Other(first)) => return Err(SessionRefusal::OtherText(first)),
+            None => {}
         }
         let mut events = Vec::with_capacity(4);
         if !self.exists() {
@@ -224,45 +240,81 @@ impl Session {
         }
     }
 
-    fn sent_as(&self, id: &ClientMessageId) -> Option<MessageId> {
-        self.client_ids.get(&client_id_hash(id)).copied()
+    /// The name that the message would give its visitor by nothing but their own word.
+    #[must_use]
+    pub fn claim<'a>(&'a self, message: &'a SendMessage) -> Option<&'a UserId> {
+        match &message.caller {
+            Caller::Verified(_) => None,
+            Caller::Anonymous => message.user_id.as_ref(),
+            Caller::Staff if self.visitor.owner.is_some() => None,
+            Caller::Staff => self.visitor.user_id.as_ref(),
+        }
+    }
+
+    fn earlier(&self, message: &SendMessage) -> Option<Earlier> {
+        let author = Author { sender: message.sender, agent: message.author.as_ref() };
+        self.client_ids.find(author, message.client_message_id.as_ref()?, &message.text)
     }
 
     /// What the message tells of the visitor that was not known. Staff tell nothing of them.
     fn identify(&self, message: &SendMessage) -> Option<VisitorIdentified> {
-        let (claimed, verified) = match &message.caller {
-            Caller::Staff => return None,
-            Caller::Verified(user) => (Some(user), true),
-            Caller::Anonymous => (message.user_id.as_ref(), false),
-        };
+        if message.caller == Caller::Staff {
+            return None;
+        }
         let known = &self.visitor;
-        let proven = verified && known.owner.is_none();
-        let user_id = claimed.filter(|user| proven || known.user_id.as_ref() != Some(*user));
+        let Name { user_id, verified, claimed } = self.name(message);
+        let verified = verified == Some(true);
+        let is_proof = verified && known.owner.is_none();
+        let user_id = user_id.filter(|user| is_proof || known.user_id.as_ref() != Some(user));
+        let claimed_user_id = claimed.filter(|user| known.claimed.as_ref() != Some(user));
         let user_info =
             message.user_info.as_ref().filter(|info| known.user_info.as_deref() != Some(info.get()));
         let fingerprint =
             message.fingerprint.as_ref().filter(|print| known.fingerprint.as_ref() != Some(*print));
-        (user_id.is_some() || user_info.is_some() || fingerprint.is_some()).then(|| VisitorIdentified {
-            user_id: user_id.cloned(),
+        let is_news = user_id.is_some() || claimed_user_id.is_some();
+        (is_news || user_info.is_some() || fingerprint.is_some()).then(|| VisitorIdentified {
             verified: verified && user_id.is_some(),
+            user_id,
+            claimed_user_id,
             user_info: user_info.cloned(),
             fingerprint: fingerprint.cloned(),
         })
     }
 
-    fn created(&self, message: &SendMessage) -> MessageCreated {
-        let user_id = match &message.caller {
-            Caller::Staff => self.visitor.user_id.clone(),
-            Caller::Verified(user) => Some(user.clone()),
-            Caller::Anonymous => message.user_id.clone(),
+    /// How a message names the visitor.
+    fn name(&self, message: &SendMessage) -> Name {
+        let proven = match &message.caller {
+            Caller::Verified(user) => Some(user),
+            Caller::Staff => self.visitor.owner.as_ref(),
+            Caller::Anonymous => None,
         };
+        if let Some(user) = proven {
+            return Name { user_id: Some(user.clone()), verified: Some(true), claimed: None };
+        }
+        match self.claim(message) {
+            Some(user) if message.is_taken || user.is_anonymous() => {
+                Name { claimed: Some(user.clone()), ..Name::default() }
+            }
+            Some(user) => Name { user_id: Some(user.clone()), verified: Some(false), claimed: None },
+            None => {
+                let claimed = self.visitor.claimed.clone().filter(|_| message.caller == Caller::Staff);
+                Name { claimed, ..Name::default() }
+            }
+        }
+    }
+
+    fn created(&self, message: &SendMessage) -> MessageCreated {
+        let Name { user_id, verified, claimed } = self.name(message);
         let told = message.page != Page::default() && message.page != self.page;
         MessageCreated {
             message_id: message.message_id,
             seq: self.last_seq + 1,
             text: message.text.clone(),
             sender: message.sender,
+            author: message.author.clone(),
             user_id,
+            verified,
+            claimed_user_id: claimed,
             sender_name: message.sender_name.clone(),
             client_message_id: message.client_message_id.clone(),
             client_timestamp: message.client_timestamp.clone(),
@@ -287,7 +339,8 @@ impl Session {
     fn add(&mut self, message: &MessageCreated) {
         self.last_seq = message.seq;
         if let Some(id) = &message.client_message_id {
-            self.client_ids.insert(client_id_hash(id), message.message_id);
+            let author = Author { sender: message.sender, agent: message.author.as_ref() };
+            self.client_ids.note(author, id, message.message_id, &message.text);
         }
         if let Some(page) = &message.page {
             self.page.clone_from(page);
@@ -301,7 +354,8 @@ impl Session {
 
 impl Visitor {
     fn texts_bytes(&self) -> usize {
-        let users = [&self.user_id, &self.owner].into_iter().flatten().map(|user| user.as_str().len());
+        let users =
+            [&self.user_id, &self.owner, &self.claimed].into_iter().flatten().map(|user| user.as_str().len());
         let info = self.user_info.as_ref().map_or(0, String::len);
         let fingerprint = self.fingerprint.as_ref().map_or(0, |text| text.as_str().len());
         users.sum::<usize>() + info + fingerprint
@@ -309,10 +363,13 @@ impl Visitor {
 
     fn learn(&mut self, told: &VisitorIdentified) {
         if let Some(user) = &told.user_id {
-            self.user_id = Some(user.clone());
+            (self.user_id, self.claimed) = (Some(user.clone()), None);
             if told.verified {
                 self.owner.get_or_insert_with(|| user.clone());
             }
+        }
+        if let Some(user) = &told.claimed_user_id {
+            (self.user_id, self.claimed) = (None, Some(user.clone()));
         }
         if let Some(info) = &told.user_info {
             self.user_info = Some(info.get().to_owned());
@@ -321,13 +378,6 @@ impl Visitor {
             self.fingerprint = Some(fingerprint.clone());
         }
     }
-}
-
-fn client_id_hash(id: &ClientMessageId) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(id.as_str()).into();
-    let mut half = [0; 16];
-    half.iter_mut().zip(digest).for_each(|(byte, hash)| *byte = hash);
-    half
 }
 
 #[cfg(test)]

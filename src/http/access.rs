@@ -162,11 +162,11 @@ impl Doorkeeper<'_> {
         principal: &Principal,
         client: IpAddr,
         session: &SessionId,
-    ) -> Result<(), Problem> {
+    ) -> Result<Access, Problem> {
         self.before(principal, client, session)?;
         let caller: Caller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
-        self.after(principal, client, access)
+        self.after(principal, client, access).map(|()| access)
     }
 
     /// What a message over HTTP is held to. A verified user's first one makes a session theirs, with all that was
@@ -190,10 +190,10 @@ impl Doorkeeper<'_> {
     ///
     /// # Errors
     /// [`Problem::Forbidden`] when it is closed to the caller by now.
-    pub async fn look_again(&self, principal: &Principal, session: &SessionId) -> Result<(), Problem> {
+    pub async fn look_again(&self, principal: &Principal, session: &SessionId) -> Result<Access, Problem> {
         match self.directory.access(&principal.tenant_id, session, principal.caller()).await? {
             Access::Denied => Err(NOT_YOURS),
-            Access::Granted | Access::Missing => Ok(()),
+            access @ (Access::Granted | Access::Missing) => Ok(access),
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::{Principal, Role},
-    message::MessageView,
+    message::{Audience, MessageView},
     problem::Problem,
 };
 
@@ -64,9 +64,9 @@ struct AnswerView {
 }
 
 impl Answer {
-    fn view(&self) -> AnswerView {
-        let views = self.messages.iter().map(|(session, message)| MessageView::of(message, session));
-        self.with(views.collect())
+    fn view(&self, audience: Audience) -> AnswerView {
+        let view = |(session, message): &Found| MessageView::of(message, session, audience);
+        self.with(self.messages.iter().map(view).collect())
     }
 
     fn with(&self, messages: Vec<MessageView>) -> AnswerView {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     draft::{Draft, Drafts},
+    online::OnlineDirectory,
     problem::Problem,
     realtime::chat::feed::Echo,
 };
@@ -73,6 +74,9 @@ pub async fn send(
     };
     let (message_id, duplicate) = match sent {
         Sent::Stored(stored) => {
+            if let Some(online) = request.app_data::<web::Data<OnlineDirectory>>() {
+                online.stored(&principal.tenant_id, &session, &stored);
+            }
             echo.of(stored.position, ECHO_PATIENCE).await;
             (message_id, false)
         }

@@ -68,7 +68,7 @@ pub async fn anonymous(
             let doorkeeper = Doorkeeper { gate: &gate, directory: &directory };
             match doorkeeper.open(&principal, context.client, &session).await {
                 // A secret key may name a session before its first message.
-                Ok(()) | Err(Problem::SessionNotFound) => session,
+                Ok(_) | Err(Problem::SessionNotFound) => session,
                 Err(problem) => return Err(problem),
             }
         }

@@ -19,11 +19,12 @@ use std::{
 };
 
 use actix_web::web;
-use amoiq_actors::Directory;
+use amoiq_actors::{Directory, ProvenUsers, session::Access};
 use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::Page};
 use serde_json::Value;
 
 use crate::{
+    auth::Role,
     draft::Drafts,
     http::{access::Doorkeeper, limits::Gate},
     online::OnlineDirectory,
@@ -42,7 +43,7 @@ pub mod recovery;
 pub mod socket;
 
 use recovery::Recovery;
-use socket::ChatSocket;
+use socket::{ChatSocket, Naming};
 
 /// What every connection of the chat speaks.
 pub type ChatProtocol = SocketProtocol<Chat>;
@@ -65,6 +66,8 @@ pub struct ChatParts {
     pub directory: Directory,
     /// Who is online.
     pub online: OnlineDirectory,
+    /// Whose names cannot be claimed.
+    pub proven: ProvenUsers,
     /// Reads messages.
     pub drafts: Drafts,
     /// How large an event may be, in bytes.
@@ -100,16 +103,41 @@ impl Chat {
         claimed: Option<&UserId>,
         page: Option<&Page>,
     ) -> Result<(), Problem> {
-        socket.bind(session.clone(), claimed, page).await;
-        let still_open = self.doorkeeper().look_again(&socket.principal, &session).await;
-        if still_open.is_err() {
-            socket.bound = None;
-            socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session)).await;
-            if let Some(stranger) = socket.visitor(None, page) {
-                socket.place.appear(stranger).await;
+        let naming = self.naming(socket, claimed).await;
+        socket.bind(session.clone(), naming, page).await;
+        match self.doorkeeper().look_again(&socket.principal, &session).await {
+            Ok(access) => {
+                if access == Access::Granted && !socket.has_written {
+                    // Just now: what follows the first message was told before this socket was there.
+                    socket.has_written = true;
+                    self.parts.online.wrote(&socket.principal.tenant_id, &session);
+                }
+                Ok(())
+            }
+            Err(closed) => {
+                socket.bound = None;
+                socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session)).await;
+                let naming = self.naming(socket, None).await;
+                if let Some(stranger) = socket.visitor(naming, page) {
+                    socket.place.appear(stranger).await;
+                }
+                Err(closed)
             }
         }
-        still_open
+    }
+
+    /// How a socket's visitor is named, who says to be a user.
+    async fn naming(&self, socket: &ChatSocket, claimed: Option<&UserId>) -> Naming {
+        let (tenant, proven) = (&socket.principal.tenant_id, &self.parts.proven);
+        match (&socket.principal.role, claimed.or(socket.claimed.as_ref())) {
+            (Role::Visitor { verified: Some(user), .. }, _) => {
+                proven.saw(tenant, user);
+                Naming::Proven(user.clone())
+            }
+            (_, Some(user)) if proven.contains(tenant, user).await => Naming::Taken(user.clone()),
+            (_, Some(user)) => Naming::Claimed(user.clone()),
+            (_, None) => Naming::Nobody,
+        }
     }
 
     fn doorkeeper(&self) -> Doorkeeper<'_> {

@@ -26,6 +26,7 @@ pub(super) fn start(
     let eraser = Eraser::start(Premises {
         directory: (**parts.directory).clone(),
         inbox: inbox.clone(),
+        proven: parts.proven.clone(),
         presence: parts.online.presence.clone(),
         webhooks,
         store: Arc::clone(store),

@@ -10,11 +10,13 @@ use std::{
 
 use actix_web::web;
 use amoiq_actors::{
-    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, Rebuilds,
-    SessionSettings, TenantRegistry, Views, idle::IdleCloser, inbox::InboxProjection,
+    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, ProvenUsers,
+    Rebuilds, SessionSettings, Signal, Signals, TenantRegistry, Views, idle::IdleCloser,
+    inbox::InboxProjection,
 };
 use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
+use tokio::sync::mpsc;
 
 use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
@@ -53,6 +55,7 @@ pub(super) struct Parts {
     history_bytes: web::Data<HistoryBytes>,
     pub(super) directory: web::Data<Directory>,
     pub(super) inbox: web::Data<Inbox>,
+    pub(super) proven: ProvenUsers,
     /// For the operator's interface.
     pub(super) rebuilds: Vec<Rebuilds>,
     pub(super) online: web::Data<OnlineDirectory>,
@@ -69,11 +72,13 @@ impl Parts {
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
         registry: Arc<TenantRegistry>,
-        online: OnlineUsers,
+        online: PresenceParts,
     ) -> anyhow::Result<Self> {
-        let directory = Directory::start(directory_settings(config), store, ambient);
-        let (inbox, rebuilds) = inbox(config, data, store, ambient, &directory)?;
         check_secrets(&config.auth)?;
+        let (inbox, rebuilds) = inbox(data, store)?;
+        let proven = ProvenUsers::of(inbox.clone(), store.head());
+        let directory = Directory::start(directory_settings(config), store, ambient, &proven);
+        close_idle(config, store, ambient, &directory, &inbox);
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let previous = previous_secrets(&config.auth.jwt_previous_secrets);
         let tokens = TokenKeys::new(&secret, previous, &config.auth, ambient.clone());
@@ -104,10 +109,11 @@ impl Parts {
             history_bytes: web::Data::new(HistoryBytes(config.limits.history_bytes)),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
+            proven,
             rebuilds: vec![rebuilds],
             online: web::Data::new(OnlineDirectory {
-                presence: Presence::start(presence_settings(config), store, ambient),
-                users: online,
+                presence: online.presence,
+                users: online.users,
                 store: Arc::clone(store),
                 limit: config.presence.list_limit,
             }),
@@ -157,9 +163,23 @@ impl Parts {
     }
 }
 
-/// The online users of a store, from its end on: whoever was online before this process is not any more.
-pub(super) fn online_users(store: &Arc<dyn EventStore>) -> OnlineUsers {
-    OnlineUsers::start(store, store.head(), READ_PATIENCE)
+/// Who is online.
+pub(super) struct PresenceParts {
+    presence: Presence,
+    users: OnlineUsers,
+}
+
+/// The online users of a store, from its end on: whoever was online before this process is not any more. With them
+/// what is told of visitors who have not written.
+pub(super) fn presence(
+    config: &Config,
+    store: &Arc<dyn EventStore>,
+    ambient: &Ambient,
+) -> (PresenceParts, mpsc::Receiver<Signal>) {
+    let (tells, signals) = Signals::new();
+    let presence = Presence::start(presence_settings(config), store, ambient, &tells);
+    let users = OnlineUsers::start(store, store.head(), READ_PATIENCE, &tells, presence.clone());
+    (PresenceParts { presence, users }, signals)
 }
 
 fn presence_settings(config: &Config) -> PresenceSettings {
@@ -169,23 +189,26 @@ fn presence_settings(config: &Config) -> PresenceSettings {
     }
 }
 
-fn inbox(
+fn inbox(data: &Path, store: &Arc<dyn EventStore>) -> anyhow::Result<(Inbox, Rebuilds)> {
+    let views = Views::open(&data.join("views.db"))?;
+    let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, store);
+    Ok((Inbox::new(views, progress, READ_PATIENCE), rebuilds))
+}
+
+/// Closes the conversations that nobody continues, where that is set.
+fn close_idle(
     config: &Config,
-    data: &Path,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     directory: &Directory,
-) -> anyhow::Result<(Inbox, Rebuilds)> {
-    let views = Views::open(&data.join("views.db"))?;
-    let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, store);
-    let inbox = Inbox::new(views, progress, READ_PATIENCE);
+    inbox: &Inbox,
+) {
     let close_after_hours = u64::from(config.conversation.close_after_hours);
     if close_after_hours > 0 {
         let close_after = Duration::from_secs(close_after_hours * 3_600);
         let (store, ambient) = (Arc::clone(store), ambient.clone());
         IdleCloser::start(directory.clone(), inbox.clone(), store, ambient, close_after);
     }
-    Ok((inbox, rebuilds))
 }
 
 /// What a configuration says of sessions.

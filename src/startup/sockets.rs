@@ -7,8 +7,9 @@ use std::{
 };
 
 use actix_web::{HttpRequest, web};
-use amoiq_actors::TenantRegistry;
+use amoiq_actors::{Signal, TenantRegistry};
 use amoiq_events::{Ambient, EventStore};
+use tokio::sync::mpsc;
 
 use super::parts::Parts;
 use crate::{
@@ -39,6 +40,14 @@ pub(super) struct SocketServer {
     echo: web::Data<Echo>,
 }
 
+/// What sockets hear of.
+pub(super) struct Sources<'a> {
+    /// Where their connections come from.
+    pub(super) listener: &'a Arc<Listener>,
+    /// Visitors who have not written.
+    pub(super) signals: mpsc::Receiver<Signal>,
+}
+
 impl SocketServer {
     /// Starts to follow the log.
     pub(super) fn start(
@@ -47,15 +56,18 @@ impl SocketServer {
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
         registry: &TenantRegistry,
-        listener: &Arc<Listener>,
+        sources: Sources<'_>,
     ) -> Self {
+        let Sources { listener, signals } = sources;
         let rooms: Arc<Rooms<Room>> = Arc::default();
         let offsets = recovery::offsets(parts.gate.clone(), store.epoch());
-        let echo = feed::start(Arc::clone(store), store.head(), Arc::clone(&rooms), Arc::clone(&offsets));
+        let (heard, told) = (Arc::clone(&rooms), Arc::clone(&offsets));
+        let echo = feed::start(Arc::clone(store), store.head(), heard, told, signals);
         let chat = ChatParts {
             gate: parts.gate.clone(),
             directory: parts.directory.as_ref().clone(),
             online: parts.online.as_ref().clone(),
+            proven: parts.proven.clone(),
             drafts: parts.drafts.as_ref().clone(),
             event_bytes: config.limits.body_bytes,
             store: Arc::clone(store),

@@ -5,7 +5,10 @@ use std::{collections::HashSet, thread};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, SECRET, Start, TestApp, WIDGET};
+use crate::{
+    app::{Answer, BOT, SECRET, Start, TestApp, WIDGET},
+    socket::Socket,
+};
 
 const SESSION: &str = "session-0123456789";
 
@@ -128,12 +131,98 @@ fn a_repeat_is_recognised_after_a_crash() {
 }
 
 #[test]
-fn a_repeat_does_not_reopen_a_closed_conversation_nor_change_its_text() {
+fn a_repeat_does_not_reopen_a_closed_conversation() {
     let app = TestApp::start();
     send(&app, SESSION, "clientMessageId", "c-1");
     assert_eq!(app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &json!({})).status, 200);
-    let other = json!({"text": "other", "sessionId": SESSION, "clientMessageId": "c-1"});
-    assert_eq!(app.post(WIDGET, "/webchat/message", &other).body["duplicate"], true);
-    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
-    assert_eq!(read.iter().map(|message| &message["text"]).collect::<Vec<_>>(), ["x"]);
+    assert_eq!(send(&app, SESSION, "clientMessageId", "c-1").body["duplicate"], true);
+    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}")).len(), 1);
+}
+
+/// Says a text under the client id `c-1`, over HTTP.
+fn say(app: &TestApp, credential: &str, text: &str, more: &Value) -> Answer {
+    let mut body = json!({ "text": text, "sessionId": SESSION, "clientMessageId": "c-1" });
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    app.post(credential, "/webchat/message", &body)
+}
+
+fn texts(app: &TestApp) -> Vec<Value> {
+    app.messages(SECRET, &format!("sessionId={SESSION}"))
+        .into_iter()
+        .map(|mut it| it["text"].take())
+        .collect()
+}
+
+#[test]
+fn a_client_id_with_another_text_is_a_mismatch_and_never_a_success() {
+    let app = TestApp::start();
+    let none = json!({});
+    assert_eq!(say(&app, WIDGET, "one", &none).status, 200);
+    for text in ["two", "one ", "One"] {
+        let answer = say(&app, WIDGET, text, &none);
+        assert_eq!(answer.error(), (422, "IDEMPOTENCY_MISMATCH"), "{text:?}");
+        assert!(answer.body["details"].is_object() && answer.body["messageId"].is_null(), "{answer:?}");
+    }
+    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let ack = socket.call("message", &json!({ "text": "two", "temp_id": "c-1" }));
+    assert_eq!((&ack["code"], &ack["success"]), (&json!("IDEMPOTENCY_MISMATCH"), &Value::Null));
+    socket.emit("message", &json!({ "text": "three", "temp_id": "c-1" }));
+    assert_eq!(socket.next("error")["code"], "IDEMPOTENCY_MISMATCH");
+    let repeat = socket.call("message", &json!({ "text": "one", "temp_id": "c-1" }));
+    assert_eq!((&repeat["success"], &repeat["duplicate"]), (&json!(true), &json!(true)));
+    assert_eq!(texts(&app), ["one"]);
+}
+
+#[test]
+fn every_author_of_a_session_has_client_ids_of_their_own() {
+    let app = TestApp::start();
+    let agent = |user: &str| app.mint(SECRET, &json!({ "userId": user, "role": "agent" }));
+    let (ann, bob, none) = (agent("ann"), agent("bob"), json!({}));
+    let carl = json!({ "senderId": "carl" });
+    let authors =
+        [(WIDGET, &none), (&*ann, &none), (&*bob, &none), (SECRET, &none), (SECRET, &carl), (BOT, &none)];
+    let said: Vec<_> = authors
+        .iter()
+        .zip(0..)
+        .map(|((key, more), number)| {
+            let answer = say(&app, key, &format!("text {number}"), more);
+            assert_eq!((answer.status, answer.body.get("duplicate")), (200, None), "{answer:?}");
+            answer.body["messageId"].clone()
+        })
+        .collect();
+    for (((key, more), number), first) in authors.iter().zip(0..).zip(&said) {
+        let repeat = say(&app, key, &format!("text {number}"), more);
+        assert_eq!((&repeat.body["messageId"], &repeat.body["duplicate"]), (first, &json!(true)));
+        assert_eq!(say(&app, key, "other", more).error(), (422, "IDEMPOTENCY_MISMATCH"));
+    }
+    // Another token of the same agent, and another visitor's credential, are the same author.
+    let admin = app.mint(SECRET, &json!({ "userId": "ann", "role": "admin" }));
+    assert_eq!(say(&app, &admin, "text 1", &none).body["messageId"], said[1]);
+    assert_eq!(say(&app, &app.anonymous(WIDGET, SESSION), "text 0", &none).body["messageId"], said[0]);
+    assert_eq!(texts(&app).len(), said.len());
+}
+
+#[test]
+fn a_visitor_is_told_the_client_ids_of_visitors_messages_alone() {
+    let app = TestApp::start();
+    let none = json!({});
+    let mut visitor = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let mut staff = Socket::connect(&app, SECRET);
+    let mut joined = Socket::connect(&app, BOT);
+    say(&app, WIDGET, "mine", &none);
+    joined.call("join:session", &json!({ "sessionId": SESSION }));
+    say(&app, SECRET, "an agent's", &none);
+    say(&app, BOT, "a bot's", &none);
+    let told = |message: &Value| (message.get("clientMessageId").is_some(), message.get("temp_id").is_some());
+    for (is_mine, text) in [(true, "mine"), (false, "an agent's"), (false, "a bot's")] {
+        let heard = visitor.next("meta_message_created");
+        assert_eq!((&heard["message"]["text"], told(&heard["message"])), (&json!(text), (is_mine, is_mine)));
+        assert_eq!(told(&staff.next("meta_message_created")["message"]), (true, true), "{text}");
+    }
+    assert_eq!(told(&joined.next("meta_message_created")["message"]), (true, true));
+    let query = format!("sessionId={SESSION}");
+    let read = |credential: &str| app.messages(credential, &query).iter().map(told).collect::<Vec<_>>();
+    let (all, own) = ([(true, true); 3], [(true, true), (false, false), (false, false)]);
+    assert_eq!((read(SECRET), read(BOT)), (all.to_vec(), all.to_vec()));
+    assert_eq!((read(WIDGET), read(&app.anonymous(WIDGET, SESSION))), (own.to_vec(), own.to_vec()));
 }

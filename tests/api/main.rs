@@ -17,6 +17,7 @@ mod limits;
 mod matrix;
 mod online;
 mod presence;
+mod proven;
 mod proxies;
 mod rate_limits;
 mod reference;

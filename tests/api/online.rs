@@ -57,7 +57,8 @@ fn a_second_tab_says_nothing_and_the_last_one_closed_says_offline() {
     drop(first);
     assert_eq!(online(&app)["total"], 1);
     drop(second);
-    assert_eq!(admin.next("user_offline"), json!({ "userId": user() }));
+    let gone = json!({ "userId": user(), "sessionId": SESSION, "verified": false });
+    assert_eq!(admin.next("user_offline"), gone);
     assert_eq!(online(&app), json!({ "users": [], "total": 0 }));
     // Had the second tab said something, it would have come before.
     let _third = visitor(&app);

@@ -42,7 +42,7 @@ for (const way of Object.keys(WAYS)) {
     const { name, connectedAt, ...user } = told[0];
     assert.equal(name, 'user_online');
     assert.match(connectedAt, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-    assert.deepEqual(user, { userId: 'user-1', sessionId, ...page });
+    assert.deepEqual(user, { userId: 'user-1', sessionId, verified: false, ...page });
 
     // Three ways to ask, one answer.
     const lists = [];

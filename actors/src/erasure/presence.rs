@@ -52,11 +52,14 @@ async fn truncate(store: &dyn EventStore, stream: StreamName, end: Version) -> R
 
 /// Whether an event is about them. One that does not read may be.
 fn names(recorded: &RecordedEvent, sessions: &HashMap<SessionId, Position>, user: Option<&UserId>) -> bool {
-    let (session_id, user_id) = match codec::decode(recorded) {
-        Ok(Event::Presence(PresenceEvent::Online(online))) => (online.session_id, online.user_id),
-        Ok(Event::Presence(PresenceEvent::Offline(offline))) => (offline.session_id, offline.user_id),
+    let (session_id, user_id, claimed) = match codec::decode(recorded) {
+        Ok(Event::Presence(PresenceEvent::Online(online))) => {
+            (online.session_id, online.user_id, online.claimed_user_id)
+        }
+        Ok(Event::Presence(PresenceEvent::Offline(offline))) => (offline.session_id, offline.user_id, None),
         Ok(_) => return false,
         Err(_unreadable) => return true,
     };
-    sessions.contains_key(&session_id) || user == Some(&user_id)
+    let is_user = || user == Some(&user_id) || (user.is_some() && user == claimed.as_ref());
+    sessions.contains_key(&session_id) || is_user()
 }

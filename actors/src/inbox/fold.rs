@@ -11,14 +11,17 @@ use std::{
 use amoiq_events::{
     Event, RecordedEvent, SessionId, StreamName, TenantId, UserId,
     codec::{self, CodecError},
-    session::{Sender, SessionEvent, VisitorIdentified},
+    session::{Sender, SessionEvent},
     stream::StreamKind,
     tenant::{SessionErased, TenantEvent},
 };
 use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::row::{self, Row};
+use super::{
+    Proof,
+    row::{self, Row},
+};
 use crate::{generation::Tables, projector::Projection, views::ViewError};
 
 /// How much of the last message a list shows, in bytes.
@@ -49,7 +52,7 @@ struct Session {
     /// It has happened since that something did, so there is a row.
     exists: bool,
     /// Who says, and with what proof, that it is theirs; those that changed.
-    claims: Vec<(UserId, bool)>,
+    claims: Vec<(UserId, Proof)>,
 }
 
 /// What the inbox shows of a message.
@@ -63,9 +66,9 @@ struct Said<'a> {
 
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
-    const VERSION: u32 = 3;
-    /// They lack two indexes: the same questions take longer.
-    const STILL_SERVES: &'static [u32] = &[2];
+    const VERSION: u32 = 4;
+    /// They lack indexes: the same questions take longer.
+    const STILL_SERVES: &'static [u32] = &[2, 3];
     const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
 
     fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
@@ -91,10 +94,12 @@ impl Projection for InboxProjection {
         }
         let Event::Session(change) = codec::decode(event)? else { return Ok(()) };
         let Some(session) = self.session(conn, tables, &event.stream)? else { return Ok(()) };
-        if let SessionEvent::VisitorIdentified(VisitorIdentified { user_id: Some(user), verified, .. }) =
-            &change
-        {
-            session.claim(conn, tables, user, *verified)?;
+        if let SessionEvent::VisitorIdentified(told) = &change {
+            let proof = if told.verified { Proof::Verified } else { Proof::Claimed };
+            let disputed = told.claimed_user_id.iter().map(|user| (user, Proof::Disputed));
+            for (user, proof) in told.user_id.iter().map(|user| (user, proof)).chain(disputed) {
+                session.claim(conn, tables, user, proof)?;
+            }
         }
         session.exists = true;
         session.row.apply(&change, event);
@@ -125,8 +130,8 @@ impl Projection for InboxProjection {
         let rows = all.iter().filter(|of| of.exists).map(|of| (&of.tenant, &of.session, &of.row));
         row::store(conn, tables, rows)?;
         for session in all {
-            for (user, verified) in &session.claims {
-                row::store_claim(conn, tables, session.claim_key(user), *verified)?;
+            for (user, proof) in &session.claims {
+                row::store_claim(conn, tables, session.claim_key(user), proof.as_stored())?;
             }
         }
         Ok(())
@@ -176,23 +181,24 @@ impl Session {
         (self.tenant.as_str(), user.as_str(), self.session.as_str())
     }
 
-    /// A claim that was verified once stays so.
+    /// The best proof that there was stays.
     fn claim(
         &mut self,
         conn: &Connection,
         tables: Tables,
         user: &UserId,
-        verified: bool,
+        proof: Proof,
     ) -> Result<(), ViewError> {
+        let best = |known: Proof| if known.as_stored() > proof.as_stored() { known } else { proof };
         if let Some((_, known)) = self.claims.iter_mut().find(|(known, _)| known == user) {
-            *known |= verified;
+            *known = best(*known);
             return Ok(());
         }
         let known = match self.is_erased {
             true => None,
             false => row::find_claim(conn, tables, self.claim_key(user))?,
         };
-        self.claims.push((user.clone(), verified || known.unwrap_or_default()));
+        self.claims.push((user.clone(), known.map(Proof::of_stored).map_or(proof, best)));
         Ok(())
     }
 }
@@ -204,6 +210,8 @@ impl Row {
             SessionEvent::VisitorIdentified(visitor) => {
                 if let Some(user) = &visitor.user_id {
                     user.as_str().clone_into(&mut self.user_id);
+                } else if visitor.claimed_user_id.is_some() {
+                    self.user_id.clear();
                 }
             }
             SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {

@@ -44,10 +44,12 @@ pub(super) fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError>
             tenant   TEXT    NOT NULL,
             user_id  TEXT    NOT NULL,
             session  TEXT    NOT NULL,
-            verified INTEGER NOT NULL,
+            verified INTEGER NOT NULL, -- 1: proven; 0: claimed; -1: claimed, and another's
             checksum INTEGER NOT NULL, -- CRC-32C over all of the above
             PRIMARY KEY (tenant, user_id, session)
         ) WITHOUT ROWID;
+        -- However many claim to be a user, those who proved it are found at once.
+        CREATE INDEX {users}_proven ON {users} (tenant, user_id) WHERE verified > 0;
         CREATE INDEX {users}_by_session ON {users} (tenant, session);"
     ))?;
     Ok(())
@@ -154,12 +156,12 @@ pub(super) fn store<'a>(
     Ok(())
 }
 
-/// Whether a user's claim to a session is verified; nothing when there is no claim.
+/// How a user's claim to a session is proven; nothing when there is no claim.
 pub(super) fn find_claim(
     conn: &Connection,
     tables: Tables,
     (tenant, user, session): (&str, &str, &str),
-) -> Result<Option<bool>, ViewError> {
+) -> Result<Option<i64>, ViewError> {
     let sql = format!(
         "SELECT verified, checksum FROM {} WHERE tenant = ?1 AND user_id = ?2 AND session = ?3",
         tables.name("inbox_users")
@@ -170,12 +172,29 @@ pub(super) fn find_claim(
     sound(sum, claim_checksum(tenant, user, session, verified)).map(|()| Some(verified))
 }
 
+/// Whether a user is proven in any session. The condition is word for word that of the index.
+pub(super) fn is_proven(
+    conn: &Connection,
+    tables: Tables,
+    (tenant, user): (&str, &str),
+) -> Result<bool, ViewError> {
+    let sql = format!(
+        "SELECT session, verified, checksum FROM {} WHERE tenant = ?1 AND user_id = ?2 AND verified > 0 LIMIT 1",
+        tables.name("inbox_users")
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query((tenant, user))?;
+    let Some(found) = rows.next()? else { return Ok(false) };
+    let session: String = found.get(0)?;
+    sound(found.get(2)?, claim_checksum(tenant, user, &session, found.get(1)?)).map(|()| true)
+}
+
 /// Writes a user's claim to a session.
 pub(super) fn store_claim(
     conn: &Connection,
     tables: Tables,
     (tenant, user, session): (&str, &str, &str),
-    verified: bool,
+    verified: i64,
 ) -> Result<(), ViewError> {
     let sql = format!(
         "INSERT OR REPLACE INTO {} (tenant, user_id, session, verified, checksum)
@@ -227,8 +246,8 @@ pub(super) fn claims_sql(tables: Tables) -> String {
     )
 }
 
-fn claim_checksum(tenant: &str, user: &str, session: &str, verified: bool) -> i64 {
-    columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified.into())])
+fn claim_checksum(tenant: &str, user: &str, session: &str, verified: i64) -> i64 {
+    columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
 }
 
 /// Whether what is stored is what was written.

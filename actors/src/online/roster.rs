@@ -1,4 +1,5 @@
-//! Everybody who is online, by tenant: a pure fold. Folding an event twice changes nothing.
+//! Everybody who is online, by tenant: a pure fold of the log and of the signals. Folding an event twice changes
+//! nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +27,22 @@ struct Visitors {
     /// Where each stands in `by_age`.
     since: HashMap<UserId, Timestamp>,
     /// The oldest first. The user's id tells apart those who came in the same millisecond.
-    by_age: BTreeMap<(Timestamp, UserId), OnlineUser>,
+    by_age: BTreeMap<(Timestamp, UserId), Entry>,
+}
+
+/// Somebody who is listed.
+struct Entry {
+    user: OnlineUser,
+    source: Source,
+}
+
+/// Who says that somebody came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The log, of visitors who have written.
+    Log,
+    /// A signal, of those who have not. What the log says of the same user comes late, and does not take it back.
+    Signal,
 }
 
 impl Roster {
@@ -40,13 +56,10 @@ impl Roster {
     /// Folds an event in.
     pub(super) fn apply(&mut self, stream: &StreamName, event: Event) {
         match event {
-            Event::Node(NodeEvent::Started(_)) => *self = Self::default(),
+            Event::Node(NodeEvent::Started(_)) => self.begin(),
             Event::Presence(event) => {
                 let Some(tenant) = stream.tenant_id() else { return };
-                match event {
-                    PresenceEvent::Online(online) => self.came(tenant, online),
-                    PresenceEvent::Offline(offline) => self.went(&tenant, &offline.user_id),
-                }
+                self.hear(tenant, event, Source::Log);
             }
             Event::Session(SessionEvent::MessageCreated(message)) if message.sender == Sender::User => {
                 if let Some(page) = message.page {
@@ -57,10 +70,42 @@ impl Roster {
         }
     }
 
+    /// Takes in what is told of visitors who have not written.
+    pub(super) fn signal(&mut self, tenant: &TenantId, events: &[PresenceEvent]) {
+        for event in events {
+            self.hear(tenant.clone(), event.clone(), Source::Signal);
+        }
+    }
+
+    fn hear(&mut self, tenant: TenantId, event: PresenceEvent, source: Source) {
+        match event {
+            PresenceEvent::Online(online) => self.came(tenant, online, source),
+            PresenceEvent::Offline(offline) => {
+                let known = self.tenants.get(&tenant).and_then(|visitors| visitors.get(&offline.user_id));
+                if known.is_some_and(|known| known.source == source) {
+                    self.went(&tenant, &offline.user_id);
+                }
+            }
+        }
+    }
+
+    /// A process took over. Signals are its own.
+    fn begin(&mut self) {
+        let is_over = |visitors: &Visitors| {
+            let old = visitors.by_age.iter().filter(|(_, entry)| entry.source == Source::Log);
+            old.map(|((_, user), _)| user.clone()).collect::<Vec<_>>()
+        };
+        let over: Vec<_> =
+            self.tenants.iter().map(|(tenant, visitors)| (tenant.clone(), is_over(visitors))).collect();
+        for (tenant, users) in over {
+            users.iter().for_each(|user| self.went(&tenant, user));
+        }
+    }
+
     /// Those of a tenant who came last, and how many there are.
     pub(super) fn newest(&self, tenant: &TenantId, limit: usize) -> Online {
         let Some(visitors) = self.tenants.get(tenant) else { return Online::default() };
-        let users = visitors.by_age.values().rev().take(limit).cloned().collect();
+        let users = visitors.by_age.values().rev().take(limit).map(|entry| entry.user.clone()).collect();
         Online { users, total: visitors.by_age.len() }
     }
 
@@ -69,12 +114,16 @@ impl Roster {
         self.tenants.values().map(|visitors| visitors.by_age.len()).sum()
     }
 
-    fn came(&mut self, tenant: TenantId, online: UserOnline) {
-        let UserOnline { user_id, session_id, connected_at, domain, origin, url } = online;
+    fn came(&mut self, tenant: TenantId, online: UserOnline, source: Source) {
+        let UserOnline { user_id, session_id, connected_at, verified, claimed_user_id, .. } = online;
         let key = (connected_at, user_id.clone());
-        let known = self.tenants.get(&tenant).and_then(|visitors| visitors.by_age.get(&key));
-        if known.is_some_and(|known| known.session_id == session_id) {
-            // Said again, because the store did not say whether it was: the page known here is newer.
+        let known = self.tenants.get_mut(&tenant).and_then(|visitors| visitors.by_age.get_mut(&key));
+        let is_same =
+            |known: &&mut Entry| known.user.session_id == session_id && known.user.verified == verified;
+        if let Some(known) = known.filter(is_same) {
+            // Said again, because the visitor has written now, or because the store did not say whether it was said:
+            // the page known here is newer.
+            known.source = source;
             return;
         }
         self.went(&tenant, &user_id);
@@ -85,7 +134,10 @@ impl Roster {
         users.push(user_id.clone());
         let visitors = self.tenants.entry(tenant).or_default();
         visitors.since.insert(user_id.clone(), connected_at);
-        visitors.by_age.insert(key, OnlineUser { user_id, session_id, connected_at, domain, origin, url });
+        let UserOnline { domain, origin, url, .. } = online;
+        let user =
+            OnlineUser { user_id, session_id, connected_at, verified, claimed_user_id, domain, origin, url };
+        visitors.by_age.insert(key, Entry { user, source });
     }
 
     fn went(&mut self, tenant: &TenantId, user_id: &UserId) {
@@ -95,7 +147,7 @@ impl Roster {
             self.tenants.remove(tenant);
         }
         let Some(gone) = gone else { return };
-        let stream = StreamName::session(tenant, &gone.session_id);
+        let stream = StreamName::session(tenant, &gone.user.session_id);
         if let Some(users) = self.sessions.get_mut(&stream) {
             users.retain(|other| other != user_id);
             if users.is_empty() {
@@ -109,7 +161,7 @@ impl Roster {
         let (Some(users), Some(tenant)) = (self.sessions.get(stream), stream.tenant_id()) else { return };
         let Some(visitors) = self.tenants.get_mut(&tenant) else { return };
         for user_id in users {
-            if let Some(user) = visitors.get_mut(user_id) {
+            if let Some(Entry { user, .. }) = visitors.get_mut(user_id) {
                 user.domain.clone_from(&page.domain);
                 user.origin.clone_from(&page.origin);
                 user.url.clone_from(&page.url);
@@ -119,12 +171,17 @@ impl Roster {
 }
 
 impl Visitors {
-    fn get_mut(&mut self, user_id: &UserId) -> Option<&mut OnlineUser> {
+    fn get(&self, user_id: &UserId) -> Option<&Entry> {
+        let since = *self.since.get(user_id)?;
+        self.by_age.get(&(since, user_id.clone()))
+    }
+
+    fn get_mut(&mut self, user_id: &UserId) -> Option<&mut Entry> {
         let since = *self.since.get(user_id)?;
         self.by_age.get_mut(&(since, user_id.clone()))
     }
 
-    fn take(&mut self, user_id: &UserId) -> Option<OnlineUser> {
+    fn take(&mut self, user_id: &UserId) -> Option<Entry> {
         let since = self.since.remove(user_id)?;
         self.by_age.remove(&(since, user_id.clone()))
     }

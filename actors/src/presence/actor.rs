@@ -1,10 +1,11 @@
-//! The actor of one tenant's presence: a reconciler between who is connected and what the log says.
+//! The actor of one tenant's presence: a reconciler between who is connected and what was said of them.
 //!
 //! The routing actor of [`crate::presence`] starts it. It holds its mailbox for nothing: while an append
 //! is underway, connections are counted on, and one append is underway at a time. What changed within
 //! `batch` is one append; what is more than one may hold waits for the next, so that a crowd does not fill the
 //! outboxes of those who watch. When the store refuses, the actor tries again with the difference as it is then.
-//! It needs two timers, however many users there are.
+//! Signals go the same way beside it and need no store: one is underway at a time, and the next one says what there
+//! is to say by then. It needs three timers, however many users there are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use amoiq_events::{
 use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
 use super::{Change, MAILBOX, PresenceSettings, Step, roll::Roll};
+use crate::{Signal, Signals};
 
 /// How long it waits after an append failed; twice as long after each further one.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -32,12 +34,18 @@ pub(super) struct PresenceActor {
     stream: StreamName,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
+    signals: Signals,
+    tenant: TenantId,
     settings: PresenceSettings,
     roll: Roll,
     /// Kept while the roll is not empty: the routing actor sees by it whom it can let go.
     busy: Option<Arc<()>>,
     /// A timer runs after which the changes are appended.
     will_append: bool,
+    /// A timer runs after which the changes are signalled.
+    will_signal: bool,
+    /// A signal waits for room.
+    is_signalling: bool,
     /// A timer runs after which the next grace ends.
     will_expire: bool,
     /// Who waits until everything is said; at the bound one more is answered at once.
@@ -54,19 +62,24 @@ impl PresenceActor {
         tenant: &TenantId,
         store: Arc<dyn EventStore>,
         ambient: Ambient,
+        signals: Signals,
         settings: PresenceSettings,
     ) -> Addr<Self> {
-        let stream = StreamName::presence(tenant);
+        let (stream, tenant) = (StreamName::presence(tenant), tenant.clone());
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             Self {
                 stream,
                 store,
                 ambient,
+                signals,
+                tenant,
                 settings,
                 roll: Roll::default(),
                 busy: None,
                 will_append: false,
+                will_signal: false,
+                is_signalling: false,
                 will_expire: false,
                 asked: Vec::new(),
                 forgetting: Vec::new(),
@@ -81,8 +94,11 @@ impl PresenceActor {
             self.busy = None;
             return;
         }
-        if self.roll.has_changes() && !self.roll.is_appending() {
+        if self.roll.has_to_log() && !self.roll.is_appending() {
             self.append_in(self.settings.batch, ctx);
+        }
+        if self.roll.has_to_signal() && !self.is_signalling {
+            self.signal_in(self.settings.batch, ctx);
         }
         let grace = self.settings.offline_grace;
         if let Some(wait) = self.roll.next_expires_in(Instant::now(), grace)
@@ -108,7 +124,7 @@ impl PresenceActor {
     fn answer_forgotten(&mut self) {
         let roll = &self.roll;
         let waiting = self.forgetting.extract_if(.., |(users, reply)| {
-            reply.is_closed() || users.iter().all(|user| roll.is_said(user))
+            reply.is_closed() || users.iter().all(|user| roll.is_settled(user))
         });
         for (_, reply) in waiting {
             let _gone = reply.send(());
@@ -125,12 +141,70 @@ impl PresenceActor {
         }
     }
 
+    fn signal_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if !self.will_signal {
+            self.will_signal = true;
+            ctx.run_later(wait, |actor, ctx| {
+                actor.will_signal = false;
+                actor.signal(ctx);
+            });
+        }
+    }
+
+    fn signal(&mut self, ctx: &mut Context<Self>) {
+        if self.is_signalling {
+            return;
+        }
+        self.roll.expire(Instant::now(), self.settings.offline_grace);
+        let events = self.roll.next_signal();
+        if events.is_empty() {
+            return self.signalled(ctx);
+        }
+        self.is_signalling = true;
+        let (signals, tenant) = (self.signals.clone(), self.tenant.clone());
+        let telling = async move { signals.tell(Signal { tenant, events }).await };
+        ctx.spawn(telling.into_actor(self).map(|(), actor, ctx| {
+            actor.is_signalling = false;
+            actor.signalled(ctx);
+        }));
+    }
+
+    fn signalled(&mut self, ctx: &mut Context<Self>) {
+        self.answer_forgotten();
+        self.answer_when_said();
+        self.go_on(ctx);
+    }
+
+    /// Says now what would be said with the next batch.
+    fn hurry(&mut self, ctx: &mut Context<Self>) {
+        if self.roll.has_to_signal() {
+            self.signal(ctx);
+        }
+        if self.roll.has_to_log() && !self.roll.is_appending() && self.retry_after.is_none() {
+            self.append(ctx);
+        }
+    }
+
+    fn has_changes(&self) -> bool {
+        self.roll.has_to_log() || self.roll.has_to_signal() || self.is_signalling
+    }
+
+    fn answer_when_said(&mut self) {
+        if !self.has_changes() && !self.roll.is_appending() {
+            self.answer();
+        }
+    }
+
     fn append(&mut self, ctx: &mut Context<Self>) {
+        if self.roll.is_appending() {
+            return;
+        }
         // Who is not there any more by now does not come into the log.
         self.roll.expire(Instant::now(), self.settings.offline_grace);
         let cause = Cause { causation: "presence".into(), actor: "service:presence".into() };
         let Some(events) = self.roll.next_append(&self.ambient, &cause) else {
             self.answer_forgotten();
+            self.answer_when_said();
             return self.go_on(ctx);
         };
         let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
@@ -145,9 +219,7 @@ impl PresenceActor {
                 self.roll.appended();
                 self.retry_after = None;
                 self.answer_forgotten();
-                if !self.roll.has_changes() {
-                    self.answer();
-                }
+                self.answer_when_said();
                 return self.go_on(ctx);
             }
             Ok(Err(error)) => (matches!(error, AppendError::Unavailable(_)), error.to_string()),
@@ -176,17 +248,24 @@ impl Handler<Step> for PresenceActor {
 
     fn handle(&mut self, step: Step, ctx: &mut Self::Context) {
         match step.change {
-            Change::Enter(connection, visitor) => self.roll.enter(connection, visitor, self.ambient.now()),
+            Change::Enter(connection, visitor) => self.roll.enter(connection, *visitor, self.ambient.now()),
             Change::Leave(connection) => self.roll.leave(connection, Instant::now()),
+            Change::Wrote(session) => {
+                self.roll.wrote(&session);
+                self.hurry(ctx);
+            }
+            Change::Proven(user) => self.roll.displace(&user, self.ambient.now()),
+            Change::Hurry => self.hurry(ctx),
             Change::Ask(reply) => self.asked.push(reply),
             Change::Forget(whom, reply) => {
                 self.forgetting.push((self.roll.forget(&whom), reply));
                 self.answer_forgotten();
             }
         }
-        if self.asked.len() > MAX_ASKED || !(self.roll.has_changes() || self.roll.is_appending()) {
+        if self.asked.len() > MAX_ASKED {
             self.answer();
         }
+        self.answer_when_said();
         self.busy = Some(step.busy);
         self.go_on(ctx);
         drop(step.room);

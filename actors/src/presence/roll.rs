@@ -2,45 +2,44 @@
 //!
 //! It has no clock, no store and no timer. A user is there while at least one of their connections is
 //! open or closed less than the grace ago, so coming back within the grace changes nothing; nor does coming
-//! back before the log says that they went. What is shown of a user is the connection that opened or named
+//! back before it is said that they went. What is shown of a user is the connection that opened or named
 //! itself last: another session of the same user is one more `user.online`, which replaces the entry, and no
 //! `user.offline`.
 //!
+//! While a user for whom a secret key vouched is there, whoever only claims the same name is shown as an anonymous
+//! visitor; those who came before are renamed. So a claim never takes the place of a proof, and its end is never told as
+//! the end of the proven user.
+//!
 //! Every step costs the same, however many users there are: a user is looked at when one of their
 //! connections changed, and the ends of the graces stand in a queue, since they are equally long.
-//!
-//! An append whose end is unknown leaves its users unknown, and they are said to be online or offline
-//! again. As long as the difference is the same it goes under the same ids, so the store recognises it;
-//! else the log may say a thing twice, which every fold of it has to bear.
+//! What follows from the difference is in [`said`].
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
-use amoiq_events::{
-    Ambient, Event, NewEvent, SessionId, Timestamp, UserId,
-    event::Cause,
-    presence::{PresenceEvent, UserOffline, UserOnline},
-    store::MAX_APPEND_EVENTS,
-};
+use amoiq_events::{SessionId, Timestamp, UserId};
 use tokio::time::Instant;
 
+use self::said::{Attempt, Line, Said, subject};
 use super::{ConnectionId, Visitor, Whom};
 
-/// How much one append says. Whoever watches is sent it at once, so it is a small part of what may wait for them:
-/// visitors decide how many they are and how long their addresses, and must not make a reader a slow one.
-const MOST_BYTES: usize = 256 * 1024;
+mod said;
 
-/// Who is connected and what the log says.
+/// Who is connected and what was said of them.
 #[derive(Default)]
 pub(super) struct Roll {
     connections: HashMap<ConnectionId, Connection>,
     users: HashMap<UserId, User>,
+    /// The connections in sessions without messages.
+    silent: HashMap<SessionId, Vec<ConnectionId>>,
     /// Connections that closed, in that order.
     leaving: VecDeque<Leaving>,
-    /// Users to be looked at, each once.
-    changed: VecDeque<UserId>,
+    /// Users of whom the log is to say something, each once, and no user in both queues.
+    to_log: VecDeque<UserId>,
+    /// Users of whom something is to be signalled.
+    to_signal: VecDeque<UserId>,
     underway: Option<Attempt>,
     /// What did not succeed, until it is tried again.
     failed: Option<Attempt>,
@@ -62,25 +61,14 @@ struct User {
     by_turn: Vec<(u64, ConnectionId)>,
     open: usize,
     connected_at: Timestamp,
-    said: Said,
-    /// In `changed` or in the append that is underway.
+    /// What the log says of them.
+    logged: Said,
+    /// What was signalled of them, while the log says nothing.
+    signalled: Option<Line>,
+    /// In one of the queues or in the append that is underway.
     is_pending: bool,
     /// What the log says of them is being removed from it: whoever comes back is said to be online again.
     is_forgotten: bool,
-}
-
-/// What the log says of a user.
-#[derive(Clone)]
-enum Said {
-    Offline,
-    Online {
-        session: SessionId,
-        since: Timestamp,
-    },
-    /// One or the other: an append did not say how it ended.
-    Unknown {
-        session: SessionId,
-    },
 }
 
 struct Leaving {
@@ -89,37 +77,46 @@ struct Leaving {
     closed_at: Instant,
 }
 
-/// Events of one append.
-struct Attempt {
-    events: Vec<PresenceEvent>,
-    envelopes: Vec<NewEvent>,
-}
-
 impl Roll {
     /// A connection opened, or is somebody else now.
-    pub(super) fn enter(&mut self, id: ConnectionId, visitor: Visitor, now: Timestamp) {
+    pub(super) fn enter(&mut self, id: ConnectionId, mut visitor: Visitor, now: Timestamp) {
+        if !visitor.verified && self.is_proven(&visitor.user_id) {
+            visitor.disown();
+        }
         let is_named_again = |known: &&mut Connection| known.is_open && known.visitor.is_same(&visitor);
         if let Some(known) = self.connections.get_mut(&id).filter(is_named_again) {
             // Who says the same name again is not newer than another tab.
-            known.visitor = visitor;
+            let has_written = known.visitor.has_written || visitor.has_written;
+            known.visitor = Visitor { has_written, ..visitor };
+            if has_written {
+                let session = known.visitor.session_id.clone();
+                self.wrote(&session);
+            }
             return;
         }
         let before = self.remove(id);
         let opened_at = before.as_ref().map_or(now, |before| before.opened_at);
+        let is_first_proof = visitor.verified && !self.is_proven(&visitor.user_id);
+        if is_first_proof {
+            self.displace(&visitor.user_id, now);
+        }
         self.last_turn += 1;
         let (turn, user_id) = (self.last_turn, visitor.user_id.clone());
         let user = self.users.entry(user_id.clone()).or_insert_with(|| User::since(opened_at));
         // Naming itself again, the only connection of a user is their first all the same; and who is back before
         // it was said that they went was there all the time.
         let same_user = before.as_ref().is_some_and(|before| before.visitor.user_id == user_id);
-        let is_still_there =
-            matches!(user.said, Said::Online { .. }) && !std::mem::take(&mut user.is_forgotten);
-        if user.by_turn.is_empty() && !same_user && !is_still_there {
+        let is_still_there = user.is_said_online() && !std::mem::take(&mut user.is_forgotten);
+        let is_another = is_first_proof && user.said_verified() != Some(true);
+        if is_another || (user.by_turn.is_empty() && !same_user && !is_still_there) {
             user.connected_at = opened_at;
         }
         user.by_turn.reserve_exact(1);
         user.by_turn.push((turn, id));
         user.open += 1;
+        if !visitor.has_written {
+            self.silent.entry(visitor.session_id.clone()).or_default().push(id);
+        }
         self.connections.insert(id, Connection { visitor, opened_at, turn, is_open: true });
         if let Some(before) = before
             && !same_user
@@ -140,17 +137,47 @@ impl Roll {
         self.leaving.push_back(Leaving { connection: id, turn: connection.turn, closed_at: now });
     }
 
+    /// There are messages in a session from now on.
+    pub(super) fn wrote(&mut self, session: &SessionId) {
+        for id in self.silent.remove(session).unwrap_or_default() {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.visitor.has_written = true;
+                let user = connection.visitor.user_id.clone();
+                self.look_at(&user);
+            }
+        }
+    }
+
+    /// A secret key vouched for a user: those who only claim the name are shown without it.
+    pub(super) fn displace(&mut self, user_id: &UserId, now: Timestamp) {
+        let Some(user) = self.users.get(user_id) else { return };
+        let theirs = user.by_turn.iter().filter_map(|(_, id)| Some((*id, self.connections.get(id)?)));
+        let claims = theirs.filter(|(_, connection)| !connection.visitor.verified);
+        let claims: Vec<_> =
+            claims.map(|(id, known)| (id, known.is_open.then(|| known.visitor.clone()))).collect();
+        for (id, open) in claims {
+            match open {
+                Some(mut visitor) => {
+                    visitor.disown();
+                    self.enter(id, visitor, now);
+                }
+                // Whom it would be the grace of is not there under this name any more.
+                None => drop(self.remove(id)),
+            }
+        }
+        self.look_at(user_id);
+    }
+
     /// Takes out the connections of somebody, without a grace. Gives the users of whom there is something to say
-    /// then, or something on its way: [`Roll::is_said`] tells when it is said.
+    /// then, or something on its way: [`Roll::is_settled`] tells when it is said.
     pub(super) fn forget(&mut self, whom: &Whom) -> Vec<UserId> {
-        let is_theirs = |known: &Connection| whom.names(&known.visitor.user_id, &known.visitor.session_id);
-        let theirs = self.connections.iter().filter(|(_, known)| is_theirs(known));
+        let theirs = self.connections.iter().filter(|(_, known)| whom.is(&known.visitor));
         let theirs: Vec<_> = theirs.map(|(id, _)| *id).collect();
         let mut users: HashSet<_> =
             theirs.into_iter().filter_map(|id| self.remove(id)).map(|gone| gone.visitor.user_id).collect();
         // Who has moved on to another session may still be said to be in this one.
         let underway = self.underway.iter().flat_map(|attempt| attempt.events.iter().map(subject));
-        let said = self.users.iter().filter_map(|(id, user)| Some((id, user.said.session()?)));
+        let said = self.users.iter().flat_map(|(id, user)| user.said_sessions().map(move |of| (id, of)));
         let named = said.chain(underway).filter(|(user, session)| whom.names(user, session));
         users.extend(named.map(|(user, _)| user.clone()));
         for id in &users {
@@ -160,12 +187,14 @@ impl Roll {
         }
         users.iter().for_each(|user| self.look_at(user));
         // An erasure does not wait for a crowd.
-        self.changed.make_contiguous().sort_by_key(|user| !users.contains(user));
+        for queue in [&mut self.to_log, &mut self.to_signal] {
+            queue.make_contiguous().sort_by_key(|user| !users.contains(user));
+        }
         users.into_iter().collect()
     }
 
     /// Whether nothing is left to say of a user.
-    pub(super) fn is_said(&self, user_id: &UserId) -> bool {
+    pub(super) fn is_settled(&self, user_id: &UserId) -> bool {
         self.users.get(user_id).is_none_or(|user| !user.is_pending)
     }
 
@@ -192,82 +221,10 @@ impl Roll {
         self.users.is_empty()
     }
 
-    /// Whether there may be something to say.
-    pub(super) fn has_changes(&self) -> bool {
-        !self.changed.is_empty()
-    }
-
-    /// Whether an append is underway.
-    pub(super) fn is_appending(&self) -> bool {
-        self.underway.is_some()
-    }
-
-    /// The difference between who is connected and what the log says, or as much of it as one append
-    /// takes. Its end is told by [`Roll::appended`] or [`Roll::failed`].
-    pub(super) fn next_append(&mut self, ambient: &Ambient, cause: &Cause) -> Option<Vec<NewEvent>> {
-        assert!(self.underway.is_none(), "one append is underway at a time");
-        let failed = self.failed.take();
-        // No more than what failed, or what came after it would make it another append.
-        let most = failed.as_ref().map_or(MAX_APPEND_EVENTS, |failed| failed.events.len());
-        let mut events = Vec::new();
-        while events.len() < most
-            && let Some(user_id) = self.changed.pop_front()
-        {
-            match self.difference(&user_id) {
-                Some(event) => events.push(event),
-                None => self.settle(&user_id),
-            }
-        }
-        if events.is_empty() {
-            return None;
-        }
-        let attempt = match failed {
-            Some(failed) if failed.events == events => failed,
-            _ => self.put_into_envelopes(events, ambient, cause),
-        };
-        let envelopes = attempt.envelopes.clone();
-        self.underway = Some(attempt);
-        Some(envelopes)
-    }
-
-    /// The append is durable.
-    pub(super) fn appended(&mut self) {
-        let Some(attempt) = self.underway.take() else { return };
-        for event in attempt.events {
-            let (user_id, said) = match event {
-                PresenceEvent::Online(UserOnline { user_id, session_id, connected_at, .. }) => {
-                    (user_id, Said::Online { session: session_id, since: connected_at })
-                }
-                PresenceEvent::Offline(offline) => {
-                    self.begin_anew(&offline.user_id);
-                    (offline.user_id, Said::Offline)
-                }
-            };
-            if let Some(user) = self.users.get_mut(&user_id) {
-                user.said = said;
-                user.is_pending = false;
-            }
-            // They may have come or gone meanwhile.
-            self.look_at(&user_id);
-        }
-    }
-
-    /// The append did not succeed, or the store cannot say.
-    pub(super) fn failed(&mut self, may_exist: bool) {
-        let Some(attempt) = self.underway.take() else { return };
-        for event in attempt.events.iter().rev() {
-            let (user_id, session) = subject(event);
-            if let Some(user) = self.users.get_mut(user_id)
-                && may_exist
-            {
-                user.said = Said::Unknown { session: session.clone() };
-            }
-            if may_exist && matches!(event, PresenceEvent::Offline(_)) {
-                self.begin_anew(user_id);
-            }
-            self.changed.push_front(user_id.clone());
-        }
-        self.failed = Some(attempt);
+    /// Whether somebody is there under this name for whom a secret key vouched.
+    fn is_proven(&self, user_id: &UserId) -> bool {
+        let is_verified = |id: &ConnectionId| self.connections.get(id).is_some_and(|it| it.visitor.verified);
+        self.users.get(user_id).is_some_and(|user| user.by_turn.iter().any(|(_, id)| is_verified(id)))
     }
 
     /// It was said that a user went: they are there since the first of the connections that they have by now.
@@ -286,115 +243,55 @@ impl Roll {
             user.by_turn.retain(|(turn, _)| *turn != connection.turn);
             user.open -= usize::from(connection.is_open);
         }
+        let session = &connection.visitor.session_id;
+        if let Some(silent) = self.silent.get_mut(session) {
+            silent.retain(|other| *other != id);
+            if silent.is_empty() {
+                self.silent.remove(session);
+            }
+        }
         Some(connection)
     }
 
     /// A user without an open connection is gone at once.
     fn end_graces(&mut self, user_id: &UserId) {
-        if let Some(user) = self.users.get_mut(user_id).filter(|user| user.open == 0) {
-            for (_, connection) in std::mem::take(&mut user.by_turn) {
-                self.connections.remove(&connection);
+        if let Some(user) = self.users.get(user_id).filter(|user| user.open == 0) {
+            let theirs: Vec<_> = user.by_turn.iter().map(|(_, connection)| *connection).collect();
+            for connection in theirs {
+                self.remove(connection);
             }
         }
-    }
-
-    /// Puts a user among the changed ones when there is something to say of them, and forgets one of
-    /// whom there is nothing left.
-    fn look_at(&mut self, user_id: &UserId) {
-        let differs = self.difference(user_id).is_some();
-        let Some(user) = self.users.get_mut(user_id).filter(|user| !user.is_pending) else { return };
-        if differs {
-            user.is_pending = true;
-            self.changed.push_back(user_id.clone());
-        } else {
-            self.settle(user_id);
-        }
-    }
-
-    /// There is nothing to say of a user any more.
-    fn settle(&mut self, user_id: &UserId) {
-        if let Some(user) = self.users.get_mut(user_id) {
-            user.is_pending = false;
-            if user.by_turn.is_empty() {
-                self.users.remove(user_id);
-            }
-        }
-    }
-
-    /// What is to be said of a user.
-    fn difference(&self, user_id: &UserId) -> Option<PresenceEvent> {
-        let user = self.users.get(user_id)?;
-        let newest = user.by_turn.last().and_then(|(_, id)| self.connections.get(id));
-        match (newest, &user.said) {
-            (None, Said::Offline) => None,
-            (None, Said::Online { session, .. } | Said::Unknown { session }) => {
-                let (user_id, session_id) = (user_id.clone(), session.clone());
-                Some(PresenceEvent::Offline(UserOffline { user_id, session_id }))
-            }
-            (Some(newest), Said::Online { session, since })
-                if newest.visitor.session_id == *session && user.connected_at == *since =>
-            {
-                None
-            }
-            (Some(newest), _) => {
-                let Visitor { user_id, session_id, domain, origin, url } = newest.visitor.clone();
-                let connected_at = user.connected_at;
-                let online = UserOnline { user_id, session_id, connected_at, domain, origin, url };
-                Some(PresenceEvent::Online(online))
-            }
-        }
-    }
-
-    /// What is more than one append may hold is left for the next: addresses can be long.
-    fn put_into_envelopes(
-        &mut self,
-        mut events: Vec<PresenceEvent>,
-        ambient: &Ambient,
-        cause: &Cause,
-    ) -> Attempt {
-        let (mut envelopes, mut bytes) = (Vec::with_capacity(events.len()), 0);
-        for event in &events {
-            let envelope = Event::Presence(event.clone()).envelope(ambient, cause);
-            bytes += envelope.data.len();
-            if bytes > MOST_BYTES && !envelopes.is_empty() {
-                break;
-            }
-            envelopes.push(envelope);
-        }
-        for event in events.drain(envelopes.len()..).rev() {
-            self.changed.push_front(subject(&event).0.clone());
-        }
-        Attempt { events, envelopes }
     }
 }
 
 impl Visitor {
     /// Whether this is nobody else, wherever they are.
     fn is_same(&self, other: &Self) -> bool {
-        self.user_id == other.user_id && self.session_id == other.session_id
+        self.user_id == other.user_id
+            && self.session_id == other.session_id
+            && self.verified == other.verified
+            && self.claimed_user_id == other.claimed_user_id
     }
-}
 
-impl Said {
-    fn session(&self) -> Option<&SessionId> {
-        match self {
-            Self::Offline => None,
-            Self::Online { session, .. } | Self::Unknown { session } => Some(session),
+    /// The name is somebody else's: it is shown as a claim.
+    fn disown(&mut self) {
+        if !self.user_id.is_anonymous() {
+            let anonymous = UserId::of_anonymous(&self.session_id);
+            self.claimed_user_id = Some(std::mem::replace(&mut self.user_id, anonymous));
         }
     }
 }
 
 impl User {
     fn since(connected_at: Timestamp) -> Self {
-        let (is_pending, is_forgotten) = (false, false);
-        Self { by_turn: Vec::new(), open: 0, connected_at, said: Said::Offline, is_pending, is_forgotten }
-    }
-}
-
-/// Whom an event is about, and in which session.
-fn subject(event: &PresenceEvent) -> (&UserId, &SessionId) {
-    match event {
-        PresenceEvent::Online(online) => (&online.user_id, &online.session_id),
-        PresenceEvent::Offline(offline) => (&offline.user_id, &offline.session_id),
+        Self {
+            by_turn: Vec::new(),
+            open: 0,
+            connected_at,
+            logged: Said::Offline,
+            signalled: None,
+            is_pending: false,
+            is_forgotten: false,
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    DeadLetters, Eraser, Inbox, Presence, PresenceSettings, Projector, TenantRegistry, Views,
+    DeadLetters, Eraser, Inbox, Presence, PresenceSettings, Projector, ProvenUsers, Signals, TenantRegistry,
+    Views,
     dead_letters::{self, DeadLetter},
     erasure::{EraseError, Premises},
     inbox::InboxProjection,
@@ -98,11 +99,12 @@ impl Erasing {
         let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
         let offline_grace = DEADLINE;
         let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
-        let presence = Presence::start_here(presence, &store, &ambient);
+        let presence = Presence::start_here(presence, &store, &ambient, &Signals::new().0);
         let eraser = Eraser::start(Premises {
             presence: presence.clone(),
             directory: given.directory.clone(),
             inbox: inbox.clone(),
+            proven: ProvenUsers::default(),
             webhooks,
             store,
             data: Some(data.path().to_owned()),
@@ -115,7 +117,11 @@ impl Erasing {
     }
 
     pub(crate) async fn came_and_went_to(&self, tenant: &TenantId, user: &str, session: &str) {
-        let offline = UserOffline { user_id: UserId::parse(user).expect("an id"), session_id: id(session) };
+        let offline = UserOffline {
+            user_id: UserId::parse(user).expect("an id"),
+            session_id: id(session),
+            verified: None,
+        };
         let event = Event::Presence(PresenceEvent::Offline(offline));
         let envelope = event.envelope(&self.given.ambient, &cause());
         let appended = self.given.store.append(StreamName::presence(tenant), Expected::Any, vec![envelope]);

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    Directory, DirectorySettings, SessionError, SessionSettings,
+    Directory, DirectorySettings, ProvenUsers, SessionError, SessionSettings,
     session::{Access, Sent},
     transcript::{Page, PageLimit, Window},
 };
@@ -63,7 +63,7 @@ impl Given {
         let session = SessionSettings { max_events: 50_000 };
         let settings =
             DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
-        let directory = Directory::start_here(settings, &store.shared(), &ambient);
+        let directory = Directory::start_here(settings, &store.shared(), &ambient, &ProvenUsers::default());
         Self { store, directory, ambient, clock }
     }
 
@@ -75,7 +75,8 @@ impl Given {
         let (max_sessions, max_memory_bytes) = (1_000, 256 * 1024 * 1024);
         let settings =
             DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
-        let directory = Directory::start_here(settings, &self.store.shared(), &fresh.ambient);
+        let directory =
+            Directory::start_here(settings, &self.store.shared(), &fresh.ambient, &ProvenUsers::default());
         Self { directory, ..self.clone() }
     }
 
@@ -136,7 +137,10 @@ impl Given {
             seq,
             text: MessageText::parse("from elsewhere", 100).expect("a text"),
             sender: Sender::User,
+            author: None,
             user_id: None,
+            verified: None,
+            claimed_user_id: None,
             sender_name: None,
             client_message_id: ClientMessageId::parse(client_id).ok(),
             client_timestamp: None,
@@ -153,11 +157,13 @@ pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> Sen
         message_id,
         caller: Caller::Anonymous,
         sender: Sender::User,
+        author: None,
         text: MessageText::parse(text, 100_000).expect("a text"),
         sender_name: None,
         client_message_id: ClientMessageId::parse(client_id).ok(),
         client_timestamp: None,
         user_id: None,
+        is_taken: false,
         user_info: None,
         fingerprint: None,
         page: session::Page::default(),

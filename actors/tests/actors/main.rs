@@ -46,6 +46,7 @@ mod presence_forget;
 mod presence_given;
 mod presence_list;
 mod presence_model;
+mod presence_signals;
 mod presence_trouble;
 mod projection;
 mod rebuild;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{ConnectionId, Presence, PresenceSettings, Visitor};
+use amoiq_actors::{ConnectionId, Presence, PresenceSettings, Signals, Visitor};
 use amoiq_events::{Ambient, EventStore, ShortText, StreamName};
 use tokio::{
     sync::Notify,
@@ -364,7 +364,7 @@ fn on_an_arbiter_of_its_own_it_takes_what_comes_before_it_runs() {
         let store = StagedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());
         let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::from_millis(1) };
-        let presence = Presence::start(settings, &shared, &Ambient::system());
+        let presence = Presence::start(settings, &shared, &Ambient::system(), &Signals::new().0);
         for number in 0..1_000 {
             let visitor = visitor(&format!("user {number}"), "s");
             presence.identify(&tenant(), ConnectionId(number), visitor).await.expect("it is taken");

@@ -1,15 +1,19 @@
 //! A presence to test, the list that is folded from it, and the words its facts are told in.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use amoiq_actors::{ConnectionId, Online, OnlineUsers, Presence, PresenceSettings, Visitor};
+use amoiq_actors::{ConnectionId, Online, OnlineUsers, Presence, PresenceSettings, Signal, Signals, Visitor};
 use amoiq_events::{
     Ambient, Event, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
     ambient::{Clock, SeededEntropy},
     codec,
     presence::PresenceEvent,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    task::spawn_local,
+    time::{Instant, sleep},
+};
 
 use crate::{
     given::{DEADLINE, tenant},
@@ -26,6 +30,7 @@ pub(crate) struct GivenPresence {
     pub(crate) shared: Arc<dyn EventStore>,
     pub(crate) presence: Presence,
     pub(crate) online: OnlineUsers,
+    heard: Rc<RefCell<Vec<Signal>>>,
     pub(crate) ambient: Ambient,
 }
 
@@ -50,9 +55,17 @@ impl GivenPresence {
         let clock = RuntimeClock(Instant::now());
         let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
         let settings = PresenceSettings { offline_grace, batch: BATCH };
-        let presence = Presence::start_here(settings, &shared, &ambient);
-        let online = OnlineUsers::start(&shared, Position::START, DEADLINE);
-        Self { store, shared, presence, online, ambient }
+        let (signals, hears) = Signals::new();
+        let presence = Presence::start_here(settings, &shared, &ambient, &signals);
+        let online = OnlineUsers::start(&shared, Position::START, DEADLINE, &signals, presence.clone());
+        let heard = Rc::default();
+        spawn_local(hear(hears, Rc::clone(&heard)));
+        Self { store, shared, presence, online, heard, ambient }
+    }
+
+    /// Another list, that hears no signal.
+    pub(crate) fn another_list(&self, from: Position, patience: Duration) -> OnlineUsers {
+        OnlineUsers::start(&self.shared, from, patience, &Signals::new().0, self.presence.clone())
     }
 
     pub(crate) async fn identify(&self, connection: u64, user: &str, session: &str) {
@@ -68,6 +81,14 @@ impl GivenPresence {
     /// What the log says, in its words: `online ann s1`.
     pub(crate) async fn said(&self) -> Vec<String> {
         self.store.log().await.iter().map(words).collect()
+    }
+
+    /// What was signalled since this was asked last, in the same words.
+    pub(crate) fn signalled(&self) -> Vec<String> {
+        let heard = self.heard.take();
+        assert!(heard.iter().all(|signal| signal.tenant == tenant()));
+        let events = heard.into_iter().flat_map(|signal| signal.events);
+        events.map(|event| words_of(&Event::Presence(event))).collect()
     }
 
     /// Everybody who is listed once all of the log is folded in.
@@ -87,6 +108,12 @@ impl GivenPresence {
     }
 }
 
+async fn hear(mut hears: mpsc::Receiver<Signal>, heard: Rc<RefCell<Vec<Signal>>>) {
+    while let Some(signal) = hears.recv().await {
+        heard.borrow_mut().push(signal);
+    }
+}
+
 /// Until every grace is over and everything is said, also to a store that failed before.
 pub(crate) async fn rest() {
     sleep(Duration::from_secs(10)).await;
@@ -97,9 +124,13 @@ pub(crate) async fn a_batch() {
     sleep(BATCH + Duration::from_millis(10)).await;
 }
 
+/// In a session with messages, unless its name says otherwise.
 pub(crate) fn visitor(user: &str, session: &str) -> Visitor {
     Visitor {
         user_id: UserId::parse(user).expect("an id"),
+        verified: false,
+        claimed_user_id: None,
+        has_written: !session.starts_with("silent"),
         session_id: SessionId::parse(session).expect("an id"),
         domain: ShortText::cut("shop.example"),
         origin: ShortText::cut("https://shop.example"),
@@ -112,7 +143,11 @@ pub(crate) fn other_tenant() -> TenantId {
 }
 
 fn words(recorded: &RecordedEvent) -> String {
-    match codec::decode(recorded).expect("an event") {
+    words_of(&codec::decode(recorded).expect("an event"))
+}
+
+fn words_of(event: &Event) -> String {
+    match event {
         Event::Presence(PresenceEvent::Online(online)) => {
             format!("online {} {}", online.user_id, online.session_id)
         }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use amoiq_actors::{OnlineUser, OnlineUsers, views::ViewError};
+use amoiq_actors::{OnlineUser, views::ViewError};
 use amoiq_events::{
     Event, EventStore, MessageText, NewEvent, Position, ShortText, StreamName, Timestamp,
     node::{NodeEvent, NodeStarted},
@@ -24,6 +24,9 @@ fn online(user: &str, session: &str, connected_at: i64) -> Event {
         user_id: visitor.user_id,
         session_id: visitor.session_id,
         connected_at: Timestamp::from_millis(connected_at),
+        verified: None,
+        claimed_user_id: None,
+        is_told: false,
         domain: visitor.domain,
         origin: visitor.origin,
         url: visitor.url,
@@ -32,7 +35,7 @@ fn online(user: &str, session: &str, connected_at: i64) -> Event {
 
 fn offline(user: &str, session: &str) -> Event {
     let visitor = visitor(user, session);
-    let offline = UserOffline { user_id: visitor.user_id, session_id: visitor.session_id };
+    let offline = UserOffline { user_id: visitor.user_id, session_id: visitor.session_id, verified: None };
     Event::Presence(PresenceEvent::Offline(offline))
 }
 
@@ -47,7 +50,10 @@ fn message(given: &GivenPresence, sender: Sender, url: Option<&str>) -> Event {
         seq: 1,
         text: MessageText::parse("hello", 100).expect("a text"),
         sender,
+        author: None,
         user_id: None,
+        verified: None,
+        claimed_user_id: None,
         sender_name: None,
         client_message_id: None,
         client_timestamp: None,
@@ -105,7 +111,7 @@ fn what_was_before_the_start_is_not_read() {
     paused(async {
         let given = GivenPresence::new();
         given.says(&online("ann", "s1", 1)).await;
-        let late = OnlineUsers::start(&given.shared, given.store.head(), DEADLINE);
+        let late = given.another_list(given.store.head(), DEADLINE);
         given.says(&online("bob", "s2", 2)).await;
         let listed = late.list(&tenant(), 10, given.store.head()).await.expect("a list");
         assert_eq!(listed.total, 1);
@@ -209,7 +215,7 @@ fn a_list_waits_for_what_it_must_hold_and_not_for_ever() {
     paused(async {
         let given = GivenPresence::new();
         let patience = Duration::from_secs(1);
-        let online_users = OnlineUsers::start(&given.shared, Position::START, patience);
+        let online_users = given.another_list(Position::START, patience);
         given.says(&online("ann", "s1", 1)).await;
         let listed = online_users.list(&tenant(), 10, given.store.head()).await.expect("a list");
         assert_eq!(listed.total, 1);

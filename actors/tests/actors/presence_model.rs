@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::OnlineUsers;
+use amoiq_actors::OnlineUser;
 use amoiq_events::{
     Event, EventStore, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
 };
@@ -68,7 +68,8 @@ async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
     for step in 0..STEPS {
         let slot = usize::try_from(dice.below(CONNECTIONS)).expect("an index");
         let number = numbers.get_mut(slot).expect("a slot");
-        let (user, session) = (format!("user {}", dice.below(6)), format!("s{}", dice.below(3)));
+        let user = format!("user {}", dice.below(6));
+        let session = if dice.below(3) == 0 { "silent".to_owned() } else { format!("s{}", dice.below(2)) };
         let is_open = count.0.contains_key(number);
         if is_open && dice.below(2) == 0 {
             given.close(*number).await;
@@ -102,9 +103,13 @@ fn whatever_happens_the_list_is_a_count_of_the_connections() {
             let dice = Dice(Arc::new(SeededEntropy::new(seed)));
             let count = run(&given, &dice, seed % 2 == 0).await;
             assert_eq!(given.names().await, count.names(), "seed {seed}");
-            let again = OnlineUsers::start(&given.shared, Position::START, DEADLINE);
+            let again = given.another_list(Position::START, DEADLINE);
             let folded = again.list(&tenant(), usize::MAX, given.store.head()).await.expect("a list");
-            assert_eq!(folded, given.listed().await, "seed {seed}: the log folded from nothing");
+            // Of those who have not written it may know more than it has to.
+            let mut listed = given.listed().await.users;
+            let has_written = |user: &OnlineUser| !user.session_id.as_str().starts_with("silent");
+            listed.retain(|user| has_written(user) || folded.users.contains(user));
+            assert_eq!(folded.users, listed, "seed {seed}: the log folded from nothing");
         });
     }
 }
@@ -116,8 +121,11 @@ fn over_a_store_that_works_nothing_is_said_twice() {
             let given = GivenPresence::with_grace(GRACE);
             run(&given, &Dice(Arc::new(SeededEntropy::new(seed))), false).await;
             let mut said_of: HashMap<UserId, PresenceEvent> = HashMap::new();
-            for recorded in given.store.log().await {
-                let Event::Presence(event) = codec::decode(&recorded).expect("an event") else { continue };
+            let decode = |recorded| match codec::decode(&recorded).expect("an event") {
+                Event::Presence(event) => Some(event),
+                _ => None,
+            };
+            for event in given.store.log().await.into_iter().filter_map(decode) {
                 let user = match &event {
                     PresenceEvent::Online(online) => &online.user_id,
                     PresenceEvent::Offline(offline) => &offline.user_id,
@@ -136,8 +144,10 @@ fn over_a_store_that_works_nothing_is_said_twice() {
                 }
             }
             let online = |said: &&PresenceEvent| matches!(said, PresenceEvent::Online(_));
-            let listed = said_of.values().filter(online).count();
-            assert_eq!(listed, given.names().await.len(), "seed {seed}");
+            let said = said_of.values().filter(online).count();
+            let names = given.names().await;
+            let written = names.iter().filter(|name| !name.ends_with(" silent")).count();
+            assert!((written..=names.len()).contains(&said), "seed {seed}: {said} of {names:?}");
         });
     }
 }

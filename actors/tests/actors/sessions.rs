@@ -106,7 +106,7 @@ fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
         given.say("s", "one").await;
         let (first, events) = given.others_message(2, "same");
         given.store.next(Turn::After(events));
-        let answer = given.send("s", "same", "two").await.expect("it is answered");
+        let answer = given.send("s", "same", "from elsewhere").await.expect("it is answered");
         assert_eq!(answer, Sent::Duplicate(first));
         assert_eq!(given.stored().await.len(), 2);
     });

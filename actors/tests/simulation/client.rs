@@ -10,7 +10,7 @@ use amoiq_actors::{
 use amoiq_events::{
     ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
     event::Cause,
-    session::{Caller, CloseReason, Page, SendMessage, Sender},
+    session::{AgentAuthor, Caller, CloseReason, Page, SendMessage, Sender},
 };
 use tokio::{task::spawn_local, time::sleep};
 
@@ -32,6 +32,8 @@ pub(crate) struct Intent {
     pub(crate) caller: Caller,
     pub(crate) client_id: Option<ClientMessageId>,
     pub(crate) text: MessageText,
+    /// Which agent says it, where one does.
+    pub(crate) author: Option<AgentAuthor>,
     /// Who an anonymous caller says they are.
     claims: Option<UserId>,
     fingerprint: Option<ShortText>,
@@ -69,6 +71,7 @@ impl Intent {
         Self {
             text: MessageText::parse(&text, 4_000).expect("a text"),
             client_id: client_id.map(|id| ClientMessageId::parse(&id).expect("an id")),
+            author: (caller == Caller::Staff).then(|| some_author(dice)).flatten(),
             claims: dice.one_in(4).then(|| user(dice)),
             fingerprint: dice.one_in(4).then(|| ShortText::cut(who)).flatten(),
             tenant,
@@ -87,11 +90,13 @@ impl Intent {
             message_id: world.ambient.message_id(),
             caller: self.caller.clone(),
             sender: if self.caller == Caller::Staff { Sender::Agent } else { Sender::User },
+            author: self.author.clone(),
             text: self.text.clone(),
             sender_name: None,
             client_message_id: self.client_id.clone(),
             client_timestamp: None,
             user_id: self.claims.clone(),
+            is_taken: false,
             user_info: None,
             fingerprint: self.fingerprint.clone(),
             page: Page::default(),
@@ -225,6 +230,17 @@ fn some_caller(dice: &Dice) -> Caller {
         0..6 => Caller::Anonymous,
         6..9 => Caller::Staff,
         _ => Caller::Verified(user(dice)),
+    }
+}
+
+/// An agent; nobody knows which one wrote before that was recorded.
+fn some_author(dice: &Dice) -> Option<AgentAuthor> {
+    let named = |author: fn(UserId) -> AgentAuthor| Some(author(user(dice)));
+    match dice.below(4) {
+        0 => named(AgentAuthor::Token),
+        1 => named(AgentAuthor::Sender),
+        2 => Some(AgentAuthor::Key),
+        _ => None,
     }
 }
 

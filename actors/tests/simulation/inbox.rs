@@ -136,7 +136,7 @@ type Summary = BTreeMap<(String, String), (u32, bool, Option<String>)>;
 fn summary(conn: &Connection) -> Summary {
     let sql = format!(
         "SELECT tenant, session, messages, is_open, (SELECT group_concat(user_id) FROM {}
-        WHERE tenant = inbox.tenant AND session = inbox.session AND verified) FROM {} AS inbox",
+        WHERE tenant = inbox.tenant AND session = inbox.session AND verified > 0) FROM {} AS inbox",
         TABLES.name("inbox_users"),
         TABLES.name("inbox")
     );

@@ -3,7 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use amoiq_actors::Message;
-use amoiq_events::{Position, StreamName, session::SessionEvent, stream::StreamKind};
+use amoiq_events::{
+    Position, StreamName,
+    session::{MessageCreated, SessionEvent},
+    stream::StreamKind,
+};
 
 use crate::{
     judge::Ledger,
@@ -32,7 +36,8 @@ pub(crate) fn assert_log(witness: &Witness, max_events: u64) {
                 assert_eq!(created.seq as usize, state.messages.len(), "{stream}: seq counts 1, 2, 3");
                 assert!(message_ids.insert(created.message_id), "{stream}: a message is in the log once");
                 if let Some(id) = &created.client_message_id {
-                    assert!(client_ids.insert(id.as_str()), "{stream}: {id} is two messages");
+                    let author = format!("{:?} {:?}", created.sender, created.author);
+                    assert!(client_ids.insert((author, id.as_str())), "{stream}: {id} is two messages");
                 }
             }
         }
@@ -63,8 +68,18 @@ fn assert_line(stream: &StreamName, line: &Line, before: &State<'_>) {
             let may_write =
                 before.owner.is_none_or(|owner| author == Some(owner.as_str()) || author == Some("staff"));
             assert!(may_write, "{stream}: {author:?} wrote to a session of {:?}", before.owner);
+            assert_name(stream, created, before);
         }
     }
+}
+
+/// A name is the owner's or a claim, and a claim to another's name is none.
+fn assert_name(stream: &StreamName, created: &MessageCreated, before: &State<'_>) {
+    let MessageCreated { user_id, verified, claimed_user_id, .. } = created;
+    assert_eq!(*verified == Some(true), before.owner.is_some(), "{stream}: who is verified owns the session");
+    assert_eq!(verified.is_some(), user_id.is_some(), "{stream}: a name is proven or claimed");
+    assert!(before.owner.is_none() || before.owner == user_id.as_ref(), "{stream}: it is the owner's");
+    assert!(claimed_user_id.is_none() || user_id.is_none(), "{stream}: a visitor has one name");
 }
 
 /// What was acknowledged is in the log, as it was acknowledged; what was refused is not.

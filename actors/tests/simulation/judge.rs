@@ -10,7 +10,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     MessageId, StreamName,
-    session::{Caller, SessionEvent, SessionRefusal},
+    session::{Caller, MessageCreated, Sender, SessionEvent, SessionRefusal},
     store::AppendError,
 };
 
@@ -74,7 +74,9 @@ pub(crate) fn sent(
                 let mut lines = witness.lines(&stream).iter();
                 let line = lines.find(|line| match &line.event {
                     SessionEvent::MessageCreated(created) => {
-                        created.message_id == *first && created.client_message_id == intent.client_id
+                        created.message_id == *first
+                            && created.text == intent.text
+                            && is_of_author(created, intent)
                     }
                     _ => false,
                 });
@@ -88,6 +90,11 @@ pub(crate) fn sent(
                 witness.first(&stream, since, |state| match refusal {
                     SessionRefusal::NotYours => !state.opens_to(&intent.caller),
                     SessionRefusal::Full { .. } => state.version + MOST_EVENTS > limit,
+                    SessionRefusal::OtherText(first) => state.messages.iter().any(|(_, created)| {
+                        created.message_id == *first
+                            && created.text != intent.text
+                            && is_of_author(created, intent)
+                    }),
                     SessionRefusal::AlreadySent(_) | SessionRefusal::NotFound => false,
                 })
             });
@@ -95,6 +102,14 @@ pub(crate) fn sent(
         Err(error) => return failed(world, &stream, error, absent),
     }
     true
+}
+
+/// Whether a message has the client id of what is to be said, by the same author as far as that is known.
+fn is_of_author(created: &MessageCreated, intent: &Intent) -> bool {
+    let is_staff = created.sender == Sender::Agent;
+    created.client_message_id == intent.client_id
+        && is_staff == (intent.caller == Caller::Staff)
+        && (created.author == intent.author || created.author.is_none())
 }
 
 /// Judges the answer to a close.

@@ -18,6 +18,18 @@ pub enum Sender {
     Agent,
 }
 
+/// Which of a tenant's agents wrote a message. It decides whose `clientMessageId` the message's is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentAuthor {
+    /// The holder of an agent's or admin's token: its `sub`.
+    Token(UserId),
+    /// Somebody for whom a secret key wrote, as named by `senderId`.
+    Sender(UserId),
+    /// A secret key that named nobody. All of a tenant's secret keys are one author.
+    Key,
+}
+
 /// Where the visitor is, by their own word.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -61,6 +73,10 @@ pub struct VisitorIdentified {
     /// Whether a secret key vouched for `user_id`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
+    /// Who they say they are, where that is another's name: a secret key vouched for somebody else. Who they were
+    /// before they are no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_user_id: Option<UserId>,
     /// Name, e-mail, phone or whatever else the page told: a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<Box<RawValue>>,
@@ -71,11 +87,10 @@ pub struct VisitorIdentified {
 
 impl PartialEq for VisitorIdentified {
     fn eq(&self, other: &Self) -> bool {
-        fn known(visitor: &VisitorIdentified) -> (&Option<UserId>, bool, Option<&str>, &Option<ShortText>) {
-            let info = visitor.user_info.as_deref().map(RawValue::get);
-            (&visitor.user_id, visitor.verified, info, &visitor.fingerprint)
-        }
-        known(self) == known(other)
+        let info = |visitor: &Self| visitor.user_info.as_deref().map(|info| info.get().to_owned());
+        (&self.user_id, self.verified, &self.claimed_user_id, &self.fingerprint)
+            == (&other.user_id, other.verified, &other.claimed_user_id, &other.fingerprint)
+            && info(self) == info(other)
     }
 }
 
@@ -93,9 +108,19 @@ pub struct MessageCreated {
     pub text: MessageText,
     /// Who wrote it.
     pub sender: Sender,
+    /// Which agent wrote it. Absent for visitors and bots, who need none, and in
+    /// events from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<AgentAuthor>,
     /// The visitor of the conversation; absent while they are anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
+    /// Whether a secret key vouched for `user_id`. Absent where that is, and in events from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// Who the visitor says they are, where that is another's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_user_id: Option<UserId>,
     /// An agent's or bot's name to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_name: Option<ShortText>,

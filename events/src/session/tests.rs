@@ -21,11 +21,13 @@ fn message(number: u128) -> SendMessage {
         message_id: MessageId::from_uuid(Uuid::from_u128(number)),
         caller: Caller::Anonymous,
         sender: Sender::User,
+        author: None,
         text: MessageText::parse("hello", 10).unwrap(),
         sender_name: None,
         client_message_id: None,
         client_timestamp: None,
         user_id: None,
+        is_taken: false,
         user_info: None,
         fingerprint: None,
         page: Page::default(),
@@ -95,6 +97,55 @@ fn a_repeated_client_id_is_answered_with_the_first_message() {
     then(&mut session, with_client_id(2, "c-2"));
     let first = MessageId::from_uuid(Uuid::from_u128(1));
     assert_eq!(send(&session, with_client_id(3, "c-1")), Err(SessionRefusal::AlreadySent(first)));
+}
+
+fn agents(number: u128, author: Option<AgentAuthor>, text: &str) -> SendMessage {
+    let (caller, sender) = (Caller::Staff, Sender::Agent);
+    let text = MessageText::parse(text, 10).unwrap();
+    SendMessage { caller, sender, author, text, ..with_client_id(number, "c-1") }
+}
+
+#[test]
+fn a_client_id_is_unique_for_each_author() {
+    let mut session = given(&[]);
+    let ann = || Some(AgentAuthor::Token(user("ann")));
+    let bot = |number| SendMessage { sender: Sender::Bot, ..agents(number, None, "hello") };
+    then(&mut session, with_client_id(1, "c-1"));
+    let authors = [ann(), Some(AgentAuthor::Token(user("bob"))), Some(AgentAuthor::Sender(user("ann")))];
+    for (author, number) in authors.into_iter().chain([Some(AgentAuthor::Key)]).zip(2..) {
+        assert_eq!(then(&mut session, agents(number, author, "hello")), ["message"]);
+    }
+    assert_eq!(then(&mut session, bot(6)), ["message"]);
+    let first = |number| Err(SessionRefusal::AlreadySent(MessageId::from_uuid(Uuid::from_u128(number))));
+    assert_eq!(send(&session, with_client_id(9, "c-1")), first(1));
+    assert_eq!(send(&session, agents(9, ann(), "hello")), first(2));
+    assert_eq!(send(&session, agents(9, Some(AgentAuthor::Key), "hello")), first(5));
+    assert_eq!(send(&session, bot(9)), first(6));
+}
+
+#[test]
+fn a_client_id_with_another_text_is_refused() {
+    let mut session = given(&[]);
+    then(&mut session, with_client_id(1, "c-1"));
+    let first = MessageId::from_uuid(Uuid::from_u128(1));
+    for text in ["hello!", "hello ", " hello", "HELLO"] {
+        let other = SendMessage { text: MessageText::parse(text, 10).unwrap(), ..with_client_id(2, "c-1") };
+        assert_eq!(send(&session, other), Err(SessionRefusal::OtherText(first)), "{text:?}");
+    }
+}
+
+#[test]
+fn an_agents_message_without_a_recorded_author_counts_for_every_agent() {
+    let mut session = given(&[]);
+    then(&mut session, agents(1, None, "hello"));
+    let first = MessageId::from_uuid(Uuid::from_u128(1));
+    for author in [AgentAuthor::Token(user("ann")), AgentAuthor::Key] {
+        let again = agents(2, Some(author.clone()), "hello");
+        assert_eq!(send(&session, again), Err(SessionRefusal::AlreadySent(first)));
+        let other = agents(2, Some(author), "other");
+        assert_eq!(send(&session, other), Err(SessionRefusal::OtherText(first)));
+    }
+    assert_eq!(then(&mut session, with_client_id(3, "c-1")), ["message"], "a visitor is another author");
 }
 
 #[test]

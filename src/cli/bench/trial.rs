@@ -7,8 +7,8 @@ use std::{
 };
 
 use amoiq_actors::{
-    Directory, DirectorySettings, Projector, Rebuilds, SessionSettings, Views, inbox::InboxProjection,
-    projector::Progress, rebuild::Outcome,
+    Directory, DirectorySettings, Projector, ProvenUsers, Rebuilds, SessionSettings, Views,
+    inbox::InboxProjection, projector::Progress, rebuild::Outcome,
 };
 use amoiq_events::{
     Ambient, EventStore, Position,
@@ -52,7 +52,7 @@ impl Trial {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
         let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
-        let directory = Directory::start(settings(config), &log, &ambient);
+        let directory = Directory::start(settings(config), &log, &ambient, &ProvenUsers::default());
         let views = Views::open(&place.join("data/views.db"))?;
         let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &log);
         let left = Arc::new(AtomicU64::new(MAX_MESSAGES));

@@ -7,7 +7,7 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use crate::message::MessageView;
+use crate::message::{Audience, MessageView};
 
 /// What is known of the visitor, for people.
 #[derive(Default)]
@@ -22,6 +22,8 @@ impl Visitor {
         if let Some(user) = &told.user_id {
             self.user_id = Some(user.clone());
             self.is_verified |= told.verified;
+        } else if told.claimed_user_id.is_some() {
+            self.user_id = None;
         }
         if let Some(info) = &told.user_info {
             self.info = serde_json::from_str(info.get()).ok();
@@ -46,7 +48,7 @@ pub(super) async fn at(
             SessionEvent::VisitorIdentified(told) => visitor.learn(told),
             SessionEvent::MessageCreated(created) => {
                 let message = Message::of(created, recorded.event.time, recorded.position);
-                messages.push(serde_json::to_value(MessageView::of(&message, session))?);
+                messages.push(serde_json::to_value(MessageView::of(&message, session, Audience::Staff))?);
             }
             _ => {}
         }

@@ -30,7 +30,10 @@ use super::{
     Answer,
     size::{Found, json_bytes},
 };
-use crate::{message::MessageView, problem::Problem};
+use crate::{
+    message::{Audience, MessageView},
+    problem::Problem,
+};
 
 /// A page whose texts have no more than this is written at once; a piece of a longer one has about as much.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -48,12 +51,13 @@ impl Source {
     /// # Errors
     /// [`Problem::Internal`] when it cannot be written: a defect.
     pub(in crate::http) fn respond(self, answer: &Answer) -> Result<HttpResponse, Problem> {
+        let audience = Audience::of(&self.caller);
         let texts: usize = answer.messages.iter().map(|(_, message)| message.size_bytes()).sum();
         if texts <= PIECE_BYTES {
-            return Ok(HttpResponse::Ok().json(answer.view()));
+            return Ok(HttpResponse::Ok().json(answer.view(audience)));
         }
         let (head, tail) = answer.around()?;
-        let mut rest = pieces(&answer.messages);
+        let mut rest = pieces(&answer.messages, audience);
         let messages: usize = rest.iter().map(|piece| piece.bytes).sum();
         let commas = answer.messages.len() - 1;
         let size = head.len() + messages + commas + tail.len();
@@ -74,13 +78,14 @@ impl Source {
         if access != Access::Granted || page.messages.len() != piece.count as usize {
             return Err(BrokenOff::Gone);
         }
+        let audience = Audience::of(&self.caller);
         let mut written = piece.before.into_bytes();
         let begin = written.len();
         for message in &page.messages {
             if message.seq != piece.first {
                 written.push(b',');
             }
-            let view = MessageView::of(message, &piece.session);
+            let view = MessageView::of(message, &piece.session, audience);
             serde_json::to_writer(&mut written, &view).map_err(BrokenOff::Unwritten)?;
         }
         let commas = page.messages.len() - 1;
@@ -117,11 +122,11 @@ struct Piece {
 }
 
 /// Cuts a page into pieces.
-fn pieces(messages: &[Found]) -> VecDeque<Piece> {
+fn pieces(messages: &[Found], audience: Audience) -> VecDeque<Piece> {
     let mut pieces = VecDeque::<Piece>::new();
     for found in messages {
         let (session, message) = found;
-        let bytes = json_bytes(found);
+        let bytes = json_bytes(found, audience);
         match pieces.back_mut() {
             Some(last)
                 if last.session == *session

@@ -12,7 +12,7 @@ use amoiq_actors::{Message, transcript::PageLimit};
 use amoiq_events::SessionId;
 
 use super::DEFAULT_LIMIT;
-use crate::message::MessageView;
+use crate::message::{Audience, MessageView};
 
 /// A message and its session.
 pub(in crate::http) type Found = (SessionId, Arc<Message>);
@@ -61,13 +61,14 @@ impl HistoryBytes {
 fn counted_bytes(found: &Found, room: usize) -> usize {
     let share = room / DEFAULT_LIMIT as usize;
     let in_utf8 = found.1.text.as_str().len() + FIELDS_BYTES;
-    (json_bytes(found) + ",".len()).min(in_utf8.max(share))
+    // Staff are shown the most.
+    (json_bytes(found, Audience::Staff) + ",".len()).min(in_utf8.max(share))
 }
 
 /// What a message has as JSON.
-pub(super) fn json_bytes((session, message): &Found) -> usize {
+pub(super) fn json_bytes((session, message): &Found, audience: Audience) -> usize {
     let mut count = ByteCount(0);
-    match serde_json::to_writer(&mut count, &MessageView::of(message, session)) {
+    match serde_json::to_writer(&mut count, &MessageView::of(message, session, audience)) {
         Ok(()) => count.0,
         // Writing it would fail in the same way, and say so.
         Err(_unwritable) => 0,

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use amoiq_actors::session::Access;
 use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::Page};
 use serde_json::{Map, Value};
 
@@ -148,30 +149,46 @@ impl Chat {
         let place = Place {
             id,
             recipient,
+            stranger: u64::from_le_bytes(self.parts.ambient.bytes()),
             rooms: self.rooms.clone(),
             tenant: principal.tenant_id.clone(),
             presence: is_visitor.then(|| self.parts.online.presence.clone()),
             recovers: None,
         };
         let page = introduction.page();
-        let mut socket = ChatSocket { credential, principal, client, bound: None, claimed, page, place };
+        let (bound, has_written, has_spoken) = (None, false, false);
+        let mut socket = ChatSocket {
+            credential,
+            principal,
+            client,
+            bound,
+            claimed,
+            has_written,
+            has_spoken,
+            page,
+            place,
+        };
         let mut comeback = self.comeback(&introduction.auth, &socket).await;
         let known = comeback.as_ref().and_then(|comeback| comeback.session.clone());
         let session = match named.filter(|_| is_visitor) {
             Some(named) => {
-                self.doorkeeper().open(&socket.principal, client, &named).await?;
+                let access = self.doorkeeper().open(&socket.principal, client, &named).await?;
+                socket.has_written = access == Access::Granted;
                 // Somewhere else it missed nothing, and does not recover either.
                 comeback = comeback.filter(|_| known.as_ref() == Some(&named));
                 Some(named)
             }
             None => match known {
-                Some(known) if self.doorkeeper().open(&socket.principal, client, &known).await.is_ok() => {
-                    Some(known)
-                }
-                Some(_closed_to_it) => {
-                    comeback = None;
-                    None
-                }
+                Some(known) => match self.doorkeeper().open(&socket.principal, client, &known).await {
+                    Ok(access) => {
+                        socket.has_written = access == Access::Granted;
+                        Some(known)
+                    }
+                    Err(_closed_to_it) => {
+                        comeback = None;
+                        None
+                    }
+                },
                 None => None,
             },
         };
@@ -189,7 +206,8 @@ impl Chat {
         match session {
             Some(session) => self.bind(socket, session, None, None).await?,
             None => {
-                if let Some(visitor) = socket.visitor(None, None) {
+                let naming = self.naming(socket, None).await;
+                if let Some(visitor) = socket.visitor(naming, None) {
                     socket.place.appear(visitor).await;
                 }
             }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::session::Sent;
+use amoiq_actors::session::{Access, Sent};
 use amoiq_events::{SessionId, TenantId, event::Cause};
 use serde_json::{json, value::RawValue};
 
@@ -79,7 +79,8 @@ impl Chat {
             (_, None, named) => {
                 let session = match named {
                     Some(named) => {
-                        self.doorkeeper().open(principal, socket.client, &named).await?;
+                        let access = self.doorkeeper().open(principal, socket.client, &named).await?;
+                        socket.has_written = access == Access::Granted;
                         named
                     }
                     None => self.parts.ambient.session_id(),
@@ -89,6 +90,10 @@ impl Chat {
                 session
             }
         };
+        if !std::mem::replace(&mut socket.has_spoken, true) {
+            // Whoever is told of the message is told of the visitor too, and not in the next batch.
+            socket.place.hurry();
+        }
         self.send(socket, &session, message).await
     }
 
@@ -107,7 +112,10 @@ impl Chat {
             Err(_elapsed) => return Err(Problem::StoreUnavailable),
         };
         let answer = match sent {
-            Sent::Stored(_) => json!({ "success": true, "messageId": message_id, "sessionId": session }),
+            Sent::Stored(stored) => {
+                self.parts.online.stored(&socket.principal.tenant_id, session, &stored);
+                json!({ "success": true, "messageId": message_id, "sessionId": session })
+            }
             Sent::Duplicate(first) => {
                 json!({ "success": true, "messageId": first, "sessionId": session, "duplicate": true })
             }
@@ -143,8 +151,9 @@ impl Chat {
         if is_visitor && socket.bound.as_ref().is_some_and(|bound| *bound != session) {
             return Err(Problem::Forbidden("the socket is bound to another session"));
         }
-        self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
+        let access = self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
         if is_visitor && socket.bound.is_none() {
+            socket.has_written = access == Access::Granted;
             self.bind(socket, session.clone(), None, None).await?;
         } else {
             let room = Room::Session(socket.principal.tenant_id.clone(), session.clone());

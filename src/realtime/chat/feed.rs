@@ -1,22 +1,24 @@
 //! From the log to the rooms.
 //!
 //! One subscription turns what was appended into events for clients, in the log's order. Nothing is
-//! cast that is not durable, and nothing is cast by anybody else.
+//! cast that is not durable, and nothing is cast by anybody else. Only signals go the same way without being in the log:
+//! who came and went of those who have not written.
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::Message;
+use amoiq_actors::{Message, Signal};
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
     session::SessionEvent, stream::StreamKind,
 };
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::Room;
 use crate::{
     http::access::NOT_YOURS,
-    message::MessageView,
+    message::{Audience, MessageView},
+    online::{GoneView, UserView},
     realtime::socket::{Cast, Emission, OffsetWriter, Rooms},
 };
 
@@ -50,9 +52,11 @@ pub fn start(
     from: Position,
     rooms: Arc<Rooms<Room>>,
     offsets: OffsetWriter,
+    signals: mpsc::Receiver<Signal>,
 ) -> Echo {
     let (reached, echo) = watch::channel(from);
     let echo = Echo { reached: echo, rooms: Arc::clone(&rooms) };
+    actix::spawn(pass_on(signals, Arc::clone(&rooms)));
     actix::spawn(follow(store, from, rooms, offsets, reached));
     echo
 }
@@ -70,7 +74,8 @@ async fn follow(
             Ok(Some(batch)) => {
                 // Whoever joins later was not here when these were appended.
                 if !rooms.is_empty() {
-                    rooms.cast(batch.iter().filter_map(|event| cast(event, &offsets)).collect()).await;
+                    let news = batch.iter().filter_map(|event| cast(event, &offsets, Hearing::First));
+                    rooms.cast(news.collect()).await;
                 }
                 reached.send_replace(subscription.position());
             }
@@ -83,9 +88,41 @@ async fn follow(
     }
 }
 
+/// Tells staff of visitors who have not written.
+async fn pass_on(mut signals: mpsc::Receiver<Signal>, rooms: Arc<Rooms<Room>>) {
+    while let Some(Signal { tenant, events }) = signals.recv().await {
+        if !rooms.is_empty() {
+            rooms.cast(events.iter().map(|event| signalled(&tenant, event)).collect()).await;
+        }
+    }
+}
+
+/// Who hears of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Those who are here when it is appended.
+    First,
+    /// Somebody who was away.
+    Later,
+}
+
+/// What staff hear of a visitor who has not written. It has no place in the log.
+fn signalled(tenant: &TenantId, event: &PresenceEvent) -> Cast<Room> {
+    let rooms = vec![Room::Staff(tenant.clone())];
+    Cast { rooms, emission: Arc::new(presence(event)), for_all: None, only: None }
+}
+
+/// What staff hear of who came and who went.
+fn presence(event: &PresenceEvent) -> Emission {
+    match event {
+        PresenceEvent::Online(online) => Emission::new("user_online", &UserView::of(online)),
+        PresenceEvent::Offline(offline) => Emission::new("user_offline", &GoneView::of(offline)),
+    }
+}
+
 /// What clients hear of an event, and which of them. Once a session is a verified user's, others hear no more
 /// of it.
-pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<Cast<Room>> {
+pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: Hearing) -> Option<Cast<Room>> {
     let kind = &*recorded.event.kind;
     if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
         return None;
@@ -98,32 +135,41 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter) -> Option<C
         }
     };
     let offset = recorded.position.as_u64();
-    let (rooms, emission) = match (recorded.stream.kind()?, event) {
+    let (rooms, emission, for_staff) = match (recorded.stream.kind()?, event) {
         (StreamKind::Session(tenant, session), Event::Session(SessionEvent::MessageCreated(created))) => {
             let message = Message::of(&created, recorded.event.time, recorded.position);
-            let emission = message_created(&tenant, &session, &message);
-            (vec![Room::Session(tenant.clone(), session), Room::Staff(tenant)], emission)
+            let told = |audience| message_created(&tenant, &session, &message, audience);
+            let (emission, for_staff) = (told(Audience::Visitor), told(Audience::Staff));
+            (vec![Room::Session(tenant.clone(), session), Room::Staff(tenant)], emission, Some(for_staff))
         }
         (StreamKind::Session(tenant, session), Event::Session(SessionEvent::VisitorIdentified(visitor))) => {
             let owner = visitor.user_id.filter(|_| visitor.verified)?;
             let emission = Arc::new(Emission::new("error", &NOT_YOURS.to_json()));
             let rooms = vec![Room::Session(tenant, session)];
-            return Some(Cast { rooms, emission, only: Some(owner.as_str().into()) });
+            return Some(Cast { rooms, emission, for_all: None, only: Some(owner.as_str().into()) });
         }
-        (StreamKind::Presence(tenant), Event::Presence(PresenceEvent::Online(online))) => {
-            (vec![Room::Staff(tenant)], Emission::new("user_online", &online))
+        // Everybody who was here heard the signal.
+        (_, Event::Presence(PresenceEvent::Online(online)))
+            if online.is_told && hearing == Hearing::First =>
+        {
+            return None;
         }
-        (StreamKind::Presence(tenant), Event::Presence(PresenceEvent::Offline(offline))) => {
-            let gone = json!({ "userId": offline.user_id });
-            (vec![Room::Staff(tenant)], Emission::new("user_offline", &gone))
+        (StreamKind::Presence(tenant), Event::Presence(event)) => {
+            (vec![Room::Staff(tenant)], presence(&event), None)
         }
         _ => return None,
     };
-    Some(Cast { rooms, emission: Arc::new(emission.at(offset, offsets)), only: None })
+    let placed = |emission: Emission| Arc::new(emission.at(offset, offsets));
+    Some(Cast { rooms, emission: placed(emission), for_all: for_staff.map(placed), only: None })
 }
 
 /// `meta_message_created`, without its place in the log.
-pub(super) fn message_created(tenant: &TenantId, session: &SessionId, message: &Message) -> Emission {
-    let view = MessageView::of(message, session).in_tenant(tenant);
+pub(super) fn message_created(
+    tenant: &TenantId,
+    session: &SessionId,
+    message: &Message,
+    audience: Audience,
+) -> Emission {
+    let view = MessageView::of(message, session, audience).in_tenant(tenant);
     Emission::new("meta_message_created", &json!({ "message": view }))
 }

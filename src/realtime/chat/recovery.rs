@@ -29,11 +29,12 @@ use tokio::time::Instant;
 
 use super::{
     Chat,
-    feed::{self, cast},
+    feed::{self, Hearing, cast},
     socket::ChatSocket,
 };
 use crate::{
     auth::{Role, TokenKeys},
+    message::Audience,
     problem::Problem,
     realtime::socket::{Emission, OffsetWriter, SocketId},
 };
@@ -335,6 +336,7 @@ impl Chat {
     ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
         let tenant = &socket.principal.tenant_id;
         let offsets = &self.parts.offsets;
+        let audience = Audience::of(&socket.principal.caller());
         let (mut missed, mut window) = (Vec::new(), Window::Newest);
         loop {
             let limit = PageLimit { messages: PAGE, bytes: self.parts.recovery.most_bytes };
@@ -346,7 +348,7 @@ impl Chat {
             }
             let is_news = |position: Position| position > after && position <= head;
             for message in page.messages.iter().rev().filter(|message| is_news(message.position)) {
-                let emission = feed::message_created(tenant, session, message);
+                let emission = feed::message_created(tenant, session, message, audience);
                 missed.push(Arc::new(emission.at(message.position.as_u64(), offsets)));
             }
             if self.parts.recovery.is_too_much(&missed) {
@@ -377,8 +379,10 @@ impl Chat {
                 .iter()
                 .filter(|event| event.position <= head)
                 .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
-            let casts = of_tenant.filter_map(|event| cast(event, &self.parts.offsets));
-            missed.extend(casts.filter(|cast| cast.only.is_none()).map(|cast| cast.emission));
+            let casts = of_tenant.filter_map(|event| cast(event, &self.parts.offsets, Hearing::Later));
+            missed.extend(
+                casts.filter(|cast| cast.only.is_none()).map(|cast| cast.for_all.unwrap_or(cast.emission)),
+            );
             if self.parts.recovery.is_too_much(&missed) || read > MAX_READ_BACK {
                 return Ok(None);
             }

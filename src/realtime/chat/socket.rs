@@ -14,7 +14,7 @@ use amoiq_events::{
 
 use super::{Room, recovery::Recovery};
 use crate::{
-    auth::{Credential, Principal, Role},
+    auth::{Credential, Principal},
     realtime::{
         engine::link::Told,
         socket::{LocalRooms, Note, Pass, SocketId},
@@ -33,6 +33,10 @@ pub struct ChatSocket {
     pub(super) bound: Option<SessionId>,
     /// The user that it named when it connected: who its messages are from that name none.
     pub(super) claimed: Option<UserId>,
+    /// Whether there are messages in that session.
+    pub(super) has_written: bool,
+    /// Whether it has sent a message.
+    pub(super) has_spoken: bool,
     /// Where its page is, as it said when it connected.
     pub(super) page: Option<Box<Page>>,
     pub(super) place: Place,
@@ -42,6 +46,8 @@ pub struct ChatSocket {
 /// up when it is dropped, however that comes about.
 pub(super) struct Place {
     pub(super) id: SocketId,
+    /// In its provisional session's name: a number would be guessed, and claimed by others.
+    pub(super) stranger: u64,
     pub(super) recipient: Recipient<Told<Note>>,
     pub(super) rooms: LocalRooms<Room>,
     pub(super) tenant: TenantId,
@@ -58,6 +64,13 @@ impl Place {
 
     pub(super) async fn leave(&self, room: Room) {
         self.rooms.leave(room, self.id).await;
+    }
+
+    /// Has what was said of it said at once.
+    pub(super) fn hurry(&self) {
+        if let Some(presence) = &self.presence {
+            presence.hurry(&self.tenant);
+        }
     }
 
     /// Is online as this visitor from now on.
@@ -93,28 +106,43 @@ fn in_background(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
+/// How a visitor is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// A secret key vouched for them.
+    Proven(UserId),
+    /// By their own word.
+    Claimed(UserId),
+    /// By their own word, with somebody else's name.
+    Taken(UserId),
+    /// They did not say.
+    Nobody,
+}
+
 impl ChatSocket {
     /// As whom agents see it. A visitor who has not named a session yet is a stranger with a name of
     /// their own.
-    pub(super) fn visitor(&self, claimed: Option<&UserId>, page: Option<&Page>) -> Option<Visitor> {
-        let stranger = || SessionId::parse(&format!("provisional-{}", self.place.id.0));
+    pub(super) fn visitor(&self, naming: Naming, page: Option<&Page>) -> Option<Visitor> {
+        let stranger = || SessionId::parse(&format!("provisional-{:016x}", self.place.stranger));
         let session_id = self.bound.clone().or_else(|| stranger().ok())?;
-        let verified = match &self.principal.role {
-            Role::Visitor { verified, .. } => verified.as_ref(),
-            Role::WidgetKey | Role::Bot | Role::Staff { .. } => None,
+        let anonymous = || UserId::of_anonymous(&session_id);
+        let (user_id, verified, claimed_user_id) = match naming {
+            Naming::Proven(user) => (user, true, None),
+            // As it is shown to itself.
+            Naming::Claimed(user) if user == anonymous() => (user, false, None),
+            Naming::Claimed(user) if !user.is_anonymous() => (user, false, None),
+            Naming::Claimed(user) | Naming::Taken(user) => (anonymous(), false, Some(user)),
+            Naming::Nobody => (anonymous(), false, None),
         };
-        let anonymous = || {
-            let name = UserId::anonymous(&session_id);
-            let end = name.floor_char_boundary(amoiq_events::id::MAX_ID_BYTES);
-            UserId::parse(name.get(..end).unwrap_or_default()).ok()
-        };
-        let user_id = verified.or(claimed).or(self.claimed.as_ref()).cloned().or_else(anonymous)?;
         let told = |field: fn(&Page) -> &Option<ShortText>| {
             let pages = [page, self.page.as_deref()];
             pages.into_iter().flatten().find_map(|page| field(page).clone())
         };
         Some(Visitor {
             user_id,
+            verified,
+            claimed_user_id,
+            has_written: self.bound.is_some() && self.has_written,
             domain: told(|page| &page.domain),
             origin: told(|page| &page.origin),
             url: told(|page| &page.url),
@@ -134,13 +162,13 @@ impl ChatSocket {
 
     /// Binds it to a session: it hears what is said there, and is online there. When this is done, a
     /// command of the socket is heard by the socket.
-    pub(super) async fn bind(&mut self, session: SessionId, claimed: Option<&UserId>, page: Option<&Page>) {
+    pub(super) async fn bind(&mut self, session: SessionId, naming: Naming, page: Option<&Page>) {
         self.join(Room::Session(self.principal.tenant_id.clone(), session.clone())).await;
         if let Some((recovery, number)) = &self.place.recovers {
             recovery.bound(*number, self.place.id, &session);
         }
         self.bound = Some(session);
-        if let Some(visitor) = self.visitor(claimed, page) {
+        if let Some(visitor) = self.visitor(naming, page) {
             self.place.appear(visitor).await;
         }
     }

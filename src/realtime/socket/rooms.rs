@@ -41,6 +41,8 @@ pub struct Cast<R> {
     pub rooms: Vec<R>,
     /// What they hear.
     pub emission: Arc<Emission>,
+    /// What those hear instead who stay in every room ([`Pass::All`]), where that differs.
+    pub for_all: Option<Arc<Emission>>,
     /// Whose the rooms are from now on: everybody else is sent away. They hear this last, and alone do.
     pub only: Option<Box<str>>,
 }
@@ -257,13 +259,19 @@ impl<R: RoomName> RoomsActor<R> {
                     }
                     let heard = heard.entry(*member).or_default();
                     if !heard.is_last {
-                        heard.emissions.push(Arc::clone(&cast.emission));
+                        heard.emissions.push(Arc::clone(self.told(cast, *member)));
                         heard.is_last = cast.only.is_some();
                     }
                 }
             }
         }
         heard
+    }
+
+    /// What a member hears of a cast.
+    fn told<'a>(&self, cast: &'a Cast<R>, member: SocketId) -> &'a Arc<Emission> {
+        let is_for_all = || self.members.get(&member).is_some_and(|member| member.pass == Pass::All);
+        cast.for_all.as_ref().filter(|_| is_for_all()).unwrap_or(&cast.emission)
     }
 
     fn is_reached(&self, cast: &Cast<R>, member: SocketId) -> bool {

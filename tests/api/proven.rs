@@ -1,0 +1,230 @@
+//! A name that a secret key vouched for is nobody else's: claims are told apart and take nobody's place.
+
+use std::{process::Command, thread};
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{SECRET, Start, TestApp, WIDGET, eventually},
+    socket::Socket,
+};
+
+const REAL: &str = "session-of-the-real-one";
+const OTHER: &str = "session-of-the-other-one";
+
+fn start() -> TestApp {
+    Start::new().environment("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "50").app()
+}
+
+fn token(app: &TestApp) -> String {
+    app.mint(SECRET, &json!({ "userId": "ann", "role": "visitor", "sessionId": REAL }))
+}
+
+/// A message of somebody who only says that they are ann.
+fn claim(app: &TestApp, session: &str, text: &str) {
+    let body = json!({ "sessionId": session, "text": text, "userId": "ann" });
+    assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
+}
+
+/// Of each online user their id, whether they are verified, and whom they only claim to be; by id.
+fn online(app: &TestApp) -> Vec<Value> {
+    let list = app.get(SECRET, "/api/chat/online-users").body;
+    let users = list["users"].as_array().expect("a list");
+    let mut users: Vec<_> = users
+        .iter()
+        .map(|user| json!([user["userId"], user["sessionId"], user["verified"], user["claimedUserId"]]))
+        .collect();
+    users.sort_by_key(Value::to_string);
+    users
+}
+
+/// The same of the messages of a session, as a credential reads them.
+fn names(app: &TestApp, credential: &str, session: &str) -> Vec<Value> {
+    let read = app.messages(credential, &format!("sessionId={session}"));
+    read.iter().map(|it| json!([it["userId"], it["verified"], it["claimedUserId"]])).collect()
+}
+
+fn strangers(session: &str) -> String {
+    format!("anonymous-{session}")
+}
+
+#[test]
+fn a_claim_of_a_proven_name_is_listed_told_and_stored_as_a_strangers() {
+    let app = start();
+    let mut staff = Socket::connect(&app, SECRET);
+    let mut real = Socket::connect(&app, &token(&app));
+    let came = staff.next("user_online");
+    assert_eq!((&came["userId"], &came["verified"]), (&json!("ann"), &json!(true)));
+    real.call("message", &json!({ "text": "it is me" }));
+    assert_eq!(staff.next("meta_message_created")["message"]["verified"], true);
+
+    let mut other = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    let came = staff.next("user_online");
+    assert_eq!(
+        [&came["userId"], &came["sessionId"], &came["verified"], &came["claimedUserId"]],
+        [&json!(strangers(OTHER)), &json!(OTHER), &json!(false), &json!("ann")]
+    );
+    other.call("message", &json!({ "text": "no, me", "userId": "ann" }));
+    let told = staff.next("meta_message_created")["message"].take();
+    assert_eq!(
+        [&told["userId"], &told["verified"], &told["claimedUserId"]],
+        [&json!(strangers(OTHER)), &json!(false), &json!("ann")]
+    );
+    let echo = other.next("meta_message_created")["message"].take();
+    assert_eq!(echo["userId"], strangers(OTHER));
+    assert!(echo.get("verified").is_none() && echo.get("claimedUserId").is_none(), "{echo}");
+
+    let both = [json!(["ann", REAL, true, null]), json!([strangers(OTHER), OTHER, false, "ann"])];
+    assert_eq!(online(&app), both);
+    drop(other);
+    let gone = staff.next("user_offline");
+    assert_eq!(gone, json!({ "userId": strangers(OTHER), "sessionId": OTHER, "verified": false }));
+    assert_eq!(online(&app), both[..1]);
+
+    // Staff who answer there name the visitor in the same way.
+    app.say(SECRET, OTHER, "who are you?");
+    let stranger = json!([strangers(OTHER), false, "ann"]);
+    assert_eq!(names(&app, SECRET, OTHER), [stranger.clone(), stranger]);
+    let shown = json!([strangers(OTHER), null, null]);
+    assert_eq!(names(&app, WIDGET, OTHER), [shown.clone(), shown]);
+    let texts = |query| app.messages(SECRET, query).iter().map(|it| it["text"].clone()).collect::<Vec<_>>();
+    assert_eq!(texts("userId=ann"), ["it is me"], "what others say in her name is not hers");
+}
+
+#[test]
+fn a_proof_takes_the_name_from_whoever_had_only_claimed_it() {
+    let app = start();
+    let mut staff = Socket::connect(&app, SECRET);
+    let mut claims = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    claims.call("message", &json!({ "text": "I am ann", "userId": "ann" }));
+    assert_eq!(online(&app), [json!(["ann", OTHER, false, null])]);
+    assert_eq!(names(&app, SECRET, OTHER), [json!(["ann", false, null])]);
+    let mut real = Socket::connect(&app, &token(&app));
+    real.call("message", &json!({ "text": "I am" }));
+    let both = [json!(["ann", REAL, true, null]), json!([strangers(OTHER), OTHER, false, "ann"])];
+    eventually("the claim is a stranger", || online(&app) == both);
+    claims.call("message", &json!({ "text": "still", "userId": "ann" }));
+    assert_eq!(
+        names(&app, SECRET, OTHER),
+        [json!(["ann", false, null]), json!([strangers(OTHER), false, "ann"])]
+    );
+    drop(claims);
+    eventually("the stranger is gone", || online(&app) == both[..1]);
+    // Whoever knows `userId` alone has not lost her.
+    let mut list = std::collections::BTreeSet::new();
+    while !list.contains("ann") || !list.contains("end") {
+        let (name, user) = staff.event();
+        let id = user["userId"].as_str().unwrap_or_default().to_owned();
+        match &*name {
+            "user_online" => drop(list.insert(id)),
+            "user_offline" if id == strangers(OTHER) => drop(list.insert("end".to_owned())),
+            "user_offline" => drop(list.remove(&id)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_proof_over_http_counts_at_once_and_after_a_restart() {
+    let mut app = start();
+    let _claims = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    app.say(&token(&app), REAL, "it is me");
+    claim(&app, "session-of-a-third-one", "me too");
+    let stranger = |session| json!([strangers(session), false, "ann"]);
+    assert_eq!(names(&app, SECRET, "session-of-a-third-one"), [stranger("session-of-a-third-one")]);
+    eventually("the claim is a stranger", || {
+        online(&app) == [json!([strangers(OTHER), OTHER, false, "ann"])]
+    });
+    app.kill();
+    let app = Start::new().data(app.data()).app();
+    claim(&app, "session-of-a-fourth-one", "and me");
+    assert_eq!(names(&app, SECRET, "session-of-a-fourth-one"), [stranger("session-of-a-fourth-one")]);
+    let _claims = Socket::connect_with(&app, WIDGET, &json!({ "userId": "ann" }));
+    let listed = online(&app);
+    assert_eq!((listed.len(), &listed[0][3]), (1, &json!("ann")), "{listed:?}");
+    assert_eq!(names(&app, SECRET, REAL), [json!(["ann", true, null])]);
+}
+
+#[test]
+fn staff_find_what_a_verified_user_wrote_however_many_claim_the_name() {
+    let app = start();
+    let everybody = |text: &str| {
+        thread::scope(|scope| {
+            for part in 0..4 {
+                let app = &app;
+                scope.spawn(move || {
+                    for number in (part..1_001).step_by(4) {
+                        claim(app, &format!("session-of-somebody-{number:04}"), text);
+                    }
+                });
+            }
+        });
+    };
+    everybody("I am ann");
+    app.say(&token(&app), REAL, "it is me");
+    everybody("I am ann, as I said");
+    let (mut found, mut query) = (0, "userId=ann&limit=500".to_owned());
+    loop {
+        let answer = app.get(SECRET, &format!("/api/chat/messages?{query}"));
+        let messages = answer.body["messages"].as_array().expect("a list");
+        found += messages.iter().filter(|it| it["verified"] == true && it["text"] == "it is me").count();
+        let Some(cursor) = answer.body["nextCursor"].as_str() else { break };
+        query = format!("userId=ann&limit=500&cursor={cursor}");
+    }
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn nobody_goes_by_the_name_that_a_stranger_is_shown_by() {
+    let app = start();
+    let mut staff = Socket::connect(&app, SECRET);
+    let _stranger = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": REAL }));
+    let shown = staff.next("user_online")["userId"].take();
+    let _other = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": shown }));
+    assert_eq!(
+        online(&app),
+        [
+            json!([strangers(OTHER), OTHER, false, strangers(REAL)]),
+            json!([strangers(REAL), REAL, false, null])
+        ]
+    );
+    let body = json!({ "sessionId": REAL, "text": "as I am called", "userId": shown });
+    assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
+    assert_eq!(names(&app, SECRET, REAL), [json!([strangers(REAL), false, null])], "that is no claim");
+}
+
+#[test]
+fn connections_alone_are_not_in_the_log_and_whoever_writes_is() {
+    let mut app = start();
+    let mut staff = Socket::connect(&app, SECRET);
+    for number in 0..20 {
+        let session = format!("session-without-messages-{number:02}");
+        // Open until it is told: who comes and goes in between leaves no trace.
+        let _visitor = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": session }));
+        assert_eq!(staff.next("user_online")["sessionId"], session);
+    }
+    for _ in 0..20 {
+        staff.next("user_offline");
+    }
+    let mut writes = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": REAL }));
+    assert_eq!(staff.next("user_online")["sessionId"], REAL);
+    writes.call("message", &json!({ "text": "hello" }));
+    drop(writes);
+    assert_eq!(staff.next("user_offline")["sessionId"], REAL);
+    // Told once: had the log's word been cast too, it would have come before.
+    let _next = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER }));
+    assert_eq!(staff.next("user_online")["sessionId"], OTHER);
+    app.kill();
+    let log = |kind| {
+        let mut listing = Command::new(env!("CARGO_BIN_EXE_amoiq"));
+        listing.args(["events", "--json", "--type", kind]).env("AMOIQ__STORE__PATH", app.data());
+        let printed = listing.output().expect("it runs");
+        assert!(printed.status.success(), "{printed:?}");
+        String::from_utf8(printed.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for kind in ["user.online", "user.offline"] {
+        let lines = log(kind);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(REAL), "{lines:?}");
+    }
+}
