@@ -1,5 +1,10 @@
 //! Reading back: pages of a session, and a user's messages across sessions.
 
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use serde_json::{Value, json};
 
 use crate::app::{BOT, SECRET, Start, TestApp, WIDGET};
@@ -112,6 +117,40 @@ fn a_verified_user_reads_across_sessions_in_the_order_of_the_log() {
         query = format!("limit=7&cursor={cursor}");
     }
     assert_eq!(texts(&all), expected, "every page once");
+}
+
+#[test]
+fn pages_of_a_user_neither_overlap_nor_leave_anything_out_while_the_user_writes() {
+    let app = TestApp::start();
+    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let sessions: Vec<_> = (0..8).map(|number| format!("session-of-user-one-{number}")).collect();
+    let said: Vec<_> = (0..80).map(|number| app.say(&user, &sessions[number % 8], "before")).collect();
+    let (is_over, mut read) = (AtomicBool::new(false), Vec::new());
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for session in sessions.iter().rev().cycle().take_while(|_| !is_over.load(Ordering::Acquire)) {
+                app.say(&user, session, "meanwhile");
+            }
+        });
+        for limit in [1, 3, 3, 7] {
+            let (mut all, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let query = format!("/api/chat/messages?userId=u-1&limit={limit}{cursor}");
+                let page = app.get(SECRET, &query).body;
+                let messages = page["messages"].as_array().expect("a list");
+                let ids = messages.iter().map(|message| message["id"].as_str().expect("an id").to_owned());
+                all.splice(0..0, ids);
+                let Some(next) = page["nextCursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            read.push(all);
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    for all in read {
+        assert_eq!(all[..said.len()], said, "everything from before, once and in order");
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "nothing twice");
+    }
 }
 
 #[test]
