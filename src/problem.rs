@@ -270,6 +270,10 @@ impl From<ViewError> for Problem {
             return Self::Overloaded;
         }
         tracing::error!(%error, "a read model failed");
-        Self::Internal
+        match error {
+            ViewError::Database(error) if error.may_pass() => Self::StoreUnavailable,
+            ViewError::Log(error) => error.into(),
+            _ => Self::Internal,
+        }
     }
 }

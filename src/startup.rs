@@ -50,6 +50,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Over how long sockets are closed when the service stops, so that clients do not all come back at once.
 const SPREAD: Duration = Duration::from_millis(1_500);
 
+/// How long a start waits for another process that has the store: a service that stops, `amoiq rebuild`.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -100,7 +103,7 @@ impl Service {
         let ambient = Ambient::system();
         let listeners = Listeners::of(&config);
         let directory = &config.store.path;
-        let opening = || SqliteStore::open(directory, &ambient);
+        let opening = || SqliteStore::open_within(directory, &ambient, LOCK_PATIENCE);
         let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
         // Before anything is appended: what is from now on is for every endpoint.

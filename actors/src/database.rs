@@ -9,13 +9,24 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc},
     time::Duration,
 };
 
-use amoiq_events::store::sqlite::{private, scrub};
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use amoiq_events::store::sqlite::{
+    private,
+    readable::Reading,
+    scrub,
+    write_ahead::{self, Cutter},
+};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use amoiq_events::store::sqlite::readable::Unreadable;
+pub use error::DatabaseError;
+pub(crate) use error::HasDatabaseError;
+
+mod error;
 
 /// How many jobs wait for a thread; one more waits with its caller.
 const QUEUE: usize = 256;
@@ -30,40 +41,14 @@ const BUSY: Duration = Duration::from_secs(10);
 /// are written again and again. 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4_096;
 
+/// How often cutting the write-ahead log is tried before somebody is said to read for long. Each takes up to 200 ms.
+const CUT_TRIES: u32 = 15;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How many prepared statements a connection keeps: more than any of these databases has.
 const STATEMENTS: usize = 64;
-
-/// Why a database did not do as it was told.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DatabaseError {
-    /// SQLite's words. Shared: every change of a commit that failed is told them.
-    #[error("{0}")]
-    Refused(Arc<rusqlite::Error>),
-    /// Another change of the same transaction met what undoes all of it, a full disk for one.
-    #[error("the transaction was rolled back")]
-    Undone,
-    /// Somebody reads it for long, a backup perhaps.
-    #[error("it is being read: its write-ahead log cannot be cut")]
-    Busy,
-    /// The thread is gone: it has panicked, or nobody has the database any more and the service is stopping.
-    #[error("it is closed")]
-    Closed,
-}
-
-impl From<rusqlite::Error> for DatabaseError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Refused(Arc::new(error))
-    }
-}
-
-impl DatabaseError {
-    /// Whether the file is not what SQLite wrote.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        let Self::Refused(error) = self else { return false };
-        matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
-    }
-}
 
 /// The way to the threads. They end when the last clone of it is gone.
 #[derive(Clone)]
@@ -74,6 +59,9 @@ enum Way {
     Threads {
         writer: mpsc::Sender<Box<dyn Change>>,
         reader: mpsc::Sender<Query>,
+        reading: Arc<Reading>,
+        /// Its thread ends when the last clone is gone.
+        _housekeeping: std_mpsc::SyncSender<()>,
     },
     /// On the caller's thread.
     Here(Arc<Mutex<Connection>>),
@@ -83,35 +71,55 @@ type Query = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl Database {
     /// Opens the file, or makes it. `prepare` runs on the writer's connection: it makes the tables.
-    pub(crate) fn open<E: From<DatabaseError>>(
+    pub(crate) fn open<E: HasDatabaseError>(
         path: &Path,
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
         make(path);
-        check(&connect(path)?)?;
+        let checked = connect(path).and_then(|conn| check(&conn));
+        checked.map_err(|error| error.judged(&Reading::new(path)))?;
         Self::open_unchecked(path, name, prepare)
     }
 
     /// The same without reading every page first: for a file whose damage is found and mended later.
-    pub(crate) fn open_unchecked<E: From<DatabaseError>>(
+    pub(crate) fn open_unchecked<E: HasDatabaseError>(
         path: &Path,
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
         make(path);
-        let writing = connect(path)?;
-        prepare(&writing)?;
-        let reading = connect(path)?;
+        let reading = Arc::new(Reading::new(path));
+        let connected = || connect(path).map_err(|error| error.judged(&reading));
+        let writing = connected()?;
+        prepare(&writing).map_err(|error| error::judged(error, &reading))?;
         let no_thread = |_no_thread| DatabaseError::Closed;
         Ok(Self(Way::Threads {
             writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
-            reader: spawn_reader(format!("{name}-reader"), reading).map_err(no_thread)?,
+            reader: spawn_reader(format!("{name}-reader"), connected()?).map_err(no_thread)?,
+            _housekeeping: spawn_housekeeping(format!("{name}-files"), connected()?, path, &reading)
+                .map_err(no_thread)?,
+            reading,
         }))
     }
 
+    /// What of its file does not read now.
+    pub(crate) fn unreadable(&self) -> Option<Unreadable> {
+        match &self.0 {
+            Way::Threads { reading, .. } => reading.failing(),
+            Way::Here(_) => None,
+        }
+    }
+
+    fn judged<E: HasDatabaseError>(&self, error: E) -> E {
+        match &self.0 {
+            Way::Threads { reading, .. } => error::judged(error, reading),
+            Way::Here(_) => error,
+        }
+    }
+
     /// One in memory, without threads: for simulations, which must run in one order.
-    pub(crate) fn in_memory<E: From<DatabaseError>>(
+    pub(crate) fn in_memory<E: HasDatabaseError>(
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
         let conn = connect(Path::new(":memory:"))?;
@@ -126,9 +134,12 @@ impl Database {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<DatabaseError> + Send + 'static,
+        E: HasDatabaseError + Send + 'static,
     {
         let (reply, mut answer) = oneshot::channel();
+        let database = self.clone();
+        let change =
+            move |transaction: &Transaction<'_>| change(transaction).map_err(|error| database.judged(error));
         let asked = Box::new(Asked { work: Some(change), outcome: None, reply });
         match &self.0 {
             Way::Threads { writer, .. } => {
@@ -152,12 +163,14 @@ impl Database {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<DatabaseError> + Send + 'static,
+        E: HasDatabaseError + Send + 'static,
     {
         let (reply, mut answer) = oneshot::channel();
+        let database = self.clone();
         let ask = move |conn: &mut Connection| {
             let moment = conn.transaction().map_err(DatabaseError::from);
-            drop(reply.send(moment.map_err(E::from).and_then(|moment| query(&moment))));
+            let answer = moment.map_err(E::from).and_then(|moment| query(&moment));
+            drop(reply.send(answer.map_err(|error| database.judged(error))));
         };
         match &self.0 {
             Way::Threads { reader, .. } => {
@@ -185,7 +198,13 @@ impl Database {
             }
             next = step.next;
         }
-        self.truncate_log().await
+        let mut tries = 1;
+        loop {
+            match self.truncate_log().await {
+                Err(DatabaseError::Busy) if tries < CUT_TRIES => tries += 1,
+                cut => return cut,
+            }
+        }
     }
 
     /// Brings everything into the one file, and cuts the write-ahead log to nothing.
@@ -289,6 +308,26 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
     Ok(queue)
 }
 
+/// Starts the thread that keeps the write-ahead log short, and tries again what does not read.
+fn spawn_housekeeping(
+    name: String,
+    conn: Connection,
+    path: &Path,
+    reading: &Arc<Reading>,
+) -> io::Result<std_mpsc::SyncSender<()>> {
+    let (stop, stopped) = std_mpsc::sync_channel(0);
+    let (mut cutter, reading) = (Cutter::new(path), Arc::clone(reading));
+    std::thread::Builder::new().name(name).spawn(move || {
+        while stopped.recv_timeout(LOOK_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
+            reading.probe();
+            if let Err(error) = cutter.look(&conn) {
+                tracing::warn!(%error, "a write-ahead log could not be cut; trying again");
+            }
+        }
+    })?;
+    Ok(stop)
+}
+
 fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     conn.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -305,6 +344,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", write_ahead::LARGE_BYTES)?;
     // What an erased session left must not stand in free pages.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -32_768)?;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, types::ValueRef};
 
 use self::row::{COLUMNS, Row};
 use crate::{
+    database::Unreadable,
     generation::{self, Tables},
     projector::{Progress, Projection},
     views::{ViewError, Views},
@@ -175,6 +176,12 @@ impl Inbox {
     /// When the database refuses, is being read for long, or is being rebuilt.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
         self.views.scrub().await
+    }
+
+    /// What of the database's file does not read now. That says nothing of damage.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        self.views.unreadable()
     }
 
     /// Brings everything into the database's one file: the service stops.

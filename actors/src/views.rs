@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    database::{self, Database, DatabaseError},
+    database::{self, Database, DatabaseError, HasDatabaseError, Unreadable},
     dead_letters::DeadLetters,
     generation,
 };
@@ -61,6 +61,15 @@ impl From<std::io::Error> for ViewError {
 impl From<rusqlite::Error> for ViewError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl HasDatabaseError for ViewError {
+    fn into_database_error(self) -> Result<DatabaseError, Self> {
+        match self {
+            Self::Database(error) => Ok(error),
+            other => Err(other),
+        }
     }
 }
 
@@ -142,6 +151,11 @@ impl Views {
     /// When the database refuses, or is being read for long.
     pub(crate) async fn truncate_log(&self) -> Result<(), ViewError> {
         Ok(self.database.load_full().truncate_log().await?)
+    }
+
+    /// What of the file does not read now.
+    pub(crate) fn unreadable(&self) -> Option<Unreadable> {
+        self.database.load().unreadable()
     }
 
     /// Makes a change: all of it or nothing.

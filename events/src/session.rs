@@ -199,7 +199,9 @@ impl Session {
     pub fn decide(&self, command: &SessionCommand, limit: u64) -> Result<Vec<SessionEvent>, SessionRefusal> {
         let events = match command {
             SessionCommand::SendMessage(message) => self.send(message)?,
-            SessionCommand::CloseConversation(reason) => self.close(*reason)?,
+            // One event beyond the limit: a full session can be closed, so that it does not stay for ever. It takes
+            // no message that would open it again.
+            SessionCommand::CloseConversation(reason) => return self.close(*reason),
         };
         if self.version.plus(events.len() as u64).as_u64() > limit {
             return Err(SessionRefusal::Full { limit });

@@ -116,13 +116,15 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Whether the store takes writes.
+/// Whether the store takes writes and reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// It does.
     Writable,
     /// It does not, because of this. It tries again by itself.
     Failing(String),
+    /// It takes writes, and what is stored does not read, because of this. It tries again by itself.
+    Unreadable(String),
 }
 
 /// An append-only log of streams.

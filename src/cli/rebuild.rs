@@ -5,7 +5,11 @@
 //! stopped one it is done here, under the store's lock. Either way what serves goes on until the new read models
 //! are complete, and Ctrl-C leaves it as it is.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use amoiq_actors::{
     Views,
@@ -37,6 +41,12 @@ use crate::{
 
 /// How often a running service is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long it waits for another process that has the store and does not answer for a service.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it looks whether that is over.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 /// Make read models again from the whole log.
 #[derive(Debug, Args)]
@@ -87,18 +97,37 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit
     let log = config.store.path.join("log.db");
     let is_there = log.try_exists().with_context(|| log.display().to_string())?;
     ensure!(is_there, "there is no store in {}", config.store.path.display());
-    let rebuilt = match SqliteStore::open(&config.store.path, &ambient) {
-        Ok(store) => super::block_on(on_files(config, Arc::new(store), &ambient, arguments.skip))?,
-        Err(OpenError::InUse(_)) => {
-            // Made and dropped here: it may not be dropped where nothing blocks.
-            let service = Arc::new(Service::find(config, &arguments.options)?);
-            super::block_on(over_service(&service, arguments))?
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("store.path {}", config.store.path.display()));
-        }
+    let rebuilt = match place(config, &arguments.options, &ambient)? {
+        Place::Files(store) => super::block_on(on_files(config, store, &ambient, arguments.skip))?,
+        Place::Service(service) => super::block_on(over_service(&service, arguments))?,
     };
     show(&rebuilt, arguments.options.json)
+}
+
+/// Where it is done.
+enum Place {
+    Files(Arc<SqliteStore>),
+    /// Made and dropped where it is found: it may not be dropped where nothing blocks.
+    Service(Arc<Service>),
+}
+
+/// On the files when nobody has them, else by the service. One that is starting or stopping, and another command on
+/// the files, are waited for.
+fn place(config: &Config, options: &Options, ambient: &Ambient) -> anyhow::Result<Place> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match SqliteStore::open(&config.store.path, ambient) {
+            Ok(store) => return Ok(Place::Files(Arc::new(store))),
+            Err(error @ OpenError::InUse(..)) => match Service::find(config, options) {
+                Ok(service) => return Ok(Place::Service(Arc::new(service))),
+                Err(_not_there) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+                Err(unfound) => return Err(unfound.context(error)),
+            },
+            Err(error) => {
+                return Err(error).with_context(|| format!("store.path {}", config.store.path.display()));
+            }
+        }
+    }
 }
 
 /// On the files, which are this process's now.

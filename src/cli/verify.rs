@@ -109,6 +109,6 @@ pub(super) fn print(verification: &Verification, as_json: bool) -> anyhow::Resul
     }
     let Verification { events, streams, from, verified_to, .. } = verification;
     let found = if verification.clean { "nothing is wrong" } else { "damage was found" };
-    writeln!(out, "{found}: {events} events from {from} to {verified_to}, {streams} streams in its index")?;
+    writeln!(out, "{found}: {events} events from {from} to {verified_to}, {streams} streams")?;
     Ok(out.flush()?)
 }

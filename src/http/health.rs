@@ -16,15 +16,20 @@ pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// The store takes writes and the projections follow it; otherwise 503 and the reasons.
+/// The store takes writes and is read, and the projections follow it; otherwise 503 and the reasons.
 pub async fn ready(
     store: web::Data<dyn EventStore>,
     inbox: web::Data<Inbox>,
     online: web::Data<OnlineDirectory>,
 ) -> HttpResponse {
     let mut reasons = Vec::new();
-    if let Health::Failing(reason) = store.health() {
-        reasons.push(format!("the store does not take writes: {reason}"));
+    match store.health() {
+        Health::Writable => {}
+        Health::Failing(reason) => reasons.push(format!("the store does not take writes: {reason}")),
+        Health::Unreadable(reason) => reasons.push(format!("the store is not read: {reason}")),
+    }
+    if let Some(unreadable) = inbox.unreadable() {
+        reasons.push(format!("the read models are not read: {unreadable}"));
     }
     if let Some(failure) = inbox.progress().failure() {
         reasons.push(format!("the inbox does not follow the log: {failure}"));

@@ -92,7 +92,7 @@ impl Sources {
             "Position of the newest durable event",
             self.store.head().as_u64(),
         );
-        let is_writable = self.store.health() == Health::Writable;
+        let is_writable = !matches!(self.store.health(), Health::Failing(_));
         sheet.gauge("amoiq_store_writable", "1 while the store takes writes", is_writable);
         let size = |file: &'static str| {
             std::fs::metadata(self.data.join(file)).ok().map(|metadata| (file, metadata.len()))

@@ -12,7 +12,7 @@ use amoiq_actors::{
         outbox::reaper::{Reaper, Retention},
     },
 };
-use amoiq_events::{Ambient, EventStore};
+use amoiq_events::{Ambient, EventStore, Position};
 
 use crate::{
     config::{self, Config},
@@ -90,7 +90,15 @@ impl WebhookServer {
 
 /// Opens the outbox of a log that was just opened.
 pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<Outbox> {
-    let outbox = Outbox::open(&data.join("outbox.db"))?;
+    let file = data.join("outbox.db");
+    // It is made before the first event is.
+    if !file.try_exists()? && store.head() > Position::START {
+        tracing::warn!(
+            "outbox.db is gone: a new one is begun, and every endpoint is told again everything since it was \
+             registered, under the same ids"
+        );
+    }
+    let outbox = Outbox::open(&file)?;
     outbox.adopt(store.epoch(), store.head()).await?;
     Ok(outbox)
 }

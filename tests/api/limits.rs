@@ -259,6 +259,11 @@ fn a_session_takes_so_many_events_and_no_more() {
     assert_eq!((repeat.status, &repeat.body["duplicate"]), (200, &json!(true)), "a repeat takes no place");
     assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}")).len(), 3);
     assert_eq!(send(&app, json!({"sessionId": "session-of-another-1"})).status, 200);
+    // Closed it is let go by retention; a message would open it again, and is refused.
+    for _ in 0..2 {
+        assert_eq!(app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &json!({})).status, 200);
+    }
+    assert_eq!(message("d").body["details"]["reason"], "session_full");
 }
 
 #[test]

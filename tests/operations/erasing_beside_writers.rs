@@ -4,11 +4,11 @@ use std::{
     fs,
     path::Path,
     sync::{
-        RwLock,
+        Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::blocking::Client;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::given::{PATIENCE, SECRET, Service, WIDGET, verify};
 
-/// How many people are erased. `tests/long/erasure` erases 500.
+/// How many people are erased when `AMOIQ_ERASURES` does not say. `tests/long/erasure` erases 500.
 const PEOPLE: usize = 60;
 
 const WRITERS: usize = 8;
@@ -51,15 +51,18 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
     let is_over = AtomicBool::new(false);
     // Held for each message, and by whoever looks into the files: what the next message would write over counts.
     let writing = RwLock::new(());
+    let waited = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let (service, is_over, writing) = (&service, &is_over, &writing);
+            let (service, is_over, writing, waited) = (&service, &is_over, &writing, &waited);
             scope.spawn(move || {
                 let mut number = 0_usize;
                 while !is_over.load(Ordering::Relaxed) {
                     let session = format!("session-of-writer-{writer}-{:04}", number % 50);
                     let held = writing.read().expect("a lock");
+                    let begun = Instant::now();
                     assert_eq!(service.say(&session, "short").0, 200);
+                    waited.lock().expect("a lock").push(begun.elapsed());
                     drop(held);
                     // Without a pause each page is full so soon that nothing stays in its free part.
                     thread::sleep(PAUSE);
@@ -71,6 +74,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
         let left = erase_everybody(&service, data.path(), &writing);
         assert_eq!(left, Vec::<(String, Vec<String>)>::new());
     });
+    say("a message beside them", waited.into_inner().expect("a lock"));
     service.stop();
     assert_eq!(files_with(data.path(), "trace-of-"), Vec::<String>::new());
     let (code, verification) = verify(data.path(), &[]);
@@ -84,6 +88,14 @@ impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Prints how long something took, for whoever runs it long.
+fn say(what: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let part =
+        |percent: usize| took.get(took.len() * percent / 100).or(took.last()).copied().unwrap_or_default();
+    eprintln!("{what} of {}: p50 {:?}, p99 {:?}, at most {:?}", took.len(), part(50), part(99), part(100));
 }
 
 /// The operator's interface of the running service.
@@ -110,9 +122,10 @@ impl Operator {
 
 /// Has people write and erases them one after the other; gives what was left of whom and where.
 fn erase_everybody(service: &Service, data: &Path, writing: &RwLock<()>) -> Vec<(String, Vec<String>)> {
+    let people = std::env::var("AMOIQ_ERASURES").map_or(PEOPLE, |count| count.parse().expect("a number"));
     let operator = Operator::of(data);
-    let mut left = Vec::new();
-    for person in 0..PEOPLE {
+    let (mut left, mut took) = (Vec::new(), Vec::new());
+    for person in 0..people {
         let (trace, user) = (format!("trace-of-{person:03}-"), format!("user-{person}"));
         for number in 0..24 {
             let message = json!({
@@ -122,12 +135,15 @@ fn erase_everybody(service: &Service, data: &Path, writing: &RwLock<()>) -> Vec<
             });
             assert_eq!(service.post(WIDGET, "/webchat/message", &message).0, 200);
         }
+        let begun = Instant::now();
         operator.erase(&user);
+        took.push(begun.elapsed());
         let _nobody_writes = writing.write().expect("a lock");
         let files = files_with(data, &trace);
         if !files.is_empty() {
             left.push((trace, files));
         }
     }
+    say("an erasure", took);
     left
 }

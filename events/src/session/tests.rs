@@ -170,6 +170,19 @@ fn a_full_session_refuses_and_an_event_less_fits() {
 }
 
 #[test]
+fn a_full_session_is_closed_all_the_same_and_stays_closed() {
+    let mut session = given(&[]);
+    then(&mut session, message(1));
+    let closing = SessionCommand::CloseConversation(CloseReason::Agent);
+    let closed = session.decide(&closing, 3).unwrap();
+    assert_eq!(closed.len(), 1);
+    closed.iter().for_each(|event| session.apply(event));
+    assert_eq!(session.decide(&closing, 3), Ok(Vec::new()));
+    let next = SessionCommand::SendMessage(Box::new(message(2)));
+    assert_eq!(session.decide(&next, 3), Err(SessionRefusal::Full { limit: 3 }));
+}
+
+#[test]
 fn a_session_that_a_verified_user_used_is_theirs() {
     let mut session = given(&[]);
     then(&mut session, message(1));

@@ -7,10 +7,10 @@
 //! |---|---|
 //! | `log.db`, `-wal`, `-shm` | the log and its index |
 //! | `log.witness` | how far commits were acknowledged, so that a lost end is noticed |
-//! | `lock` | nothing; it is locked |
+//! | `lock` | who has it; it is locked |
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
@@ -24,14 +24,15 @@ use tokio::sync::{oneshot, watch};
 use self::{
     checkpoint::WriteAhead,
     heads::Heads,
+    log_file::LogFile,
+    readable::Reading,
     reader::Readers,
-    recent::Recent,
-    witness::Witness,
-    writer::{Append, IndexState, Job, Writer},
+    repair::IndexState,
+    writer::{Append, Job, Writer},
 };
 use super::{
     AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
-    REMEMBERED_IDS, ReadError, StoreMeter, Subscription, check_size, feed::Feed,
+    ReadError, StoreMeter, Subscription, check_size, feed::Feed,
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
@@ -42,11 +43,14 @@ mod export;
 mod fresh;
 mod heads;
 mod import;
+mod lock;
+mod log_file;
 mod new_file;
 mod open_error;
 pub mod private;
 mod query;
 mod read_only;
+pub mod readable;
 mod reader;
 mod recent;
 mod removal;
@@ -59,12 +63,14 @@ mod seal;
 mod verify;
 mod witness;
 mod work;
+pub mod write_ahead;
 mod writer;
 
 pub use backup::{BackupError, NoBackup, backup};
 pub use export::{Damage, LeftOut, export};
 pub use fresh::{FillError, repair_index};
 pub use import::{EndLine, import};
+pub use lock::Holder;
 pub use new_file::{NewFile, NewFileError};
 pub use open_error::OpenError;
 pub use read_only::ReadOnlyStore;
@@ -82,6 +88,9 @@ const QUEUE: usize = 16_384;
 /// A commit that takes longer is taken for a disk that hangs.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether another process still has the directory.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
 /// What opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
@@ -95,6 +104,7 @@ pub struct Recovery {
 pub struct SqliteStore {
     jobs: Sender<Job>,
     readers: Readers,
+    reading: Arc<Reading>,
     feed: Arc<Feed>,
     heads: Arc<Heads>,
     epoch: Epoch,
@@ -121,40 +131,58 @@ impl SqliteStore {
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
     pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
+        Self::open_files(directory, ambient).map_err(|error| error.judged(&directory.join("log.db")))
+    }
+
+    /// The same, waiting for a process that has the directory: one that stops, or a command on the files.
+    ///
+    /// # Errors
+    /// An [`OpenError`]; [`OpenError::InUse`] only after so long.
+    pub fn open_within(directory: &Path, ambient: &Ambient, patience: Duration) -> Result<Self, OpenError> {
+        let deadline = Instant::now() + patience;
+        let mut is_told = false;
+        loop {
+            match Self::open(directory, ambient) {
+                Err(error @ OpenError::InUse(..)) if Instant::now() < deadline => {
+                    if !is_told {
+                        tracing::warn!(%error, "waiting up to {} s for the store", patience.as_secs());
+                        is_told = true;
+                    }
+                    std::thread::sleep(LOCK_RETRY);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_files(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
         private::make_directory(directory)?;
-        let lock = lock(directory)?;
+        let lock = lock::take(directory)?;
         fresh::refuse_unfinished(directory)?;
         let path = directory.join("log.db");
-        let new_epoch = || u64::from_le_bytes(ambient.bytes());
-        let mut witness = Witness::open(&directory.join("log.witness"))?;
-        let acknowledged = witness.read();
-        if acknowledged > Position::START && path.metadata().map_or(0, |file| file.len()) == 0 {
-            return Err(OpenError::Gone(acknowledged));
-        }
-        let conn = schema::open_writer(&path, new_epoch())?;
-        let recovery = repair::recover(&conn, &witness, new_epoch())?;
-        let epoch = Epoch(schema::meta(&conn, "epoch")?);
-        // Positions that were acknowledged once are not given out again.
-        let last = recovery.lost_up_to.unwrap_or(recovery.head);
-        witness.write(last)?;
-        let ledger = repair::index(&conn)?;
+        let log = LogFile::open(directory, ambient)?;
+        let ledger = repair::index(&log.conn)?;
         let heads = Arc::clone(ledger.heads());
-        let mut recent = Recent::default();
-        for query::Placed { stream, id, position, version } in query::newest(&conn, REMEMBERED_IDS)? {
-            recent.note(stream.shared(), id, Appended { version, position });
-        }
-        recent.committed();
+        let recent = log.recent()?;
+        let LogFile { conn, witness, recovery, epoch, last } = log;
 
-        let readers = Readers::start(&path)?;
+        let reading = Arc::new(Reading::new(&path));
+        let readers = Readers::start(&path, &reading)?;
         let for_feed = readers.clone();
-        let read = move |after, limit| for_feed.run(move |conn| query::read_all(conn, after, limit));
+        let read = move |after, limit| for_feed.read(move |conn| query::read_all(conn, after, limit));
         let feed = Arc::new(Feed::new(last, Arc::new(read)));
         let write_ahead = Arc::new(WriteAhead::default());
         let (jobs, queue) = bounded(QUEUE);
         let (stop_others, stopped) = bounded(0);
         let checking = repair::start_check(schema::open_reader(&path)?, jobs.clone(), stopped.clone())?;
         let checkpoint_conn = schema::open_writer(&path, 0)?;
-        let checkpoints = checkpoint::start(checkpoint_conn, Arc::clone(&write_ahead), stopped)?;
+        let checkpoints = checkpoint::start(
+            &path,
+            checkpoint_conn,
+            Arc::clone(&write_ahead),
+            Arc::clone(&reading),
+            stopped,
+        )?;
         let opened = Instant::now();
         let meter: Arc<StoreMeter> = Arc::default();
         let (health, healthy) = watch::channel(Health::Writable);
@@ -166,6 +194,7 @@ impl SqliteStore {
             recent,
             witness,
             write_ahead: Arc::clone(&write_ahead),
+            reading: Arc::clone(&reading),
             feed: Arc::clone(&feed),
             health,
             meter: Arc::clone(&meter),
@@ -178,6 +207,7 @@ impl SqliteStore {
         Ok(Self {
             jobs,
             readers,
+            reading,
             feed,
             heads,
             epoch,
@@ -223,7 +253,7 @@ impl SqliteStore {
         let (readers, jobs, heads) = (self.readers.clone(), self.jobs.clone(), Arc::clone(&self.heads));
         let ask_once = move || {
             let (query, heads) = (query.clone(), Arc::clone(&heads));
-            readers.run(move |conn| query(conn, &heads))
+            readers.read(move |conn| query(conn, &heads))
         };
         let first = ask_once();
         Box::pin(async move {
@@ -314,7 +344,11 @@ impl EventStore for SqliteStore {
         if begun_ms > 0 && begun.elapsed() > SLOW_COMMIT {
             return Health::Failing(format!("a commit has taken more than {} s", SLOW_COMMIT.as_secs()));
         }
-        self.health.borrow().clone()
+        let health = self.health.borrow().clone();
+        match self.reading.failing() {
+            Some(unreadable) if health == Health::Writable => Health::Unreadable(unreadable.to_string()),
+            _ => health,
+        }
     }
 }
 
@@ -334,14 +368,4 @@ async fn answered<T>(answer: Answer<T>) -> Result<T, AppendError> {
 
 fn closed() -> AppendError {
     AppendError::Unavailable("the store is closed".to_owned())
-}
-
-/// Takes the directory for this process.
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let file = File::options().write(true).create(true).truncate(false).open(directory.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
 }

@@ -37,7 +37,7 @@ async fn a_second_open_of_a_directory_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     match SqliteStore::open(dir.path(), &Ambient::system()) {
-        Err(OpenError::InUse(path)) => assert_eq!(path, dir.path()),
+        Err(OpenError::InUse(path, _)) => assert_eq!(path, dir.path()),
         other => panic!("opened twice: {:?}", other.map(|_| ())),
     }
     drop(store);

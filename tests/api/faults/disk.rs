@@ -137,6 +137,15 @@ impl FaultyDisk {
         calls.lines().map(str::to_owned).collect()
     }
 
+    /// The program with arguments on this disk, to be run beside the service.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_amoiq"));
+        let path = |name: &str| self.directory.path().join(name);
+        command.args(arguments).env("AMOIQ__STORE__PATH", &self.data);
+        command.env("LD_PRELOAD", path("disk.so")).env("DISK_FAULTS", path("faults"));
+        command
+    }
+
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.data

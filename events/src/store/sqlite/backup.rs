@@ -72,7 +72,7 @@ pub fn backup(
         copy(&outbox, outbox_copy.path(), "bytes of the outbox", report)?;
     }
     let log = read_only::log_file(directory);
-    drop(read_only::open(&log)?);
+    drop(read_only::open(&log).map_err(|error| error.judged(&log))?);
     copy(&log, whole.partial(), "bytes of the log", report)?;
     complete(whole.partial(), has_outbox.then(|| outbox_copy.path()), now)?;
     let verification = verify(whole.partial(), Position::START, report)?;
@@ -125,7 +125,7 @@ fn lock_file(directory: &Path) -> io::Result<Option<File>> {
 
 /// Copies a database as it is at one moment into an empty file.
 fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Result<(), BackupError> {
-    let conn = read_only::open_database(from)?;
+    let conn = read_only::open_database(from).map_err(|error| error.judged(from))?;
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let total = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
     let total = u64::try_from(total).unwrap_or_default();
@@ -139,7 +139,7 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Resul
         }
         report(Work { what, done: total, total });
         match copying.join() {
-            Ok(copied) => Ok(copied.map(|_| ())?),
+            Ok(copied) => Ok(copied.map(|_| ()).map_err(|error| OpenError::from(error).judged(from))?),
             Err(_panicked) => Err(BackupError::Io(io::Error::other("the thread that copies panicked"))),
         }
     })

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +19,11 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 
-use super::schema::PAGE_BYTES;
+use super::{
+    readable::Reading,
+    schema::PAGE_BYTES,
+    write_ahead::{self, Cutter},
+};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -49,21 +54,26 @@ impl WriteAhead {
 }
 
 /// Whether a database is all in its one file: nothing of it is in a write-ahead log.
-pub(super) fn is_in_one_file(path: &std::path::Path) -> bool {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
+pub(super) fn is_in_one_file(path: &Path) -> bool {
+    std::fs::metadata(write_ahead::path_of(path)).map_or(true, |file| file.len() == 0)
 }
 
 /// Starts the thread. When the sender of `stop` is gone it copies everything and ends: a store that was
 /// closed is one file.
 pub(super) fn start(
+    path: &Path,
     conn: Connection,
     write_ahead: Arc<WriteAhead>,
+    reading: Arc<Reading>,
     stop: Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
+    let mut cutter = Cutter::new(path);
     std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
         while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            reading.probe();
+            if let Err(error) = cutter.look(&conn) {
+                tracing::warn!(%error, "the write-ahead log could not be cut; trying again");
+            }
             if write_ahead.bytes.load(Ordering::Relaxed) < WORTH_BYTES {
                 continue;
             }

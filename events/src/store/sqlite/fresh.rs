@@ -89,7 +89,7 @@ pub(super) struct Fresh {
 impl Fresh {
     pub(super) fn new(directory: &Path) -> Result<Self, FillError> {
         private::make_directory(directory)?;
-        let lock = lock(directory)?;
+        let lock = lock::take(directory)?;
         if is_unfinished(directory)? {
             remove(&directory.join("outbox.db"), &SUFFIXES);
         }
@@ -181,7 +181,7 @@ pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError
     if !directory.join("log.db").try_exists()? {
         return Err(OpenError::Missing(directory.join("log.db")));
     }
-    let _lock = lock(directory)?;
+    let _lock = lock::take(directory)?;
     let conn = schema::open_writer(&directory.join("log.db"), 0)?;
     let epoch = schema::meta(&conn, "epoch");
     // When nothing says up to where events were removed, none of the log is taken for lost.

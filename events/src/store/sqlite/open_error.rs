@@ -1,19 +1,30 @@
 //! Why a store cannot be opened, and what is to be done about it.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use super::seal;
+use super::{
+    lock::Holder,
+    readable::{self, Unreadable},
+    seal,
+};
 use crate::{Position, store::ReadError};
 
 /// What to do about a log that cannot be read.
 const RESTORE: &str = "move the directory away and restore the store from a backup (`amoiq restore`)";
 
+/// What to do about a file that does not read.
+const LOOK_AT_THE_DISK: &str = "this says nothing of damage, and nothing is to be restored for it: see to the disk (the \
+    system's log names it) and try again";
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("{} is in use by another process: only one service can run on a store", .0.display())]
-    InUse(PathBuf),
+    #[error("{} is in use by another process{}: only one can have a store", .0.display(), .1)]
+    InUse(PathBuf, Holder),
     /// A database of another release. Only opening it for writing brings an older one up to date.
     #[error("log.db has schema {found}, this release reads {known}: {advice}", advice = other_release(*found, *known))]
     Schema {
@@ -25,6 +36,9 @@ pub enum OpenError {
     /// The end of the log, which the index has to be made from, does not read.
     #[error("{0}: {RESTORE}")]
     Damaged(ReadError),
+    /// The system does not give what stands there.
+    #[error("{0}: {LOOK_AT_THE_DISK}")]
+    Unreadable(Unreadable),
     /// SQLite refused.
     #[error("log.db: {0}{advice}", advice = advice(.0))]
     Database(#[from] rusqlite::Error),
@@ -49,6 +63,21 @@ pub enum OpenError {
     /// The file system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl OpenError {
+    /// The same, unless what seems to be damage of a file is that the system does not read it.
+    pub(super) fn judged(self, path: &Path) -> Self {
+        let is_doubtful = match &self {
+            Self::Database(error) => seal::is_damage(error) || readable::is_io(error),
+            Self::Damaged(error) => {
+                matches!(error, ReadError::Corrupt { position, .. } if *position == Position::START)
+            }
+            _ => false,
+        };
+        let found = if is_doubtful { readable::find(path) } else { None };
+        found.map_or(self, Self::Unreadable)
+    }
 }
 
 fn other_release(found: i64, known: i64) -> &'static str {

@@ -38,6 +38,10 @@ impl ReadOnlyStore {
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_file(path).map_err(|error| error.judged(&log_file(path)))
+    }
+
+    fn open_file(path: &Path) -> Result<Self, OpenError> {
         let conn = open(&log_file(path))?;
         let heads = {
             // One moment for the index and what it lacks: a service may write both meanwhile.

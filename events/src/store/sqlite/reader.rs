@@ -1,13 +1,16 @@
 //! The threads that read the log, each with a connection of its own.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{OpenError, schema};
-use crate::store::{Pending, ReadError};
+use super::{OpenError, readable::Reading, schema};
+use crate::{
+    Position,
+    store::{Pending, ReadError},
+};
 
 /// How many threads read.
 const THREADS: usize = 2;
@@ -19,15 +22,52 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The way to the threads. They end when the last clone of it is gone.
 #[derive(Clone)]
-pub(super) struct Readers(Sender<Job>);
+pub(super) struct Readers {
+    jobs: Sender<Job>,
+    reading: Arc<Reading>,
+}
 
 impl Readers {
-    pub(super) fn start(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn start(path: &Path, reading: &Arc<Reading>) -> Result<Self, OpenError> {
         let (sender, jobs) = bounded(QUEUE);
         for number in 0..THREADS {
             spawn(number, schema::open_reader(path)?, jobs.clone())?;
         }
-        Ok(Self(sender))
+        Ok(Self { jobs: sender, reading: Arc::clone(reading) })
+    }
+
+    /// Runs a query. Before it answers that the file is damaged it makes sure that the file reads, and asks again.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        query: impl Fn(&Connection) -> Result<T, ReadError> + Clone + Send + 'static,
+    ) -> Pending<Result<T, ReadError>> {
+        let first = self.run(query.clone());
+        let readers = self.clone();
+        Box::pin(async move {
+            match first.await {
+                Err(error) if is_doubtful(&error) => readers.read_doubted(query, error).await,
+                read => read,
+            }
+        })
+    }
+
+    async fn read_doubted<T: Send + 'static>(
+        self,
+        query: impl Fn(&Connection) -> Result<T, ReadError> + Send + 'static,
+        error: ReadError,
+    ) -> Result<T, ReadError> {
+        let reading = Arc::clone(&self.reading);
+        if let Some(unreadable) = self.run(move |_| Ok(reading.judge())).await? {
+            return Err(ReadError::Unavailable(unreadable.to_string()));
+        }
+        if matches!(error, ReadError::Unavailable(_)) {
+            return Err(error);
+        }
+        let read = self.run(query).await;
+        if read.as_ref().is_err_and(is_doubtful) {
+            self.reading.confirm_damage();
+        }
+        read
     }
 
     /// Runs a query on one of the threads.
@@ -40,11 +80,20 @@ impl Readers {
             // Whoever asked may have gone: the answer is dropped then.
             drop(reply.send(query(conn)));
         });
-        match self.0.try_send(job) {
+        match self.jobs.try_send(job) {
             Ok(()) => Box::pin(async { answer.await.unwrap_or_else(|_gone| Err(closed())) }),
             Err(TrySendError::Full(_)) => Box::pin(std::future::ready(Err(ReadError::Overloaded))),
             Err(TrySendError::Disconnected(_)) => Box::pin(std::future::ready(Err(closed()))),
         }
+    }
+}
+
+/// Whether it may be for a file that could not be read. What is said of an event was read.
+fn is_doubtful(error: &ReadError) -> bool {
+    match error {
+        ReadError::Corrupt { position, .. } => *position == Position::START,
+        ReadError::Unavailable(_) => true,
+        ReadError::Overloaded => false,
     }
 }
 

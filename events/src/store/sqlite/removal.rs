@@ -13,8 +13,9 @@ use super::{
     heads::Head,
     query::{self, Placed},
     reader::Readers,
+    repair::IndexState,
     schema, scrub, seal,
-    writer::{Answers, IndexState, Job, Writer, unavailable},
+    writer::{Answers, Job, Writer, unavailable},
 };
 use crate::{
     StreamName, Version,
@@ -27,6 +28,9 @@ const REMOVE_STEP: u64 = 1_000;
 /// Pages of the index that such a transaction changes: of streams, of marks, of what the store keeps about itself, and
 /// one that leads to them.
 const INDEX_PAGES: usize = 4;
+
+/// How often cutting the write-ahead log is tried before somebody is said to read for long. Each takes up to 200 ms.
+const CUT_TRIES: u32 = 15;
 
 /// A step of a removal. Its answer is whether there is more to remove.
 pub(super) struct Remove {
@@ -74,7 +78,14 @@ pub(super) async fn scrub(jobs: Sender<Job>, readers: Readers) -> Result<(), App
         }
         next = step.next;
     }
-    answered(ask(&jobs, |reply| Job::Scrub(Scrub { pages: Vec::new(), reply }))?).await
+    let mut tries = 1;
+    loop {
+        match answered(ask(&jobs, |reply| Job::Scrub(Scrub { pages: Vec::new(), reply }))?).await {
+            // Somebody reads. Appends that wait come in between.
+            Err(AppendError::Unavailable(_)) if tries < CUT_TRIES => tries += 1,
+            cut => return cut,
+        }
+    }
 }
 
 impl Writer {

@@ -22,6 +22,17 @@ use crate::{
     store::{MAX_READ_EVENTS, ReadError},
 };
 
+/// What is known of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IndexState {
+    /// Nothing is known to be wrong. What could not be mended for now is found again by whoever meets it.
+    Whole,
+    /// A row is not what was written: the index is made again before the next job.
+    Damaged,
+    /// It was made again, or the log does not read: before the next start that is not tried a second time.
+    Settled,
+}
+
 /// Compares the log with the witness. A log that lost its end begins a new epoch.
 pub(super) fn recover(conn: &Connection, witness: &Witness, new_epoch: u64) -> Result<Recovery, OpenError> {
     // Removed events were once acknowledged too: `floor` is where the log stood at the last removal.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{OpenError, heads, private, query, seal};
+use super::{OpenError, heads, private, query, seal, write_ahead};
 use crate::Position;
 
 /// Written into a new database; a program refuses a database with another number.
@@ -71,6 +71,7 @@ pub(super) fn open_writer(path: &Path, new_epoch: u64) -> Result<Connection, Ope
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     // In KiB. Long messages go through it as well as the index: what is not in it the system has in its own cache.
     conn.pragma_update(None, "cache_size", -8_192)?;
+    conn.pragma_update(None, "journal_size_limit", write_ahead::LARGE_BYTES)?;
     // What was removed must not stand in free pages. Appends remove nothing.
     conn.pragma_update(None, "secure_delete", true)?;
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -18,6 +18,8 @@ use std::{fs::File, io, time::Duration};
 
 use rusqlite::Connection;
 
+use super::write_ahead;
+
 /// Where a sweep begins.
 pub const FIRST: u32 = 1;
 
@@ -85,10 +87,15 @@ pub fn clean(conn: &Connection, pages: &[u32]) -> rusqlite::Result<()> {
 /// # Errors
 /// When SQLite refuses, or the cut cannot be synced.
 pub fn truncate_log(conn: &Connection) -> rusqlite::Result<bool> {
-    let patience: u32 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
-    conn.busy_timeout(PATIENCE)?;
+    truncate(conn, PATIENCE)
+}
+
+/// The same, with as much patience as is given.
+pub(super) fn truncate(conn: &Connection, patience: Duration) -> rusqlite::Result<bool> {
+    let usual: u32 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    conn.busy_timeout(patience)?;
     let cut = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
-    conn.busy_timeout(Duration::from_millis(patience.into()))?;
+    conn.busy_timeout(Duration::from_millis(usual.into()))?;
     if cut? {
         sync_log(conn).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         return Ok(true);
@@ -100,7 +107,7 @@ pub fn truncate_log(conn: &Connection) -> rusqlite::Result<bool> {
 /// bytes could be there again. Nobody locks that file, so it may be opened beside SQLite.
 fn sync_log(conn: &Connection) -> io::Result<()> {
     let Some(path) = conn.path().filter(|path| !path.is_empty()) else { return Ok(()) };
-    match File::open(format!("{path}-wal")) {
+    match File::open(write_ahead::path_of(path.as_ref())) {
         Ok(log) => log.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

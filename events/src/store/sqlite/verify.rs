@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{
-    OpenError, read_only, schema,
+    OpenError, read_only, readable, schema,
     work::{Report, Work},
 };
 use crate::{Position, store::Epoch};
@@ -116,7 +116,7 @@ pub struct Verification {
     pub verified_to: Position,
     /// So many.
     pub events: u64,
-    /// Streams of the index that were compared.
+    /// Streams: those of the index, which were compared, and those that a running service has not written there yet.
     pub streams: u64,
     /// The first problems.
     pub problems: Vec<Problem>,
@@ -158,6 +158,22 @@ impl Verification {
 /// # Errors
 /// When it cannot be opened at all. Damage that is found once it is open is in the answer.
 pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verification, OpenError> {
+    let log_file = read_only::log_file(path);
+    let found = look(path, from, report).map_err(|error| error.judged(&log_file))?;
+    // Whether what does not fit was read at all. Nobody restores a backup for a disk that is back in a moment.
+    let doubtful = [
+        (log_file, found.counts.contains_key(&Kind::Pages)),
+        (path.join("views.db"), found.counts.contains_key(&Kind::Views)),
+        (path.join("outbox.db"), found.counts.contains_key(&Kind::Outbox)),
+    ];
+    let mut files = doubtful.into_iter().filter_map(|(file, is_doubtful)| is_doubtful.then_some(file));
+    match files.find_map(|file| readable::find(&file)) {
+        Some(unreadable) => Err(OpenError::Unreadable(unreadable)),
+        None => Ok(found),
+    }
+}
+
+fn look(path: &Path, from: Position, report: Report<'_>) -> Result<Verification, OpenError> {
     let conn = read_only::open(&read_only::log_file(path))?;
     let mut found = Verification { from, verified_to: from, ..Verification::default() };
     pages(&conn, "log.db", Kind::Pages, &mut found, report);

@@ -19,9 +19,11 @@ use super::{
     checkpoint::WriteAhead,
     heads::{Head, Heads, Ledger},
     query,
+    readable::Reading,
     recent::Recent,
     removal::{Remove, Scrub},
-    repair, row, schema, seal,
+    repair::{self, IndexState},
+    row, schema, seal,
     witness::Witness,
 };
 use crate::{
@@ -67,6 +69,7 @@ pub(super) struct Writer {
     pub(super) recent: Recent,
     pub(super) witness: Witness,
     pub(super) write_ahead: Arc<WriteAhead>,
+    pub(super) reading: Arc<Reading>,
     pub(super) feed: Arc<Feed>,
     pub(super) health: watch::Sender<Health>,
     pub(super) meter: Arc<StoreMeter>,
@@ -74,17 +77,6 @@ pub(super) struct Writer {
     pub(super) index: IndexState,
     /// Dropped with the writer: the check of the index ends, and the checkpointer copies what is left.
     pub(super) _stop_others: Sender<()>,
-}
-
-/// What is known of the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IndexState {
-    /// Nothing is known to be wrong. What could not be mended for now is found again by whoever meets it.
-    Whole,
-    /// A row is not what was written: the index is made again before the next job.
-    Damaged,
-    /// It was made again, or the log does not read: before the next start that is not tried a second time.
-    Settled,
 }
 
 /// Answers that wait for the commit.
@@ -130,6 +122,11 @@ impl Writer {
         if self.index != IndexState::Damaged {
             return;
         }
+        // What only does not read now is no damage: whoever meets it again has it looked at again.
+        if self.reading.judge().is_some() {
+            self.index = IndexState::Whole;
+            return;
+        }
         self.begin();
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +134,8 @@ impl Writer {
             Ok(()) => IndexState::Settled,
             Err(error) => {
                 tracing::error!(%error, "the index of the log cannot be made again");
-                if repair::may_pass(&error) { IndexState::Whole } else { IndexState::Settled }
+                let may_pass = repair::may_pass(&error) || self.reading.judge().is_some();
+                if may_pass { IndexState::Whole } else { IndexState::Settled }
             }
         };
         drop(gate);
@@ -164,9 +162,11 @@ impl Writer {
                 (Err(error), None)
             }
         };
-        match result.and_then(|()| self.finish(&batch)) {
-            Ok(()) => self.succeed(batch),
-            Err(error) => self.fail(&error, &mut answers),
+        let finished = result.and_then(|()| self.finish(&batch));
+        if let Err(error) = finished {
+            self.fail(&error, &mut answers)
+        } else {
+            self.succeed(batch)
         }
         drop(gate);
         self.meter.took(begun.elapsed());
@@ -337,15 +337,16 @@ impl Writer {
 
     pub(super) fn fail(&mut self, error: &rusqlite::Error, answers: &mut Answers) {
         self.undo();
+        let reason = self.reading.reason(error);
         for (_, answer) in answers {
-            *answer = Err(unavailable(error));
+            *answer = Err(AppendError::Unavailable(reason.clone()));
         }
         self.health.send_if_modified(|health| {
             let first = *health == Health::Writable;
             if first {
-                tracing::error!(%error, "the store does not take writes; trying again every second");
+                tracing::error!(reason, "the store does not take writes; trying again every second");
             }
-            *health = Health::Failing(error.to_string());
+            *health = Health::Failing(reason);
             first
         });
     }
@@ -383,10 +384,7 @@ impl Writer {
             schema::set_meta(&self.conn, "probe", self.last.as_u64())?;
             self.conn.execute_batch("COMMIT")
         });
-        match probed {
-            Ok(()) => self.recover(),
-            Err(error) => self.fail(&error, &mut Answers::new()),
-        }
+        if let Err(error) = probed { self.fail(&error, &mut Answers::new()) } else { self.recover() }
     }
 }
 

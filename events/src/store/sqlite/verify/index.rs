@@ -39,6 +39,7 @@ pub(super) fn check(
     };
     let upto = Position::from_u64(indexed).min(at.head);
     let counted = heads(conn, upto, found, report)?;
+    found.streams += streams_behind(conn, upto, at.head)?;
     marks::check(conn, found, report)?;
     if found.from > Position::START {
         found.note("begun behind the first event: whether the index has all streams was not checked");
@@ -58,6 +59,14 @@ pub(super) fn check(
     }
     drop(moment);
     recount(conn, upto, found)
+}
+
+/// How many streams there are that a running service knows and has not written into the index yet.
+fn streams_behind(conn: &Connection, upto: Position, head: Position) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(DISTINCT stream) FROM log WHERE position > ?1 AND position <= ?2
+        AND NOT EXISTS (SELECT 1 FROM streams WHERE name = stream)";
+    let bounds = (upto.as_u64().cast_signed(), head.as_u64().cast_signed());
+    conn.query_row(sql, bounds, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
 /// Counts anew, as everything is at one moment, before anything is said: something may have been removed between

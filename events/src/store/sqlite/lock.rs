@@ -1,0 +1,59 @@
+//! The lock on a data directory: one process at a time has the store. The file says which.
+
+use std::{
+    fmt,
+    fs::{self, File, TryLockError},
+    io::{Read, Write},
+    path::Path,
+};
+
+use super::OpenError;
+
+/// The process that has a store, as far as it can be told.
+#[derive(Debug)]
+pub struct Holder(Option<(u32, String)>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((process, command)) if command.is_empty() => write!(f, " ({process})"),
+            Some((process, command)) => write!(f, " ({process}, `{command}`)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes the directory for this process.
+pub(super) fn take(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {
+            // Only for whoever asks who has it: a full disk is no reason to refuse.
+            let noted = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            if let Err(error) = noted {
+                tracing::debug!(%error, "the lock does not say who has it");
+            }
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned(), holder(&file))),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn holder(mut file: &File) -> Holder {
+    let mut text = String::new();
+    let read = file.read_to_string(&mut text);
+    let process: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
+    Holder(process.map(|process| (process, command(process))))
+}
+
+/// What a process was started as; nothing when that cannot be told, or it is of another machine.
+fn command(process: u32) -> String {
+    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let Some((program, arguments)) = words.split_first() else { return String::new() };
+    let program = Path::new(&**program).file_name().map(|name| name.to_string_lossy().into_owned());
+    let shown = program.iter().map(String::as_str).chain(arguments.iter().map(|word| &**word));
+    shown.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}

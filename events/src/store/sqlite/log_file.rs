@@ -1,0 +1,57 @@
+//! Opening the log's own file for its writer: it is compared with the witness and mended before anybody uses it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{OpenError, Recovery, query, recent::Recent, repair, schema, witness::Witness};
+use crate::{
+    Ambient, Position,
+    store::{Appended, Epoch, REMEMBERED_IDS},
+};
+
+/// The log's file, open, and what was found in it.
+pub(super) struct LogFile {
+    pub(super) conn: Connection,
+    pub(super) witness: Witness,
+    pub(super) recovery: Recovery,
+    pub(super) epoch: Epoch,
+    /// The newest position that was given out.
+    pub(super) last: Position,
+}
+
+impl LogFile {
+    pub(super) fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
+        let path = directory.join("log.db");
+        let new_epoch = || u64::from_le_bytes(ambient.bytes());
+        let witness_file = directory.join("log.witness");
+        let has_witness = witness_file.try_exists()?;
+        let mut witness = Witness::open(&witness_file)?;
+        let acknowledged = witness.read();
+        if acknowledged > Position::START && path.metadata().map_or(0, |file| file.len()) == 0 {
+            return Err(OpenError::Gone(acknowledged));
+        }
+        let conn = schema::open_writer(&path, new_epoch())?;
+        let recovery = repair::recover(&conn, &witness, new_epoch())?;
+        if !has_witness && recovery.head > Position::START {
+            tracing::warn!(
+                "log.witness is gone: a new one is begun, and whether the log lost its end is not known"
+            );
+        }
+        let epoch = Epoch(schema::meta(&conn, "epoch")?);
+        // Positions that were acknowledged once are not given out again.
+        let last = recovery.lost_up_to.unwrap_or(recovery.head);
+        witness.write(last)?;
+        Ok(Self { conn, witness, recovery, epoch, last })
+    }
+
+    /// The ids of the newest events, by which repeats are known.
+    pub(super) fn recent(&self) -> rusqlite::Result<Recent> {
+        let mut recent = Recent::default();
+        for query::Placed { stream, id, position, version } in query::newest(&self.conn, REMEMBERED_IDS)? {
+            recent.note(stream.shared(), id, Appended { version, position });
+        }
+        recent.committed();
+        Ok(recent)
+    }
+}
