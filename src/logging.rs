@@ -48,18 +48,31 @@ pub struct Logging {
     is_pretty: bool,
     writing: Option<WorkerGuard>,
     #[cfg(feature = "otel")]
-    _spans: Option<export::Exporting>,
+    spans: Option<export::Exporting>,
 }
 
-/// Counts the lines that found the queue full.
+/// Counts what was lost on its way to whoever reads it.
 #[derive(Debug, Clone)]
-pub struct LostLines(ErrorCounter);
+pub struct Losses {
+    lines: ErrorCounter,
+    #[cfg(feature = "otel")]
+    spans: Option<export::SpanCounts>,
+}
 
-impl LostLines {
-    /// How many there were.
+impl Losses {
+    /// How many lines found the queue full.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.0.dropped_lines()
+    pub fn lines(&self) -> usize {
+        self.lines.dropped_lines()
+    }
+
+    /// What became of spans, by outcome; nothing where none are sent.
+    #[must_use]
+    pub fn spans(&self) -> Option<[(&'static str, u64); 3]> {
+        #[cfg(feature = "otel")]
+        return self.spans.as_ref().map(export::SpanCounts::outcomes);
+        #[cfg(not(feature = "otel"))]
+        None
     }
 }
 
@@ -90,7 +103,7 @@ pub fn start(settings: &Log) -> anyhow::Result<Logging> {
         is_pretty,
         writing: Some(writing),
         #[cfg(feature = "otel")]
-        _spans: export::Exporting::start()?,
+        spans: export::Exporting::start()?,
     };
     if is_pretty {
         logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish())?;
@@ -98,6 +111,12 @@ pub fn start(settings: &Log) -> anyhow::Result<Logging> {
         logging.begin(written.json().flatten_event(true).with_span_list(false).finish())?;
     }
     log_panics();
+    #[cfg(not(feature = "otel"))]
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: no spans are sent, this program was built without `--features otel`"
+        );
+    }
     Ok(logging)
 }
 
@@ -115,7 +134,7 @@ impl Logging {
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
     {
-        let spans = self._spans.as_ref().map(export::Exporting::layer);
+        let spans = self.spans.as_ref().map(export::Exporting::layer);
         lines.with(spans).try_init().context("logging cannot start")
     }
 
@@ -128,10 +147,14 @@ impl Logging {
         lines.try_init().context("logging cannot start")
     }
 
-    /// How many lines were lost: for the metrics.
+    /// What is lost: for the metrics.
     #[must_use]
-    pub fn lost_lines(&self) -> LostLines {
-        LostLines(self.lines.error_counter())
+    pub fn losses(&self) -> Losses {
+        Losses {
+            lines: self.lines.error_counter(),
+            #[cfg(feature = "otel")]
+            spans: self.spans.as_ref().map(export::Exporting::counts),
+        }
     }
 
     /// Says where the service is, after the lines that came before.

@@ -35,7 +35,7 @@ use crate::{
     connections::{self, Serving},
     http,
     key_uses::KeyUses,
-    logging::{self, Greeting, LostLines},
+    logging::{self, Greeting, Losses},
     metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
     tenants,
@@ -65,7 +65,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let system = actix::System::new();
     let served = system.block_on(async {
         signals::ignore_others()?;
-        let service = Service::start(config, lines.lost_lines()).await?;
+        let service = Service::start(config, lines.losses()).await?;
         // Before the greeting: whoever waits for it may stop the service at once.
         let stop = Stop::listen()?;
         let manager = ServiceManager::from_environment();
@@ -99,7 +99,7 @@ impl Service {
     ///
     /// # Errors
     /// When a part cannot start; the text says which and why.
-    pub async fn start(config: Config, lost_lines: LostLines) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, losses: Losses) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
         let listeners = Listeners::of(&config);
         let directory = &config.store.path;
@@ -135,7 +135,7 @@ impl Service {
             directory,
             listener: Arc::clone(&listeners.operator),
         };
-        let sources = parts.sources(&embedded, directory, &desk, &sockets, &webhooks, lost_lines);
+        let sources = parts.sources(&embedded, directory, &desk, &sockets, &webhooks, losses);
         let metrics = Metrics::new(sources, listeners.clone());
         let requests = metrics.requests();
         let operator = OperatorServer::start(&place, desk, eraser, metrics)?;

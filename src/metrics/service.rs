@@ -16,7 +16,7 @@ use super::{deliveries, sheet::Sheet};
 use crate::{
     http::limits::Gate,
     last_backup,
-    logging::LostLines,
+    logging::Losses,
     realtime::{chat::recovery::Recovery, engine},
 };
 
@@ -48,7 +48,7 @@ pub struct Sources {
     /// Deliveries.
     pub webhooks: Webhooks,
     /// Lines that nobody read in time.
-    pub lost_lines: LostLines,
+    pub losses: Losses,
 }
 
 impl Sources {
@@ -65,8 +65,11 @@ impl Sources {
         self.actors(sheet);
         self.sockets(sheet);
         self.limits(sheet);
-        let lost = self.lost_lines.count();
+        let lost = self.losses.lines();
         sheet.counter("amoiq_log_lines_lost", "Log lines that found the queue to standard output full", lost);
+        if let Some(spans) = self.losses.spans() {
+            sheet.counters("amoiq_spans", "Spans for the collector", "outcome", spans);
+        }
         deliveries::fill(self, sheet).await;
     }
 

@@ -27,7 +27,7 @@ use crate::{
     http::{
         access::Policy, body::BodyLimit, history::size::HistoryBytes, limits::Gate, tokens::AnonymousTtl,
     },
-    logging::LostLines,
+    logging::Losses,
     metrics::Sources,
     online::OnlineDirectory,
     operator::Desk,
@@ -130,7 +130,7 @@ impl Parts {
         desk: &Desk,
         sockets: &SocketServer,
         webhooks: &WebhookServer,
-        lost_lines: LostLines,
+        losses: Losses,
     ) -> Sources {
         Sources {
             store: Arc::clone(store),
@@ -144,7 +144,7 @@ impl Parts {
             recovery: sockets.recovery(),
             gate: self.gate.clone(),
             webhooks: webhooks.lanes(),
-            lost_lines,
+            losses,
         }
     }
 

@@ -10,7 +10,10 @@ use std::{
 
 use reqwest::Method;
 
-use crate::app::{SECRET, Start, TestApp, eventually};
+use crate::{
+    app::{SECRET, Start, TestApp, eventually},
+    metrics::{scrape, value},
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -199,4 +202,46 @@ fn a_collector_that_hangs_does_not_hold_up_the_stop() {
     assert!(status.success());
     // Without sockets and deliveries a stop is done at once; the collector alone was given 5 s before.
     assert!(stopping.elapsed() < Duration::from_secs(3), "{:?}", stopping.elapsed());
+}
+
+#[test]
+fn spans_that_the_collector_does_not_take_are_counted() {
+    let scrape = |app: &TestApp, outcome: &str| {
+        value(&scrape(app), &format!("amoiq_spans_total{{outcome=\"{outcome}\"}}")).unwrap_or(0.0)
+    };
+    let collector = Collector::start(true);
+    let app = collector.app();
+    ask(&app, "taken", None);
+    eventually("it is exported", || scrape(&app, "exported") >= 1.0);
+    assert_eq!((scrape(&app, "failed"), scrape(&app, "dropped")), (0.0, 0.0));
+    let hangs = Collector::start(false);
+    let start = Start::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &hangs.address);
+    let app = start
+        .environment("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .environment("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+        .environment("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+        .environment("AMOIQ__LOG__LEVEL", "info,amoiq::http=debug")
+        .app();
+    eventually("the queue is full", || {
+        ask(&app, "lost", None);
+        scrape(&app, "dropped") >= 3.0
+    });
+}
+
+#[test]
+fn what_cannot_be_obeyed_is_refused_and_switched_off_is_off() {
+    let collector = Collector::start(true);
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = || Start::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address);
+    for (name, value) in [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]
+    {
+        let output = start().data(directory.path()).environment(name, value).output();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(name) && said.contains(value), "{said}");
+    }
+    let mut app = start().environment("OTEL_SDK_DISABLED", "true").app();
+    ask(&app, "untold", None);
+    assert!(!scrape(&app).contains("amoiq_spans_total"));
+    assert!(app.terminate().0.success());
+    assert_eq!(collector.spans(), []);
 }
