@@ -94,7 +94,12 @@ class Load:
             count += 1
 
     def _stay(self, tenant, number):
-        Visitor(self.address, tenant, f"visitor-{number}").stay(self.is_over)
+        """A visitor who has written: the presence of others is not in the log."""
+        visitor = Visitor(self.address, tenant, f"visitor-{number}")
+        text = f"{tenant.id} visitor {number} ✓"
+        told = visitor.write(text)
+        self.acknowledged.append(Acknowledged(tenant.id, told["sessionId"], told["messageId"], text))
+        visitor.stay(self.is_over)
 
     def _come_and_go(self, tenant):
         count = 0
@@ -118,6 +123,18 @@ class Visitor:
         self._ask("POST", f"40{json.dumps(auth)}")
         heard = self._ask("GET")
         check(heard.startswith("40{"), f"{name} is not let in: {heard}")
+
+    def write(self, text):
+        """Sends a message; gives its acknowledgement."""
+        self._ask("POST", f'420["message",{json.dumps({"text": text})}]')
+        while True:
+            for packet in self._ask("GET").split("\x1e"):
+                if packet.startswith("430["):
+                    (told,) = json.loads(packet[3:])
+                    check(told.get("success"), f"a message is answered: {told}")
+                    return told
+                if packet == "2":
+                    self._ask("POST", "3")
 
     def stay(self, is_over):
         """Answers pings until the end."""
