@@ -5,6 +5,7 @@ import os
 import unittest
 
 import requests
+from prometheus_client import parser as text
 from prometheus_client.openmetrics import parser as openmetrics
 
 from service import PATIENCE_SECONDS, Service, new_session
@@ -23,7 +24,9 @@ class Metrics(unittest.TestCase):
         requests.get(cls.service.url + "/nowhere", timeout=PATIENCE_SECONDS)
         with open(os.path.join(cls.service.directory, "data", "operator.json"), encoding="utf-8") as file:
             operator = json.load(file)["operator"]
-        cls.scrape = requests.get(f"{operator}/metrics", timeout=PATIENCE_SECONDS)
+        cls.metrics = f"{operator}/metrics"
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        cls.scrape = requests.get(cls.metrics, headers=accept, timeout=PATIENCE_SECONDS)
         cls.families = {
             family.name: family for family in openmetrics.text_string_to_metric_families(cls.scrape.text)
         }
@@ -41,6 +44,12 @@ class Metrics(unittest.TestCase):
             self.assertTrue(name.startswith(("amoiq_", "process_")), name)
             self.assertTrue(family.documentation, name)
             self.assertIn(family.type, ("counter", "gauge", "histogram"), name)
+
+    def test_whoever_does_not_ask_for_openmetrics_gets_the_same_as_text(self):
+        scrape = requests.get(self.metrics, timeout=PATIENCE_SECONDS)
+        self.assertIn("text/plain; version=0.0.4", scrape.headers["Content-Type"])
+        names = {family.name for family in text.text_string_to_metric_families(scrape.text)}
+        self.assertLessEqual(set(self.families), names)
 
     def test_requests_are_counted_by_their_routes_pattern(self):
         self.assertEqual(
