@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{File, FileFormat, Source, Value, ValueKind};
+use anyhow::anyhow;
+use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 use serde_json::json;
 
 use super::{Config, DEFAULTS, environment, forms, kinds::Kinds};
@@ -50,7 +51,7 @@ impl Effective {
             let key = environment::key_of(&kinds, &variable)?;
             layers = layers.set_override(&key, kinds.read(&key, &text, &variable)?)?;
         }
-        let layers = layers.build()?;
+        let layers = layers.build().map_err(without_source)?;
         kinds.compare(&layers)?;
         forms::check(&layers)?;
         Ok(Self { layers, file: file.map(Path::to_owned) })
@@ -93,6 +94,19 @@ impl Effective {
         };
         settings.insert(key.to_owned(), Setting { value: shown(name, value), origin });
     }
+}
+
+/// What is wrong with a file, without the line that the parser quotes: it may hold a secret.
+fn without_source(error: ConfigError) -> anyhow::Error {
+    let ConfigError::FileParse { uri, cause } = error else { return error.into() };
+    let file = uri.unwrap_or_default();
+    let Some(cause) = cause.downcast_ref::<toml::de::Error>() else {
+        return anyhow!("{file} is not TOML");
+    };
+    // Of what is shown only the first line is free of the file's text: `TOML parse error at line 2, column 14`.
+    let shown = cause.to_string();
+    let place = shown.lines().next().filter(|line| line.starts_with("TOML parse error"));
+    anyhow!("{file}: {}: {}", place.unwrap_or("TOML parse error"), cause.message())
 }
 
 fn shown(name: &str, value: &Value) -> serde_json::Value {

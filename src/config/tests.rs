@@ -62,6 +62,16 @@ fn a_secret_from_the_environment_is_taken_as_it_is_and_never_printed() {
 }
 
 #[test]
+fn a_file_that_is_not_toml_is_refused_with_the_place_and_without_its_text() {
+    for text in
+        ["jwt_secret = hidden", "jwt_secret = 'hidden", "jwt_secret = 'hidden'\njwt_secret = 'hidden'"]
+    {
+        let error = refusal(with_file(&format!("[auth]\n{text}\n")));
+        assert!(error.contains("at line ") && !error.contains("hidden"), "{error}");
+    }
+}
+
+#[test]
 fn a_value_of_another_type_is_an_error() {
     assert!(with_file("[server]\nbind = 'nowhere'").is_err());
     assert!(with_environment("AMOIQ__LIMITS__BODY_BYTES", "many").is_err());
