@@ -10,6 +10,13 @@ const OWN: usize = 256;
 /// At the most one descriptor in so many is kept back.
 const MOST_KEPT: usize = 4;
 
+/// Where a quarter is less than this, this is kept back, but at the most half: the service has some 70 files open before
+/// anybody connects. A connection that cannot be accepted displaces nobody, so nothing would be answered then.
+const LEAST_KEPT: usize = 192;
+
+/// At the most one in so many of those that are kept back is for operators.
+const OF_OPERATORS: usize = 4;
+
 /// The smallest default of `server.connections_per_ip`.
 const LEAST_OF_ADDRESS: usize = 1_000;
 
@@ -41,8 +48,14 @@ impl Descriptors {
     }
 
     fn share(limit: usize, deliveries: usize) -> Self {
-        let kept = OWN.saturating_add(deliveries).min(limit / MOST_KEPT);
+        let kept = OWN.saturating_add(deliveries).min(limit / MOST_KEPT).max(LEAST_KEPT.min(limit / 2));
         Self { limit, connections: limit - kept }
+    }
+
+    /// As many as operators may have of those that are not for clients.
+    #[must_use]
+    pub fn of_operators(&self) -> usize {
+        (self.limit - self.connections) / OF_OPERATORS
     }
 
     /// The default of `server.connections_per_ip`.
@@ -73,10 +86,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_at_the_most_is_kept_back() {
-        for (limit, connections) in [(512, 384), (1_024, 768), (20_000, 19_232), (1_048_576, 1_047_808)] {
+    fn a_quarter_at_the_most_is_kept_back_but_enough_for_the_service_itself() {
+        for (limit, connections) in
+            [(160, 80), (256, 128), (512, 320), (1_024, 768), (20_000, 19_232), (1_048_576, 1_047_808)]
+        {
             assert_eq!(Descriptors::share(limit, 512), Descriptors { limit, connections });
         }
+    }
+
+    #[test]
+    fn operators_have_a_part_of_what_is_kept_back() {
+        assert_eq!(Descriptors::share(256, 512).of_operators(), 32);
+        assert_eq!(Descriptors::share(20_000, 512).of_operators(), 192);
     }
 
     #[test]

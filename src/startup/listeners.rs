@@ -15,7 +15,7 @@ use crate::{
 /// Connections that may ask after the service's health when there are as many as it serves.
 const HEALTH_RESERVE: usize = 32;
 
-/// Connections of operators at the same time.
+/// Connections of operators at the same time, if there are files for so many.
 const OPERATORS: usize = 64;
 
 /// The longest pause between pings that proxies usually let pass: haproxy ends a tunnel after 50 s.
@@ -42,7 +42,7 @@ impl Listeners {
         let ledger = Ledger::new(of_address, config.server.trusted_proxies.clone());
         let reserve = HEALTH_RESERVE.min(descriptors.connections / 8);
         let service = Listener::new(&ledger, descriptors.connections - reserve, reserve);
-        let operator = Listener::new(&ledger, OPERATORS, 0);
+        let operator = Listener::new(&ledger, OPERATORS.min(descriptors.of_operators()), 0);
         Self { ledger, service, operator, descriptors }
     }
 

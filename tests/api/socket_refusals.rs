@@ -81,15 +81,15 @@ fn a_client_that_guesses_too_often_is_held_and_not_refused_for_good() {
 
 #[test]
 fn when_descriptors_run_short_a_visitor_for_whom_there_is_no_room_is_refused_and_not_held() {
-    // Of 160 descriptors 105 are for connections of clients, and the last 6 of these not for those who only wait.
+    // Of 256 descriptors 112 are for connections of clients, and the last 7 of these not for those who only wait.
     let app = Start::new()
-        .under(&["prlimit", "--nofile=160:160"])
+        .under(&["prlimit", "--nofile=256:256"])
         .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2")
         .app();
     let served = [Socket::connect(&app, WIDGET), Socket::connect(&app, SECRET)];
     let knock = || Answer::of(app.request(Method::GET, "/socket.io/?EIO=4&transport=polling"));
     assert_eq!(knock().status, 200, "it is held");
-    let held: Vec<_> = (0..90).map(|_| Dial::default().open(&app)).collect();
+    let held: Vec<_> = (0..97).map(|_| Dial::default().open(&app)).collect();
     let address = app.address().strip_prefix("http://").expect("an address");
     let others: Vec<_> = (0..10).map(|_| TcpStream::connect(address).expect("a connection")).collect();
     eventually("there is no room to wait", || knock().status == 503);

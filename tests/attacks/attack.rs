@@ -223,7 +223,11 @@ impl Attack {
 
     /// How many files the service may have open, if not as many as this process.
     fn files(self) -> Option<usize> {
-        matches!(self, Self::HalfHeads | Self::AllBusy).then_some(connections::FILES)
+        match self {
+            Self::HalfHeads => Some(connections::FILES),
+            Self::AllBusy => Some(connections::FEW_FILES),
+            _ => None,
+        }
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{
 /// As many files as the service may have open in [`half_heads`].
 pub const FILES: usize = 512;
 
+/// As many in [`all_busy`]: few enough that the service's own files count.
+pub const FEW_FILES: usize = 256;
+
 /// For how long connections are held, and made again when they are ended.
 const SIEGE: Duration = Duration::from_secs(15);
 
@@ -84,23 +87,32 @@ async fn half_head(address: SocketAddr, number: usize, until: Instant) -> anyhow
 }
 
 /// Websockets on every descriptor that there is for clients. They are busy, so nobody is displaced: the service's health
-/// is told all the same, operators are served, and others learn why they are not.
+/// is told all the same, operators are served, and others learn why they are not; also when half heads come on top.
 pub async fn all_busy(stage: &Stage) -> anyhow::Result<Outcome> {
     let (address, (operator, token)) = (stage.server.address, stage.server.operator()?);
     let mut sockets = Vec::new();
     let refused = loop {
-        ensure!(sockets.len() < FILES, "there is no end");
+        ensure!(sockets.len() < FEW_FILES, "there is no end");
         match Client::try_open(address, source(sockets.len()), "tenantId=demo").await? {
             Opened::WebSocket(client) => sockets.push(client),
             Opened::Refused(status, body) => break (status, body),
         }
     };
     ensure!(refused.0 == 503 && refused.1.contains("OVERLOADED"), "{refused:?}");
-    ensure!(sockets.len() > FILES / 2, "only {} were served", sockets.len());
+    ensure!(sockets.len() > FEW_FILES / 3, "only {} were served", sockets.len());
     for _ in 0..100 {
         asked(address, "/readyz", None).await.context("whoever looks after the service")?;
     }
+    let halves = crowd(FEW_FILES, FEW_FILES, move |number| async move {
+        let mut client =
+            Client::dial(if number % 3 == 0 { operator } else { address }, source(number)).await?;
+        client.stream.write_all(HALF).await?;
+        Ok(client)
+    });
+    let halves = halves.await?;
+    asked(address, "/readyz", None).await.context("whoever looks after the service beside half heads")?;
     asked(operator, "/operator/tenants", Some(&token)).await.context("an operator")?;
+    drop(halves);
     let mut client = Client::dial(address, 9).await?;
     let (status, body) = client.request("GET", "/api/chat/messages?sessionId=s", b"").await?;
     ensure!(status == 503 && body.contains("OVERLOADED"), "{status} {body}");
