@@ -45,7 +45,7 @@ pub use commands::{LaneRefusal, Standing};
 pub(super) use forgetting::Forget;
 use forgotten::{Forgotten, Ticket};
 pub use skipping::SkipQuery;
-pub(super) use skipping::{SKIPPED_AT_ONCE, Skip, SkipSome};
+pub(super) use skipping::{Skip, SkipSome};
 use trouble::Trouble;
 
 /// How many messages wait for a lane. It works through them without ever waiting.

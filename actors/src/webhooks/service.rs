@@ -11,16 +11,14 @@ use super::{
     courier::{Answer, Content, Courier, Endpoint},
     delivery::{Attempt, Delivery},
     desk::{Desk, LaneSettings},
-    lane::{
-        CancelReplay, Drain, LaneRefusal, Redeliver, SKIPPED_AT_ONCE, Skip, SkipQuery, SkipSome, Standing,
-        StartReplay,
-    },
+    lane::{CancelReplay, Drain, LaneRefusal, Redeliver, Skip, SkipQuery, SkipSome, Standing, StartReplay},
     outbox::{DeliveriesQuery, Outbox},
     router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
 use crate::{TenantRegistry, erasure::EraseError};
 
-/// How often it looks for what nobody tells: whether attempts are still underway, whether a lane is there.
+/// How often it looks for what nobody tells: whether attempts are still underway, whether a lane is there, whether it
+/// has read on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long is waited for the lane of an endpoint that was just made.
@@ -106,7 +104,8 @@ impl Webhooks {
         ask(&self.find(tenant, webhook).await?.lane, Skip(message)).await?
     }
 
-    /// Does not deliver any of those that wait and meet a query, and are not being tried. Returns how many.
+    /// Does not deliver any of those that wait and meet a query, and are not being tried. Returns how many. What the lane
+    /// reads from the log meanwhile, because skipping makes room, is skipped too.
     ///
     /// # Errors
     /// A [`LaneRefusal`]; a part may be skipped then.
@@ -122,9 +121,12 @@ impl Webhooks {
         let mut all = 0;
         loop {
             let skipped = ask(&lane, SkipSome(query.clone())).await??;
-            all += skipped;
-            if skipped < SKIPPED_AT_ONCE {
+            all += skipped.count;
+            if !skipped.has_more {
                 return Ok(all);
+            }
+            if skipped.count == 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
         }
     }

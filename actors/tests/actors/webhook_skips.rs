@@ -144,3 +144,39 @@ fn more_than_are_written_at_once_are_skipped() {
         assert_eq!(standing().await.pending, 0);
     });
 }
+
+#[test]
+fn what_a_lane_has_not_read_yet_because_too_much_waits_is_skipped_too() {
+    let mut given = failing();
+    given.settings.pending = 3_000;
+    given.receivers.hang();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        for number in 0..1_000 {
+            node.say(&format!("session-{number}"), &format!("{number}")).await;
+        }
+        let standing = async || node.webhooks.standing(&tenant(), &webhook("a")).await.expect("a standing");
+        until("no more is read", async || standing().await.pending >= 200).await;
+        assert!(standing().await.pending < 500, "the log keeps the rest");
+        let last = node.say("session-last", "last").await;
+        let underway = standing().await.in_flight;
+        assert_eq!(node.skip_all(None, Some(Position::from_u64(last.as_u64() - 1))).await, 1_000 - underway);
+        until("the last one waits", async || standing().await.pending == underway + 1).await;
+    });
+}
+
+#[test]
+fn skipping_a_session_ends_although_the_lane_cannot_read_on() {
+    let mut given = failing();
+    given.settings.pending = 3_000;
+    given.receivers.hang();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        for number in 0..1_000 {
+            node.say(&format!("session-{}", number % 100), &format!("{number}")).await;
+        }
+        let standing = async || node.webhooks.standing(&tenant(), &webhook("a")).await.expect("a standing");
+        until("no more is read", async || standing().await.pending >= 200).await;
+        assert!(node.skip_all(Some("session-99"), None).await >= 2);
+    });
+}

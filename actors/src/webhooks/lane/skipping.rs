@@ -6,7 +6,7 @@ use amoiq_events::{MessageId, SessionId};
 use super::*;
 
 /// The most deliveries that are skipped, and written, at once.
-pub(in crate::webhooks) const SKIPPED_AT_ONCE: usize = 1_000;
+const SKIPPED_AT_ONCE: usize = 1_000;
 
 /// Which deliveries are skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,28 +48,47 @@ impl Handler<Skip> for WebhookLane {
     }
 }
 
-/// Skips some of the deliveries that meet a query, and says how many: all of them when it is fewer than
-/// [`SKIPPED_AT_ONCE`].
+/// Skips some of the deliveries that meet a query: all that the lane holds when it is fewer than [`SKIPPED_AT_ONCE`].
 #[derive(Message)]
-#[rtype(result = "Result<usize, LaneRefusal>")]
+#[rtype(result = "Result<SkippedSome, LaneRefusal>")]
 pub(in crate::webhooks) struct SkipSome(pub(in crate::webhooks) SkipQuery);
 
+/// What became of [`SkipSome`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::webhooks) struct SkippedSome {
+    /// How many were skipped.
+    pub(in crate::webhooks) count: usize,
+    /// There may be more: the lane holds them, or is reading the log up to where the query ends.
+    pub(in crate::webhooks) has_more: bool,
+}
+
 impl Handler<SkipSome> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<usize, LaneRefusal>>;
+    type Result = ResponseActFuture<Self, Result<SkippedSome, LaneRefusal>>;
 
     fn handle(&mut self, SkipSome(query): SkipSome, ctx: &mut Self::Context) -> Self::Result {
         let held = self.backlog.matching(|delivery| query.meets(delivery), SKIPPED_AT_ONCE);
         let stored = self.stored.values().flatten().filter(|delivery| query.meets(delivery));
         let stored: Vec<_> = stored.map(|delivery| delivery.position).collect();
         let positions: Vec<_> = held.into_iter().chain(stored).take(SKIPPED_AT_ONCE).collect();
-        let skipped = positions.into_iter().filter(|position| self.skip(*position)).count();
+        let count = positions.into_iter().filter(|position| self.skip(*position)).count();
         let noted = self.note(ctx);
         let written = async move { noted.await.map_err(|_stopped| LaneRefusal::Gone) };
-        Box::pin(written.into_actor(self).map(move |written, _, _| written.map(|()| skipped)))
+        Box::pin(written.into_actor(self).map(move |written, lane, _| {
+            let has_more = count == SKIPPED_AT_ONCE || lane.brings_more(&query);
+            written.map(|()| SkippedSome { count, has_more })
+        }))
     }
 }
 
 impl WebhookLane {
+    /// Whether the log may hold more deliveries that meet a query, and the lane brings them: what was skipped made room.
+    /// A lane that is stopped, or full of others, brings nothing.
+    fn brings_more(&self, query: &SkipQuery) -> bool {
+        let is_behind = query.status == DeliveryStatus::Pending && self.read < query.upto && !self.replays();
+        let holds_more = || !self.backlog.matching(|delivery| query.meets(delivery), 1).is_empty();
+        is_behind && (self.is_reading || holds_more())
+    }
+
     /// Skips a delivery that waits; whether it does.
     fn skip(&mut self, position: Position) -> bool {
         let stored = || self.stored.get_mut(&position).and_then(Option::take);
