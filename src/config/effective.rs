@@ -10,6 +10,7 @@ use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 use serde_json::json;
 
 use super::{Config, DEFAULTS, environment, forms, kinds::Kinds};
+use crate::network::canonical;
 
 /// Keys whose values are never shown; of a list of sections the name within. A webhook's address is one: what its
 /// receiver knows the sender by may stand in it.
@@ -62,8 +63,11 @@ impl Effective {
     /// # Errors
     /// When a key is unknown, or a value is out of its range.
     pub fn config(&self) -> anyhow::Result<Config> {
-        let config: Config = self.layers.clone().try_deserialize()?;
+        let mut config: Config = self.layers.clone().try_deserialize()?;
         config.check()?;
+        for networks in [&mut config.server.trusted_proxies, &mut config.operator.metrics_networks] {
+            networks.iter_mut().for_each(|network| *network = canonical(*network));
+        }
         Ok(config)
     }
 

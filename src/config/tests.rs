@@ -53,6 +53,24 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+fn a_network_of_ipv4_peers_is_known_however_it_is_written() {
+    for (text, network) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("::/0", "::/0"),
+        ("fd00::/8", "fd00::/8"),
+    ] {
+        let expected = [network.parse().unwrap()];
+        let config = with_environment("AMOIQ__SERVER__TRUSTED_PROXIES", text).unwrap();
+        assert_eq!(config.server.trusted_proxies, expected, "{text}");
+        let config = with_environment("AMOIQ__OPERATOR__METRICS_NETWORKS", text).unwrap();
+        assert_eq!(config.operator.metrics_networks, expected, "{text}");
+    }
+}
+
+#[test]
 fn a_secret_from_the_environment_is_taken_as_it_is_and_never_printed() {
     for secret in ["0123", "1e5", "true", "a,b"] {
         let config = with_environment("AMOIQ__AUTH__JWT_SECRET", secret).unwrap();
