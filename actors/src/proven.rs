@@ -2,8 +2,9 @@
 //!
 //! A proof is in the log as a `visitor.identified` that is verified; the inbox folds it, and answers here. What was
 //! presented to this process since it started is kept in memory, with what was asked before: so a proof counts from
-//! the moment in which its token is first used, not once the inbox has followed, and an erasure takes it back. Two
-//! that come at the same time may be taken in either order: the claim is then stored as a claim.
+//! the moment in which its token first sends or names a session, not once the inbox has followed, and an erasure takes
+//! it back. A token that only read proves nothing yet. Two that come at the same time may be taken in either order: the
+//! claim is then stored as a claim.
 //!
 //! While the inbox cannot answer (it is being made again), every claim counts as one to another's name. That keeps an
 //! honest visitor's name out of sight for a while, and never lets anybody go by another's.
