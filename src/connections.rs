@@ -2,7 +2,7 @@
 //!
 //! actix-http limits the time for the first request head of a connection only. So the service does not use
 //! `HttpServer`: each accepted stream is wrapped in a [`WatchedStream`], which records what the client sends and
-//! takes, and the future that serves it in a [`Connection`], whose one timer ends it when the client is too slow
+//! takes, and the future that serves it in a `Connection`, whose one timer ends it when the client is too slow
 //! (decision 0013).
 //!
 //! | file | holds |

@@ -1,6 +1,6 @@
 //! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
 //!
-//! A page is bounded in messages and in bytes ([`size`]), and a long one is written a piece at a time ([`body`]).
+//! A page is bounded in messages and in bytes ([`size`]), and a long one is written a piece at a time (`body`).
 
 use std::time::Duration;
 

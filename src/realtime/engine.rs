@@ -10,7 +10,7 @@
 //! | [`packet`], [`payload`] | what goes over a transport, strictly decoded |
 //! | [`guard`] | looks at websocket frames before they are buffered |
 //! | [`connection`] | the actor: transports, heartbeat, upgrade, outbox |
-//! | [`websocket`], [`polling`] | the two transports |
+//! | `websocket`, [`polling`] | the two transports |
 //! | [`sessions`] | which connections there are, and how many there may be |
 //! | [`route`] | the HTTP side of both |
 //! | `query` | what a request asks for |

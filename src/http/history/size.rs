@@ -1,10 +1,10 @@
 //! How large a page of history may be, and what is left out of one that would be larger.
 //!
 //! A page is measured as JSON, and what does not fit is left out at the far end of the reading direction. A page of
-//! [`DEFAULT_LIMIT`] messages is never cut while `limits.text_characters` and `limits.history_bytes` have their
+//! `DEFAULT_LIMIT` messages is never cut while `limits.text_characters` and `limits.history_bytes` have their
 //! defaults: 100 texts of 10,000 characters have at most 4,000,000 bytes in UTF-8. As JSON a control character takes
 //! six bytes instead of one, so a message counts with no more than its share of the page, or than its text in UTF-8
-//! with [`FIELDS_BYTES`] beside it if that is more.
+//! with `FIELDS_BYTES` beside it if that is more.
 
 use std::{io, sync::Arc};
 
