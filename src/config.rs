@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use self::effective::Effective;
-use crate::secret::Secret;
+use crate::access::secret::Secret;
 
 mod check;
 pub mod effective;

@@ -13,7 +13,7 @@
 
 use actix_web::{HttpResponse, Route, guard, web};
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 pub mod access;
 pub mod body;

@@ -20,7 +20,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::{http::get_or_head, problem::Problem};
+use crate::{api::problem::Problem, http::get_or_head};
 
 pub mod author;
 pub mod change;
@@ -28,6 +28,7 @@ pub mod desk;
 pub mod door;
 pub mod erase;
 pub mod keys;
+pub mod last_backup;
 pub mod rebuild;
 pub mod refusal;
 pub mod scrape;

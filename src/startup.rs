@@ -31,14 +31,14 @@ use self::{
     webhooks::WebhookServer,
 };
 use crate::{
+    access::key_uses::KeyUses,
+    access::tenants,
     config::{Config, MOST_THREADS, environment},
     connections::{self, Serving},
     http,
-    key_uses::KeyUses,
-    logging::{self, Greeting, Losses},
-    metrics::{Metrics, RequestMeter},
     operator::{OperatorServer, server::Place},
-    tenants,
+    telemetry::logging::{self, Greeting, Losses},
+    telemetry::metrics::{Metrics, RequestMeter},
 };
 
 /// How long requests and deliveries in flight may take after the signal to stop.

@@ -9,7 +9,7 @@ use amoiq_events::{Ambient, store::sqlite};
 use clap::Args;
 
 use super::{progress::Parts, verify};
-use crate::last_backup;
+use crate::operator::last_backup;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::operator::say;
 use crate::{
+    access::tenants,
     config::{
         Config,
         effective::{Effective, Setting},
         environment,
     },
-    logging, startup, tenants,
+    startup,
+    telemetry::logging,
 };
 
 #[derive(Debug, Args)]

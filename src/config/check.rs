@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use anyhow::{anyhow, bail, ensure};
 
 use super::{Auth, Config, Limits, Realtime, Sessions, Tenant, Webhooks};
-use crate::tenants::settings;
+use crate::access::tenants::settings;
 
 /// The most threads of a kind: actix-web does not start with more.
 pub const MOST_THREADS: usize = 512;

@@ -10,7 +10,7 @@ use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 use serde_json::json;
 
 use super::{Config, DEFAULTS, environment, forms, kinds::Kinds};
-use crate::network::canonical;
+use crate::access::network::canonical;
 
 /// Keys whose values are never shown; of a list of sections the name within. A webhook's address is one: what its
 /// receiver knows the sender by may stand in it.

@@ -14,7 +14,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::network::network;
+use crate::access::network::network;
 
 /// Why a connection is refused when it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use amoiq_events::{SessionId, TenantId, session::Caller};
 
 use super::{Context, fields::Fields, limits::Gate};
 use crate::{
-    auth::{Asked, CAPABILITY_BYTES, Principal, Role, origin::Site},
-    forwarded,
-    problem::Problem,
+    access::auth::{Asked, CAPABILITY_BYTES, Principal, Role, origin::Site},
+    access::forwarded,
+    api::problem::Problem,
 };
 
 /// What sessions a public credential opens, and from which sites.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use crate::{
+    api::problem::Problem,
     connections::body::{self, BodyLoss},
-    problem::Problem,
 };
 
 /// The largest body, in bytes: `limits.body_bytes`.

@@ -9,7 +9,7 @@ use std::{
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
 use amoiq_events::event::Cause;
 
-use crate::{auth::Credential, problem::Problem};
+use crate::{access::auth::Credential, api::problem::Problem};
 
 /// Made once for each request, by [`super::limits`].
 #[derive(Debug, Clone)]

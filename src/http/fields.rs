@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use amoiq_events::{ShortText, id::InvalidId};
 use serde_json::{Map, Value};
 
-use crate::problem::{FieldErrors, Problem};
+use crate::api::problem::{FieldErrors, Problem};
 
 /// The first whole number with more than 19 digits.
 const ID_NUMBERS: u64 = 10_u64.pow(19);

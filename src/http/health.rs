@@ -5,7 +5,7 @@ use amoiq_actors::Inbox;
 use amoiq_events::{EventStore, store::Health};
 use serde_json::json;
 
-use crate::online::OnlineDirectory;
+use crate::api::online::OnlineDirectory;
 
 /// How far a projection may be behind the log while the service counts as ready, in positions: what
 /// it folds in within a second.

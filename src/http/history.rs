@@ -21,9 +21,9 @@ use super::{
     user_history::{self, UserCursor},
 };
 use crate::{
-    auth::{Principal, Role},
-    message::{Audience, MessageView},
-    problem::Problem,
+    access::auth::{Principal, Role},
+    api::message::{Audience, MessageView},
+    api::problem::Problem,
 };
 
 mod body;

@@ -20,11 +20,11 @@ use super::{
     trace::RequestId,
 };
 use crate::{
-    auth::{Authenticator, Credential},
+    access::auth::{Authenticator, Credential},
+    access::forwarded::TrustedProxies,
+    access::rate_limit::{Allowance, Counted, RateLimiter},
+    api::problem::Problem,
     config,
-    forwarded::TrustedProxies,
-    problem::Problem,
-    rate_limit::{Allowance, Counted, RateLimiter},
     realtime::chat::metering::SocketCounts,
 };
 

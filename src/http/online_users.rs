@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{access, context::Caller, fields::Fields, limits::Gate};
-use crate::{online::OnlineDirectory, problem::Problem};
+use crate::{api::online::OnlineDirectory, api::problem::Problem};
 
 /// Lists the visitors who are online, the newest first.
 ///

@@ -16,9 +16,9 @@ use super::{
     limits::Gate,
 };
 use crate::{
-    draft::{Draft, Drafts},
-    online::OnlineDirectory,
-    problem::Problem,
+    api::draft::{Draft, Drafts},
+    api::online::OnlineDirectory,
+    api::problem::Problem,
     realtime::chat::feed::Echo,
 };
 

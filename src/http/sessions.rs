@@ -6,7 +6,7 @@ use amoiq_events::{SessionId, session::CloseReason};
 use serde_json::json;
 
 use super::{access, body, context::Caller, limits::Gate, send::PATIENCE};
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Closes a conversation until the next message. Closing a closed one changes nothing.
 ///

@@ -5,7 +5,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// By the names that errors use.
 const SINGLE: [&str; 11] = [

@@ -14,8 +14,8 @@ use super::{
     limits::Gate,
 };
 use crate::{
-    auth::{Credential, Principal, Rank, Role, TokenRole, token::Mint},
-    problem::Problem,
+    access::auth::{Credential, Principal, Rank, Role, TokenRole, token::Mint},
+    api::problem::Problem,
 };
 
 /// How long a token is good when nothing is said, in seconds.

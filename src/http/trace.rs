@@ -23,9 +23,9 @@ use tracing::{
 
 use super::traceparent::TraceParent;
 use crate::{
+    api::problem::Problem,
     connections::exchange::{Exchange, is_health_check},
-    metrics::{WorkerMeter, requests::NO_ROUTE},
-    problem::Problem,
+    telemetry::metrics::{WorkerMeter, requests::NO_ROUTE},
 };
 
 /// The longest id that is taken from a client, in bytes.

@@ -19,8 +19,8 @@ use super::history::{
     size::{Found, HistoryBytes},
 };
 use crate::{
-    auth::{Principal, Role},
-    problem::Problem,
+    access::auth::{Principal, Role},
+    api::problem::Problem,
 };
 
 /// Where the next older page ends: before this position of this history.

@@ -8,7 +8,7 @@ use std::future::{Ready, ready};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use amoiq_events::event::Cause;
 
-use crate::{http::trace::RequestId, problem::Problem};
+use crate::{api::problem::Problem, http::trace::RequestId};
 
 /// The header that names the operator.
 pub const HEADER: &str = "x-operator";

@@ -6,8 +6,8 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 
 use super::Operator;
 use crate::{
+    api::problem::Problem,
     http::{body, fields::Fields},
-    problem::Problem,
 };
 
 /// Who makes a change, and the fields of the body: none for a request without one.

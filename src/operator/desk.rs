@@ -11,9 +11,9 @@ use amoiq_events::{
 
 use super::{Operator, Refusal};
 use crate::{
+    access::tenants::{DEMO_TENANT, Tenants},
+    api::problem::Problem,
     http::webhooks::Registrar,
-    problem::Problem,
-    tenants::{DEMO_TENANT, Tenants},
 };
 
 /// Carries changes to the tenants.

@@ -16,7 +16,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::token::OperatorToken;
-use crate::secret::Secret;
+use crate::access::secret::Secret;
 
 /// The file's name.
 const FILE: &str = "operator.json";

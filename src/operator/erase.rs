@@ -8,7 +8,7 @@ use amoiq_events::{SessionId, UserId, tenant::TenantRefusal};
 use serde_json::json;
 
 use super::{Desk, Operator, Refusal, desk};
-use crate::{http::body, problem::Problem};
+use crate::{api::problem::Problem, http::body};
 
 /// How long it may take. What is not done by then goes on.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -11,7 +11,7 @@ use amoiq_events::{
 use serde_json::json;
 
 use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
-use crate::{auth, key_uses, secret::Secret, tenants::settings};
+use crate::{access::auth, access::key_uses, access::secret::Secret, access::tenants::settings};
 
 /// `GET …/keys`: what they are, when each was made and on which day it was used last; never the keys themselves.
 ///

@@ -11,7 +11,7 @@ use amoiq_actors::{
 use serde_json::{Value, json};
 
 use super::{Desk, Operator, Refusal};
-use crate::{http::body, problem::Problem};
+use crate::{api::problem::Problem, http::body};
 
 /// The most names in a request.
 const MAX_PROJECTIONS: usize = 16;

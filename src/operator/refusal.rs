@@ -5,7 +5,7 @@ use amoiq_actors::{erasure::EraseError, tenant::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
-use crate::{problem::Problem, tenants::ChangeError};
+use crate::{access::tenants::ChangeError, api::problem::Problem};
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 
 use crate::{
-    metrics::{Metrics, format::Format},
-    problem::Problem,
+    api::problem::Problem,
+    telemetry::metrics::{Metrics, format::Format},
 };
 
 /// The numbers now, in the format that the request prefers.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     connections::{self, Serving, ledger::Listener},
     http::{body::BodyLimit, trace::trace},
-    metrics::Metrics,
+    telemetry::metrics::Metrics,
 };
 
 /// The largest body, in bytes.

@@ -8,7 +8,7 @@ use amoiq_events::{
 use serde_json::{Value, json};
 
 use super::{Change, Desk, Refusal, desk};
-use crate::{http::fields::Fields, problem::Problem, tenants::settings};
+use crate::{access::tenants::settings, api::problem::Problem, http::fields::Fields};
 
 /// `GET /operator/tenants`
 pub async fn list(desk: web::Data<Desk>) -> HttpResponse {

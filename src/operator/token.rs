@@ -17,9 +17,9 @@ use subtle::ConstantTimeEq;
 
 use super::{METRICS, Refusal};
 use crate::{
+    access::secret::Secret,
+    api::problem::Problem,
     http::{context, single},
-    problem::Problem,
-    secret::Secret,
 };
 
 /// What a request has to bring as `Authorization: Bearer`.

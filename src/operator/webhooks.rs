@@ -13,7 +13,7 @@ use amoiq_events::{
 use serde_json::{Value, json};
 
 use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
-use crate::{http::webhooks::fields, problem::Problem};
+use crate::{api::problem::Problem, http::webhooks::fields};
 
 const NOT_FOUND: Refusal = Refusal::Tenant(TenantRefusal::Webhook(WebhookRefusal::NotFound));
 

@@ -24,11 +24,11 @@ use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::Pa
 use serde_json::Value;
 
 use crate::{
-    auth::Role,
-    draft::Drafts,
+    access::auth::Role,
+    api::draft::Drafts,
+    api::online::OnlineDirectory,
+    api::problem::Problem,
     http::{access::Doorkeeper, limits::Gate},
-    online::OnlineDirectory,
-    problem::Problem,
     realtime::socket::{
         Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome, Refusal,
         SocketProtocol, Work,

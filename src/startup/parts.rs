@@ -20,20 +20,20 @@ use tokio::sync::mpsc;
 
 use super::{sockets::SocketServer, threads, webhooks::WebhookServer};
 use crate::{
-    auth::{Authenticator, TokenKeys},
+    access::auth::{Authenticator, TokenKeys},
+    access::forwarded::TrustedProxies,
+    access::rate_limit::RateLimiter,
+    access::secret::Secret,
+    api::draft::{Drafts, MessageLimits},
+    api::online::OnlineDirectory,
     config::{Auth, Config},
-    draft::{Drafts, MessageLimits},
-    forwarded::TrustedProxies,
     http::{
         access::Policy, body::BodyLimit, history::size::HistoryBytes, limits::Gate, tokens::AnonymousTtl,
     },
-    logging::Losses,
-    metrics::Sources,
-    online::OnlineDirectory,
     operator::Desk,
-    rate_limit::RateLimiter,
     realtime::chat::metering::SocketCounts,
-    secret::Secret,
+    telemetry::logging::Losses,
+    telemetry::metrics::Sources,
 };
 
 /// How long a read waits for its projection.

@@ -15,10 +15,10 @@ use amoiq_actors::{
 use amoiq_events::{Ambient, EventStore, Position};
 
 use crate::{
+    access::tenants::Tenants,
     config::{self, Config},
     http::webhooks::{Registrar, trial::Trials},
     operator::Desk,
-    tenants::Tenants,
     webhooks::{Destinations, HttpCourier},
 };
 

@@ -7,7 +7,7 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use crate::message::{Audience, MessageView};
+use crate::api::message::{Audience, MessageView};
 
 /// What is known of the visitor, for people.
 #[derive(Default)]

@@ -31,8 +31,8 @@ use super::{
     size::{Found, json_bytes},
 };
 use crate::{
-    message::{Audience, MessageView},
-    problem::Problem,
+    api::message::{Audience, MessageView},
+    api::problem::Problem,
 };
 
 /// A page whose texts have no more than this is written at once; a piece of a longer one has about as much.

@@ -12,7 +12,7 @@ use amoiq_actors::{Message, transcript::PageLimit};
 use amoiq_events::SessionId;
 
 use super::DEFAULT_LIMIT;
-use crate::message::{Audience, MessageView};
+use crate::api::message::{Audience, MessageView};
 
 /// A message and its session.
 pub(in crate::http) type Found = (SessionId, Arc<Message>);

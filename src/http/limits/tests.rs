@@ -15,7 +15,7 @@ use amoiq_events::{
 };
 
 use super::*;
-use crate::{auth::TokenKeys, config::Config, secret::Secret};
+use crate::{access::auth::TokenKeys, access::secret::Secret, config::Config};
 
 const START: Timestamp = Timestamp::from_millis(1_705_314_600_000);
 const HOUR_MS: i64 = 3_600_000;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Manager, refusal::ask};
-use crate::{http::fields::Fields, problem::Problem, webhooks::breakdown};
+use crate::{api::problem::Problem, http::fields::Fields, webhooks::breakdown};
 
 /// How many deliveries a page has when nothing is said, and at the most.
 const DEFAULT_LIMIT: u32 = 50;

@@ -9,7 +9,7 @@ use super::{
     registrar::check_changeable,
     view::{EndpointView, SecretView},
 };
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 #[derive(Serialize)]
 struct List<'a> {

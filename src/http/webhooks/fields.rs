@@ -6,8 +6,8 @@ use amoiq_events::webhook::{WebhookChange, WebhookSettings};
 use serde_json::Value;
 
 use crate::{
+    api::problem::Problem,
     http::fields::Fields,
-    problem::Problem,
     webhooks::{Destinations, headers::extra_headers},
 };
 

@@ -7,9 +7,9 @@ use amoiq_actors::webhooks::Endpoint;
 use amoiq_events::event::Cause;
 
 use crate::{
-    auth::Principal,
+    access::auth::Principal,
+    api::problem::Problem,
     http::{access, body, context::Caller, fields::Fields, limits::Gate},
-    problem::Problem,
 };
 
 /// A caller who may manage endpoints, with the fields of the body.

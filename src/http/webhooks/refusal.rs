@@ -8,7 +8,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 
-use crate::{http::send::PATIENCE, problem::Problem, tenants::ChangeError};
+use crate::{access::tenants::ChangeError, api::problem::Problem, http::send::PATIENCE};
 
 /// Asks a lane, but not for ever.
 ///

@@ -10,8 +10,8 @@ use amoiq_events::{
 
 use super::Manager;
 use crate::{
-    problem::Problem,
-    tenants::{Tenants, previous_until},
+    access::tenants::{Tenants, previous_until},
+    api::problem::Problem,
     webhooks::{Destinations, signature},
 };
 

@@ -7,7 +7,7 @@ use amoiq_events::{EventStore, Position, Timestamp, store::position_at};
 use serde::Serialize;
 
 use super::{Manager, refusal::ask};
-use crate::{http::fields::Fields, problem::Problem};
+use crate::{api::problem::Problem, http::fields::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use super::{Manager, Registrar, registrar::check_changeable, view::SecretView};
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Replaces an endpoint's secret. The one before signs beside it for a while, unless it leaked
 /// (`expirePrevious`); one before that signs nothing any more.

@@ -14,8 +14,8 @@ use super::{
     replay::{Place, place},
 };
 use crate::{
+    api::problem::Problem,
     http::fields::{Fields, id_text},
-    problem::Problem,
 };
 
 /// Skips the delivery of a message. Doing it again changes nothing.

@@ -6,7 +6,7 @@ use amoiq_events::{EventStore, Position, Timestamp};
 use serde::Serialize;
 
 use super::{Manager, refusal::ask, view::EndpointView};
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// How an endpoint is doing, as its owner and operators are shown it.
 #[derive(Debug, Serialize)]

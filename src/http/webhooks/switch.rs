@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use amoiq_events::webhook::WebhookCommand;
 
 use super::{Manager, Registrar, view::EndpointView};
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Stops deliveries to an endpoint for now.
 ///

@@ -7,7 +7,7 @@ use amoiq_events::TenantId;
 use serde::Serialize;
 
 use super::{Manager, deliveries::text};
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Of the tests at the same time, those of one tenant are at most one in so many.
 const TENANT_PART: usize = 8;

@@ -11,9 +11,9 @@ use super::{
     socket::{ChatSocket, Place},
 };
 use crate::{
-    auth::{Asked, Credential, Principal, Role, origin::Site},
+    access::auth::{Asked, Credential, Principal, Role, origin::Site},
+    api::problem::Problem,
     http::{access, fields::id_text},
-    problem::Problem,
     realtime::{
         engine::Handshake,
         socket::{Accepted, Connecting, ReviewAfter},
@@ -221,7 +221,7 @@ impl Chat {
 /// that is left is worked out again at every look.
 fn review_after(credential: &Credential, ambient: &Ambient) -> Option<ReviewAfter> {
     let Credential::Token(claims) = credential else { return None };
-    if claims.role == crate::auth::TokenRole::Visitor {
+    if claims.role == crate::access::auth::TokenRole::Visitor {
         return None;
     }
     let (end_ms, ambient) = (claims.exp.saturating_mul(1_000), ambient.clone());

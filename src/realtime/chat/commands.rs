@@ -11,10 +11,10 @@ use serde_json::{json, value::RawValue};
 
 use super::{Chat, Room, socket::ChatSocket};
 use crate::{
-    auth::Role,
-    draft::Draft,
+    access::auth::Role,
+    api::draft::Draft,
+    api::problem::Problem,
     http::{access, body, fields::Fields, send},
-    problem::Problem,
     realtime::socket::{Emission, Event, Outcome},
 };
 

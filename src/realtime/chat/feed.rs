@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Room;
 use crate::{
+    api::message::{Audience, MessageView},
+    api::online::{GoneView, UserView},
     http::access::NOT_YOURS,
-    message::{Audience, MessageView},
-    online::{GoneView, UserView},
     realtime::socket::{Cast, Emission, OffsetWriter, Rooms},
 };
 

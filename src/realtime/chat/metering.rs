@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::{Chat, socket::ChatSocket};
 use crate::{
-    auth::{Credential, TokenRole},
+    access::auth::{Credential, TokenRole},
+    access::rate_limit::{Counted, RateLimiter},
+    api::problem::Problem,
     http::limits::{Gate, exceeded},
-    problem::Problem,
-    rate_limit::{Counted, RateLimiter},
 };
 
 /// What sockets did in the last minute.

@@ -33,9 +33,9 @@ use super::{
     socket::ChatSocket,
 };
 use crate::{
-    auth::{Role, TokenKeys},
-    message::Audience,
-    problem::Problem,
+    access::auth::{Role, TokenKeys},
+    api::message::Audience,
+    api::problem::Problem,
     realtime::socket::{Emission, OffsetWriter, SocketId},
 };
 

@@ -14,7 +14,7 @@ use amoiq_events::{
 
 use super::{Room, recovery::Recovery};
 use crate::{
-    auth::{Credential, Principal},
+    access::auth::{Credential, Principal},
     realtime::{
         engine::link::Told,
         socket::{LocalRooms, Note, Pass, SocketId},

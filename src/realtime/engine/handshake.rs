@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use actix_web::{HttpRequest, http::header::HeaderName};
 
-use crate::forwarded;
+use crate::access::forwarded;
 
 /// The headers that are kept: a connection lives for hours, its request's other headers need not.
 const KEPT_HEADERS: [&str; 5] = ["authorization", "origin", "referer", "x-tenant-id", "x-website-origin"];

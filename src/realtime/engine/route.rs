@@ -39,7 +39,7 @@ use super::{
 use crate::{
     connections::body::{self, BodyLoss},
     http::body::is_identity,
-    logging::pace::LinePace,
+    telemetry::logging::pace::LinePace,
 };
 
 /// In so many batches connections are closed when the service stops, so that clients do not all come

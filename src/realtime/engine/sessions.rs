@@ -15,7 +15,7 @@ use amoiq_events::Ambient;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{Connection, Protocol, Settings};
-use crate::network::network;
+use crate::access::network::network;
 
 /// The table is split so that workers seldom wait for each other.
 const SHARDS: usize = 16;

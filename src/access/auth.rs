@@ -15,7 +15,7 @@ use amoiq_events::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{key_uses, problem::Problem};
+use crate::{access::key_uses, api::problem::Problem};
 
 pub mod origin;
 pub mod token;

@@ -15,9 +15,9 @@ use amoiq_events::{
 use super::{deliveries, sheet::Sheet};
 use crate::{
     http::limits::Gate,
-    last_backup,
-    logging::Losses,
+    operator::last_backup,
     realtime::{chat::recovery::Recovery, engine},
+    telemetry::logging::Losses,
 };
 
 /// The files of the data directory that grow.

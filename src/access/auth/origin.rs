@@ -3,7 +3,7 @@
 
 use amoiq_events::tenant::Tenant;
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// What a request says about the site it comes from.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,6 +1,6 @@
 //! What a tenant's name and its sites may be, whoever says it: an operator or the configuration.
 
-use crate::auth::origin;
+use crate::access::auth::origin;
 
 /// The longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;

@@ -6,9 +6,9 @@ use amoiq_events::{
 };
 
 use crate::{
-    auth::{Principal, Role},
+    access::auth::{Principal, Role},
+    api::problem::Problem,
     http::fields::Fields,
-    problem::Problem,
 };
 
 /// What a message may be.

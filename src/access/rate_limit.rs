@@ -19,7 +19,7 @@ use std::{
 use amoiq_events::{KeyId, TenantId, UserId};
 use tokio::time::Instant;
 
-use crate::network::network;
+use crate::access::network::network;
 
 /// How long a window is.
 const WINDOW: Duration = Duration::from_secs(60);

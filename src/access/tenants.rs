@@ -13,8 +13,9 @@ use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    auth, config,
-    secret::Secret,
+    access::auth,
+    access::secret::Secret,
+    config,
     webhooks::{Destinations, signature},
 };
 

@@ -10,7 +10,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{config, problem::Problem, secret::Secret};
+use crate::{access::secret::Secret, api::problem::Problem, config};
 
 /// What a token's holder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use amoiq_events::{
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// How long a list waits for visitors who have just come to be in the log.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,0 +1,19 @@
+//! Who is calling, whether they may, and how often: below HTTP, sockets and the operator interface.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`auth`] | who is calling, decided once for HTTP and for sockets |
+//! | [`forwarded`] | who the client is behind proxies |
+//! | [`key_uses`] | when each key was used last |
+//! | [`network`] | which addresses count as one client |
+//! | [`rate_limit`] | how often a caller may |
+//! | [`secret`] | texts that are never printed |
+//! | [`tenants`] | the configured tenants, made into events |
+
+pub mod auth;
+pub mod forwarded;
+pub mod key_uses;
+pub mod network;
+pub mod rate_limit;
+pub mod secret;
+pub mod tenants;
