@@ -18,9 +18,9 @@ use actix_web::{App, dev::Server, middleware::from_fn};
 use amoiq_actors::{Inbox, TenantRegistry, webhooks::Webhooks};
 use amoiq_events::{
     Ambient, EventStore, NewEvent, StreamName,
-    event::{Cause, Event},
+    event::{Event, EventCause},
     node::{NodeEvent, NodeStarted},
-    store::{Expected, sqlite::SqliteStore},
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use anyhow::Context;
 
@@ -233,9 +233,9 @@ fn listen(
 async fn announce(store: &dyn EventStore, ambient: &Ambient) -> anyhow::Result<()> {
     let started =
         Event::Node(NodeEvent::Started(NodeStarted { release: env!("CARGO_PKG_VERSION").to_owned() }));
-    let cause = Cause { causation: "start".into(), actor: "service:node".into() };
+    let cause = EventCause { causation: "start".into(), actor: "service:node".into() };
     let envelope: NewEvent = started.envelope(ambient, &cause);
-    store.append(StreamName::node("local"), Expected::Any, vec![envelope]).await?;
+    store.append(StreamName::node("local"), ExpectedVersion::Any, vec![envelope]).await?;
     Ok(())
 }
 

@@ -23,9 +23,9 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     Ambient, ClientMessageId, Event, EventStore, MessageText, NewEvent, SessionId, StreamName, TenantId,
-    event::Cause,
-    session::{ConversationStarted, MessageCreated, Sender, SessionEvent, SessionStarted},
-    store::{Expected, sqlite::SqliteStore},
+    event::EventCause,
+    session::{ConversationStarted, MessageCreated, MessageSender, SessionEvent, SessionStarted},
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use tokio::sync::watch;
 
@@ -104,7 +104,7 @@ async fn write(store: &SqliteStore, ambient: &Ambient, is_random: bool, events: 
             (wave * LIVE + number % LIVE, (number % (LIVE * each)) / LIVE)
         };
         let stream = StreamName::session(&tenant(session), &name(session));
-        let appended = store.append(stream, Expected::Any, vec![event(ambient, step)]);
+        let appended = store.append(stream, ExpectedVersion::Any, vec![event(ambient, step)]);
         waiting.push_back(appended);
         if waiting.len() >= WAITING {
             for appended in waiting.drain(..) {
@@ -136,7 +136,7 @@ fn event(ambient: &Ambient, step: u64) -> NewEvent {
             seq: u32::try_from(step - 1).unwrap_or(u32::MAX),
             text: MessageText::parse("Hello, I have a question about my order of last week.", 1_000)
                 .expect("a text"),
-            sender: if step.is_multiple_of(2) { Sender::User } else { Sender::Agent },
+            sender: if step.is_multiple_of(2) { MessageSender::User } else { MessageSender::Agent },
             author: None,
             user_id: None,
             verified: None,
@@ -147,7 +147,8 @@ fn event(ambient: &Ambient, step: u64) -> NewEvent {
             page: None,
         }),
     };
-    let cause = Cause { causation: "0197f1f0-1b5c-7000-8000-000000000000".into(), actor: "key-demo".into() };
+    let cause =
+        EventCause { causation: "0197f1f0-1b5c-7000-8000-000000000000".into(), actor: "key-demo".into() };
     Event::Session(event).envelope(ambient, &cause)
 }
 

@@ -22,7 +22,7 @@ use amoiq_events::store::sqlite::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use amoiq_events::store::sqlite::readable::Unreadable;
+pub(crate) use amoiq_events::store::sqlite::readable::UnreadableFile;
 pub use error::DatabaseError;
 pub(crate) use error::HasDatabaseError;
 
@@ -104,7 +104,7 @@ impl Database {
     }
 
     /// What of its file does not read now.
-    pub(crate) fn unreadable(&self) -> Option<Unreadable> {
+    pub(crate) fn unreadable(&self) -> Option<UnreadableFile> {
         match &self.0 {
             Way::Threads { reading, .. } => reading.failing(),
             Way::Here(_) => None,

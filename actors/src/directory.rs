@@ -18,8 +18,8 @@ use std::{
 use actix::{dev::SendError, prelude::*};
 use amoiq_events::{
     Ambient, EventStore, Position, SessionId, StreamName, TenantId,
-    event::Cause,
-    session::{Caller, CloseReason, SendMessage, SessionCommand},
+    event::EventCause,
+    session::{ConversationCloseReason, SendMessage, SessionCaller, SessionCommand},
     store::ReadError,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -112,7 +112,7 @@ impl Directory {
         tenant: &TenantId,
         session: &SessionId,
         message: SendMessage,
-        cause: Cause,
+        cause: EventCause,
     ) -> Result<Sent, SessionError> {
         let command = SessionCommand::SendMessage(Box::new(message));
         self.ask(tenant, session, |reply| Request::Send { command, cause, reply }).await
@@ -126,8 +126,8 @@ impl Directory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        reason: CloseReason,
-        cause: Cause,
+        reason: ConversationCloseReason,
+        cause: EventCause,
     ) -> Result<(), SessionError> {
         let command = SessionCommand::CloseConversation(reason);
         self.ask(tenant, session, |reply| Request::Close { command, cause, reply }).await
@@ -143,7 +143,7 @@ impl Directory {
         tenant: &TenantId,
         session: &SessionId,
         meant: Meant,
-        cause: Cause,
+        cause: EventCause,
     ) -> Result<Option<Position>, SessionError> {
         self.ask(tenant, session, |reply| Request::Erase { meant, cause, reply }).await
     }
@@ -156,7 +156,7 @@ impl Directory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        caller: Caller,
+        caller: SessionCaller,
         window: Window,
         limit: PageLimit,
     ) -> Result<(Access, Page), SessionError> {
@@ -175,7 +175,7 @@ impl Directory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        caller: Caller,
+        caller: SessionCaller,
     ) -> Result<Access, SessionError> {
         self.read(tenant, session, caller, Window::Newest, PageLimit::NOTHING).await.map(|(access, _)| access)
     }

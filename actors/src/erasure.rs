@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use actix::prelude::*;
 use amoiq_events::{
     EventStore, SessionId, TenantId, Timestamp, UserId,
-    event::Cause,
+    event::EventCause,
     store::{AppendError, ReadError},
 };
 
@@ -134,7 +134,7 @@ impl Eraser {
         tenant: TenantId,
         sessions: Vec<SessionId>,
         user: Option<UserId>,
-        cause: Cause,
+        cause: EventCause,
     ) -> Result<Vec<SessionId>, EraseError> {
         let order = Order { tenant, sessions, user, until: self.premises.store.head(), cause };
         self.actor.send(Erase(order)).await.unwrap_or(Err(EraseError::Gone))
@@ -148,7 +148,7 @@ impl Eraser {
         tenant: TenantId,
         sessions: Vec<SessionId>,
         closed_before: Timestamp,
-        cause: Cause,
+        cause: EventCause,
     ) -> (Vec<SessionId>, Result<(), EraseError>) {
         let expired = self.actor.send(Expire { tenant, sessions, closed_before, cause }).await;
         expired.unwrap_or((Vec::new(), Err(EraseError::Gone)))
@@ -167,7 +167,7 @@ struct Expire {
     tenant: TenantId,
     sessions: Vec<SessionId>,
     closed_before: Timestamp,
-    cause: Cause,
+    cause: EventCause,
 }
 
 struct EraserActor {

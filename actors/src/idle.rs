@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore,
-    event::Cause,
-    session::{CloseReason, SessionRefusal},
+    event::EventCause,
+    session::{ConversationCloseReason, SessionRefusal},
 };
 
 use crate::{Directory, Inbox, SessionError, age::AgeClock, views::ViewError};
@@ -78,9 +78,11 @@ impl Desk {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some((last.tenant.clone(), last.session.clone()));
             for idle in page.into_iter().filter(|open| open.last_at <= deadline) {
-                let cause = Cause { causation: "idle".into(), actor: "service:idle-closer".into() };
-                let closed =
-                    self.directory.close(&idle.tenant, &idle.session, CloseReason::Idle, cause).await;
+                let cause = EventCause { causation: "idle".into(), actor: "service:idle-closer".into() };
+                let closed = self
+                    .directory
+                    .close(&idle.tenant, &idle.session, ConversationCloseReason::Idle, cause)
+                    .await;
                 match closed {
                     // A session that was erased meanwhile has nothing to close.
                     Ok(()) | Err(SessionError::Refused(SessionRefusal::NotFound)) => {}

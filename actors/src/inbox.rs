@@ -10,7 +10,7 @@ use rusqlite::{Connection, types::ValueRef};
 
 use self::row::{COLUMNS, Row};
 use crate::{
-    database::Unreadable,
+    database::UnreadableFile,
     generation::{self, Tables},
     projector::{Progress, Projection},
     views::{ViewError, Views},
@@ -180,7 +180,7 @@ impl Inbox {
 
     /// What of the database's file does not read now. That says nothing of damage.
     #[must_use]
-    pub fn unreadable(&self) -> Option<Unreadable> {
+    pub fn unreadable(&self) -> Option<UnreadableFile> {
         self.views.unreadable()
     }
 

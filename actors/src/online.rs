@@ -19,7 +19,7 @@ use std::{
 use actix::prelude::*;
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId, codec,
-    presence::PresenceEvent, session::SessionEvent, store::Subscription,
+    presence::PresenceEvent, session::SessionEvent, store::LogSubscription,
 };
 use tokio::sync::mpsc;
 
@@ -175,7 +175,7 @@ struct Run {
 }
 
 impl Run {
-    async fn follow(self, mut subscription: Subscription) {
+    async fn follow(self, mut subscription: LogSubscription) {
         loop {
             match subscription.next().await {
                 Ok(Some(batch)) => {

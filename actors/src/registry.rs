@@ -9,9 +9,9 @@ use std::sync::{
 use amoiq_events::{
     EventStore, KeyId, StreamName, TenantId, WebhookId, codec,
     event::Event,
-    store::{Direction, MAX_READ_EVENTS, ReadError},
+    store::{MAX_READ_EVENTS, ReadDirection, ReadError},
     stream::StreamKind,
-    tenant::{KeyChange, KeyHash, KeyIssued, KeyKind, Source, Tenant},
+    tenant::{KeyChange, KeyHash, KeyIssued, KeyKind, ManagedBy, Tenant},
 };
 use arc_swap::ArcSwap;
 use imbl::HashMap;
@@ -215,7 +215,7 @@ impl Snapshot {
 /// Whether a tenant is the demo that the program brings.
 #[must_use]
 pub fn is_demo(tenant: &Tenant) -> bool {
-    tenant.settings().is_some_and(|settings| settings.source == Source::Builtin)
+    tenant.settings().is_some_and(|settings| settings.source == ManagedBy::Builtin)
 }
 
 fn half(hash: &KeyHash) -> [u8; 16] {
@@ -312,7 +312,7 @@ pub(crate) async fn catch_up(
 ) -> Result<(), LoadError> {
     let mut from = tenant.version().plus(1);
     loop {
-        let events = store.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await?;
+        let events = store.read_stream(stream.clone(), from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
         let Some(last) = events.last() else { return Ok(()) };
         from = last.version.plus(1);
         for recorded in &events {

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, SessionId, StreamName, TenantId, Timestamp, Version,
-    event::Cause,
-    store::{Direction, MAX_READ_EVENTS},
+    event::EventCause,
+    store::{MAX_READ_EVENTS, ReadDirection},
 };
 
 use crate::{
@@ -130,7 +130,7 @@ impl Desk {
     async fn truncate(&self, stream: &StreamName, before: Timestamp) -> Result<bool, EraseError> {
         let from = Version::from_u64(1);
         let events =
-            self.store.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await?;
+            self.store.read_stream(stream.clone(), from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
         let old = events.iter().take_while(|event| event.event.time < before).last();
         let Some(old) = old.map(|old| old.version) else { return Ok(false) };
         self.store.truncate(stream.clone(), old.plus(1)).await?;
@@ -155,7 +155,7 @@ impl Desk {
     /// Goes on with those behind the ones that stay: at the next look the same ones come first.
     async fn expire(&self, tenant: &TenantId, mut sessions: Vec<SessionId>, before: Timestamp) {
         while !sessions.is_empty() {
-            let cause = Cause { causation: "retention".into(), actor: "service:retention".into() };
+            let cause = EventCause { causation: "retention".into(), actor: "service:retention".into() };
             let (untried, ended) = self.eraser.expire(tenant.clone(), sessions, before, cause).await;
             if let Err(error) = ended {
                 tracing::warn!(%error, tenant.id = %tenant, "an old session stays; trying again");

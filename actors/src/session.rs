@@ -11,9 +11,9 @@ use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Version,
     codec::{self, CodecError},
-    event::{Cause, Event},
-    session::{Caller, SessionCommand, SessionEvent, SessionRefusal},
-    store::{AppendError, Direction, Expected, MAX_READ_EVENTS, ReadError},
+    event::{Event, EventCause},
+    session::{SessionCaller, SessionCommand, SessionEvent, SessionRefusal},
+    store::{AppendError, ExpectedVersion, MAX_READ_EVENTS, ReadDirection, ReadError},
 };
 use tokio::sync::oneshot;
 
@@ -95,13 +95,13 @@ type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 /// What can be asked, with the way back of the answer.
 pub(crate) enum Request {
     /// Carry out a command that adds a message.
-    Send { command: SessionCommand, cause: Cause, reply: Reply<Sent> },
+    Send { command: SessionCommand, cause: EventCause, reply: Reply<Sent> },
     /// Carry out a command that adds none.
-    Close { command: SessionCommand, cause: Cause, reply: Reply<()> },
+    Close { command: SessionCommand, cause: EventCause, reply: Reply<()> },
     /// Delete the session, once its tenant's stream says so.
-    Erase { meant: Meant, cause: Cause, reply: Reply<Option<Position>> },
+    Erase { meant: Meant, cause: EventCause, reply: Reply<Option<Position>> },
     /// Give messages to a caller whom the session's id opens it to.
-    Read { caller: Caller, window: Window, limit: PageLimit, reply: Reply<(Access, Page)> },
+    Read { caller: SessionCaller, window: Window, limit: PageLimit, reply: Reply<(Access, Page)> },
 }
 
 impl Request {
@@ -259,7 +259,7 @@ impl Desk {
         let mut loaded = Loaded::default();
         loop {
             let from = loaded.session.version().plus(1);
-            let events = self.events(from, Direction::Forward, MAX_READ_EVENTS).await?;
+            let events = self.events(from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
             let more = events.len() == MAX_READ_EVENTS;
             for (recorded, event) in &events {
                 assert_eq!(recorded.version, loaded.session.version().plus(1), "{}: a gap", self.stream);
@@ -274,7 +274,7 @@ impl Desk {
     async fn events(
         &self,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
     ) -> Result<Vec<(RecordedEvent, SessionEvent)>, SessionError> {
         let events = self.store.read_stream(self.stream.clone(), from, direction, limit).await?;
@@ -290,7 +290,7 @@ impl Desk {
         &self,
         loaded: &mut Loaded,
         command: SessionCommand,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Result<Sent, SessionError> {
         match self.execute(loaded, command, cause).await {
             Ok(()) => match loaded.recent.range(loaded.session.last_seq(), u32::MAX) {
@@ -307,7 +307,7 @@ impl Desk {
         &self,
         loaded: &mut Loaded,
         mut command: SessionCommand,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Result<(), SessionError> {
         let mut attempt = 1;
         loop {
@@ -330,12 +330,12 @@ impl Desk {
         &self,
         loaded: &mut Loaded,
         events: Vec<SessionEvent>,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Result<(), AppendError> {
         let events: Vec<_> = events.into_iter().map(Event::Session).collect();
         let envelopes: Vec<_> = events.iter().map(|event| event.envelope(&self.ambient, cause)).collect();
         let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
-        let expected = Expected::Exact(loaded.session.version());
+        let expected = ExpectedVersion::Exact(loaded.session.version());
         let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
         for event in events {
             // A message is the last event of its append, so its position is the append's.

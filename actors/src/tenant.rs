@@ -11,9 +11,9 @@ use std::sync::Arc;
 use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, StreamName, TenantId,
-    envelope::Moment,
-    event::{Cause, Event},
-    store::{AppendError, Expected},
+    envelope::RecordedAt,
+    event::{Event, EventCause},
+    store::{AppendError, ExpectedVersion},
     tenant::{Tenant, TenantCommand, TenantEvent, TenantRefusal},
 };
 
@@ -66,7 +66,7 @@ impl TenantHandle {
     ///
     /// # Errors
     /// A [`TenantError`].
-    pub async fn execute(&self, command: TenantCommand, cause: Cause) -> Result<usize, TenantError> {
+    pub async fn execute(&self, command: TenantCommand, cause: EventCause) -> Result<usize, TenantError> {
         self.0.send(Execute { command, cause }).await.unwrap_or(Err(TenantError::Gone))
     }
 }
@@ -75,7 +75,7 @@ impl TenantHandle {
 #[rtype(result = "Result<usize, TenantError>")]
 struct Execute {
     command: TenantCommand,
-    cause: Cause,
+    cause: EventCause,
 }
 
 /// The actor of one tenant.
@@ -105,7 +105,7 @@ impl Handler<Execute> for TenantActor {
 }
 
 impl Desk {
-    async fn execute(&self, command: &TenantCommand, cause: &Cause) -> Result<usize, TenantError> {
+    async fn execute(&self, command: &TenantCommand, cause: &EventCause) -> Result<usize, TenantError> {
         let mut attempt = 1;
         let mut tenant = self.published();
         loop {
@@ -133,7 +133,7 @@ impl Desk {
         &self,
         tenant: &mut Tenant,
         events: &[TenantEvent],
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Result<(), AppendError> {
         if events.is_empty() {
             return Ok(());
@@ -141,9 +141,9 @@ impl Desk {
         let envelopes: Vec<_> =
             events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause)).collect();
         let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
-        let expected = Expected::Exact(tenant.version());
+        let expected = ExpectedVersion::Exact(tenant.version());
         let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
-        let at = Moment { time, position: appended.position };
+        let at = RecordedAt { time, position: appended.position };
         events.iter().for_each(|event| tenant.apply(event, at));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use amoiq_events::{
     ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
-    session::{MessageCreated, Sender},
+    session::{MessageCreated, MessageSender},
 };
 
 /// The most messages that are kept in memory for a session.
@@ -29,7 +29,7 @@ pub struct Message {
     /// As sent.
     pub text: MessageText,
     /// Who wrote it.
-    pub sender: Sender,
+    pub sender: MessageSender,
     /// When the service took it.
     pub timestamp: Timestamp,
     /// The visitor; nothing while they are anonymous.

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    database::{self, Database, DatabaseError, HasDatabaseError, Unreadable},
+    database::{self, Database, DatabaseError, HasDatabaseError, UnreadableFile},
     dead_letters::DeadLetters,
     generation,
 };
@@ -154,7 +154,7 @@ impl Views {
     }
 
     /// What of the file does not read now.
-    pub(crate) fn unreadable(&self) -> Option<Unreadable> {
+    pub(crate) fn unreadable(&self) -> Option<UnreadableFile> {
         self.database.load().unreadable()
     }
 

@@ -70,7 +70,7 @@ impl fmt::Display for Version {
 
 /// When and where something was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Moment {
+pub struct RecordedAt {
     /// When.
     pub time: Timestamp,
     /// Where in the log, or close after it in the same append.
@@ -112,7 +112,7 @@ pub struct RecordedEvent {
 impl RecordedEvent {
     /// When and where it was recorded.
     #[must_use]
-    pub fn moment(&self) -> Moment {
-        Moment { time: self.event.time, position: self.position }
+    pub fn moment(&self) -> RecordedAt {
+        RecordedAt { time: self.event.time, position: self.position }
     }
 }

@@ -46,7 +46,7 @@ pub struct EventType {
 
 /// Who appends, and why: the part of the envelope that the caller knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct EventCause {
     /// The request's id.
     pub causation: Box<str>,
     /// A key's or token's public id, or a part of the service.
@@ -56,7 +56,7 @@ pub struct Cause {
 impl Event {
     /// Puts the event into its envelope.
     #[must_use]
-    pub fn envelope(&self, ambient: &Ambient, cause: &Cause) -> NewEvent {
+    pub fn envelope(&self, ambient: &Ambient, cause: &EventCause) -> NewEvent {
         let (kind, data) = self.encode();
         NewEvent {
             id: ambient.event_id(),

@@ -15,7 +15,7 @@ pub struct Histogram {
 
 /// The counts at one moment. What is added meanwhile may be in one number and not yet in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counts {
+pub struct BucketCounts {
     /// How many values were at most this, and above the bound before; the last has no bound.
     pub buckets: Vec<(Option<u64>, u64)>,
     /// All values together.
@@ -46,10 +46,10 @@ impl Histogram {
 
     /// The counts now.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> BucketCounts {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         let buckets = bounds.zip(self.counts.iter().map(|count| count.load(Relaxed))).collect();
-        Counts { buckets, sum: self.sum.load(Relaxed) }
+        BucketCounts { buckets, sum: self.sum.load(Relaxed) }
     }
 }
 

@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use self::client_ids::{Author, ClientIds, Earlier};
 pub use self::event::{
-    AgentAuthor, CloseReason, ConversationClosed, ConversationReopened, ConversationStarted, MessageCreated,
-    Page, Sender, SessionEvent, SessionStarted, VisitorIdentified,
+    AgentAuthor, ConversationCloseReason, ConversationClosed, ConversationReopened, ConversationStarted,
+    MessageCreated, MessageSender, SessionEvent, SessionStarted, VisitedPage, VisitorIdentified,
 };
 use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId, Version};
 
 /// Whether agents have work with a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Conversation {
+pub enum ConversationState {
     /// No message yet.
     #[default]
     None,
@@ -32,10 +32,10 @@ pub enum Conversation {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Session {
     version: Version,
-    conversation: Conversation,
+    conversation: ConversationState,
     last_seq: u32,
     visitor: Visitor,
-    page: Page,
+    page: VisitedPage,
     client_ids: ClientIds,
     /// From message `seq` on, versions are ahead of `seq` by `offset`: a step wherever other events
     /// stand between messages. Finds a message's version without reading.
@@ -64,7 +64,7 @@ struct Name {
 
 /// Who wants to use a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
+pub enum SessionCaller {
     /// A page, or a token without a verified user: the session's id is all it has.
     Anonymous,
     /// A user whom a secret key vouched for.
@@ -79,9 +79,9 @@ pub struct SendMessage {
     /// Made by the caller, so that deciding stays pure.
     pub message_id: MessageId,
     /// Who asks.
-    pub caller: Caller,
+    pub caller: SessionCaller,
     /// As what.
-    pub sender: Sender,
+    pub sender: MessageSender,
     /// Which agent, where one asks.
     pub author: Option<AgentAuthor>,
     /// What they wrote.
@@ -92,7 +92,7 @@ pub struct SendMessage {
     pub client_message_id: Option<ClientMessageId>,
     /// The client's own time.
     pub client_timestamp: Option<ShortText>,
-    /// Who the visitor says they are. [`Caller::Verified`] counts more.
+    /// Who the visitor says they are. [`SessionCaller::Verified`] counts more.
     pub user_id: Option<UserId>,
     /// Whether [`Session::claim`] is the name of somebody else, for whom a secret key vouched.
     pub is_taken: bool,
@@ -101,7 +101,7 @@ pub struct SendMessage {
     /// For agents to see.
     pub fingerprint: Option<ShortText>,
     /// Where the visitor is.
-    pub page: Page,
+    pub page: VisitedPage,
 }
 
 /// What can be asked of a session.
@@ -110,7 +110,7 @@ pub enum SessionCommand {
     /// Adds a message, once for each author's `clientMessageId`.
     SendMessage(Box<SendMessage>),
     /// Ends the conversation until the next message. Closing a closed one does nothing.
-    CloseConversation(CloseReason),
+    CloseConversation(ConversationCloseReason),
 }
 
 /// Why a command was not carried out.
@@ -157,17 +157,17 @@ impl Session {
 
     /// Whether its conversation is open.
     #[must_use]
-    pub fn conversation(&self) -> Conversation {
+    pub fn conversation(&self) -> ConversationState {
         self.conversation
     }
 
     /// Whether the session's id opens it to this caller.
     #[must_use]
-    pub fn opens_to(&self, caller: &Caller) -> bool {
+    pub fn opens_to(&self, caller: &SessionCaller) -> bool {
         match (&self.visitor.owner, caller) {
-            (None, _) | (_, Caller::Staff) => true,
-            (Some(owner), Caller::Verified(user)) => owner == user,
-            (Some(_), Caller::Anonymous) => false,
+            (None, _) | (_, SessionCaller::Staff) => true,
+            (Some(owner), SessionCaller::Verified(user)) => owner == user,
+            (Some(_), SessionCaller::Anonymous) => false,
         }
     }
 
@@ -224,21 +224,23 @@ impl Session {
         }
         events.extend(self.identify(message).map(SessionEvent::VisitorIdentified));
         match self.conversation {
-            Conversation::None => events.push(SessionEvent::ConversationStarted(ConversationStarted {})),
-            Conversation::Closed => {
+            ConversationState::None => events.push(SessionEvent::ConversationStarted(ConversationStarted {})),
+            ConversationState::Closed => {
                 events.push(SessionEvent::ConversationReopened(ConversationReopened {}));
             }
-            Conversation::Open => {}
+            ConversationState::Open => {}
         }
         events.push(SessionEvent::MessageCreated(self.created(message)));
         Ok(events)
     }
 
-    fn close(&self, reason: CloseReason) -> Result<Vec<SessionEvent>, SessionRefusal> {
+    fn close(&self, reason: ConversationCloseReason) -> Result<Vec<SessionEvent>, SessionRefusal> {
         match self.conversation {
             _ if !self.exists() => Err(SessionRefusal::NotFound),
-            Conversation::Open => Ok(vec![SessionEvent::ConversationClosed(ConversationClosed { reason })]),
-            Conversation::None | Conversation::Closed => Ok(Vec::new()),
+            ConversationState::Open => {
+                Ok(vec![SessionEvent::ConversationClosed(ConversationClosed { reason })])
+            }
+            ConversationState::None | ConversationState::Closed => Ok(Vec::new()),
         }
     }
 
@@ -246,10 +248,10 @@ impl Session {
     #[must_use]
     pub fn claim<'a>(&'a self, message: &'a SendMessage) -> Option<&'a UserId> {
         match &message.caller {
-            Caller::Verified(_) => None,
-            Caller::Anonymous => message.user_id.as_ref(),
-            Caller::Staff if self.visitor.owner.is_some() => None,
-            Caller::Staff => self.visitor.user_id.as_ref(),
+            SessionCaller::Verified(_) => None,
+            SessionCaller::Anonymous => message.user_id.as_ref(),
+            SessionCaller::Staff if self.visitor.owner.is_some() => None,
+            SessionCaller::Staff => self.visitor.user_id.as_ref(),
         }
     }
 
@@ -260,7 +262,7 @@ impl Session {
 
     /// What the message tells of the visitor that was not known. Staff tell nothing of them.
     fn identify(&self, message: &SendMessage) -> Option<VisitorIdentified> {
-        if message.caller == Caller::Staff {
+        if message.caller == SessionCaller::Staff {
             return None;
         }
         let known = &self.visitor;
@@ -286,9 +288,9 @@ impl Session {
     /// How a message names the visitor.
     fn name(&self, message: &SendMessage) -> Name {
         let proven = match &message.caller {
-            Caller::Verified(user) => Some(user),
-            Caller::Staff => self.visitor.owner.as_ref(),
-            Caller::Anonymous => None,
+            SessionCaller::Verified(user) => Some(user),
+            SessionCaller::Staff => self.visitor.owner.as_ref(),
+            SessionCaller::Anonymous => None,
         };
         if let Some(user) = proven {
             return Name { user_id: Some(user.clone()), verified: Some(true), claimed: None };
@@ -299,7 +301,7 @@ impl Session {
             }
             Some(user) => Name { user_id: Some(user.clone()), verified: Some(false), claimed: None },
             None => {
-                let claimed = self.visitor.claimed.clone().filter(|_| message.caller == Caller::Staff);
+                let claimed = self.visitor.claimed.clone().filter(|_| message.caller == SessionCaller::Staff);
                 Name { claimed, ..Name::default() }
             }
         }
@@ -307,7 +309,7 @@ impl Session {
 
     fn created(&self, message: &SendMessage) -> MessageCreated {
         let Name { user_id, verified, claimed } = self.name(message);
-        let told = message.page != Page::default() && message.page != self.page;
+        let told = message.page != VisitedPage::default() && message.page != self.page;
         MessageCreated {
             message_id: message.message_id,
             seq: self.last_seq + 1,
@@ -331,9 +333,9 @@ impl Session {
             SessionEvent::Started(_) => {}
             SessionEvent::VisitorIdentified(visitor) => self.visitor.learn(visitor),
             SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {
-                self.conversation = Conversation::Open;
+                self.conversation = ConversationState::Open;
             }
-            SessionEvent::ConversationClosed(_) => self.conversation = Conversation::Closed,
+            SessionEvent::ConversationClosed(_) => self.conversation = ConversationState::Closed,
             SessionEvent::MessageCreated(message) => self.add(message),
         }
     }

@@ -15,12 +15,12 @@ pub mod meter;
 pub mod seek;
 pub mod sqlite;
 
-pub use feed::{Batch, Subscription};
+pub use feed::{EventBatch, LogSubscription};
 pub use meter::StoreMeter;
 pub use seek::position_at;
 
 /// The answer of a store, some time later.
-pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// The most events that one append may carry.
 pub const MAX_APPEND_EVENTS: usize = 1_000;
@@ -31,12 +31,12 @@ pub const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
 /// The most events that one read gives, however many are asked for: read transactions stay short.
 pub const MAX_READ_EVENTS: usize = 1_000;
 
-/// How many event ids back an [`Expected::Any`] append is recognised as a repeat.
+/// How many event ids back an [`ExpectedVersion::Any`] append is recognised as a repeat.
 pub const REMEMBERED_IDS: usize = 10_000;
 
 /// Which version the writer believes a stream to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedVersion {
     /// Whatever it has.
     Any,
     /// The stream has no events.
@@ -47,7 +47,7 @@ pub enum Expected {
 
 /// Which way to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum ReadDirection {
     /// Rising versions.
     Forward,
     /// Falling versions.
@@ -56,7 +56,7 @@ pub enum Direction {
 
 /// Where an append ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendReceipt {
     /// The version of its last event.
     pub version: Version,
     /// The position of its last event.
@@ -70,7 +70,7 @@ pub enum AppendError {
     #[error("expected {expected:?}, the stream is at {actual}")]
     Conflict {
         /// What the writer believed.
-        expected: Expected,
+        expected: ExpectedVersion,
         /// What is.
         actual: Version,
     },
@@ -118,7 +118,7 @@ impl fmt::Display for Epoch {
 
 /// Whether the store takes writes and reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
+pub enum StoreHealth {
     /// It does.
     Writable,
     /// It does not, because of this. It tries again by itself.
@@ -131,30 +131,30 @@ pub enum Health {
 pub trait EventStore: Send + Sync + 'static {
     /// Adds events to the end of a stream, all or none, and answers when they are durable.
     ///
-    /// The same event ids again give the first answer: for [`Expected::Exact`] and
-    /// [`Expected::NoStream`] when the ids stored after the expected version are these, for
-    /// [`Expected::Any`] within the last [`REMEMBERED_IDS`].
+    /// The same event ids again give the first answer: for [`ExpectedVersion::Exact`] and
+    /// [`ExpectedVersion::NoStream`] when the ids stored after the expected version are these, for
+    /// [`ExpectedVersion::Any`] within the last [`REMEMBERED_IDS`].
     fn append(
         &self,
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>>;
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>>;
 
     /// Up to `limit` events of a stream, from version `from` on and with it.
     fn read_stream(
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>>;
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>>;
 
     /// Up to `limit` events of all streams after a position.
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>>;
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>>;
 
     /// Every event after a position, first what is there, then what comes, in order, each once.
-    fn subscribe(&self, after: Position) -> Subscription;
+    fn subscribe(&self, after: Position) -> LogSubscription;
 
     /// The position of the newest durable event.
     fn head(&self) -> Position;
@@ -165,17 +165,17 @@ pub trait EventStore: Send + Sync + 'static {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>>;
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>>;
 
     /// Removes a stream's events before a version. Versions and positions of the others stay.
-    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>>;
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>>;
 
     /// Removes a stream. It can begin again, at version 1.
-    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>>;
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>>;
 
     /// Sees to it that no file of the store holds what was removed before. That reads the whole store;
     /// appends go on meanwhile. One that has no files has nothing to do.
-    fn scrub(&self) -> Pending<Result<(), AppendError>> {
+    fn scrub(&self) -> StoreFuture<Result<(), AppendError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -183,7 +183,7 @@ pub trait EventStore: Send + Sync + 'static {
     fn epoch(&self) -> Epoch;
 
     /// Whether it takes writes.
-    fn health(&self) -> Health;
+    fn health(&self) -> StoreHealth;
 }
 
 /// Checks what every backend must refuse before it queues an append.

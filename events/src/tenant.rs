@@ -1,6 +1,6 @@
 //! A tenant: a customer, the keys that act for it, and the sites that may embed its widget.
 //!
-//! Each of these has one manager ([`Source`]). What the configuration names is reconciled into events
+//! Each of these has one manager ([`ManagedBy`]). What the configuration names is reconciled into events
 //! ([`TenantCommand::Reconcile`]) and changed there alone; what was made by API or command line is
 //! never touched by that.
 
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     KeyId, SessionId, Version, WebhookId,
-    envelope::Moment,
+    envelope::RecordedAt,
     webhook::{WebhookCommand, WebhookEvent, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookSlot},
 };
 
 mod key;
 mod reconcile;
 
-pub use key::{Key, KeyChange, KeyHash, KeyIssued, KeyKind, KeyRevoked};
+pub use key::{KeyChange, KeyHash, KeyIssued, KeyKind, KeyRevoked, TenantKey};
 pub use reconcile::DesiredTenant;
 
 /// Who manages a setting, a key or a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum ManagedBy {
     /// The configuration file: changed there and nowhere else.
     Configuration,
     /// The program itself: the demo tenant.
@@ -35,7 +35,7 @@ pub enum Source {
     Operator,
 }
 
-impl Source {
+impl ManagedBy {
     /// Whether reconciling the configuration may change what has this source.
     fn is_reconciled(self) -> bool {
         matches!(self, Self::Configuration | Self::Builtin)
@@ -60,7 +60,7 @@ pub struct TenantSettings {
     /// The sites that may embed the widget: `*`, exact, or `https://*.example.com`.
     pub origins: Vec<String>,
     /// Who manages them.
-    pub source: Source,
+    pub source: ManagedBy,
 }
 
 /// `session.erased`: that it was, not what was in it.
@@ -94,7 +94,7 @@ pub struct Tenant {
     version: Version,
     settings: Option<TenantSettings>,
     /// There may be thousands, and every change of a tenant copies it.
-    keys: OrdMap<KeyId, Key>,
+    keys: OrdMap<KeyId, TenantKey>,
     webhooks: BTreeMap<WebhookId, WebhookSlot>,
 }
 
@@ -176,7 +176,7 @@ impl Tenant {
     }
 
     /// Its keys that are not revoked.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl Iterator<Item = &TenantKey> {
         self.keys.values()
     }
 
@@ -226,11 +226,11 @@ impl Tenant {
                 event.into_iter().map(TenantEvent::Webhook).collect()
             }
             TenantCommand::RegisterWebhook { id, settings, secret, limit } => {
-                let made = self.webhooks().filter(|(_, webhook)| webhook.source == Source::Api).count();
+                let made = self.webhooks().filter(|(_, webhook)| webhook.source == ManagedBy::Api).count();
                 if made >= *limit {
                     return Err(WebhookRefusal::TooMany { limit: *limit }.into());
                 }
-                let (settings, secret, source) = (settings.clone(), secret.clone(), Source::Api);
+                let (settings, secret, source) = (settings.clone(), secret.clone(), ManagedBy::Api);
                 let register = WebhookCommand::Register { settings, secret, source };
                 self.check_webhook(id, &register)?;
                 let event = self.slot(id).decide(id, &register)?;
@@ -264,7 +264,7 @@ impl Tenant {
     fn issue(&self, key: &KeyIssued, for_every: bool) -> Result<Vec<TenantEvent>, TenantRefusal> {
         match &self.settings {
             None if !for_every => Err(TenantRefusal::NotFound),
-            Some(settings) if settings.source == Source::Builtin => Err(TenantRefusal::Demo),
+            Some(settings) if settings.source == ManagedBy::Builtin => Err(TenantRefusal::Demo),
             _ if self.keys.contains_key(&key.key_id) => Err(TenantRefusal::KeyTaken),
             _ => Ok(vec![TenantEvent::KeyIssued(key.clone())]),
         }
@@ -296,14 +296,14 @@ impl Tenant {
     }
 
     /// Takes in what happened.
-    pub fn apply(&mut self, event: &TenantEvent, at: Moment) {
+    pub fn apply(&mut self, event: &TenantEvent, at: RecordedAt) {
         self.version = self.version.plus(1);
         match event {
             TenantEvent::Created(settings) | TenantEvent::Updated(settings) => {
                 self.settings = Some(settings.clone());
             }
             TenantEvent::KeyIssued(key) => {
-                let issued = Key { issued: key.clone(), created: at.time };
+                let issued = TenantKey { issued: key.clone(), created: at.time };
                 self.keys.insert(key.key_id.clone(), issued);
             }
             TenantEvent::KeyRevoked(key) => {

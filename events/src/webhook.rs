@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, WebhookId, envelope::Moment, tenant::Source};
+use crate::{Timestamp, WebhookId, envelope::RecordedAt, tenant::ManagedBy};
 
 mod change;
 
@@ -69,7 +69,7 @@ pub struct WebhookRegistered {
     /// Signs its deliveries.
     pub secret: WebhookSecret,
     /// Who manages it.
-    pub source: Source,
+    pub source: ManagedBy,
 }
 
 /// `webhook.updated`
@@ -194,9 +194,9 @@ pub struct Webhook {
     /// Whether it is served.
     pub status: WebhookStatus,
     /// Who manages it.
-    pub source: Source,
+    pub source: ManagedBy,
     /// When it was registered, and where in the log: what comes after is for it.
-    pub registered: Moment,
+    pub registered: RecordedAt,
 }
 
 /// The endpoint's place in its tenant: nothing yet, there, or gone for good.
@@ -221,7 +221,7 @@ pub enum WebhookCommand {
         /// Signs.
         secret: WebhookSecret,
         /// Who manages it.
-        source: Source,
+        source: ManagedBy,
     },
     /// Replaces where and how.
     Update(WebhookSettings),
@@ -316,7 +316,7 @@ impl WebhookSlot {
     }
 
     /// Takes in what happened.
-    pub fn apply(&mut self, event: &WebhookEvent, at: Moment) {
+    pub fn apply(&mut self, event: &WebhookEvent, at: RecordedAt) {
         match (&mut *self, event) {
             (slot, WebhookEvent::Registered(event)) => {
                 *slot = Self::Present(Box::new(Webhook {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use amoiq_actors::{Grant, TenantRegistry, registry};
 use amoiq_events::{
     Ambient, KeyId, SessionId, TenantId, UserId,
-    session::{Caller, Sender},
+    session::{MessageSender, SessionCaller},
     tenant::{KeyHash, KeyKind, Tenant},
 };
 use sha2::{Digest, Sha256};
@@ -106,21 +106,21 @@ pub struct Principal {
 impl Principal {
     /// What a session sees the caller as.
     #[must_use]
-    pub fn caller(&self) -> Caller {
+    pub fn caller(&self) -> SessionCaller {
         match &self.role {
-            Role::Visitor { verified: Some(user), .. } => Caller::Verified(user.clone()),
-            Role::WidgetKey | Role::Visitor { .. } => Caller::Anonymous,
-            Role::Bot | Role::Staff { .. } => Caller::Staff,
+            Role::Visitor { verified: Some(user), .. } => SessionCaller::Verified(user.clone()),
+            Role::WidgetKey | Role::Visitor { .. } => SessionCaller::Anonymous,
+            Role::Bot | Role::Staff { .. } => SessionCaller::Staff,
         }
     }
 
     /// What the caller's messages are.
     #[must_use]
-    pub fn sender(&self) -> Sender {
+    pub fn sender(&self) -> MessageSender {
         match self.role {
-            Role::WidgetKey | Role::Visitor { .. } => Sender::User,
-            Role::Bot => Sender::Bot,
-            Role::Staff { .. } => Sender::Agent,
+            Role::WidgetKey | Role::Visitor { .. } => MessageSender::User,
+            Role::Bot => MessageSender::Bot,
+            Role::Staff { .. } => MessageSender::Agent,
         }
     }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use amoiq_actors::{TenantRegistry, registry::is_demo, tenant::TenantHandle};
 use amoiq_events::{
     Ambient, EventStore, KeyId, TenantId, Timestamp, WebhookId,
-    event::Cause,
-    tenant::{DesiredTenant, KeyHash, KeyKind, Source, TenantCommand, TenantSettings},
+    event::EventCause,
+    tenant::{DesiredTenant, KeyHash, KeyKind, ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookSecret, WebhookSettings},
 };
 use anyhow::{Context, bail, ensure};
@@ -73,7 +73,7 @@ pub async fn reconcile(
     }
     for (id, wanted) in desired {
         let actor = TenantHandle::start(id.clone(), Arc::clone(store), ambient.clone(), Arc::clone(registry));
-        let cause = Cause { causation: "start".into(), actor: "service:configuration".into() };
+        let cause = EventCause { causation: "start".into(), actor: "service:configuration".into() };
         let changes = actor.execute(TenantCommand::Reconcile(wanted), cause).await?;
         // The demo is told by the greeting.
         if changes > 0 && id.as_str() != DEMO_TENANT {
@@ -113,7 +113,7 @@ fn demo() -> DesiredTenant {
         (id, (kind, hash))
     };
     let settings =
-        TenantSettings { name: "Demo".to_owned(), origins: vec!["*".to_owned()], source: Source::Builtin };
+        TenantSettings { name: "Demo".to_owned(), origins: vec!["*".to_owned()], source: ManagedBy::Builtin };
     DesiredTenant {
         settings: Some(settings),
         keys: DEMO_KEYS.into_iter().map(key).collect(),
@@ -133,7 +133,7 @@ fn desire(tenant: &config::Tenant, destinations: &Destinations) -> anyhow::Resul
         desired.settings = Some(TenantSettings {
             name: tenant.name.clone().unwrap_or_else(|| tenant.id.clone()),
             origins: tenant.origins.clone().unwrap_or_else(|| vec!["*".to_owned()]),
-            source: Source::Configuration,
+            source: ManagedBy::Configuration,
         });
     }
     let lists = [

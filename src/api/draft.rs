@@ -2,7 +2,7 @@
 
 use amoiq_events::{
     Ambient, ClientMessageId, MessageText, SessionId, ShortText, UserId,
-    session::{AgentAuthor, Page, SendMessage},
+    session::{AgentAuthor, SendMessage, VisitedPage},
 };
 
 use crate::{
@@ -55,7 +55,7 @@ impl Drafts {
         let user_info = fields.object("userInfo", limits.user_info_bytes);
         let fingerprint = fields.label("fingerprint");
         let client_timestamp = fields.moment("timestamp");
-        let page = Page {
+        let page = VisitedPage {
             domain: fields.cut("domain"),
             origin: fields.cut("origin"),
             url: fields.cut("url"),

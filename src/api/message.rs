@@ -3,7 +3,7 @@
 use amoiq_actors::Message;
 use amoiq_events::{
     MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp, UserId,
-    session::{Caller, Sender},
+    session::{MessageSender, SessionCaller},
 };
 use serde::Serialize;
 
@@ -19,10 +19,10 @@ pub enum Audience {
 impl Audience {
     /// What a caller is.
     #[must_use]
-    pub fn of(caller: &Caller) -> Self {
+    pub fn of(caller: &SessionCaller) -> Self {
         match caller {
-            Caller::Anonymous | Caller::Verified(_) => Self::Visitor,
-            Caller::Staff => Self::Staff,
+            SessionCaller::Anonymous | SessionCaller::Verified(_) => Self::Visitor,
+            SessionCaller::Staff => Self::Staff,
         }
     }
 }
@@ -33,7 +33,7 @@ impl Audience {
 pub struct MessageView {
     id: MessageId,
     text: MessageText,
-    sender: Sender,
+    sender: MessageSender,
     timestamp: Timestamp,
     session_id: SessionId,
     user_id: String,
@@ -65,7 +65,7 @@ impl MessageView {
     #[must_use]
     pub fn of(message: &Message, session: &SessionId, audience: Audience) -> Self {
         let is_for_staff = audience == Audience::Staff;
-        let is_shown = is_for_staff || message.sender == Sender::User;
+        let is_shown = is_for_staff || message.sender == MessageSender::User;
         // Whoever has no name is nobody for whom somebody could vouch.
         let verified = message.verified.or(message.user_id.is_none().then_some(false));
         let client_id = message.client_message_id.as_ref().filter(|_| is_shown).map(ToString::to_string);

@@ -17,8 +17,8 @@ use amoiq_events::{
     event::CATALOGUE,
     session::SessionEvent,
     store::{
-        Direction, MAX_READ_EVENTS, line,
-        sqlite::{Damage, EndLine, ReadOnlyStore},
+        MAX_READ_EVENTS, ReadDirection, line,
+        sqlite::{DamagePolicy, EndLinePolicy, ReadOnlyStore},
     },
     stream::StreamKind,
 };
@@ -97,11 +97,11 @@ fn types() -> PossibleValuesParser {
 pub(super) fn run(arguments: &Arguments, store: &Path) -> anyhow::Result<()> {
     match &arguments.transfer {
         Some(Transfer::Export { file, skip_damaged }) => {
-            let damage = if *skip_damaged { Damage::IsSkipped } else { Damage::Stops };
+            let damage = if *skip_damaged { DamagePolicy::IsSkipped } else { DamagePolicy::Stops };
             transfer::export(store, file.as_deref(), damage)
         }
         Some(Transfer::Import { file, without_end, json }) => {
-            let end_line = if *without_end { EndLine::MayLack } else { EndLine::IsDemanded };
+            let end_line = if *without_end { EndLinePolicy::MayLack } else { EndLinePolicy::IsDemanded };
             transfer::import(store, file.as_deref(), end_line, *json)
         }
         None => {
@@ -132,7 +132,9 @@ impl Listing {
         while left > 0 {
             // A session alone is found by its stream; what is to be followed, by the end of the log.
             let events = match filter.stream.clone().filter(|_| !self.follow) {
-                Some(stream) => log.read_stream(stream, version, Direction::Forward, MAX_READ_EVENTS).await?,
+                Some(stream) => {
+                    log.read_stream(stream, version, ReadDirection::Forward, MAX_READ_EVENTS).await?
+                }
                 None => log.read_all(after, MAX_READ_EVENTS).await?,
             };
             let Some(last) = events.last() else {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amoiq_events::store::sqlite::Work;
+use amoiq_events::store::sqlite::WorkProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How often a plain line is written.
@@ -113,7 +113,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Shows how far the work has come.
-    pub(crate) fn show(&mut self, work: Work) {
+    pub(crate) fn show(&mut self, work: WorkProgress) {
         match &mut self.current {
             Some((what, progress)) if *what == work.what => {
                 progress.advance(work.done.saturating_sub(progress.done));

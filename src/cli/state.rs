@@ -11,7 +11,7 @@ use std::{io::Write, path::Path};
 
 use amoiq_events::{
     EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
-    store::{Direction, MAX_READ_EVENTS, sqlite::ReadOnlyStore},
+    store::{MAX_READ_EVENTS, ReadDirection, sqlite::ReadOnlyStore},
 };
 use clap::Args;
 use serde_json::Value;
@@ -91,7 +91,8 @@ async fn stream(
 ) -> anyhow::Result<()> {
     let mut version = Version::from_u64(1);
     loop {
-        let events = log.read_stream(stream.clone(), version, Direction::Forward, MAX_READ_EVENTS).await?;
+        let events =
+            log.read_stream(stream.clone(), version, ReadDirection::Forward, MAX_READ_EVENTS).await?;
         for event in events.iter().take_while(|event| event.position <= at) {
             each(event)?;
         }

@@ -8,7 +8,7 @@ use std::{
 
 use amoiq_events::{
     Ambient, Position,
-    store::sqlite::{self, Verification},
+    store::sqlite::{self, StoreVerification},
 };
 use anyhow::Context;
 use clap::Args;
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, config: anyhow::Result<Config>) -> Exit
     }
 }
 
-fn look(arguments: &Arguments, store: &Path) -> anyhow::Result<Verification> {
+fn look(arguments: &Arguments, store: &Path) -> anyhow::Result<StoreVerification> {
     let mut parts = Parts::default();
     let path = arguments.file.as_deref().unwrap_or(store);
     if arguments.repair {
@@ -78,7 +78,7 @@ fn not_run(arguments: &Arguments, error: &anyhow::Error) -> ExitCode {
 }
 
 /// Says what is remarkable in a store that is copied as it is.
-pub(super) fn say_notes(verification: &Verification) {
+pub(super) fn say_notes(verification: &StoreVerification) {
     for problem in &verification.problems {
         let (position, stream, what) = (problem.position, &problem.stream, &problem.what);
         say(&format!("note: position {position} {stream}: {what}"));
@@ -91,7 +91,7 @@ pub(super) fn say_notes(verification: &Verification) {
 }
 
 /// Writes the result to standard output.
-pub(super) fn print(verification: &Verification, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn print(verification: &StoreVerification, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{}", serde_json::to_string(verification)?)?;
@@ -107,7 +107,7 @@ pub(super) fn print(verification: &Verification, as_json: bool) -> anyhow::Resul
     for note in &verification.notes {
         writeln!(out, "note: {note}")?;
     }
-    let Verification { events, streams, from, verified_to, .. } = verification;
+    let StoreVerification { events, streams, from, verified_to, .. } = verification;
     let found = if verification.clean { "nothing is wrong" } else { "damage was found" };
     writeln!(out, "{found}: {events} events from {from} to {verified_to}, {streams} streams")?;
     Ok(out.flush()?)

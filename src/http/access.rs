@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use amoiq_actors::{Directory, session::Access};
-use amoiq_events::{SessionId, TenantId, session::Caller};
+use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
 use super::{Context, fields::Fields, limits::Gate};
 use crate::{
@@ -164,7 +164,7 @@ impl Doorkeeper<'_> {
         session: &SessionId,
     ) -> Result<Access, Problem> {
         self.before(principal, client, session)?;
-        let caller: Caller = principal.caller();
+        let caller: SessionCaller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
         self.after(principal, client, access).map(|()| access)
     }
@@ -179,7 +179,7 @@ impl Doorkeeper<'_> {
         if !claims || session.as_str().len() >= CAPABILITY_BYTES {
             return Ok(());
         }
-        match self.directory.access(&principal.tenant_id, session, Caller::Anonymous).await? {
+        match self.directory.access(&principal.tenant_id, session, SessionCaller::Anonymous).await? {
             Access::Granted => Err(TOO_SHORT),
             Access::Denied | Access::Missing => Ok(()),
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
-use amoiq_events::event::Cause;
+use amoiq_events::event::EventCause;
 
 use crate::{access::auth::Credential, api::problem::Problem};
 
@@ -25,8 +25,8 @@ pub struct Context {
 impl Context {
     /// The cause that the events of this request carry.
     #[must_use]
-    pub fn cause(&self, actor: &str) -> Cause {
-        Cause { causation: self.request_id.clone(), actor: actor.into() }
+    pub fn cause(&self, actor: &str) -> EventCause {
+        EventCause { causation: self.request_id.clone(), actor: actor.into() }
     }
 }
 

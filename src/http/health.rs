@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use amoiq_actors::Inbox;
-use amoiq_events::{EventStore, store::Health};
+use amoiq_events::{EventStore, store::StoreHealth};
 use serde_json::json;
 
 use crate::api::online::OnlineDirectory;
@@ -24,9 +24,9 @@ pub async fn ready(
 ) -> HttpResponse {
     let mut reasons = Vec::new();
     match store.health() {
-        Health::Writable => {}
-        Health::Failing(reason) => reasons.push(format!("the store does not take writes: {reason}")),
-        Health::Unreadable(reason) => reasons.push(format!("the store is not read: {reason}")),
+        StoreHealth::Writable => {}
+        StoreHealth::Failing(reason) => reasons.push(format!("the store does not take writes: {reason}")),
+        StoreHealth::Unreadable(reason) => reasons.push(format!("the store is not read: {reason}")),
     }
     if let Some(unreadable) = inbox.unreadable() {
         reasons.push(format!("the read models are not read: {unreadable}"));

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use amoiq_actors::Directory;
-use amoiq_events::{SessionId, session::CloseReason};
+use amoiq_events::{SessionId, session::ConversationCloseReason};
 use serde_json::json;
 
 use super::{access, body, context::Caller, limits::Gate, send::PATIENCE};
@@ -26,7 +26,7 @@ pub async fn close(
     principal.require_staff()?;
     let session = SessionId::parse(&path).map_err(|error| Problem::field("sessionId", error.to_string()))?;
     let cause = context.cause(&principal.actor);
-    let closing = directory.close(&principal.tenant_id, &session, CloseReason::Agent, cause);
+    let closing = directory.close(&principal.tenant_id, &session, ConversationCloseReason::Agent, cause);
     match tokio::time::timeout(PATIENCE, closing).await {
         Ok(closed) => closed?,
         Err(_elapsed) => return Err(Problem::StoreUnavailable),

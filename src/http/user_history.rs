@@ -12,7 +12,7 @@ use amoiq_actors::{
     inbox::{InboxEntry, Proof},
     transcript::{Page, PageLimit, Window},
 };
-use amoiq_events::{EventStore, Position, SessionId, UserId, session::Caller, store::Epoch};
+use amoiq_events::{EventStore, Position, SessionId, UserId, session::SessionCaller, store::Epoch};
 
 use super::history::{
     Answer,
@@ -183,7 +183,7 @@ impl Scope<'_> {
     ) -> Result<Page, Problem> {
         // The inbox vouched that the session is the user's: a verified user's history holds sessions
         // that were theirs together with someone else's claim, never someone else's own.
-        let caller: Caller = principal.caller();
+        let caller: SessionCaller = principal.caller();
         let (_, page) = self.directory.read(&principal.tenant_id, session, caller, window, limit).await?;
         Ok(page)
     }

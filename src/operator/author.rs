@@ -6,7 +6,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
-use amoiq_events::event::Cause;
+use amoiq_events::event::EventCause;
 
 use crate::{api::problem::Problem, http::trace::RequestId};
 
@@ -18,7 +18,7 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// The one who asks, and which request it is.
 #[derive(Debug, Clone)]
-pub struct Operator(pub Cause);
+pub struct Operator(pub EventCause);
 
 impl FromRequest for Operator {
     type Error = Problem;
@@ -37,7 +37,7 @@ fn recognise(request: &HttpRequest) -> Result<Operator, Problem> {
         })?,
     };
     let causation = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    Ok(Operator(Cause { causation, actor: format!("operator:{name}").into() }))
+    Ok(Operator(EventCause { causation, actor: format!("operator:{name}").into() }))
 }
 
 /// Whether a text names an operator.

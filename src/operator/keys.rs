@@ -6,7 +6,7 @@
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     Ambient, KeyId,
-    tenant::{Key, KeyIssued, KeyKind, Source, TenantCommand},
+    tenant::{KeyIssued, KeyKind, ManagedBy, TenantCommand, TenantKey},
 };
 use serde_json::json;
 
@@ -21,7 +21,7 @@ pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<Http
     let id = desk::tenant_id(&path)?;
     let tenant = desk.tenant(&id)?;
     let snapshot = desk.snapshot();
-    let view = |Key { issued, created }: &Key| {
+    let view = |TenantKey { issued, created }: &TenantKey| {
         let grant = snapshot.grant_of(&issued.key_id, &id);
         let last_used = grant.and_then(|grant| grant.used.day()).map(key_uses::date);
         json!({
@@ -54,10 +54,11 @@ pub async fn issue(
     let kind = kind.unwrap_or(KeyKind::Widget);
     let secret = new_key(kind, &desk.tenants.ambient);
     let (key_id, hash) = auth::fingerprint(secret.expose());
-    let key = KeyIssued { key_id: key_id.clone(), kind, hash, source: Source::Operator, name: name.clone() };
+    let key =
+        KeyIssued { key_id: key_id.clone(), kind, hash, source: ManagedBy::Operator, name: name.clone() };
     desk.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
     let view = json!({
-        "id": key_id, "kind": kind, "source": Source::Operator, "name": name, "key": secret.expose(),
+        "id": key_id, "kind": kind, "source": ManagedBy::Operator, "name": name, "key": secret.expose(),
     });
     Ok(HttpResponse::Created().json(view))
 }

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     TenantId,
-    tenant::{Source, Tenant, TenantCommand, TenantSettings},
+    tenant::{ManagedBy, Tenant, TenantCommand, TenantSettings},
 };
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub async fn create(
     let settings = TenantSettings {
         name: name.unwrap_or_else(|| id.to_string()),
         origins: origins.unwrap_or_else(|| vec!["*".to_owned()]),
-        source: Source::Operator,
+        source: ManagedBy::Operator,
     };
     desk.execute(&id, TenantCommand::Create(settings), operator).await?;
     Ok(HttpResponse::Created().json(view(&desk, &id, &*desk.tenant(&id)?)))

@@ -7,7 +7,7 @@
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     TenantId, WebhookId,
-    tenant::{Source, TenantCommand, TenantRefusal},
+    tenant::{ManagedBy, TenantCommand, TenantRefusal},
     webhook::{Webhook, WebhookCommand, WebhookRefusal},
 };
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub async fn register(
     let tenant = desk::tenant_id(&path)?;
     let settings = fields::settings(&mut body, &desk.registrar.destinations)?;
     let (id, secret) = (desk.registrar.new_id()?, desk.registrar.new_secret());
-    let command = WebhookCommand::Register { settings, secret, source: Source::Operator };
+    let command = WebhookCommand::Register { settings, secret, source: ManagedBy::Operator };
     let made = carry_out(&desk, &tenant, &id, command, operator).await?;
     Ok(HttpResponse::Created().json(with_secret(view(&tenant, &id, &made), &made)))
 }

@@ -20,7 +20,7 @@ use std::{
 
 use actix_web::web;
 use amoiq_actors::{Directory, ProvenUsers, session::Access};
-use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::Page};
+use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::VisitedPage};
 use serde_json::Value;
 
 use crate::{
@@ -101,7 +101,7 @@ impl Chat {
         socket: &mut ChatSocket,
         session: SessionId,
         claimed: Option<&UserId>,
-        page: Option<&Page>,
+        page: Option<&VisitedPage>,
     ) -> Result<(), Problem> {
         let naming = self.naming(socket, claimed).await;
         socket.bind(session.clone(), naming, page).await;

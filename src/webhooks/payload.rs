@@ -4,7 +4,8 @@
 
 use amoiq_actors::webhooks::{Announcement, Content, Endpoint};
 use amoiq_events::{
-    EventId, MessageId, MessageText, SessionId, TenantId, Timestamp, UserId, WebhookId, session::Sender,
+    EventId, MessageId, MessageText, SessionId, TenantId, Timestamp, UserId, WebhookId,
+    session::MessageSender,
 };
 use serde::Serialize;
 
@@ -23,7 +24,7 @@ struct MessageData<'a> {
     user_id: String,
     tenant_id: &'a TenantId,
     text: &'a MessageText,
-    sender_type: Sender,
+    sender_type: MessageSender,
 }
 
 #[derive(Serialize)]
@@ -85,9 +86,9 @@ mod tests {
     use amoiq_events::{
         Ambient, Position,
         ambient::{ManualClock, SeededEntropy},
-        envelope::Moment,
+        envelope::RecordedAt,
         session::MessageCreated,
-        tenant::Source,
+        tenant::ManagedBy,
         webhook::{Webhook, WebhookSecret, WebhookSettings, WebhookStatus},
     };
 
@@ -112,8 +113,8 @@ mod tests {
             secret: WebhookSecret::new("whsec_".to_owned()),
             previous: None,
             status: WebhookStatus::Enabled,
-            source: Source::Api,
-            registered: Moment::default(),
+            source: ManagedBy::Api,
+            registered: RecordedAt::default(),
         };
         Endpoint {
             tenant: TenantId::parse("tenant-123").unwrap(),
@@ -122,7 +123,7 @@ mod tests {
         }
     }
 
-    fn message(user: Option<&str>, sender: Sender) -> String {
+    fn message(user: Option<&str>, sender: MessageSender) -> String {
         let message = MessageCreated {
             message_id: ambient().message_id(),
             seq: 1,
@@ -154,12 +155,12 @@ mod tests {
 
     #[test]
     fn a_message_is_told_as_the_reference_has_it() {
-        insta::assert_snapshot!(message(Some("user-789"), Sender::User), @r#"{"event":"message.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"messageId":"msg-018d0cab-c440-770d-b259-e4e1cb631c66","sessionId":"session-456","userId":"user-789","tenantId":"tenant-123","text":"Hello \"there\" ✓","senderType":"user"}}"#);
+        insta::assert_snapshot!(message(Some("user-789"), MessageSender::User), @r#"{"event":"message.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"messageId":"msg-018d0cab-c440-770d-b259-e4e1cb631c66","sessionId":"session-456","userId":"user-789","tenantId":"tenant-123","text":"Hello \"there\" ✓","senderType":"user"}}"#);
     }
 
     #[test]
     fn a_visitor_without_a_name_is_told_by_their_session() {
-        insta::assert_snapshot!(message(None, Sender::Agent), @r#"{"event":"message.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"messageId":"msg-018d0cab-c440-770d-b259-e4e1cb631c66","sessionId":"session-456","userId":"anonymous-session-456","tenantId":"tenant-123","text":"Hello \"there\" ✓","senderType":"agent"}}"#);
+        insta::assert_snapshot!(message(None, MessageSender::Agent), @r#"{"event":"message.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"messageId":"msg-018d0cab-c440-770d-b259-e4e1cb631c66","sessionId":"session-456","userId":"anonymous-session-456","tenantId":"tenant-123","text":"Hello \"there\" ✓","senderType":"agent"}}"#);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use amoiq::webhooks::{
 use amoiq_actors::webhooks::{Announcement, Answer, Content, Courier, Endpoint};
 use amoiq_events::{
     Ambient, MessageText, Position, SessionId, TenantId, WebhookId,
-    envelope::Moment,
-    session::{MessageCreated, Sender},
-    tenant::Source,
+    envelope::RecordedAt,
+    session::{MessageCreated, MessageSender},
+    tenant::ManagedBy,
     webhook::{Webhook, WebhookSecret, WebhookSettings, WebhookStatus},
 };
 use rustls::RootCertStore;
@@ -68,8 +68,8 @@ pub fn endpoint(url: &str) -> Endpoint {
         secret: WebhookSecret::new(SECRET.to_owned()),
         previous: None,
         status: WebhookStatus::Enabled,
-        source: Source::Api,
-        registered: Moment::default(),
+        source: ManagedBy::Api,
+        registered: RecordedAt::default(),
     };
     Endpoint {
         tenant: TenantId::parse("tenant-123").expect("an id"),
@@ -84,7 +84,7 @@ pub fn message(text: &str) -> Content {
         message_id: ambient.message_id(),
         seq: 1,
         text: MessageText::parse(text, 100).expect("a text"),
-        sender: Sender::User,
+        sender: MessageSender::User,
         author: None,
         user_id: None,
         verified: None,

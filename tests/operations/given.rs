@@ -10,8 +10,8 @@ use std::{
 
 use amoiq_events::{
     Ambient, Event, EventStore, SessionId, StreamName, TenantId,
-    event::Cause,
-    store::{Expected, sqlite::SqliteStore},
+    event::EventCause,
+    store::{ExpectedVersion, sqlite::SqliteStore},
     tenant::{SessionErased, TenantEvent},
 };
 use reqwest::blocking::Client;
@@ -235,13 +235,13 @@ pub fn copy(from: &Path) -> TempDir {
 pub fn append_erased(data: &Path, tenant: &str, sessions: &[&str]) {
     let ambient = Ambient::system();
     let store = SqliteStore::open(data, &ambient).expect("the store");
-    let cause = Cause { causation: "test".into(), actor: "test".into() };
+    let cause = EventCause { causation: "test".into(), actor: "test".into() };
     let stream = StreamName::tenant(&TenantId::parse(tenant).expect("an id"));
     let said = sessions.iter().map(|session| {
         let session_id = SessionId::parse(session).expect("an id");
         Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id })).envelope(&ambient, &cause)
     });
-    let appending = store.append(stream, Expected::Any, said.collect());
+    let appending = store.append(stream, ExpectedVersion::Any, said.collect());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(appending).expect("appended");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use amoiq_events::{
     Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId, Version,
-    store::{Expected, sqlite::SqliteStore},
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use serde_json::Value;
 
@@ -109,7 +109,9 @@ fn an_export_is_one_moment_of_a_log_that_is_truncated_meanwhile() {
             actor: "test".into(),
             data: br#"{"release": "test"}"#.as_slice().into(),
         });
-        runtime.block_on(store.append(stream.clone(), Expected::Any, some.collect())).expect("appended");
+        runtime
+            .block_on(store.append(stream.clone(), ExpectedVersion::Any, some.collect()))
+            .expect("appended");
     }
     let expected = printed(data.path(), &["events", "export"]);
     // Nobody reads on, so it waits with most of the log before it.

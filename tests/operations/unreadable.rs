@@ -5,7 +5,7 @@ use std::path::Path;
 
 use amoiq_events::{
     Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId,
-    store::{Expected, sqlite::SqliteStore},
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use serde_json::Value;
 
@@ -30,7 +30,8 @@ fn poison(data: &Path) -> u64 {
         data: b"{\"text\": ".as_slice().into(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let appended = runtime.block_on(store.append(stream, Expected::Any, vec![event])).expect("appended");
+    let appended =
+        runtime.block_on(store.append(stream, ExpectedVersion::Any, vec![event])).expect("appended");
     appended.position.as_u64()
 }
 

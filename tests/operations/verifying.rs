@@ -5,7 +5,7 @@ use std::fs;
 use amoiq_events::{
     Ambient, EventStore as _, NewEvent, Position, StreamName,
     store::{
-        Expected,
+        ExpectedVersion,
         sqlite::{self, SqliteStore},
     },
 };
@@ -220,7 +220,7 @@ fn the_write_ahead_log_can_be_cut_while_heads_are_compared() {
         data: br#"{"release": "test"}"#.as_slice().into(),
     };
     let appending = (0..2_500).map(|number| {
-        store.append(StreamName::node(&format!("n{number}")), Expected::NoStream, vec![started()])
+        store.append(StreamName::node(&format!("n{number}")), ExpectedVersion::NoStream, vec![started()])
     });
     let appending: Vec<_> = appending.collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

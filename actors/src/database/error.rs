@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amoiq_events::store::sqlite::readable::{self, Reading, Unreadable};
+use amoiq_events::store::sqlite::readable::{self, Reading, UnreadableFile};
 use rusqlite::ErrorCode;
 
 /// Why a database did not do as it was told.
@@ -13,7 +13,7 @@ pub enum DatabaseError {
     Refused(Arc<rusqlite::Error>),
     /// The system does not give what stands there. It says nothing of damage, and may pass.
     #[error("{0}")]
-    Unreadable(Unreadable),
+    Unreadable(UnreadableFile),
     /// Another change of the same transaction met what undoes all of it, a full disk for one.
     #[error("the transaction was rolled back")]
     Undone,

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use amoiq_events::{Position, SessionId, TenantId, UserId, event::Cause};
+use amoiq_events::{Position, SessionId, TenantId, UserId, event::EventCause};
 use serde::{Deserialize, Serialize};
 
 /// The file's name.
@@ -29,7 +29,7 @@ pub(super) struct Order {
     pub(super) user: Option<UserId>,
     /// Where the log ended when it was asked for: a session that began later is not meant.
     pub(super) until: Position,
-    pub(super) cause: Cause,
+    pub(super) cause: EventCause,
 }
 
 /// The orders that are not done.

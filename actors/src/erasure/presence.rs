@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, UserId, Version, codec,
     presence::PresenceEvent,
-    store::{Direction, MAX_READ_EVENTS},
+    store::{MAX_READ_EVENTS, ReadDirection},
 };
 
 use super::EraseError;
@@ -28,7 +28,8 @@ pub(super) async fn forget(
     let stream = StreamName::presence(tenant);
     let mut from = Version::from_u64(u64::MAX);
     loop {
-        let events = store.read_stream(stream.clone(), from, Direction::Backward, MAX_READ_EVENTS).await?;
+        let events =
+            store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
         if let Some(last) = events.iter().find(|event| names(event, sessions, user)) {
             return truncate(store, stream, last.version.plus(1)).await;
         }
@@ -41,7 +42,7 @@ pub(super) async fn forget(
 
 /// Some events at a time: each time is one in the log's queue, and appends of others come between.
 async fn truncate(store: &dyn EventStore, stream: StreamName, end: Version) -> Result<(), EraseError> {
-    let first = store.read_stream(stream.clone(), Version::from_u64(1), Direction::Forward, 1).await?;
+    let first = store.read_stream(stream.clone(), Version::from_u64(1), ReadDirection::Forward, 1).await?;
     let mut begin = first.first().map_or(end, |first| first.version);
     while begin < end {
         begin = begin.plus(STEP).min(end);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use amoiq_events::{
     Event, EventStore, Position, SessionId, StreamName, TenantId, Version, codec,
-    store::{Direction, MAX_READ_EVENTS, ReadError},
+    store::{MAX_READ_EVENTS, ReadDirection, ReadError},
     tenant::TenantEvent,
 };
 
@@ -33,7 +33,7 @@ pub async fn finish(store: &dyn EventStore) -> Result<usize, EraseError> {
     let mut count = 0;
     for Erasure { tenant, session, at } in newest(store).await? {
         let stream = StreamName::session(&tenant, &session);
-        let first = store.read_stream(stream.clone(), Version::from_u64(1), Direction::Forward, 1).await;
+        let first = store.read_stream(stream.clone(), Version::from_u64(1), ReadDirection::Forward, 1).await;
         let begins_at = match first {
             Ok(events) => events.first().map(|event| event.position),
             // Damage of no event says nothing of where it begins.
@@ -81,7 +81,8 @@ async fn newest_of(
     let Some(tenant) = stream.tenant_id() else { return Ok(()) };
     let (mut from, mut count) = (Version::from_u64(u64::MAX), 0);
     loop {
-        let events = store.read_stream(stream.clone(), from, Direction::Backward, MAX_READ_EVENTS).await?;
+        let events =
+            store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
         for recorded in events.iter().filter(|event| event.event.kind == "session.erased") {
             let Ok(Event::Tenant(TenantEvent::SessionErased(erased))) = codec::decode(recorded) else {
                 continue;

@@ -5,7 +5,9 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
-use amoiq_events::{Position, SessionId, TenantId, Timestamp, UserId, event::Cause, store::sqlite::NoBackup};
+use amoiq_events::{
+    Position, SessionId, TenantId, Timestamp, UserId, event::EventCause, store::sqlite::NoBackup,
+};
 
 use super::{EraseError, Premises, marker, marker::Order, presence, unfinished};
 use crate::{Whom, session::Meant};
@@ -45,7 +47,7 @@ impl Premises {
         tenant: &TenantId,
         sessions: Vec<SessionId>,
         closed_before: Timestamp,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> (Vec<SessionId>, Result<(), EraseError>) {
         let removal = self.remove(tenant, sessions, Meant::ClosedBefore(closed_before), cause).await;
         let gone = Arc::new(removal.gone);
@@ -113,7 +115,7 @@ impl Premises {
         tenant: &TenantId,
         sessions: Vec<SessionId>,
         meant: Meant,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Removal {
         let mut removal = Removal::default();
         for session in sessions {
@@ -197,6 +199,6 @@ impl Premises {
     }
 }
 
-fn tell(tenant: &TenantId, sessions: usize, cause: &Cause) {
+fn tell(tenant: &TenantId, sessions: usize, cause: &EventCause) {
     tracing::info!(tenant.id = %tenant, sessions, by = &*cause.actor, "sessions were erased");
 }

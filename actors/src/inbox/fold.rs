@@ -11,7 +11,7 @@ use std::{
 use amoiq_events::{
     Event, RecordedEvent, SessionId, StreamName, TenantId, UserId,
     codec::{self, CodecError},
-    session::{Sender, SessionEvent},
+    session::{MessageSender, SessionEvent},
     stream::StreamKind,
     tenant::{SessionErased, TenantEvent},
 };
@@ -59,7 +59,7 @@ struct Session {
 #[derive(Deserialize)]
 struct Said<'a> {
     seq: u32,
-    sender: Sender,
+    sender: MessageSender,
     #[serde(borrow)]
     text: Cow<'a, str>,
 }
@@ -228,9 +228,9 @@ impl Row {
         self.last_position = recorded.position.as_u64().cast_signed();
         self.last_at = recorded.event.time.as_millis();
         let sender = match said.sender {
-            Sender::User => "user",
-            Sender::Bot => "bot",
-            Sender::Agent => "agent",
+            MessageSender::User => "user",
+            MessageSender::Bot => "bot",
+            MessageSender::Agent => "agent",
         };
         sender.clone_into(&mut self.last_sender);
         text.split_at(text.floor_char_boundary(PREVIEW_BYTES)).0.clone_into(&mut self.last_text);

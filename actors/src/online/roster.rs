@@ -7,7 +7,7 @@ use amoiq_events::{
     Event, StreamName, TenantId, Timestamp, UserId,
     node::NodeEvent,
     presence::{PresenceEvent, UserOnline},
-    session::{Page, Sender, SessionEvent},
+    session::{MessageSender, SessionEvent, VisitedPage},
 };
 
 use super::{Online, OnlineUser};
@@ -61,7 +61,9 @@ impl Roster {
                 let Some(tenant) = stream.tenant_id() else { return };
                 self.hear(tenant, event, Source::Log);
             }
-            Event::Session(SessionEvent::MessageCreated(message)) if message.sender == Sender::User => {
+            Event::Session(SessionEvent::MessageCreated(message))
+                if message.sender == MessageSender::User =>
+            {
                 if let Some(page) = message.page {
                     self.moved(stream, &page);
                 }
@@ -157,7 +159,7 @@ impl Roster {
     }
 
     /// The visitor of a session told their page: what it does not say is not known any more.
-    fn moved(&mut self, stream: &StreamName, page: &Page) {
+    fn moved(&mut self, stream: &StreamName, page: &VisitedPage) {
         let (Some(users), Some(tenant)) = (self.sessions.get(stream), stream.tenant_id()) else { return };
         let Some(visitors) = self.tenants.get_mut(&tenant) else { return };
         for user_id in users {

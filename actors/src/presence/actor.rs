@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use amoiq_events::{
     Ambient, EventStore, StreamName, TenantId, UserId,
-    event::Cause,
-    store::{AppendError, Appended, Expected},
+    event::EventCause,
+    store::{AppendError, AppendReceipt, ExpectedVersion},
 };
 use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
@@ -201,7 +201,7 @@ impl PresenceActor {
         }
         // Who is not there any more by now does not come into the log.
         self.roll.expire(Instant::now(), self.settings.offline_grace);
-        let cause = Cause { causation: "presence".into(), actor: "service:presence".into() };
+        let cause = EventCause { causation: "presence".into(), actor: "service:presence".into() };
         let Some(events) = self.roll.next_append(&self.ambient, &cause) else {
             self.answer_forgotten();
             self.answer_when_said();
@@ -209,11 +209,15 @@ impl PresenceActor {
         };
         let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
         // A task of its own: a store that panics must not take with it who is connected.
-        let work = actix::spawn(async move { store.append(stream, Expected::Any, events).await });
+        let work = actix::spawn(async move { store.append(stream, ExpectedVersion::Any, events).await });
         ctx.spawn(work.into_actor(self).map(|ended, actor, ctx| actor.appended(ended, ctx)));
     }
 
-    fn appended(&mut self, ended: Result<Result<Appended, AppendError>, JoinError>, ctx: &mut Context<Self>) {
+    fn appended(
+        &mut self,
+        ended: Result<Result<AppendReceipt, AppendError>, JoinError>,
+        ctx: &mut Context<Self>,
+    ) {
         let (may_exist, reason) = match ended {
             Ok(Ok(_)) => {
                 self.roll.appended();

@@ -8,7 +8,7 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use amoiq_events::{
     EventStore,
-    store::{Batch, Epoch},
+    store::{Epoch, EventBatch},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -314,7 +314,7 @@ impl<P: Projection> Live<P> {
     }
 
     /// Folds a batch into the tables that serve; nothing when those are not the ones it is meant for.
-    async fn fold(&self, serving: Generation, batch: Batch) -> Result<Option<Generation>, ViewError> {
+    async fn fold(&self, serving: Generation, batch: EventBatch) -> Result<Option<Generation>, ViewError> {
         let Some(last) = batch.last() else { return Ok(Some(serving)) };
         let next = Generation { position: last.position, ..serving };
         let passed = self.views.letters().of(P::NAME);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use amoiq_events::{
     Ambient, NewEvent, StreamName,
-    store::{Epoch, Expected, memory::MemoryStore},
+    store::{Epoch, ExpectedVersion, memory::MemoryStore},
 };
 use tempfile::TempDir;
 
@@ -69,7 +69,7 @@ async fn log_of(events: usize, bytes: usize) -> Arc<dyn EventStore> {
     };
     for _ in 0..events / 100 {
         let some = (0..100).map(|_| event()).collect();
-        store.append(StreamName::node("node"), Expected::Any, some).await.unwrap();
+        store.append(StreamName::node("node"), ExpectedVersion::Any, some).await.unwrap();
     }
     Arc::new(store)
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use amoiq_events::{
-    envelope::Moment,
+    envelope::RecordedAt,
     tenant::{TenantEvent, TenantSettings},
 };
 
@@ -23,15 +23,15 @@ fn hash(number: u32) -> KeyHash {
 
 fn key(number: u32) -> KeyIssued {
     let key_id = KeyId::parse(&format!("key-{number}")).unwrap();
-    KeyIssued { key_id, kind: KeyKind::Secret, hash: hash(number), source: Source::Operator, name: None }
+    KeyIssued { key_id, kind: KeyKind::Secret, hash: hash(number), source: ManagedBy::Operator, name: None }
 }
 
-fn tenant(source: Source, keys: impl IntoIterator<Item = u32>) -> Tenant {
+fn tenant(source: ManagedBy, keys: impl IntoIterator<Item = u32>) -> Tenant {
     let mut tenant = Tenant::default();
     let settings = TenantSettings { name: "A".to_owned(), origins: Vec::new(), source };
-    tenant.apply(&TenantEvent::Created(settings), Moment::default());
+    tenant.apply(&TenantEvent::Created(settings), RecordedAt::default());
     for number in keys {
-        tenant.apply(&TenantEvent::KeyIssued(key(number)), Moment::default());
+        tenant.apply(&TenantEvent::KeyIssued(key(number)), RecordedAt::default());
     }
     tenant
 }
@@ -52,15 +52,15 @@ fn granted(snapshot: &Snapshot) -> Vec<(u32, Vec<String>)> {
 #[test]
 fn a_changed_snapshot_grants_what_a_new_one_does() {
     let steps = [
-        ("demo", tenant(Source::Builtin, [0, 1])),
-        ("acme", tenant(Source::Operator, [2, 3, 4])),
-        ("acme", tenant(Source::Operator, [3, 5])),
+        ("demo", tenant(ManagedBy::Builtin, [0, 1])),
+        ("acme", tenant(ManagedBy::Operator, [2, 3, 4])),
+        ("acme", tenant(ManagedBy::Operator, [3, 5])),
         // The same key for another tenant.
-        ("other", tenant(Source::Operator, [3, 6])),
-        ("acme", tenant(Source::Operator, [])),
-        ("demo", tenant(Source::Builtin, [1, 7])),
+        ("other", tenant(ManagedBy::Operator, [3, 6])),
+        ("acme", tenant(ManagedBy::Operator, [])),
+        ("demo", tenant(ManagedBy::Builtin, [1, 7])),
         // A customer's tenant takes the demo's name.
-        ("demo", tenant(Source::Operator, [1, 8])),
+        ("demo", tenant(ManagedBy::Operator, [1, 8])),
     ];
     let mut snapshot = Snapshot::new(true);
     let mut all: std::collections::BTreeMap<&str, Tenant> = std::collections::BTreeMap::new();
@@ -77,19 +77,19 @@ fn a_changed_snapshot_grants_what_a_new_one_does() {
 
 #[test]
 fn the_demo_is_served_until_there_is_a_customer() {
-    let demo = Snapshot::new(true).with(&id("demo"), Arc::new(tenant(Source::Builtin, [0])));
+    let demo = Snapshot::new(true).with(&id("demo"), Arc::new(tenant(ManagedBy::Builtin, [0])));
     assert_eq!(demo.grants(&hash(0)).len(), 1);
-    let both = demo.with(&id("acme"), Arc::new(tenant(Source::Operator, [])));
+    let both = demo.with(&id("acme"), Arc::new(tenant(ManagedBy::Operator, [])));
     assert!(both.grants(&hash(0)).is_empty() && both.tenant(&id("demo")).is_none());
-    let elsewhere = Snapshot::new(false).with(&id("demo"), Arc::new(tenant(Source::Builtin, [0])));
+    let elsewhere = Snapshot::new(false).with(&id("demo"), Arc::new(tenant(ManagedBy::Builtin, [0])));
     assert!(elsewhere.grants(&hash(0)).is_empty());
 }
 
 #[test]
 fn the_last_use_of_a_key_stays_when_another_one_is_issued() {
-    let before = Snapshot::new(true).with(&id("acme"), Arc::new(tenant(Source::Operator, [1])));
+    let before = Snapshot::new(true).with(&id("acme"), Arc::new(tenant(ManagedBy::Operator, [1])));
     before.grants(&hash(1))[0].used.note(20_000);
-    let after = before.with(&id("acme"), Arc::new(tenant(Source::Operator, [1, 2])));
+    let after = before.with(&id("acme"), Arc::new(tenant(ManagedBy::Operator, [1, 2])));
     after.grants(&hash(1))[0].used.note(19_000);
     assert_eq!(after.uses().collect::<Vec<_>>(), [(&key(1).key_id, 20_000)]);
 }
@@ -97,10 +97,10 @@ fn the_last_use_of_a_key_stays_when_another_one_is_issued() {
 #[test]
 fn a_key_costs_the_same_however_many_there_are() {
     let least = |keys: u32| {
-        let mut now = tenant(Source::Operator, 0..keys);
+        let mut now = tenant(ManagedBy::Operator, 0..keys);
         let mut snapshot = Snapshot::new(true).with(&id("acme"), Arc::new(now.clone()));
         let mut issue = |number| {
-            now.apply(&TenantEvent::KeyIssued(key(number)), Moment::default());
+            now.apply(&TenantEvent::KeyIssued(key(number)), RecordedAt::default());
             let since = Instant::now();
             snapshot = snapshot.with(&id("acme"), Arc::new(now.clone()));
             since.elapsed()

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use amoiq_events::{
     Position, StreamName, Timestamp, Version,
-    event::{Cause, Event},
-    store::{AppendError, Direction, Expected, ReadError},
+    event::{Event, EventCause},
+    store::{AppendError, ExpectedVersion, ReadDirection, ReadError},
     stream::StreamKind,
     tenant::{SessionErased, TenantEvent},
 };
@@ -43,7 +43,7 @@ impl Desk {
         &self,
         condemned: Option<Position>,
         meant: Meant,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> (Result<Option<Position>, SessionError>, Known) {
         let at = match condemned {
             Some(at) => at,
@@ -59,7 +59,7 @@ impl Desk {
     }
 
     /// Says that the session is erased, when it is there and meant.
-    async fn condemn(&self, meant: Meant, cause: &Cause) -> Result<Option<Position>, SessionError> {
+    async fn condemn(&self, meant: Meant, cause: &EventCause) -> Result<Option<Position>, SessionError> {
         if !self.is_there(meant).await? {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ impl Desk {
         let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id }));
         let said = vec![said.envelope(&self.ambient, cause)];
         // What a tenant decides does not depend on it, so no version is expected.
-        let said = self.store.append(StreamName::tenant(&tenant), Expected::Any, said).await?;
+        let said = self.store.append(StreamName::tenant(&tenant), ExpectedVersion::Any, said).await?;
         Ok(Some(said.position))
     }
 
@@ -75,7 +75,7 @@ impl Desk {
         match meant {
             Meant::BegunBy(end) => {
                 let first = Version::from_u64(1);
-                match self.store.read_stream(self.stream.clone(), first, Direction::Forward, 1).await {
+                match self.store.read_stream(self.stream.clone(), first, ReadDirection::Forward, 1).await {
                     Ok(events) => Ok(events.first().is_some_and(|first| first.position <= end)),
                     // Damage must not keep a visitor's data from being erased. That of no event does not say where.
                     Err(ReadError::Corrupt { position, .. }) if position > Position::START => {
@@ -86,7 +86,7 @@ impl Desk {
             }
             Meant::ClosedBefore(before) => {
                 let newest = Version::from_u64(u64::MAX);
-                let read = self.store.read_stream(self.stream.clone(), newest, Direction::Backward, 1);
+                let read = self.store.read_stream(self.stream.clone(), newest, ReadDirection::Backward, 1);
                 let last = read.await?.into_iter().next();
                 Ok(last.is_some_and(|last| last.event.kind == CLOSED && last.event.time < before))
             }

@@ -2,7 +2,7 @@
 
 use amoiq_events::{
     UserId,
-    session::{Caller, Session, SessionCommand},
+    session::{Session, SessionCaller, SessionCommand},
     stream::StreamKind,
 };
 
@@ -13,7 +13,7 @@ impl Desk {
     pub(super) async fn look_up(&self, session: &Session, command: &mut SessionCommand) {
         let SessionCommand::SendMessage(message) = command else { return };
         let Some(StreamKind::Session(tenant, id)) = self.stream.kind() else { return };
-        if let Caller::Verified(user) = &message.caller {
+        if let SessionCaller::Verified(user) = &message.caller {
             self.proven.saw(&tenant, user);
         }
         // What is shown for want of a name is none.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use amoiq_events::{
     Version,
-    session::{Caller, SessionEvent},
-    store::Direction,
+    session::{SessionCaller, SessionEvent},
+    store::ReadDirection,
 };
 
 use super::{Access, ChatMessage, Desk, Loaded, SessionError};
@@ -19,7 +19,7 @@ impl Desk {
     pub(super) async fn read(
         &self,
         loaded: &Loaded,
-        caller: &Caller,
+        caller: &SessionCaller,
         window: Window,
         limit: PageLimit,
     ) -> Result<(Access, Page), SessionError> {
@@ -56,7 +56,7 @@ impl Desk {
         let mut bytes = 0;
         while from <= to {
             let wanted = (to.as_u64() - from.as_u64() + 1).min(READ_EVENTS);
-            let read = self.messages(from, Direction::Forward, wanted).await?;
+            let read = self.messages(from, ReadDirection::Forward, wanted).await?;
             let Some(last) = read.last else { break };
             from = last.plus(1);
             for message in read.messages {
@@ -83,7 +83,7 @@ impl Desk {
             let wanted = left.min(READ_EVENTS);
             let newest = from.plus(left - 1);
             left -= wanted;
-            for message in self.messages(newest, Direction::Backward, wanted).await?.messages {
+            for message in self.messages(newest, ReadDirection::Backward, wanted).await?.messages {
                 bytes += message.size_bytes();
                 if bytes > most_bytes && !page.messages.is_empty() {
                     page.has_more = true;
@@ -99,7 +99,7 @@ impl Desk {
     async fn messages(
         &self,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         wanted: u64,
     ) -> Result<MessagesRead, SessionError> {
         let limit = usize::try_from(wanted).unwrap_or(usize::MAX);

@@ -80,7 +80,7 @@ impl Counts {
 
     /// How long attempts took, in microseconds.
     #[must_use]
-    pub fn durations(&self) -> histogram::Counts {
+    pub fn durations(&self) -> histogram::BucketCounts {
         self.durations.counts()
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_events::{
     Ambient, EventStore, Position, RecordedEvent, TenantId,
     codec::{self, CodecError},
-    event::{Cause, Event},
+    event::{Event, EventCause},
     session::SessionEvent,
     store::ReadError,
     stream::StreamKind,
@@ -148,7 +148,7 @@ impl Desk {
     pub(super) async fn disable(&self, endpoint: &Endpoint, reason: String) -> Result<(), TenantError> {
         let (store, registry) = (Arc::clone(&self.store), Arc::clone(&self.registry));
         let tenant = TenantHandle::start(endpoint.tenant.clone(), store, self.ambient.clone(), registry);
-        let cause = Cause { causation: "delivery".into(), actor: "service:webhooks".into() };
+        let cause = EventCause { causation: "delivery".into(), actor: "service:webhooks".into() };
         let command = WebhookCommand::Disable { reason };
         tenant.execute(TenantCommand::Webhook(endpoint.id.clone(), command), cause).await?;
         Ok(())

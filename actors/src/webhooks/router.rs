@@ -15,7 +15,7 @@ use std::{
 use actix::prelude::*;
 use amoiq_events::{
     Position, RecordedEvent, SessionId, TenantId, WebhookId,
-    store::{Batch, ReadError, Subscription},
+    store::{EventBatch, LogSubscription, ReadError},
     stream::StreamKind,
 };
 use tokio::sync::watch;
@@ -146,14 +146,18 @@ async fn run(desk: Arc<Desk>, router: Addr<WebhookRouter>) {
 /// What comes next.
 enum Turn {
     Change(bool),
-    Batch(Result<Option<Batch>, ReadError>),
+    Batch(Result<Option<EventBatch>, ReadError>),
     Neither,
 }
 
 /// Follows the tenants and the log. In one order, so that a simulation's seed is one run: endpoints first; and after
 /// each change the log has its turns, so that endpoints that change all the time do not keep it from going on. What
 /// comes by before its endpoint has a lane is read by that lane.
-async fn follow(mut changes: watch::Receiver<()>, subscription: Subscription, router: &Addr<WebhookRouter>) {
+async fn follow(
+    mut changes: watch::Receiver<()>,
+    subscription: LogSubscription,
+    router: &Addr<WebhookRouter>,
+) {
     let mut reading = pin!(next(subscription));
     let mut turns = 0;
     loop {
@@ -189,7 +193,7 @@ async fn follow(mut changes: watch::Receiver<()>, subscription: Subscription, ro
     }
 }
 
-async fn next(mut subscription: Subscription) -> (Subscription, Result<Option<Batch>, ReadError>) {
+async fn next(mut subscription: LogSubscription) -> (LogSubscription, Result<Option<EventBatch>, ReadError>) {
     let batch = subscription.next().await;
     (subscription, batch)
 }
@@ -210,7 +214,7 @@ impl Handler<AskRouted> for WebhookRouter {
 /// Brings the lanes a part of the log.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Route(Batch);
+struct Route(EventBatch);
 
 impl Handler<Route> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;

@@ -13,7 +13,7 @@ use amoiq_actors::{
 use amoiq_events::{
     Event, EventStore, SessionId, StreamName, TenantId, UserId, Version,
     presence::{PresenceEvent, UserOffline},
-    store::{Direction, Expected},
+    store::{ExpectedVersion, ReadDirection},
 };
 use tempfile::TempDir;
 
@@ -124,14 +124,15 @@ impl Erasing {
         };
         let event = Event::Presence(PresenceEvent::Offline(offline));
         let envelope = event.envelope(&self.given.ambient, &cause());
-        let appended = self.given.store.append(StreamName::presence(tenant), Expected::Any, vec![envelope]);
+        let appended =
+            self.given.store.append(StreamName::presence(tenant), ExpectedVersion::Any, vec![envelope]);
         appended.await.expect("appended");
     }
 
     /// The versions that the presence of a tenant has left.
     pub(crate) async fn presence(&self, tenant: &TenantId) -> Vec<u64> {
         let (stream, first) = (StreamName::presence(tenant), Version::from_u64(1));
-        let events = self.given.store.read_stream(stream, first, Direction::Forward, 10_000).await;
+        let events = self.given.store.read_stream(stream, first, ReadDirection::Forward, 10_000).await;
         events.expect("events").iter().map(|event| event.version.as_u64()).collect()
     }
 

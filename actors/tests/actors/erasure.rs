@@ -11,7 +11,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     Event, EventStore, RecordedEvent, StreamName,
-    store::Expected,
+    store::ExpectedVersion,
     tenant::{SessionErased, TenantEvent},
 };
 
@@ -59,7 +59,7 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
             let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id: id(session) }));
             let said = vec![said.envelope(&given.ambient, &cause())];
             let stream = StreamName::tenant(&tenant());
-            given.store.append(stream, Expected::Any, said).await.expect("appended");
+            given.store.append(stream, ExpectedVersion::Any, said).await.expect("appended");
         }
         given.say("b", "after").await;
         assert_eq!(erasure::finish(&given.store).await.expect("finished"), 1);

@@ -9,7 +9,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     Event, EventStore, StreamName,
-    store::Expected,
+    store::ExpectedVersion,
     tenant::{SessionErased, TenantEvent},
 };
 use rusqlite::Connection;
@@ -92,7 +92,7 @@ fn an_erasure_that_is_done_again_concerns_no_other_tenant() {
         let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id: id("old") }));
         let said = vec![said.envelope(&erasing.given.ambient, &cause())];
         let stream = StreamName::tenant(&other_tenant());
-        erasing.given.store.append(stream, Expected::Any, said).await.expect("appended");
+        erasing.given.store.append(stream, ExpectedVersion::Any, said).await.expect("appended");
         erasing.came_and_went_to(&other_tenant(), "bob", "old").await;
         erased_in_part(&erasing).await;
         erasing.restarted().await.complete().await;

@@ -11,8 +11,11 @@ use amoiq_events::{
     Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
     ambient::{ManualClock, SeededEntropy},
     codec,
-    event::Cause,
-    session::{self, Caller, CloseReason, MessageCreated, SendMessage, Sender, SessionEvent},
+    event::EventCause,
+    session::{
+        self, ConversationCloseReason, MessageCreated, MessageSender, SendMessage, SessionCaller,
+        SessionEvent,
+    },
 };
 use tokio::{runtime, task::LocalSet};
 
@@ -100,7 +103,8 @@ impl Given {
     }
 
     pub(crate) async fn close(&self, session: &str) {
-        let closed = self.directory.close(&tenant(), &id(session), CloseReason::Agent, cause()).await;
+        let closed =
+            self.directory.close(&tenant(), &id(session), ConversationCloseReason::Agent, cause()).await;
         closed.expect("it is closed");
     }
 
@@ -109,7 +113,7 @@ impl Given {
     }
 
     pub(crate) async fn page_within(&self, session: &str, window: Window, limit: PageLimit) -> Page {
-        let read = self.directory.read(&tenant(), &id(session), Caller::Staff, window, limit).await;
+        let read = self.directory.read(&tenant(), &id(session), SessionCaller::Staff, window, limit).await;
         let (access, page) = read.expect("it can be read");
         assert_ne!(access, Access::Denied);
         page
@@ -136,7 +140,7 @@ impl Given {
             message_id: self.ambient.message_id(),
             seq,
             text: MessageText::parse("from elsewhere", 100).expect("a text"),
-            sender: Sender::User,
+            sender: MessageSender::User,
             author: None,
             user_id: None,
             verified: None,
@@ -155,8 +159,8 @@ impl Given {
 pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> SendMessage {
     SendMessage {
         message_id,
-        caller: Caller::Anonymous,
-        sender: Sender::User,
+        caller: SessionCaller::Anonymous,
+        sender: MessageSender::User,
         author: None,
         text: MessageText::parse(text, 100_000).expect("a text"),
         sender_name: None,
@@ -166,7 +170,7 @@ pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> Sen
         is_taken: false,
         user_info: None,
         fingerprint: None,
-        page: session::Page::default(),
+        page: session::VisitedPage::default(),
     }
 }
 
@@ -178,6 +182,6 @@ pub(crate) fn id(session: &str) -> SessionId {
     SessionId::parse(session).expect("an id")
 }
 
-pub(crate) fn cause() -> Cause {
-    Cause { causation: "request".into(), actor: "test".into() }
+pub(crate) fn cause() -> EventCause {
+    EventCause { causation: "request".into(), actor: "test".into() }
 }

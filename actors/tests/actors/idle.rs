@@ -5,8 +5,8 @@ use std::time::Duration;
 use amoiq_actors::{Inbox, Projector, Views, idle::IdleCloser, inbox::InboxProjection};
 use amoiq_events::{
     Event, EventStore, codec,
-    session::{CloseReason, SessionEvent},
-    store::Subscription,
+    session::{ConversationCloseReason, SessionEvent},
+    store::LogSubscription,
     stream::StreamKind,
 };
 use tokio::time::timeout;
@@ -52,7 +52,7 @@ fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
 }
 
 /// The session of the next event that closes one.
-async fn next_closed(subscription: &mut Subscription) -> String {
+async fn next_closed(subscription: &mut LogSubscription) -> String {
     loop {
         let batch = timeout(DEADLINE, subscription.next()).await.expect("in time");
         let batch = batch.expect("memory can be read").expect("the store is open");
@@ -62,7 +62,7 @@ async fn next_closed(subscription: &mut Subscription) -> String {
             else {
                 continue;
             };
-            assert_eq!(closed.reason, CloseReason::Idle);
+            assert_eq!(closed.reason, ConversationCloseReason::Idle);
             let Some(StreamKind::Session(_, session)) = recorded.stream.kind() else { continue };
             return session.as_str().to_owned();
         }

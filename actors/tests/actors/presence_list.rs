@@ -7,8 +7,8 @@ use amoiq_events::{
     Event, EventStore, MessageText, NewEvent, Position, ShortText, StreamName, Timestamp,
     node::{NodeEvent, NodeStarted},
     presence::{PresenceEvent, UserOffline, UserOnline},
-    session::{MessageCreated, Page, Sender, SessionEvent},
-    store::Expected,
+    session::{MessageCreated, MessageSender, SessionEvent, VisitedPage},
+    store::ExpectedVersion,
 };
 
 use crate::{
@@ -43,8 +43,8 @@ fn started() -> Event {
     Event::Node(NodeEvent::Started(NodeStarted { release: "1".into() }))
 }
 
-fn message(given: &GivenPresence, sender: Sender, url: Option<&str>) -> Event {
-    let page = |url: &str| Page { url: ShortText::cut(url), ..Page::default() };
+fn message(given: &GivenPresence, sender: MessageSender, url: Option<&str>) -> Event {
+    let page = |url: &str| VisitedPage { url: ShortText::cut(url), ..VisitedPage::default() };
     Event::Session(SessionEvent::MessageCreated(MessageCreated {
         message_id: given.ambient.message_id(),
         seq: 1,
@@ -67,7 +67,7 @@ impl GivenPresence {
     }
 
     async fn put(&self, stream: StreamName, event: NewEvent) {
-        self.store.append(stream, Expected::Any, vec![event]).await.expect("it is appended");
+        self.store.append(stream, ExpectedVersion::Any, vec![event]).await.expect("it is appended");
     }
 
     async fn says(&self, event: &Event) {
@@ -125,12 +125,12 @@ fn a_visitors_message_moves_them_to_its_page() {
         let stream = StreamName::session(&tenant(), &id("s 1"));
         given.says(&online("ann", "s 1", 1)).await;
         let before = given.listed().await;
-        given.append(stream.clone(), &message(&given, Sender::User, None)).await;
-        given.append(stream.clone(), &message(&given, Sender::Agent, Some("https://desk/"))).await;
+        given.append(stream.clone(), &message(&given, MessageSender::User, None)).await;
+        given.append(stream.clone(), &message(&given, MessageSender::Agent, Some("https://desk/"))).await;
         let elsewhere = StreamName::session(&other_tenant(), &id("s 1"));
-        given.append(elsewhere, &message(&given, Sender::User, Some("https://other/"))).await;
+        given.append(elsewhere, &message(&given, MessageSender::User, Some("https://other/"))).await;
         assert_eq!(given.listed().await, before, "none of these says where the visitor is");
-        given.append(stream, &message(&given, Sender::User, Some("https://shop/2"))).await;
+        given.append(stream, &message(&given, MessageSender::User, Some("https://shop/2"))).await;
         let listed = given.listed().await;
         let ann = listed.users.first().expect("ann");
         assert_eq!(ann.url, ShortText::cut("https://shop/2"));
@@ -145,10 +145,10 @@ fn users_of_one_session_are_moved_together_and_leave_alone() {
         let stream = StreamName::session(&tenant(), &id("s"));
         given.says(&online("ann", "s", 1)).await;
         given.says(&online("bob", "s", 2)).await;
-        given.append(stream.clone(), &message(&given, Sender::User, Some("https://shop/2"))).await;
+        given.append(stream.clone(), &message(&given, MessageSender::User, Some("https://shop/2"))).await;
         assert_eq!(given.urls().await, [Some("https://shop/2".into()), Some("https://shop/2".into())]);
         given.says(&offline("bob", "s")).await;
-        given.append(stream, &message(&given, Sender::User, Some("https://shop/3"))).await;
+        given.append(stream, &message(&given, MessageSender::User, Some("https://shop/3"))).await;
         assert_eq!(given.urls().await, [Some("https://shop/3".into())]);
     });
 }
@@ -159,7 +159,7 @@ fn what_is_said_twice_changes_nothing() {
         let given = GivenPresence::new();
         let stream = StreamName::session(&tenant(), &id("s1"));
         given.says(&online("ann", "s1", 1)).await;
-        given.append(stream, &message(&given, Sender::User, Some("https://shop/2"))).await;
+        given.append(stream, &message(&given, MessageSender::User, Some("https://shop/2"))).await;
         given.says(&online("bob", "s2", 2)).await;
         let before = given.listed().await;
         given.says(&online("ann", "s1", 1)).await;
@@ -188,7 +188,7 @@ fn another_session_or_time_replaces_a_users_entry() {
         }
         let before = given.listed().await;
         let left = StreamName::session(&tenant(), &id("s1"));
-        given.append(left, &message(&given, Sender::User, Some("https://left/"))).await;
+        given.append(left, &message(&given, MessageSender::User, Some("https://left/"))).await;
         assert_eq!(given.listed().await, before, "they are not shown under that session any more");
     });
 }

@@ -7,7 +7,7 @@ use amoiq_events::{
     Ambient, Event, EventStore, StreamName, UserId, codec,
     presence::PresenceEvent,
     session::{SessionEvent, VisitorIdentified},
-    store::Expected,
+    store::ExpectedVersion,
 };
 use tokio::{
     sync::Notify,
@@ -280,7 +280,7 @@ fn a_proof_in_the_log_takes_the_name_too() {
         };
         let proof = Event::Session(SessionEvent::VisitorIdentified(proof)).envelope(&given.ambient, &cause());
         let stream = StreamName::session(&tenant(), &id("s9"));
-        given.store.append(stream, Expected::Any, vec![proof]).await.expect("it is appended");
+        given.store.append(stream, ExpectedVersion::Any, vec![proof]).await.expect("it is appended");
         rest().await;
         let claimed = ("anonymous-s1".to_owned(), Some(false), Some("ann".to_owned()));
         assert_eq!(given.proofs().await, [claimed]);

@@ -10,7 +10,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     EventStore, UserId,
-    session::{Caller, SendMessage},
+    session::{SendMessage, SessionCaller},
 };
 use rusqlite::Connection;
 
@@ -76,10 +76,10 @@ fn the_inbox_knows_whose_sessions_are_whose_the_newest_first() {
         let given = Given::new();
         let ann = UserId::parse("ann").expect("an id");
         for (session, caller, claims) in [
-            ("claimed", Caller::Anonymous, Some(&ann)),
-            ("first", Caller::Verified(ann.clone()), None),
-            ("second", Caller::Verified(ann.clone()), None),
-            ("other", Caller::Anonymous, None),
+            ("claimed", SessionCaller::Anonymous, Some(&ann)),
+            ("first", SessionCaller::Verified(ann.clone()), None),
+            ("second", SessionCaller::Verified(ann.clone()), None),
+            ("other", SessionCaller::Anonymous, None),
         ] {
             let said = message(given.ambient.message_id(), "", "hello");
             let said = SendMessage { caller, user_id: claims.cloned(), ..said };

@@ -10,7 +10,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     EventStore, UserId,
-    session::{Caller, SendMessage},
+    session::{SendMessage, SessionCaller},
 };
 use rusqlite::Connection;
 
@@ -139,7 +139,7 @@ async fn inbox_of_ann(file: &std::path::Path) -> (Given, Inbox, UserId, Rebuilds
     let given = Given::new();
     let ann = UserId::parse("ann").expect("an id");
     let said = message(given.ambient.message_id(), "", "hello");
-    let said = SendMessage { caller: Caller::Verified(ann.clone()), ..said };
+    let said = SendMessage { caller: SessionCaller::Verified(ann.clone()), ..said };
     given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
     let views = Views::open(file).expect("views.db");
     let (progress, rebuilds) =

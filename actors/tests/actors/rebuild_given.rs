@@ -12,7 +12,7 @@ use amoiq_actors::{
     rebuild::{Outcome, Report},
     views::ViewError,
 };
-use amoiq_events::{Event, EventStore, NewEvent, RecordedEvent, StreamName, codec, store::Expected};
+use amoiq_events::{Event, EventStore, NewEvent, RecordedEvent, StreamName, codec, store::ExpectedVersion};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -154,7 +154,7 @@ pub(crate) async fn poison(store: &StagedStore) -> i64 {
         data: b"{\"text\": ".as_slice().into(),
     };
     let stream = StreamName::session(&tenant(), &id("poisoned"));
-    let appended = store.append(stream, Expected::Any, vec![event]).await.expect("it is appended");
+    let appended = store.append(stream, ExpectedVersion::Any, vec![event]).await.expect("it is appended");
     appended.position.as_u64().cast_signed()
 }
 

@@ -12,8 +12,8 @@ use std::{
 use amoiq_events::{
     EventStore, NewEvent, Position, RecordedEvent, StreamName, Version,
     store::{
-        AppendError, Appended, Direction, Epoch, Expected, Health, Pending, ReadError, Subscription,
-        memory::MemoryStore,
+        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogSubscription, ReadDirection, ReadError,
+        StoreFuture, StoreHealth, memory::MemoryStore,
     },
 };
 use tokio::sync::{Notify, Semaphore};
@@ -180,9 +180,9 @@ impl EventStore for StagedStore {
     fn append(
         &self,
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>> {
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         let mut script = self.script();
         script.appends.push(events.len());
         let turn = script.next.pop_front().unwrap_or_else(|| script.usual.clone());
@@ -199,7 +199,7 @@ impl EventStore for StagedStore {
                     unavailable()
                 }
                 Turn::After(others) => {
-                    memory.append(stream.clone(), Expected::Any, others).await?;
+                    memory.append(stream.clone(), ExpectedVersion::Any, others).await?;
                     memory.append(stream, expected, events).await
                 }
                 Turn::Held(may) => {
@@ -219,9 +219,9 @@ impl EventStore for StagedStore {
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&stream) {
             let (position, reason) = (Position::from_u64(1), "as the script says".to_owned());
@@ -230,7 +230,7 @@ impl EventStore for StagedStore {
         self.memory.read_stream(stream, from, direction, limit)
     }
 
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         let (memory, gate) = (self.memory.clone(), Arc::clone(&self.gate));
         gate.readings.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
@@ -243,7 +243,7 @@ impl EventStore for StagedStore {
         })
     }
 
-    fn subscribe(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> LogSubscription {
         self.memory.subscribe(after)
     }
 
@@ -256,16 +256,16 @@ impl EventStore for StagedStore {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         self.memory.streams(prefix, after, limit)
     }
 
-    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
         self.truncations.lock().unwrap_or_else(PoisonError::into_inner).push(before.as_u64());
         self.memory.truncate(stream, before)
     }
 
-    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         let less = |left: usize| left.checked_sub(1);
         if self.stuck.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Box::pin(async { Err(AppendError::Unavailable("as the script says".into())) });
@@ -277,7 +277,7 @@ impl EventStore for StagedStore {
         self.epoch
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> StoreHealth {
         self.memory.health()
     }
 }

@@ -8,9 +8,9 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     Event, EventStore, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
-    store::{AppendError, Expected},
+    store::{AppendError, ExpectedVersion},
     tenant::{
-        DesiredTenant, KeyHash, KeyKind, SessionErased, Source, TenantCommand, TenantEvent, TenantSettings,
+        DesiredTenant, KeyHash, KeyKind, ManagedBy, SessionErased, TenantCommand, TenantEvent, TenantSettings,
     },
     webhook::{WebhookSecret, WebhookSettings},
 };
@@ -26,13 +26,19 @@ fn reconciling_publishes_what_follows_and_twice_changes_nothing() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
-        assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(3));
+        assert_eq!(
+            acme.execute(wants("acme", ManagedBy::Configuration, &[1, 2]), cause()).await.ok(),
+            Some(3)
+        );
         assert_eq!(name(&registry, "acme").as_deref(), Some("acme"));
         assert_eq!(registry.current().grants(&KeyHash([1; 32])).len(), 1);
         let changes = registry.changes();
-        assert_eq!(acme.execute(wants("acme", Source::Configuration, &[1, 2]), cause()).await.ok(), Some(0));
+        assert_eq!(
+            acme.execute(wants("acme", ManagedBy::Configuration, &[1, 2]), cause()).await.ok(),
+            Some(0)
+        );
         assert!(!changes.has_changed().expect("the registry is there"), "nobody is told of nothing");
-        assert_eq!(acme.execute(wants("Acme", Source::Configuration, &[2]), cause()).await.ok(), Some(2));
+        assert_eq!(acme.execute(wants("Acme", ManagedBy::Configuration, &[2]), cause()).await.ok(), Some(2));
         assert!(changes.has_changed().expect("the registry is there"));
         assert_eq!(name(&registry, "acme").as_deref(), Some("Acme"));
         assert_eq!(registry.current().grants(&KeyHash([1; 32])), [], "a revoked key gives nothing");
@@ -44,7 +50,7 @@ fn a_registry_that_is_loaded_shows_what_was_published() {
     paused(async {
         let (given, registry) = given_nothing().await;
         for id in ["acme", "other"] {
-            let command = wants(id, Source::Configuration, &[7, 8]);
+            let command = wants(id, ManagedBy::Configuration, &[7, 8]);
             start(&given, &registry, id).execute(command, cause()).await.expect("it is made");
         }
         let loaded = TenantRegistry::load(&given.store, true).await.expect("the log");
@@ -66,11 +72,11 @@ fn the_demo_is_hidden_when_there_is_another_tenant() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let demo = start(&given, &registry, "demo");
-        demo.execute(wants("demo", Source::Builtin, &[1]), cause()).await.expect("it is made");
+        demo.execute(wants("demo", ManagedBy::Builtin, &[1]), cause()).await.expect("it is made");
         assert!(name(&registry, "demo").is_some());
         assert_eq!(registry.current().grants(&KeyHash([1; 32])).len(), 1);
         let acme = start(&given, &registry, "acme");
-        acme.execute(wants("acme", Source::Configuration, &[2]), cause()).await.expect("it is made");
+        acme.execute(wants("acme", ManagedBy::Configuration, &[2]), cause()).await.expect("it is made");
         assert_eq!(name(&registry, "demo"), None);
         assert_eq!(registry.current().grants(&KeyHash([1; 32])), [], "its keys give nothing any more");
         assert_eq!(registry.current().known().count(), 2);
@@ -82,7 +88,7 @@ fn the_demo_is_not_served_where_it_is_not_allowed() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let demo = start(&given, &registry, "demo");
-        demo.execute(wants("demo", Source::Builtin, &[1]), cause()).await.expect("it is made");
+        demo.execute(wants("demo", ManagedBy::Builtin, &[1]), cause()).await.expect("it is made");
         let elsewhere = TenantRegistry::load(&given.store, false).await.expect("the log");
         assert_eq!(name(&elsewhere, "demo"), None);
         assert_eq!(elsewhere.current().grants(&KeyHash([1; 32])), []);
@@ -95,9 +101,9 @@ fn what_was_durable_although_nobody_could_say_is_published_by_the_retry() {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
         given.store.next(Turn::DurableButUnknown);
-        let answer = acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await;
+        let answer = acme.execute(wants("acme", ManagedBy::Configuration, &[1]), cause()).await;
         assert!(matches!(answer, Err(TenantError::Append(AppendError::Unavailable(_)))), "{answer:?}");
-        let again = acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await;
+        let again = acme.execute(wants("acme", ManagedBy::Configuration, &[1]), cause()).await;
         assert_eq!(again.ok(), Some(0), "it is in the log already");
         assert_eq!(name(&registry, "acme").as_deref(), Some("acme"));
     });
@@ -111,10 +117,10 @@ fn a_slow_answer_does_not_publish_over_what_came_after_it() {
         let may = Arc::new(Notify::new());
         given.store.next(Turn::AnswerHeld(Arc::clone(&may)));
         let first = spawn_local(async move {
-            slow.execute(wants("old", Source::Configuration, &[]), cause()).await.map(drop)
+            slow.execute(wants("old", ManagedBy::Configuration, &[]), cause()).await.map(drop)
         });
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        fast.execute(wants("new", Source::Configuration, &[]), cause()).await.expect("it is renamed");
+        fast.execute(wants("new", ManagedBy::Configuration, &[]), cause()).await.expect("it is renamed");
         may.notify_one();
         first.await.expect("it ends").expect("it is made");
         assert_eq!(name(&registry, "acme").as_deref(), Some("new"));
@@ -126,7 +132,7 @@ fn two_commands_at_once_are_both_carried_out() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
-        acme.execute(wants("acme", Source::Configuration, &[]), cause()).await.expect("it is made");
+        acme.execute(wants("acme", ManagedBy::Configuration, &[]), cause()).await.expect("it is made");
         let register = |number: u8| {
             let settings = WebhookSettings {
                 url: format!("https://{number}.example"),
@@ -159,17 +165,17 @@ fn a_command_reads_what_is_not_known_of_a_tenant_whose_sessions_are_erased_all_t
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
-        acme.execute(wants("acme", Source::Configuration, &[1]), cause()).await.expect("it is made");
+        acme.execute(wants("acme", ManagedBy::Configuration, &[1]), cause()).await.expect("it is made");
         for _ in 0..4 {
             let many = (0..1_000).map(|_| erased(&given)).collect();
             let stream = StreamName::tenant(&tenant("acme"));
-            given.store.append(stream, Expected::Any, many).await.expect("they are erased");
+            given.store.append(stream, ExpectedVersion::Any, many).await.expect("they are erased");
         }
         let reading = |name: &'static str, reads: usize| {
             let (given, registry, acme) = (&given, &registry, &acme);
             async move {
                 let before = given.store.reads();
-                let renamed = acme.execute(wants(name, Source::Configuration, &[1]), cause()).await;
+                let renamed = acme.execute(wants(name, ManagedBy::Configuration, &[1]), cause()).await;
                 assert_eq!(renamed.ok(), Some(1));
                 assert_eq!(self::name(registry, "acme").as_deref(), Some(name));
                 assert_eq!(given.store.reads() - before, reads, "{name}");
@@ -199,7 +205,7 @@ fn start(given: &Given, registry: &Arc<TenantRegistry>, id: &str) -> TenantHandl
     TenantHandle::start(tenant(id), given.store.shared(), given.ambient.clone(), Arc::clone(registry))
 }
 
-fn wants(name: &str, source: Source, keys: &[u8]) -> TenantCommand {
+fn wants(name: &str, source: ManagedBy, keys: &[u8]) -> TenantCommand {
     let settings = TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source };
     let key = |number: &u8| {
         let id = KeyId::parse(&format!("key-{number}")).expect("an id");

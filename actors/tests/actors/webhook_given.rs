@@ -21,9 +21,9 @@ use amoiq_actors::{
 use amoiq_events::{
     Ambient, Event, EventStore, MessageText, NewEvent, Position, StreamName, TenantId, Timestamp,
     ambient::{Clock, SeededEntropy},
-    session::{MessageCreated, Sender, SessionEvent},
-    store::Expected,
-    tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
+    session::{MessageCreated, MessageSender, SessionEvent},
+    store::ExpectedVersion,
+    tenant::{DesiredTenant, ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
 };
 use tokio::{
@@ -126,14 +126,14 @@ impl Node<'_> {
     /// A tenant with these endpoints.
     pub(crate) async fn found(&self, tenant: &TenantId, webhooks: &[&str]) {
         let settings =
-            TenantSettings { name: String::new(), origins: Vec::new(), source: Source::Configuration };
+            TenantSettings { name: String::new(), origins: Vec::new(), source: ManagedBy::Configuration };
         let desired = DesiredTenant { settings: Some(settings), ..DesiredTenant::default() };
         self.execute(tenant, TenantCommand::Reconcile(desired)).await;
         for name in webhooks {
             let register = WebhookCommand::Register {
                 settings: endpoint_at("https://a.example"),
                 secret: WebhookSecret::new("whsec_a".to_owned()),
-                source: Source::Api,
+                source: ManagedBy::Api,
             };
             self.execute(tenant, TenantCommand::Webhook(webhook(name), register)).await;
         }
@@ -169,7 +169,7 @@ impl Node<'_> {
 
     pub(crate) async fn append(&self, tenant: &TenantId, session: &str, event: NewEvent) -> Position {
         let stream = StreamName::session(tenant, &id(session));
-        self.given.store.append(stream, Expected::Any, vec![event]).await.expect("it is stored");
+        self.given.store.append(stream, ExpectedVersion::Any, vec![event]).await.expect("it is stored");
         self.given.store.head()
     }
 }
@@ -181,7 +181,7 @@ impl GivenLanes {
             message_id: self.ambient.message_id(),
             seq: 1,
             text: MessageText::parse(text, 100).expect("a text"),
-            sender: Sender::User,
+            sender: MessageSender::User,
             author: None,
             user_id: None,
             verified: None,

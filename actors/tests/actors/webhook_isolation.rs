@@ -19,7 +19,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     TenantId, WebhookId,
-    tenant::{DesiredTenant, Source, TenantCommand, TenantSettings},
+    tenant::{DesiredTenant, ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -126,14 +126,14 @@ fn keeps_no_other_from_being_served(damage: &str) {
         let owner =
             TenantHandle::start(tenant(), given.store.shared(), given.ambient.clone(), Arc::clone(&registry));
         let settings =
-            TenantSettings { name: String::new(), origins: Vec::new(), source: Source::Configuration };
+            TenantSettings { name: String::new(), origins: Vec::new(), source: ManagedBy::Configuration };
         let desired = DesiredTenant { settings: Some(settings), ..DesiredTenant::default() };
         owner.execute(TenantCommand::Reconcile(desired), cause()).await.expect("a tenant");
         for name in ["a", "b"] {
             let register = WebhookCommand::Register {
                 settings: endpoint(),
                 secret: WebhookSecret::new("whsec_a".to_owned()),
-                source: Source::Api,
+                source: ManagedBy::Api,
             };
             owner
                 .execute(TenantCommand::Webhook(webhook(name), register), cause())

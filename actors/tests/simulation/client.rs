@@ -9,8 +9,8 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
-    event::Cause,
-    session::{AgentAuthor, Caller, CloseReason, Page, SendMessage, Sender},
+    event::EventCause,
+    session::{AgentAuthor, ConversationCloseReason, MessageSender, SendMessage, SessionCaller, VisitedPage},
 };
 use tokio::{task::spawn_local, time::sleep};
 
@@ -29,7 +29,7 @@ const TENANTS: [&str; 2] = ["acme", "other"];
 pub(crate) struct Intent {
     pub(crate) tenant: TenantId,
     pub(crate) session: SessionId,
-    pub(crate) caller: Caller,
+    pub(crate) caller: SessionCaller,
     pub(crate) client_id: Option<ClientMessageId>,
     pub(crate) text: MessageText,
     /// Which agent says it, where one does.
@@ -71,7 +71,7 @@ impl Intent {
         Self {
             text: MessageText::parse(&text, 4_000).expect("a text"),
             client_id: client_id.map(|id| ClientMessageId::parse(&id).expect("an id")),
-            author: (caller == Caller::Staff).then(|| some_author(dice)).flatten(),
+            author: (caller == SessionCaller::Staff).then(|| some_author(dice)).flatten(),
             claims: dice.one_in(4).then(|| user(dice)),
             fingerprint: dice.one_in(4).then(|| ShortText::cut(who)).flatten(),
             tenant,
@@ -89,7 +89,11 @@ impl Intent {
         SendMessage {
             message_id: world.ambient.message_id(),
             caller: self.caller.clone(),
-            sender: if self.caller == Caller::Staff { Sender::Agent } else { Sender::User },
+            sender: if self.caller == SessionCaller::Staff {
+                MessageSender::Agent
+            } else {
+                MessageSender::User
+            },
             author: self.author.clone(),
             text: self.text.clone(),
             sender_name: None,
@@ -99,7 +103,7 @@ impl Intent {
             is_taken: false,
             user_info: None,
             fingerprint: self.fingerprint.clone(),
-            page: Page::default(),
+            page: VisitedPage::default(),
         }
     }
 }
@@ -178,7 +182,7 @@ async fn attempt(world: Rc<World>, directory: Directory, intent: Intent) -> bool
 async fn close(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
     let stream = StreamName::session(tenant, session);
     let since = judge::since(world, &stream);
-    let answer = directory.close(tenant, session, CloseReason::Agent, cause()).await;
+    let answer = directory.close(tenant, session, ConversationCloseReason::Agent, cause()).await;
     judge::closed(world, &stream, since, &answer);
 }
 
@@ -187,7 +191,7 @@ async fn read(
     directory: &Directory,
     tenant: &TenantId,
     session: &SessionId,
-    caller: Caller,
+    caller: SessionCaller,
     window: Window,
     limit: u32,
 ) -> Option<u32> {
@@ -202,7 +206,7 @@ async fn read(
 pub(crate) async fn read_all(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
     let mut after = 0;
     while let Some(last) =
-        read(world, directory, tenant, session, Caller::Staff, Window::After(after), 7).await
+        read(world, directory, tenant, session, SessionCaller::Staff, Window::After(after), 7).await
     {
         after = last;
     }
@@ -225,11 +229,11 @@ fn named(tenant: &str, number: u64) -> (TenantId, SessionId) {
     (TenantId::parse(tenant).expect("an id"), session)
 }
 
-fn some_caller(dice: &Dice) -> Caller {
+fn some_caller(dice: &Dice) -> SessionCaller {
     match dice.below(10) {
-        0..6 => Caller::Anonymous,
-        6..9 => Caller::Staff,
-        _ => Caller::Verified(user(dice)),
+        0..6 => SessionCaller::Anonymous,
+        6..9 => SessionCaller::Staff,
+        _ => SessionCaller::Verified(user(dice)),
     }
 }
 
@@ -249,11 +253,11 @@ fn user(dice: &Dice) -> UserId {
 }
 
 /// A caller, as messages name who wrote them.
-pub(crate) fn name(caller: &Caller) -> &str {
+pub(crate) fn name(caller: &SessionCaller) -> &str {
     match caller {
-        Caller::Anonymous => "anonymous",
-        Caller::Staff => "staff",
-        Caller::Verified(user) => user.as_str(),
+        SessionCaller::Anonymous => "anonymous",
+        SessionCaller::Staff => "staff",
+        SessionCaller::Verified(user) => user.as_str(),
     }
 }
 
@@ -262,6 +266,6 @@ fn some_window(dice: &Dice) -> Window {
     dice.pick(&[Window::Newest, Window::Before(seq), Window::After(seq)])
 }
 
-fn cause() -> Cause {
-    Cause { causation: "request".into(), actor: "client".into() }
+fn cause() -> EventCause {
+    EventCause { causation: "request".into(), actor: "client".into() }
 }

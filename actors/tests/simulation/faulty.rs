@@ -14,8 +14,8 @@ use std::{
 use amoiq_events::{
     EventStore, NewEvent, Position, RecordedEvent, StreamName, Version,
     store::{
-        AppendError, Appended, Direction, Epoch, Expected, Health, Pending, ReadError, Subscription,
-        memory::MemoryStore,
+        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogSubscription, ReadDirection, ReadError,
+        StoreFuture, StoreHealth, memory::MemoryStore,
     },
 };
 
@@ -85,9 +85,9 @@ impl EventStore for FaultyStore {
     fn append(
         &self,
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>> {
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         let (memory, fate) = (self.memory.clone(), self.fate());
         let (before, after) = (self.delay(), self.delay());
         let in_doubt = Arc::clone(&self.in_doubt);
@@ -124,9 +124,9 @@ impl EventStore for FaultyStore {
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         let (memory, fails) = (self.memory.clone(), self.fails());
         let (before, after) = (self.delay(), self.delay());
         let error = if self.dice.one_in(2) {
@@ -146,7 +146,7 @@ impl EventStore for FaultyStore {
         })
     }
 
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         let (memory, fails, before) = (self.memory.clone(), self.fails(), self.delay());
         Box::pin(async move {
             pass(before).await;
@@ -158,7 +158,7 @@ impl EventStore for FaultyStore {
         })
     }
 
-    fn subscribe(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> LogSubscription {
         self.memory.subscribe(after)
     }
 
@@ -171,15 +171,15 @@ impl EventStore for FaultyStore {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         self.memory.streams(prefix, after, limit)
     }
 
-    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
         self.memory.truncate(stream, before)
     }
 
-    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         self.memory.delete(stream)
     }
 
@@ -187,7 +187,7 @@ impl EventStore for FaultyStore {
         self.memory.epoch()
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> StoreHealth {
         self.memory.health()
     }
 }

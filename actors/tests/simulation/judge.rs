@@ -10,7 +10,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     MessageId, StreamName,
-    session::{Caller, MessageCreated, Sender, SessionEvent, SessionRefusal},
+    session::{MessageCreated, MessageSender, SessionCaller, SessionEvent, SessionRefusal},
     store::AppendError,
 };
 
@@ -106,9 +106,9 @@ pub(crate) fn sent(
 
 /// Whether a message has the client id of what is to be said, by the same author as far as that is known.
 fn is_of_author(created: &MessageCreated, intent: &Intent) -> bool {
-    let is_staff = created.sender == Sender::Agent;
+    let is_staff = created.sender == MessageSender::Agent;
     created.client_message_id == intent.client_id
-        && is_staff == (intent.caller == Caller::Staff)
+        && is_staff == (intent.caller == SessionCaller::Staff)
         && (created.author == intent.author || created.author.is_none())
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn read(
     world: &World,
     stream: &StreamName,
     since: u64,
-    caller: &Caller,
+    caller: &SessionCaller,
     window: Window,
     limit: u32,
     answer: &Result<(Access, Page), SessionError>,
@@ -207,11 +207,11 @@ fn version_of(witness: &Witness, stream: &StreamName, id: MessageId) -> Option<u
 }
 
 impl State<'_> {
-    fn opens_to(&self, caller: &Caller) -> bool {
+    fn opens_to(&self, caller: &SessionCaller) -> bool {
         match (self.owner, caller) {
-            (None, _) | (_, Caller::Staff) => true,
-            (Some(owner), Caller::Verified(user)) => owner == user,
-            (Some(_), Caller::Anonymous) => false,
+            (None, _) | (_, SessionCaller::Staff) => true,
+            (Some(owner), SessionCaller::Verified(user)) => owner == user,
+            (Some(_), SessionCaller::Anonymous) => false,
         }
     }
 

@@ -23,10 +23,10 @@ use amoiq_actors::{
 use amoiq_events::{
     Ambient, Event, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
     ambient::{Clock, SeededEntropy},
-    event::Cause,
-    session::{MessageCreated, Sender, SessionEvent},
-    store::{Expected, memory::MemoryStore},
-    tenant::{Source, TenantCommand, TenantSettings},
+    event::EventCause,
+    session::{MessageCreated, MessageSender, SessionEvent},
+    store::{ExpectedVersion, memory::MemoryStore},
+    tenant::{ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
 };
 use tokio::{
@@ -167,7 +167,7 @@ impl World {
             let settings = TenantSettings {
                 name: tenant.to_owned(),
                 origins: Vec::new(),
-                source: Source::Configuration,
+                source: ManagedBy::Configuration,
             };
             let desired =
                 amoiq_events::tenant::DesiredTenant { settings: Some(settings), ..Default::default() };
@@ -177,7 +177,7 @@ impl World {
             let command = WebhookCommand::Register {
                 settings: endpoint_settings("https://a.example"),
                 secret: WebhookSecret::new("whsec_a".to_owned()),
-                source: Source::Api,
+                source: ManagedBy::Api,
             };
             self.command(&registry, &tenant, TenantCommand::Webhook(webhook, command)).await;
         }
@@ -231,7 +231,7 @@ impl World {
                 message_id: self.ambient.message_id(),
                 seq: 1,
                 text: MessageText::parse(&text, 1_000).expect("a text"),
-                sender: Sender::User,
+                sender: MessageSender::User,
                 author: None,
                 user_id: None,
                 verified: None,
@@ -245,7 +245,7 @@ impl World {
             let envelope = event.envelope(&self.ambient, &cause());
             let stream = StreamName::session(&tenant, &session);
             // What the store refused may be in the log or not: the log is what is judged by.
-            let _perhaps = self.store.append(stream, Expected::Any, vec![envelope]).await;
+            let _perhaps = self.store.append(stream, ExpectedVersion::Any, vec![envelope]).await;
         }
     }
 
@@ -374,6 +374,6 @@ fn tenant_id(text: &str) -> TenantId {
     TenantId::parse(text).expect("an id")
 }
 
-fn cause() -> Cause {
-    Cause { causation: "simulation".into(), actor: "world".into() }
+fn cause() -> EventCause {
+    EventCause { causation: "simulation".into(), actor: "world".into() }
 }

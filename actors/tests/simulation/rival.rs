@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use amoiq_events::{
     Event, EventStore, Version, codec,
-    event::Cause,
-    session::{Caller, Session, SessionCommand},
-    store::{Direction, Expected, MAX_READ_EVENTS},
+    event::EventCause,
+    session::{Session, SessionCaller, SessionCommand},
+    store::{ExpectedVersion, MAX_READ_EVENTS, ReadDirection},
 };
 use tokio::time::sleep;
 
@@ -30,7 +30,8 @@ pub(crate) async fn write(world: Rc<World>) {
 async fn say(world: &World, intent: &Intent) {
     let stream = intent.stream();
     let from = Version::from_u64(1);
-    let events = world.memory.read_stream(stream.clone(), from, Direction::Forward, MAX_READ_EVENTS).await;
+    let events =
+        world.memory.read_stream(stream.clone(), from, ReadDirection::Forward, MAX_READ_EVENTS).await;
     let mut session = Session::default();
     for recorded in events.expect("memory can be read") {
         if let Ok(Event::Session(event)) = codec::decode(&recorded) {
@@ -38,13 +39,13 @@ async fn say(world: &World, intent: &Intent) {
         }
     }
     // Verified users come through the directory alone: which node knows them first is not the question.
-    if matches!(intent.caller, Caller::Verified(_)) {
+    if matches!(intent.caller, SessionCaller::Verified(_)) {
         return;
     }
     let command = SessionCommand::SendMessage(Box::new(intent.message(world)));
     let Ok(events) = session.decide(&command, world.settings.session.max_events) else { return };
-    let cause = Cause { causation: "request".into(), actor: "rival".into() };
+    let cause = EventCause { causation: "request".into(), actor: "rival".into() };
     let envelopes = events.into_iter().map(|event| Event::Session(event).envelope(&world.ambient, &cause));
-    let expected = Expected::Exact(session.version());
+    let expected = ExpectedVersion::Exact(session.version());
     world.memory.append(stream, expected, envelopes.collect()).await.expect("nobody wrote in between");
 }

@@ -9,7 +9,7 @@ use std::{
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, StreamName, UserId, codec,
     session::{MessageCreated, SessionEvent},
-    store::{MAX_READ_EVENTS, Pending, memory::MemoryStore},
+    store::{MAX_READ_EVENTS, StoreFuture, memory::MemoryStore},
     stream::StreamKind,
 };
 
@@ -98,7 +98,7 @@ impl<'a> State<'a> {
 }
 
 /// The answer of a store that never waits.
-fn now<T>(pending: Pending<T>) -> T {
+fn now<T>(pending: StoreFuture<T>) -> T {
     match pin!(pending).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("the store in memory answers at once"),

@@ -8,7 +8,7 @@ use std::{
 
 use amoiq_events::{
     EventStore, Position, Version,
-    store::{Direction, Expected, sqlite::SqliteStore},
+    store::{ExpectedVersion, ReadDirection, sqlite::SqliteStore},
 };
 use criterion::Criterion;
 use tokio::runtime::Runtime;
@@ -70,7 +70,7 @@ fn fill(runtime: &Runtime, store: &Arc<SqliteStore>, from: u64, to: u64) {
         }
         for number in 0..SESSION_EVENTS * 10_000 / READ_AT {
             let event = load::event(&ids, from * 1_000 + step * 100 + number);
-            let append = store.append(stream("the-session"), Expected::Any, vec![event]);
+            let append = store.append(stream("the-session"), ExpectedVersion::Any, vec![event]);
             runtime.block_on(append).expect("appended");
         }
     }
@@ -111,9 +111,9 @@ fn pages(runtime: &Runtime, store: &Arc<SqliteStore>) {
         .measurement_time(Duration::from_secs(3))
         .without_plots();
     for (name, from, direction, limit) in [
-        ("newest 100 of 5,000, backwards", u64::MAX, Direction::Backward, 100),
-        ("100 in the middle, backwards", 2_500, Direction::Backward, 100),
-        ("500 in the middle, forwards", 2_500, Direction::Forward, 500),
+        ("newest 100 of 5,000, backwards", u64::MAX, ReadDirection::Backward, 100),
+        ("100 in the middle, backwards", 2_500, ReadDirection::Backward, 100),
+        ("500 in the middle, forwards", 2_500, ReadDirection::Forward, 500),
     ] {
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -10,7 +10,7 @@ use std::{
 
 use amoiq_events::{
     Ambient, EventId, EventStore, NewEvent, SessionId, StreamName, TenantId, Timestamp, Version,
-    store::{Expected, sqlite::SqliteStore},
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -88,7 +88,7 @@ pub(crate) fn grow(runtime: &Runtime, store: &Arc<SqliteStore>, name: &str, even
     for thousand in 0..events / 1_000 {
         let stream = stream(&format!("{name}-{}", thousand % 1_000));
         let batch = (0..1_000).map(|number| event(&EventIds::of(name), thousand * 1_000 + number)).collect();
-        waiting.push_back(store.append(stream, Expected::Any, batch));
+        waiting.push_back(store.append(stream, ExpectedVersion::Any, batch));
         if waiting.len() > 8
             && let Some(oldest) = waiting.pop_front()
         {
@@ -113,7 +113,7 @@ async fn append(store: Arc<SqliteStore>, name: String, left: Arc<AtomicU64>, end
             if taken.is_err() || asked >= end {
                 return latencies_us;
             }
-            let expected = Expected::Exact(Version::from_u64(round));
+            let expected = ExpectedVersion::Exact(Version::from_u64(round));
             let event = event(&ids, latencies_us.len() as u64);
             store.append(stream.clone(), expected, vec![event]).await.expect("appended");
             latencies_us.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));

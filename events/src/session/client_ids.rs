@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{AgentAuthor, Sender};
+use super::{AgentAuthor, MessageSender};
 use crate::{ClientMessageId, MessageId, MessageText};
 
 /// The client ids of a session.
@@ -29,7 +29,7 @@ struct First {
 /// Whose an id is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Author<'a> {
-    pub(super) sender: Sender,
+    pub(super) sender: MessageSender,
     pub(super) agent: Option<&'a AgentAuthor>,
 }
 
@@ -79,12 +79,12 @@ impl Author<'_> {
     /// Ids hold no control character, so that NUL separates them.
     fn key(self, id: &ClientMessageId) -> Key {
         let (kind, name) = match (self.sender, self.agent) {
-            (Sender::User, _) => ("user", ""),
-            (Sender::Bot, _) => ("bot", ""),
-            (Sender::Agent, None) => ("agent", ""),
-            (Sender::Agent, Some(AgentAuthor::Token(user))) => ("token", user.as_str()),
-            (Sender::Agent, Some(AgentAuthor::Sender(user))) => ("sender", user.as_str()),
-            (Sender::Agent, Some(AgentAuthor::Key)) => ("key", ""),
+            (MessageSender::User, _) => ("user", ""),
+            (MessageSender::Bot, _) => ("bot", ""),
+            (MessageSender::Agent, None) => ("agent", ""),
+            (MessageSender::Agent, Some(AgentAuthor::Token(user))) => ("token", user.as_str()),
+            (MessageSender::Agent, Some(AgentAuthor::Sender(user))) => ("sender", user.as_str()),
+            (MessageSender::Agent, Some(AgentAuthor::Key)) => ("key", ""),
         };
         let mut hash = Sha256::new();
         for part in [kind, "\0", name, "\0", id.as_str()] {

@@ -9,7 +9,7 @@ use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId};
 /// Who wrote a message, as every reader sees it. It follows from the credential, never from the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sender {
+pub enum MessageSender {
     /// The visitor.
     User,
     /// A bot of the tenant.
@@ -33,7 +33,7 @@ pub enum AgentAuthor {
 /// Where the visitor is, by their own word.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Page {
+pub struct VisitedPage {
     /// The site's domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<ShortText>,
@@ -51,7 +51,7 @@ pub struct Page {
     pub site_id: Option<ShortText>,
 }
 
-impl Page {
+impl VisitedPage {
     /// The bytes of its texts.
     pub(super) fn texts_bytes(&self) -> usize {
         let texts = [&self.domain, &self.origin, &self.url, &self.referrer, &self.site_id];
@@ -107,7 +107,7 @@ pub struct MessageCreated {
     /// As sent.
     pub text: MessageText,
     /// Who wrote it.
-    pub sender: Sender,
+    pub sender: MessageSender,
     /// Which agent wrote it. Absent for visitors and bots, who need none, and in
     /// events from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub struct MessageCreated {
     pub client_timestamp: Option<ShortText>,
     /// Where the visitor was, when that changed since the message before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page: Option<Page>,
+    pub page: Option<VisitedPage>,
 }
 
 /// `conversation.started`
@@ -142,7 +142,7 @@ pub struct ConversationStarted {}
 /// Why a conversation was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CloseReason {
+pub enum ConversationCloseReason {
     /// An agent closed it.
     Agent,
     /// Nobody wrote for `conversation.close_after_hours`.
@@ -153,7 +153,7 @@ pub enum CloseReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationClosed {
     /// Why.
-    pub reason: CloseReason,
+    pub reason: ConversationCloseReason,
 }
 
 /// `conversation.reopened`

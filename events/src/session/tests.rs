@@ -19,8 +19,8 @@ fn user(id: &str) -> UserId {
 fn message(number: u128) -> SendMessage {
     SendMessage {
         message_id: MessageId::from_uuid(Uuid::from_u128(number)),
-        caller: Caller::Anonymous,
-        sender: Sender::User,
+        caller: SessionCaller::Anonymous,
+        sender: MessageSender::User,
         author: None,
         text: MessageText::parse("hello", 10).unwrap(),
         sender_name: None,
@@ -30,7 +30,7 @@ fn message(number: u128) -> SendMessage {
         is_taken: false,
         user_info: None,
         fingerprint: None,
-        page: Page::default(),
+        page: VisitedPage::default(),
     }
 }
 
@@ -61,7 +61,7 @@ fn name(event: &SessionEvent) -> &'static str {
 }
 
 fn close(session: &mut Session) -> Result<usize, SessionRefusal> {
-    let events = session.decide(&SessionCommand::CloseConversation(CloseReason::Agent), LIMIT)?;
+    let events = session.decide(&SessionCommand::CloseConversation(ConversationCloseReason::Agent), LIMIT)?;
     events.iter().for_each(|event| session.apply(event));
     Ok(events.len())
 }
@@ -79,10 +79,10 @@ fn a_closed_conversation_reopens_on_a_new_message() {
     let mut session = given(&[]);
     then(&mut session, message(1));
     assert_eq!(close(&mut session), Ok(1));
-    assert_eq!(session.conversation(), Conversation::Closed);
+    assert_eq!(session.conversation(), ConversationState::Closed);
     assert_eq!(close(&mut session), Ok(0));
     assert_eq!(then(&mut session, message(2)), ["reopened", "message"]);
-    assert_eq!(session.conversation(), Conversation::Open);
+    assert_eq!(session.conversation(), ConversationState::Open);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_repeated_client_id_is_answered_with_the_first_message() {
 }
 
 fn agents(number: u128, author: Option<AgentAuthor>, text: &str) -> SendMessage {
-    let (caller, sender) = (Caller::Staff, Sender::Agent);
+    let (caller, sender) = (SessionCaller::Staff, MessageSender::Agent);
     let text = MessageText::parse(text, 10).unwrap();
     SendMessage { caller, sender, author, text, ..with_client_id(number, "c-1") }
 }
@@ -109,7 +109,7 @@ fn agents(number: u128, author: Option<AgentAuthor>, text: &str) -> SendMessage 
 fn a_client_id_is_unique_for_each_author() {
     let mut session = given(&[]);
     let ann = || Some(AgentAuthor::Token(user("ann")));
-    let bot = |number| SendMessage { sender: Sender::Bot, ..agents(number, None, "hello") };
+    let bot = |number| SendMessage { sender: MessageSender::Bot, ..agents(number, None, "hello") };
     then(&mut session, with_client_id(1, "c-1"));
     let authors = [ann(), Some(AgentAuthor::Token(user("bob"))), Some(AgentAuthor::Sender(user("ann")))];
     for (author, number) in authors.into_iter().chain([Some(AgentAuthor::Key)]).zip(2..) {
@@ -173,7 +173,7 @@ fn a_full_session_refuses_and_an_event_less_fits() {
 fn a_full_session_is_closed_all_the_same_and_stays_closed() {
     let mut session = given(&[]);
     then(&mut session, message(1));
-    let closing = SessionCommand::CloseConversation(CloseReason::Agent);
+    let closing = SessionCommand::CloseConversation(ConversationCloseReason::Agent);
     let closed = session.decide(&closing, 3).unwrap();
     assert_eq!(closed.len(), 1);
     closed.iter().for_each(|event| session.apply(event));
@@ -186,12 +186,12 @@ fn a_full_session_is_closed_all_the_same_and_stays_closed() {
 fn a_session_that_a_verified_user_used_is_theirs() {
     let mut session = given(&[]);
     then(&mut session, message(1));
-    let verified = |id| SendMessage { caller: Caller::Verified(user(id)), ..message(2) };
+    let verified = |id| SendMessage { caller: SessionCaller::Verified(user(id)), ..message(2) };
     assert_eq!(then(&mut session, verified("ann")), ["identified", "message"]);
     assert_eq!(then(&mut session, verified("ann")), ["message"]);
     assert_eq!(send(&session, verified("bob")), Err(SessionRefusal::NotYours));
     assert_eq!(send(&session, message(3)), Err(SessionRefusal::NotYours));
-    let staff = SendMessage { caller: Caller::Staff, sender: Sender::Agent, ..message(4) };
+    let staff = SendMessage { caller: SessionCaller::Staff, sender: MessageSender::Agent, ..message(4) };
     assert_eq!(then(&mut session, staff), ["message"]);
 }
 
@@ -199,9 +199,9 @@ fn a_session_that_a_verified_user_used_is_theirs() {
 fn a_claim_becomes_a_proof_only_through_a_verified_token() {
     let mut session = given(&[]);
     then(&mut session, SendMessage { user_id: Some(user("ann")), ..message(1) });
-    assert!(session.opens_to(&Caller::Anonymous));
-    then(&mut session, SendMessage { caller: Caller::Verified(user("ann")), ..message(2) });
-    assert!(!session.opens_to(&Caller::Anonymous));
+    assert!(session.opens_to(&SessionCaller::Anonymous));
+    then(&mut session, SendMessage { caller: SessionCaller::Verified(user("ann")), ..message(2) });
+    assert!(!session.opens_to(&SessionCaller::Anonymous));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn what_is_told_again_of_the_visitor_is_not_stored_again() {
 
 #[test]
 fn the_page_is_stored_when_it_changed() {
-    let at = |url| Page { url: ShortText::cut(url), ..Page::default() };
+    let at = |url| VisitedPage { url: ShortText::cut(url), ..VisitedPage::default() };
     let mut session = given(&[]);
     let mut stored = |page| {
         let events = send(&session, SendMessage { page, ..message(1) }).unwrap();
@@ -225,7 +225,7 @@ fn the_page_is_stored_when_it_changed() {
     };
     assert!(stored(at("/a")));
     assert!(!stored(at("/a")));
-    assert!(!stored(Page::default()));
+    assert!(!stored(VisitedPage::default()));
     assert!(stored(at("/b")));
 }
 
@@ -233,7 +233,10 @@ fn the_page_is_stored_when_it_changed() {
 fn an_agents_message_carries_the_visitors_user_id() {
     let mut session = given(&[]);
     then(&mut session, SendMessage { user_id: Some(user("ann")), ..message(1) });
-    let events = send(&session, SendMessage { caller: Caller::Staff, sender: Sender::Agent, ..message(2) });
+    let events = send(
+        &session,
+        SendMessage { caller: SessionCaller::Staff, sender: MessageSender::Agent, ..message(2) },
+    );
     let Some(SessionEvent::MessageCreated(created)) = events.unwrap().pop() else { panic!("no message") };
-    assert_eq!((created.user_id, created.sender), (Some(user("ann")), Sender::Agent));
+    assert_eq!((created.user_id, created.sender), (Some(user("ann")), MessageSender::Agent));
 }

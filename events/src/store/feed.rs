@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Pending, ReadError};
+use super::{ReadError, StoreFuture};
 use crate::{Position, RecordedEvent};
 
 /// How many events the window holds; a subscriber that is further behind reads the log.
@@ -26,11 +26,11 @@ const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 const CATCH_UP_EVENTS: usize = 1_000;
 
 /// Neighbouring events of the log.
-pub type Batch = Arc<[RecordedEvent]>;
+pub type EventBatch = Arc<[RecordedEvent]>;
 
 /// Reads the log for subscribers that are behind.
 pub(crate) type ReadLog =
-    Arc<dyn Fn(Position, usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> + Send + Sync>;
+    Arc<dyn Fn(Position, usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> + Send + Sync>;
 
 /// The publishing side, owned by a store.
 pub(crate) struct Feed {
@@ -43,7 +43,7 @@ pub(crate) struct Feed {
 struct Window {
     /// The position that the first batch continues.
     after: Position,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<EventBatch>,
     events: usize,
     bytes: usize,
 }
@@ -55,7 +55,7 @@ impl Feed {
     }
 
     /// Hands a durable batch to the subscribers.
-    pub(crate) fn publish(&self, batch: Batch) {
+    pub(crate) fn publish(&self, batch: EventBatch) {
         let Some(last) = batch.last().map(|event| event.position) else { return };
         self.window.write().unwrap_or_else(PoisonError::into_inner).push(batch);
         self.head.send_replace(last);
@@ -71,8 +71,8 @@ impl Feed {
         *self.head.borrow()
     }
 
-    pub(crate) fn subscribe(&self, after: Position) -> Subscription {
-        Subscription {
+    pub(crate) fn subscribe(&self, after: Position) -> LogSubscription {
+        LogSubscription {
             after,
             window: Arc::clone(&self.window),
             head: self.head.subscribe(),
@@ -82,7 +82,7 @@ impl Feed {
 }
 
 impl Window {
-    fn push(&mut self, batch: Batch) {
+    fn push(&mut self, batch: EventBatch) {
         self.events += batch.len();
         self.bytes += bytes(&batch);
         self.batches.push_back(batch);
@@ -95,11 +95,11 @@ impl Window {
     }
 
     /// The batch that holds the first event after a position; nothing when the window begins later.
-    fn batch_after(&self, after: Position) -> Option<Batch> {
+    fn batch_after(&self, after: Position) -> Option<EventBatch> {
         if after < self.after {
             return None;
         }
-        let ends_before = |batch: &Batch| batch.last().is_some_and(|event| event.position <= after);
+        let ends_before = |batch: &EventBatch| batch.last().is_some_and(|event| event.position <= after);
         self.batches.get(self.batches.partition_point(ends_before)).cloned()
     }
 }
@@ -110,20 +110,20 @@ fn bytes(batch: &[RecordedEvent]) -> usize {
 }
 
 /// The receiving side: one subscriber's place in the log.
-pub struct Subscription {
+pub struct LogSubscription {
     after: Position,
     window: Arc<RwLock<Window>>,
     head: watch::Receiver<Position>,
     read: ReadLog,
 }
 
-impl Subscription {
+impl LogSubscription {
     /// The next events, at least one; waits when there are none yet. Nothing once the store is closed
     /// and everything was handed out.
     ///
     /// # Errors
     /// When the log cannot be read. The place in the log is kept: the next call tries again.
-    pub async fn next(&mut self) -> Result<Option<Batch>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<EventBatch>, ReadError> {
         loop {
             let head = *self.head.borrow_and_update();
             if head > self.after {
@@ -147,7 +147,7 @@ impl Subscription {
         self.after
     }
 
-    async fn take(&self) -> Result<Batch, ReadError> {
+    async fn take(&self) -> Result<EventBatch, ReadError> {
         let recent = self.window.read().unwrap_or_else(PoisonError::into_inner).batch_after(self.after);
         match recent {
             Some(batch) if batch.first().is_some_and(|event| event.position > self.after) => Ok(batch),
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{EventId, NewEvent, StreamName, Timestamp, Version};
 
-    fn batch(position: u64, bytes: usize) -> Batch {
+    fn batch(position: u64, bytes: usize) -> EventBatch {
         let event = NewEvent {
             id: EventId::from_uuid(uuid::Uuid::from_u128(u128::from(position))),
             kind: "node.started".into(),

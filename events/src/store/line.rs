@@ -43,7 +43,7 @@ struct Line<'a> {
 /// What the last line says: how many events there are before it, and where the last of them stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct End {
+pub struct ExportEnd {
     /// So many.
     pub events: u64,
     /// Of the last.
@@ -53,7 +53,7 @@ pub struct End {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EndLine {
-    end: End,
+    end: ExportEnd,
 }
 
 /// The line of an event, without a newline.
@@ -114,13 +114,13 @@ pub fn read(line: &str) -> Result<RecordedEvent, InvalidLine> {
 
 /// The last line, without a newline.
 #[must_use]
-pub fn write_end(End { events, position }: End) -> String {
+pub fn write_end(ExportEnd { events, position }: ExportEnd) -> String {
     format!(r#"{{"end":{{"events":{events},"position":{position}}}}}"#)
 }
 
 /// What the last line says; nothing when it is another line.
 #[must_use]
-pub fn read_end(line: &str) -> Option<End> {
+pub fn read_end(line: &str) -> Option<ExportEnd> {
     serde_json::from_str(line).ok().map(|EndLine { end }| end)
 }
 
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_end_reads_back_and_is_no_event() {
-        let end = End { events: 3, position: Position::from_u64(9) };
+        let end = ExportEnd { events: 3, position: Position::from_u64(9) };
         let line = write_end(end);
         assert_eq!(line, r#"{"end":{"events":3,"position":9}}"#);
         assert_eq!(read_end(&line), Some(end));

@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::{
-    AppendError, Appended, Batch, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
-    REMEMBERED_IDS, ReadError, Subscription, check_size, feed::Feed,
+    AppendError, AppendReceipt, Epoch, EventBatch, EventStore, ExpectedVersion, LogSubscription,
+    MAX_READ_EVENTS, REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture, StoreHealth, check_size,
+    feed::Feed,
 };
 use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
 
@@ -47,7 +48,7 @@ impl MemoryStore {
         Self { log, feed: Arc::new(Feed::new(Position::START, Arc::new(read))), epoch: Epoch(1) }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Log)) -> Pending<Result<(), AppendError>> {
+    fn change(&self, change: impl FnOnce(&mut Log)) -> StoreFuture<Result<(), AppendError>> {
         // The lock is held while clearing: no batch falls between the window and the head.
         let mut log = lock(&self.log);
         change(&mut log);
@@ -66,9 +67,9 @@ impl EventStore for MemoryStore {
     fn append(
         &self,
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>> {
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         if let Err(error) = check_size(&events) {
             return ready(Err(error));
         }
@@ -85,17 +86,17 @@ impl EventStore for MemoryStore {
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         ready(Ok(lock(&self.log).stream(&stream, from, direction, limit.min(MAX_READ_EVENTS))))
     }
 
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         ready(Ok(lock(&self.log).after(after, limit)))
     }
 
-    fn subscribe(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> LogSubscription {
         self.feed.subscribe(after)
     }
 
@@ -108,18 +109,18 @@ impl EventStore for MemoryStore {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         let log = lock(&self.log);
         let names = log.streams.keys().filter(|name| name.as_str().starts_with(prefix));
         let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
         ready(Ok(names.take(limit.min(MAX_READ_EVENTS)).cloned().collect()))
     }
 
-    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
         self.change(|log| log.remove(&stream, before))
     }
 
-    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         self.change(|log| {
             log.remove(&stream, Version::from_u64(u64::MAX));
             log.streams.remove(&stream);
@@ -130,8 +131,8 @@ impl EventStore for MemoryStore {
         self.epoch
     }
 
-    fn health(&self) -> Health {
-        Health::Writable
+    fn health(&self) -> StoreHealth {
+        StoreHealth::Writable
     }
 }
 
@@ -139,14 +140,14 @@ impl Log {
     fn append(
         &mut self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Result<(Appended, Batch), AppendError> {
+    ) -> Result<(AppendReceipt, EventBatch), AppendError> {
         let actual = self.streams.get(stream).map(|known| known.version).unwrap_or_default();
         let fits = match expected {
-            Expected::Any => true,
-            Expected::NoStream => actual == Version::NONE,
-            Expected::Exact(version) => actual == version,
+            ExpectedVersion::Any => true,
+            ExpectedVersion::NoStream => actual == Version::NONE,
+            ExpectedVersion::Exact(version) => actual == version,
         };
         if let Some(first) = self.repeated(stream, expected, &events) {
             return Ok((first, Arc::new([])));
@@ -165,15 +166,20 @@ impl Log {
             batch.push(RecordedEvent { position, stream: stream.clone(), version, event });
         }
         self.events.extend(batch.iter().map(|event| (event.position, event.clone())));
-        Ok((Appended { version: known.version, position: self.last }, batch.into()))
+        Ok((AppendReceipt { version: known.version, position: self.last }, batch.into()))
     }
 
     /// The first answer, when these very events are stored already.
-    fn repeated(&self, stream: &StreamName, expected: Expected, events: &[NewEvent]) -> Option<Appended> {
+    fn repeated(
+        &self,
+        stream: &StreamName,
+        expected: ExpectedVersion,
+        events: &[NewEvent],
+    ) -> Option<AppendReceipt> {
         let before = match expected {
-            Expected::Any => self.before_recent(stream, events.first()?)?,
-            Expected::NoStream => Version::NONE,
-            Expected::Exact(version) => version,
+            ExpectedVersion::Any => self.before_recent(stream, events.first()?)?,
+            ExpectedVersion::NoStream => Version::NONE,
+            ExpectedVersion::Exact(version) => version,
         };
         let known = self.streams.get(stream)?;
         let mut last = None;
@@ -181,7 +187,7 @@ impl Log {
             let version = before.plus(number);
             let position = *known.positions.get(&version)?;
             self.events.get(&position).filter(|stored| stored.event.id == event.id)?;
-            last = Some(Appended { version, position });
+            last = Some(AppendReceipt { version, position });
         }
         last
     }
@@ -202,14 +208,14 @@ impl Log {
         &self,
         stream: &StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
     ) -> Vec<RecordedEvent> {
         let Some(known) = self.streams.get(stream) else { return Vec::new() };
         let event = |(_, position): (&Version, &Position)| self.events.get(position).cloned();
         match direction {
-            Direction::Forward => known.positions.range(from..).take(limit).filter_map(event).collect(),
-            Direction::Backward => {
+            ReadDirection::Forward => known.positions.range(from..).take(limit).filter_map(event).collect(),
+            ReadDirection::Backward => {
                 known.positions.range(..=from).rev().take(limit).filter_map(event).collect()
             }
         }
@@ -228,6 +234,6 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn ready<T: Send + 'static>(value: T) -> Pending<T> {
+fn ready<T: Send + 'static>(value: T) -> StoreFuture<T> {
     Box::pin(std::future::ready(value))
 }

@@ -31,8 +31,8 @@ use self::{
     writer::{Append, Job, Writer},
 };
 use super::{
-    AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, MAX_READ_EVENTS, Pending,
-    ReadError, StoreMeter, Subscription, check_size, feed::Feed,
+    AppendError, AppendReceipt, Epoch, EventStore, ExpectedVersion, LogSubscription, MAX_READ_EVENTS,
+    ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter, check_size, feed::Feed,
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
 
@@ -67,16 +67,16 @@ pub mod write_ahead;
 mod writer;
 
 pub use backup::{BackupError, NoBackup, backup};
-pub use export::{Damage, LeftOut, export};
+pub use export::{DamagePolicy, ExportOmissions, export};
 pub use fresh::{FillError, repair_index};
-pub use import::{EndLine, import};
+pub use import::{EndLinePolicy, import};
 pub use lock::Holder;
 pub use new_file::{NewFile, NewFileError};
 pub use open_error::OpenError;
 pub use read_only::ReadOnlyStore;
 pub use restore::restore;
-pub use verify::{KEPT_ATTEMPTS, Kind, Problem, Verification, verify};
-pub use work::{Report, Work};
+pub use verify::{KEPT_ATTEMPTS, Kind, Problem, StoreVerification, verify};
+pub use work::{Report, WorkProgress};
 
 /// The two ends of a job's answer.
 type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
@@ -108,7 +108,7 @@ pub struct SqliteStore {
     feed: Arc<Feed>,
     heads: Arc<Heads>,
     epoch: Epoch,
-    health: watch::Receiver<Health>,
+    health: watch::Receiver<StoreHealth>,
     write_ahead: Arc<WriteAhead>,
     meter: Arc<StoreMeter>,
     opened: Instant,
@@ -185,7 +185,7 @@ impl SqliteStore {
         )?;
         let opened = Instant::now();
         let meter: Arc<StoreMeter> = Arc::default();
-        let (health, healthy) = watch::channel(Health::Writable);
+        let (health, healthy) = watch::channel(StoreHealth::Writable);
         let writer = Writer {
             conn,
             heads: Arc::clone(&heads),
@@ -249,7 +249,7 @@ impl SqliteStore {
     fn read<T: Send + 'static>(
         &self,
         query: impl Fn(&Connection, &Heads) -> Result<T, ReadError> + Clone + Send + 'static,
-    ) -> Pending<Result<T, ReadError>> {
+    ) -> StoreFuture<Result<T, ReadError>> {
         let (readers, jobs, heads) = (self.readers.clone(), self.jobs.clone(), Arc::clone(&self.heads));
         let ask_once = move || {
             let (query, heads) = (query.clone(), Arc::clone(&heads));
@@ -275,15 +275,15 @@ impl EventStore for SqliteStore {
     fn append(
         &self,
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>> {
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         let checked = check_size(&events);
         let append = |reply| Job::Append(Append { stream, expected, events, reply });
         match checked.and_then(|()| ask(&self.jobs, append)) {
             Ok(answer) => Box::pin(answered(answer)),
             Err(refused) => {
-                self.meter.answered(&Err::<Appended, _>(refused.clone()));
+                self.meter.answered(&Err::<AppendReceipt, _>(refused.clone()));
                 Box::pin(std::future::ready(Err(refused)))
             }
         }
@@ -293,17 +293,17 @@ impl EventStore for SqliteStore {
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         self.read(move |conn, heads| query::read_stream(conn, heads, &stream, from, direction, limit))
     }
 
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         self.read(move |conn, _| query::read_all(conn, after, limit))
     }
 
-    fn subscribe(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> LogSubscription {
         self.feed.subscribe(after)
     }
 
@@ -316,21 +316,21 @@ impl EventStore for SqliteStore {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         let prefix = prefix.to_owned();
         let limit = limit.min(MAX_READ_EVENTS);
         self.read(move |conn, heads| query::streams(conn, heads, &prefix, after.as_ref(), limit))
     }
 
-    fn truncate(&self, stream: StreamName, before: Version) -> Pending<Result<(), AppendError>> {
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
         removal::remove(&self.jobs, stream, Some(before))
     }
 
-    fn delete(&self, stream: StreamName) -> Pending<Result<(), AppendError>> {
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         removal::remove(&self.jobs, stream, None)
     }
 
-    fn scrub(&self) -> Pending<Result<(), AppendError>> {
+    fn scrub(&self) -> StoreFuture<Result<(), AppendError>> {
         Box::pin(removal::scrub(self.jobs.clone(), self.readers.clone()))
     }
 
@@ -338,15 +338,17 @@ impl EventStore for SqliteStore {
         self.epoch
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> StoreHealth {
         let begun_ms = self.write_ahead.begun_ms.load(Ordering::Relaxed);
         let begun = self.opened + Duration::from_millis(begun_ms);
         if begun_ms > 0 && begun.elapsed() > SLOW_COMMIT {
-            return Health::Failing(format!("a commit has taken more than {} s", SLOW_COMMIT.as_secs()));
+            return StoreHealth::Failing(format!("a commit has taken more than {} s", SLOW_COMMIT.as_secs()));
         }
         let health = self.health.borrow().clone();
         match self.reading.failing() {
-            Some(unreadable) if health == Health::Writable => Health::Unreadable(unreadable.to_string()),
+            Some(unreadable) if health == StoreHealth::Writable => {
+                StoreHealth::Unreadable(unreadable.to_string())
+            }
             _ => health,
         }
     }

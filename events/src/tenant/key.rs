@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Source;
+use super::ManagedBy;
 use crate::{KeyId, Timestamp};
 
 /// What a key may do.
@@ -68,7 +68,7 @@ pub struct KeyIssued {
     /// Recognises it.
     pub hash: KeyHash,
     /// Who manages it.
-    pub source: Source,
+    pub source: ManagedBy,
     /// For people: what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -76,7 +76,7 @@ pub struct KeyIssued {
 
 /// A key that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct TenantKey {
     /// What it is.
     pub issued: KeyIssued,
     /// When it was issued.
@@ -87,9 +87,9 @@ pub struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyChange<'a> {
     /// It may be used now.
-    Added(&'a Key),
+    Added(&'a TenantKey),
     /// It may be used no more.
-    Removed(&'a Key),
+    Removed(&'a TenantKey),
 }
 
 /// `key.revoked`

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{KeyHash, KeyIssued, KeyKind, KeyRevoked, Source, Tenant, TenantEvent, TenantSettings};
+use super::{KeyHash, KeyIssued, KeyKind, KeyRevoked, ManagedBy, Tenant, TenantEvent, TenantSettings};
 use crate::{
     KeyId, Timestamp, WebhookId,
     webhook::{WebhookCommand, WebhookRefusal, WebhookSecret, WebhookSettings, WebhookSlot},
@@ -44,7 +44,7 @@ impl Tenant {
                     key_id: id.clone(),
                     kind: *kind,
                     hash: *hash,
-                    source: Source::Configuration,
+                    source: ManagedBy::Configuration,
                     name: None,
                 }));
             }
@@ -70,7 +70,7 @@ impl Tenant {
                 commands.push((id.clone(), WebhookCommand::Update(settings)));
                 commands.push((id.clone(), WebhookCommand::RotateSecret { secret, previous_until }));
             } else {
-                let source = Source::Configuration;
+                let source = ManagedBy::Configuration;
                 commands.push((id.clone(), WebhookCommand::Register { settings, secret, source }));
             }
             wanted.insert(id);

@@ -5,7 +5,7 @@ use super::*;
 use crate::webhook::{WebhookChange, WebhookSecret, WebhookSettings};
 
 fn settings(name: &str) -> TenantSettings {
-    TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source: Source::Configuration }
+    TenantSettings { name: name.to_owned(), origins: vec!["*".to_owned()], source: ManagedBy::Configuration }
 }
 
 fn desired(name: &str, keys: &[&str]) -> DesiredTenant {
@@ -34,7 +34,7 @@ fn with_webhook(secret: &str) -> DesiredTenant {
 
 fn reconcile(tenant: &mut Tenant, desired: DesiredTenant) -> Result<usize, TenantRefusal> {
     let events = tenant.decide(&TenantCommand::Reconcile(desired))?;
-    events.iter().for_each(|event| tenant.apply(event, Moment::default()));
+    events.iter().for_each(|event| tenant.apply(event, RecordedAt::default()));
     Ok(events.len())
 }
 
@@ -63,10 +63,10 @@ fn a_key_made_elsewhere_is_left_alone() {
         key_id: KeyId::parse("made-by-hand").unwrap(),
         kind: KeyKind::Bot,
         hash: KeyHash([2; 32]),
-        source: Source::Operator,
+        source: ManagedBy::Operator,
         name: None,
     };
-    tenant.apply(&TenantEvent::KeyIssued(issued), Moment::default());
+    tenant.apply(&TenantEvent::KeyIssued(issued), RecordedAt::default());
     assert_eq!(reconcile(&mut tenant, desired("A", &[])), Ok(0));
     assert_eq!(tenant.keys().count(), 1);
 }
@@ -109,7 +109,7 @@ fn a_tenant_makes_so_many_webhooks_by_api_and_no_more() {
         let id = WebhookId::parse(id).unwrap();
         let (settings, secret) = with_webhook("whsec_b").webhooks.into_values().next().unwrap();
         let events = tenant.decide(&TenantCommand::RegisterWebhook { id, settings, secret, limit: 2 })?;
-        events.iter().for_each(|event| tenant.apply(event, Moment::default()));
+        events.iter().for_each(|event| tenant.apply(event, RecordedAt::default()));
         Ok::<_, TenantRefusal>(events.len())
     };
     assert_eq!(register("wh-2"), Ok(1));
@@ -117,7 +117,7 @@ fn a_tenant_makes_so_many_webhooks_by_api_and_no_more() {
     assert_eq!(register("wh-4"), Err(WebhookRefusal::TooMany { limit: 2 }.into()));
     let gone = WebhookId::parse("wh-2").unwrap();
     for event in tenant.decide(&TenantCommand::Webhook(gone, WebhookCommand::Delete)).unwrap() {
-        tenant.apply(&event, Moment::default());
+        tenant.apply(&event, RecordedAt::default());
     }
     let left = tenant.webhooks().map(|(id, _)| id.as_str()).collect::<Vec<_>>();
     assert_eq!(left, ["wh-1", "wh-3"]);
@@ -133,12 +133,12 @@ fn a_key_hash_reads_back() {
 
 fn when(tenant: &mut Tenant, command: &TenantCommand) -> Result<usize, TenantRefusal> {
     let events = tenant.decide(command)?;
-    events.iter().for_each(|event| tenant.apply(event, Moment::default()));
+    events.iter().for_each(|event| tenant.apply(event, RecordedAt::default()));
     Ok(events.len())
 }
 
 fn create() -> TenantCommand {
-    TenantCommand::Create(TenantSettings { source: Source::Operator, ..settings("A") })
+    TenantCommand::Create(TenantSettings { source: ManagedBy::Operator, ..settings("A") })
 }
 
 fn rename(name: &str) -> TenantCommand {
@@ -147,7 +147,7 @@ fn rename(name: &str) -> TenantCommand {
 
 fn issue(id: &str, for_every: bool) -> TenantCommand {
     let key_id = KeyId::parse(id).unwrap();
-    let (kind, hash, source) = (KeyKind::Secret, KeyHash([3; 32]), Source::Operator);
+    let (kind, hash, source) = (KeyKind::Secret, KeyHash([3; 32]), ManagedBy::Operator);
     TenantCommand::IssueKey { key: KeyIssued { key_id, kind, hash, source, name: None }, for_every }
 }
 
@@ -173,7 +173,7 @@ fn an_update_changes_what_it_names_and_nothing_else() {
     assert_eq!(when(&mut tenant, &TenantCommand::Update { name: None, origins: origins.clone() }), Ok(1));
     let now = tenant.settings().unwrap();
     assert_eq!((now.name.as_str(), Some(&now.origins)), ("B", origins.as_ref()));
-    assert_eq!(now.source, Source::Operator);
+    assert_eq!(now.source, ManagedBy::Operator);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn what_the_configuration_names_is_changed_there_alone() {
 #[test]
 fn the_demo_tenant_is_not_managed() {
     let mut tenant = Tenant::default();
-    let demo = TenantSettings { source: Source::Builtin, ..settings("Demo") };
+    let demo = TenantSettings { source: ManagedBy::Builtin, ..settings("Demo") };
     reconcile(&mut tenant, DesiredTenant { settings: Some(demo), ..desired("Demo", &["k1"]) }).unwrap();
     assert_eq!(when(&mut tenant, &rename("B")), Err(TenantRefusal::Demo));
     assert_eq!(when(&mut tenant, &issue("k2", false)), Err(TenantRefusal::Demo));
@@ -234,7 +234,7 @@ fn a_configured_webhook_can_be_stopped_and_not_changed_by_hand() {
 #[test]
 fn a_webhook_needs_a_tenant() {
     let (id, (settings, secret)) = with_webhook("whsec_a").webhooks.pop_first().unwrap();
-    let register = WebhookCommand::Register { settings, secret, source: Source::Operator };
+    let register = WebhookCommand::Register { settings, secret, source: ManagedBy::Operator };
     let command = TenantCommand::Webhook(id, register);
     assert_eq!(when(&mut Tenant::default(), &command), Err(TenantRefusal::NotFound));
 }

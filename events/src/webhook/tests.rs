@@ -20,14 +20,14 @@ fn register() -> WebhookCommand {
     WebhookCommand::Register {
         settings: settings("https://a.example"),
         secret: WebhookSecret::new("whsec_a".to_owned()),
-        source: Source::Api,
+        source: ManagedBy::Api,
     }
 }
 
 /// Carries a command out and says whether anything happened.
 fn when(slot: &mut WebhookSlot, command: &WebhookCommand) -> Result<bool, WebhookRefusal> {
     let event = slot.decide(&id(), command)?;
-    event.iter().for_each(|event| slot.apply(event, Moment::default()));
+    event.iter().for_each(|event| slot.apply(event, RecordedAt::default()));
     Ok(event.is_some())
 }
 

@@ -2,7 +2,7 @@
 
 use amoiq_events::{
     Version,
-    store::{AppendError, Direction, Expected},
+    store::{AppendError, ExpectedVersion, ReadDirection},
 };
 
 use crate::given::{Given, events, stream, versions, within};
@@ -16,7 +16,7 @@ pub(crate) async fn one_of_many_writers_wins_each_version(given: &mut Given) {
             tokio::spawn(async move {
                 let mut won = 0;
                 for version in 0..VERSIONS {
-                    let expected = Expected::Exact(Version::from_u64(version));
+                    let expected = ExpectedVersion::Exact(Version::from_u64(version));
                     let number = writer * VERSIONS + version;
                     match within(store.append(stream("a"), expected, events(number..=number))).await {
                         Ok(appended) => {
@@ -50,7 +50,7 @@ pub(crate) async fn each_of_many_streams_has_gapless_versions(given: &mut Given)
             tokio::spawn(async move {
                 for number in writer * EACH..(writer + 1) * EACH {
                     let stream = stream(&format!("{}", number % 16));
-                    within(store.append(stream, Expected::Any, events(number..=number)))
+                    within(store.append(stream, ExpectedVersion::Any, events(number..=number)))
                         .await
                         .expect("appended");
                 }
@@ -61,7 +61,7 @@ pub(crate) async fn each_of_many_streams_has_gapless_versions(given: &mut Given)
         within(writer).await.expect("wrote");
     }
     for session in 0..16 {
-        let read = given.read(&stream(&format!("{session}")), 1, Direction::Forward, 1_000).await;
+        let read = given.read(&stream(&format!("{session}")), 1, ReadDirection::Forward, 1_000).await;
         assert_eq!(versions(&read), (1..=WRITERS * EACH / 16).collect::<Vec<_>>());
     }
 }
@@ -71,18 +71,18 @@ pub(crate) async fn readers_see_whole_prefixes_while_writers_write(given: &mut G
     let store = given.store();
     let writer = tokio::spawn(async move {
         for first in (1..=EVENTS).step_by(3) {
-            let answer = store.append(stream("a"), Expected::Any, events(first..=first + 2));
+            let answer = store.append(stream("a"), ExpectedVersion::Any, events(first..=first + 2));
             within(answer).await.expect("appended");
         }
     });
     let mut seen = 0;
     while seen < EVENTS {
-        let newest = given.read(&stream("a"), u64::MAX, Direction::Backward, 100).await;
+        let newest = given.read(&stream("a"), u64::MAX, ReadDirection::Backward, 100).await;
         let highest = newest.first().map_or(0, |event| event.version.as_u64());
         assert!(highest >= seen && highest.is_multiple_of(3), "whole appends, none taken back");
         assert_eq!(versions(&newest), (1..=highest).rev().take(100).collect::<Vec<_>>());
         let from = highest.saturating_sub(150) + 1;
-        let read = versions(&given.read(&stream("a"), from, Direction::Forward, 70).await);
+        let read = versions(&given.read(&stream("a"), from, ReadDirection::Forward, 70).await);
         assert!(read.iter().copied().eq((from..).take(read.len())));
         seen = highest;
     }

@@ -9,7 +9,7 @@ use amoiq_events::{
     Ambient, EventStore, Position,
     ambient::SeededEntropy,
     store::{
-        Direction, Expected,
+        ExpectedVersion, ReadDirection,
         sqlite::{OpenError, SqliteStore},
     },
 };
@@ -77,7 +77,7 @@ async fn a_crash_after_many_streams_keeps_every_head() {
     let store = open(dir.path());
     // More streams than are kept in memory: some heads are in the database, some are not.
     for first in (1..=STREAMS).step_by(10_000) {
-        let append = |number| store.append(name(number), Expected::NoStream, events(number..=number));
+        let append = |number| store.append(name(number), ExpectedVersion::NoStream, events(number..=number));
         let appends: Vec<_> = (first..first + 10_000).map(append).collect();
         for append in appends {
             within(append).await.expect("appended");
@@ -89,10 +89,10 @@ async fn a_crash_after_many_streams_keeps_every_head() {
     assert!(whole_log(&again).await == whole_log(&store).await);
     for number in (11..=STREAMS).step_by(61) {
         let next = STREAMS + 1_000 + number;
-        let known = Expected::Exact(amoiq_events::Version::from_u64(1));
+        let known = ExpectedVersion::Exact(amoiq_events::Version::from_u64(1));
         let append = within(again.append(name(number), known, events(next..=next)));
         assert_eq!(append.await.expect("the head is known").version.as_u64(), 2);
-        let read = again.read_stream(name(number), amoiq_events::Version::NONE, Direction::Forward, 10);
+        let read = again.read_stream(name(number), amoiq_events::Version::NONE, ReadDirection::Forward, 10);
         assert_eq!(numbers(&within(read).await.expect("read")), [number, next]);
     }
 }
@@ -124,7 +124,7 @@ async fn half_a_commit_that_was_not_acknowledged_is_nothing() {
     let log = whole_log(&store).await;
     let acknowledged = copy(dir.path());
     let before = wal_length(dir.path());
-    within(store.append(stream("a"), Expected::Any, events(100..=140))).await.expect("appended");
+    within(store.append(stream("a"), ExpectedVersion::Any, events(100..=140))).await.expect("appended");
     let after = wal_length(dir.path());
     assert!(after > before);
     for length in [before + 1, before + 24, before + (after - before) / 2, after - 1] {
@@ -155,7 +155,8 @@ async fn acknowledged_events_that_are_gone_are_reported_and_begin_an_epoch() {
         assert_eq!(again.recovery().head, head);
         assert_eq!(again.recovery().lost_up_to, Some(acknowledged));
         assert_ne!(again.epoch(), store.epoch());
-        let appended = within(again.append(stream("new"), Expected::NoStream, events(900..=900))).await;
+        let appended =
+            within(again.append(stream("new"), ExpectedVersion::NoStream, events(900..=900))).await;
         assert!(appended.expect("appended").position > acknowledged, "no position twice");
         let epoch = again.epoch();
         drop(again);
@@ -177,7 +178,7 @@ async fn removed_events_at_the_end_are_not_lost_ones() {
         assert_eq!(store.recovery().lost_up_to, None, "round {round}");
         assert_eq!(store.head(), highest);
         for number in round * 100..round * 100 + 5 {
-            let append = store.append(stream("end"), Expected::Any, events(number..=number));
+            let append = store.append(stream("end"), ExpectedVersion::Any, events(number..=number));
             let position = within(append).await.expect("appended").position;
             assert!(position > highest, "a position was given out twice");
             highest = position;
@@ -201,7 +202,7 @@ async fn removed_events_at_the_end_are_not_lost_ones() {
 async fn fill(store: &SqliteStore, first: u64, last: u64) {
     for number in first..=last {
         let name = stream(&format!("{}", number % 10));
-        within(store.append(name, Expected::Any, events(number..=number))).await.expect("appended");
+        within(store.append(name, ExpectedVersion::Any, events(number..=number))).await.expect("appended");
     }
 }
 

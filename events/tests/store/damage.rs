@@ -5,7 +5,7 @@ use std::fs;
 use amoiq_events::{
     Ambient, EventStore, NewEvent, Position, Version,
     store::{
-        Direction, Expected, ReadError,
+        ExpectedVersion, ReadDirection, ReadError,
         sqlite::{OpenError, SqliteStore},
     },
 };
@@ -18,16 +18,16 @@ async fn a_flipped_byte_is_reported_with_its_position_and_hurts_no_other_stream(
     let store = open(dir.path());
     let marked = NewEvent { data: b"\"the event whose byte flips\"".to_vec().into(), ..event(5) };
     for (session, append) in [("a", vec![event(1)]), ("b", vec![event(2)]), ("a", vec![marked])] {
-        within(store.append(stream(session), Expected::Any, append)).await.expect("appended");
+        within(store.append(stream(session), ExpectedVersion::Any, append)).await.expect("appended");
     }
     let damaged = store.head();
-    within(store.append(stream("b"), Expected::Any, vec![event(6)])).await.expect("appended");
+    within(store.append(stream("b"), ExpectedVersion::Any, vec![event(6)])).await.expect("appended");
     drop(store);
     flip(&dir.path().join("log.db"), b"the event whose byte flips");
 
     let store = open(dir.path());
     assert_eq!(store.recovery().lost_up_to, None);
-    for direction in [Direction::Forward, Direction::Backward] {
+    for direction in [ReadDirection::Forward, ReadDirection::Backward] {
         let read = within(store.read_stream(stream("a"), Version::from_u64(2), direction, 10)).await;
         assert_corrupt(read, damaged);
         let other = within(store.read_stream(stream("b"), Version::from_u64(1), direction, 10)).await;
@@ -39,7 +39,8 @@ async fn a_flipped_byte_is_reported_with_its_position_and_hurts_no_other_stream(
     let mut subscription = store.subscribe(Position::START);
     assert!(matches!(within(subscription.next()).await, Err(ReadError::Corrupt { .. })));
 
-    let next = within(store.append(stream("a"), Expected::Exact(Version::from_u64(2)), vec![event(7)]));
+    let next =
+        within(store.append(stream("a"), ExpectedVersion::Exact(Version::from_u64(2)), vec![event(7)]));
     next.await.expect("a damaged stream can still grow");
     within(store.delete(stream("a"))).await.expect("and be deleted");
     let rest = within(store.read_all(Position::START, 10)).await.expect("the log reads again");

@@ -1,6 +1,6 @@
 //! Contract: subscriptions give every event once, in order, first what is there, then what comes.
 
-use amoiq_events::{Position, store::Expected};
+use amoiq_events::{Position, store::ExpectedVersion};
 
 use crate::given::{Given, events, numbers, stream, take, within};
 
@@ -44,7 +44,7 @@ pub(crate) async fn nothing_is_missed_or_repeated_under_concurrent_appends(given
             tokio::spawn(async move {
                 for number in writer * EACH..(writer + 1) * EACH {
                     let event = events(number..=number);
-                    let append = store.append(stream(&format!("{writer}")), Expected::Any, event);
+                    let append = store.append(stream(&format!("{writer}")), ExpectedVersion::Any, event);
                     within(append).await.expect("appended");
                 }
             })
@@ -106,7 +106,7 @@ pub(crate) async fn nothing_is_missed_when_streams_are_removed_meanwhile(given: 
     let remover = tokio::spawn(async move {
         for number in KEPT + 1..=KEPT + 200 {
             let event = events(number..=number);
-            within(store.append(stream("gone"), Expected::Any, event)).await.expect("appended");
+            within(store.append(stream("gone"), ExpectedVersion::Any, event)).await.expect("appended");
             within(store.delete(stream("gone"))).await.expect("deleted");
         }
     });

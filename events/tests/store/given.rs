@@ -11,8 +11,8 @@ use amoiq_events::{
     Ambient, EventId, EventStore, NewEvent, Position, RecordedEvent, SessionId, StreamName, TenantId,
     Timestamp, Version,
     store::{
-        AppendError, Appended, Direction, Expected, MAX_READ_EVENTS, Subscription, memory::MemoryStore,
-        sqlite::SqliteStore,
+        AppendError, AppendReceipt, ExpectedVersion, LogSubscription, MAX_READ_EVENTS, ReadDirection,
+        memory::MemoryStore, sqlite::SqliteStore,
     },
 };
 use tempfile::TempDir;
@@ -68,15 +68,15 @@ impl Given {
     pub(crate) async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         numbers: RangeInclusive<u64>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         within(self.store().append(stream.clone(), expected, events(numbers))).await
     }
 
     /// Appends what has to succeed.
-    pub(crate) async fn has(&self, stream: &StreamName, numbers: RangeInclusive<u64>) -> Appended {
-        self.append(stream, Expected::Any, numbers).await.expect("appended")
+    pub(crate) async fn has(&self, stream: &StreamName, numbers: RangeInclusive<u64>) -> AppendReceipt {
+        self.append(stream, ExpectedVersion::Any, numbers).await.expect("appended")
     }
 
     /// Appends as many events as are named, in as few appends as it takes.
@@ -93,7 +93,7 @@ impl Given {
         &self,
         stream: &StreamName,
         from: u64,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
     ) -> Vec<RecordedEvent> {
         let read = self.store().read_stream(stream.clone(), Version::from_u64(from), direction, limit);
@@ -102,7 +102,7 @@ impl Given {
 
     /// The numbers of a stream's events, from the first on.
     pub(crate) async fn numbers_of(&self, stream: &StreamName) -> Vec<u64> {
-        numbers(&self.read(stream, 1, Direction::Forward, usize::MAX).await)
+        numbers(&self.read(stream, 1, ReadDirection::Forward, usize::MAX).await)
     }
 
     pub(crate) async fn truncate(&self, stream: &StreamName, before: u64) {
@@ -169,7 +169,7 @@ pub(crate) async fn assert_whole(store: &dyn EventStore) {
         let mut read = Vec::new();
         let mut from = Version::NONE;
         while read.len() < events.len() {
-            let page = within(store.read_stream(stream.clone(), from, Direction::Forward, 700)).await;
+            let page = within(store.read_stream(stream.clone(), from, ReadDirection::Forward, 700)).await;
             read.extend(page.expect("read"));
             from = read.last().map_or(from, |last: &RecordedEvent| last.version.plus(1));
         }
@@ -183,7 +183,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The next `count` events of a subscription.
-pub(crate) async fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEvent> {
+pub(crate) async fn take(subscription: &mut LogSubscription, count: usize) -> Vec<RecordedEvent> {
     let mut events = Vec::with_capacity(count);
     while events.len() < count {
         let batch = within(subscription.next()).await.expect("read").expect("the store is open");

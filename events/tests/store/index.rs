@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path};
 
 use amoiq_events::{
     Ambient, EventStore, Position, StreamName, Version,
-    store::{AppendError, Direction, Expected, ReadError, sqlite::repair_index},
+    store::{AppendError, ExpectedVersion, ReadDirection, ReadError, sqlite::repair_index},
 };
 use rusqlite::Connection;
 
@@ -25,7 +25,7 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
     for is_leaf in [true, false] {
         let dir = tempfile::tempdir().expect("a directory");
         let store = open(dir.path());
-        let append = |number| store.append(named(number), Expected::NoStream, vec![event(number)]);
+        let append = |number| store.append(named(number), ExpectedVersion::NoStream, vec![event(number)]);
         for appended in (1..=STREAMS).map(append).collect::<Vec<_>>() {
             within(appended).await.expect("new");
         }
@@ -38,7 +38,7 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
         assert_eq!(names, (1..=STREAMS).map(named).collect::<Vec<_>>());
         for number in 1..=STREAMS {
             let appended = loop {
-                let append = store.append(named(number), Expected::Any, vec![event(STREAMS + number)]);
+                let append = store.append(named(number), ExpectedVersion::Any, vec![event(STREAMS + number)]);
                 match within(append).await {
                     Ok(appended) => break appended,
                     Err(AppendError::Unavailable(_)) => {}
@@ -48,7 +48,7 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
             assert_eq!(appended.version.as_u64(), 2, "stream {number}, leaf: {is_leaf}");
         }
         for number in 1..=STREAMS {
-            let read = store.read_stream(named(number), Version::from_u64(1), Direction::Forward, 10);
+            let read = store.read_stream(named(number), Version::from_u64(1), ReadDirection::Forward, 10);
             assert_eq!(numbers(&within(read).await.expect("it reads")), [number, STREAMS + number]);
         }
     }
@@ -60,7 +60,7 @@ async fn reading_the_log_never_passes_by_what_is_hidden_by_a_damaged_key() {
     let store = open(dir.path());
     for number in (1..=EVENTS).step_by(500) {
         let events = (number..number + 500).map(event).collect();
-        within(store.append(stream("a"), Expected::Any, events)).await.expect("appended");
+        within(store.append(stream("a"), ExpectedVersion::Any, events)).await.expect("appended");
     }
     drop(store);
     lower_a_key(&dir.path().join("log.db"));
@@ -86,10 +86,12 @@ async fn appends_come_in_between_while_a_long_stream_is_removed() {
     let store = open(dir.path());
     for number in (1..=EVENTS).step_by(500) {
         let events = (number..number + 500).map(event).collect();
-        within(store.append(stream("long"), Expected::Any, events)).await.expect("appended");
+        within(store.append(stream("long"), ExpectedVersion::Any, events)).await.expect("appended");
     }
     let removal = store.delete(stream("long"));
-    within(store.append(stream("other"), Expected::NoStream, vec![event(9_001)])).await.expect("appended");
+    within(store.append(stream("other"), ExpectedVersion::NoStream, vec![event(9_001)]))
+        .await
+        .expect("appended");
     let left = within(store.read_all(Position::START, 1)).await.expect("it reads");
     assert_eq!(left.len(), 1);
     assert!(left.iter().all(|first| first.stream == stream("long")), "all of it was removed first");
@@ -125,7 +127,7 @@ async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
     refuse_an_index(&path);
 
     let store = open(dir.path());
-    let read = || store.read_stream(stream("b"), Version::from_u64(1), Direction::Forward, 10);
+    let read = || store.read_stream(stream("b"), Version::from_u64(1), ReadDirection::Forward, 10);
     for _ in 0..3 {
         let refused = within(read()).await;
         assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{refused:?}");
@@ -143,14 +145,16 @@ async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
     // It goes on behind the floor, and its first event there is not the first of a stream.
     within(store.truncate(stream("a"), Version::from_u64(u64::MAX))).await.expect("truncated");
     for (session, number) in [("a", 4), ("b", 5), ("c", 6), ("b", 7)] {
-        within(store.append(stream(session), Expected::Any, vec![event(number)])).await.expect("appended");
+        within(store.append(stream(session), ExpectedVersion::Any, vec![event(number)]))
+            .await
+            .expect("appended");
     }
     drop(store);
     damage_a_head(&path, "b");
     assert_eq!(floor(&path), 3);
 
     let store = open(dir.path());
-    let read = store.read_stream(stream("b"), Version::from_u64(1), Direction::Forward, 10);
+    let read = store.read_stream(stream("b"), Version::from_u64(1), ReadDirection::Forward, 10);
     assert_eq!(numbers(&within(read).await.expect("it waits for the repair")), [2, 5, 7]);
     assert_eq!(within(store.streams("", None, 10)).await, Ok(names));
     drop(store);
@@ -176,7 +180,7 @@ async fn an_index_is_not_made_from_a_log_that_lacks_an_event() {
 
     let store = open(dir.path());
     for session in ["a", "b"] {
-        let read = store.read_stream(stream(session), Version::from_u64(1), Direction::Forward, 10);
+        let read = store.read_stream(stream(session), Version::from_u64(1), ReadDirection::Forward, 10);
         let refused = within(read).await;
         assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{session}: {refused:?}");
     }
@@ -252,7 +256,9 @@ async fn three_streams(directory: &Path) -> Vec<StreamName> {
     let store = open(directory);
     let names = ["a", "b", "c"].map(stream);
     for (number, name) in (1..).zip(&names) {
-        within(store.append(name.clone(), Expected::NoStream, vec![event(number)])).await.expect("new");
+        within(store.append(name.clone(), ExpectedVersion::NoStream, vec![event(number)]))
+            .await
+            .expect("new");
     }
     names.to_vec()
 }

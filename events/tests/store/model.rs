@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amoiq_events::{
     Position, RecordedEvent, StreamName, Version,
-    store::{AppendError, Appended, Direction, Expected, MAX_READ_EVENTS, Subscription},
+    store::{AppendError, AppendReceipt, ExpectedVersion, LogSubscription, MAX_READ_EVENTS, ReadDirection},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -20,7 +20,7 @@ const STREAMS: usize = 3;
 enum Step {
     Append { stream: usize, expect: Expect, count: u64 },
     AppendAgain { which: Index },
-    Read { stream: usize, from: u64, direction: Direction, limit: usize },
+    Read { stream: usize, from: u64, direction: ReadDirection, limit: usize },
     ReadAll { after: Index, limit: usize },
     Streams { after: Option<usize>, limit: usize },
     Truncate { stream: usize, before: u64 },
@@ -44,7 +44,7 @@ enum Expect {
 #[derive(Debug, Clone)]
 struct Made {
     stream: usize,
-    expected: Expected,
+    expected: ExpectedVersion,
     first: u64,
     last: u64,
 }
@@ -69,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-3_i8..=3).prop_map(Expect::Off),
     ];
     let count = prop_oneof![3 => 1_u64..=3, 1 => 50_u64..=140];
-    let direction = prop_oneof![Just(Direction::Forward), Just(Direction::Backward)];
+    let direction = prop_oneof![Just(ReadDirection::Forward), Just(ReadDirection::Backward)];
     let limit = prop_oneof![3 => 0_usize..10, 1 => 60_usize..200];
     prop_oneof![
         6 => (streams.clone(), expect, count)
@@ -114,7 +114,7 @@ fn run(mut given: Given, steps: Vec<Step>) {
     });
 }
 
-async fn take_step(step: Step, given: &mut Given, model: &mut Model, subscription: &mut Subscription) {
+async fn take_step(step: Step, given: &mut Given, model: &mut Model, subscription: &mut LogSubscription) {
     match step {
         Step::Append { stream, expect, count } => {
             let expected = model.expected(stream, expect);
@@ -161,7 +161,7 @@ async fn take_step(step: Step, given: &mut Given, model: &mut Model, subscriptio
 fn begin_again(
     given: &mut Given,
     model: &Model,
-    subscription: &mut Subscription,
+    subscription: &mut LogSubscription,
     again: impl FnOnce(&mut Given),
 ) {
     let after = subscription.position();
@@ -184,7 +184,7 @@ async fn append(given: &Given, model: &mut Model, made: &Made) {
 }
 
 /// Takes the next batch, when there is anything to wait for.
-async fn poll(model: &Model, subscription: &mut Subscription) {
+async fn poll(model: &Model, subscription: &mut LogSubscription) {
     let after = subscription.position();
     if model.log.range(after..).any(|(position, _)| *position > after) {
         let batch = take(subscription, 1).await;
@@ -193,18 +193,20 @@ async fn poll(model: &Model, subscription: &mut Subscription) {
 }
 
 impl Model {
-    fn expected(&self, stream: usize, expect: Expect) -> Expected {
+    fn expected(&self, stream: usize, expect: Expect) -> ExpectedVersion {
         let version = self.versions.get(&stream).copied().unwrap_or_default();
         match expect {
-            Expect::Any => Expected::Any,
-            Expect::NoStream => Expected::NoStream,
-            Expect::Right => Expected::Exact(Version::from_u64(version)),
-            Expect::Off(by) => Expected::Exact(Version::from_u64(version.saturating_add_signed(by.into()))),
+            Expect::Any => ExpectedVersion::Any,
+            Expect::NoStream => ExpectedVersion::NoStream,
+            Expect::Right => ExpectedVersion::Exact(Version::from_u64(version)),
+            Expect::Off(by) => {
+                ExpectedVersion::Exact(Version::from_u64(version.saturating_add_signed(by.into())))
+            }
         }
     }
 
     /// The answer to an append that adds nothing; nothing when it has to add its events.
-    fn answer(&self, made: &Made) -> Option<Result<Appended, AppendError>> {
+    fn answer(&self, made: &Made) -> Option<Result<AppendReceipt, AppendError>> {
         let actual = self.versions.get(&made.stream).copied().unwrap_or_default();
         let found = |number: u64| {
             let mut newest = self.log.iter().rev();
@@ -215,15 +217,15 @@ impl Model {
             events.find(|(_, event)| event.0 == made.stream && event.1 == version)
         };
         let (before, fits) = match made.expected {
-            Expected::Any => (found(made.first).map(|(_, event)| event.1 - 1), true),
-            Expected::NoStream => (Some(0), actual == 0),
-            Expected::Exact(version) => (Some(version.as_u64()), actual == version.as_u64()),
+            ExpectedVersion::Any => (found(made.first).map(|(_, event)| event.1 - 1), true),
+            ExpectedVersion::NoStream => (Some(0), actual == 0),
+            ExpectedVersion::Exact(version) => (Some(version.as_u64()), actual == version.as_u64()),
         };
         let repeated = before.and_then(|before| {
             let mut last = None;
             for (number, version) in (made.first..=made.last).zip(before + 1..) {
                 let (position, _) = at(version).filter(|(_, event)| event.2 == number)?;
-                last = Some(Appended { version: Version::from_u64(version), position: *position });
+                last = Some(AppendReceipt { version: Version::from_u64(version), position: *position });
             }
             last
         });
@@ -232,7 +234,7 @@ impl Model {
     }
 
     /// Adds the events of an append, at the places that the store gave them.
-    fn add(&mut self, made: &Made, answer: Appended, added: &[RecordedEvent]) {
+    fn add(&mut self, made: &Made, answer: AppendReceipt, added: &[RecordedEvent]) {
         let version = self.versions.entry(made.stream).or_default();
         for (event, number) in added.iter().zip(made.first..=made.last) {
             assert!(event.position > self.head, "positions rise");
@@ -240,14 +242,14 @@ impl Model {
             *version += 1;
             self.log.insert(event.position, (made.stream, *version, number));
         }
-        assert_eq!(answer, Appended { version: Version::from_u64(*version), position: self.head });
+        assert_eq!(answer, AppendReceipt { version: Version::from_u64(*version), position: self.head });
     }
 
-    fn stream(&self, stream: usize, from: u64, direction: Direction, limit: usize) -> Vec<Seen> {
+    fn stream(&self, stream: usize, from: u64, direction: ReadDirection, limit: usize) -> Vec<Seen> {
         let of_stream = self.log.values().filter(|event| event.0 == stream).map(told);
         match direction {
-            Direction::Forward => of_stream.filter(|event| event.1 >= from).take(limit).collect(),
-            Direction::Backward => of_stream.rev().filter(|event| event.1 <= from).take(limit).collect(),
+            ReadDirection::Forward => of_stream.filter(|event| event.1 >= from).take(limit).collect(),
+            ReadDirection::Backward => of_stream.rev().filter(|event| event.1 <= from).take(limit).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use amoiq_events::{
     Position, StreamName,
-    store::{Direction, MAX_READ_EVENTS},
+    store::{MAX_READ_EVENTS, ReadDirection},
 };
 
 use crate::given::{Given, numbers, stream, versions, within};
@@ -16,7 +16,7 @@ pub(crate) async fn a_stream_reads_forward_from_every_version(given: &mut Given)
     for _ in 0..2 {
         for from in (0..=LENGTH + 2).chain([u64::MAX]) {
             for limit in [0, 1, 63, 64, 65, 1_000] {
-                let read = versions(&given.read(&a, from, Direction::Forward, limit).await);
+                let read = versions(&given.read(&a, from, ReadDirection::Forward, limit).await);
                 let wanted: Vec<u64> = (1..=LENGTH).filter(|version| *version >= from).take(limit).collect();
                 assert_eq!(read, wanted, "{limit} from {from}");
             }
@@ -31,7 +31,7 @@ pub(crate) async fn a_stream_reads_backward_from_every_version(given: &mut Given
     for _ in 0..2 {
         for from in (0..=LENGTH + 2).chain([u64::MAX]) {
             for limit in [0, 1, 63, 64, 65, 1_000] {
-                let read = versions(&given.read(&a, from, Direction::Backward, limit).await);
+                let read = versions(&given.read(&a, from, ReadDirection::Backward, limit).await);
                 let versions = (1..=LENGTH).rev().filter(|version| *version <= from);
                 assert_eq!(read, versions.take(limit).collect::<Vec<_>>(), "{limit} from {from}");
             }
@@ -46,14 +46,14 @@ pub(crate) async fn a_long_stream_reads_in_pages_both_ways(given: &mut Given) {
     given.has_many(&stream("b"), length + 1..=length + 1_000).await;
     for page in [100, 500, 1_000] {
         let mut forward = Vec::new();
-        while let read = given.read(&a, forward.len() as u64 + 1, Direction::Forward, page).await
+        while let read = given.read(&a, forward.len() as u64 + 1, ReadDirection::Forward, page).await
             && !read.is_empty()
         {
             forward.extend(versions(&read));
         }
         assert_eq!(forward, (1..=length).collect::<Vec<_>>());
         let mut backward = Vec::new();
-        while let read = given.read(&a, length - backward.len() as u64, Direction::Backward, page).await
+        while let read = given.read(&a, length - backward.len() as u64, ReadDirection::Backward, page).await
             && !read.is_empty()
         {
             backward.extend(versions(&read));
@@ -67,8 +67,8 @@ pub(crate) async fn a_read_gives_no_more_than_its_limit(given: &mut Given) {
     given.has_many(&a, 1..=1_100).await;
     for (asked, given_out) in [(0, 0), (1, 1), (1_000, 1_000), (1_001, MAX_READ_EVENTS), (usize::MAX, 1_000)]
     {
-        assert_eq!(given.read(&a, 1, Direction::Forward, asked).await.len(), given_out);
-        assert_eq!(given.read(&a, 1_100, Direction::Backward, asked).await.len(), given_out);
+        assert_eq!(given.read(&a, 1, ReadDirection::Forward, asked).await.len(), given_out);
+        assert_eq!(given.read(&a, 1_100, ReadDirection::Backward, asked).await.len(), given_out);
         let all = within(given.store().read_all(Position::START, asked)).await.expect("read");
         assert_eq!(all.len(), given_out);
     }
@@ -76,7 +76,7 @@ pub(crate) async fn a_read_gives_no_more_than_its_limit(given: &mut Given) {
 
 pub(crate) async fn a_stream_that_is_not_there_is_empty(given: &mut Given) {
     given.has(&stream("ab"), 1..=3).await;
-    for direction in [Direction::Forward, Direction::Backward] {
+    for direction in [ReadDirection::Forward, ReadDirection::Backward] {
         assert!(given.read(&stream("a"), 1, direction, 10).await.is_empty());
     }
 }
@@ -158,5 +158,5 @@ async fn interleave(given: &Given, stream: &StreamName, length: u64) {
             given.has(&two, 20_000 + 2 * number..=20_001 + 2 * number).await;
         }
     }
-    assert_eq!(numbers(&given.read(stream, 1, Direction::Forward, 3).await), [1, 2, 3]);
+    assert_eq!(numbers(&given.read(stream, 1, ReadDirection::Forward, 3).await), [1, 2, 3]);
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use amoiq_events::{
     EventStore, NewEvent, Position, StreamName, Version,
     store::{
-        Expected,
+        ExpectedVersion,
         sqlite::{Kind, verify},
     },
 };
@@ -17,9 +17,9 @@ use crate::given::{event, events, open, stream, within};
 async fn marks_of_what_was_truncated_are_not_written_at_the_end() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
-    within(store.append(stream("a"), Expected::NoStream, events(1..=300))).await.expect("appended");
+    within(store.append(stream("a"), ExpectedVersion::NoStream, events(1..=300))).await.expect("appended");
     within(store.truncate(stream("a"), Version::from_u64(200))).await.expect("truncated");
-    within(store.append(stream("a"), Expected::Any, events(301..=400))).await.expect("appended");
+    within(store.append(stream("a"), ExpectedVersion::Any, events(301..=400))).await.expect("appended");
     drop(store);
     let verified = verify(dir.path(), Position::START, &mut |_| {}).expect("it opens");
     assert_eq!(verified.counts.get(&Kind::Mark), None, "{:?}", verified.counts);
@@ -41,7 +41,7 @@ async fn removals_alone_are_copied_into_the_file_before_the_write_ahead_log_is_l
     let append = |number: u64| {
         let data = format!("{{\"text\":\"{}\"}}", "-".repeat(1_400)).into_bytes();
         let event = NewEvent { data: data.into(), ..event(number) };
-        store.append(numbered(number % SIDE_BY_SIDE), Expected::Any, vec![event])
+        store.append(numbered(number % SIDE_BY_SIDE), ExpectedVersion::Any, vec![event])
     };
     for appended in (1..=SIDE_BY_SIDE * EACH).map(append).collect::<Vec<_>>() {
         within(appended).await.expect("appended");

@@ -7,7 +7,7 @@ use amoiq_actors::{
     TenantRegistry,
     tenant::{TenantError, TenantHandle},
 };
-use amoiq_events::{Ambient, EventStore, TenantId, event::Cause, tenant::TenantCommand};
+use amoiq_events::{Ambient, EventStore, TenantId, event::EventCause, tenant::TenantCommand};
 
 /// How long a change may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ impl Tenants {
         &self,
         id: &TenantId,
         command: TenantCommand,
-        cause: Cause,
+        cause: EventCause,
     ) -> Result<usize, ChangeError> {
         let (store, registry) = (Arc::clone(&self.store), Arc::clone(&self.registry));
         let tenant = TenantHandle::start(id.clone(), store, self.ambient.clone(), registry);

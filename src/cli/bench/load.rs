@@ -11,8 +11,8 @@ use std::{
 use amoiq_actors::Directory;
 use amoiq_events::{
     Ambient, MessageText, SessionId, TenantId,
-    event::Cause,
-    session::{Caller, Page, SendMessage, Sender},
+    event::EventCause,
+    session::{MessageSender, SendMessage, SessionCaller, VisitedPage},
 };
 
 /// How many messages a visitor writes in a session before the next one begins.
@@ -58,8 +58,8 @@ impl Visitor {
     async fn say(&self, tenant: &TenantId, session: &SessionId) -> anyhow::Result<()> {
         let message = SendMessage {
             message_id: self.ambient.message_id(),
-            caller: Caller::Anonymous,
-            sender: Sender::User,
+            caller: SessionCaller::Anonymous,
+            sender: MessageSender::User,
             author: None,
             text: MessageText::parse(TEXT, TEXT.len())?,
             sender_name: None,
@@ -69,9 +69,9 @@ impl Visitor {
             is_taken: false,
             user_info: None,
             fingerprint: None,
-            page: Page::default(),
+            page: VisitedPage::default(),
         };
-        let cause = Cause { causation: "bench".into(), actor: "visitor".into() };
+        let cause = EventCause { causation: "bench".into(), actor: "visitor".into() };
         self.directory.send(tenant, session, message, cause).await?;
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::{
 use amoiq_events::{
     Ambient, RecordedEvent,
     store::{
-        line::{self, End},
-        sqlite::{self, Damage, EndLine, LeftOut, NewFile},
+        line::{self, ExportEnd},
+        sqlite::{self, DamagePolicy, EndLinePolicy, ExportOmissions, NewFile},
     },
 };
 use anyhow::Context;
@@ -21,7 +21,7 @@ use crate::cli::{
 };
 
 /// Writes every event up to where the log ends now.
-pub(super) fn export(store: &Path, file: Option<&Path>, damage: Damage) -> anyhow::Result<()> {
+pub(super) fn export(store: &Path, file: Option<&Path>, damage: DamagePolicy) -> anyhow::Result<()> {
     let left_out = match file {
         None => write_all(store, damage, &mut BufWriter::new(io::stdout().lock()))?,
         Some(path) => {
@@ -45,14 +45,14 @@ pub(super) fn export(store: &Path, file: Option<&Path>, damage: Damage) -> anyho
     Ok(())
 }
 
-fn write_all(store: &Path, damage: Damage, out: &mut dyn Write) -> anyhow::Result<LeftOut> {
+fn write_all(store: &Path, damage: DamagePolicy, out: &mut dyn Write) -> anyhow::Result<ExportOmissions> {
     let mut parts = Parts::default();
-    let mut end = End::default();
+    let mut end = ExportEnd::default();
     let mut each = |event: &RecordedEvent| {
-        end = End { events: end.events + 1, position: event.position };
+        end = ExportEnd { events: end.events + 1, position: event.position };
         Ok(writeln!(out, "{}", line::write(event)?)?)
     };
-    let left_out: anyhow::Result<LeftOut> =
+    let left_out: anyhow::Result<ExportOmissions> =
         sqlite::export(store, damage, &mut |work| parts.show(work), &mut each);
     parts.finish();
     let left_out = left_out?;
@@ -65,7 +65,7 @@ fn write_all(store: &Path, damage: Damage, out: &mut dyn Write) -> anyhow::Resul
 pub(super) fn import(
     store: &Path,
     file: Option<&Path>,
-    end_line: EndLine,
+    end_line: EndLinePolicy,
     as_json: bool,
 ) -> anyhow::Result<()> {
     let (mut lines, total): (Box<dyn BufRead>, u64) = match file {

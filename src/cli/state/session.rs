@@ -3,7 +3,7 @@
 use amoiq_actors::Message;
 use amoiq_events::{
     Event, EventStore, Position, SessionId, StreamName, TenantId, UserId, codec,
-    session::{Conversation, Session, SessionEvent, VisitorIdentified},
+    session::{ConversationState, Session, SessionEvent, VisitorIdentified},
 };
 use serde_json::{Value, json};
 
@@ -59,9 +59,9 @@ pub(super) async fn at(
     Ok(json!({
         "tenant": tenant, "session": session, "position": at, "version": state.version(),
         "conversation": match state.conversation() {
-            Conversation::None => "none",
-            Conversation::Open => "open",
-            Conversation::Closed => "closed",
+            ConversationState::None => "none",
+            ConversationState::Open => "open",
+            ConversationState::Closed => "closed",
         },
         "userId": visitor.user_id, "verified": visitor.is_verified, "userInfo": visitor.info,
         "messages": messages,

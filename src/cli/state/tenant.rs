@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use amoiq_events::{
     Event, EventStore, Position, StreamName, TenantId, Timestamp, UserId, Version, codec,
     presence::{PresenceEvent, UserOnline},
-    store::{Direction, MAX_READ_EVENTS},
+    store::{MAX_READ_EVENTS, ReadDirection},
     tenant::Tenant,
 };
 use serde_json::{Value, json};
@@ -56,7 +56,8 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
     let stream = StreamName::presence(tenant);
     let mut version = Version::from_u64(u64::MAX);
     'pages: loop {
-        let events = log.read_stream(stream.clone(), version, Direction::Backward, MAX_READ_EVENTS).await?;
+        let events =
+            log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;
         for recorded in events.iter().filter(|event| event.position <= at) {
             if recorded.position < began {
                 break 'pages;
@@ -90,7 +91,7 @@ async fn last_start(log: &dyn EventStore, at: Position) -> anyhow::Result<Positi
         let mut version = Version::from_u64(u64::MAX);
         loop {
             let starts =
-                log.read_stream(stream.clone(), version, Direction::Backward, MAX_READ_EVENTS).await?;
+                log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;
             if let Some(start) = starts.iter().find(|start| start.position <= at) {
                 latest = latest.max(start.position);
                 break;

@@ -24,7 +24,7 @@ use amoiq_actors::{
     session::Access,
     transcript::{PageLimit, Window},
 };
-use amoiq_events::{SessionId, TenantId, session::Caller};
+use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
 use super::{
     Answer,
@@ -42,7 +42,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(in crate::http) struct Source {
     pub(in crate::http) directory: Directory,
     pub(in crate::http) tenant: TenantId,
-    pub(in crate::http) caller: Caller,
+    pub(in crate::http) caller: SessionCaller,
 }
 
 impl Source {

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use amoiq_actors::webhooks::Endpoint;
-use amoiq_events::event::Cause;
+use amoiq_events::event::EventCause;
 
 use crate::{
     access::auth::Principal,
@@ -18,7 +18,7 @@ pub struct Manager {
     /// The caller, in its tenant.
     pub principal: Principal,
     /// What the events of this request carry.
-    pub cause: Cause,
+    pub cause: EventCause,
     /// None for a request without a body.
     pub body: Fields,
 }

@@ -4,7 +4,7 @@
 use amoiq_actors::webhooks::Endpoint;
 use amoiq_events::{
     WebhookId,
-    tenant::{Source, TenantCommand},
+    tenant::{ManagedBy, TenantCommand},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
 
@@ -106,7 +106,7 @@ impl Registrar {
 /// [`Problem::WebhookConfigured`].
 pub fn check_changeable(endpoint: &Endpoint) -> Result<(), Problem> {
     match endpoint.webhook.source {
-        Source::Api | Source::Operator => Ok(()),
-        Source::Configuration | Source::Builtin => Err(Problem::WebhookConfigured),
+        ManagedBy::Api | ManagedBy::Operator => Ok(()),
+        ManagedBy::Configuration | ManagedBy::Builtin => Err(Problem::WebhookConfigured),
     }
 }

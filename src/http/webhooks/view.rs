@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amoiq_actors::webhooks::Endpoint;
-use amoiq_events::{Timestamp, WebhookId, tenant::Source, webhook::Webhook};
+use amoiq_events::{Timestamp, WebhookId, tenant::ManagedBy, webhook::Webhook};
 use serde::Serialize;
 
 /// An endpoint.
@@ -18,7 +18,7 @@ pub struct EndpointView<'a> {
     rate_per_second: Option<u32>,
     status: &'static str,
     disabled_reason: Option<&'a str>,
-    source: Source,
+    source: ManagedBy,
     created_at: Timestamp,
 }
 

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use amoiq_actors::session::Access;
-use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::Page};
+use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::VisitedPage};
 use serde_json::{Map, Value};
 
 use super::{
@@ -102,17 +102,17 @@ impl Introduction {
     }
 
     /// Where its page is: what it says, else what its browser says.
-    fn page(&self) -> Option<Box<Page>> {
+    fn page(&self) -> Option<Box<VisitedPage>> {
         let told = |name: &str| self.text(name).and_then(|text| ShortText::cut(&text));
         let header = |name: &str| self.handshake.header(name).and_then(ShortText::cut);
-        let page = Page {
+        let page = VisitedPage {
             domain: told("domain"),
             origin: told("origin").or_else(|| header("origin")),
             url: told("url").or_else(|| header("referer")),
             referrer: None,
             site_id: None,
         };
-        (page != Page::default()).then(|| Box::new(page))
+        (page != VisitedPage::default()).then(|| Box::new(page))
     }
 
     fn id<T, E: std::fmt::Display>(

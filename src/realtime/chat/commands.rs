@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use amoiq_actors::session::{Access, Sent};
-use amoiq_events::{SessionId, TenantId, event::Cause};
+use amoiq_events::{SessionId, TenantId, event::EventCause};
 use serde_json::{json, value::RawValue};
 
 use super::{Chat, Room, socket::ChatSocket};
@@ -105,7 +105,7 @@ impl Chat {
     ) -> Result<String, Problem> {
         let message_id = message.message_id;
         let causation = format!("socket-{}", self.parts.ambient.uuid()).into();
-        let cause = Cause { causation, actor: socket.principal.actor.clone() };
+        let cause = EventCause { causation, actor: socket.principal.actor.clone() };
         let sending = self.parts.directory.send(&socket.principal.tenant_id, session, message, cause);
         let sent = match tokio::time::timeout(send::PATIENCE, sending).await {
             Ok(sent) => sent?,

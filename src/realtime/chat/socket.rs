@@ -9,7 +9,7 @@ use amoiq_actors::{
 };
 use amoiq_events::{
     SessionId, ShortText, TenantId, UserId,
-    session::{Caller, Page},
+    session::{SessionCaller, VisitedPage},
 };
 
 use super::{Room, recovery::Recovery};
@@ -38,7 +38,7 @@ pub struct ChatSocket {
     /// Whether it has sent a message.
     pub(super) has_spoken: bool,
     /// Where its page is, as it said when it connected.
-    pub(super) page: Option<Box<Page>>,
+    pub(super) page: Option<Box<VisitedPage>>,
     pub(super) place: Place,
 }
 
@@ -122,7 +122,7 @@ pub(super) enum Naming {
 impl ChatSocket {
     /// As whom agents see it. A visitor who has not named a session yet is a stranger with a name of
     /// their own.
-    pub(super) fn visitor(&self, naming: Naming, page: Option<&Page>) -> Option<Visitor> {
+    pub(super) fn visitor(&self, naming: Naming, page: Option<&VisitedPage>) -> Option<Visitor> {
         let stranger = || SessionId::parse(&format!("provisional-{:016x}", self.place.stranger));
         let session_id = self.bound.clone().or_else(|| stranger().ok())?;
         let anonymous = || UserId::of_anonymous(&session_id);
@@ -134,7 +134,7 @@ impl ChatSocket {
             Naming::Claimed(user) | Naming::Taken(user) => (anonymous(), false, Some(user)),
             Naming::Nobody => (anonymous(), false, None),
         };
-        let told = |field: fn(&Page) -> &Option<ShortText>| {
+        let told = |field: fn(&VisitedPage) -> &Option<ShortText>| {
             let pages = [page, self.page.as_deref()];
             pages.into_iter().flatten().find_map(|page| field(page).clone())
         };
@@ -153,16 +153,16 @@ impl ChatSocket {
     /// Puts it into a room, as who it is.
     pub(super) async fn join(&self, room: Room) {
         let pass = match self.principal.caller() {
-            Caller::Staff => Pass::All,
-            Caller::Verified(user) => Pass::Of(user.as_str().into()),
-            Caller::Anonymous => Pass::Nobody,
+            SessionCaller::Staff => Pass::All,
+            SessionCaller::Verified(user) => Pass::Of(user.as_str().into()),
+            SessionCaller::Anonymous => Pass::Nobody,
         };
         self.place.join(room, pass).await;
     }
 
     /// Binds it to a session: it hears what is said there, and is online there. When this is done, a
     /// command of the socket is heard by the socket.
-    pub(super) async fn bind(&mut self, session: SessionId, naming: Naming, page: Option<&Page>) {
+    pub(super) async fn bind(&mut self, session: SessionId, naming: Naming, page: Option<&VisitedPage>) {
         self.join(Room::Session(self.principal.tenant_id.clone(), session.clone())).await;
         if let Some((recovery, number)) = &self.place.recovers {
             recovery.bound(*number, self.place.id, &session);

@@ -9,7 +9,7 @@ use actix_web::web;
 use amoiq_actors::{OnlineUsers, Progress, TenantRegistry, directory::Census, webhooks::Webhooks};
 use amoiq_events::{
     Ambient, EventStore, Position,
-    store::{Health, sqlite::SqliteStore},
+    store::{StoreHealth, sqlite::SqliteStore},
 };
 
 use super::{deliveries, sheet::Sheet};
@@ -95,7 +95,7 @@ impl Sources {
             "Position of the newest durable event",
             self.store.head().as_u64(),
         );
-        let is_writable = !matches!(self.store.health(), Health::Failing(_));
+        let is_writable = !matches!(self.store.health(), StoreHealth::Failing(_));
         sheet.gauge("amoiq_store_writable", "1 while the store takes writes", is_writable);
         let size = |file: &'static str| {
             std::fs::metadata(self.data.join(file)).ok().map(|metadata| (file, metadata.len()))

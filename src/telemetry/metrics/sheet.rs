@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use amoiq_events::histogram::Counts;
+use amoiq_events::histogram::BucketCounts;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
@@ -24,7 +24,7 @@ struct Family {
 enum Numbers {
     Counter(Vec<Series>),
     Gauge(Vec<Series>),
-    Histogram { counts: Counts, in_unit: f64 },
+    Histogram { counts: BucketCounts, in_unit: f64 },
 }
 
 /// A number, and the label that tells it from the others of its name.
@@ -68,7 +68,7 @@ impl Sheet {
     }
 
     /// How values are distributed; so many of them are one of the metric's unit: a million microseconds.
-    pub fn histogram(&mut self, name: &'static str, help: &'static str, counts: Counts, in_unit: f64) {
+    pub fn histogram(&mut self, name: &'static str, help: &'static str, counts: BucketCounts, in_unit: f64) {
         self.put(name, help, Numbers::Histogram { counts, in_unit });
     }
 
@@ -168,7 +168,7 @@ fn measured(metric: &mut MetricEncoder<'_>, value: f64) -> Written {
 ///
 /// # Errors
 /// When the text cannot be written.
-pub fn encode_histogram(mut metric: MetricEncoder<'_>, counts: &Counts, in_unit: f64) -> Written {
+pub fn encode_histogram(mut metric: MetricEncoder<'_>, counts: &BucketCounts, in_unit: f64) -> Written {
     let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound.to_f64() / in_unit);
     let buckets: Vec<_> = counts.buckets.iter().map(|(most, count)| (bound(*most), *count)).collect();
     let count = buckets.iter().map(|(_, count)| count).sum();

@@ -9,7 +9,7 @@
 
 use amoiq_events::{
     Ambient, Event, NewEvent, SessionId, ShortText, Timestamp, UserId,
-    event::Cause,
+    event::EventCause,
     presence::{PresenceEvent, UserOffline, UserOnline},
     store::MAX_APPEND_EVENTS,
 };
@@ -100,7 +100,7 @@ impl Roll {
     pub(in crate::presence) fn next_append(
         &mut self,
         ambient: &Ambient,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Option<Vec<NewEvent>> {
         assert!(self.underway.is_none(), "one append is underway at a time");
         let failed = self.failed.take();
@@ -202,7 +202,7 @@ impl Roll {
         &mut self,
         mut events: Vec<PresenceEvent>,
         ambient: &Ambient,
-        cause: &Cause,
+        cause: &EventCause,
     ) -> Attempt {
         let (mut envelopes, mut bytes) = (Vec::with_capacity(events.len()), 0);
         for event in &events {

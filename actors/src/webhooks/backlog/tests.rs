@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amoiq_events::{
     EventId, MessageId, MessageText, TenantId, Timestamp,
-    session::{MessageCreated, Sender},
+    session::{MessageCreated, MessageSender},
 };
 
 use super::*;
@@ -48,7 +48,7 @@ fn announcement(delivery: &Delivery) -> Arc<Announcement> {
             message_id: delivery.message_id,
             seq: 1,
             text: MessageText::parse("hello", 10).unwrap(),
-            sender: Sender::User,
+            sender: MessageSender::User,
             author: None,
             user_id: None,
             verified: None,

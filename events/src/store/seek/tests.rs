@@ -2,7 +2,7 @@
 
 use crate::{
     EventId, NewEvent, StreamName,
-    store::{Expected, memory::MemoryStore},
+    store::{ExpectedVersion, memory::MemoryStore},
 };
 
 use super::*;
@@ -21,7 +21,7 @@ async fn given(times: &[i64]) -> (MemoryStore, Vec<Position>) {
             actor: "a".into(),
             data: b"{}".as_slice().into(),
         };
-        let appended = store.append(StreamName::node("n"), Expected::Any, vec![event]).await.unwrap();
+        let appended = store.append(StreamName::node("n"), ExpectedVersion::Any, vec![event]).await.unwrap();
         places.push(appended.position);
     }
     (store, places)

@@ -24,7 +24,8 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    NewFile, NewFileError, OpenError, Report, Verification, Work, new_file::Partial, read_only, verify,
+    NewFile, NewFileError, OpenError, Report, StoreVerification, WorkProgress, new_file::Partial, read_only,
+    verify,
 };
 use crate::{Position, Timestamp};
 
@@ -42,7 +43,7 @@ pub enum BackupError {
     Open(#[from] OpenError),
     /// The store is damaged.
     #[error("what was copied does not verify ({} problems), so there is no backup: run `amoiq verify`", .0.problem_count())]
-    Damaged(Box<Verification>),
+    Damaged(Box<StoreVerification>),
     /// SQLite could not copy.
     #[error("copying: {0}")]
     Database(#[from] rusqlite::Error),
@@ -60,7 +61,7 @@ pub fn backup(
     file: &Path,
     now: Timestamp,
     report: Report<'_>,
-) -> Result<Verification, BackupError> {
+) -> Result<StoreVerification, BackupError> {
     // Nothing is made under a name that SQLite takes for another.
     sql_path(file)?;
     let _underway = begin(directory)?;
@@ -134,10 +135,10 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Resul
         let copying = scope.spawn(move || conn.execute("VACUUM INTO ?1", [target]));
         while !copying.is_finished() {
             let done = fs::metadata(to).map_or(0, |file| file.len());
-            report(Work { what, done: done.min(total), total });
+            report(WorkProgress { what, done: done.min(total), total });
             thread::sleep(LOOK_EVERY);
         }
-        report(Work { what, done: total, total });
+        report(WorkProgress { what, done: total, total });
         match copying.join() {
             Ok(copied) => Ok(copied.map(|_| ()).map_err(|error| OpenError::from(error).judged(from))?),
             Err(_panicked) => Err(BackupError::Io(io::Error::other("the thread that copies panicked"))),

@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{OpenError, Report, Work, backup, heads::Heads, query, read_only};
+use super::{OpenError, Report, WorkProgress, backup, heads::Heads, query, read_only};
 use crate::{
     Position, RecordedEvent, StreamName, Version,
     store::{MAX_READ_EVENTS, ReadError},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What to do where a row does not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
+pub enum DamagePolicy {
     /// End there.
     Stops,
     /// Go on behind it.
@@ -31,7 +31,7 @@ pub enum Damage {
 
 /// What was left out of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct ExportOmissions {
     /// The first and the last position of each stretch that does not read.
     pub positions: Vec<(Position, Position)>,
     /// Of each stream that ends early how many events there are behind its end.
@@ -44,15 +44,15 @@ pub struct LeftOut {
 /// When the log cannot be opened or read, and whatever `each` answers.
 pub fn export<E: From<OpenError> + From<ReadError>>(
     path: &Path,
-    damage: Damage,
+    damage: DamagePolicy,
     report: Report<'_>,
     each: &mut dyn FnMut(&RecordedEvent) -> Result<(), E>,
-) -> Result<LeftOut, E> {
+) -> Result<ExportOmissions, E> {
     let _underway = backup::begin(path).map_err(OpenError::from)?;
     let conn = read_only::open(&read_only::log_file(path))?;
     let _moment = conn.unchecked_transaction().map_err(query::failed)?;
     let head = query::last_position(&conn).map_err(query::failed)?;
-    let (versions, left_out) = (HashMap::new(), LeftOut::default());
+    let (versions, left_out) = (HashMap::new(), ExportOmissions::default());
     let mut exporting = Exporting { conn: &conn, damage, versions, left_out };
     let mut after = Position::START;
     while after < head {
@@ -63,17 +63,17 @@ pub fn export<E: From<OpenError> + From<ReadError>>(
                 each(event)?;
             }
         }
-        report(Work { what: "positions", done: after.as_u64(), total: head.as_u64() });
+        report(WorkProgress { what: "positions", done: after.as_u64(), total: head.as_u64() });
     }
     Ok(exporting.left_out)
 }
 
 struct Exporting<'a> {
     conn: &'a Connection,
-    damage: Damage,
+    damage: DamagePolicy,
     /// The last version that was given of each stream; empty unless damage is skipped.
     versions: HashMap<StreamName, Version>,
-    left_out: LeftOut,
+    left_out: ExportOmissions,
 }
 
 /// Neighbouring events, and how far the log was looked at.
@@ -89,7 +89,7 @@ impl Exporting<'_> {
                 let end = read.last().map_or(head, |event| event.position);
                 Ok(Stretch { read, end })
             }
-            Err(_damaged) if self.damage == Damage::IsSkipped => Ok(self.salvage(after, head)),
+            Err(_damaged) if self.damage == DamagePolicy::IsSkipped => Ok(self.salvage(after, head)),
             Err(error) => Err(error),
         }
     }
@@ -127,7 +127,7 @@ impl Exporting<'_> {
     /// Whether an event comes next in its stream; if not, the stream ended before it.
     fn follows(&mut self, event: &RecordedEvent) -> Result<bool, ReadError> {
         let RecordedEvent { stream, version, .. } = event;
-        if self.damage == Damage::Stops {
+        if self.damage == DamagePolicy::Stops {
             return Ok(true);
         }
         let follows = match self.versions.get_mut(stream) {

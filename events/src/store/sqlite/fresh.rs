@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, Verification, lock, new_file::sync_folder, private, query, read_only, repair, schema,
-    verify, witness::Witness,
+    OpenError, Report, StoreVerification, lock, new_file::sync_folder, private, query, read_only, repair,
+    schema, verify, witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
 
@@ -66,7 +66,7 @@ pub enum FillError {
     },
     /// What was filled in does not fit together.
     #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
-    Damaged(Box<Verification>),
+    Damaged(Box<StoreVerification>),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -105,7 +105,7 @@ impl Fresh {
     }
 
     /// Verifies what was made, and gives it its names.
-    pub(super) fn finish(self, report: Report<'_>) -> Result<Verification, FillError> {
+    pub(super) fn finish(self, report: Report<'_>) -> Result<StoreVerification, FillError> {
         let verification = verify(&self.log, Position::START, report)?;
         if !verification.is_intact() {
             return Err(FillError::Damaged(Box::new(verification)));

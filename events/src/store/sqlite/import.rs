@@ -8,14 +8,14 @@ use std::{io::BufRead, path::Path};
 use rusqlite::Connection;
 
 use super::{
-    FillError, Report, Verification, Work,
+    FillError, Report, StoreVerification, WorkProgress,
     fresh::Fresh,
     heads::{Head, Ledger},
     row, schema,
 };
 use crate::{
     Ambient, RecordedEvent, Version,
-    store::line::{self, End},
+    store::line::{self, ExportEnd},
 };
 
 /// How many events a transaction takes.
@@ -23,7 +23,7 @@ const STEP: u64 = 10_000;
 
 /// Whether the lines have to end with one that says how many they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndLine {
+pub enum EndLinePolicy {
     /// What this release writes does.
     IsDemanded,
     /// An older release wrote none. One that is there is held against the events all the same.
@@ -38,17 +38,17 @@ pub enum EndLine {
 pub fn import(
     lines: &mut dyn BufRead,
     total: u64,
-    end_line: EndLine,
+    end_line: EndLinePolicy,
     directory: &Path,
     ambient: &Ambient,
     report: Report<'_>,
-) -> Result<Verification, FillError> {
+) -> Result<StoreVerification, FillError> {
     let fresh = Fresh::new(directory)?;
     let conn = schema::open_writer(&fresh.log, u64::from_le_bytes(ambient.bytes()))?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     let mut filling =
-        Filling { conn: &conn, ledger: Ledger::new(), read: End::default(), line: 0, has_ended: false };
+        Filling { conn: &conn, ledger: Ledger::new(), read: ExportEnd::default(), line: 0, has_ended: false };
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut text = String::new();
     let mut done = 0;
@@ -59,7 +59,7 @@ pub fn import(
         text.clear();
         if filling.line.is_multiple_of(STEP) {
             filling.commit()?;
-            report(Work { what: "bytes read", done, total });
+            report(WorkProgress { what: "bytes read", done, total });
             conn.execute_batch("BEGIN IMMEDIATE")?;
         }
     }
@@ -78,7 +78,7 @@ struct Filling<'a> {
     conn: &'a Connection,
     ledger: Ledger,
     /// What the end line has to say.
-    read: End,
+    read: ExportEnd,
     line: u64,
     has_ended: bool,
 }
@@ -96,7 +96,7 @@ impl Filling<'_> {
         };
         let said = line::read_end(text).ok_or(FillError::Line { line, reason })?;
         if said != self.read {
-            let (End { events, position }, read) = (said, self.read);
+            let (ExportEnd { events, position }, read) = (said, self.read);
             return Err(wrong(format!(
                 "{events} events were written, the last at position {position}; {} were read, the last at {}",
                 read.events, read.position
@@ -106,11 +106,11 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn is_all(&self, end_line: EndLine) -> Result<(), FillError> {
+    fn is_all(&self, end_line: EndLinePolicy) -> Result<(), FillError> {
         if self.read.events == 0 {
             return Err(FillError::NoEvent);
         }
-        if !self.has_ended && end_line == EndLine::IsDemanded {
+        if !self.has_ended && end_line == EndLinePolicy::IsDemanded {
             return Err(FillError::NoEnd { line: self.line });
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Filling<'_> {
         let mut insert = self.conn.prepare_cached(row::INSERT)?;
         row::insert(&mut insert, recorded, head.position)?;
         self.ledger.advance(&name, Head { version: *version, position: *position, first: head.first });
-        self.read = End { events: self.read.events + 1, position: *position };
+        self.read = ExportEnd { events: self.read.events + 1, position: *position };
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{OpenError, Recovery, query, recent::Recent, repair, schema, witness::Witness};
 use crate::{
     Ambient, Position,
-    store::{Appended, Epoch, REMEMBERED_IDS},
+    store::{AppendReceipt, Epoch, REMEMBERED_IDS},
 };
 
 /// The log's file, open, and what was found in it.
@@ -49,7 +49,7 @@ impl LogFile {
     pub(super) fn recent(&self) -> rusqlite::Result<Recent> {
         let mut recent = Recent::default();
         for query::Placed { stream, id, position, version } in query::newest(&self.conn, REMEMBERED_IDS)? {
-            recent.note(stream.shared(), id, Appended { version, position });
+            recent.note(stream.shared(), id, AppendReceipt { version, position });
         }
         recent.committed();
         Ok(recent)

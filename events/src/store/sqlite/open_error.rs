@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     lock::Holder,
-    readable::{self, Unreadable},
+    readable::{self, UnreadableFile},
     seal,
 };
 use crate::{Position, store::ReadError};
@@ -38,7 +38,7 @@ pub enum OpenError {
     Damaged(ReadError),
     /// The system does not give what stands there.
     #[error("{0}: {LOOK_AT_THE_DISK}")]
-    Unreadable(Unreadable),
+    Unreadable(UnreadableFile),
     /// SQLite refused.
     #[error("log.db: {0}{advice}", advice = advice(.0))]
     Database(#[from] rusqlite::Error),

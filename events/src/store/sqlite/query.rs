@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     EventId, Position, RecordedEvent, StreamName, Version,
-    store::{Direction, MAX_READ_EVENTS, ReadError},
+    store::{MAX_READ_EVENTS, ReadDirection, ReadError},
 };
 
 /// Up to `limit` events of all streams after a position.
@@ -53,7 +53,7 @@ pub(super) fn read_stream(
     heads: &Heads,
     stream: &StreamName,
     from: Version,
-    direction: Direction,
+    direction: ReadDirection,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, ReadError> {
     let limit = limit.min(MAX_READ_EVENTS);
@@ -67,7 +67,7 @@ pub(super) fn read_stream(
             continue;
         }
         let mut events = read?;
-        if direction == Direction::Forward {
+        if direction == ReadDirection::Forward {
             events.reverse();
         }
         return Ok(events);
@@ -75,14 +75,14 @@ pub(super) fn read_stream(
 }
 
 /// The versions that are wanted, both inclusive; empty when the first is the higher one.
-fn span(head: Head, from: Version, direction: Direction, limit: usize) -> (Version, Version) {
+fn span(head: Head, from: Version, direction: ReadDirection, limit: usize) -> (Version, Version) {
     let count = (limit as u64).saturating_sub(1);
     let (lowest, highest) = match direction {
-        Direction::Forward => {
+        ReadDirection::Forward => {
             let from = from.max(head.first);
             (from, from.plus(count))
         }
-        Direction::Backward => {
+        ReadDirection::Backward => {
             let from = from.min(head.version);
             (Version::from_u64(from.as_u64().saturating_sub(count)), from)
         }

@@ -18,8 +18,8 @@ use super::{OpenError, checkpoint, heads::Heads, query, repair, schema};
 use crate::{
     NewEvent, Position, RecordedEvent, StreamName, Version,
     store::{
-        AppendError, Appended, Direction, Epoch, EventStore, Expected, Health, Pending, ReadError,
-        Subscription, feed::Feed,
+        AppendError, AppendReceipt, Epoch, EventStore, ExpectedVersion, LogSubscription, ReadDirection,
+        ReadError, StoreFuture, StoreHealth, feed::Feed,
     },
 };
 
@@ -61,9 +61,9 @@ impl EventStore for ReadOnlyStore {
     fn append(
         &self,
         _stream: StreamName,
-        _expected: Expected,
+        _expected: ExpectedVersion,
         _events: Vec<NewEvent>,
-    ) -> Pending<Result<Appended, AppendError>> {
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         ready(Err(refused()))
     }
 
@@ -71,18 +71,18 @@ impl EventStore for ReadOnlyStore {
         &self,
         stream: StreamName,
         from: Version,
-        direction: Direction,
+        direction: ReadDirection,
         limit: usize,
-    ) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         ready(query::read_stream(&lock(&self.conn), &self.heads, &stream, from, direction, limit))
     }
 
-    fn read_all(&self, after: Position, limit: usize) -> Pending<Result<Vec<RecordedEvent>, ReadError>> {
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
         ready(query::read_all(&lock(&self.conn), after, limit))
     }
 
     /// What was there when the log was opened, then nothing more.
-    fn subscribe(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> LogSubscription {
         self.feed.subscribe(after)
     }
 
@@ -95,15 +95,15 @@ impl EventStore for ReadOnlyStore {
         prefix: &str,
         after: Option<StreamName>,
         limit: usize,
-    ) -> Pending<Result<Vec<StreamName>, ReadError>> {
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         ready(query::streams(&lock(&self.conn), &self.heads, prefix, after.as_ref(), limit))
     }
 
-    fn truncate(&self, _stream: StreamName, _before: Version) -> Pending<Result<(), AppendError>> {
+    fn truncate(&self, _stream: StreamName, _before: Version) -> StoreFuture<Result<(), AppendError>> {
         ready(Err(refused()))
     }
 
-    fn delete(&self, _stream: StreamName) -> Pending<Result<(), AppendError>> {
+    fn delete(&self, _stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         ready(Err(refused()))
     }
 
@@ -111,8 +111,8 @@ impl EventStore for ReadOnlyStore {
         self.epoch
     }
 
-    fn health(&self) -> Health {
-        Health::Failing("opened to read".to_owned())
+    fn health(&self) -> StoreHealth {
+        StoreHealth::Failing("opened to read".to_owned())
     }
 }
 
@@ -120,7 +120,7 @@ fn refused() -> AppendError {
     AppendError::Unavailable("opened to read".to_owned())
 }
 
-fn ready<T: Send + 'static>(answer: T) -> Pending<T> {
+fn ready<T: Send + 'static>(answer: T) -> StoreFuture<T> {
     Box::pin(std::future::ready(answer))
 }
 

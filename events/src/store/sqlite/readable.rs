@@ -29,7 +29,7 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(60);
 /// A page that the system does not give.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("page {page} of {file} could not be read (I/O error)")]
-pub struct Unreadable {
+pub struct UnreadableFile {
     page: u32,
     file: String,
 }
@@ -43,7 +43,7 @@ pub struct Reading {
 
 #[derive(Debug, Default)]
 struct State {
-    failing: Option<(Unreadable, Instant)>,
+    failing: Option<(UnreadableFile, Instant)>,
     /// When all of it had been read and it was malformed all the same.
     damaged_at: Option<Instant>,
 }
@@ -57,13 +57,13 @@ impl Reading {
 
     /// What does not read now.
     #[must_use]
-    pub fn failing(&self) -> Option<Unreadable> {
+    pub fn failing(&self) -> Option<UnreadableFile> {
         self.state().failing.as_ref().map(|(found, _)| found.clone())
     }
 
     /// Finds out whether the file reads, which takes as long as reading it. To be asked when SQLite says that it
     /// is malformed or that there was an I/O error.
-    pub fn judge(&self) -> Option<Unreadable> {
+    pub fn judge(&self) -> Option<UnreadableFile> {
         // Whoever else asks waits for the answer.
         let mut state = self.state();
         if state.damaged_at.is_some_and(|at| at.elapsed() < CONFIRMED_FOR) {
@@ -115,7 +115,7 @@ impl Reading {
 
 /// The first page of a database's file that the system does not give.
 #[must_use]
-pub fn find(path: &Path) -> Option<Unreadable> {
+pub fn find(path: &Path) -> Option<UnreadableFile> {
     read(path, 1..=u32::MAX)
 }
 
@@ -125,9 +125,9 @@ pub fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
-fn read(path: &Path, pages: std::ops::RangeInclusive<u32>) -> Option<Unreadable> {
+fn read(path: &Path, pages: std::ops::RangeInclusive<u32>) -> Option<UnreadableFile> {
     let file = || path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let unread = |page: u32| Some(Unreadable { page, file: file() });
+    let unread = |page: u32| Some(UnreadableFile { page, file: file() });
     let conn = match schema::open_reader(path) {
         Ok(conn) => conn,
         Err(error) => return if is_io(&error) { unread(1) } else { None },

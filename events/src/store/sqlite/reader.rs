@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{OpenError, readable::Reading, schema};
 use crate::{
     Position,
-    store::{Pending, ReadError},
+    store::{ReadError, StoreFuture},
 };
 
 /// How many threads read.
@@ -40,7 +40,7 @@ impl Readers {
     pub(super) fn read<T: Send + 'static>(
         &self,
         query: impl Fn(&Connection) -> Result<T, ReadError> + Clone + Send + 'static,
-    ) -> Pending<Result<T, ReadError>> {
+    ) -> StoreFuture<Result<T, ReadError>> {
         let first = self.run(query.clone());
         let readers = self.clone();
         Box::pin(async move {
@@ -74,7 +74,7 @@ impl Readers {
     pub(super) fn run<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
-    ) -> Pending<Result<T, ReadError>> {
+    ) -> StoreFuture<Result<T, ReadError>> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
             // Whoever asked may have gone: the answer is dropped then.

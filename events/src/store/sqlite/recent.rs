@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     EventId, NewEvent, Position,
-    store::{Appended, REMEMBERED_IDS},
+    store::{AppendReceipt, REMEMBERED_IDS},
 };
 
 /// The ids of the newest events. Those of the transaction under way are among them: of two appends of
@@ -20,12 +20,12 @@ pub(super) struct Recent {
 
 struct Known {
     stream: Arc<str>,
-    place: Appended,
+    place: AppendReceipt,
 }
 
 impl Recent {
     /// Notes an event of the transaction under way.
-    pub(super) fn note(&mut self, stream: Arc<str>, id: EventId, place: Appended) {
+    pub(super) fn note(&mut self, stream: Arc<str>, id: EventId, place: AppendReceipt) {
         self.known.insert(id, Known { stream, place });
         self.order.push_back((id, place.position));
         self.pending += 1;
@@ -58,7 +58,7 @@ impl Recent {
     }
 
     /// The first answer, when these very events stand one behind the other in this stream.
-    pub(super) fn answer(&self, stream: &str, events: &[NewEvent]) -> Option<Appended> {
+    pub(super) fn answer(&self, stream: &str, events: &[NewEvent]) -> Option<AppendReceipt> {
         let before = |event: &NewEvent| self.known.get(&event.id).filter(|known| *known.stream == *stream);
         let first = before(events.first()?)?.place.version;
         let mut last = None;

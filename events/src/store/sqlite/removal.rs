@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     StreamName, Version,
-    store::{AppendError, Direction, Pending, ReadError},
+    store::{AppendError, ReadDirection, ReadError, StoreFuture},
 };
 
 /// How many events of a stream a transaction removes.
@@ -51,7 +51,7 @@ pub(super) fn remove(
     jobs: &Sender<Job>,
     stream: StreamName,
     before: Option<Version>,
-) -> Pending<Result<(), AppendError>> {
+) -> StoreFuture<Result<(), AppendError>> {
     let jobs = jobs.clone();
     let step = move || {
         let stream = stream.clone();
@@ -177,7 +177,8 @@ impl Writer {
     /// The events of a stream below a version.
     fn doomed(&self, stream: &StreamName, head: Head, below: Version) -> rusqlite::Result<Vec<Placed>> {
         let count = usize::try_from(below.as_u64() - head.first.as_u64()).unwrap_or(usize::MAX);
-        let read = query::read_stream(&self.conn, &self.heads, stream, head.first, Direction::Forward, count);
+        let read =
+            query::read_stream(&self.conn, &self.heads, stream, head.first, ReadDirection::Forward, count);
         match read {
             Ok(events) => Ok(events
                 .into_iter()

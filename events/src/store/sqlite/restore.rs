@@ -13,7 +13,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    FillError, OpenError, Report, Verification, Work, backup,
+    FillError, OpenError, Report, StoreVerification, WorkProgress, backup,
     fresh::Fresh,
     heads::{self, Head},
     private, query, read_only, schema, verify,
@@ -33,7 +33,7 @@ pub fn restore(
     to: Option<Position>,
     ambient: &Ambient,
     report: Report<'_>,
-) -> Result<Verification, FillError> {
+) -> Result<StoreVerification, FillError> {
     check(file)?;
     // Nothing is made where SQLite would look for another file.
     backup::sql_path(directory)?;
@@ -49,7 +49,7 @@ pub fn restore(
     unpack_outbox(&conn, &fresh.outbox)?;
     conn.execute_batch("BEGIN IMMEDIATE; DROP TABLE backup; DROP TABLE backup_outbox")?;
     if let Some(to) = to {
-        report(Work { what: "cutting", done: 0, total: 0 });
+        report(WorkProgress { what: "cutting", done: 0, total: 0 });
         cut(&conn, to)?;
     }
     schema::set_meta(&conn, "epoch", u64::from_le_bytes(ambient.bytes()))?;
@@ -81,7 +81,7 @@ fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         target.write_all(bytes)?;
         done += bytes.len() as u64;
-        report(Work { what: "bytes copied", done, total });
+        report(WorkProgress { what: "bytes copied", done, total });
     }
 }
 

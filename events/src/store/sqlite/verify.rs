@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     OpenError, read_only, readable, schema,
-    work::{Report, Work},
+    work::{Report, WorkProgress},
 };
 use crate::{Position, store::Epoch};
 
@@ -105,7 +105,7 @@ pub struct Problem {
 
 /// What was read, and what did not fit.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Verification {
+pub struct StoreVerification {
     /// Whether everything fits.
     pub clean: bool,
     /// Of the log.
@@ -126,7 +126,7 @@ pub struct Verification {
     pub notes: Vec<String>,
 }
 
-impl Verification {
+impl StoreVerification {
     fn found(&mut self, kind: Kind, position: Position, stream: &str, what: impl Into<String>) {
         *self.counts.entry(kind).or_default() += 1;
         if self.problems.len() < LISTED {
@@ -157,7 +157,7 @@ impl Verification {
 ///
 /// # Errors
 /// When it cannot be opened at all. Damage that is found once it is open is in the answer.
-pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verification, OpenError> {
+pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<StoreVerification, OpenError> {
     let log_file = read_only::log_file(path);
     let found = look(path, from, report).map_err(|error| error.judged(&log_file))?;
     // Whether what does not fit was read at all. Nobody restores a backup for a disk that is back in a moment.
@@ -173,9 +173,9 @@ pub fn verify(path: &Path, from: Position, report: Report<'_>) -> Result<Verific
     }
 }
 
-fn look(path: &Path, from: Position, report: Report<'_>) -> Result<Verification, OpenError> {
+fn look(path: &Path, from: Position, report: Report<'_>) -> Result<StoreVerification, OpenError> {
     let conn = read_only::open(&read_only::log_file(path))?;
-    let mut found = Verification { from, verified_to: from, ..Verification::default() };
+    let mut found = StoreVerification { from, verified_to: from, ..StoreVerification::default() };
     pages(&conn, "log.db", Kind::Pages, &mut found, report);
     let Some(at) = Bounds::read(&conn, &mut found) else { return Ok(found) };
     found.epoch = Epoch(at.epoch).to_string();
@@ -199,9 +199,9 @@ fn look(path: &Path, from: Position, report: Report<'_>) -> Result<Verification,
 }
 
 /// Compares the outbox in a backup's file with the log in it, and looks at nothing else.
-pub(super) fn verify_outbox(file: &Path) -> Result<Verification, OpenError> {
+pub(super) fn verify_outbox(file: &Path) -> Result<StoreVerification, OpenError> {
     let conn = read_only::open(file)?;
-    let mut found = Verification::default();
+    let mut found = StoreVerification::default();
     outbox::check_packed(&conn, &mut found);
     found.clean = found.problem_count() == 0;
     Ok(found)
@@ -218,7 +218,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn read(conn: &Connection, found: &mut Verification) -> Option<Self> {
+    fn read(conn: &Connection, found: &mut StoreVerification) -> Option<Self> {
         // One moment: where the last event is removed in between, a log would seem to have lost its end.
         let begun = conn.unchecked_transaction();
         let _moment =
@@ -246,9 +246,9 @@ impl Bounds {
 /// Lets SQLite look at every page: rows on a page that no way leads to would be missed otherwise. It looks whether
 /// keys are in order and indexes have what their tables have, too: where they are not, a search misses what a scan
 /// finds. That is one moment of the file from the begin to the end.
-fn pages(conn: &Connection, file: &str, kind: Kind, found: &mut Verification, report: Report<'_>) {
+fn pages(conn: &Connection, file: &str, kind: Kind, found: &mut StoreVerification, report: Report<'_>) {
     if kind == Kind::Pages {
-        report(Work { what: "pages", done: 0, total: 0 });
+        report(WorkProgress { what: "pages", done: 0, total: 0 });
     }
     let looked = conn.prepare("PRAGMA integrity_check(20)").and_then(|mut statement| {
         statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()

@@ -2,7 +2,7 @@
 
 /// A part of long work, and how far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
+pub struct WorkProgress {
     /// What is done, for people: another text begins another part.
     pub what: &'static str,
     /// What is behind.
@@ -12,4 +12,4 @@ pub struct Work {
 }
 
 /// Is told how far work has come, a few times a second or so.
-pub type Report<'a> = &'a mut dyn FnMut(Work);
+pub type Report<'a> = &'a mut dyn FnMut(WorkProgress);

@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     NewEvent, Position, RecordedEvent, StreamName, Version,
-    store::{AppendError, Appended, Direction, Expected, Health, ReadError, StoreMeter, feed::Feed},
+    store::{
+        AppendError, AppendReceipt, ExpectedVersion, ReadDirection, ReadError, StoreHealth, StoreMeter,
+        feed::Feed,
+    },
 };
 
 /// The most events of one transaction, so that no commit takes long. No more appends either, though
@@ -44,9 +47,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// An append that waits.
 pub(super) struct Append {
     pub(super) stream: StreamName,
-    pub(super) expected: Expected,
+    pub(super) expected: ExpectedVersion,
     pub(super) events: Vec<NewEvent>,
-    pub(super) reply: Reply<Appended>,
+    pub(super) reply: Reply<AppendReceipt>,
 }
 
 /// Work for the writer.
@@ -71,7 +74,7 @@ pub(super) struct Writer {
     pub(super) write_ahead: Arc<WriteAhead>,
     pub(super) reading: Arc<Reading>,
     pub(super) feed: Arc<Feed>,
-    pub(super) health: watch::Sender<Health>,
+    pub(super) health: watch::Sender<StoreHealth>,
     pub(super) meter: Arc<StoreMeter>,
     pub(super) opened: Instant,
     pub(super) index: IndexState,
@@ -80,7 +83,7 @@ pub(super) struct Writer {
 }
 
 /// Answers that wait for the commit.
-pub(super) type Answers = Vec<(Reply<Appended>, Result<Appended, AppendError>)>;
+pub(super) type Answers = Vec<(Reply<AppendReceipt>, Result<AppendReceipt, AppendError>)>;
 
 impl Writer {
     /// Works until it is told to close, then writes the index.
@@ -214,10 +217,10 @@ impl Writer {
     fn place(
         &mut self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedVersion,
         events: Vec<NewEvent>,
         batch: &mut Vec<RecordedEvent>,
-    ) -> rusqlite::Result<Result<Appended, AppendError>> {
+    ) -> rusqlite::Result<Result<AppendReceipt, AppendError>> {
         let name = stream.shared();
         let known = match self.ledger.head(&self.conn, &name) {
             // One stream that cannot be found is no reason to refuse the others.
@@ -230,15 +233,15 @@ impl Writer {
         let head = known.unwrap_or(Head { first: Version::from_u64(1), ..Head::default() });
         let actual = head.version;
         let fits = match expected {
-            Expected::Any => true,
-            Expected::NoStream => actual == Version::NONE,
-            Expected::Exact(version) => actual == version,
+            ExpectedVersion::Any => true,
+            ExpectedVersion::NoStream => actual == Version::NONE,
+            ExpectedVersion::Exact(version) => actual == version,
         };
         let repeated = match expected {
-            Expected::Any => self.recent.answer(&name, &events),
+            ExpectedVersion::Any => self.recent.answer(&name, &events),
             _ if fits => None,
-            Expected::NoStream => self.repeated(stream, Version::NONE, actual, &events, batch)?,
-            Expected::Exact(version) => self.repeated(stream, version, actual, &events, batch)?,
+            ExpectedVersion::NoStream => self.repeated(stream, Version::NONE, actual, &events, batch)?,
+            ExpectedVersion::Exact(version) => self.repeated(stream, version, actual, &events, batch)?,
         };
         match repeated {
             Some(first) => Ok(Ok(first)),
@@ -253,7 +256,7 @@ impl Writer {
         mut head: Head,
         events: Vec<NewEvent>,
         batch: &mut Vec<RecordedEvent>,
-    ) -> rusqlite::Result<Appended> {
+    ) -> rusqlite::Result<AppendReceipt> {
         let name = stream.shared();
         let mut insert = self.conn.prepare_cached(row::INSERT)?;
         for event in events {
@@ -269,11 +272,11 @@ impl Writer {
             assert!(previous < head.position, "a link points forward: {stream} at {}", head.position);
             row::insert(&mut insert, &recorded, previous)?;
             self.ledger.advance(&name, head);
-            let place = Appended { version: head.version, position: head.position };
+            let place = AppendReceipt { version: head.version, position: head.position };
             self.recent.note(stream.shared(), recorded.event.id, place);
             batch.push(recorded);
         }
-        Ok(Appended { version: head.version, position: head.position })
+        Ok(AppendReceipt { version: head.version, position: head.position })
     }
 
     /// The first answer, when the events after `version` are these very ones.
@@ -284,7 +287,7 @@ impl Writer {
         actual: Version,
         events: &[NewEvent],
         batch: &[RecordedEvent],
-    ) -> rusqlite::Result<Option<Appended>> {
+    ) -> rusqlite::Result<Option<AppendReceipt>> {
         let last = version.plus(events.len() as u64);
         if last > actual {
             return Ok(None);
@@ -296,7 +299,7 @@ impl Writer {
             &self.heads,
             stream,
             version.plus(1),
-            Direction::Forward,
+            ReadDirection::Forward,
             events.len(),
         ) {
             Ok(stored) => stored,
@@ -309,7 +312,7 @@ impl Writer {
             stored.event.id == event.id && stored.version == version.plus(number)
         });
         let found = stored.get(events.len().saturating_sub(1)).filter(|_| same);
-        Ok(found.map(|last| Appended { version: last.version, position: last.position }))
+        Ok(found.map(|last| AppendReceipt { version: last.version, position: last.position }))
     }
 
     fn finish(&mut self, batch: &[RecordedEvent]) -> rusqlite::Result<()> {
@@ -342,11 +345,11 @@ impl Writer {
             *answer = Err(AppendError::Unavailable(reason.clone()));
         }
         self.health.send_if_modified(|health| {
-            let first = *health == Health::Writable;
+            let first = *health == StoreHealth::Writable;
             if first {
                 tracing::error!(reason, "the store does not take writes; trying again every second");
             }
-            *health = Health::Failing(reason);
+            *health = StoreHealth::Failing(reason);
             first
         });
     }
@@ -364,10 +367,10 @@ impl Writer {
 
     fn recover(&self) {
         self.health.send_if_modified(|health| {
-            let failing = *health != Health::Writable;
+            let failing = *health != StoreHealth::Writable;
             if failing {
                 tracing::info!("the store takes writes again");
-                *health = Health::Writable;
+                *health = StoreHealth::Writable;
             }
             failing
         });
@@ -375,7 +378,7 @@ impl Writer {
 
     /// While the store fails, tries a write that changes nothing of note.
     fn probe(&mut self) {
-        if *self.health.borrow() == Health::Writable {
+        if *self.health.borrow() == StoreHealth::Writable {
             return;
         }
         let write_ahead = Arc::clone(&self.write_ahead);

@@ -6,12 +6,12 @@ use rusqlite::Connection;
 
 use super::{
     super::{OpenError, read_only, witness::Witness},
-    Kind, Verification, outbox, views,
+    Kind, StoreVerification, outbox, views,
 };
 use crate::Position;
 
 /// Checks `log.witness`, `views.db` and `outbox.db`.
-pub(super) fn check(directory: &Path, log: &Connection, found: &mut Verification) {
+pub(super) fn check(directory: &Path, log: &Connection, found: &mut StoreVerification) {
     witness(&directory.join("log.witness"), log, found);
     let path = directory.join("views.db");
     if path.exists() {
@@ -41,7 +41,7 @@ fn words(error: OpenError) -> String {
     }
 }
 
-fn witness(path: &Path, log: &Connection, found: &mut Verification) {
+fn witness(path: &Path, log: &Connection, found: &mut StoreVerification) {
     let bytes = fs::read(path).unwrap_or_default();
     let acknowledged = Witness::decode(&bytes);
     let Ok(head) = read_only::head(log) else { return };

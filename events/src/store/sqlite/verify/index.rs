@@ -13,7 +13,7 @@ use super::{
         heads::{self, Head},
         schema,
     },
-    Bounds, Kind, Report, Verification, Work,
+    Bounds, Kind, Report, StoreVerification, WorkProgress,
     links::{Rows, Stands},
     marks,
 };
@@ -30,7 +30,7 @@ const NAMED: i64 = 20;
 pub(super) fn check(
     conn: &Connection,
     at: Bounds,
-    found: &mut Verification,
+    found: &mut StoreVerification,
     report: Report<'_>,
 ) -> rusqlite::Result<()> {
     // Whatever is wrong with `meta` was reported; nothing can be said about an index of unknown age.
@@ -71,13 +71,13 @@ fn streams_behind(conn: &Connection, upto: Position, head: Position) -> rusqlite
 
 /// Counts anew, as everything is at one moment, before anything is said: something may have been removed between
 /// two portions.
-fn recount(conn: &Connection, upto: Position, found: &mut Verification) -> rusqlite::Result<()> {
+fn recount(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
     let _moment = conn.unchecked_transaction()?;
     let mut counted = 0;
     let mut cursor = Value::Null;
     loop {
         // What does not fit was said the first time.
-        let portion = portion(conn, upto, &cursor, &mut Verification::default())?;
+        let portion = portion(conn, upto, &cursor, &mut StoreVerification::default())?;
         let Some(events) = portion.events else { return Ok(()) };
         counted += events;
         match portion.last {
@@ -103,7 +103,7 @@ fn events_up_to(conn: &Connection, upto: Position) -> rusqlite::Result<u64> {
 fn heads(
     conn: &Connection,
     upto: Position,
-    found: &mut Verification,
+    found: &mut StoreVerification,
     report: Report<'_>,
 ) -> rusqlite::Result<Option<u64>> {
     let mut counted = Some(0_u64);
@@ -114,7 +114,7 @@ fn heads(
         drop(moment);
         found.streams += portion.rows;
         counted = counted.zip(portion.events).map(|(sum, events)| sum + events);
-        report(Work { what: "streams", done: found.streams, total: 0 });
+        report(WorkProgress { what: "streams", done: found.streams, total: 0 });
         match portion.last {
             Some(last) => cursor = last,
             None => return Ok(counted),
@@ -136,7 +136,7 @@ fn portion(
     conn: &Connection,
     upto: Position,
     behind: &Value,
-    found: &mut Verification,
+    found: &mut StoreVerification,
 ) -> rusqlite::Result<Portion> {
     const COLUMNS: &str = "SELECT name, version, position, first, checksum FROM streams";
     let mut rows = Rows::new(conn)?;
@@ -233,7 +233,7 @@ fn begins(rows: &mut Rows<'_>, name: &str, previous: Position, first: Version) -
 }
 
 /// Streams of the log that the index does not have, or has older than it should.
-fn name_missing(conn: &Connection, upto: Position, found: &mut Verification) -> rusqlite::Result<()> {
+fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
     let sql = "SELECT log.stream, min(log.position) FROM log LEFT JOIN streams ON streams.name = log.stream
         WHERE log.position <= ?1 AND (streams.name IS NULL OR streams.version < log.version
             OR streams.first > log.version)

@@ -9,7 +9,7 @@ use super::{
         row::{self, COLUMNS, Linked},
         schema,
     },
-    Bounds, Kind, Report, Verification, Work,
+    Bounds, Kind, Report, StoreVerification, WorkProgress,
     links::{Latest, Rows, Stands},
 };
 use crate::{
@@ -26,7 +26,7 @@ const SKIP: u64 = 100;
 pub(super) fn check(
     conn: &Connection,
     at: Bounds,
-    found: &mut Verification,
+    found: &mut StoreVerification,
     report: Report<'_>,
 ) -> rusqlite::Result<()> {
     let from = found.from;
@@ -41,7 +41,7 @@ pub(super) fn check(
             Err(error) => scan.skip(after, &error),
         };
         let done = after.as_u64().saturating_sub(from.as_u64()).min(total);
-        report(Work { what: "events", done, total });
+        report(WorkProgress { what: "events", done, total });
     }
     // Behind the last event positions may have been given out, and their events removed.
     scan.found.verified_to = at.head.max(from.min(at.floor));
@@ -55,7 +55,7 @@ struct Scan<'a> {
     /// The row before; nothing when it could not be read.
     last: Option<Position>,
     at: Bounds,
-    found: &'a mut Verification,
+    found: &'a mut StoreVerification,
 }
 
 impl Scan<'_> {

@@ -5,21 +5,25 @@ use rusqlite::{Connection, types::Value};
 
 use super::{
     super::heads,
-    Kind, Report, Verification, Work,
+    Kind, Report, StoreVerification, WorkProgress,
     index::{PORTION, is_behind},
     links::{Rows, Stands},
 };
 use crate::Position;
 
 /// Checks every mark.
-pub(super) fn check(conn: &Connection, found: &mut Verification, report: Report<'_>) -> rusqlite::Result<()> {
+pub(super) fn check(
+    conn: &Connection,
+    found: &mut StoreVerification,
+    report: Report<'_>,
+) -> rusqlite::Result<()> {
     let (mut cursor, mut done) = ((Value::Null, 0), 0);
     loop {
         let moment = conn.unchecked_transaction()?;
         let (rows, last) = portion(conn, &cursor, found)?;
         drop(moment);
         done += u64::from(rows);
-        report(Work { what: "marks", done, total: 0 });
+        report(WorkProgress { what: "marks", done, total: 0 });
         match last.filter(|_| rows == PORTION) {
             Some(last) => cursor = last,
             None => return Ok(()),
@@ -34,7 +38,7 @@ type Key = (Value, i64);
 fn portion(
     conn: &Connection,
     behind: &Key,
-    found: &mut Verification,
+    found: &mut StoreVerification,
 ) -> rusqlite::Result<(u32, Option<Key>)> {
     const COLUMNS: &str = "SELECT stream, mark, position, checksum FROM marks";
     let mut rows = Rows::new(conn)?;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     super::{read_only, schema},
-    Kind, Verification, pages, rows,
+    Kind, StoreVerification, pages, rows,
 };
 use crate::{Position, StreamName, TenantId};
 
@@ -26,13 +26,13 @@ const FIRST_STATUSES: [&str; 3] = ["pending", "delivered", "failed"];
 const PACKED: &str = "outbox_";
 
 /// Compares `outbox.db` with the log.
-pub(super) fn check(outbox: &Connection, log: &Connection, found: &mut Verification) {
+pub(super) fn check(outbox: &Connection, log: &Connection, found: &mut StoreVerification) {
     pages(outbox, "outbox.db", Kind::Outbox, found, &mut |_| {});
     Checking { outbox, prefix: "", log, found }.run();
 }
 
 /// Compares the outbox in a backup's file with the log in it. Another file has none.
-pub(super) fn check_packed(file: &Connection, found: &mut Verification) {
+pub(super) fn check_packed(file: &Connection, found: &mut StoreVerification) {
     let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'outbox_lanes'";
     if file.query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count > 0) {
         Checking { outbox: file, prefix: PACKED, log: file, found }.run();
@@ -43,7 +43,7 @@ struct Checking<'a> {
     outbox: &'a Connection,
     prefix: &'static str,
     log: &'a Connection,
-    found: &'a mut Verification,
+    found: &'a mut StoreVerification,
 }
 
 /// A row of `lanes`, as far as it is compared.

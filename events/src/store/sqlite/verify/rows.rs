@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     super::{backup::quoted, columns},
-    Kind, Verification,
+    Kind, StoreVerification,
 };
 use crate::Position;
 
@@ -14,7 +14,7 @@ pub(super) fn check(
     file: &str,
     prefix: &str,
     kind: Kind,
-    found: &mut Verification,
+    found: &mut StoreVerification,
 ) -> rusqlite::Result<()> {
     for table in tables(conn, prefix)? {
         let mut statement = conn.prepare(&format!("SELECT * FROM {}", quoted(&table)))?;

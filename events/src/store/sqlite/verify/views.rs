@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     super::{read_only, schema},
-    Kind, Verification, pages, rows,
+    Kind, StoreVerification, pages, rows,
 };
 use crate::Position;
 
@@ -12,14 +12,14 @@ use crate::Position;
 const SERVING: &str = "SELECT projection, epoch, position FROM generations WHERE state = 1";
 
 /// Compares the file with the log.
-pub(super) fn check(views: &Connection, log: &Connection, found: &mut Verification) {
+pub(super) fn check(views: &Connection, log: &Connection, found: &mut StoreVerification) {
     pages(views, "views.db", Kind::Views, found, &mut |_| {});
     if let Err(error) = compare(views, log, found) {
         found.found(Kind::Views, Position::START, "", format!("views.db: {error}"));
     }
 }
 
-fn compare(views: &Connection, log: &Connection, found: &mut Verification) -> rusqlite::Result<()> {
+fn compare(views: &Connection, log: &Connection, found: &mut StoreVerification) -> rusqlite::Result<()> {
     // Read before the log's end is, so a service that goes on meanwhile makes no problem.
     let _moment = views.unchecked_transaction()?;
     rows::check(views, "views.db", "", Kind::Views, found)?;
