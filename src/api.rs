@@ -1,13 +1,23 @@
-//! What clients send and read: the same over HTTP and over sockets.
+//! What clients send and read: the requests and responses of HTTP, sockets, the operator interface and the command
+//! line, as structs that all four use.
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`field`] | a field of a request, and what is wrong with it |
 //! | [`draft`] | a message as a client wrote it |
 //! | [`message`] | a message as clients read it |
 //! | [`online`] | who is online, as agents read it |
+//! | [`webhooks`] | webhooks, for their owners and for the operator |
+//! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
 //! | [`problem`] | the catalogue of errors |
+//! | [`schema`] | schemas of types of the domain |
 
 pub mod draft;
+pub mod field;
+pub mod keys;
 pub mod message;
 pub mod online;
 pub mod problem;
+pub mod schema;
+pub mod tenants;
+pub mod webhooks;

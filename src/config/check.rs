@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use anyhow::{anyhow, bail, ensure};
 
 use super::{Auth, Config, Limits, Realtime, Sessions, Tenant, Webhooks};
-use crate::access::tenants::settings;
+use crate::{access::tenants::settings, api::tenants::MAX_ORIGINS};
 
 /// The most threads of a kind: actix-web does not start with more.
 pub const MOST_THREADS: usize = 512;
@@ -79,11 +79,11 @@ impl Tenant {
         name.map_err(|reason| anyhow!("tenants: `{}`: name {reason}", self.id))?;
         let origins = self.origins.as_deref().unwrap_or_default();
         ensure!(
-            origins.len() <= settings::MAX_ORIGINS,
+            origins.len() <= MAX_ORIGINS,
             "tenants: `{}`: origins has {}, and must have 0 to {}",
             self.id,
             origins.len(),
-            settings::MAX_ORIGINS
+            MAX_ORIGINS
         );
         settings::check_origins(origins)
             .map_err(|reason| anyhow!("tenants: `{}`: origins: {reason}", self.id))

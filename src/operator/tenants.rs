@@ -89,7 +89,7 @@ fn name_and_origins(fields: &mut Fields) -> (Option<String>, Option<Vec<String>>
 }
 
 fn origins(fields: &mut Fields) -> Option<Vec<String>> {
-    let origins = fields.texts("origins", settings::MAX_ORIGINS)?;
+    let origins = fields.texts("origins", crate::api::tenants::MAX_ORIGINS)?;
     if let Err(reason) = settings::check_origins(&origins) {
         fields.refuse("origins", reason);
     }

@@ -5,9 +5,6 @@ use crate::access::auth::origin;
 /// The longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// The most sites of one tenant.
-pub const MAX_ORIGINS: usize = 200;
-
 /// Whether a text can be a name.
 ///
 /// # Errors
