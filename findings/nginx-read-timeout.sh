@@ -6,7 +6,7 @@
 # goes on sending keeps the connection to a silent server open without an end.
 #
 # For users of this project: nginx does not notice a service that hangs as long as widgets send; the clients do, by the
-# heartbeat (realtime.ping_interval_ms + realtime.ping_timeout_ms, 45 s). See Behind a proxy in docs/OPERATIONS.md.
+# heartbeat (realtime.ping_interval_ms + realtime.ping_timeout_ms, 45 s). See Behind a proxy in docs/operations/reference.md.
 #
 # Needs nginx (Debian: `apt-get install nginx-light`) and python3. Exits 1 when nginx behaves otherwise.
 set -euo pipefail

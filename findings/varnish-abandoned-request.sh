@@ -5,7 +5,7 @@
 # `option abortonclose`. Varnish has no such option: it waits for the answer, however long that takes, and drops it.
 #
 # For users of this project: behind Varnish a visitor over polling who closed the page stays online until the heartbeat
-# ends, 45 s. See Behind a proxy in docs/OPERATIONS.md.
+# ends, 45 s. See Behind a proxy in docs/operations/reference.md.
 #
 # Needs varnish (Debian: `apt-get install varnish`) and python3. Exits 1 when Varnish behaves otherwise.
 set -euo pipefail

@@ -70,12 +70,12 @@ fn every_metric_of_the_dashboard_and_the_alerts_is_shown_by_the_service() {
 #[test]
 fn every_alert_has_a_runbook() {
     let rules = file("prometheus/amoiq.rules.yml");
-    let page = file("../docs/OPERATIONS.md");
+    let page = file("../docs/operations/runbook.md");
     let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     let runbooks = rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: "));
     let mut count = 0;
     for (alert, runbook) in alerts.zip(runbooks) {
-        assert_eq!(runbook, format!("\"docs/OPERATIONS.md#{}\"", alert.to_lowercase()));
+        assert_eq!(runbook, format!("\"docs/operations/runbook.md#{}\"", alert.to_lowercase()));
         assert!(page.contains(&format!("\n#### {alert}\n")), "{alert}");
         count += 1;
     }
@@ -119,7 +119,7 @@ fn the_panels_of_the_dashboard_are_told_apart_and_do_not_overlap() {
 
 #[test]
 fn every_metric_that_is_shown_is_in_the_operators_page() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/OPERATIONS.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/reference.md");
     let page = fs::read_to_string(page).expect("the page");
     let named = metrics_of(&page);
     let parts = ["_bucket", "_sum", "_count"];

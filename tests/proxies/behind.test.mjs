@@ -214,7 +214,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
           await until('one of them is offline', () => some(offline), NOTICED_MS);
         } else {
           await pause(2_000);
-          assert.ok(!some(offline), 'it is noticed: say so in docs/OPERATIONS.md');
+          assert.ok(!some(offline), 'it is noticed: say so in docs/operations/reference.md');
         }
       });
     });
