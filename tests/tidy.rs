@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,22 +77,68 @@ fn the_events_page_lists_the_catalogue() {
     }
 }
 
-#[test]
-fn every_link_of_the_documents_leads_somewhere() {
-    for page in [
-        "README.md",
-        "docs/ARCHITECTURE.md",
-        "docs/EVENTS.md",
-        "docs/OPERATIONS.md",
-        "docs/PERFORMANCE.md",
-        "docs/WEBHOOKS.md",
-    ] {
-        let path = root().join(page);
-        let text = fs::read_to_string(&path).expect("a page");
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let is_local = !link.starts_with("http") && !link.starts_with('#');
-            let target = path.parent().expect("a folder").join(link);
-            assert!(!is_local || target.exists(), "{page}: {link} leads nowhere");
+/// Every page of the project. What is installed or built beside the sources is not the project's.
+fn pages() -> Vec<PathBuf> {
+    let mut folders = vec![root().to_owned()];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let is_foreign = name.starts_with('.') || name == "target" || name == "node_modules";
+            if path.is_dir() && !is_foreign {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
         }
     }
+    assert!(pages.len() > 20, "the pages were not found");
+    pages
+}
+
+/// The lines of a page outside of its code blocks.
+fn prose(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).expect("a page");
+    let mut is_code = false;
+    let is_prose = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    };
+    text.lines().filter(is_prose).map(str::to_owned).collect()
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let is_kept = |char: &char| char.is_alphanumeric() || matches!(char, '-' | '_');
+    let anchor = |heading: &str| {
+        heading.trim().to_lowercase().replace(' ', "-").chars().filter(is_kept).collect::<String>()
+    };
+    let lines = prose(page).into_iter().filter(|line| line.starts_with('#'));
+    lines.map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+/// Every link of a page that leads to a place in this repository.
+fn local_links(page: &Path) -> Vec<String> {
+    let text = prose(page).join("\n");
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    links.filter(|link| !link.contains("://")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_link_of_every_page_leads_somewhere() {
+    let mut dead = Vec::new();
+    for page in pages() {
+        for link in local_links(&page) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let is_found = target.exists() && (anchor.is_empty() || anchors(&target).contains(anchor));
+            if !is_found {
+                dead.push(format!("{}: {link}", page.strip_prefix(root()).expect("a page of ours").display()));
+            }
+        }
+    }
+    assert_eq!(dead, Vec::<String>::new());
 }
