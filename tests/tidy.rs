@@ -136,7 +136,10 @@ fn every_link_of_every_page_leads_somewhere() {
                 if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
             let is_found = target.exists() && (anchor.is_empty() || anchors(&target).contains(anchor));
             if !is_found {
-                dead.push(format!("{}: {link}", page.strip_prefix(root()).expect("a page of ours").display()));
+                dead.push(format!(
+                    "{}: {link}",
+                    page.strip_prefix(root()).expect("a page of ours").display()
+                ));
             }
         }
     }
