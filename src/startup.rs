@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::{App, dev::Server, middleware::from_fn};
-use amoiq_actors::{Inbox, TenantRegistry, webhooks::Webhooks};
+use amoiq_actors::{inbox::InboxView, tenants::TenantRegistry, webhooks::Webhooks};
 use amoiq_events::{
     Ambient, EventStore, NewEvent, StreamName,
     event::{Event, EventCause},
@@ -89,7 +89,7 @@ pub struct Service {
     sockets: SocketServer,
     webhooks: WebhookServer,
     operator: OperatorServer,
-    inbox: Inbox,
+    inbox: InboxView,
     key_uses: KeyUses,
     store: Arc<SqliteStore>,
 }
@@ -108,7 +108,7 @@ impl Service {
         let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
         // Before anything is appended: what is from now on is for every endpoint.
         let outbox = webhooks::outbox(directory, &*store).await?;
-        amoiq_actors::erasure::finish(&*store).await?;
+        amoiq_actors::erasure::finish_erasures(&*store).await?;
         let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
         let registry = Arc::new(registry);
         let key_uses = KeyUses::start(Arc::clone(&registry), directory);
@@ -188,7 +188,7 @@ impl Service {
 
 /// Closes the store, and brings each database into its one file. What was acknowledged is on disk already, so
 /// a disk that hangs need not be waited for.
-async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &Inbox, webhooks: &Webhooks) {
+async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &Webhooks) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         store.close();

@@ -17,9 +17,8 @@ use std::{
 };
 
 use amoiq_actors::{
-    Views,
     inbox::InboxProjection,
-    rebuild::{self, Report},
+    projections::{RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
     Ambient, ClientMessageId, Event, EventStore, MessageText, NewEvent, SessionId, StreamName, TenantId,
@@ -68,13 +67,13 @@ async fn measure(shape: &str, is_random: bool, events: u64, directory: &Path) {
     for round in 1..=2 {
         let since = Instant::now();
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open(directory, &ambient).expect("a store"));
-        let views = Views::open(&directory.join("views.db")).expect("views.db");
+        let views = ViewStore::open(&directory.join("views.db")).expect("views.db");
         let opened = since.elapsed();
         forget_peak();
         let held = peak_kib();
-        let (report, _) = watch::channel(Report::begun(store.head()));
+        let (report, _) = watch::channel(RebuildReport::begun(store.head()));
         let (since, before) = (Instant::now(), processor_time());
-        rebuild::rebuild::<InboxProjection>(&views, &store, None, &report).await.expect("a rebuild");
+        rebuild::<InboxProjection>(&views, &store, None, &report).await.expect("a rebuild");
         let (took, used) = (since.elapsed(), processor_time() - before);
         println!(
             "{shape}, round {round}: open {:.0} ms; rebuild {:.1} s, {:.0} events/s; processor {:.1} s; memory {} to {} MiB; views.db {} MiB",

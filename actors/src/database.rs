@@ -52,12 +52,12 @@ const STATEMENTS: usize = 64;
 
 /// The way to the threads. They end when the last clone of it is gone.
 #[derive(Clone)]
-pub(crate) struct Database(Way);
+pub(crate) struct SqliteDatabase(DatabaseAccess);
 
 #[derive(Clone)]
-enum Way {
+enum DatabaseAccess {
     Threads {
-        writer: mpsc::Sender<Box<dyn Change>>,
+        writer: mpsc::Sender<Box<dyn QueuedChange>>,
         reader: mpsc::Sender<Query>,
         reading: Arc<Reading>,
         /// Its thread ends when the last clone is gone.
@@ -69,7 +69,7 @@ enum Way {
 
 type Query = Box<dyn FnOnce(&mut Connection) + Send>;
 
-impl Database {
+impl SqliteDatabase {
     /// Opens the file, or makes it. `prepare` runs on the writer's connection: it makes the tables.
     pub(crate) fn open<E: HasDatabaseError>(
         path: &Path,
@@ -94,7 +94,7 @@ impl Database {
         let writing = connected()?;
         prepare(&writing).map_err(|error| error::judged(error, &reading))?;
         let no_thread = |_no_thread| DatabaseError::Closed;
-        Ok(Self(Way::Threads {
+        Ok(Self(DatabaseAccess::Threads {
             writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
             reader: spawn_reader(format!("{name}-reader"), connected()?).map_err(no_thread)?,
             _housekeeping: spawn_housekeeping(format!("{name}-files"), connected()?, path, &reading)
@@ -106,15 +106,15 @@ impl Database {
     /// What of its file does not read now.
     pub(crate) fn unreadable(&self) -> Option<UnreadableFile> {
         match &self.0 {
-            Way::Threads { reading, .. } => reading.failing(),
-            Way::Here(_) => None,
+            DatabaseAccess::Threads { reading, .. } => reading.failing(),
+            DatabaseAccess::Here(_) => None,
         }
     }
 
     fn judged<E: HasDatabaseError>(&self, error: E) -> E {
         match &self.0 {
-            Way::Threads { reading, .. } => error::judged(error, reading),
-            Way::Here(_) => error,
+            DatabaseAccess::Threads { reading, .. } => error::judged(error, reading),
+            DatabaseAccess::Here(_) => error,
         }
     }
 
@@ -124,7 +124,7 @@ impl Database {
     ) -> Result<Self, E> {
         let conn = connect(Path::new(":memory:"))?;
         prepare(&conn)?;
-        Ok(Self(Way::Here(Arc::new(Mutex::new(conn)))))
+        Ok(Self(DatabaseAccess::Here(Arc::new(Mutex::new(conn)))))
     }
 
     /// Makes a change: all of it or nothing, whatever becomes of others in the same transaction.
@@ -140,15 +140,15 @@ impl Database {
         let database = self.clone();
         let change =
             move |transaction: &Transaction<'_>| change(transaction).map_err(|error| database.judged(error));
-        let asked = Box::new(Asked { work: Some(change), outcome: None, reply });
+        let asked = Box::new(PendingChange { work: Some(change), outcome: None, reply });
         match &self.0 {
-            Way::Threads { writer, .. } => {
+            DatabaseAccess::Threads { writer, .. } => {
                 // When nobody takes it any more, nobody answers.
                 let _closed = writer.send(asked).await;
                 answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
-            Way::Here(conn) => {
-                let mut changes: [Box<dyn Change>; 1] = [asked];
+            DatabaseAccess::Here(conn) => {
+                let mut changes: [Box<dyn QueuedChange>; 1] = [asked];
                 let committed = commit(&mut lock(conn), &mut changes);
                 changes.into_iter().for_each(|change| change.answer(committed.clone()));
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
@@ -173,11 +173,11 @@ impl Database {
             drop(reply.send(answer.map_err(|error| database.judged(error))));
         };
         match &self.0 {
-            Way::Threads { reader, .. } => {
+            DatabaseAccess::Threads { reader, .. } => {
                 let _closed = reader.send(Box::new(ask)).await;
                 answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
-            Way::Here(conn) => {
+            DatabaseAccess::Here(conn) => {
                 ask(&mut lock(conn));
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
@@ -185,7 +185,7 @@ impl Database {
     }
 }
 
-impl Database {
+impl SqliteDatabase {
     /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
     pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
         let mut next = Some(scrub::FIRST);
@@ -209,7 +209,7 @@ impl Database {
 
     /// Brings everything into the one file, and cuts the write-ahead log to nothing.
     pub(crate) async fn truncate_log(&self) -> Result<(), DatabaseError> {
-        let Way::Threads { reader, .. } = &self.0 else { return Ok(()) };
+        let DatabaseAccess::Threads { reader, .. } = &self.0 else { return Ok(()) };
         // Outside of any transaction, on a thread that nobody writes on.
         let (reply, answer) = oneshot::channel();
         let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));
@@ -224,7 +224,7 @@ impl Database {
 }
 
 /// A change that waits, whatever its answer is made of.
-trait Change: Send {
+trait QueuedChange: Send {
     /// Makes it. Whether it holds: if not, it has to be undone.
     fn apply(&mut self, transaction: &Transaction<'_>) -> bool;
 
@@ -232,14 +232,14 @@ trait Change: Send {
     fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
 }
 
-struct Asked<T, E, F> {
+struct PendingChange<T, E, F> {
     work: Option<F>,
     /// Nothing while it was not made.
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
 
-impl<T, E, F> Change for Asked<T, E, F>
+impl<T, E, F> QueuedChange for PendingChange<T, E, F>
 where
     T: Send,
     E: From<DatabaseError> + Send,
@@ -263,7 +263,7 @@ where
 }
 
 /// Makes the changes as one transaction, each within its own savepoint. What does not hold is undone.
-fn commit(conn: &mut Connection, changes: &mut [Box<dyn Change>]) -> Result<(), DatabaseError> {
+fn commit(conn: &mut Connection, changes: &mut [Box<dyn QueuedChange>]) -> Result<(), DatabaseError> {
     // Immediate: a change that reads first would else be refused when another process wrote meanwhile.
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Alone it needs no savepoint, which copies every page that is changed.
@@ -286,7 +286,7 @@ fn commit(conn: &mut Connection, changes: &mut [Box<dyn Change>]) -> Result<(), 
     Ok(transaction.commit()?)
 }
 
-fn spawn_writer(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Box<dyn Change>>> {
+fn spawn_writer(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Box<dyn QueuedChange>>> {
     let (queue, mut waiting) = mpsc::channel(QUEUE);
     std::thread::Builder::new().name(name).spawn(move || {
         let mut changes = Vec::with_capacity(MAX_COMMIT_CHANGES);

@@ -2,10 +2,10 @@
 //!
 //! One actor does it, one order at a time; the service starts it, and operators and [`crate::retention`] ask
 //! it. For each session its own actor notes `session.erased` and deletes the stream, in one go
-//! ([`Directory::erase`]). Then what hangs on it goes: presence, the inbox (which folds the event), what waits
+//! ([`SessionDirectory::erase`]). Then what hangs on it goes: presence, the inbox (which folds the event), what waits
 //! for webhooks. For a person it also sees to the files: no free page and no write-ahead log holds a byte.
 //!
-//! A stop at any moment is made good: [`finish`] deletes what was said to be erased, before anybody is served,
+//! A stop at any moment is made good: [`finish_erasures`] deletes what was said to be erased, before anybody is served,
 //! and the orders themselves stand in a file until all of it is done: whoever starts next, and whoever failed,
 //! does them again. One part that fails keeps no other from being erased. Copies that were made before are out
 //! of reach: older backups, and what webhooks have delivered.
@@ -20,20 +20,21 @@ use amoiq_events::{
 };
 
 use crate::{
-    Directory, Inbox, Presence, ProvenUsers, SessionError,
-    inbox::Proof,
-    views::ViewError,
+    inbox::{IdentityProof, InboxView},
+    presence::PresenceHandle,
+    projections::ViewError,
+    sessions::{ProvenUsers, SessionDirectory, SessionError},
     webhooks::{LaneRefusal, Webhooks},
 };
 
-use marker::Order;
+use erasure_orders::ErasureOrder;
 
-pub use unfinished::finish;
+pub use unfinished_erasures::finish_erasures;
 
-mod marker;
-mod presence;
-mod unfinished;
-mod work;
+mod erasure_orders;
+mod erasure_work;
+mod presence_erasure;
+mod unfinished_erasures;
 
 /// How many orders wait.
 const MAILBOX: usize = 16;
@@ -78,15 +79,15 @@ pub enum EraseError {
 
 /// What an erasure works on.
 #[derive(Clone)]
-pub struct Premises {
+pub struct ErasureTargets {
     /// The way to sessions.
-    pub directory: Directory,
+    pub directory: SessionDirectory,
     /// The read model of sessions.
-    pub inbox: Inbox,
+    pub inbox: InboxView,
     /// Who was vouched for.
     pub proven: ProvenUsers,
     /// What counts who is online.
-    pub presence: Presence,
+    pub presence: PresenceHandle,
     /// What delivers to endpoints.
     pub webhooks: Webhooks,
     /// The log.
@@ -97,15 +98,15 @@ pub struct Premises {
 
 /// The way to the actor. Cheap to clone.
 #[derive(Clone)]
-pub struct Eraser {
+pub struct EraserHandle {
     actor: Addr<EraserActor>,
-    premises: Arc<Premises>,
+    premises: Arc<ErasureTargets>,
 }
 
-impl Eraser {
+impl EraserHandle {
     /// Starts it on the caller's arbiter. What an earlier process left half done is done then.
     #[must_use]
-    pub fn start(premises: Premises) -> Self {
+    pub fn start(premises: ErasureTargets) -> Self {
         let premises = Arc::new(premises);
         let desk = Arc::clone(&premises);
         let actor = EraserActor::create(|ctx| {
@@ -121,7 +122,8 @@ impl Eraser {
     /// When the inbox does not answer.
     pub async fn sessions_of(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<SessionId>, EraseError> {
         let head = self.premises.store.head();
-        let found = self.premises.inbox.sessions_of(tenant.clone(), user.clone(), Proof::Disputed, head);
+        let found =
+            self.premises.inbox.sessions_of(tenant.clone(), user.clone(), IdentityProof::Disputed, head);
         Ok(found.await?.into_iter().map(|entry| entry.session).collect())
     }
 
@@ -136,8 +138,8 @@ impl Eraser {
         user: Option<UserId>,
         cause: EventCause,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let order = Order { tenant, sessions, user, until: self.premises.store.head(), cause };
-        self.actor.send(Erase(order)).await.unwrap_or(Err(EraseError::Gone))
+        let order = ErasureOrder { tenant, sessions, user, until: self.premises.store.head(), cause };
+        self.actor.send(EraseSessions(order)).await.unwrap_or(Err(EraseError::Gone))
     }
 
     /// Erases those of the sessions whose conversation was closed before a time. The files are not seen to. With
@@ -150,7 +152,7 @@ impl Eraser {
         closed_before: Timestamp,
         cause: EventCause,
     ) -> (Vec<SessionId>, Result<(), EraseError>) {
-        let expired = self.actor.send(Expire { tenant, sessions, closed_before, cause }).await;
+        let expired = self.actor.send(ExpireSessions { tenant, sessions, closed_before, cause }).await;
         expired.unwrap_or((Vec::new(), Err(EraseError::Gone)))
     }
 }
@@ -158,12 +160,12 @@ impl Eraser {
 /// An order, and the answer what there was.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<SessionId>, EraseError>")]
-struct Erase(Order);
+struct EraseSessions(ErasureOrder);
 
 /// Sessions that are old, and the answer which of them it did not come to.
 #[derive(Message)]
 #[rtype(result = "(Vec<SessionId>, Result<(), EraseError>)")]
-struct Expire {
+struct ExpireSessions {
     tenant: TenantId,
     sessions: Vec<SessionId>,
     closed_before: Timestamp,
@@ -171,7 +173,7 @@ struct Expire {
 }
 
 struct EraserActor {
-    premises: Arc<Premises>,
+    premises: Arc<ErasureTargets>,
     /// There may be orders that nobody works on.
     is_unfinished: bool,
 }
@@ -198,10 +200,10 @@ fn resume(actor: &mut EraserActor, ctx: &mut Context<EraserActor>) {
     }));
 }
 
-impl Handler<Erase> for EraserActor {
+impl Handler<EraseSessions> for EraserActor {
     type Result = AtomicResponse<Self, Result<Vec<SessionId>, EraseError>>;
 
-    fn handle(&mut self, Erase(order): Erase, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, EraseSessions(order): EraseSessions, _: &mut Self::Context) -> Self::Result {
         let premises = Arc::clone(&self.premises);
         let work = async move { premises.erase(order).await };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(|erased, actor, _| {
@@ -211,12 +213,12 @@ impl Handler<Erase> for EraserActor {
     }
 }
 
-impl Handler<Expire> for EraserActor {
+impl Handler<ExpireSessions> for EraserActor {
     type Result = AtomicResponse<Self, (Vec<SessionId>, Result<(), EraseError>)>;
 
     fn handle(
         &mut self,
-        Expire { tenant, sessions, closed_before, cause }: Expire,
+        ExpireSessions { tenant, sessions, closed_before, cause }: ExpireSessions,
         _: &mut Self::Context,
     ) -> Self::Result {
         let premises = Arc::clone(&self.premises);

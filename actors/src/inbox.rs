@@ -8,18 +8,16 @@ use std::{cmp::Reverse, time::Duration};
 use amoiq_events::{EventStore, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::{Connection, types::ValueRef};
 
-use self::row::{COLUMNS, Row};
+use self::inbox_tables::{COLUMNS, InboxRow};
 use crate::{
     database::UnreadableFile,
-    generation::{self, Tables},
-    projector::{Progress, Projection},
-    views::{ViewError, Views},
+    projections::{Projection, ProjectionProgress, ViewError, ViewGeneration, ViewStore, ViewTables},
 };
 
-pub use fold::InboxProjection;
+pub use inbox_projection::InboxProjection;
 
-mod fold;
-mod row;
+mod inbox_projection;
+mod inbox_tables;
 
 /// The most sessions of one user that a history is made of; older ones are not read.
 const USER_SESSIONS: u32 = 1_000;
@@ -29,9 +27,9 @@ const PROOF_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to ask the inbox.
 #[derive(Clone)]
-pub struct Inbox {
-    views: Views,
-    progress: Progress,
+pub struct InboxView {
+    views: ViewStore,
+    progress: ProjectionProgress,
     /// How long a question waits for the projection to reach the log.
     patience: Duration,
 }
@@ -47,7 +45,7 @@ pub struct InboxEntry {
 
 /// Whose sessions are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum IdentityProof {
     /// Only those where a secret key vouched for the user.
     Verified,
     /// Also those where a visitor only said so, before anybody was vouched for.
@@ -56,7 +54,7 @@ pub enum Proof {
     Disputed,
 }
 
-impl Proof {
+impl IdentityProof {
     /// As it stands in the table; the later the more.
     fn as_stored(self) -> i64 {
         match self {
@@ -97,16 +95,16 @@ pub struct ClosedConversation {
     pub last_at: Timestamp,
 }
 
-impl Inbox {
+impl InboxView {
     /// An inbox over a projection that runs.
     #[must_use]
-    pub fn new(views: Views, progress: Progress, patience: Duration) -> Self {
+    pub fn new(views: ViewStore, progress: ProjectionProgress, patience: Duration) -> Self {
         Self { views, progress, patience }
     }
 
     /// How far the projection has come.
     #[must_use]
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &ProjectionProgress {
         &self.progress
     }
 
@@ -119,7 +117,7 @@ impl Inbox {
         &self,
         tenant: TenantId,
         user: UserId,
-        proof: Proof,
+        proof: IdentityProof,
         after: Position,
     ) -> Result<Vec<InboxEntry>, ViewError> {
         self.progress.reach(after, self.patience).await?;
@@ -137,8 +135,10 @@ impl Inbox {
         after: Position,
     ) -> Result<bool, ViewError> {
         self.progress.reach(after, PROOF_PATIENCE).await?;
-        self.read(after, move |conn, tables| row::is_proven(conn, tables, (tenant.as_str(), user.as_str())))
-            .await
+        self.read(after, move |conn, tables| {
+            inbox_tables::is_proven(conn, tables, (tenant.as_str(), user.as_str()))
+        })
+        .await
     }
 
     /// Some of the open conversations, those after a place in the table, and the place to go on from.
@@ -204,10 +204,10 @@ impl Inbox {
     async fn read<T: Send + 'static>(
         &self,
         after: Position,
-        query: impl FnOnce(&Connection, Tables) -> Result<T, ViewError> + Send + 'static,
+        query: impl FnOnce(&Connection, ViewTables) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, ViewError> {
         let read = self.views.read(move |conn| {
-            let serving = generation::serving(conn, InboxProjection::NAME)?;
+            let serving = ViewGeneration::serving(conn, InboxProjection::NAME)?;
             // They may have been thrown away since the projection was said to be there.
             let serving = serving.filter(|serving| serving.position >= after).ok_or(ViewError::Behind)?;
             query(conn, serving.tables)
@@ -218,11 +218,11 @@ impl Inbox {
 
 fn sessions_of(
     conn: &Connection,
-    tables: Tables,
+    tables: ViewTables,
     (tenant, user): (&TenantId, &UserId),
-    proof: Proof,
+    proof: IdentityProof,
 ) -> Result<Vec<InboxEntry>, ViewError> {
-    row::check_claims(conn, tables, (tenant.as_str(), user.as_str()))?;
+    inbox_tables::check_claims(conn, tables, (tenant.as_str(), user.as_str()))?;
     // Whoever claims a session has made it one: without its row something is lost, and comes first.
     let sql = format!(
         "SELECT users.session, {COLUMNS}
@@ -240,7 +240,7 @@ fn sessions_of(
         if found.get_ref(1)? == ValueRef::Null {
             return Err(ViewError::Damaged(InboxProjection::NAME));
         }
-        let row = Row::read(found, 1, tenant.as_str(), &session)?;
+        let row = InboxRow::read(found, 1, tenant.as_str(), &session)?;
         let last_position = Position::from_u64(row.last_position.cast_unsigned());
         entries.push(InboxEntry { session: session_of(&session)?, last_position });
     }
@@ -250,7 +250,7 @@ fn sessions_of(
 
 fn open_conversations(
     conn: &Connection,
-    tables: Tables,
+    tables: ViewTables,
     after: Option<&(TenantId, SessionId)>,
     limit: u32,
 ) -> Result<Vec<OpenConversation>, ViewError> {
@@ -262,7 +262,7 @@ fn open_conversations(
     let mut open = Vec::new();
     while let Some(found) = rows.next()? {
         let (tenant, session): (String, String) = (found.get(0)?, found.get(1)?);
-        let row = Row::read(found, 2, &tenant, &session)?;
+        let row = InboxRow::read(found, 2, &tenant, &session)?;
         let tenant = TenantId::try_from(tenant);
         open.push(OpenConversation {
             tenant: tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?,
@@ -275,7 +275,7 @@ fn open_conversations(
 
 fn closed_conversations(
     conn: &Connection,
-    tables: Tables,
+    tables: ViewTables,
     after: Option<&ClosedConversation>,
     before: Timestamp,
     limit: u32,
@@ -300,7 +300,7 @@ fn closed_conversations(
 }
 
 /// Its condition is word for word that of the index: else SQLite does not use it.
-fn open_sql(tables: Tables) -> String {
+fn open_sql(tables: ViewTables) -> String {
     format!(
         "SELECT tenant, session, {COLUMNS} FROM {} AS inbox
         WHERE (tenant, session) > (?1, ?2) AND is_open = 1 ORDER BY tenant, session LIMIT ?3",
@@ -309,7 +309,7 @@ fn open_sql(tables: Tables) -> String {
 }
 
 /// As [`open_sql`], of the other index.
-fn closed_sql(tables: Tables) -> String {
+fn closed_sql(tables: ViewTables) -> String {
     format!(
         "SELECT last_at, tenant, session FROM {}
         WHERE (last_at, tenant, session) > (?1, ?2, ?3) AND last_at < ?4 AND is_open = 0

@@ -2,7 +2,7 @@
 //!
 //! A connection is told here when it opens, names itself and closes. One `PresenceActor` per tenant
 //! turns that into `user.online` and `user.offline`: in the log for visitors who have written, and as signals
-//! ([`crate::online::Signals`]) for all others, so that connections alone write nothing to disk. A routing actor
+//! ([`crate::online::PresenceSignals`]) for all others, so that connections alone write nothing to disk. A routing actor
 //! starts it with the tenant's first connection and lets it go once nobody is online and nothing is left to say.
 //! All of them live on one arbiter: they count and never wait.
 //!
@@ -23,11 +23,17 @@ use actix::{dev::SendError, prelude::*};
 use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::Signals;
-use actor::PresenceActor;
+use presence_actor::PresenceActor;
 
-mod actor;
-mod roll;
+mod online_users;
+mod presence_actor;
+mod presence_signals;
+mod presence_table;
+mod tenant_presence;
+
+pub use online_users::OnlineUsers;
+pub use presence_signals::{PresenceSignal, PresenceSignals};
+pub use presence_table::{OnlineList, OnlineUser};
 
 /// How many changes are on their way to the tenants' actors; one more waits with its caller.
 const ROOM: usize = 4_096;
@@ -56,7 +62,7 @@ pub struct ConnectionId(pub u64);
 
 /// Who a connection is, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visitor {
+pub struct ConnectedVisitor {
     /// Who, as agents see them.
     pub user_id: UserId,
     /// Whether a secret key vouched for them.
@@ -77,7 +83,7 @@ pub struct Visitor {
 
 /// Who is to be forgotten: a user, whoever is in some sessions, or both.
 #[derive(Debug, Clone, Default)]
-pub struct Whom {
+pub struct ForgetTarget {
     /// The user.
     pub user: Option<UserId>,
     /// The sessions.
@@ -92,27 +98,27 @@ pub struct PresenceGone;
 /// The way to the presence of every tenant. Cheap to clone.
 ///
 /// A method that returned has handed its change over, in the order of the calls; one that is dropped
-/// before may not have. A connection that goes away gives its [`Presence::close`] to a task.
+/// before may not have. A connection that goes away gives its [`PresenceHandle::close`] to a task.
 #[derive(Clone)]
-pub struct Presence {
+pub struct PresenceHandle {
     /// Every visitor's socket keeps it, and a clone of an actor's address is an allocation.
-    router: Arc<Addr<Router>>,
+    router: Arc<Addr<PresenceRouter>>,
     room: Arc<Semaphore>,
 }
 
-impl Presence {
+impl PresenceHandle {
     /// Starts on an arbiter of its own.
     #[must_use]
     pub fn start(
         settings: PresenceSettings,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
-        signals: &Signals,
+        signals: &PresenceSignals,
     ) -> Self {
-        let (router, room) = (Router::new(settings, store, ambient, signals), room());
+        let (router, room) = (PresenceRouter::new(settings, store, ambient, signals), room());
         let more = Arc::clone(&room);
-        let open = move |ctx: &mut Context<Router>| router.with_mailbox(ctx, &more);
-        Self { router: Arc::new(Router::start_in_arbiter(&Arbiter::new().handle(), open)), room }
+        let open = move |ctx: &mut Context<PresenceRouter>| router.with_mailbox(ctx, &more);
+        Self { router: Arc::new(PresenceRouter::start_in_arbiter(&Arbiter::new().handle(), open)), room }
     }
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
@@ -121,10 +127,10 @@ impl Presence {
         settings: PresenceSettings,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
-        signals: &Signals,
+        signals: &PresenceSignals,
     ) -> Self {
-        let (router, room) = (Router::new(settings, store, ambient, signals), room());
-        Self { router: Arc::new(Router::create(|ctx| router.with_mailbox(ctx, &room))), room }
+        let (router, room) = (PresenceRouter::new(settings, store, ambient, signals), room());
+        Self { router: Arc::new(PresenceRouter::create(|ctx| router.with_mailbox(ctx, &room))), room }
     }
 
     /// A connection is this visitor from now on; one that is not known opens. Whom it was before is offline
@@ -136,9 +142,9 @@ impl Presence {
         &self,
         tenant: &TenantId,
         connection: ConnectionId,
-        visitor: Visitor,
+        visitor: ConnectedVisitor,
     ) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Enter(connection, Box::new(visitor))).await
+        self.hand(tenant, PresenceChange::Enter(connection, Box::new(visitor))).await
     }
 
     /// A connection closed. One that is not known, or closed before, changes nothing.
@@ -146,7 +152,7 @@ impl Presence {
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn close(&self, tenant: &TenantId, connection: ConnectionId) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Leave(connection)).await
+        self.hand(tenant, PresenceChange::Leave(connection)).await
     }
 
     /// A session got its first message: the log says of its visitor what only signals said before.
@@ -154,7 +160,7 @@ impl Presence {
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn wrote(&self, tenant: &TenantId, session: SessionId) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Wrote(session)).await
+        self.hand(tenant, PresenceChange::Wrote(session)).await
     }
 
     /// A secret key vouched for a user: whoever only claims the name is shown without it from now on.
@@ -162,14 +168,14 @@ impl Presence {
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn proven(&self, tenant: &TenantId, user: UserId) -> Result<(), PresenceGone> {
-        self.hand(tenant, Change::Proven(user)).await
+        self.hand(tenant, PresenceChange::Proven(user)).await
     }
 
     /// Has what was handed over before said at once instead of with the next batch. It never waits, so that a message
     /// does not; where so much is on its way that it would have to, nothing is put forward.
     pub fn hurry(&self, tenant: &TenantId) {
         if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            let route = Route { tenant: tenant.clone(), change: Change::Hurry, room };
+            let route = RouteChange { tenant: tenant.clone(), change: PresenceChange::Hurry, room };
             // Gone only when the service stops.
             let _stopping = self.router.try_send(route);
         }
@@ -179,7 +185,7 @@ impl Presence {
     /// store that refuses: for a reader who wants to see whoever has just come.
     pub async fn said(&self, tenant: &TenantId, patience: Duration) {
         let (reply, said) = oneshot::channel();
-        if self.hand(tenant, Change::Ask(reply)).await.is_ok() {
+        if self.hand(tenant, PresenceChange::Ask(reply)).await.is_ok() {
             // Late, or the store refuses: the reader sees what there is.
             let _late = tokio::time::timeout(patience, said).await;
         }
@@ -190,26 +196,26 @@ impl Presence {
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
-    pub async fn forget(&self, tenant: &TenantId, whom: Whom) -> Result<(), PresenceGone> {
+    pub async fn forget(&self, tenant: &TenantId, whom: ForgetTarget) -> Result<(), PresenceGone> {
         let (reply, said) = oneshot::channel();
-        self.hand(tenant, Change::Forget(whom, reply)).await?;
+        self.hand(tenant, PresenceChange::Forget(whom, reply)).await?;
         said.await.map_err(|_dropped| PresenceGone)
     }
 
-    async fn hand(&self, tenant: &TenantId, change: Change) -> Result<(), PresenceGone> {
+    async fn hand(&self, tenant: &TenantId, change: PresenceChange) -> Result<(), PresenceGone> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| PresenceGone)?;
-        let route = Route { tenant: tenant.clone(), change, room };
+        let route = RouteChange { tenant: tenant.clone(), change, room };
         // Whoever has room finds a place in the mailbox, so this fails only when the actor is gone.
         self.router.try_send(route).map_err(|_closed| PresenceGone)
     }
 }
 
-impl Whom {
+impl ForgetTarget {
     fn names(&self, user: &UserId, session: &SessionId) -> bool {
         self.user.as_ref() == Some(user) || self.sessions.contains(session)
     }
 
-    fn is(&self, visitor: &Visitor) -> bool {
+    fn is(&self, visitor: &ConnectedVisitor) -> bool {
         let is_claimed = self.user.is_some() && visitor.claimed_user_id == self.user;
         is_claimed || self.names(&visitor.user_id, &visitor.session_id)
     }
@@ -220,9 +226,9 @@ fn room() -> Arc<Semaphore> {
 }
 
 /// What happened to a connection.
-enum Change {
+enum PresenceChange {
     /// It opened, or named itself.
-    Enter(ConnectionId, Box<Visitor>),
+    Enter(ConnectionId, Box<ConnectedVisitor>),
     /// It closed.
     Leave(ConnectionId),
     /// A session has messages from now on.
@@ -232,7 +238,7 @@ enum Change {
     /// What is to be said is said at once.
     Hurry,
     /// They do not count any more; somebody waits until that is said.
-    Forget(Whom, oneshot::Sender<()>),
+    Forget(ForgetTarget, oneshot::Sender<()>),
     /// None: somebody waits until what came before is in the log.
     Ask(oneshot::Sender<()>),
 }
@@ -240,17 +246,17 @@ enum Change {
 /// A change on its way to its tenant.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Route {
+struct RouteChange {
     tenant: TenantId,
-    change: Change,
+    change: PresenceChange,
     room: OwnedSemaphorePermit,
 }
 
 /// A change in the hands of the tenant's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Step {
-    change: Change,
+struct ApplyChange {
+    change: PresenceChange,
     /// Let go of when the change is counted.
     room: OwnedSemaphorePermit,
     /// Kept by the actor for as long as it has something to do.
@@ -258,22 +264,22 @@ struct Step {
 }
 
 /// Knows the actor of each tenant.
-struct Router {
-    tenants: HashMap<TenantId, Resident>,
+struct PresenceRouter {
+    tenants: HashMap<TenantId, RunningPresence>,
     settings: PresenceSettings,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
-    signals: Signals,
+    signals: PresenceSignals,
 }
 
 /// An actor in memory.
-struct Resident {
+struct RunningPresence {
     address: Addr<PresenceActor>,
     /// Shared with the changes on their way to the actor, and with the actor while it has something to do.
     busy: Arc<()>,
 }
 
-impl Actor for Router {
+impl Actor for PresenceRouter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -284,11 +290,11 @@ impl Actor for Router {
     }
 }
 
-impl Handler<Route> for Router {
+impl Handler<RouteChange> for PresenceRouter {
     type Result = ();
 
-    fn handle(&mut self, route: Route, _: &mut Self::Context) {
-        let Route { tenant, change, room } = route;
+    fn handle(&mut self, route: RouteChange, _: &mut Self::Context) {
+        let RouteChange { tenant, change, room } = route;
         let Err(step) = self.resident(&tenant).hand(change, room) else { return };
         // Nothing that it does can end it, a store that panics included: that would be a defect here.
         tracing::error!(tenant.id = %tenant, "a presence actor ended; it begins again with nobody");
@@ -297,12 +303,12 @@ impl Handler<Route> for Router {
     }
 }
 
-impl Router {
+impl PresenceRouter {
     fn new(
         settings: PresenceSettings,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
-        signals: &Signals,
+        signals: &PresenceSignals,
     ) -> Self {
         let (store, ambient, signals) = (Arc::clone(store), ambient.clone(), signals.clone());
         Self { tenants: HashMap::new(), settings, store, ambient, signals }
@@ -314,19 +320,19 @@ impl Router {
         self
     }
 
-    fn resident(&mut self, tenant: &TenantId) -> &Resident {
+    fn resident(&mut self, tenant: &TenantId) -> &RunningPresence {
         self.tenants.entry(tenant.clone()).or_insert_with(|| {
             let (store, ambient) = (Arc::clone(&self.store), self.ambient.clone());
             let address = PresenceActor::launch(tenant, store, ambient, self.signals.clone(), self.settings);
-            Resident { address, busy: Arc::default() }
+            RunningPresence { address, busy: Arc::default() }
         })
     }
 }
 
-impl Resident {
+impl RunningPresence {
     /// Gives the change back when the actor is gone.
-    fn hand(&self, change: Change, room: OwnedSemaphorePermit) -> Result<(), Step> {
-        let step = Step { change, room, busy: Arc::clone(&self.busy) };
+    fn hand(&self, change: PresenceChange, room: OwnedSemaphorePermit) -> Result<(), ApplyChange> {
+        let step = ApplyChange { change, room, busy: Arc::clone(&self.busy) };
         self.address.try_send(step).map_err(SendError::into_inner)
     }
 }

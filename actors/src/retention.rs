@@ -15,10 +15,9 @@ use amoiq_events::{
 };
 
 use crate::{
-    Inbox,
-    age::AgeClock,
-    erasure::{EraseError, Eraser},
-    inbox::ClosedConversation,
+    age_clock::AgeClock,
+    erasure::{EraseError, EraserHandle},
+    inbox::{ClosedConversation, InboxView},
 };
 
 /// How often it looks.
@@ -46,24 +45,24 @@ pub struct RetentionSettings {
 }
 
 /// The actor that lets go.
-pub struct Retention {
+pub struct RetentionTask {
     desk: Desk,
 }
 
 #[derive(Clone)]
 struct Desk {
-    eraser: Eraser,
-    inbox: Inbox,
+    eraser: EraserHandle,
+    inbox: InboxView,
     store: Arc<dyn EventStore>,
     age: AgeClock,
     settings: RetentionSettings,
 }
 
-impl Retention {
+impl RetentionTask {
     /// Starts it on the caller's arbiter; not when everything is kept.
     pub fn start(
-        eraser: Eraser,
-        inbox: Inbox,
+        eraser: EraserHandle,
+        inbox: InboxView,
         store: Arc<dyn EventStore>,
         ambient: Ambient,
         settings: RetentionSettings,
@@ -75,7 +74,7 @@ impl Retention {
     }
 }
 
-impl Actor for Retention {
+impl Actor for RetentionTask {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {

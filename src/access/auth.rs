@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::{Grant, TenantRegistry, registry};
+use amoiq_actors::tenants::{KeyGrant, TenantRegistry, is_demo_tenant};
 use amoiq_events::{
     Ambient, KeyId, SessionId, TenantId, UserId,
     session::{MessageSender, SessionCaller},
@@ -35,7 +35,7 @@ pub enum Credential {
         /// What it may do.
         kind: KeyKind,
         /// Whose it is; all of one kind.
-        grants: Vec<Grant>,
+        grants: Vec<KeyGrant>,
     },
     /// A token that verified, and whose key is not revoked.
     Token(Box<Claims>),
@@ -248,7 +248,7 @@ impl Authenticator {
         };
         let snapshot = self.registry.current();
         let tenant = Arc::clone(snapshot.tenant(&tenant_id).ok_or(Problem::TenantNotFound)?);
-        if asked.is_forwarded && registry::is_demo(&tenant) {
+        if asked.is_forwarded && is_demo_tenant(&tenant) {
             return Err(Problem::Forbidden("the demo tenant is not for use behind a proxy"));
         }
         let actor = credential.public_id().into();
@@ -259,10 +259,10 @@ impl Authenticator {
 const NOT_COVERED: Problem = Problem::Forbidden("the credential does not cover this tenant");
 
 /// The tenant that a key is used for.
-fn tenant_of(grants: &[Grant], named: Option<&TenantId>) -> Result<TenantId, Problem> {
+fn tenant_of(grants: &[KeyGrant], named: Option<&TenantId>) -> Result<TenantId, Problem> {
     match (named, grants) {
         (Some(named), _) => {
-            let covers = |grant: &Grant| grant.tenant == *named || grant.tenant.is_every();
+            let covers = |grant: &KeyGrant| grant.tenant == *named || grant.tenant.is_every();
             grants.iter().any(covers).then(|| named.clone()).ok_or(NOT_COVERED)
         }
         (None, [only]) if !only.tenant.is_every() => Ok(only.tenant.clone()),

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::TenantRegistry;
+use amoiq_actors::tenants::TenantRegistry;
 use amoiq_events::{Ambient, KeyId, Timestamp};
 
 const FILE: &str = "key_uses.json";

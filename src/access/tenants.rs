@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use amoiq_actors::{TenantRegistry, registry::is_demo, tenant::TenantHandle};
+use amoiq_actors::tenants::{TenantHandle, TenantRegistry, is_demo_tenant};
 use amoiq_events::{
     Ambient, EventStore, KeyId, TenantId, Timestamp, WebhookId,
     event::EventCause,
@@ -67,7 +67,7 @@ pub async fn reconcile(
         desired.entry(id.clone()).or_default();
     }
     // Not where a customer's tenant was ever, whatever it is called: everybody knows the demo's keys.
-    let is_new = configured.is_empty() && current.all().all(|(_, tenant)| is_demo(tenant));
+    let is_new = configured.is_empty() && current.all().all(|(_, tenant)| is_demo_tenant(tenant));
     if is_new && allows_demo(bind) {
         desired.insert(TenantId::parse(DEMO_TENANT)?, demo());
     }
@@ -199,7 +199,7 @@ fn desire_webhook(
 #[must_use]
 pub fn serves_demo(registry: &TenantRegistry) -> bool {
     TenantId::parse(DEMO_TENANT)
-        .is_ok_and(|demo| registry.current().tenant(&demo).is_some_and(|tenant| is_demo(tenant)))
+        .is_ok_and(|demo| registry.current().tenant(&demo).is_some_and(|tenant| is_demo_tenant(tenant)))
 }
 
 /// The demo's keys, and three commands that use them.

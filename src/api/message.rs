@@ -1,6 +1,6 @@
 //! A message as clients read it, in history and in events.
 
-use amoiq_actors::Message;
+use amoiq_actors::sessions::ChatMessage;
 use amoiq_events::{
     MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp, UserId,
     session::{MessageSender, SessionCaller},
@@ -63,7 +63,7 @@ impl MessageView {
     /// A message of a session, as an audience is shown it. A visitor is not shown the client ids of others: the
     /// same id may be that of a message of theirs.
     #[must_use]
-    pub fn of(message: &Message, session: &SessionId, audience: Audience) -> Self {
+    pub fn of(message: &ChatMessage, session: &SessionId, audience: Audience) -> Self {
         let is_for_staff = audience == Audience::Staff;
         let is_shown = is_for_staff || message.sender == MessageSender::User;
         // Whoever has no name is nobody for whom somebody could vouch.

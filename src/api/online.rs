@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{Message, Online, OnlineUser, OnlineUsers, Presence};
+use amoiq_actors::{
+    presence::{OnlineList, OnlineUser, OnlineUsers, PresenceHandle},
+    sessions::ChatMessage,
+};
 use amoiq_events::{
     EventStore, SessionId, ShortText, TenantId, Timestamp, UserId,
     presence::{UserOffline, UserOnline},
@@ -19,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct OnlineDirectory {
     /// By connections.
-    pub presence: Presence,
+    pub presence: PresenceHandle,
     /// As the log and the signals tell.
     pub users: OnlineUsers,
     /// The log.
@@ -30,7 +33,7 @@ pub struct OnlineDirectory {
 
 impl OnlineDirectory {
     /// A message was stored. A session's first one brings its visitor into the log; nobody waits for that.
-    pub fn stored(&self, tenant: &TenantId, session: &SessionId, message: &Message) {
+    pub fn stored(&self, tenant: &TenantId, session: &SessionId, message: &ChatMessage) {
         if message.seq == 1 {
             self.wrote(tenant, session);
         }
@@ -86,7 +89,7 @@ pub struct UserView<'a> {
 }
 
 impl<'a> OnlineView<'a> {
-    fn of(online: &'a Online) -> Self {
+    fn of(online: &'a OnlineList) -> Self {
         Self { users: online.users.iter().map(UserView::listed).collect(), total: online.total }
     }
 }

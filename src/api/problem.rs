@@ -9,7 +9,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use amoiq_actors::{SessionError, views::ViewError};
+use amoiq_actors::{projections::ViewError, sessions::SessionError};
 use amoiq_events::{session::SessionRefusal, store::AppendError};
 use serde_json::{Value, json};
 

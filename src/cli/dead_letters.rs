@@ -1,6 +1,6 @@
 //! `amoiq dead-letters`: the events that projections pass by, because `amoiq rebuild --skip` let them.
 
-use amoiq_actors::DeadLetters;
+use amoiq_actors::projections::DeadLetters;
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;

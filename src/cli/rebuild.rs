@@ -12,10 +12,8 @@ use std::{
 };
 
 use amoiq_actors::{
-    Views,
     inbox::InboxProjection,
-    projector::Projection as _,
-    rebuild::{self, Outcome, Report},
+    projections::{Projection as _, RebuildOutcome, RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
     Ambient, EventStore,
@@ -138,17 +136,17 @@ async fn on_files(
     skip: bool,
 ) -> anyhow::Result<Value> {
     let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
-    let views = Views::open(&config.store.path.join("views.db"))?;
-    let (reports, mut following) = watch::channel(Report::begun(log.head()));
+    let views = ViewStore::open(&config.store.path.join("views.db"))?;
+    let (reports, mut following) = watch::channel(RebuildReport::begun(log.head()));
     let skip = skip.then(|| ambient.now());
     let mut bar = Progress::new(InboxProjection::NAME, log.head().as_u64());
     let mut done = 0;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut work = std::pin::pin!(rebuild::rebuild::<InboxProjection>(&views, &log, skip, &reports));
+    let mut work = std::pin::pin!(rebuild::<InboxProjection>(&views, &log, skip, &reports));
     let outcome = loop {
         tokio::select! {
-            rebuilt = &mut work => break rebuilt.map_or_else(|error| Outcome::of(&error), |()| Outcome::Done),
-            _ = interrupted.recv() => break Outcome::Cancelled,
+            rebuilt = &mut work => break rebuilt.map_or_else(|error| RebuildOutcome::of(&error), |()| RebuildOutcome::Done),
+            _ = interrupted.recv() => break RebuildOutcome::Cancelled,
             Ok(()) = following.changed() => {
                 let position = following.borrow_and_update().position.as_u64();
                 bar.advance(position.saturating_sub(done));

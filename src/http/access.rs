@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use amoiq_actors::{Directory, session::Access};
+use amoiq_actors::sessions::{SessionAccess, SessionDirectory};
 use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
 use super::{Context, fields::Fields, limits::Gate};
@@ -112,7 +112,7 @@ pub struct Doorkeeper<'a> {
     /// Counts misses, and knows what public credentials may.
     pub gate: &'a Gate,
     /// Knows sessions.
-    pub directory: &'a Directory,
+    pub directory: &'a SessionDirectory,
 }
 
 impl Doorkeeper<'_> {
@@ -136,20 +136,20 @@ impl Doorkeeper<'_> {
     /// # Errors
     /// [`Problem::Forbidden`] when the session stays closed to the caller, [`Problem::SessionNotFound`]
     /// for staff.
-    pub fn after(&self, principal: &Principal, client: IpAddr, access: Access) -> Result<(), Problem> {
+    pub fn after(&self, principal: &Principal, client: IpAddr, access: SessionAccess) -> Result<(), Problem> {
         match (access, &principal.role) {
-            (Access::Denied, _) => Err(NOT_YOURS),
-            (Access::Missing, Role::Staff { .. } | Role::Bot) => Err(Problem::SessionNotFound),
-            (Access::Missing, _) => {
+            (SessionAccess::Denied, _) => Err(NOT_YOURS),
+            (SessionAccess::Missing, Role::Staff { .. } | Role::Bot) => Err(Problem::SessionNotFound),
+            (SessionAccess::Missing, _) => {
                 if Self::is_guess(principal) {
                     self.gate.count_miss(client);
                 }
                 Ok(())
             }
-            (Access::Granted, Role::WidgetKey) if !self.gate.policy.widget_key_reads_history => {
+            (SessionAccess::Granted, Role::WidgetKey) if !self.gate.policy.widget_key_reads_history => {
                 Err(Problem::Forbidden("a session that exists is opened by its token"))
             }
-            (Access::Granted, _) => Ok(()),
+            (SessionAccess::Granted, _) => Ok(()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Doorkeeper<'_> {
         principal: &Principal,
         client: IpAddr,
         session: &SessionId,
-    ) -> Result<Access, Problem> {
+    ) -> Result<SessionAccess, Problem> {
         self.before(principal, client, session)?;
         let caller: SessionCaller = principal.caller();
         let access = self.directory.access(&principal.tenant_id, session, caller).await?;
@@ -180,8 +180,8 @@ impl Doorkeeper<'_> {
             return Ok(());
         }
         match self.directory.access(&principal.tenant_id, session, SessionCaller::Anonymous).await? {
-            Access::Granted => Err(TOO_SHORT),
-            Access::Denied | Access::Missing => Ok(()),
+            SessionAccess::Granted => Err(TOO_SHORT),
+            SessionAccess::Denied | SessionAccess::Missing => Ok(()),
         }
     }
 
@@ -190,10 +190,14 @@ impl Doorkeeper<'_> {
     ///
     /// # Errors
     /// [`Problem::Forbidden`] when it is closed to the caller by now.
-    pub async fn look_again(&self, principal: &Principal, session: &SessionId) -> Result<Access, Problem> {
+    pub async fn look_again(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+    ) -> Result<SessionAccess, Problem> {
         match self.directory.access(&principal.tenant_id, session, principal.caller()).await? {
-            Access::Denied => Err(NOT_YOURS),
-            access @ (Access::Granted | Access::Missing) => Ok(access),
+            SessionAccess::Denied => Err(NOT_YOURS),
+            access @ (SessionAccess::Granted | SessionAccess::Missing) => Ok(access),
         }
     }
 

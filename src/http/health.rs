@@ -1,7 +1,7 @@
 //! `GET /healthz` and `GET /readyz`: for whoever restarts the service, and for whoever sends it traffic.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::Inbox;
+use amoiq_actors::inbox::InboxView;
 use amoiq_events::{EventStore, store::StoreHealth};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ pub async fn alive() -> HttpResponse {
 /// The store takes writes and is read, and the projections follow it; otherwise 503 and the reasons.
 pub async fn ready(
     store: web::Data<dyn EventStore>,
-    inbox: web::Data<Inbox>,
+    inbox: web::Data<InboxView>,
     online: web::Data<OnlineDirectory>,
 ) -> HttpResponse {
     let mut reasons = Vec::new();

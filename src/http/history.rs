@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::{Directory, Inbox, transcript::Window};
+use amoiq_actors::{
+    inbox::InboxView,
+    sessions::{PageWindow, SessionDirectory},
+};
 use amoiq_events::{EventStore, SessionId, UserId};
 use serde::Serialize;
 
@@ -43,7 +46,7 @@ pub(super) struct Query {
     session: Option<SessionId>,
     user: Option<UserId>,
     limit: u32,
-    window: Window,
+    window: PageWindow,
     cursor: Option<String>,
 }
 
@@ -93,8 +96,8 @@ pub async fn read(
     request: HttpRequest,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    directory: web::Data<Directory>,
-    inbox: web::Data<Inbox>,
+    directory: web::Data<SessionDirectory>,
+    inbox: web::Data<InboxView>,
     store: web::Data<dyn EventStore>,
     most_bytes: web::Data<HistoryBytes>,
 ) -> Result<HttpResponse, Problem> {
@@ -107,7 +110,7 @@ pub async fn read(
         Subject::Session(session) => {
             doorkeeper.before(&principal, context.client, &session)?;
             let window = match &query.cursor {
-                Some(cursor) => Window::Before(SessionCursor::parse(cursor)?.0),
+                Some(cursor) => PageWindow::Before(SessionCursor::parse(cursor)?.0),
                 None => query.window,
             };
             let limit = most_bytes.limit(query.limit);
@@ -117,7 +120,7 @@ pub async fn read(
             answer_of(&session, window, page, **most_bytes)
         }
         Subject::User(user, proof) => {
-            if query.window != Window::Newest {
+            if query.window != PageWindow::Newest {
                 return Err(Problem::field("cursor", "pages a user's history; `before` and `after` do not"));
             }
             let cursor = query.cursor.as_deref().map(|text| UserCursor::parse(text, &**store)).transpose()?;
@@ -150,15 +153,15 @@ fn parse(mut fields: Fields) -> Result<Query, Problem> {
     }
     let cursor = fields.text("cursor");
     let window = match (fields.number("before"), fields.number("after")) {
-        (None, None) => Window::Newest,
-        (Some(seq), None) => Window::Before(seq),
-        (None, Some(seq)) => Window::After(seq),
+        (None, None) => PageWindow::Newest,
+        (Some(seq), None) => PageWindow::Before(seq),
+        (None, Some(seq)) => PageWindow::After(seq),
         (Some(_), Some(_)) => {
             fields.refuse("before", "goes with neither `after` nor `cursor`");
-            Window::Newest
+            PageWindow::Newest
         }
     };
-    if cursor.is_some() && window != Window::Newest {
+    if cursor.is_some() && window != PageWindow::Newest {
         fields.refuse("cursor", "goes with neither `before` nor `after`");
     }
     fields.finish()?;
@@ -168,13 +171,13 @@ fn parse(mut fields: Fields) -> Result<Query, Problem> {
 /// Whose messages are asked for.
 enum Subject {
     Session(SessionId),
-    User(UserId, amoiq_actors::inbox::Proof),
+    User(UserId, amoiq_actors::inbox::IdentityProof),
 }
 
 /// A session when one is named, or the token's own; otherwise the user's sessions, for those who may
 /// read across sessions.
 fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
-    use amoiq_actors::inbox::Proof;
+    use amoiq_actors::inbox::IdentityProof;
     if let Some(named) = &query.session {
         let bound = access::bound_session(principal, Some(named.clone()))?;
         return Ok(Subject::Session(bound.unwrap_or_else(|| named.clone())));
@@ -184,8 +187,10 @@ fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
         (Role::Visitor { session: Some(bound), verified: Some(_) }, None) => {
             Ok(Subject::Session(bound.clone()))
         }
-        (Role::Visitor { verified: Some(user), .. }, _) => Ok(Subject::User(user.clone(), Proof::Verified)),
-        (Role::Staff { .. }, Some(user)) => Ok(Subject::User(user.clone(), Proof::Claimed)),
+        (Role::Visitor { verified: Some(user), .. }, _) => {
+            Ok(Subject::User(user.clone(), IdentityProof::Verified))
+        }
+        (Role::Staff { .. }, Some(user)) => Ok(Subject::User(user.clone(), IdentityProof::Claimed)),
         (_, Some(_)) => Err(Problem::Forbidden("only a verified user reads across sessions")),
         (_, None) => Err(Problem::field("sessionId", "is required")),
     }
@@ -194,13 +199,13 @@ fn subject(principal: &Principal, query: &Query) -> Result<Subject, Problem> {
 /// What fits of a session's page, and where the next older one ends.
 fn answer_of(
     session: &SessionId,
-    window: Window,
-    page: amoiq_actors::transcript::Page,
+    window: PageWindow,
+    page: amoiq_actors::sessions::MessagePage,
     most_bytes: HistoryBytes,
 ) -> Answer {
     let mut messages: Vec<Found> =
         page.messages.into_iter().map(|message| (session.clone(), message)).collect();
-    let (read, is_backward) = (messages.len(), !matches!(window, Window::After(_)));
+    let (read, is_backward) = (messages.len(), !matches!(window, PageWindow::After(_)));
     if is_backward {
         let fitting = most_bytes.fitting(messages.iter().rev());
         messages.drain(..read.saturating_sub(fitting));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::{Directory, session::Sent};
+use amoiq_actors::sessions::{SendOutcome, SessionDirectory};
 use amoiq_events::{MessageId, SessionId, ShortText};
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ pub async fn send(
     Caller(context): Caller,
     gate: web::Data<Gate>,
     drafts: web::Data<Drafts>,
-    directory: web::Data<Directory>,
+    directory: web::Data<SessionDirectory>,
     echo: web::Data<Echo>,
 ) -> Result<HttpResponse, Problem> {
     context.credential.as_ref().map_err(Clone::clone)?;
@@ -73,14 +73,14 @@ pub async fn send(
         Err(_elapsed) => return Err(Problem::StoreUnavailable),
     };
     let (message_id, duplicate) = match sent {
-        Sent::Stored(stored) => {
+        SendOutcome::Stored(stored) => {
             if let Some(online) = request.app_data::<web::Data<OnlineDirectory>>() {
                 online.stored(&principal.tenant_id, &session, &stored);
             }
             echo.of(stored.position, ECHO_PATIENCE).await;
             (message_id, false)
         }
-        Sent::Duplicate(first) => (first, true),
+        SendOutcome::Duplicate(first) => (first, true),
     };
     tracing::debug!(tenant.id = %principal.tenant_id, message.id = %message_id, duplicate, "message taken");
     Ok(HttpResponse::Ok().json(Answer { success: true, message_id, session_id: session, duplicate }))

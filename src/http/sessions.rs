@@ -1,7 +1,7 @@
 //! `POST /api/chat/sessions/{sessionId}/close`: an agent is done with a conversation.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::Directory;
+use amoiq_actors::sessions::SessionDirectory;
 use amoiq_events::{SessionId, session::ConversationCloseReason};
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub async fn close(
     path: web::Path<String>,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    directory: web::Data<Directory>,
+    directory: web::Data<SessionDirectory>,
 ) -> Result<HttpResponse, Problem> {
     context.credential.as_ref().map_err(Clone::clone)?;
     let mut body = body::read_optional(&request, payload).await?;

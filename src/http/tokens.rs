@@ -2,7 +2,7 @@
 //! ones.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::Directory;
+use amoiq_actors::sessions::SessionDirectory;
 use amoiq_events::{Ambient, SessionId, UserId};
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub async fn anonymous(
     payload: web::Payload,
     Caller(context): Caller,
     gate: web::Data<Gate>,
-    directory: web::Data<Directory>,
+    directory: web::Data<SessionDirectory>,
     ambient: web::Data<Ambient>,
     ttl: web::Data<AnonymousTtl>,
 ) -> Result<HttpResponse, Problem> {

@@ -8,9 +8,8 @@
 use std::fmt;
 
 use amoiq_actors::{
-    Directory, Inbox,
-    inbox::{InboxEntry, Proof},
-    transcript::{Page, PageLimit, Window},
+    inbox::{IdentityProof, InboxEntry, InboxView},
+    sessions::{MessagePage, PageLimit, PageWindow, SessionDirectory},
 };
 use amoiq_events::{EventStore, Position, SessionId, UserId, session::SessionCaller, store::Epoch};
 
@@ -55,8 +54,8 @@ impl fmt::Display for UserCursor {
 
 /// What a history is read from.
 pub(super) struct Scope<'a> {
-    pub(super) directory: &'a Directory,
-    pub(super) inbox: &'a Inbox,
+    pub(super) directory: &'a SessionDirectory,
+    pub(super) inbox: &'a InboxView,
     /// What was acknowledged up to here is in the answer.
     pub(super) head: Position,
     pub(super) epoch: Epoch,
@@ -69,7 +68,7 @@ impl Scope<'_> {
         &self,
         principal: &Principal,
         user: UserId,
-        proof: Proof,
+        proof: IdentityProof,
         cursor: Option<UserCursor>,
         limit: u32,
     ) -> Result<Answer, Problem> {
@@ -138,16 +137,16 @@ impl Scope<'_> {
         entry: &InboxEntry,
         before: Position,
         limit: u32,
-    ) -> Result<Page, Problem> {
+    ) -> Result<MessagePage, Problem> {
         let limit = self.most_bytes.limit(limit);
         if entry.last_position < before {
-            let newest = self.page(principal, &entry.session, Window::Newest, limit).await?;
+            let newest = self.page(principal, &entry.session, PageWindow::Newest, limit).await?;
             // The session may have gone on since the inbox was asked.
             if newest.messages.last().is_none_or(|last| last.position < before) {
                 return Ok(newest);
             }
         }
-        let window = Window::Before(self.first_at(principal, &entry.session, before).await?);
+        let window = PageWindow::Before(self.first_at(principal, &entry.session, before).await?);
         self.page(principal, &entry.session, window, limit).await
     }
 
@@ -159,12 +158,12 @@ impl Scope<'_> {
         position: Position,
     ) -> Result<u32, Problem> {
         let one = PageLimit::messages(1);
-        let newest = self.page(principal, session, Window::Newest, one).await?;
+        let newest = self.page(principal, session, PageWindow::Newest, one).await?;
         let mut low = 1;
         let mut high = newest.messages.first().map_or(1, |message| message.seq + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = self.page(principal, session, Window::After(middle - 1), one).await?;
+            let at = self.page(principal, session, PageWindow::After(middle - 1), one).await?;
             if at.messages.first().is_some_and(|message| message.position < position) {
                 low = middle + 1;
             } else {
@@ -178,9 +177,9 @@ impl Scope<'_> {
         &self,
         principal: &Principal,
         session: &SessionId,
-        window: Window,
+        window: PageWindow,
         limit: PageLimit,
-    ) -> Result<Page, Problem> {
+    ) -> Result<MessagePage, Problem> {
         // The inbox vouched that the session is the user's: a verified user's history holds sessions
         // that were theirs together with someone else's claim, never someone else's own.
         let caller: SessionCaller = principal.caller();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use amoiq_actors::{Rebuilds, registry::Snapshot, webhooks::Webhooks};
+use amoiq_actors::{projections::RebuildHandle, tenants::TenantSnapshot, webhooks::Webhooks};
 use amoiq_events::{
     TenantId,
     tenant::{Tenant, TenantCommand, TenantRefusal},
@@ -25,7 +25,7 @@ pub struct Desk {
     /// How endpoints are doing.
     pub webhooks: Webhooks,
     /// The projections that can be made again.
-    pub rebuilds: Vec<Rebuilds>,
+    pub rebuilds: Vec<RebuildHandle>,
 }
 
 impl Desk {
@@ -62,7 +62,7 @@ impl Desk {
 
     /// Everything there is.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub fn snapshot(&self) -> Arc<TenantSnapshot> {
         Arc::clone(&self.tenants.registry.current())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::{Eraser, erasure::EraseError};
+use amoiq_actors::erasure::{EraseError, EraserHandle};
 use amoiq_events::{SessionId, UserId, tenant::TenantRefusal};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ pub async fn erase(
     request: HttpRequest,
     payload: web::Payload,
     desk: web::Data<Desk>,
-    eraser: web::Data<Eraser>,
+    eraser: web::Data<EraserHandle>,
     operator: Operator,
 ) -> Result<HttpResponse, Refusal> {
     let mut fields = body::read(&request, payload).await?;

@@ -4,10 +4,7 @@
 use std::collections::BTreeSet;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::{
-    Rebuilds,
-    rebuild::{Outcome, Report},
-};
+use amoiq_actors::projections::{RebuildHandle, RebuildOutcome, RebuildReport};
 use serde_json::{Value, json};
 
 use super::{Desk, Operator, Refusal};
@@ -71,7 +68,7 @@ pub async fn cancel(desk: web::Data<Desk>, operator: Operator) -> HttpResponse {
     HttpResponse::Ok().json(view(&desk))
 }
 
-fn find<'a>(desk: &'a Desk, name: &str) -> Result<&'a Rebuilds, Problem> {
+fn find<'a>(desk: &'a Desk, name: &str) -> Result<&'a RebuildHandle, Problem> {
     if name == IN_MEMORY {
         return Err(Problem::field("projections", NOTHING_TO_REBUILD));
     }
@@ -80,21 +77,21 @@ fn find<'a>(desk: &'a Desk, name: &str) -> Result<&'a Rebuilds, Problem> {
 }
 
 fn view(desk: &Desk) -> Value {
-    let one = |rebuilds: &Rebuilds| report(rebuilds.projection(), &rebuilds.report());
+    let one = |rebuilds: &RebuildHandle| report(rebuilds.projection(), &rebuilds.report());
     json!({ "rebuilds": desk.rebuilds.iter().map(one).collect::<Vec<_>>() })
 }
 
 /// How far a rebuild has come, in the form that every client gets.
-pub(crate) fn report(projection: &str, report: &Report) -> Value {
+pub(crate) fn report(projection: &str, report: &RebuildReport) -> Value {
     let (state, failure) = match &report.outcome {
         None => ("running", Value::Null),
-        Some(Outcome::None) => ("none", Value::Null),
-        Some(Outcome::Done) => ("done", Value::Null),
-        Some(Outcome::Cancelled) => ("cancelled", Value::Null),
-        Some(Outcome::Stopped { position, kind, reason }) => {
+        Some(RebuildOutcome::None) => ("none", Value::Null),
+        Some(RebuildOutcome::Done) => ("done", Value::Null),
+        Some(RebuildOutcome::Cancelled) => ("cancelled", Value::Null),
+        Some(RebuildOutcome::Stopped { position, kind, reason }) => {
             ("stopped", json!({ "position": position, "type": kind, "reason": reason }))
         }
-        Some(Outcome::Failed(reason)) => ("failed", json!({ "reason": reason })),
+        Some(RebuildOutcome::Failed(reason)) => ("failed", json!({ "reason": reason })),
     };
     json!({
         "projection": projection,

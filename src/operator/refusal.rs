@@ -1,7 +1,7 @@
 //! Why an operator's request was not carried out, in the form that every error has.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use amoiq_actors::{erasure::EraseError, tenant::TenantError};
+use amoiq_actors::{erasure::EraseError, tenants::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 

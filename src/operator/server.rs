@@ -12,7 +12,7 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
-use amoiq_actors::Eraser;
+use amoiq_actors::erasure::EraserHandle;
 use anyhow::Context;
 use ipnet::IpNet;
 
@@ -58,7 +58,12 @@ impl OperatorServer {
     ///
     /// # Errors
     /// When the address is taken, or the directory does not take the file.
-    pub fn start(place: &Place<'_>, desk: Desk, eraser: Eraser, metrics: Metrics) -> anyhow::Result<Self> {
+    pub fn start(
+        place: &Place<'_>,
+        desk: Desk,
+        eraser: EraserHandle,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let bind = place.bind;
         let listener = TcpListener::bind(bind).with_context(|| {
             format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")

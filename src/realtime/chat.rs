@@ -19,7 +19,7 @@ use std::{
 };
 
 use actix_web::web;
-use amoiq_actors::{Directory, ProvenUsers, session::Access};
+use amoiq_actors::sessions::{ProvenUsers, SessionAccess, SessionDirectory};
 use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::VisitedPage};
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ pub struct ChatParts {
     /// Recognises credentials and counts misses.
     pub gate: web::Data<Gate>,
     /// The sessions.
-    pub directory: Directory,
+    pub directory: SessionDirectory,
     /// Who is online.
     pub online: OnlineDirectory,
     /// Whose names cannot be claimed.
@@ -107,7 +107,7 @@ impl Chat {
         socket.bind(session.clone(), naming, page).await;
         match self.doorkeeper().look_again(&socket.principal, &session).await {
             Ok(access) => {
-                if access == Access::Granted && !socket.has_written {
+                if access == SessionAccess::Granted && !socket.has_written {
                     // Just now: what follows the first message was told before this socket was there.
                     socket.has_written = true;
                     self.parts.online.wrote(&socket.principal.tenant_id, &session);

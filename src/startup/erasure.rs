@@ -3,9 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    Eraser,
-    erasure::Premises,
-    retention::{Retention, RetentionSettings},
+    erasure::{EraserHandle, ErasureTargets},
+    retention::{RetentionSettings, RetentionTask},
     webhooks::Webhooks,
 };
 use amoiq_events::{Ambient, EventStore};
@@ -21,9 +20,9 @@ pub(super) fn start(
     webhooks: Webhooks,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
-) -> Eraser {
+) -> EraserHandle {
     let inbox = (**parts.inbox).clone();
-    let eraser = Eraser::start(Premises {
+    let eraser = EraserHandle::start(ErasureTargets {
         directory: (**parts.directory).clone(),
         inbox: inbox.clone(),
         proven: parts.proven.clone(),
@@ -36,7 +35,7 @@ pub(super) fn start(
         presence: days(retention.presence_days),
         sessions: days(retention.sessions_days),
     };
-    Retention::start(eraser.clone(), inbox, Arc::clone(store), ambient.clone(), settings);
+    RetentionTask::start(eraser.clone(), inbox, Arc::clone(store), ambient.clone(), settings);
     eraser
 }
 

@@ -10,9 +10,11 @@ use std::{
 
 use actix_web::web;
 use amoiq_actors::{
-    Directory, DirectorySettings, Inbox, OnlineUsers, Presence, PresenceSettings, Projector, ProvenUsers,
-    Rebuilds, SessionSettings, Signal, Signals, TenantRegistry, Views, idle::IdleCloser,
-    inbox::InboxProjection,
+    inbox::{InboxProjection, InboxView},
+    presence::{OnlineUsers, PresenceHandle, PresenceSettings, PresenceSignal, PresenceSignals},
+    projections::{Projector, RebuildHandle, ViewStore},
+    sessions::{DirectorySettings, IdleCloser, ProvenUsers, SessionDirectory, SessionSettings},
+    tenants::TenantRegistry,
 };
 use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
@@ -53,11 +55,11 @@ pub(super) struct Parts {
     pub(super) drafts: web::Data<Drafts>,
     anonymous_ttl: web::Data<AnonymousTtl>,
     history_bytes: web::Data<HistoryBytes>,
-    pub(super) directory: web::Data<Directory>,
-    pub(super) inbox: web::Data<Inbox>,
+    pub(super) directory: web::Data<SessionDirectory>,
+    pub(super) inbox: web::Data<InboxView>,
     pub(super) proven: ProvenUsers,
     /// For the operator's interface.
-    pub(super) rebuilds: Vec<Rebuilds>,
+    pub(super) rebuilds: Vec<RebuildHandle>,
     pub(super) online: web::Data<OnlineDirectory>,
     store: web::Data<dyn EventStore>,
     ambient: web::Data<Ambient>,
@@ -77,7 +79,7 @@ impl Parts {
         check_secrets(&config.auth)?;
         let (inbox, rebuilds) = inbox(data, store)?;
         let proven = ProvenUsers::of(inbox.clone(), store.head());
-        let directory = Directory::start(directory_settings(config), store, ambient, &proven);
+        let directory = SessionDirectory::start(directory_settings(config), store, ambient, &proven);
         close_idle(config, store, ambient, &directory, &inbox);
         let secret = jwt_secret(&config.auth.jwt_secret, data, ambient)?;
         let previous = previous_secrets(&config.auth.jwt_previous_secrets);
@@ -137,7 +139,7 @@ impl Parts {
             data: data.to_owned(),
             ambient: desk.tenants.ambient.clone(),
             registry: Arc::clone(&desk.tenants.registry),
-            census: Arc::clone(self.directory.census()),
+            census: Arc::clone(self.directory.counters()),
             inbox: self.inbox.progress().clone(),
             online: self.online.users.clone(),
             engine: sockets.metrics(),
@@ -165,7 +167,7 @@ impl Parts {
 
 /// Who is online.
 pub(super) struct PresenceParts {
-    presence: Presence,
+    presence: PresenceHandle,
     users: OnlineUsers,
 }
 
@@ -175,9 +177,9 @@ pub(super) fn presence(
     config: &Config,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
-) -> (PresenceParts, mpsc::Receiver<Signal>) {
-    let (tells, signals) = Signals::new();
-    let presence = Presence::start(presence_settings(config), store, ambient, &tells);
+) -> (PresenceParts, mpsc::Receiver<PresenceSignal>) {
+    let (tells, signals) = PresenceSignals::new();
+    let presence = PresenceHandle::start(presence_settings(config), store, ambient, &tells);
     let users = OnlineUsers::start(store, store.head(), READ_PATIENCE, &tells, presence.clone());
     (PresenceParts { presence, users }, signals)
 }
@@ -189,10 +191,10 @@ fn presence_settings(config: &Config) -> PresenceSettings {
     }
 }
 
-fn inbox(data: &Path, store: &Arc<dyn EventStore>) -> anyhow::Result<(Inbox, Rebuilds)> {
-    let views = Views::open(&data.join("views.db"))?;
+fn inbox(data: &Path, store: &Arc<dyn EventStore>) -> anyhow::Result<(InboxView, RebuildHandle)> {
+    let views = ViewStore::open(&data.join("views.db"))?;
     let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, store);
-    Ok((Inbox::new(views, progress, READ_PATIENCE), rebuilds))
+    Ok((InboxView::new(views, progress, READ_PATIENCE), rebuilds))
 }
 
 /// Closes the conversations that nobody continues, where that is set.
@@ -200,8 +202,8 @@ fn close_idle(
     config: &Config,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
-    directory: &Directory,
-    inbox: &Inbox,
+    directory: &SessionDirectory,
+    inbox: &InboxView,
 ) {
     let close_after_hours = u64::from(config.conversation.close_after_hours);
     if close_after_hours > 0 {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{HttpRequest, web};
-use amoiq_actors::{Signal, TenantRegistry};
+use amoiq_actors::{presence::PresenceSignal, tenants::TenantRegistry};
 use amoiq_events::{Ambient, EventStore};
 use tokio::sync::mpsc;
 
@@ -45,7 +45,7 @@ pub(super) struct Sources<'a> {
     /// Where their connections come from.
     pub(super) listener: &'a Arc<Listener>,
     /// Visitors who have not written.
-    pub(super) signals: mpsc::Receiver<Signal>,
+    pub(super) signals: mpsc::Receiver<PresenceSignal>,
 }
 
 impl SocketServer {

@@ -6,7 +6,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use actix::Arbiter;
 use actix_web::web;
 use amoiq_actors::{
-    Rebuilds, TenantRegistry,
+    projections::RebuildHandle,
+    tenants::TenantRegistry,
     webhooks::{
         LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
         outbox::reaper::{Reaper, Retention},
@@ -72,7 +73,7 @@ impl WebhookServer {
     }
 
     /// What the operator's routes work with.
-    pub(super) fn desk(&self, rebuilds: Vec<Rebuilds>) -> Desk {
+    pub(super) fn desk(&self, rebuilds: Vec<RebuildHandle>) -> Desk {
         let (tenants, registrar) = (self.registrar.tenants.clone(), self.registrar.clone());
         Desk { tenants, registrar, webhooks: self.lanes(), rebuilds }
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, sync::OnceLock};
 
-use amoiq_actors::{inbox::InboxProjection, projector::Projection as _};
+use amoiq_actors::{inbox::InboxProjection, projections::Projection as _};
 use serde_json::Value;
 use tempfile::TempDir;
 

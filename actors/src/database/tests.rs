@@ -16,7 +16,7 @@ fn table() -> (TempDir, Connection) {
 }
 
 /// A change that writes down numbers, and the way its answer comes.
-fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn Change>, Answer) {
+fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn QueuedChange>, Answer) {
     let (reply, answer) = oneshot::channel();
     let work = move |transaction: &Transaction<'_>| {
         for number in numbers {
@@ -24,7 +24,7 @@ fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn Change>, Answe
         }
         Ok(())
     };
-    (Box::new(Asked { work: Some(work), outcome: None, reply }), answer)
+    (Box::new(PendingChange { work: Some(work), outcome: None, reply }), answer)
 }
 
 fn numbers(conn: &Connection) -> Vec<i64> {
@@ -33,7 +33,7 @@ fn numbers(conn: &Connection) -> Vec<i64> {
 }
 
 /// Commits the changes together and answers them; whether each was told that it holds.
-fn commit_all(conn: &mut Connection, asked: Vec<(Box<dyn Change>, Answer)>) -> Vec<bool> {
+fn commit_all(conn: &mut Connection, asked: Vec<(Box<dyn QueuedChange>, Answer)>) -> Vec<bool> {
     let (mut changes, answers): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
     let committed = commit(conn, &mut changes);
     changes.into_iter().for_each(|change| change.answer(committed.clone()));

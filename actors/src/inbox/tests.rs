@@ -3,13 +3,13 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::generation::Tables;
+use crate::projections::ViewTables;
 
 /// What SQLite does for a question, over tables of this release.
-fn plan(sql: impl Fn(Tables) -> String) -> Vec<String> {
+fn plan(sql: impl Fn(ViewTables) -> String) -> Vec<String> {
     let conn = Connection::open_in_memory().unwrap();
-    let tables = Tables::new(1, InboxProjection::VERSION);
-    row::create(&conn, tables).unwrap();
+    let tables = ViewTables::new(1, InboxProjection::VERSION);
+    inbox_tables::create(&conn, tables).unwrap();
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", sql(tables))).unwrap();
     let mut rows = statement.raw_query();
     let mut plan = Vec::new();
@@ -38,7 +38,7 @@ fn who_looks_for_old_conversations_reads_no_others() {
 
 #[test]
 fn who_looks_for_a_users_claims_reads_no_others() {
-    for sql in [row::claims_sql, row::before_claims_sql] {
+    for sql in [inbox_tables::claims_sql, inbox_tables::before_claims_sql] {
         let plan = plan(sql);
         assert!(matches!(&plan[..], [only] if only.starts_with("SEARCH ")), "{plan:?}");
     }
@@ -47,12 +47,12 @@ fn who_looks_for_a_users_claims_reads_no_others() {
 #[test]
 fn closed_conversations_come_page_by_page_the_oldest_first() {
     let conn = Connection::open_in_memory().unwrap();
-    let tables = Tables::new(1, InboxProjection::VERSION);
-    row::create(&conn, tables).unwrap();
+    let tables = ViewTables::new(1, InboxProjection::VERSION);
+    inbox_tables::create(&conn, tables).unwrap();
     let put = |tenant: &str, session: &str, last_at: i64, is_open: bool| {
         let (tenant, session) = (TenantId::parse(tenant).unwrap(), SessionId::parse(session).unwrap());
-        let row = Row { last_at, is_open, ..Row::default() };
-        row::store(&conn, tables, std::iter::once((&tenant, &session, &row))).unwrap();
+        let row = InboxRow { last_at, is_open, ..InboxRow::default() };
+        inbox_tables::store(&conn, tables, std::iter::once((&tenant, &session, &row))).unwrap();
     };
     put("b", "1", 10, false);
     put("a", "2", 10, false);

@@ -23,10 +23,7 @@ use super::{
     schedule::Schedule,
     throttle::ThrottleSettings,
 };
-use crate::{
-    TenantRegistry,
-    tenant::{TenantError, TenantHandle},
-};
+use crate::tenants::{TenantError, TenantHandle, TenantRegistry};
 
 /// How many lanes read the log for themselves at the same time, of different tenants: the store's readers serve
 /// others too.

@@ -15,7 +15,7 @@ use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookI
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    database::{Database, DatabaseError},
+    database::{DatabaseError, SqliteDatabase},
     webhooks::delivery::{Attempt, Delivery, DeliveryStatus, Marks},
 };
 
@@ -73,7 +73,7 @@ pub struct DeliveriesQuery {
 /// The way to the outbox.
 #[derive(Clone)]
 pub struct Outbox {
-    database: Database,
+    database: SqliteDatabase,
     /// The newest lane that was there when the file was opened: of a newer one nothing can be lost from sight.
     newest: LaneId,
 }
@@ -85,7 +85,7 @@ impl Outbox {
     /// When it is damaged or of another release; the text says what to do.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let mut newest = LaneId::default();
-        let database = Database::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
+        let database = SqliteDatabase::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
         Ok(Self { database, newest })
     }
 
@@ -95,7 +95,7 @@ impl Outbox {
     /// When there is no memory.
     pub fn in_memory() -> Result<Self, OutboxError> {
         let mut newest = LaneId::default();
-        let database = Database::in_memory(|conn| prepare(conn, &mut newest))?;
+        let database = SqliteDatabase::in_memory(|conn| prepare(conn, &mut newest))?;
         Ok(Self { database, newest })
     }
 

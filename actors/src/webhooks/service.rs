@@ -15,7 +15,7 @@ use super::{
     outbox::{DeliveriesQuery, Outbox},
     router::{All, Find, ForgetAll, Link, WebhookRouter},
 };
-use crate::{TenantRegistry, erasure::EraseError};
+use crate::{erasure::EraseError, tenants::TenantRegistry};
 
 /// How often it looks for what nobody tells: whether attempts are still underway, whether a lane is there, whether it
 /// has read on.

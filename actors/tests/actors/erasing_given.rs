@@ -3,11 +3,12 @@
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::{
-    DeadLetters, Eraser, Inbox, Presence, PresenceSettings, Projector, ProvenUsers, Signals, TenantRegistry,
-    Views,
-    dead_letters::{self, DeadLetter},
-    erasure::{EraseError, Premises},
-    inbox::InboxProjection,
+    erasure::{EraseError, EraserHandle, ErasureTargets},
+    inbox::{InboxProjection, InboxView},
+    presence::{PresenceHandle, PresenceSettings, PresenceSignals},
+    projections::{DeadLetter, DeadLetters, Projector, ViewStore},
+    sessions::ProvenUsers,
+    tenants::TenantRegistry,
     webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
 };
 use amoiq_events::{
@@ -41,9 +42,9 @@ impl courier::Courier for Nobody {
 /// An eraser, what it works on, and a data directory.
 pub(crate) struct Erasing {
     pub(crate) given: Given,
-    pub(crate) eraser: Eraser,
-    pub(crate) inbox: Inbox,
-    pub(crate) presence: Presence,
+    pub(crate) eraser: EraserHandle,
+    pub(crate) inbox: InboxView,
+    pub(crate) presence: PresenceHandle,
     pub(crate) data: Rc<TempDir>,
     /// Of the databases: those that a restart finds are others, and made again.
     files: TempDir,
@@ -58,7 +59,7 @@ impl Erasing {
     pub(crate) async fn with_letters(given: Given, letters: &[DeadLetter]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let list = serde_json::to_vec(letters).expect("JSON");
-        std::fs::write(files.path().join(dead_letters::FILE), list).expect("written");
+        std::fs::write(files.path().join("dead-letters.json"), list).expect("written");
         Self::within(given, files, Rc::new(tempfile::tempdir().expect("a directory"))).await
     }
 
@@ -75,9 +76,9 @@ impl Erasing {
 
     async fn within(given: Given, files: TempDir, data: Rc<TempDir>) -> Self {
         let store = given.store.shared();
-        let views = Views::open(&files.path().join("views.db")).expect("views.db");
+        let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
         let progress = Projector::<InboxProjection>::start(&views, &store);
-        let inbox = Inbox::new(views, progress, DEADLINE);
+        let inbox = InboxView::new(views, progress, DEADLINE);
         let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
         let outbox = Outbox::open(&files.path().join("outbox.db")).expect("outbox.db");
         let settings = LaneSettings {
@@ -99,8 +100,8 @@ impl Erasing {
         let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
         let offline_grace = DEADLINE;
         let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
-        let presence = Presence::start_here(presence, &store, &ambient, &Signals::new().0);
-        let eraser = Eraser::start(Premises {
+        let presence = PresenceHandle::start_here(presence, &store, &ambient, &PresenceSignals::new().0);
+        let eraser = EraserHandle::start(ErasureTargets {
             presence: presence.clone(),
             directory: given.directory.clone(),
             inbox: inbox.clone(),

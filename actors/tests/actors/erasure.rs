@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use amoiq_actors::{
-    ConnectionId,
-    dead_letters::DeadLetter,
     erasure,
-    retention::{Retention, RetentionSettings},
-    transcript::Window,
+    presence::ConnectionId,
+    projections::DeadLetter,
+    retention::{RetentionSettings, RetentionTask},
+    sessions::PageWindow,
 };
 use amoiq_events::{
     Event, EventStore, RecordedEvent, StreamName,
@@ -42,7 +42,7 @@ fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
         assert_eq!(erasing.presence(&tenant()).await, [2]);
         assert!(!erasing.marker().exists());
         given.say("a", "anew").await;
-        assert_eq!(given.page("a", Window::Newest, 10).await.messages[0].seq, 1);
+        assert_eq!(given.page("a", PageWindow::Newest, 10).await.messages[0].seq, 1);
         let head = given.store.head();
         erasing.inbox.progress().reach(head, DEADLINE).await.expect("the inbox");
         let open = erasing.inbox.open_conversations(None, 10).await.expect("an answer");
@@ -62,8 +62,8 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
             given.store.append(stream, ExpectedVersion::Any, said).await.expect("appended");
         }
         given.say("b", "after").await;
-        assert_eq!(erasure::finish(&given.store).await.expect("finished"), 1);
-        assert_eq!(erasure::finish(&given.store).await.expect("finished"), 0);
+        assert_eq!(erasure::finish_erasures(&given.store).await.expect("finished"), 1);
+        assert_eq!(erasure::finish_erasures(&given.store).await.expect("finished"), 0);
         let given = given.restarted();
         assert!(given.texts("a").await.is_empty());
         assert_eq!(given.texts("b").await, ["after"]);
@@ -149,7 +149,7 @@ fn what_is_old_goes_and_nothing_else() {
         erasing.came_and_went("c reopened").await;
         let settings = RetentionSettings { presence: Some(KEPT), sessions: Some(KEPT) };
         let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
-        Retention::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        RetentionTask::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !given.texts("d closed").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "the last session does not go");

@@ -2,10 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use amoiq_actors::{
-    Directory, DirectorySettings, ProvenUsers, SessionError, SessionSettings,
-    session::{Access, Sent},
-    transcript::{Page, PageLimit, Window},
+use amoiq_actors::sessions::{
+    DirectorySettings, MessagePage, PageLimit, PageWindow, ProvenUsers, SendOutcome, SessionAccess,
+    SessionDirectory, SessionError, SessionSettings,
 };
 use amoiq_events::{
     Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
@@ -28,7 +27,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) store: StagedStore,
-    pub(crate) directory: Directory,
+    pub(crate) directory: SessionDirectory,
     pub(crate) ambient: Ambient,
     pub(crate) clock: Arc<ManualClock>,
 }
@@ -66,7 +65,8 @@ impl Given {
         let session = SessionSettings { max_events: 50_000 };
         let settings =
             DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
-        let directory = Directory::start_here(settings, &store.shared(), &ambient, &ProvenUsers::default());
+        let directory =
+            SessionDirectory::start_here(settings, &store.shared(), &ambient, &ProvenUsers::default());
         Self { store, directory, ambient, clock }
     }
 
@@ -78,8 +78,12 @@ impl Given {
         let (max_sessions, max_memory_bytes) = (1_000, 256 * 1024 * 1024);
         let settings =
             DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
-        let directory =
-            Directory::start_here(settings, &self.store.shared(), &fresh.ambient, &ProvenUsers::default());
+        let directory = SessionDirectory::start_here(
+            settings,
+            &self.store.shared(),
+            &fresh.ambient,
+            &ProvenUsers::default(),
+        );
         Self { directory, ..self.clone() }
     }
 
@@ -89,7 +93,7 @@ impl Given {
         session: &str,
         client_id: &str,
         text: &str,
-    ) -> Result<Sent, SessionError> {
+    ) -> Result<SendOutcome, SessionError> {
         let message = message(self.ambient.message_id(), client_id, text);
         self.directory.send(&tenant(), &id(session), message, cause()).await
     }
@@ -97,8 +101,8 @@ impl Given {
     /// Says something that is stored.
     pub(crate) async fn say(&self, session: &str, text: &str) -> MessageId {
         match self.send(session, "", text).await.expect("it is stored") {
-            Sent::Stored(message) => message.id,
-            Sent::Duplicate(first) => panic!("it was there before, as {first}"),
+            SendOutcome::Stored(message) => message.id,
+            SendOutcome::Duplicate(first) => panic!("it was there before, as {first}"),
         }
     }
 
@@ -108,20 +112,25 @@ impl Given {
         closed.expect("it is closed");
     }
 
-    pub(crate) async fn page(&self, session: &str, window: Window, limit: u32) -> Page {
+    pub(crate) async fn page(&self, session: &str, window: PageWindow, limit: u32) -> MessagePage {
         self.page_within(session, window, PageLimit::messages(limit)).await
     }
 
-    pub(crate) async fn page_within(&self, session: &str, window: Window, limit: PageLimit) -> Page {
+    pub(crate) async fn page_within(
+        &self,
+        session: &str,
+        window: PageWindow,
+        limit: PageLimit,
+    ) -> MessagePage {
         let read = self.directory.read(&tenant(), &id(session), SessionCaller::Staff, window, limit).await;
         let (access, page) = read.expect("it can be read");
-        assert_ne!(access, Access::Denied);
+        assert_ne!(access, SessionAccess::Denied);
         page
     }
 
     /// The newest messages' texts.
     pub(crate) async fn texts(&self, session: &str) -> Vec<String> {
-        let page = self.page(session, Window::Newest, 10_000).await;
+        let page = self.page(session, PageWindow::Newest, 10_000).await;
         page.messages.iter().map(|message| message.text.as_str().to_owned()).collect()
     }
 

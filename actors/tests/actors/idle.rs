@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use amoiq_actors::{Inbox, Projector, Views, idle::IdleCloser, inbox::InboxProjection};
+use amoiq_actors::{
+    inbox::{InboxProjection, InboxView},
+    projections::{Projector, ViewStore},
+    sessions::IdleCloser,
+};
 use amoiq_events::{
     Event, EventStore, codec,
     session::{ConversationCloseReason, SessionEvent},
@@ -23,7 +27,7 @@ fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
     in_real_time(async {
         let given = Given::new();
         let files = tempfile::tempdir().expect("a directory");
-        let views = Views::open(&files.path().join("views.db")).expect("views.db");
+        let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
         let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
         // The closer looks in the order of names: when it closed the last, it passed the others.
         given.say("a closed", "hello").await;
@@ -33,7 +37,7 @@ fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
         given.clock.advance_millis(CLOSE_AFTER_MILLIS);
         given.say("b new", "hello").await;
         given.say("c continued", "again").await;
-        let inbox = Inbox::new(views, progress.clone(), DEADLINE);
+        let inbox = InboxView::new(views, progress.clone(), DEADLINE);
         progress.reach(given.store.head(), DEADLINE).await.expect("the projection");
         let mut after = given.store.subscribe(given.store.head());
         let (directory, ambient) = (given.directory.clone(), given.ambient.clone());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_actors::transcript::{Page, PageLimit, Window};
+use amoiq_actors::sessions::{MessagePage, PageLimit, PageWindow};
 use tokio::time::sleep;
 
 use crate::given::{Given, paused};
@@ -22,13 +22,13 @@ fn sessions_that_are_filled_and_left_hold_no_more_together_than_they_may() {
             for text in 0..texts {
                 given.say(&format!("s{number}"), &format!("{text}{}", "x".repeat(9_900))).await;
                 sleep(Duration::from_millis(1)).await;
-                let held = given.directory.census().bytes();
+                let held = given.directory.counters().bytes();
                 assert!(held <= MIB + SESSION_BYTES, "{held} bytes with {number} sessions");
             }
         }
-        let census = given.directory.census();
-        assert!(census.evicted() > 0 && census.sessions() < sessions, "{census:?}");
-        assert!(census.bytes() > MIB / 2, "no more left than had to: {census:?}");
+        let counters = given.directory.counters();
+        assert!(counters.evicted() > 0 && counters.sessions() < sessions, "{counters:?}");
+        assert!(counters.bytes() > MIB / 2, "no more left than had to: {counters:?}");
         for number in (0..sessions).step_by(7) {
             assert_eq!(given.texts(&format!("s{number}")).await.len(), texts);
         }
@@ -52,18 +52,18 @@ fn the_session_used_longest_ago_leaves_when_all_hold_too_much_together() {
         for number in 0..70 {
             fill(format!("s{number}")).await;
         }
-        assert_eq!(given.directory.census().evicted(), 0);
-        given.page("s0", Window::Newest, 1).await;
+        assert_eq!(given.directory.counters().evicted(), 0);
+        given.page("s0", PageWindow::Newest, 1).await;
         for number in 70..90 {
             fill(format!("s{number}")).await;
         }
-        assert!(given.directory.census().evicted() > 0);
+        assert!(given.directory.counters().evicted() > 0);
         let reads = given.store.reads();
         for name in ["s0", "s69", "s89"] {
-            given.page(name, Window::Newest, 1).await;
+            given.page(name, PageWindow::Newest, 1).await;
         }
         assert_eq!(given.store.reads(), reads, "these were used later and stay");
-        given.page("s1", Window::Newest, 1).await;
+        given.page("s1", PageWindow::Newest, 1).await;
         assert!(given.store.reads() > reads, "this one was used longest ago and left");
     });
 }
@@ -74,10 +74,10 @@ fn a_session_that_left_counts_for_nothing() {
         let given = Given::with_memory(1_000, MIB, HOUR);
         given.say("s", "hello").await;
         given.say("t", &"x".repeat(9_900)).await;
-        let held = given.directory.census().bytes();
+        let held = given.directory.counters().bytes();
         assert!((9_900..MIB).contains(&held), "{held}");
         sleep(3 * HOUR).await;
-        assert_eq!((given.directory.census().sessions(), given.directory.census().bytes()), (0, 0));
+        assert_eq!((given.directory.counters().sessions(), given.directory.counters().bytes()), (0, 0));
     });
 }
 
@@ -88,13 +88,13 @@ fn many_ids_of_clients_and_what_visitors_say_of_themselves_count_too() {
         for number in 0..2_000 {
             given.send("s", &format!("id-{number}"), "x").await.expect("it is stored");
         }
-        let held = given.directory.census().bytes();
+        let held = given.directory.counters().bytes();
         assert!(held > 2_000 * 33 + 50 * 1024, "{held}");
     });
 }
 
 /// The `seq` of each message, and whether there are more.
-fn seqs(page: &Page) -> (Vec<u32>, bool) {
+fn seqs(page: &MessagePage) -> (Vec<u32>, bool) {
     (page.messages.iter().map(|message| message.seq).collect(), page.has_more)
 }
 
@@ -110,15 +110,15 @@ fn a_page_from_the_log_ends_at_its_bytes_at_the_far_end_and_has_one_message_at_l
             async move { seqs(&given.page_within("s", window, PageLimit { messages, bytes }).await) }
         };
         let span = |low: u32, high: u32| (low..=high).collect::<Vec<_>>();
-        assert_eq!(within(Window::Before(151), 500, 120_000).await, (span(31, 150), true));
-        assert_eq!(within(Window::Before(151), 120, 120_000).await, (span(31, 150), true));
-        assert_eq!(within(Window::Before(151), 500, 119_999).await, (span(32, 150), true));
-        assert_eq!(within(Window::Before(151), 500, 150_000).await, (span(1, 150), false));
-        assert_eq!(within(Window::Before(151), 500, 1).await, (span(150, 150), true));
-        assert_eq!(within(Window::Before(2), 500, 1).await, (span(1, 1), false));
-        assert_eq!(within(Window::After(10), 500, 120_000).await, (span(11, 130), true));
-        assert_eq!(within(Window::After(10), 500, 1).await, (span(11, 11), true));
-        assert_eq!(within(Window::After(10), 500, 240_000).await, (span(11, 250), false));
-        assert_eq!(within(Window::Newest, 500, 130_000).await, (span(121, 250), true));
+        assert_eq!(within(PageWindow::Before(151), 500, 120_000).await, (span(31, 150), true));
+        assert_eq!(within(PageWindow::Before(151), 120, 120_000).await, (span(31, 150), true));
+        assert_eq!(within(PageWindow::Before(151), 500, 119_999).await, (span(32, 150), true));
+        assert_eq!(within(PageWindow::Before(151), 500, 150_000).await, (span(1, 150), false));
+        assert_eq!(within(PageWindow::Before(151), 500, 1).await, (span(150, 150), true));
+        assert_eq!(within(PageWindow::Before(2), 500, 1).await, (span(1, 1), false));
+        assert_eq!(within(PageWindow::After(10), 500, 120_000).await, (span(11, 130), true));
+        assert_eq!(within(PageWindow::After(10), 500, 1).await, (span(11, 11), true));
+        assert_eq!(within(PageWindow::After(10), 500, 240_000).await, (span(11, 250), false));
+        assert_eq!(within(PageWindow::Newest, 500, 130_000).await, (span(121, 250), true));
     });
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::{
-    Message,
-    transcript::{Page, Window},
-};
+use amoiq_actors::sessions::{ChatMessage, MessagePage, PageWindow};
 use amoiq_events::{Event, codec, session::SessionEvent};
 
 use crate::given::{Given, paused};
@@ -24,14 +21,14 @@ fn every_page_is_what_the_log_says_from_memory_and_from_the_log() {
         let all = messages(&given).await;
         for limit in [0, 1, 7, 199, 200, 201, 300] {
             for seq in 0..=MESSAGES + 2 {
-                for window in [Window::Before(seq), Window::After(seq)] {
+                for window in [PageWindow::Before(seq), PageWindow::After(seq)] {
                     let page = given.page("s", window, limit).await;
                     assert_eq!(page, expected(&all, window, limit), "{window:?}, {limit}");
                     assert_eq!(page, fresh.page("s", window, limit).await, "{window:?}, {limit}");
                 }
             }
-            let newest = given.page("s", Window::Newest, limit).await;
-            assert_eq!(newest, given.page("s", Window::Before(MESSAGES + 1), limit).await);
+            let newest = given.page("s", PageWindow::Newest, limit).await;
+            assert_eq!(newest, given.page("s", PageWindow::Before(MESSAGES + 1), limit).await);
         }
     });
 }
@@ -41,10 +38,10 @@ fn a_page_that_is_in_memory_reads_nothing_and_one_before_it_reads_the_log() {
     paused(async {
         let given = conversation().await;
         let reads = given.store.reads();
-        given.page("s", Window::Newest, 200).await;
-        given.page("s", Window::After(FIRST_KEPT - 1), 10).await;
+        given.page("s", PageWindow::Newest, 200).await;
+        given.page("s", PageWindow::After(FIRST_KEPT - 1), 10).await;
         assert_eq!(given.store.reads(), reads);
-        given.page("s", Window::After(FIRST_KEPT - 2), 10).await;
+        given.page("s", PageWindow::After(FIRST_KEPT - 2), 10).await;
         assert_eq!(given.store.reads(), reads + 1);
     });
 }
@@ -58,7 +55,7 @@ fn a_long_text_pushes_others_out_of_memory_and_the_pages_stay_the_same() {
         }
         let all = messages(&given).await;
         for seq in 0..=13 {
-            for window in [Window::Before(seq), Window::After(seq)] {
+            for window in [PageWindow::Before(seq), PageWindow::After(seq)] {
                 assert_eq!(given.page("s", window, 5).await, expected(&all, window, 5), "{window:?}");
             }
         }
@@ -69,8 +66,8 @@ fn a_long_text_pushes_others_out_of_memory_and_the_pages_stay_the_same() {
 fn a_session_that_is_not_there_has_an_empty_page() {
     paused(async {
         let given = Given::new();
-        for window in [Window::Newest, Window::Before(3), Window::After(0)] {
-            assert_eq!(given.page("nobody", window, 10).await, Page::default());
+        for window in [PageWindow::Newest, PageWindow::Before(3), PageWindow::After(0)] {
+            assert_eq!(given.page("nobody", window, 10).await, MessagePage::default());
         }
         assert!(given.store.log().await.is_empty(), "asking makes none");
     });
@@ -88,25 +85,25 @@ async fn conversation() -> Given {
     given
 }
 
-async fn messages(given: &Given) -> Vec<Arc<Message>> {
+async fn messages(given: &Given) -> Vec<Arc<ChatMessage>> {
     let message = |recorded| match codec::decode(&recorded).expect("an event") {
         Event::Session(SessionEvent::MessageCreated(created)) => {
-            Some(Arc::new(Message::of(&created, recorded.event.time, recorded.position)))
+            Some(Arc::new(ChatMessage::of(&created, recorded.event.time, recorded.position)))
         }
         _ => None,
     };
     given.store.log().await.into_iter().filter_map(message).collect()
 }
 
-fn expected(all: &[Arc<Message>], window: Window, limit: u32) -> Page {
+fn expected(all: &[Arc<ChatMessage>], window: PageWindow, limit: u32) -> MessagePage {
     let limit = usize::try_from(limit).expect("a small number");
-    let is_wanted = |message: &&Arc<Message>| match window {
-        Window::Newest => true,
-        Window::Before(seq) => message.seq < seq,
-        Window::After(seq) => message.seq > seq,
+    let is_wanted = |message: &&Arc<ChatMessage>| match window {
+        PageWindow::Newest => true,
+        PageWindow::Before(seq) => message.seq < seq,
+        PageWindow::After(seq) => message.seq > seq,
     };
     let wanted: Vec<_> = all.iter().filter(is_wanted).cloned().collect();
     let has_more = wanted.len() > limit;
-    let skipped = if matches!(window, Window::After(_)) { 0 } else { wanted.len().saturating_sub(limit) };
-    Page { messages: wanted.into_iter().skip(skipped).take(limit).collect(), has_more }
+    let skipped = if matches!(window, PageWindow::After(_)) { 0 } else { wanted.len().saturating_sub(limit) };
+    MessagePage { messages: wanted.into_iter().skip(skipped).take(limit).collect(), has_more }
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{ConnectionId, Presence, PresenceSettings, Signals, Visitor};
+use amoiq_actors::presence::{
+    ConnectedVisitor, ConnectionId, PresenceHandle, PresenceSettings, PresenceSignals,
+};
 use amoiq_events::{Ambient, EventStore, ShortText, StreamName};
 use tokio::{
     sync::Notify,
@@ -308,7 +310,8 @@ fn a_crowd_with_long_addresses_is_said_a_little_at_a_time() {
         let long = ShortText::cut(&"\u{1}".repeat(ShortText::MAX_BYTES));
         for number in 0..30 {
             let ann = visitor(&format!("user {number}"), "s");
-            let far = Visitor { domain: long.clone(), origin: long.clone(), url: long.clone(), ..ann };
+            let far =
+                ConnectedVisitor { domain: long.clone(), origin: long.clone(), url: long.clone(), ..ann };
             given.presence.identify(&tenant(), ConnectionId(number), far).await.expect("it is taken");
         }
         rest().await;
@@ -364,7 +367,8 @@ fn on_an_arbiter_of_its_own_it_takes_what_comes_before_it_runs() {
         let store = StagedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());
         let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::from_millis(1) };
-        let presence = Presence::start(settings, &shared, &Ambient::system(), &Signals::new().0);
+        let presence =
+            PresenceHandle::start(settings, &shared, &Ambient::system(), &PresenceSignals::new().0);
         for number in 0..1_000 {
             let visitor = visitor(&format!("user {number}"), "s");
             presence.identify(&tenant(), ConnectionId(number), visitor).await.expect("it is taken");

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use amoiq_actors::Whom;
+use amoiq_actors::presence::ForgetTarget;
 use amoiq_events::UserId;
 use tokio::{sync::Notify, task::spawn_local};
 
@@ -14,15 +14,15 @@ use crate::{
 
 const NOTHING: [&str; 0] = [];
 
-fn user(user: &str) -> Whom {
-    Whom { user: Some(UserId::parse(user).expect("an id")), ..Whom::default() }
+fn user(user: &str) -> ForgetTarget {
+    ForgetTarget { user: Some(UserId::parse(user).expect("an id")), ..ForgetTarget::default() }
 }
 
-fn session(session: &str) -> Whom {
-    Whom { user: None, sessions: Arc::new(HashSet::from([id(session)])) }
+fn session(session: &str) -> ForgetTarget {
+    ForgetTarget { user: None, sessions: Arc::new(HashSet::from([id(session)])) }
 }
 
-async fn forget(given: &GivenPresence, whom: Whom) {
+async fn forget(given: &GivenPresence, whom: ForgetTarget) {
     given.presence.forget(&tenant(), whom).await.expect("it is said");
 }
 

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use amoiq_actors::{ConnectionId, Online, OnlineUsers, Presence, PresenceSettings, Signal, Signals, Visitor};
+use amoiq_actors::presence::{
+    ConnectedVisitor, ConnectionId, OnlineList, OnlineUsers, PresenceHandle, PresenceSettings,
+    PresenceSignal, PresenceSignals,
+};
 use amoiq_events::{
     Ambient, Event, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
     ambient::{Clock, SeededEntropy},
@@ -28,9 +31,9 @@ pub(crate) const BATCH: Duration = Duration::from_millis(50);
 pub(crate) struct GivenPresence {
     pub(crate) store: StagedStore,
     pub(crate) shared: Arc<dyn EventStore>,
-    pub(crate) presence: Presence,
+    pub(crate) presence: PresenceHandle,
     pub(crate) online: OnlineUsers,
-    heard: Rc<RefCell<Vec<Signal>>>,
+    heard: Rc<RefCell<Vec<PresenceSignal>>>,
     pub(crate) ambient: Ambient,
 }
 
@@ -55,8 +58,8 @@ impl GivenPresence {
         let clock = RuntimeClock(Instant::now());
         let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
         let settings = PresenceSettings { offline_grace, batch: BATCH };
-        let (signals, hears) = Signals::new();
-        let presence = Presence::start_here(settings, &shared, &ambient, &signals);
+        let (signals, hears) = PresenceSignals::new();
+        let presence = PresenceHandle::start_here(settings, &shared, &ambient, &signals);
         let online = OnlineUsers::start(&shared, Position::START, DEADLINE, &signals, presence.clone());
         let heard = Rc::default();
         spawn_local(hear(hears, Rc::clone(&heard)));
@@ -65,7 +68,7 @@ impl GivenPresence {
 
     /// Another list, that hears no signal.
     pub(crate) fn another_list(&self, from: Position, patience: Duration) -> OnlineUsers {
-        OnlineUsers::start(&self.shared, from, patience, &Signals::new().0, self.presence.clone())
+        OnlineUsers::start(&self.shared, from, patience, &PresenceSignals::new().0, self.presence.clone())
     }
 
     pub(crate) async fn identify(&self, connection: u64, user: &str, session: &str) {
@@ -92,7 +95,7 @@ impl GivenPresence {
     }
 
     /// Everybody who is listed once all of the log is folded in.
-    pub(crate) async fn listed(&self) -> Online {
+    pub(crate) async fn listed(&self) -> OnlineList {
         let listed = self.online.list(&tenant(), usize::MAX, self.store.head()).await;
         listed.expect("the projection follows")
     }
@@ -108,7 +111,7 @@ impl GivenPresence {
     }
 }
 
-async fn hear(mut hears: mpsc::Receiver<Signal>, heard: Rc<RefCell<Vec<Signal>>>) {
+async fn hear(mut hears: mpsc::Receiver<PresenceSignal>, heard: Rc<RefCell<Vec<PresenceSignal>>>) {
     while let Some(signal) = hears.recv().await {
         heard.borrow_mut().push(signal);
     }
@@ -125,8 +128,8 @@ pub(crate) async fn a_batch() {
 }
 
 /// In a session with messages, unless its name says otherwise.
-pub(crate) fn visitor(user: &str, session: &str) -> Visitor {
-    Visitor {
+pub(crate) fn visitor(user: &str, session: &str) -> ConnectedVisitor {
+    ConnectedVisitor {
         user_id: UserId::parse(user).expect("an id"),
         verified: false,
         claimed_user_id: None,

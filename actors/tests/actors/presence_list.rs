@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use amoiq_actors::{OnlineUser, views::ViewError};
+use amoiq_actors::{presence::OnlineUser, projections::ViewError};
 use amoiq_events::{
     Event, EventStore, MessageText, NewEvent, Position, ShortText, StreamName, Timestamp,
     node::{NodeEvent, NodeStarted},

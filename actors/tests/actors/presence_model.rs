@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::OnlineUser;
+use amoiq_actors::presence::OnlineUser;
 use amoiq_events::{
     Event, EventStore, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
 };

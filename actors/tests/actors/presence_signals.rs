@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{ConnectionId, Presence, PresenceSettings, Signals, Visitor};
+use amoiq_actors::presence::{
+    ConnectedVisitor, ConnectionId, PresenceHandle, PresenceSettings, PresenceSignals,
+};
 use amoiq_events::{
     Ambient, Event, EventStore, StreamName, UserId, codec,
     presence::PresenceEvent,
@@ -27,14 +29,14 @@ fn user(name: &str) -> UserId {
 }
 
 impl GivenPresence {
-    async fn enter(&self, connection: u64, visitor: Visitor) {
+    async fn enter(&self, connection: u64, visitor: ConnectedVisitor) {
         let named = self.presence.identify(&tenant(), ConnectionId(connection), visitor).await;
         named.expect("it is taken");
     }
 
     /// Somebody for whom a secret key vouched.
     async fn proves(&self, connection: u64, name: &str, session: &str) {
-        self.enter(connection, Visitor { verified: true, ..visitor(name, session) }).await;
+        self.enter(connection, ConnectedVisitor { verified: true, ..visitor(name, session) }).await;
     }
 
     async fn wrote(&self, session: &str) {
@@ -53,7 +55,7 @@ impl GivenPresence {
     /// Each listed user with whether they are verified and whom they only claim to be.
     async fn proofs(&self) -> Vec<(String, Option<bool>, Option<String>)> {
         let listed = self.listed().await.users;
-        let proof = |user: amoiq_actors::OnlineUser| {
+        let proof = |user: amoiq_actors::presence::OnlineUser| {
             (user.user_id.to_string(), user.verified, user.claimed_user_id.map(|claimed| claimed.to_string()))
         };
         let mut proofs: Vec<_> = listed.into_iter().map(proof).collect();
@@ -183,7 +185,7 @@ fn who_is_forgotten_is_signalled_to_be_offline() {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
         a_batch().await;
-        let whom = amoiq_actors::Whom { user: Some(user("ann")), ..Default::default() };
+        let whom = amoiq_actors::presence::ForgetTarget { user: Some(user("ann")), ..Default::default() };
         given.presence.forget(&tenant(), whom).await.expect("it is said");
         assert_eq!(given.signalled(), ["online ann silent", "offline ann silent"]);
         assert_eq!((given.names().await, given.said().await), (vec![], vec![]));
@@ -193,10 +195,10 @@ fn who_is_forgotten_is_signalled_to_be_offline() {
 #[test]
 fn more_than_is_heard_waits_and_nothing_of_it_is_lost() {
     paused(async {
-        let (signals, mut heard) = Signals::new();
+        let (signals, mut heard) = PresenceSignals::new();
         let (store, ambient) = (GivenPresence::new().shared, Ambient::system());
         let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: BATCH };
-        let presence = Presence::start_here(settings, &store, &ambient, &signals);
+        let presence = PresenceHandle::start_here(settings, &store, &ambient, &signals);
         for number in 0..40 {
             let comes = visitor(&format!("user {number}"), &format!("silent {number}"));
             presence.identify(&tenant(), ConnectionId(number), comes).await.expect("it is taken");

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use amoiq_actors::{
-    Inbox, Projector, Views,
-    inbox::{InboxProjection, Proof},
-    views::ViewError,
+    inbox::{IdentityProof, InboxProjection, InboxView},
+    projections::{Projector, ViewError, ViewStore},
 };
 use amoiq_events::{
     EventStore, UserId,
@@ -85,16 +84,16 @@ fn the_inbox_knows_whose_sessions_are_whose_the_newest_first() {
             let said = SendMessage { caller, user_id: claims.cloned(), ..said };
             given.directory.send(&tenant(), &id(session), said, cause()).await.expect("it is stored");
         }
-        let views = Views::open(&file).expect("views.db");
+        let views = ViewStore::open(&file).expect("views.db");
         let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
-        let inbox = Inbox::new(views, progress, DEADLINE);
+        let inbox = InboxView::new(views, progress, DEADLINE);
         let sessions = async |proof| {
             let found = inbox.sessions_of(tenant(), ann.clone(), proof, given.store.head()).await;
             let found = found.expect("the inbox").into_iter();
             found.map(|entry| entry.session.as_str().to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(sessions(Proof::Verified).await, ["second", "first"]);
-        assert_eq!(sessions(Proof::Claimed).await, ["second", "first", "claimed"]);
+        assert_eq!(sessions(IdentityProof::Verified).await, ["second", "first"]);
+        assert_eq!(sessions(IdentityProof::Claimed).await, ["second", "first", "claimed"]);
     });
     drop(files);
 }

@@ -3,12 +3,8 @@
 
 use std::time::Duration;
 
-use amoiq_actors::{
-    DeadLetters,
-    generation::{self, Tables},
-    projector::Projection,
-    rebuild::{Outcome, Underway},
-    views::ViewError,
+use amoiq_actors::projections::{
+    DeadLetters, Projection, RebuildOutcome, RebuildUnderway, ViewError, ViewGeneration, ViewTables,
 };
 use amoiq_events::{EventStore, RecordedEvent, Timestamp};
 use rusqlite::Connection;
@@ -32,7 +28,7 @@ fn a_rebuild_takes_the_place_of_the_tables_while_the_log_grows() {
         while rebuilds.report().outcome.is_none() {
             speak(&store, 1).await;
         }
-        assert_eq!(rebuilds.report().outcome, Some(Outcome::Done));
+        assert_eq!(rebuilds.report().outcome, Some(RebuildOutcome::Done));
         assert_ne!(serving(&file), before, "other tables serve");
         speak(&store, 2).await;
         progress.reach(store.head(), DEADLINE).await.expect("the new tables follow the log");
@@ -52,9 +48,9 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
         let lock = Connection::open(&file).expect("views.db");
         lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         rebuilds.start(None).await.expect("none is under way");
-        assert_eq!(rebuilds.start(None).await, Err(Underway));
+        assert_eq!(rebuilds.start(None).await, Err(RebuildUnderway));
         let (cancelled, ()) = tokio::join!(rebuilds.cancel(), async {
-            until(|| rebuilds.report().outcome == Some(Outcome::Cancelled)).await;
+            until(|| rebuilds.report().outcome == Some(RebuildOutcome::Cancelled)).await;
             lock.execute_batch("ROLLBACK").expect("no lock");
         });
         assert!(cancelled);
@@ -63,7 +59,7 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
         speak(&store, 2).await;
         progress.reach(store.head(), DEADLINE).await.expect("the old tables follow the log");
         rebuilds.start(None).await.expect("it may begin again");
-        assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done));
+        assert_eq!(ended(&rebuilds).await.outcome, Some(RebuildOutcome::Done));
     });
     assert_eq!(found(&file).0, positions(&store));
     drop(files);
@@ -81,10 +77,10 @@ fn a_new_version_is_filled_by_itself_while_the_old_one_serves() {
         let at = poison(&store).await;
         let (progress, rebuilds) = start_with_rebuilds::<Positions<3>>(&file, &store);
         progress.reach(readable, DEADLINE).await.expect("the old tables follow the log");
-        assert!(matches!(ended(&rebuilds).await.outcome, Some(Outcome::Stopped { .. })));
+        assert!(matches!(ended(&rebuilds).await.outcome, Some(RebuildOutcome::Stopped { .. })));
         assert_eq!(serving(&file).version(), 1);
         rebuilds.start(Some(Timestamp::from_millis(0))).await.expect("none is under way");
-        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        until(|| rebuilds.report().outcome == Some(RebuildOutcome::Done)).await;
         assert_eq!(serving(&file).version(), 3);
         progress.reach(store.head(), DEADLINE).await.expect("the new tables follow the log");
         assert!(!found(&file).0.contains(&at));
@@ -101,7 +97,7 @@ fn nothing_serves_while_tables_that_cannot_be_right_are_made_again() {
         poison(&store).await;
         // Version 2 does not know the tables of version 1.
         let (progress, rebuilds) = start_with_rebuilds::<Positions<2>>(&file, &store);
-        assert!(matches!(ended(&rebuilds).await.outcome, Some(Outcome::Stopped { .. })));
+        assert!(matches!(ended(&rebuilds).await.outcome, Some(RebuildOutcome::Stopped { .. })));
         assert!(progress.is_filling());
         let nothing = progress.reach(amoiq_events::Position::START, Duration::from_millis(50)).await;
         assert!(nothing.is_err(), "a reader is told that nothing serves");
@@ -123,7 +119,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
         assert_eq!(progress.position(), before, "the live projection stands in front of it");
 
         rebuilds.start(None).await.expect("none is under way");
-        let Some(Outcome::Stopped { position, kind, reason }) = ended(&rebuilds).await.outcome else {
+        let Some(RebuildOutcome::Stopped { position, kind, reason }) = ended(&rebuilds).await.outcome else {
             panic!("{:?}", rebuilds.report());
         };
         assert_eq!((position.as_u64().cast_signed(), kind.as_str()), (at, "message.created"));
@@ -131,7 +127,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
         assert!(DeadLetters::open(files.path()).expect("a list").all().is_empty());
 
         rebuilds.start(Some(Timestamp::from_millis(0))).await.expect("none is under way");
-        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        until(|| rebuilds.report().outcome == Some(RebuildOutcome::Done)).await;
         progress.reach(store.head(), DEADLINE).await.expect("it goes on behind the event");
         let letters = DeadLetters::open(files.path()).expect("a list").all();
         assert_eq!(letters.len(), 1);
@@ -139,7 +135,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
 
         // The list outlives the tables, and needs no word of an operator again.
         rebuilds.start(None).await.expect("none is under way");
-        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        until(|| rebuilds.report().outcome == Some(RebuildOutcome::Done)).await;
     });
     std::fs::remove_file(&file).expect("views.db");
     let progress = in_real_time(async {
@@ -159,11 +155,16 @@ impl Projection for Panics {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["positions"];
 
-    fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+    fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
         Positions::<1>::create(conn, tables)
     }
 
-    fn fold(&mut self, conn: &Connection, tables: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+    fn fold(
+        &mut self,
+        conn: &Connection,
+        tables: ViewTables,
+        event: &RecordedEvent,
+    ) -> Result<(), ViewError> {
         self.0.fold(conn, tables, event)
     }
 
@@ -175,7 +176,7 @@ impl Projection for Panics {
         self.0.portions(most).into_iter().map(Self).collect()
     }
 
-    fn store(&self, _: &Connection, _: Tables) -> Result<(), ViewError> {
+    fn store(&self, _: &Connection, _: ViewTables) -> Result<(), ViewError> {
         assert_eq!(self.held(), 0, "a defect");
         Ok(())
     }
@@ -204,7 +205,7 @@ fn the_old_tables_go_once_others_serve() {
         let (_progress, rebuilds) = served(&file, &store).await;
         let old = serving(&file).name("positions");
         rebuilds.start(None).await.expect("none is under way");
-        until(|| rebuilds.report().outcome == Some(Outcome::Done)).await;
+        until(|| rebuilds.report().outcome == Some(RebuildOutcome::Done)).await;
         let conn = Connection::open(&file).expect("views.db");
         let sql = "SELECT count(*) FROM sqlite_master WHERE name = ?1";
         let count = |name: &str| conn.query_row(sql, [name], |row| row.get::<_, i64>(0)).expect("a count");
@@ -216,5 +217,5 @@ fn the_old_tables_go_once_others_serve() {
 
 fn serves(file: &std::path::Path, projection: &'static str) -> bool {
     let conn = Connection::open(file).expect("views.db");
-    generation::serving(&conn, projection).is_ok_and(|serving| serving.is_some())
+    ViewGeneration::serving(&conn, projection).is_ok_and(|serving| serving.is_some())
 }

@@ -4,9 +4,8 @@
 use std::{fs, time::Duration};
 
 use amoiq_actors::{
-    Inbox, Projector, Rebuilds, Views, generation,
-    inbox::{InboxProjection, Proof},
-    views::ViewError,
+    inbox::{IdentityProof, InboxProjection, InboxView},
+    projections::{Projector, RebuildHandle, ViewError, ViewGeneration, ViewStore},
 };
 use amoiq_events::{
     EventStore, UserId,
@@ -48,14 +47,15 @@ fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
     in_real_time(async {
         let (given, inbox, ann, _) = inbox_of_ann(&file).await;
         let conn = Connection::open(&file).expect("views.db");
-        let tables = generation::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
+        let tables = ViewGeneration::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
         let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
         assert_eq!(damaged.expect("a table"), 1);
-        let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+        let read =
+            inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
         assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
-        let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+        let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
         until(|| now().is_some_and(|now| now != tables)).await;
-        let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+        let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
         assert_eq!(read.expect("an answer").len(), 1);
     });
     drop(files);
@@ -70,14 +70,16 @@ fn a_session_that_damage_hides_from_its_user_is_missed() {
         in_real_time(async {
             let (given, inbox, ann, _) = inbox_of_ann(&file).await;
             let conn = Connection::open(&file).expect("views.db");
-            let tables = generation::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
+            let tables =
+                ViewGeneration::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
             let damaged = conn.execute(&format!("UPDATE {} SET {damage}", tables.name(table)), []);
             assert_eq!(damaged.expect("a table"), 1);
-            let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+            let read =
+                inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
             assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{damage}: {read:?}");
-            let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+            let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
             until(|| now().is_some_and(|now| now != tables)).await;
-            let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+            let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
             assert_eq!(read.expect("an answer").len(), 1);
         });
         drop(files);
@@ -99,7 +101,7 @@ fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
         let head = given.store.head();
         let mut answer = Err(ViewError::Behind);
         for _ in 0..200 {
-            answer = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, head).await;
+            answer = inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, head).await;
             match &answer {
                 Ok(_) => break,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -121,31 +123,32 @@ fn damage_that_is_found_after_a_cancelled_rebuild_is_mended() {
         rebuilds.start(None).await.expect("none is under way");
         assert!(rebuilds.cancel().await);
         conn.execute_batch("ROLLBACK").expect("no lock");
-        let now = || generation::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
+        let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
         let tables = now().expect("tables that serve");
         let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
         assert_eq!(damaged.expect("a table"), 1);
-        let read = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+        let read =
+            inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
         assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
         until(|| now().is_some_and(|now| now != tables)).await;
-        let read = inbox.sessions_of(tenant(), ann, Proof::Verified, given.store.head()).await;
+        let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
         assert_eq!(read.expect("an answer").len(), 1);
     });
     drop(files);
 }
 
 /// An inbox in which one session is Ann's.
-async fn inbox_of_ann(file: &std::path::Path) -> (Given, Inbox, UserId, Rebuilds) {
+async fn inbox_of_ann(file: &std::path::Path) -> (Given, InboxView, UserId, RebuildHandle) {
     let given = Given::new();
     let ann = UserId::parse("ann").expect("an id");
     let said = message(given.ambient.message_id(), "", "hello");
     let said = SendMessage { caller: SessionCaller::Verified(ann.clone()), ..said };
     given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
-    let views = Views::open(file).expect("views.db");
+    let views = ViewStore::open(file).expect("views.db");
     let (progress, rebuilds) =
         Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared());
-    let inbox = Inbox::new(views, progress, DEADLINE);
-    let found = inbox.sessions_of(tenant(), ann.clone(), Proof::Verified, given.store.head()).await;
+    let inbox = InboxView::new(views, progress, DEADLINE);
+    let found = inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
     assert_eq!(found.expect("an answer").len(), 1);
     (given, inbox, ann, rebuilds)
 }

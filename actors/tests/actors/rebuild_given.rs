@@ -5,12 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amoiq_actors::{
-    Progress, Projector, Rebuilds, Views,
-    generation::{self, Tables},
-    projector::Projection,
-    rebuild::{Outcome, Report},
-    views::ViewError,
+use amoiq_actors::projections::{
+    Projection, ProjectionProgress, Projector, RebuildHandle, RebuildOutcome, RebuildReport, ViewError,
+    ViewGeneration, ViewStore, ViewTables,
 };
 use amoiq_events::{Event, EventStore, NewEvent, RecordedEvent, StreamName, codec, store::ExpectedVersion};
 use rusqlite::Connection;
@@ -32,7 +29,7 @@ impl<const VERSION: u32> Projection for Positions<VERSION> {
     const STILL_SERVES: &'static [u32] = if VERSION == 3 { &[1] } else { &[] };
     const TABLES: &'static [&'static str] = &["positions"];
 
-    fn create(conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+    fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
         conn.execute_batch(&format!(
             "CREATE TABLE IF NOT EXISTS made (number INTEGER PRIMARY KEY);
             INSERT INTO made DEFAULT VALUES;
@@ -42,7 +39,7 @@ impl<const VERSION: u32> Projection for Positions<VERSION> {
         Ok(())
     }
 
-    fn fold(&mut self, _: &Connection, _: Tables, event: &RecordedEvent) -> Result<(), ViewError> {
+    fn fold(&mut self, _: &Connection, _: ViewTables, event: &RecordedEvent) -> Result<(), ViewError> {
         let _event: Event = codec::decode(event)?;
         self.0.push(event.position.as_u64().cast_signed());
         Ok(())
@@ -56,7 +53,7 @@ impl<const VERSION: u32> Projection for Positions<VERSION> {
         self.0.chunks(most).map(|some| Self(some.to_vec())).collect()
     }
 
-    fn store(&self, conn: &Connection, tables: Tables) -> Result<(), ViewError> {
+    fn store(&self, conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
         let sql = format!("INSERT INTO {} VALUES (?1)", tables.name("positions"));
         for position in &self.0 {
             conn.execute(&sql, [position])?;
@@ -73,25 +70,28 @@ pub(crate) fn run<P: Projection>(file: &Path, store: &StagedStore) {
     });
 }
 
-pub(crate) fn start<P: Projection>(file: &Path, store: &StagedStore) -> Progress {
+pub(crate) fn start<P: Projection>(file: &Path, store: &StagedStore) -> ProjectionProgress {
     start_with_rebuilds::<P>(file, store).0
 }
 
-pub(crate) fn start_with_rebuilds<P: Projection>(file: &Path, store: &StagedStore) -> (Progress, Rebuilds) {
-    Projector::<P>::start_with_rebuilds(&Views::open(file).expect("views.db"), &store.shared())
+pub(crate) fn start_with_rebuilds<P: Projection>(
+    file: &Path,
+    store: &StagedStore,
+) -> (ProjectionProgress, RebuildHandle) {
+    Projector::<P>::start_with_rebuilds(&ViewStore::open(file).expect("views.db"), &store.shared())
 }
 
 /// A projection whose first tables are there and hold the log.
-pub(crate) async fn served(file: &Path, store: &StagedStore) -> (Progress, Rebuilds) {
+pub(crate) async fn served(file: &Path, store: &StagedStore) -> (ProjectionProgress, RebuildHandle) {
     let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(file, store);
     progress.reach(store.head(), DEADLINE).await.expect("the projection");
-    assert_eq!(ended(&rebuilds).await.outcome, Some(Outcome::Done), "the first tables");
+    assert_eq!(ended(&rebuilds).await.outcome, Some(RebuildOutcome::Done), "the first tables");
     (progress, rebuilds)
 }
 
 /// Waits until a rebuild has ended.
-pub(crate) async fn ended(rebuilds: &Rebuilds) -> Report {
-    until(|| !matches!(rebuilds.report().outcome, None | Some(Outcome::None))).await;
+pub(crate) async fn ended(rebuilds: &RebuildHandle) -> RebuildReport {
+    until(|| !matches!(rebuilds.report().outcome, None | Some(RebuildOutcome::None))).await;
     rebuilds.report()
 }
 
@@ -104,9 +104,9 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 }
 
 /// The tables that serve.
-pub(crate) fn serving(file: &Path) -> Tables {
+pub(crate) fn serving(file: &Path) -> ViewTables {
     let conn = Connection::open(file).expect("views.db");
-    generation::serving(&conn, "positions").expect("a catalogue").expect("tables that serve").tables
+    ViewGeneration::serving(&conn, "positions").expect("a catalogue").expect("tables that serve").tables
 }
 
 /// The positions in the table that serves, and how often one was made.

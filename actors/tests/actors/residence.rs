@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{
-    SessionError,
-    session::{Meant, Sent},
-};
+use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
 use amoiq_events::EventStore;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
@@ -35,7 +32,7 @@ fn an_idle_session_leaves_memory_and_comes_back_with_the_same_answers() {
         assert_eq!(given.texts("s").await, before);
         assert!(given.store.reads() > reads, "it left, and the log was read again");
         let repeated = given.send("s", "c2", "two").await.expect("it is answered");
-        assert!(matches!(repeated, Sent::Duplicate(_)));
+        assert!(matches!(repeated, SendOutcome::Duplicate(_)));
     });
 }
 
@@ -102,7 +99,7 @@ fn an_erased_session_that_is_not_deleted_stays_until_it_is() {
     paused(async {
         let given = Given::with(MAX_SESSIONS, MINUTE);
         given.say("s", "before").await;
-        let meant = Meant::BegunBy(given.store.head());
+        let meant = ErasureCondition::BegunBy(given.store.head());
         given.store.refuse_removals(usize::MAX);
         let erased = given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
         assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");

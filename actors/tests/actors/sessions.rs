@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::{
-    SessionError,
-    session::{Meant, Sent},
-};
+use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
 use amoiq_events::{EventStore, store::AppendError};
 use tokio::{sync::Notify, task::spawn_local};
 
@@ -25,7 +22,7 @@ fn a_session_whose_actor_panicked_goes_on_with_the_next_request_and_lost_nothing
         given.store.next(Turn::Panics);
         let answer = given.send("s", "c2", "two").await;
         assert!(matches!(answer, Err(SessionError::Gone)), "{answer:?}");
-        assert!(matches!(given.send("s", "c2", "two").await, Ok(Sent::Stored(_))));
+        assert!(matches!(given.send("s", "c2", "two").await, Ok(SendOutcome::Stored(_))));
         given.say("s", "three").await;
         assert_eq!(given.texts("s").await, ["one", "two", "three"]);
     });
@@ -52,8 +49,8 @@ fn a_thousand_concurrent_sends_of_one_client_id_are_one_message() {
         let (mut stored, mut repeated) = (Vec::new(), Vec::new());
         for sent in sends {
             match sent.await.expect("a send ends").expect("it is answered") {
-                Sent::Stored(message) => stored.push(message.id),
-                Sent::Duplicate(first) => repeated.push(first),
+                SendOutcome::Stored(message) => stored.push(message.id),
+                SendOutcome::Duplicate(first) => repeated.push(first),
             }
         }
         assert_eq!((stored.len(), repeated.len()), (1, 999));
@@ -75,7 +72,7 @@ fn what_a_full_mailbox_refuses_is_busy_and_not_in_the_log() {
         let (mut stored, mut busy) = (0, 0);
         for sent in sends {
             match sent.await.expect("a send ends") {
-                Ok(Sent::Stored(_)) => stored += 1,
+                Ok(SendOutcome::Stored(_)) => stored += 1,
                 Err(SessionError::Busy) => busy += 1,
                 other => panic!("{other:?}"),
             }
@@ -107,7 +104,7 @@ fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
         let (first, events) = given.others_message(2, "same");
         given.store.next(Turn::After(events));
         let answer = given.send("s", "same", "from elsewhere").await.expect("it is answered");
-        assert_eq!(answer, Sent::Duplicate(first));
+        assert_eq!(answer, SendOutcome::Duplicate(first));
         assert_eq!(given.stored().await.len(), 2);
     });
 }
@@ -139,11 +136,11 @@ fn a_message_that_was_durable_all_the_same_is_found_by_the_retry() {
         let answer = given.send("s", "c2", "two").await.expect("it is answered");
         let stored = given.stored().await;
         assert_eq!(stored.len(), 2);
-        assert_eq!(Some(answer), stored.last().map(|message| Sent::Duplicate(message.message_id)));
+        assert_eq!(Some(answer), stored.last().map(|message| SendOutcome::Duplicate(message.message_id)));
     });
 }
 
-async fn send(given: Given, client_id: &'static str) -> Result<Sent, SessionError> {
+async fn send(given: Given, client_id: &'static str) -> Result<SendOutcome, SessionError> {
     given.send("s", client_id, "hello").await
 }
 
@@ -152,7 +149,7 @@ fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_a
     paused(async {
         let given = Given::new();
         given.say("s", "before").await;
-        let meant = Meant::BegunBy(given.store.head());
+        let meant = ErasureCondition::BegunBy(given.store.head());
         given.store.refuse_removals(11);
         let erase = async || given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
         let erased = erase().await;

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use amoiq_actors::{
-    TenantRegistry,
-    tenant::{TenantError, TenantHandle},
-};
+use amoiq_actors::tenants::{TenantError, TenantHandle, TenantRegistry};
 use amoiq_events::{
     Event, EventStore, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
     store::{AppendError, ExpectedVersion},

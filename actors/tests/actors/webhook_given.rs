@@ -12,8 +12,7 @@ use std::{
 };
 
 use amoiq_actors::{
-    TenantRegistry,
-    tenant::TenantHandle,
+    tenants::{TenantHandle, TenantRegistry},
     webhooks::{
         Answer, Content, Courier, Endpoint, LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
     },

@@ -9,9 +9,8 @@ use std::{
 };
 
 use amoiq_actors::{
-    TenantRegistry,
     erasure::EraseError,
-    tenant::TenantHandle,
+    tenants::{TenantHandle, TenantRegistry},
     webhooks::{
         Answer, Content, Courier, DeliveriesQuery, DeliveryStatus, Endpoint, LaneSettings, Marks, Schedule,
         ThrottleSettings, Webhooks,

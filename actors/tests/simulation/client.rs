@@ -3,10 +3,7 @@
 
 use std::rc::Rc;
 
-use amoiq_actors::{
-    Directory,
-    transcript::{PageLimit, Window},
-};
+use amoiq_actors::sessions::{PageLimit, PageWindow, SessionDirectory};
 use amoiq_events::{
     ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
     event::EventCause,
@@ -135,7 +132,7 @@ impl Client {
 }
 
 /// Does what a client wants until a crash or until it wants nothing more.
-pub(crate) async fn live(world: Rc<World>, directory: Directory, number: usize) {
+pub(crate) async fn live(world: Rc<World>, directory: SessionDirectory, number: usize) {
     let client = world.clients.get(number).expect("the client");
     loop {
         let Some(step) = client.borrow_mut().next(&world) else { return };
@@ -160,7 +157,7 @@ pub(crate) async fn live(world: Rc<World>, directory: Directory, number: usize) 
 }
 
 /// Says something, sometimes several times at once; whether its end is known.
-async fn send(world: &Rc<World>, directory: &Directory, intent: &Intent) -> bool {
+async fn send(world: &Rc<World>, directory: &SessionDirectory, intent: &Intent) -> bool {
     let copies = if world.dice.one_in(6) { 2 + world.dice.below(40) } else { 1 };
     let attempt = |_| spawn_local(attempt(Rc::clone(world), directory.clone(), intent.clone()));
     let attempts: Vec<_> = (0..copies).map(attempt).collect();
@@ -171,7 +168,7 @@ async fn send(world: &Rc<World>, directory: &Directory, intent: &Intent) -> bool
     is_settled
 }
 
-async fn attempt(world: Rc<World>, directory: Directory, intent: Intent) -> bool {
+async fn attempt(world: Rc<World>, directory: SessionDirectory, intent: Intent) -> bool {
     let message = intent.message(&world);
     let message_id = message.message_id;
     let since = judge::since(&world, &intent.stream());
@@ -179,7 +176,7 @@ async fn attempt(world: Rc<World>, directory: Directory, intent: Intent) -> bool
     judge::sent(&world, &intent, message_id, since, &answer)
 }
 
-async fn close(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
+async fn close(world: &World, directory: &SessionDirectory, tenant: &TenantId, session: &SessionId) {
     let stream = StreamName::session(tenant, session);
     let since = judge::since(world, &stream);
     let answer = directory.close(tenant, session, ConversationCloseReason::Agent, cause()).await;
@@ -188,11 +185,11 @@ async fn close(world: &World, directory: &Directory, tenant: &TenantId, session:
 
 async fn read(
     world: &World,
-    directory: &Directory,
+    directory: &SessionDirectory,
     tenant: &TenantId,
     session: &SessionId,
     caller: SessionCaller,
-    window: Window,
+    window: PageWindow,
     limit: u32,
 ) -> Option<u32> {
     let stream = StreamName::session(tenant, session);
@@ -203,10 +200,15 @@ async fn read(
 }
 
 /// Reads a session page by page, to its end.
-pub(crate) async fn read_all(world: &World, directory: &Directory, tenant: &TenantId, session: &SessionId) {
+pub(crate) async fn read_all(
+    world: &World,
+    directory: &SessionDirectory,
+    tenant: &TenantId,
+    session: &SessionId,
+) {
     let mut after = 0;
     while let Some(last) =
-        read(world, directory, tenant, session, SessionCaller::Staff, Window::After(after), 7).await
+        read(world, directory, tenant, session, SessionCaller::Staff, PageWindow::After(after), 7).await
     {
         after = last;
     }
@@ -261,9 +263,9 @@ pub(crate) fn name(caller: &SessionCaller) -> &str {
     }
 }
 
-fn some_window(dice: &Dice) -> Window {
+fn some_window(dice: &Dice) -> PageWindow {
     let seq = u32::try_from(dice.below(12)).expect("a small number");
-    dice.pick(&[Window::Newest, Window::Before(seq), Window::After(seq)])
+    dice.pick(&[PageWindow::Newest, PageWindow::Before(seq), PageWindow::After(seq)])
 }
 
 fn cause() -> EventCause {

@@ -3,10 +3,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use amoiq_actors::{
-    Projector, Views,
-    generation::{self, Tables},
     inbox::InboxProjection,
-    projector::Projection,
+    projections::{Projection, Projector, ViewGeneration, ViewStore, ViewTables},
 };
 use amoiq_events::{EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind};
 use rusqlite::{Connection, types::Value};
@@ -22,7 +20,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The tables that a check folds into by itself.
-const TABLES: Tables = Tables::new(1, InboxProjection::VERSION);
+const TABLES: ViewTables = ViewTables::new(1, InboxProjection::VERSION);
 
 /// The projection, running beside a simulation whose clock jumps: this one's does not.
 pub(crate) struct LiveInbox {
@@ -57,7 +55,7 @@ impl LiveInbox {
         self.end.send(self.store.head()).expect("the projection runs");
         self.thread.join().expect("the projection reaches the log's end");
         let conn = Connection::open(file(&self.directory)).expect("views.db");
-        let serving = generation::serving(&conn, InboxProjection::NAME).expect("a catalogue");
+        let serving = ViewGeneration::serving(&conn, InboxProjection::NAME).expect("a catalogue");
         dump(&conn, serving.expect("tables that serve").tables)
     }
 }
@@ -69,7 +67,7 @@ fn file(directory: &TempDir) -> Box<Path> {
 fn project(path: &Path, store: MemoryStore, asked: oneshot::Receiver<Position>) {
     let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
-        let views = Views::open(path).expect("views.db");
+        let views = ViewStore::open(path).expect("views.db");
         let store: Arc<dyn EventStore> = Arc::new(store);
         let progress = Projector::<InboxProjection>::start(&views, &store);
         if let Ok(end) = asked.await {
@@ -114,7 +112,7 @@ fn fold(conn: &mut Connection, events: &[RecordedEvent]) {
 }
 
 /// Every column of every row.
-fn dump(conn: &Connection, tables: Tables) -> Vec<String> {
+fn dump(conn: &Connection, tables: ViewTables) -> Vec<String> {
     let rows = |sql: &str| {
         let mut statement = conn.prepare(sql).expect("a table");
         let columns = statement.column_count();

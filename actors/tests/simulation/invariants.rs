@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use amoiq_actors::Message;
+use amoiq_actors::sessions::ChatMessage;
 use amoiq_events::{
     Position, StreamName,
     session::{MessageCreated, SessionEvent},
@@ -101,7 +101,7 @@ pub(crate) fn assert_kept(witness: &Witness, ledger: &Ledger) {
         };
         assert_eq!(*found_in, stream, "an acknowledged message is elsewhere");
         let recorded = &line.recorded;
-        assert_eq!(**message, Message::of(created, recorded.event.time, recorded.position));
+        assert_eq!(**message, ChatMessage::of(created, recorded.event.time, recorded.position));
     }
     for id in &ledger.absent {
         assert!(!messages.contains_key(id), "{id} is in the log and was said not to be");

@@ -3,10 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use amoiq_actors::{
-    Message, SessionError,
-    session::{Access, Sent},
-    transcript::{Page, Window},
+use amoiq_actors::sessions::{
+    ChatMessage, MessagePage, PageWindow, SendOutcome, SessionAccess, SessionError,
 };
 use amoiq_events::{
     MessageId, StreamName,
@@ -27,7 +25,7 @@ const MOST_EVENTS: u64 = 4;
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// Acknowledged messages.
-    pub(crate) stored: Vec<(StreamName, Arc<Message>)>,
+    pub(crate) stored: Vec<(StreamName, Arc<ChatMessage>)>,
     /// Attempts whose answer says that nothing was appended.
     pub(crate) absent: Vec<MessageId>,
     /// Up to which version clients know each session.
@@ -53,12 +51,12 @@ pub(crate) fn sent(
     intent: &Intent,
     message_id: MessageId,
     since: u64,
-    answer: &Result<Sent, SessionError>,
+    answer: &Result<SendOutcome, SessionError>,
 ) -> bool {
     let stream = intent.stream();
     let absent = || world.ledger.borrow_mut().absent.push(message_id);
     match answer {
-        Ok(Sent::Stored(message)) => {
+        Ok(SendOutcome::Stored(message)) => {
             world.ledger.borrow_mut().stored.push((stream.clone(), Arc::clone(message)));
             let is_intended = message.id == message_id
                 && message.text == intent.text
@@ -68,7 +66,7 @@ pub(crate) fn sent(
                 is_intended.then_some(version)
             });
         }
-        Ok(Sent::Duplicate(first)) => {
+        Ok(SendOutcome::Duplicate(first)) => {
             absent();
             knows(world, &stream, answer, |witness| {
                 let mut lines = witness.lines(&stream).iter();
@@ -133,16 +131,16 @@ pub(crate) fn read(
     stream: &StreamName,
     since: u64,
     caller: &SessionCaller,
-    window: Window,
+    window: PageWindow,
     limit: u32,
-    answer: &Result<(Access, Page), SessionError>,
+    answer: &Result<(SessionAccess, MessagePage), SessionError>,
 ) {
     match answer {
         Ok((access, page)) => {
             let fits = |state: &State<'_>| match access {
-                Access::Missing => state.version == 0 && *page == Page::default(),
-                Access::Denied => !state.opens_to(caller) && *page == Page::default(),
-                Access::Granted => {
+                SessionAccess::Missing => state.version == 0 && *page == MessagePage::default(),
+                SessionAccess::Denied => !state.opens_to(caller) && *page == MessagePage::default(),
+                SessionAccess::Granted => {
                     state.version > 0 && state.opens_to(caller) && *page == state.page(window, limit)
                 }
             };
@@ -215,21 +213,23 @@ impl State<'_> {
         }
     }
 
-    fn page(&self, window: Window, limit: u32) -> Page {
+    fn page(&self, window: PageWindow, limit: u32) -> MessagePage {
         let limit = usize::try_from(limit).expect("a small number");
         let wanted = self.messages.iter().filter(|(_, created)| match window {
-            Window::Newest => true,
-            Window::Before(seq) => created.seq < seq,
-            Window::After(seq) => created.seq > seq,
+            PageWindow::Newest => true,
+            PageWindow::Before(seq) => created.seq < seq,
+            PageWindow::After(seq) => created.seq > seq,
         });
         let wanted: Vec<_> = wanted
-            .map(|(recorded, created)| Arc::new(Message::of(created, recorded.event.time, recorded.position)))
+            .map(|(recorded, created)| {
+                Arc::new(ChatMessage::of(created, recorded.event.time, recorded.position))
+            })
             .collect();
         let has_more = wanted.len() > limit;
         let messages = match window {
-            Window::After(_) => wanted.into_iter().take(limit).collect(),
+            PageWindow::After(_) => wanted.into_iter().take(limit).collect(),
             _ => wanted.iter().skip(wanted.len().saturating_sub(limit)).cloned().collect(),
         };
-        Page { messages, has_more }
+        MessagePage { messages, has_more }
     }
 }

@@ -16,8 +16,7 @@ use std::{
 };
 
 use amoiq_actors::{
-    TenantRegistry,
-    tenant::TenantHandle,
+    tenants::{TenantHandle, TenantRegistry},
     webhooks::{DeliveryStatus, LaneSettings, Outbox, Schedule, SkipQuery, ThrottleSettings, Webhooks},
 };
 use amoiq_events::{

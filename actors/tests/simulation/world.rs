@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::{Directory, DirectorySettings, ProvenUsers, SessionSettings};
+use amoiq_actors::sessions::{DirectorySettings, ProvenUsers, SessionDirectory, SessionSettings};
 use amoiq_events::{
     Ambient, EventStore, Timestamp,
     ambient::{ManualClock, SeededEntropy},
@@ -143,9 +143,9 @@ impl World {
         }
     }
 
-    fn directory(&self) -> Directory {
+    fn directory(&self) -> SessionDirectory {
         let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
-        Directory::start_here(self.settings, &store, &self.ambient, &ProvenUsers::default())
+        SessionDirectory::start_here(self.settings, &store, &self.ambient, &ProvenUsers::default())
     }
 
     /// What must hold at any moment.

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{
-    TenantRegistry,
-    tenant::{TenantError, TenantHandle},
-};
+use amoiq_actors::tenants::{TenantError, TenantHandle, TenantRegistry};
 use amoiq_events::{Ambient, EventStore, TenantId, event::EventCause, tenant::TenantCommand};
 
 /// How long a change may take.

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use amoiq_actors::Directory;
+use amoiq_actors::sessions::SessionDirectory;
 use amoiq_events::{
     Ambient, MessageText, SessionId, TenantId,
     event::EventCause,
@@ -24,7 +24,7 @@ const TEXT: &str =
 
 /// One of those who write at the same time.
 pub(super) struct Visitor {
-    pub(super) directory: Directory,
+    pub(super) directory: SessionDirectory,
     pub(super) ambient: Ambient,
     /// The sessions of no two visitors have the same one.
     pub(super) name: String,

@@ -7,8 +7,9 @@ use std::{
 };
 
 use amoiq_actors::{
-    Directory, DirectorySettings, Projector, ProvenUsers, Rebuilds, SessionSettings, Views,
-    inbox::InboxProjection, projector::Progress, rebuild::Outcome,
+    inbox::InboxProjection,
+    projections::{ProjectionProgress, Projector, RebuildHandle, RebuildOutcome, ViewStore},
+    sessions::{DirectorySettings, ProvenUsers, SessionDirectory, SessionSettings},
 };
 use amoiq_events::{
     Ambient, EventStore, Position,
@@ -38,9 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What runs.
 pub(super) struct Trial {
     store: Arc<SqliteStore>,
-    directory: Directory,
-    inbox: Progress,
-    rebuilds: Rebuilds,
+    directory: SessionDirectory,
+    inbox: ProjectionProgress,
+    rebuilds: RebuildHandle,
     ambient: Ambient,
     /// How many messages may still be written.
     left: Arc<AtomicU64>,
@@ -52,8 +53,8 @@ impl Trial {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
         let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
-        let directory = Directory::start(settings(config), &log, &ambient, &ProvenUsers::default());
-        let views = Views::open(&place.join("data/views.db"))?;
+        let directory = SessionDirectory::start(settings(config), &log, &ambient, &ProvenUsers::default());
+        let views = ViewStore::open(&place.join("data/views.db"))?;
         let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &log);
         let left = Arc::new(AtomicU64::new(MAX_MESSAGES));
         Ok(Self { store, directory, inbox, rebuilds, ambient, left })
@@ -108,7 +109,7 @@ impl Trial {
             }
         };
         let outcome = tokio::time::timeout(PATIENCE, outcome).await.context("the rebuild does not end")?;
-        ensure!(outcome == Outcome::Done, "the inbox was not made again: {outcome:?}");
+        ensure!(outcome == RebuildOutcome::Done, "the inbox was not made again: {outcome:?}");
         let events = self.store.head().as_u64();
         Ok(read("rebuild", "rebuild of the inbox, events", events, begun.elapsed()))
     }

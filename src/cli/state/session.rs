@@ -1,6 +1,6 @@
 //! A session and its transcript.
 
-use amoiq_actors::Message;
+use amoiq_actors::sessions::ChatMessage;
 use amoiq_events::{
     Event, EventStore, Position, SessionId, StreamName, TenantId, UserId, codec,
     session::{ConversationState, Session, SessionEvent, VisitorIdentified},
@@ -47,7 +47,7 @@ pub(super) async fn at(
         match &event {
             SessionEvent::VisitorIdentified(told) => visitor.learn(told),
             SessionEvent::MessageCreated(created) => {
-                let message = Message::of(created, recorded.event.time, recorded.position);
+                let message = ChatMessage::of(created, recorded.event.time, recorded.position);
                 messages.push(serde_json::to_value(MessageView::of(&message, session, Audience::Staff))?);
             }
             _ => {}

@@ -19,11 +19,7 @@ use actix_web::{
     http::header::ContentType,
     web::Bytes,
 };
-use amoiq_actors::{
-    Directory,
-    session::Access,
-    transcript::{PageLimit, Window},
-};
+use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess, SessionDirectory};
 use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
 use super::{
@@ -40,7 +36,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Where pieces are read, and for whom.
 pub(in crate::http) struct Source {
-    pub(in crate::http) directory: Directory,
+    pub(in crate::http) directory: SessionDirectory,
     pub(in crate::http) tenant: TenantId,
     pub(in crate::http) caller: SessionCaller,
 }
@@ -72,10 +68,10 @@ impl Source {
     }
 
     async fn read(&self, piece: Piece) -> Result<Bytes, BrokenOff> {
-        let (window, limit) = (Window::After(piece.first - 1), PageLimit::messages(piece.count));
+        let (window, limit) = (PageWindow::After(piece.first - 1), PageLimit::messages(piece.count));
         let reading = self.directory.read(&self.tenant, &piece.session, self.caller.clone(), window, limit);
         let (access, page) = reading.await.map_err(Problem::from).map_err(BrokenOff::Unread)?;
-        if access != Access::Granted || page.messages.len() != piece.count as usize {
+        if access != SessionAccess::Granted || page.messages.len() != piece.count as usize {
             return Err(BrokenOff::Gone);
         }
         let audience = Audience::of(&self.caller);

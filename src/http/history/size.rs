@@ -8,14 +8,14 @@
 
 use std::{io, sync::Arc};
 
-use amoiq_actors::{Message, transcript::PageLimit};
+use amoiq_actors::sessions::{ChatMessage, PageLimit};
 use amoiq_events::SessionId;
 
 use super::DEFAULT_LIMIT;
 use crate::api::message::{Audience, MessageView};
 
 /// A message and its session.
-pub(in crate::http) type Found = (SessionId, Arc<Message>);
+pub(in crate::http) type Found = (SessionId, Arc<ChatMessage>);
 
 /// What stands around the messages of an answer, rounded up.
 const ENVELOPE_BYTES: usize = 128;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, middleware::from_fn, test, web};
-use amoiq_actors::TenantRegistry;
+use amoiq_actors::tenants::TenantRegistry;
 use amoiq_events::{
     Ambient, Timestamp,
     ambient::{ManualClock, OsEntropy},

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use amoiq_actors::{
-    tenant::TenantError,
+    tenants::TenantError,
     webhooks::{LaneRefusal, outbox::OutboxError},
 };
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use amoiq_actors::session::Access;
+use amoiq_actors::sessions::SessionAccess;
 use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::VisitedPage};
 use serde_json::{Map, Value};
 
@@ -173,7 +173,7 @@ impl Chat {
         let session = match named.filter(|_| is_visitor) {
             Some(named) => {
                 let access = self.doorkeeper().open(&socket.principal, client, &named).await?;
-                socket.has_written = access == Access::Granted;
+                socket.has_written = access == SessionAccess::Granted;
                 // Somewhere else it missed nothing, and does not recover either.
                 comeback = comeback.filter(|_| known.as_ref() == Some(&named));
                 Some(named)
@@ -181,7 +181,7 @@ impl Chat {
             None => match known {
                 Some(known) => match self.doorkeeper().open(&socket.principal, client, &known).await {
                     Ok(access) => {
-                        socket.has_written = access == Access::Granted;
+                        socket.has_written = access == SessionAccess::Granted;
                         Some(known)
                     }
                     Err(_closed_to_it) => {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::session::{Access, Sent};
+use amoiq_actors::sessions::{SendOutcome, SessionAccess};
 use amoiq_events::{SessionId, TenantId, event::EventCause};
 use serde_json::{json, value::RawValue};
 
@@ -80,7 +80,7 @@ impl Chat {
                 let session = match named {
                     Some(named) => {
                         let access = self.doorkeeper().open(principal, socket.client, &named).await?;
-                        socket.has_written = access == Access::Granted;
+                        socket.has_written = access == SessionAccess::Granted;
                         named
                     }
                     None => self.parts.ambient.session_id(),
@@ -112,11 +112,11 @@ impl Chat {
             Err(_elapsed) => return Err(Problem::StoreUnavailable),
         };
         let answer = match sent {
-            Sent::Stored(stored) => {
+            SendOutcome::Stored(stored) => {
                 self.parts.online.stored(&socket.principal.tenant_id, session, &stored);
                 json!({ "success": true, "messageId": message_id, "sessionId": session })
             }
-            Sent::Duplicate(first) => {
+            SendOutcome::Duplicate(first) => {
                 json!({ "success": true, "messageId": first, "sessionId": session, "duplicate": true })
             }
         };
@@ -153,7 +153,7 @@ impl Chat {
         }
         let access = self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
         if is_visitor && socket.bound.is_none() {
-            socket.has_written = access == Access::Granted;
+            socket.has_written = access == SessionAccess::Granted;
             self.bind(socket, session.clone(), None, None).await?;
         } else {
             let room = Room::Session(socket.principal.tenant_id.clone(), session.clone());

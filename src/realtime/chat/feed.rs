@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{Message, Signal};
+use amoiq_actors::{presence::PresenceSignal, sessions::ChatMessage};
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
     session::SessionEvent, stream::StreamKind,
@@ -52,7 +52,7 @@ pub fn start(
     from: Position,
     rooms: Arc<Rooms<Room>>,
     offsets: OffsetWriter,
-    signals: mpsc::Receiver<Signal>,
+    signals: mpsc::Receiver<PresenceSignal>,
 ) -> Echo {
     let (reached, echo) = watch::channel(from);
     let echo = Echo { reached: echo, rooms: Arc::clone(&rooms) };
@@ -89,8 +89,8 @@ async fn follow(
 }
 
 /// Tells staff of visitors who have not written.
-async fn pass_on(mut signals: mpsc::Receiver<Signal>, rooms: Arc<Rooms<Room>>) {
-    while let Some(Signal { tenant, events }) = signals.recv().await {
+async fn pass_on(mut signals: mpsc::Receiver<PresenceSignal>, rooms: Arc<Rooms<Room>>) {
+    while let Some(PresenceSignal { tenant, events }) = signals.recv().await {
         if !rooms.is_empty() {
             rooms.cast(events.iter().map(|event| signalled(&tenant, event)).collect()).await;
         }
@@ -137,7 +137,7 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: He
     let offset = recorded.position.as_u64();
     let (rooms, emission, for_staff) = match (recorded.stream.kind()?, event) {
         (StreamKind::Session(tenant, session), Event::Session(SessionEvent::MessageCreated(created))) => {
-            let message = Message::of(&created, recorded.event.time, recorded.position);
+            let message = ChatMessage::of(&created, recorded.event.time, recorded.position);
             let told = |audience| message_created(&tenant, &session, &message, audience);
             let (emission, for_staff) = (told(Audience::Visitor), told(Audience::Staff));
             (vec![Room::Session(tenant.clone(), session), Room::Staff(tenant)], emission, Some(for_staff))
@@ -167,7 +167,7 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: He
 pub(super) fn message_created(
     tenant: &TenantId,
     session: &SessionId,
-    message: &Message,
+    message: &ChatMessage,
     audience: Audience,
 ) -> Emission {
     let view = MessageView::of(message, session, audience).in_tenant(tenant);

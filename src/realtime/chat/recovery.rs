@@ -17,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::{
-    session::Access,
-    transcript::{PageLimit, Window},
-};
+use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess};
 use amoiq_events::{Position, SessionId, TenantId, store::Epoch, stream::StreamKind};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -337,13 +334,13 @@ impl Chat {
         let tenant = &socket.principal.tenant_id;
         let offsets = &self.parts.offsets;
         let audience = Audience::of(&socket.principal.caller());
-        let (mut missed, mut window) = (Vec::new(), Window::Newest);
+        let (mut missed, mut window) = (Vec::new(), PageWindow::Newest);
         loop {
             let limit = PageLimit { messages: PAGE, bytes: self.parts.recovery.most_bytes };
             let reading =
                 self.parts.directory.read(tenant, session, socket.principal.caller(), window, limit);
             let (access, page) = reading.await?;
-            if access == Access::Denied {
+            if access == SessionAccess::Denied {
                 return Ok(None);
             }
             let is_news = |position: Position| position > after && position <= head;
@@ -355,7 +352,9 @@ impl Chat {
                 return Ok(None);
             }
             match page.messages.first() {
-                Some(first) if page.has_more && first.position > after => window = Window::Before(first.seq),
+                Some(first) if page.has_more && first.position > after => {
+                    window = PageWindow::Before(first.seq)
+                }
                 _ => break,
             }
         }

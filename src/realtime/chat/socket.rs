@@ -3,10 +3,7 @@
 use std::{future::Future, net::IpAddr, sync::Arc};
 
 use actix::Recipient;
-use amoiq_actors::{
-    Presence,
-    presence::{ConnectionId, Visitor},
-};
+use amoiq_actors::presence::{ConnectedVisitor, ConnectionId, PresenceHandle};
 use amoiq_events::{
     SessionId, ShortText, TenantId, UserId,
     session::{SessionCaller, VisitedPage},
@@ -52,7 +49,7 @@ pub(super) struct Place {
     pub(super) rooms: LocalRooms<Room>,
     pub(super) tenant: TenantId,
     /// Visitors only: staff are not listed.
-    pub(super) presence: Option<Presence>,
+    pub(super) presence: Option<PresenceHandle>,
     /// Its number among those who may come back; only for one that asked for it.
     pub(super) recovers: Option<(Arc<Recovery>, u64)>,
 }
@@ -74,7 +71,7 @@ impl Place {
     }
 
     /// Is online as this visitor from now on.
-    pub(super) async fn appear(&self, visitor: Visitor) {
+    pub(super) async fn appear(&self, visitor: ConnectedVisitor) {
         if let Some(presence) = &self.presence {
             // Gone only when the service stops.
             let _stopping = presence.identify(&self.tenant, ConnectionId(self.id.0), visitor).await;
@@ -122,7 +119,7 @@ pub(super) enum Naming {
 impl ChatSocket {
     /// As whom agents see it. A visitor who has not named a session yet is a stranger with a name of
     /// their own.
-    pub(super) fn visitor(&self, naming: Naming, page: Option<&VisitedPage>) -> Option<Visitor> {
+    pub(super) fn visitor(&self, naming: Naming, page: Option<&VisitedPage>) -> Option<ConnectedVisitor> {
         let stranger = || SessionId::parse(&format!("provisional-{:016x}", self.place.stranger));
         let session_id = self.bound.clone().or_else(|| stranger().ok())?;
         let anonymous = || UserId::of_anonymous(&session_id);
@@ -138,7 +135,7 @@ impl ChatSocket {
             let pages = [page, self.page.as_deref()];
             pages.into_iter().flatten().find_map(|page| field(page).clone())
         };
-        Some(Visitor {
+        Some(ConnectedVisitor {
             user_id,
             verified,
             claimed_user_id,

@@ -6,7 +6,10 @@ use std::{
 };
 
 use actix_web::web;
-use amoiq_actors::{OnlineUsers, Progress, TenantRegistry, directory::Census, webhooks::Webhooks};
+use amoiq_actors::{
+    presence::OnlineUsers, projections::ProjectionProgress, sessions::DirectoryCounters,
+    tenants::TenantRegistry, webhooks::Webhooks,
+};
 use amoiq_events::{
     Ambient, EventStore, Position,
     store::{StoreHealth, sqlite::SqliteStore},
@@ -34,9 +37,9 @@ pub struct Sources {
     /// Tenants.
     pub registry: Arc<TenantRegistry>,
     /// Sessions in memory.
-    pub census: Arc<Census>,
+    pub census: Arc<DirectoryCounters>,
     /// The inbox's.
-    pub inbox: Progress,
+    pub inbox: ProjectionProgress,
     /// Who is online.
     pub online: OnlineUsers,
     /// Connections.
@@ -133,7 +136,7 @@ impl Sources {
 
     /// The age of the first event that a projection lacks. The one that it has last may be old because
     /// nothing happened since, so it says nothing.
-    async fn behind_seconds(&self, progress: &Progress) -> f64 {
+    async fn behind_seconds(&self, progress: &ProjectionProgress) -> f64 {
         self.age_after(progress.position()).await
     }
 

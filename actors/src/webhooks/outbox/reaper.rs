@@ -7,7 +7,7 @@ use actix::prelude::*;
 use amoiq_events::{Ambient, Timestamp};
 
 use super::{LaneId, Outbox, OutboxError, damaged, removal::CHUNK_ROWS};
-use crate::age::AgeClock;
+use crate::age_clock::AgeClock;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);

@@ -1,0 +1,178 @@
+//! The events that projections pass by, because an operator said so: they cannot be read, and the
+//! projection would stand still in front of them.
+//!
+//! The list is a file of its own, `dead-letters.json`, and not in `views.db`: that one is thrown away and
+//! made again, and would stop at the same events. An event is known by its id, so a letter is good for
+//! every history that holds the event, and goes when the event is erased. The file is replaced as a whole; who reads it sees the list before
+//! or after.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::ReadError};
+use serde::{Deserialize, Serialize};
+
+use crate::{database::DatabaseError, projections::view_error::ViewError};
+
+/// The most letters of all projections. Whoever needs more runs an old release on a newer log.
+pub(super) const MAX_LETTERS: usize = 1_000;
+
+/// The file's name, beside `views.db`.
+pub(super) const FILE: &str = "dead-letters.json";
+
+/// An event that a projection passes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Which projection.
+    pub projection: String,
+    /// Where the event stands.
+    pub position: u64,
+    /// The event's id.
+    pub event: String,
+    /// Its dotted type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Why it cannot be read.
+    pub reason: String,
+    /// When an operator let it be passed by.
+    pub skipped_at: String,
+}
+
+/// The list. Clones share it.
+#[derive(Clone)]
+pub struct DeadLetters {
+    path: Arc<Path>,
+    /// Read with every batch that is folded, written when an operator says so.
+    list: Arc<RwLock<Vec<DeadLetter>>>,
+}
+
+/// The ids of the events that a projection passes by.
+pub(crate) struct SkippedEvents(HashSet<String>);
+
+impl DeadLetter {
+    pub(crate) fn of(
+        projection: &str,
+        recorded: &RecordedEvent,
+        reason: &dyn std::fmt::Display,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            projection: projection.to_owned(),
+            position: recorded.position.as_u64(),
+            event: recorded.event.id.to_string(),
+            kind: recorded.event.kind.to_string(),
+            reason: reason.to_string(),
+            skipped_at: now.to_string(),
+        }
+    }
+}
+
+impl DeadLetters {
+    /// The list of a data directory.
+    ///
+    /// # Errors
+    /// When the file is there and is not a list: events would be stopped at that an operator let pass.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let path = directory.join(FILE);
+        let list = read(&path)?;
+        Ok(Self { path: path.into(), list: Arc::new(RwLock::new(list)) })
+    }
+
+    /// All of them, in the order in which they were noted.
+    #[must_use]
+    pub fn all(&self) -> Vec<DeadLetter> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The events that a projection passes by.
+    pub(crate) fn of(&self, projection: &str) -> SkippedEvents {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let own = list.iter().filter(|letter| letter.projection == projection);
+        SkippedEvents(own.map(|letter| letter.event.clone()).collect())
+    }
+
+    /// Adds to the list, durably. What stands there already is not added.
+    pub(crate) fn note(&self, letters: Vec<DeadLetter>) -> io::Result<()> {
+        self.change(|all| {
+            for letter in letters {
+                let is_known =
+                    |known: &DeadLetter| known.projection == letter.projection && known.event == letter.event;
+                if !all.iter().any(is_known) {
+                    all.push(letter);
+                }
+            }
+        })
+    }
+
+    /// Takes out the letters of events that the log does not have any more, durably.
+    pub(crate) async fn sweep(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+        let mut gone = HashSet::new();
+        for letter in self.all() {
+            let before = Position::from_u64(letter.position.saturating_sub(1));
+            let is_there = match store.read_all(before, 1).await {
+                Ok(events) => events.first().is_some_and(|first| first.event.id.to_string() == letter.event),
+                // What does not read is there all the same.
+                Err(ReadError::Corrupt { .. }) => true,
+                Err(error) => return Err(error.into()),
+            };
+            if !is_there {
+                gone.insert(letter.event);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let letters = self.clone();
+        let changing = move || letters.change(|all| all.retain(|letter| !gone.contains(&letter.event)));
+        let changed = tokio::task::spawn_blocking(changing).await;
+        Ok(changed.map_err(|_panicked| DatabaseError::Closed)??)
+    }
+
+    /// Replaces the list. Readers wait for the file meanwhile: two changes at a time would lose one.
+    fn change(&self, change: impl FnOnce(&mut Vec<DeadLetter>)) -> io::Result<()> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = list.clone();
+        change(&mut all);
+        if all != *list {
+            write(&self.path, &all)?;
+            *list = all;
+        }
+        Ok(())
+    }
+}
+
+impl SkippedEvents {
+    /// Whether an event is among them.
+    pub(crate) fn holds(&self, recorded: &RecordedEvent) -> bool {
+        !self.0.is_empty() && self.0.contains(&recorded.event.id.to_string())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<DeadLetter>> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            let why =
+                format!("{}: {error}: mend it, or delete it to stop at its events again", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
+    let fresh: PathBuf = path.with_extension("json.new");
+    let mut file = File::create(&fresh)?;
+    serde_json::to_writer_pretty(&mut file, letters)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    // The new name is durable with its directory.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}

@@ -1,0 +1,353 @@
+//! The work of a projector: it follows the log with the tables that serve, and has new ones filled when an
+//! operator asks for it or when those that serve cannot be kept.
+//!
+//! Both go on side by side as futures of one loop, and so does dropping what does not serve any more. The swap
+//! is in the loop itself, so nothing is folded into the old tables while it happens.
+
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use amoiq_events::{
+    EventStore,
+    store::{Epoch, EventBatch},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use crate::{
+    database::DatabaseError,
+    projections::{
+        projection::{Projection, fold},
+        projection_progress::{ProgressReporter, ViewDamage},
+        rebuild::{
+            self, FilledGeneration, RebuildCommand, RebuildError, RebuildOutcome, RebuildReport,
+            RebuildReporter, RebuildUnderway,
+        },
+        view_error::ViewError,
+        view_generation::ViewGeneration,
+        view_store::ViewStore,
+    },
+};
+
+/// How long it waits after a failure.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How long it waits after a rebuild that failed, at first and at the most.
+const REBUILD_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// A log of so few events is read in a moment: that of a new store, for one, of which there is nothing to say.
+const SHORT_LOG: u64 = 1_000;
+
+/// How long it waits after old tables could not be dropped.
+const SWEEP_AFTER: Duration = Duration::from_secs(60);
+
+type Sweeping = Pin<Box<dyn Future<Output = ()>>>;
+
+type Filling<P> = Pin<Box<dyn Future<Output = Result<FilledGeneration<P>, RebuildError>>>>;
+
+/// A projector's work.
+pub(super) struct ProjectorLoop<P> {
+    live: LiveProjection<P>,
+    doubts: mpsc::Receiver<ViewDamage>,
+    orders: mpsc::Receiver<RebuildCommand>,
+    reports: watch::Sender<RebuildReport>,
+    /// Dropping it ends it.
+    filling: Option<Filling<P>>,
+    /// Drops what does not serve. A rebuild does that itself before it begins, so there is none beside one: it
+    /// would take the tables that are being filled.
+    sweeping: Option<Sweeping>,
+    /// When it may begin to fill tables by itself; nothing after an operator or an event stopped that, until
+    /// something else is found damaged.
+    may_fill: Option<Instant>,
+    fill_pause: Duration,
+    /// A row of the tables that serve is not what was written.
+    is_damaged: bool,
+    /// An operator or damage is why tables are filled, not that there are none yet.
+    is_asked: bool,
+}
+
+/// The part that follows the log.
+struct LiveProjection<P> {
+    views: ViewStore,
+    store: Arc<dyn EventStore>,
+    epoch: Epoch,
+    progress: ProgressReporter,
+    projection: std::marker::PhantomData<fn() -> P>,
+}
+
+/// Why following the log ended.
+enum FollowEnd {
+    /// The log is closed.
+    Ended,
+    /// Another generation serves than before.
+    Moved,
+    /// New tables are wanted.
+    Wanted,
+}
+
+enum ProjectorEvent<P> {
+    Command(RebuildCommand),
+    Damage(ViewDamage),
+    Filled(Result<FilledGeneration<P>, RebuildError>),
+    Swept,
+    Stopped(Result<FollowEnd, ViewError>),
+}
+
+impl<P: Projection> ProjectorLoop<P> {
+    pub(super) fn new(
+        views: ViewStore,
+        store: Arc<dyn EventStore>,
+        progress: ProgressReporter,
+        doubts: mpsc::Receiver<ViewDamage>,
+        (orders, reports): (mpsc::Receiver<RebuildCommand>, RebuildReporter),
+    ) -> Self {
+        let epoch = store.epoch();
+        let live = LiveProjection { views, store, epoch, progress, projection: std::marker::PhantomData };
+        let (may_fill, fill_pause) = (Some(Instant::now()), REBUILD_AFTER[0]);
+        let (filling, sweeping, is_damaged, is_asked) = (None, None, false, false);
+        Self { live, doubts, orders, reports, filling, sweeping, may_fill, fill_pause, is_damaged, is_asked }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.sweep();
+        let mut pause = Duration::ZERO;
+        loop {
+            let wanted = if self.filling.is_none() { self.may_fill } else { None };
+            let turn = tokio::select! {
+                biased;
+                Some(order) = self.orders.recv() => ProjectorEvent::Command(order),
+                Some(doubt) = self.doubts.recv() => ProjectorEvent::Damage(doubt),
+                filled = end(&mut self.filling) => ProjectorEvent::Filled(filled),
+                () = end(&mut self.sweeping) => ProjectorEvent::Swept,
+                stop = self.live.follow(pause, wanted, self.is_damaged) => ProjectorEvent::Stopped(stop),
+            };
+            pause = Duration::ZERO;
+            match turn {
+                ProjectorEvent::Command(order) => self.obey(order),
+                ProjectorEvent::Damage(doubt) => self.mend(doubt).await,
+                ProjectorEvent::Filled(filled) => self.filled(filled).await,
+                ProjectorEvent::Swept => self.sweeping = None,
+                ProjectorEvent::Stopped(Ok(FollowEnd::Ended)) => return,
+                ProjectorEvent::Stopped(Ok(FollowEnd::Moved)) => {}
+                ProjectorEvent::Stopped(Ok(FollowEnd::Wanted)) => {
+                    if self.is_told() {
+                        tracing::info!(projection = P::NAME, "the projection is made from the whole log");
+                    }
+                    self.fill(None);
+                }
+                ProjectorEvent::Stopped(Err(ViewError::Database(DatabaseError::Closed))) => {
+                    return self.lost();
+                }
+                ProjectorEvent::Stopped(Err(error)) => {
+                    tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
+                    self.live.progress.failed(&error);
+                    pause = RETRY_AFTER;
+                    if let Some(doubt) = ViewDamage::of(&error) {
+                        self.mend(doubt).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its own way to the database keeps the threads there: one that is gone has panicked.
+    fn lost(&self) {
+        let what = "a thread of views.db ended: start the service again";
+        tracing::error!(projection = P::NAME, "the projection stands still: {what}");
+        self.live.progress.failed(&what);
+    }
+
+    fn fill(&mut self, skip: Option<amoiq_events::Timestamp>) {
+        self.sweeping = None;
+        self.reports.send_replace(RebuildReport::begun(self.live.store.head()));
+        let (views, store) = (self.live.views.clone(), Arc::clone(&self.live.store));
+        self.filling = Some(Box::pin(rebuild::fill(views, store, skip, self.reports.clone())));
+    }
+
+    fn obey(&mut self, order: RebuildCommand) {
+        match order {
+            RebuildCommand::Start { skip, reply } => {
+                let is_underway = self.filling.is_some();
+                self.is_asked = true;
+                if !is_underway {
+                    self.fill(skip);
+                }
+                // Whoever asked may have gone.
+                let _gone = reply.send(if is_underway { Err(RebuildUnderway) } else { Ok(()) });
+            }
+            RebuildCommand::Cancel { reply } => {
+                let was_underway = self.filling.take().is_some();
+                if was_underway {
+                    self.may_fill = None;
+                    self.end_report(RebuildOutcome::Cancelled);
+                    self.sweep();
+                }
+                let _gone = reply.send(was_underway);
+            }
+        }
+    }
+
+    /// Has what was found damaged made again.
+    async fn mend(&mut self, doubt: ViewDamage) {
+        match doubt {
+            // A second row says nothing new: what ended the rebuild for the first one would end another.
+            ViewDamage::Row if self.is_damaged => return,
+            ViewDamage::Row => self.is_damaged = true,
+            ViewDamage::File => {
+                self.filling = None;
+                self.live.progress.filling();
+                tracing::error!(projection = P::NAME, "views.db is damaged; it is made again from the log");
+                if let Err(error) = self.live.views.remake().await {
+                    tracing::error!(%error, "views.db cannot be made again");
+                }
+            }
+        }
+        self.is_asked = true;
+        self.may_fill.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether the log says that tables are filled.
+    fn is_told(&self) -> bool {
+        self.is_asked || self.live.store.head().as_u64() > SHORT_LOG
+    }
+
+    async fn filled(&mut self, filled: Result<FilledGeneration<P>, RebuildError>) {
+        self.filling = None;
+        let live = &self.live;
+        let swapped = match filled {
+            Ok(filled) => filled.swap(&live.views, &live.store).await.map_err(RebuildError::from),
+            Err(error) => Err(error),
+        };
+        let outcome = match swapped {
+            Ok(position) => {
+                live.progress.reached(position);
+                (self.is_damaged, self.may_fill) = (false, Some(Instant::now()));
+                self.fill_pause = REBUILD_AFTER[0];
+                if self.is_told() {
+                    tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                }
+                RebuildOutcome::Done
+            }
+            Err(error) => {
+                tracing::error!(projection = P::NAME, %error, "the projection was not made again");
+                self.live.progress.not_filled(&format_args!("the rebuild failed: {error}"));
+                let is_for_good = !matches!(error, RebuildError::View(_));
+                self.may_fill = (!is_for_good).then(|| Instant::now() + self.fill_pause);
+                self.fill_pause = REBUILD_AFTER[1].min(self.fill_pause * 2);
+                if let RebuildError::View(error) = &error
+                    && ViewDamage::of(error) == Some(ViewDamage::File)
+                {
+                    self.mend(ViewDamage::File).await;
+                }
+                RebuildOutcome::of(&error)
+            }
+        };
+        self.sweep();
+        self.end_report(outcome);
+    }
+
+    fn end_report(&self, outcome: RebuildOutcome) {
+        self.reports.send_modify(|report| report.outcome = Some(outcome));
+    }
+
+    fn sweep(&mut self) {
+        let views = self.live.views.clone();
+        self.sweeping = Some(Box::pin(async move {
+            while let Err(error) = rebuild::sweep::<P>(&views).await {
+                tracing::warn!(projection = P::NAME, %error, "old tables stay in views.db; trying again");
+                tokio::time::sleep(SWEEP_AFTER).await;
+            }
+        }));
+    }
+}
+
+impl<P: Projection> LiveProjection<P> {
+    /// Follows the log with the tables that serve, until something stops it. It may be dropped at any
+    /// moment: what it has underway is finished or not, and the next time begins with what is.
+    async fn follow(
+        &self,
+        pause: Duration,
+        wanted: Option<Instant>,
+        is_damaged: bool,
+    ) -> Result<FollowEnd, ViewError> {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let serving = self.begin().await?;
+        let is_current = |serving: ViewGeneration| serving.tables.version() == P::VERSION && !is_damaged;
+        let wanted = wanted.filter(|_| !serving.is_some_and(is_current));
+        let want = async {
+            match wanted {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = want => Ok(FollowEnd::Wanted),
+            stop = self.fold_on(serving) => stop,
+        }
+    }
+
+    /// What serves; what cannot be right any more serves no longer.
+    async fn begin(&self) -> Result<Option<ViewGeneration>, ViewError> {
+        let epoch = self.epoch;
+        let begin = self.views.write(move |transaction| {
+            let Some(serving) = ViewGeneration::serving(transaction, P::NAME)? else { return Ok(None) };
+            let version = serving.tables.version();
+            if serving.epoch == epoch && (version == P::VERSION || P::STILL_SERVES.contains(&version)) {
+                return Ok(Some(serving));
+            }
+            ViewGeneration::retire::<P>(transaction)?;
+            Ok(None)
+        });
+        begin.await
+    }
+
+    async fn fold_on(&self, serving: Option<ViewGeneration>) -> Result<FollowEnd, ViewError> {
+        let Some(mut serving) = serving else {
+            self.progress.filling();
+            return pending().await;
+        };
+        self.progress.serves(serving.position);
+        let mut subscription = self.store.subscribe(serving.position);
+        loop {
+            let Some(batch) = subscription.next().await? else { return Ok(FollowEnd::Ended) };
+            match self.fold(serving, batch).await? {
+                Some(next) => serving = next,
+                None => return Ok(FollowEnd::Moved),
+            }
+            self.progress.reached(serving.position);
+        }
+    }
+
+    /// Folds a batch into the tables that serve; nothing when those are not the ones it is meant for.
+    async fn fold(
+        &self,
+        serving: ViewGeneration,
+        batch: EventBatch,
+    ) -> Result<Option<ViewGeneration>, ViewError> {
+        let Some(last) = batch.last() else { return Ok(Some(serving)) };
+        let position = last.position;
+        let passed = self.views.letters().of(P::NAME);
+        let fold = self.views.write(move |transaction| {
+            if ViewGeneration::serving(transaction, P::NAME)? != Some(serving) {
+                return Ok(None);
+            }
+            let mut changes = P::default();
+            fold(&mut changes, transaction, serving.tables, batch.iter(), &passed)?;
+            changes.store(transaction, serving.tables)?;
+            serving.advance(transaction, P::NAME, position).map(Some)
+        });
+        fold.await
+    }
+}
+
+/// Waits for what is under way; for ever when nothing is.
+async fn end<F: Future + Unpin>(underway: &mut Option<F>) -> F::Output {
+    match underway {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}

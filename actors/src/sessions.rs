@@ -1,0 +1,26 @@
+//! Sessions: one actor for each, found through the directory.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `session_directory` | finds or starts the actor of a session, and passivates idle ones |
+//! | `session_actor` | the actor of one session |
+//! | `transcript` | a session's messages, as every reader sees them |
+//! | `session_memory` | what one session holds in memory |
+//! | `directory_counters` | what operators see of the directory |
+//! | `proven_users` | which users a secret key has vouched for |
+//! | `idle_closer` | closes conversations that nobody continues |
+
+mod directory_counters;
+mod idle_closer;
+mod proven_users;
+mod session_actor;
+mod session_directory;
+mod session_memory;
+mod transcript;
+
+pub use directory_counters::DirectoryCounters;
+pub use idle_closer::IdleCloser;
+pub use proven_users::ProvenUsers;
+pub use session_actor::{ErasureCondition, SendOutcome, SessionAccess, SessionError, SessionSettings};
+pub use session_directory::{DirectorySettings, SessionDirectory};
+pub use transcript::{ChatMessage, MessagePage, PageLimit, PageWindow};

@@ -1,0 +1,349 @@
+//! Finds the actor of a session, or starts it.
+//!
+//! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one `DirectoryShard`
+//! knows the actors that live there. A shard passivates actors that are idle, and the least recently
+//! used ones when it holds too many or they hold too much memory together (`eviction.rs`); never one with a
+//! request underway, so that a session has one
+//! actor at a time, and never one whose session is erased and not deleted: no other would know. An actor
+//! that died is started again from the log by the next request: actix's own supervisor does not survive a
+//! panic.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{dev::SendError, prelude::*};
+use amoiq_events::{
+    Ambient, EventStore, Position, SessionId, StreamName, TenantId,
+    event::EventCause,
+    session::{ConversationCloseReason, SendMessage, SessionCaller, SessionCommand},
+    store::ReadError,
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::sessions::{
+    directory_counters::DirectoryCounters,
+    proven_users::ProvenUsers,
+    session_actor::{
+        ErasureCondition, SendOutcome, ServeRequest, SessionAccess, SessionActor, SessionError,
+        SessionRequest, SessionSettings, SessionWorker,
+    },
+    session_memory::SessionMemory,
+    transcript::{MessagePage, PageLimit, PageWindow},
+};
+
+mod session_eviction;
+
+/// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
+const SHARD_MAILBOX: usize = 16_384;
+
+/// How long a read may take. A session serves one request at a time: a read waits behind a write, and one whose
+/// sync hangs has no end.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What operators can set.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectorySettings {
+    /// How many threads sessions live on.
+    pub arbiters: usize,
+    /// The most sessions in memory, over all arbiters.
+    pub max_sessions: usize,
+    /// The most bytes that they hold together, over all arbiters: each has an equal part.
+    pub max_memory_bytes: usize,
+    /// How long a session without requests stays in memory.
+    pub passivate_after: Duration,
+    /// For each session.
+    pub session: SessionSettings,
+}
+
+/// The way to every session. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionDirectory {
+    shards: Arc<[Addr<DirectoryShard>]>,
+    counters: Arc<DirectoryCounters>,
+}
+
+impl SessionDirectory {
+    /// Starts the shards, each on an arbiter of its own.
+    #[must_use]
+    pub fn start(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
+        let count = settings.arbiters.max(1);
+        let counters = Arc::new(DirectoryCounters::new(count));
+        let shard = |number| {
+            let shard = DirectoryShard::new(settings, store, ambient, proven).counted(&counters, number);
+            DirectoryShard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
+        };
+        Self { shards: (0..count).map(shard).collect(), counters }
+    }
+
+    /// The same on the caller's own thread: for simulations, which must run in one order.
+    #[must_use]
+    pub fn start_here(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
+        let shard = DirectoryShard::new(settings, store, ambient, proven);
+        let counters = Arc::clone(&shard.counters);
+        Self { shards: Arc::new([DirectoryShard::create(|ctx| shard.with_mailbox(ctx))]), counters }
+    }
+
+    /// What operators count of it.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<DirectoryCounters> {
+        &self.counters
+    }
+
+    /// Adds a message to a session and answers when it is durable.
+    ///
+    /// # Errors
+    /// A [`SessionError`] that says whether anything may have been appended.
+    pub async fn send(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        message: SendMessage,
+        cause: EventCause,
+    ) -> Result<SendOutcome, SessionError> {
+        let command = SessionCommand::SendMessage(Box::new(message));
+        self.ask(tenant, session, |reply| SessionRequest::Send { command, cause, reply }).await
+    }
+
+    /// Closes a session's conversation. One that is closed already stays so.
+    ///
+    /// # Errors
+    /// A [`SessionError`] that says whether anything may have been appended.
+    pub async fn close(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        reason: ConversationCloseReason,
+        cause: EventCause,
+    ) -> Result<(), SessionError> {
+        let command = SessionCommand::CloseConversation(reason);
+        self.ask(tenant, session, |reply| SessionRequest::Close { command, cause, reply }).await
+    }
+
+    /// Erases a session: its tenant's stream says so, and its own stream is deleted. The answer is the position
+    /// of what was said; nothing when there is no session that is meant.
+    ///
+    /// # Errors
+    /// A [`SessionError`]. It may be erased all the same: doing it again is safe.
+    pub async fn erase(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        meant: ErasureCondition,
+        cause: EventCause,
+    ) -> Result<Option<Position>, SessionError> {
+        self.ask(tenant, session, |reply| SessionRequest::Erase { meant, cause, reply }).await
+    }
+
+    /// Gives messages of a session to a caller whom its id opens it to.
+    ///
+    /// # Errors
+    /// A [`SessionError`] when the session could not be read, or not within ten seconds.
+    pub async fn read(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        caller: SessionCaller,
+        window: PageWindow,
+        limit: PageLimit,
+    ) -> Result<(SessionAccess, MessagePage), SessionError> {
+        let reading =
+            self.ask(tenant, session, |reply| SessionRequest::Read { caller, window, limit, reply });
+        tokio::time::timeout(READ_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
+            let reason = format!("a session was not read within {} s", READ_PATIENCE.as_secs());
+            Err(ReadError::Unavailable(reason).into())
+        })
+    }
+
+    /// Whether a session's id opens it to a caller.
+    ///
+    /// # Errors
+    /// A [`SessionError`] when the session could not be read.
+    pub async fn access(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        caller: SessionCaller,
+    ) -> Result<SessionAccess, SessionError> {
+        self.read(tenant, session, caller, PageWindow::Newest, PageLimit::NOTHING)
+            .await
+            .map(|(access, _)| access)
+    }
+
+    async fn ask<T>(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        request: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> SessionRequest,
+    ) -> Result<T, SessionError> {
+        let (reply, answer) = oneshot::channel();
+        let stream = StreamName::session(tenant, session);
+        let mut hasher = DefaultHasher::new();
+        stream.hash(&mut hasher);
+        let count = self.shards.len() as u64;
+        let number = usize::try_from(hasher.finish() % count.max(1)).unwrap_or_default();
+        let shard = self.shards.get(number).ok_or(SessionError::Gone)?;
+        match shard.try_send(RouteRequest { stream, request: request(reply) }) {
+            Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
+            Err(SendError::Full(_)) => {
+                self.counters.refuse();
+                Err(SessionError::Busy)
+            }
+            Err(SendError::Closed(_)) => Err(SessionError::Gone),
+        }
+    }
+}
+
+/// A request on its way to its session.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RouteRequest {
+    stream: StreamName,
+    request: SessionRequest,
+}
+
+/// The sessions of one arbiter.
+struct DirectoryShard {
+    actors: HashMap<StreamName, RunningSession>,
+    settings: DirectorySettings,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    proven: ProvenUsers,
+    counters: Arc<DirectoryCounters>,
+    /// Its place in the counters.
+    number: usize,
+    /// When it looks again for sessions to let go of, after it found none that could leave.
+    looks_again: Instant,
+}
+
+/// An actor in memory.
+struct RunningSession {
+    address: Addr<SessionActor>,
+    last_used: Instant,
+    /// As many as there are requests in its hands, and this one.
+    underway: Arc<()>,
+    memory: Arc<SessionMemory>,
+}
+
+impl Actor for DirectoryShard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let idle = self.settings.passivate_after;
+        ctx.run_interval((idle / 4).max(Duration::from_millis(10)), move |shard, _| {
+            let now = Instant::now();
+            shard.passivate(|resident| now.duration_since(resident.last_used) >= idle);
+            shard.free_memory();
+        });
+    }
+}
+
+impl Handler<RouteRequest> for DirectoryShard {
+    type Result = ();
+
+    fn handle(&mut self, route: RouteRequest, _: &mut Self::Context) {
+        self.pass_on(route);
+        // Not before: the session that is asked for has a request underway now, and stays.
+        self.free_memory();
+    }
+}
+
+impl DirectoryShard {
+    fn pass_on(&mut self, RouteRequest { stream, request }: RouteRequest) {
+        let request = match self.resident(&stream).hand(request) {
+            Ok(()) => return,
+            Err(SendError::Full(request)) => return self.refuse(request),
+            Err(SendError::Closed(request)) => request,
+        };
+        self.counters.die();
+        // It died: the log knows everything it knew.
+        self.actors.remove(&stream);
+        if let Err(SendError::Full(request) | SendError::Closed(request)) =
+            self.resident(&stream).hand(request)
+        {
+            self.refuse(request);
+        }
+    }
+
+    fn new(
+        settings: DirectorySettings,
+        store: &Arc<dyn EventStore>,
+        ambient: &Ambient,
+        proven: &ProvenUsers,
+    ) -> Self {
+        let (store, ambient, proven) = (Arc::clone(store), ambient.clone(), proven.clone());
+        let (actors, counters, number) = (HashMap::new(), Arc::new(DirectoryCounters::new(1)), 0);
+        Self { actors, settings, store, ambient, proven, counters, number, looks_again: Instant::now() }
+    }
+
+    /// Counts where all shards do.
+    fn counted(self, counters: &Arc<DirectoryCounters>, number: usize) -> Self {
+        Self { counters: Arc::clone(counters), number, ..self }
+    }
+
+    fn refuse(&self, request: SessionRequest) {
+        self.counters.refuse();
+        request.refuse(SessionError::Busy);
+    }
+
+    /// Before it runs: until its mailbox is given a size it holds 16, and a burst would be refused.
+    fn with_mailbox(self, ctx: &mut Context<Self>) -> Self {
+        ctx.set_mailbox_capacity(SHARD_MAILBOX);
+        self
+    }
+
+    /// The session's actor, used just now.
+    fn resident(&mut self, stream: &StreamName) -> &RunningSession {
+        if !self.actors.contains_key(stream) {
+            self.make_room();
+            self.counters.start();
+            self.counters.holds(self.number, self.actors.len() + 1);
+        }
+        let (store, ambient, counters, number) = (&self.store, &self.ambient, &self.counters, self.number);
+        let proven = &self.proven;
+        let session = self.settings.session;
+        let last_used = Instant::now();
+        let resident = self.actors.entry(stream.clone()).or_insert_with(|| {
+            let memory = Arc::new(SessionMemory::new(counters, number));
+            let worker = SessionWorker::new(
+                stream.clone(),
+                Arc::clone(store),
+                ambient.clone(),
+                session,
+                proven.clone(),
+            );
+            let address = SessionActor::launch(worker, Arc::clone(&memory));
+            RunningSession { address, last_used, underway: Arc::default(), memory }
+        });
+        resident.last_used = last_used;
+        resident
+    }
+}
+
+impl RunningSession {
+    /// Gives the request back when the actor does not take it.
+    fn hand(&self, request: SessionRequest) -> Result<(), SendError<SessionRequest>> {
+        let underway = Arc::clone(&self.underway);
+        self.address.try_send(ServeRequest { request, underway }).map_err(|error| match error {
+            SendError::Full(errand) => SendError::Full(errand.request),
+            SendError::Closed(errand) => SendError::Closed(errand.request),
+        })
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.underway) == 1
+    }
+}

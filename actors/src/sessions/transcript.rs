@@ -1,0 +1,202 @@
+//! A session's messages, as every reader sees them: the newest are kept in memory, older ones are
+//! read from the log.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use amoiq_events::{
+    ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
+    session::{MessageCreated, MessageSender},
+};
+
+/// The most messages that are kept in memory for a session.
+const KEPT_MESSAGES: usize = 200;
+
+/// The most bytes of text that are kept in memory of them for a session, but one message in any case: a hundred
+/// messages of the usual length. A visitor can fill it with two long ones, in as many sessions as they like, so it
+/// is small; what does not fit is read from the log when somebody asks for it.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// What a message takes beside its texts.
+const MESSAGE_BYTES: usize = size_of::<ChatMessage>() + 64;
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the session: 1, 2, 3 …
+    pub seq: u32,
+    /// As sent.
+    pub text: MessageText,
+    /// Who wrote it.
+    pub sender: MessageSender,
+    /// When the service took it.
+    pub timestamp: Timestamp,
+    /// The visitor; nothing while they are anonymous.
+    pub user_id: Option<UserId>,
+    /// Whether a secret key vouched for them; nothing where the log does not say.
+    pub verified: Option<bool>,
+    /// Who the visitor says they are, where that is another's name.
+    pub claimed_user_id: Option<UserId>,
+    /// An agent's or bot's name.
+    pub sender_name: Option<ShortText>,
+    /// The client's own id of it.
+    pub client_message_id: Option<ClientMessageId>,
+    /// The client's own time of it.
+    pub client_timestamp: Option<ShortText>,
+    /// Its place in the log.
+    pub position: Position,
+}
+
+impl ChatMessage {
+    /// The message that an event of the log tells of.
+    #[must_use]
+    pub fn of(created: &MessageCreated, timestamp: Timestamp, position: Position) -> Self {
+        Self {
+            id: created.message_id,
+            seq: created.seq,
+            text: created.text.clone(),
+            sender: created.sender,
+            timestamp,
+            user_id: created.user_id.clone(),
+            verified: created.verified,
+            claimed_user_id: created.claimed_user_id.clone(),
+            sender_name: created.sender_name.clone(),
+            client_message_id: created.client_message_id.clone(),
+            client_timestamp: created.client_timestamp.clone(),
+            position,
+        }
+    }
+
+    /// The bytes of its texts; less than the message has as JSON.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let length = |text: &Option<ShortText>| text.as_ref().map_or(0, |text| text.as_str().len());
+        self.text.as_str().len()
+            + self.user_id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.claimed_user_id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.client_message_id.as_ref().map_or(0, |id| id.as_str().len())
+            + length(&self.sender_name)
+            + length(&self.client_timestamp)
+    }
+}
+
+/// How much of a session's messages is wanted at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// So many messages.
+    pub messages: u32,
+    /// So many bytes of their texts ([`ChatMessage::size_bytes`]), as far as they are read from the log; but one
+    /// message in any case.
+    pub bytes: usize,
+}
+
+impl PageLimit {
+    /// No messages: for who only asks whether a session opens.
+    pub const NOTHING: Self = Self::messages(0);
+
+    /// So many messages, however long.
+    #[must_use]
+    pub const fn messages(messages: u32) -> Self {
+        Self { messages, bytes: usize::MAX }
+    }
+}
+
+/// Which messages of a session are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageWindow {
+    /// The newest.
+    Newest,
+    /// The newest before this `seq`.
+    Before(u32),
+    /// The oldest after this `seq`.
+    After(u32),
+}
+
+impl PageWindow {
+    /// The first and last `seq` of at most `limit` messages of a session that ends at `last`, and
+    /// whether there are more in the direction of reading. Empty when the first is the higher one.
+    #[must_use]
+    pub fn span(self, last: u32, limit: u32) -> (u32, u32, bool) {
+        match self {
+            Self::Newest => Self::Before(last.saturating_add(1)).span(last, limit),
+            Self::Before(seq) => {
+                let high = seq.saturating_sub(1).min(last);
+                let low = high.saturating_sub(limit).saturating_add(1);
+                (low, high, high > 0 && low > 1)
+            }
+            Self::After(seq) => {
+                let high = seq.saturating_add(limit).min(last);
+                (seq.saturating_add(1), high, high < last)
+            }
+        }
+    }
+}
+
+/// Neighbouring messages, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<Arc<ChatMessage>>,
+    /// Whether there are more in the direction of reading.
+    pub has_more: bool,
+}
+
+/// The newest messages of a session, without a gap to its end.
+#[derive(Debug, Default)]
+pub(crate) struct RecentMessages {
+    messages: VecDeque<Arc<ChatMessage>>,
+    bytes: usize,
+}
+
+impl RecentMessages {
+    pub(crate) fn push(&mut self, message: Arc<ChatMessage>) {
+        self.bytes += message.size_bytes();
+        self.messages.push_back(message);
+        while self.messages.len() > KEPT_MESSAGES || (self.bytes > KEPT_BYTES && self.messages.len() > 1) {
+            let Some(oldest) = self.messages.pop_front() else { return };
+            self.bytes -= oldest.size_bytes();
+        }
+    }
+
+    /// What they take in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let places = self.messages.capacity() * size_of::<Arc<ChatMessage>>();
+        self.bytes + self.messages.len() * MESSAGE_BYTES + places
+    }
+
+    /// The messages `low..=high`; nothing when the first of them is not in memory any more.
+    pub(crate) fn range(&self, low: u32, high: u32) -> Option<Vec<Arc<ChatMessage>>> {
+        let first = self.messages.front()?.seq;
+        let skip = usize::try_from(low.checked_sub(first)?).ok()?;
+        let wanted = self.messages.iter().skip(skip);
+        Some(wanted.take_while(|message| message.seq <= high).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_page_ends_at_the_last_message() {
+        assert_eq!(PageWindow::Newest.span(10, 4), (7, 10, true));
+        assert_eq!(PageWindow::Newest.span(4, 4), (1, 4, false));
+        assert_eq!(PageWindow::Newest.span(0, 4), (1, 0, false));
+    }
+
+    #[test]
+    fn a_page_before_a_message_leaves_it_out() {
+        assert_eq!(PageWindow::Before(7).span(10, 4), (3, 6, true));
+        assert_eq!(PageWindow::Before(5).span(10, 4), (1, 4, false));
+        assert_eq!(PageWindow::Before(1).span(10, 4), (1, 0, false));
+        assert_eq!(PageWindow::Before(u32::MAX).span(10, 4), (7, 10, true));
+    }
+
+    #[test]
+    fn a_page_after_a_message_begins_with_the_next() {
+        assert_eq!(PageWindow::After(0).span(10, 4), (1, 4, true));
+        assert_eq!(PageWindow::After(6).span(10, 4), (7, 10, false));
+        assert_eq!(PageWindow::After(10).span(10, 4), (11, 10, false));
+    }
+}

@@ -1,0 +1,14 @@
+//! Tenants: an actor decides for each, and a registry answers what follows.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `tenant_actor` | the actor of one tenant |
+//! | `tenant_registry` | tenants and keys as a snapshot that no request waits for |
+
+mod tenant_actor;
+mod tenant_registry;
+
+pub use tenant_actor::{TenantError, TenantHandle};
+pub use tenant_registry::{
+    KeyGrant, KeyLastUse, TenantLoadError, TenantRegistry, TenantSnapshot, is_demo_tenant,
+};

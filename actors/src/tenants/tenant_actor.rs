@@ -1,0 +1,150 @@
+//! The actor of one tenant: it decides about settings, keys and webhooks, and publishes what follows
+//! to the [`crate::registry`].
+//!
+//! Commands are rare, so the actor keeps nothing between them and is started by whoever has one. It begins
+//! with what is published and reads what its stream has after that: sessions that are erased are noted there
+//! too, so the whole can be long. Two at once are harmless: an append that expects another version is a
+//! conflict, and whoever has it reads on and decides again.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use amoiq_events::{
+    Ambient, EventStore, StreamName, TenantId,
+    envelope::RecordedAt,
+    event::{Event, EventCause},
+    store::{AppendError, ExpectedVersion},
+    tenant::{Tenant, TenantCommand, TenantEvent, TenantRefusal},
+};
+
+use crate::tenants::tenant_registry::{TenantLoadError, TenantRegistry, catch_up};
+
+/// How many commands wait for one tenant.
+const MAILBOX: usize = 64;
+
+/// How often a command is decided when others come in between.
+const ATTEMPTS: u32 = 16;
+
+/// Why a tenant did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// The domain says no.
+    #[error(transparent)]
+    Refused(#[from] TenantRefusal),
+    /// The stream could not be read.
+    #[error(transparent)]
+    Load(#[from] TenantLoadError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The actor ended while it worked: a defect.
+    #[error("the tenant's actor ended")]
+    Gone,
+}
+
+/// The way to one tenant.
+#[derive(Clone)]
+pub struct TenantHandle(Addr<TenantActor>);
+
+impl TenantHandle {
+    /// Starts the tenant's actor on the caller's arbiter.
+    #[must_use]
+    pub fn start(
+        id: TenantId,
+        store: Arc<dyn EventStore>,
+        ambient: Ambient,
+        registry: Arc<TenantRegistry>,
+    ) -> Self {
+        let worker = TenantWorker { stream: StreamName::tenant(&id), id, store, ambient, registry };
+        Self(TenantActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            TenantActor(Arc::new(worker))
+        }))
+    }
+
+    /// Carries a command out and answers with the number of events it took.
+    ///
+    /// # Errors
+    /// A [`TenantError`].
+    pub async fn execute(&self, command: TenantCommand, cause: EventCause) -> Result<usize, TenantError> {
+        self.0.send(ExecuteCommand { command, cause }).await.unwrap_or(Err(TenantError::Gone))
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<usize, TenantError>")]
+struct ExecuteCommand {
+    command: TenantCommand,
+    cause: EventCause,
+}
+
+/// The actor of one tenant.
+struct TenantActor(Arc<TenantWorker>);
+
+/// What the actor works with.
+struct TenantWorker {
+    id: TenantId,
+    stream: StreamName,
+    store: Arc<dyn EventStore>,
+    ambient: Ambient,
+    registry: Arc<TenantRegistry>,
+}
+
+impl Actor for TenantActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<ExecuteCommand> for TenantActor {
+    type Result = AtomicResponse<Self, Result<usize, TenantError>>;
+
+    fn handle(&mut self, execute: ExecuteCommand, _: &mut Self::Context) -> Self::Result {
+        let worker = Arc::clone(&self.0);
+        let work = async move { worker.execute(&execute.command, &execute.cause).await };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
+    }
+}
+
+impl TenantWorker {
+    async fn execute(&self, command: &TenantCommand, cause: &EventCause) -> Result<usize, TenantError> {
+        let mut attempt = 1;
+        let mut tenant = self.published();
+        loop {
+            catch_up(&*self.store, &self.stream, &mut tenant).await?;
+            let events = tenant.decide(command)?;
+            match self.append(&mut tenant, &events, cause).await {
+                Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+                appended => {
+                    appended?;
+                    // Also when nothing followed: an append before this may have ended without anybody
+                    // knowing.
+                    self.registry.publish(&self.id, &tenant);
+                    return Ok(events.len());
+                }
+            }
+        }
+    }
+
+    /// What is known without reading: part of the log, and maybe not its newest part.
+    fn published(&self) -> Tenant {
+        self.registry.current().of_log(&self.id).map(|tenant| Tenant::clone(tenant)).unwrap_or_default()
+    }
+
+    async fn append(
+        &self,
+        tenant: &mut Tenant,
+        events: &[TenantEvent],
+        cause: &EventCause,
+    ) -> Result<(), AppendError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let envelopes: Vec<_> =
+            events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause)).collect();
+        let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
+        let expected = ExpectedVersion::Exact(tenant.version());
+        let appended = self.store.append(self.stream.clone(), expected, envelopes).await?;
+        let at = RecordedAt { time, position: appended.position };
+        events.iter().for_each(|event| tenant.apply(event, at));
+        Ok(())
+    }
+}
