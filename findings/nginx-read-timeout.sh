@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# nginx: `proxy_read_timeout` of a websocket begins anew with every byte that the CLIENT sends.
+# nginx: every byte that the CLIENT sends restarts `proxy_read_timeout` of a websocket.
 #
 # Its documentation says that it is "set only between two successive read operations" of the proxied server. So one
 # would expect that a server which hangs is noticed after that time whatever its clients do. It is not: a client that
-# goes on sending keeps the connection to a silent server open without an end.
+# keeps sending holds the connection to a silent server open for ever.
 #
 # For users of this project: nginx does not notice a service that hangs as long as widgets send; the clients do, by the
 # heartbeat (realtime.ping_interval_ms + realtime.ping_timeout_ms, 45 s). See Behind a proxy in docs/operations/reference.md.

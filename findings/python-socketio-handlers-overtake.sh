@@ -3,10 +3,10 @@
 #
 # Events of a socket come in order, and one would expect their handlers to be called in that order, one after the other,
 # as in socket.io-client. Client runs each in a thread of its own and AsyncClient each in a task of its own: a handler
-# that takes longer, or awaits something, is overtaken by those of the events behind it.
+# that takes longer, or awaits something, is overtaken by those of later events.
 #
-# For users of this project: the sample for Python queues what it hears in a handler that does not await, and works the
-# queue off; elsewhere `seq` says what the order is (Socket in docs/API.md).
+# For users of this project: the sample for Python queues events in a handler that does not await, and handles the queue in
+# order; elsewhere `seq` gives the order (Socket in docs/API.md).
 #
 # Needs python3 (3.10 or newer) with venv. The server is python-socketio's own. Exits 1 when it behaves otherwise.
 set -euo pipefail

@@ -4,7 +4,7 @@
 # `reconnectionAttempts` is documented as "the number of reconnection attempts before giving up", and the delay grows
 # "for each attempt". So one would expect that a server which opens connections and closes them without ever answering
 # CONNECT is given up after so many tries, like one that refuses them. It is not: an opened Engine.IO connection sets
-# the attempts and the delay back, so the client comes back for ever, at the shortest delay, and the application hears
+# the attempts and the delay back, so the client returns for ever, at the shortest delay, and the application gets
 # `disconnect` events without a `connect`, and no `connect_error`.
 #
 # For users of this project: a client that cannot be served is held for 5 to 15 s and then closed instead of refused, so

@@ -3,7 +3,7 @@
 # In amoiq's settings: [server] trusted_proxies = ["127.0.0.1/32"]
 #
 # Varnish adds the client's address at the end of X-Forwarded-For by itself, and does no TLS. It does not notice that
-# a polling client went away: the visitor stays online for up to 45 s.
+# a polling client left: the visitor stays online for up to 45 s.
 vcl 4.1;
 
 backend amoiq {
@@ -15,11 +15,11 @@ backend amoiq {
 }
 
 sub vcl_recv {
-    # A websocket, which is passed on byte by byte.
+    # Websockets are passed on byte by byte.
     if (req.http.Upgrade ~ "(?i)^websocket$") {
         return (pipe);
     }
-    # Nothing of a chat is for a cache.
+    # Cache nothing of a chat.
     return (pass);
 }
 
