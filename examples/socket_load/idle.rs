@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::{
+    WIDGET_KEY,
+    process_figures::{processor_ticks, resident_bytes},
+};
 use anyhow::ensure;
 use clap::Args;
 use tokio::{task::JoinSet, time::sleep};
@@ -10,7 +14,6 @@ use crate::{
     client::Client,
     crowd::{crowd, source},
     loopback,
-    server::{processor_ticks, resident_bytes},
 };
 
 /// How long the service may rest before it is looked at.
@@ -41,7 +44,7 @@ impl Idle {
         let is_mute = self.mute;
         let clients = crowd(self.connections, 200, move |number| async move {
             let client = Client::open(address, source(number), "tenantId=demo").await?;
-            if is_mute { Ok(client) } else { client.introduce(crate::client::WIDGET).await }
+            if is_mute { Ok(client) } else { client.introduce(WIDGET_KEY).await }
         })
         .await?;
         println!("{} connected", clients.len());

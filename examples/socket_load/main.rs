@@ -43,8 +43,6 @@ mod pair;
 mod patience;
 #[path = "../../tests/attacks/polls.rs"]
 mod polls;
-#[path = "../../tests/attacks/server.rs"]
-mod server;
 #[path = "../../tests/attacks/silence.rs"]
 mod silence;
 
@@ -74,7 +72,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    server::raise_file_limit()?;
+    amoiq_testkit::process_figures::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.command {
         Command::Idle(idle) => runtime.block_on(idle.run()),

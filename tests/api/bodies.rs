@@ -1,20 +1,16 @@
 //! How bodies are written, what a message may not mean, and answers without a body.
 
+use amoiq_testkit::{ApiResponse, BOT_KEY, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    app::{Answer, BOT, SECRET, TestApp, WIDGET},
-    socket::Socket,
-};
-
 const SESSION: &str = "session-of-bodies-0123";
 
-fn raw(app: &TestApp, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+fn raw(app: &TestApp, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> ApiResponse {
     let request =
-        app.request(Method::POST, path).bearer_auth(SECRET).header("content-type", "application/json");
+        app.request(Method::POST, path).bearer_auth(SECRET_KEY).header("content-type", "application/json");
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    Answer::of(request.body(body))
+    ApiResponse::to(request.body(body))
 }
 
 fn message() -> Vec<u8> {
@@ -65,7 +61,12 @@ fn a_compressed_payload_of_a_poll_is_refused_and_its_connection_lives() {
     let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().expect("a sid"));
     let post = |encoding: &str| {
         let request = app.request(Method::POST, &path).header("content-encoding", encoding);
-        request.body(format!("40{}", json!({"token": WIDGET}))).send().expect("an answer").status().as_u16()
+        request
+            .body(format!("40{}", json!({"token": WIDGET_KEY})))
+            .send()
+            .expect("an answer")
+            .status()
+            .as_u16()
     };
     assert_eq!(post("gzip"), 415);
     assert_eq!(post("identity"), 200);
@@ -74,8 +75,8 @@ fn a_compressed_payload_of_a_poll_is_refused_and_its_connection_lives() {
 #[test]
 fn head_is_get_without_its_body() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "x");
-    let made = app.post(SECRET, "/api/webhooks", &json!({"url": "https://hooks.example/amoiq"}));
+    app.say(WIDGET_KEY, SESSION, "x");
+    let made = app.post(SECRET_KEY, "/api/webhooks", &json!({"url": "https://hooks.example/amoiq"}));
     let webhook = format!("/api/webhooks/{}", made.body["id"].as_str().expect("an id"));
     let (deliveries, replay) = (format!("{webhook}/deliveries"), format!("{webhook}/replay"));
     let read = format!("/api/chat/messages?sessionId={SESSION}");
@@ -90,24 +91,24 @@ fn head_is_get_without_its_body() {
         &replay,
     ];
     for path in paths {
-        let ask = |method| Answer::of(app.request(method, path).bearer_auth(SECRET));
+        let ask = |method| ApiResponse::to(app.request(method, path).bearer_auth(SECRET_KEY));
         let (get, head) = (ask(Method::GET), ask(Method::HEAD));
         assert_eq!(head.status, get.status, "{path}");
         for header in ["content-type", "content-length", "cache-control"] {
             assert_eq!(head.header(header), get.header(header), "{header} of {path}");
         }
         assert_eq!(head.body, Value::Null, "{path}");
-        let other = Answer::of(app.request(Method::PUT, path).bearer_auth(SECRET));
+        let other = ApiResponse::to(app.request(Method::PUT, path).bearer_auth(SECRET_KEY));
         assert!(other.header("allow").starts_with("GET, HEAD"), "{path}: {}", other.header("allow"));
     }
-    let stranger = Answer::of(app.request(Method::HEAD, &read));
+    let stranger = ApiResponse::to(app.request(Method::HEAD, &read));
     assert_eq!(stranger.status, 401);
 }
 
 #[test]
 fn a_text_in_which_nothing_can_be_seen_is_empty() {
     let app = TestApp::start();
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     for text in [
         "\u{200b}",
         " \u{feff}\u{200d}\n",
@@ -117,7 +118,7 @@ fn a_text_in_which_nothing_can_be_seen_is_empty() {
         "\u{1}\u{7f}",
     ] {
         let fields = json!({"text": text, "sessionId": SESSION});
-        let answer = app.post(WIDGET, "/webchat/message", &fields);
+        let answer = app.post(WIDGET_KEY, "/webchat/message", &fields);
         assert_eq!(answer.body["details"]["fields"]["text"], "must not be empty", "{text:?}");
         assert_eq!(
             socket.call("message", &fields)["details"]["fields"]["text"],
@@ -125,7 +126,7 @@ fn a_text_in_which_nothing_can_be_seen_is_empty() {
             "{text:?}"
         );
     }
-    app.say(WIDGET, SESSION, "\u{200b}👍\u{fe0f}");
+    app.say(WIDGET_KEY, SESSION, "\u{200b}👍\u{fe0f}");
 }
 
 #[test]
@@ -134,13 +135,13 @@ fn ten_thousand_emoji_fit_however_they_are_written() {
     let escaped = format!(r#"{{"sessionId":"{SESSION}","text":"{}"}}"#, r"\ud83d\ude00".repeat(10_000));
     assert!(escaped.len() > 120_000);
     assert_eq!(raw(&app, "/webchat/message", &[], escaped.into_bytes()).status, 200);
-    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}"))[0]["text"], "😀".repeat(10_000));
+    assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"))[0]["text"], "😀".repeat(10_000));
 }
 
 #[test]
 fn what_would_change_the_meaning_and_is_not_supported_is_refused_from_anybody() {
     let app = TestApp::start();
-    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent"}));
+    let agent = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "agent"}));
     let meant = [
         ("private", json!(true)),
         ("private", json!("true")),
@@ -151,8 +152,8 @@ fn what_would_change_the_meaning_and_is_not_supported_is_refused_from_anybody() 
         ("attachments", json!({"id": "file-1"})),
     ];
     let idle = [json!(null), json!(false), json!([]), json!({}), json!(""), json!(0)];
-    for credential in [WIDGET, SECRET, BOT, &agent] {
-        let mut socket = Socket::connect(&app, credential);
+    for credential in [WIDGET_KEY, SECRET_KEY, BOT_KEY, &agent] {
+        let mut socket = SocketClient::connect(&app, credential);
         let fields = |field: &str, value: &Value| json!({"text": "x", "sessionId": SESSION, field: value});
         for (field, value) in &meant {
             let answer = app.post(credential, "/webchat/message", &fields(field, value));
@@ -169,6 +170,6 @@ fn what_would_change_the_meaning_and_is_not_supported_is_refused_from_anybody() 
         }
         assert_eq!(socket.call("message", &fields("internal", &json!(false)))["success"], true);
     }
-    let texts = app.messages(SECRET, &format!("sessionId={SESSION}&limit=500"));
+    let texts = app.messages(SECRET_KEY, &format!("sessionId={SESSION}&limit=500"));
     assert_eq!(texts.len(), 4 * (3 * idle.len() + 1), "nothing that was refused is stored");
 }

@@ -1,9 +1,8 @@
 //! Pages in browsers: preflights, readable answers, and the sites that a tenant allows.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, TestApp, WIDGET_KEY};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::app::{Answer, Start, TestApp, WIDGET};
 
 const ROUTES: [&str; 10] = [
     "/webchat/message",
@@ -24,13 +23,14 @@ fn has(list: &str, name: &str) -> bool {
 
 #[test]
 fn a_preflight_is_answered_on_every_route_for_every_origin_without_a_credential() {
-    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").app();
+    let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").start();
     for path in ROUTES {
         for origin in ["https://widget.example", "http://localhost:3000", "null"] {
             let request = app.request(Method::OPTIONS, path).header("origin", origin);
             let request = request.header("access-control-request-method", "POST");
-            let answer =
-                Answer::of(request.header("access-control-request-headers", "authorization,x-tenant-id"));
+            let answer = ApiResponse::to(
+                request.header("access-control-request-headers", "authorization,x-tenant-id"),
+            );
             assert_eq!(answer.status, 204, "{path}");
             assert_eq!(answer.header("access-control-allow-origin"), origin);
             assert!(has(answer.header("vary"), "origin"));
@@ -54,19 +54,19 @@ fn a_preflight_is_answered_on_every_route_for_every_origin_without_a_credential(
 
 #[test]
 fn every_answer_is_readable_by_the_page_errors_too() {
-    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "5").app();
+    let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "5").start();
     let ask = |method: Method, path: &str, key: &str| {
         let request = app.request(method, path).bearer_auth(key).header("origin", "https://site.example");
-        Answer::of(request.json(&json!({"text": ""})))
+        ApiResponse::to(request.json(&json!({"text": ""})))
     };
     let answers = [
-        (200, ask(Method::GET, "/api/chat/messages?sessionId=session-0123456789", WIDGET)),
+        (200, ask(Method::GET, "/api/chat/messages?sessionId=session-0123456789", WIDGET_KEY)),
         (401, ask(Method::GET, "/api/chat/messages", "wk_unknown_0000")),
-        (400, ask(Method::POST, "/webchat/message", WIDGET)),
-        (403, ask(Method::GET, "/api/chat/online-users", WIDGET)),
-        (405, ask(Method::DELETE, "/webchat/message", WIDGET)),
-        (429, ask(Method::POST, "/webchat/message", WIDGET)),
-        (404, ask(Method::GET, "/nothing", WIDGET)),
+        (400, ask(Method::POST, "/webchat/message", WIDGET_KEY)),
+        (403, ask(Method::GET, "/api/chat/online-users", WIDGET_KEY)),
+        (405, ask(Method::DELETE, "/webchat/message", WIDGET_KEY)),
+        (429, ask(Method::POST, "/webchat/message", WIDGET_KEY)),
+        (404, ask(Method::GET, "/nothing", WIDGET_KEY)),
     ];
     for (status, answer) in answers {
         assert_eq!(answer.status, status);
@@ -82,7 +82,7 @@ fn every_answer_is_readable_by_the_page_errors_too() {
 #[test]
 fn an_answer_to_no_page_still_varies_by_origin() {
     let app = TestApp::start();
-    let answer = Answer::of(app.request(Method::GET, "/healthz"));
+    let answer = ApiResponse::to(app.request(Method::GET, "/healthz"));
     assert!(has(answer.header("vary"), "origin"));
     assert_eq!(answer.header("access-control-allow-origin"), "");
 }
@@ -92,7 +92,7 @@ fn pages_may_send_cookies_to_the_sockets_and_to_nothing_else() {
     let app = TestApp::start();
     let allowed = |method: Method, path: &str| {
         let request = app.request(method, path).header("origin", "https://site.example");
-        let answer = Answer::of(request);
+        let answer = ApiResponse::to(request);
         assert_eq!(answer.header("access-control-allow-origin"), "https://site.example", "{path}");
         answer.header("access-control-allow-credentials").to_owned()
     };
@@ -125,7 +125,7 @@ fn a_widget_key_works_on_the_tenants_sites_only() {
         origins = ['https://acme.example', 'https://*.acme.example']
         widget_keys = ['wk_acme_00000']
         secret_keys = ['sk_acme_00000']";
-    let app = Start::new().config(config).app();
+    let app = AppLauncher::new().config(config).start();
     let send = |key: &str, origin: Option<&str>, website: Option<&str>, body: Option<&str>| {
         let headers = [("origin", origin), ("x-website-origin", website)];
         let start = app.request(Method::POST, "/webchat/message").bearer_auth(key);
@@ -133,7 +133,7 @@ fn a_widget_key_works_on_the_tenants_sites_only() {
             Some(value) => request.header(*name, *value),
             None => request,
         });
-        Answer::of(request.json(&json!({"text": "x", "origin": body}))).error().0
+        ApiResponse::to(request.json(&json!({"text": "x", "origin": body}))).error().0
     };
     let (good, below, evil, own) = (
         Some("https://acme.example"),
@@ -168,6 +168,6 @@ fn a_widget_key_works_on_the_tenants_sites_only() {
     ] {
         let request =
             app.request(method, path).bearer_auth("wk_acme_00000").header("origin", "https://evil.example");
-        assert_eq!(Answer::of(request.json(&json!({}))).error(), (403, "ORIGIN_NOT_ALLOWED"));
+        assert_eq!(ApiResponse::to(request.json(&json!({}))).error(), (403, "ORIGIN_NOT_ALLOWED"));
     }
 }

@@ -14,9 +14,8 @@ use std::{
 };
 
 use amoiq_events::{Ambient, ambient::SeededEntropy};
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually, http_client};
 use serde_json::{Value, json};
-
-use crate::app::{SECRET, Start, TestApp, WIDGET, client, eventually};
 
 mod files;
 mod power;
@@ -51,7 +50,7 @@ struct Connection {
 impl Connection {
     /// Sends one message after the other until the program is gone.
     fn write(&mut self, address: &str, group: u64, acknowledged: &AtomicUsize) {
-        let client = client();
+        let client = http_client();
         loop {
             if self.sent.last().is_none_or(|last| last.id.is_some()) {
                 self.sent.push(self.next(group));
@@ -59,7 +58,8 @@ impl Connection {
             let message = self.sent.last_mut().expect("just made");
             let (session, text) = (&message.session, &message.text);
             let body = json!({"sessionId": session, "text": text, "clientMessageId": text.replace(' ', "-")});
-            let sending = client.post(format!("{address}/webchat/message")).bearer_auth(WIDGET).json(&body);
+            let sending =
+                client.post(format!("{address}/webchat/message")).bearer_auth(WIDGET_KEY).json(&body);
             let Ok(response) = sending.send() else { return };
             let status = response.status();
             let Ok(answer) = response.json::<Value>() else { return };
@@ -99,7 +99,7 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     };
     let mut connections: Vec<_> = (0..CONNECTIONS).map(connection).collect();
     let directory = tempfile::tempdir().expect("a directory");
-    let start = || Start::new().data(directory.path()).app();
+    let start = || AppLauncher::new().data(directory.path()).start();
     let mut app = start();
     for round in 0..rounds {
         let group = round / ROUNDS_OF_SESSIONS;
@@ -191,7 +191,7 @@ pub fn history(app: &TestApp, session: &str) -> Vec<Value> {
     let mut before = String::new();
     loop {
         let path = format!("/api/chat/messages?sessionId={session}&limit=500{before}");
-        let answer = app.get(SECRET, &path);
+        let answer = app.get(SECRET_KEY, &path);
         if answer.error() == (404, "SESSION_NOT_FOUND") {
             return Vec::new();
         }

@@ -1,10 +1,9 @@
 //! Every error that HTTP can answer with: its status, its code and its form. What the store or a full
 //! queue cause is in `faults`.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::app::{Answer, BOT, SECRET, Start, TestApp, WIDGET};
 
 /// The routes that need a credential.
 const ROUTES: [(Method, &str); 5] = [
@@ -17,7 +16,7 @@ const ROUTES: [(Method, &str); 5] = [
 
 /// Checks that an answer is this error, in the form that every error has.
 #[track_caller]
-fn assert_error(answer: &Answer, status: u16, code: &str) {
+fn assert_error(answer: &ApiResponse, status: u16, code: &str) {
     assert_eq!(answer.error(), (status, code), "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/json");
     let fields: Vec<_> = answer.body.as_object().expect("an object").keys().collect();
@@ -28,7 +27,7 @@ fn assert_error(answer: &Answer, status: u16, code: &str) {
 
 /// Checks that an answer complains about these fields.
 #[track_caller]
-fn assert_fields(answer: &Answer, fields: &[&str]) {
+fn assert_fields(answer: &ApiResponse, fields: &[&str]) {
     assert_error(answer, 400, "VALIDATION_FAILED");
     let named: Vec<_> = answer.body["details"]["fields"].as_object().expect("fields").keys().collect();
     assert_eq!(named, fields, "{answer:?}");
@@ -38,12 +37,17 @@ fn assert_fields(answer: &Answer, fields: &[&str]) {
 fn with_gateway() -> TestApp {
     let config = "[[tenants]]\nid = '*'\nsecret_keys = ['sk_gateway_1']\nwidget_keys = ['wk_gateway_1']\n
         [[tenants]]\nid = 'acme'\n[[tenants]]\nid = 'bravo'";
-    Start::new().config(config).app()
+    AppLauncher::new().config(config).start()
 }
 
-fn raw(app: &TestApp, path: &str, content_type: &str, body: impl Into<reqwest::blocking::Body>) -> Answer {
-    let request = app.request(Method::POST, path).bearer_auth(WIDGET);
-    Answer::of(request.header("content-type", content_type).body(body))
+fn raw(
+    app: &TestApp,
+    path: &str,
+    content_type: &str,
+    body: impl Into<reqwest::blocking::Body>,
+) -> ApiResponse {
+    let request = app.request(Method::POST, path).bearer_auth(WIDGET_KEY);
+    ApiResponse::to(request.header("content-type", content_type).body(body))
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn invalid_api_key_is_for_no_credential_or_one_that_opens_nothing() {
     for (method, path) in ROUTES {
         let request = |credential: Option<&str>| {
             let request = app.request(method.clone(), path);
-            Answer::of(match credential {
+            ApiResponse::to(match credential {
                 Some(credential) => request.header("authorization", credential),
                 None => request,
             })
@@ -65,7 +69,7 @@ fn invalid_api_key_is_for_no_credential_or_one_that_opens_nothing() {
             "Bearer ",
             "Bearer",
             "Basic d2tfZGVtbw==",
-            WIDGET,
+            WIDGET_KEY,
         ] {
             assert_error(&request(Some(credential)), 401, "INVALID_API_KEY");
         }
@@ -75,9 +79,9 @@ fn invalid_api_key_is_for_no_credential_or_one_that_opens_nothing() {
 #[test]
 fn a_key_in_the_query_is_no_credential() {
     let app = TestApp::start();
-    for key in [WIDGET, SECRET, BOT] {
+    for key in [WIDGET_KEY, SECRET_KEY, BOT_KEY] {
         let path = format!("/api/chat/messages?sessionId=session-0123456789&token={key}&apiKey={key}");
-        assert_error(&Answer::of(app.request(Method::GET, &path)), 401, "INVALID_API_KEY");
+        assert_error(&ApiResponse::to(app.request(Method::GET, &path)), 401, "INVALID_API_KEY");
     }
 }
 
@@ -85,7 +89,7 @@ fn a_key_in_the_query_is_no_credential() {
 fn invalid_jwt_token_is_for_a_token_that_does_not_verify() {
     let app = TestApp::start();
     for (method, path) in ROUTES {
-        let answer = Answer::of(app.request(method, path).bearer_auth("eyJhbGciOiJIUzI1NiJ9.e30.AAAA"));
+        let answer = ApiResponse::to(app.request(method, path).bearer_auth("eyJhbGciOiJIUzI1NiJ9.e30.AAAA"));
         assert_error(&answer, 401, "INVALID_JWT_TOKEN");
     }
 }
@@ -93,17 +97,18 @@ fn invalid_jwt_token_is_for_a_token_that_does_not_verify() {
 #[test]
 fn forbidden_is_for_a_good_credential_that_may_not_do_this() {
     let app = TestApp::start();
-    assert_error(&app.get(WIDGET, "/api/chat/online-users"), 403, "FORBIDDEN");
-    assert_error(&app.get(WIDGET, "/api/chat/online-users?tenantId=other"), 403, "FORBIDDEN");
+    assert_error(&app.get(WIDGET_KEY, "/api/chat/online-users"), 403, "FORBIDDEN");
+    assert_error(&app.get(WIDGET_KEY, "/api/chat/online-users?tenantId=other"), 403, "FORBIDDEN");
 }
 
 #[test]
 fn origin_not_allowed_is_for_a_widget_key_on_another_site() {
     let config =
         "[[tenants]]\nid = 'acme'\norigins = ['https://acme.example']\nwidget_keys = ['wk_acme_00000']";
-    let app = Start::new().config(config).app();
+    let app = AppLauncher::new().config(config).start();
     let request = app.request(Method::POST, "/webchat/message").bearer_auth("wk_acme_00000");
-    let answer = Answer::of(request.header("origin", "https://evil.example").json(&json!({"text": "x"})));
+    let answer =
+        ApiResponse::to(request.header("origin", "https://evil.example").json(&json!({"text": "x"})));
     assert_error(&answer, 403, "ORIGIN_NOT_ALLOWED");
     assert_eq!(answer.body["details"], json!({"origin": "https://evil.example", "namedBy": "Origin"}));
     let body = json!({"text": "x", "origin": "https://evil.example"});
@@ -111,7 +116,7 @@ fn origin_not_allowed_is_for_a_widget_key_on_another_site() {
     assert_eq!(answer.body["details"], json!({"origin": "https://evil.example", "namedBy": "origin"}));
     let long = format!("https://{}.example", "a".repeat(1_000));
     let request = app.request(Method::POST, "/webchat/message").bearer_auth("wk_acme_00000");
-    let answer = Answer::of(request.header("x-website-origin", &long).json(&json!({"text": "x"})));
+    let answer = ApiResponse::to(request.header("x-website-origin", &long).json(&json!({"text": "x"})));
     assert_eq!(answer.body["details"], json!({"origin": &long[..256], "namedBy": "X-Website-Origin"}));
 }
 
@@ -121,7 +126,7 @@ fn missing_tenant_id_is_for_a_key_of_every_tenant_that_names_none() {
     let body = json!({"text": "x", "userId": "u", "role": "agent"});
     for (method, path) in ROUTES {
         for key in ["sk_gateway_1", "wk_gateway_1"] {
-            let answer = Answer::of(app.request(method.clone(), path).bearer_auth(key).json(&body));
+            let answer = ApiResponse::to(app.request(method.clone(), path).bearer_auth(key).json(&body));
             assert_error(&answer, 400, "MISSING_TENANT_ID");
         }
     }
@@ -134,7 +139,7 @@ fn tenant_not_found_is_for_a_key_of_every_tenant_that_names_an_unknown_one() {
     let app = with_gateway();
     let body = json!({"text": "x", "userId": "u", "role": "agent", "tenantId": "nobody"});
     for (method, path) in ROUTES.into_iter().filter(|(method, _)| *method == Method::POST) {
-        let answer = Answer::of(app.request(method, path).bearer_auth("sk_gateway_1").json(&body));
+        let answer = ApiResponse::to(app.request(method, path).bearer_auth("sk_gateway_1").json(&body));
         assert_error(&answer, 404, "TENANT_NOT_FOUND");
     }
     let answer = app.get("wk_gateway_1", "/api/chat/messages?tenantId=nobody&sessionId=session-0123456789");
@@ -151,7 +156,7 @@ fn a_tenant_is_named_in_the_body_the_query_or_the_header_and_they_agree() {
             || request.try_clone().expect("it"),
             |id| request.try_clone().expect("it").header("x-tenant-id", id),
         );
-        Answer::of(request.json(&json!({"text": "x", "tenantId": body})))
+        ApiResponse::to(request.json(&json!({"text": "x", "tenantId": body})))
     };
     assert_eq!(send("", None, Some("acme")).status, 200);
     assert_eq!(send("?tenantId=acme", None, None).status, 200);
@@ -172,14 +177,17 @@ fn a_tenant_is_named_in_the_body_the_query_or_the_header_and_they_agree() {
 fn validation_failed_names_every_field_that_is_wrong() {
     let app = TestApp::start();
     let answer =
-        app.post(WIDGET, "/webchat/message", &json!({"userId": true, "userInfo": [], "sessionId": -1}));
+        app.post(WIDGET_KEY, "/webchat/message", &json!({"userId": true, "userInfo": [], "sessionId": -1}));
     assert_fields(&answer, &["sessionId", "text", "userId", "userInfo"]);
     assert_fields(
-        &app.post(SECRET, "/api/chat/token", &json!({"ttlSeconds": 0})),
+        &app.post(SECRET_KEY, "/api/chat/token", &json!({"ttlSeconds": 0})),
         &["role", "ttlSeconds", "userId"],
     );
-    assert_fields(&app.get(WIDGET, "/api/chat/messages"), &["sessionId"]);
-    assert_fields(&app.get(WIDGET, "/api/chat/messages?sessionId=s&limit=x&before=-1"), &["before", "limit"]);
+    assert_fields(&app.get(WIDGET_KEY, "/api/chat/messages"), &["sessionId"]);
+    assert_fields(
+        &app.get(WIDGET_KEY, "/api/chat/messages?sessionId=s&limit=x&before=-1"),
+        &["before", "limit"],
+    );
 }
 
 #[test]
@@ -188,13 +196,14 @@ fn a_tenant_of_another_type_is_refused_on_every_route() {
     for (method, path) in ROUTES.into_iter().filter(|(method, _)| *method == Method::POST) {
         for tenant in [json!(-5), json!(true), json!("*"), json!(["demo"])] {
             let body = json!({"tenantId": tenant, "text": "x", "userId": "u", "role": "agent"});
-            let answer = Answer::of(app.request(method.clone(), path).bearer_auth(SECRET).json(&body));
+            let answer =
+                ApiResponse::to(app.request(method.clone(), path).bearer_auth(SECRET_KEY).json(&body));
             assert_fields(&answer, &["tenantId"]);
         }
     }
-    assert_fields(&app.get(SECRET, "/api/chat/online-users?tenantId=*"), &["tenantId"]);
-    let request = app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET);
-    assert_fields(&Answer::of(request.header("x-tenant-id", "*")), &["X-Tenant-ID"]);
+    assert_fields(&app.get(SECRET_KEY, "/api/chat/online-users?tenantId=*"), &["tenantId"]);
+    let request = app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET_KEY);
+    assert_fields(&ApiResponse::to(request.header("x-tenant-id", "*")), &["X-Tenant-ID"]);
 }
 
 #[test]
@@ -229,21 +238,21 @@ fn a_body_that_is_json_but_no_object_is_a_failed_validation() {
 #[test]
 fn session_not_found_is_for_staff_and_bots_only() {
     let app = TestApp::start();
-    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent"}));
+    let agent = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "agent"}));
     let path = "/api/chat/messages?sessionId=session-0123456789";
-    for credential in [SECRET, BOT, &agent] {
+    for credential in [SECRET_KEY, BOT_KEY, &agent] {
         assert_error(&app.get(credential, path), 404, "SESSION_NOT_FOUND");
     }
     let close = "/api/chat/sessions/session-0123456789/close";
-    assert_error(&app.post(SECRET, close, &json!({})), 404, "SESSION_NOT_FOUND");
-    assert_eq!(app.messages(WIDGET, "sessionId=session-0123456789"), [] as [Value; 0]);
+    assert_error(&app.post(SECRET_KEY, close, &json!({})), 404, "SESSION_NOT_FOUND");
+    assert_eq!(app.messages(WIDGET_KEY, "sessionId=session-0123456789"), [] as [Value; 0]);
 }
 
 #[test]
 fn user_not_found_is_for_staff_only() {
     let app = TestApp::start();
-    assert_error(&app.get(SECRET, "/api/chat/messages?userId=nobody"), 404, "USER_NOT_FOUND");
-    let user = app.mint(SECRET, &json!({"userId": "nobody", "role": "visitor"}));
+    assert_error(&app.get(SECRET_KEY, "/api/chat/messages?userId=nobody"), 404, "USER_NOT_FOUND");
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "nobody", "role": "visitor"}));
     assert_eq!(app.messages(&user, "userId=nobody"), [] as [Value; 0]);
 }
 
@@ -253,7 +262,7 @@ fn not_found_is_for_a_path_that_is_none() {
     for path in
         ["/", "/nothing", "/api/chat/nothing", "/webchat/", "/webchat/message/", "/api/chat/sessions//close"]
     {
-        assert_error(&app.get(WIDGET, path), 404, "NOT_FOUND");
+        assert_error(&app.get(WIDGET_KEY, path), 404, "NOT_FOUND");
     }
 }
 
@@ -263,14 +272,14 @@ fn method_not_allowed_says_which_is() {
     for (method, path) in ROUTES {
         for other in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE] {
             if other != method {
-                let answer = Answer::of(app.request(other, path).bearer_auth(WIDGET));
+                let answer = ApiResponse::to(app.request(other, path).bearer_auth(WIDGET_KEY));
                 assert_error(&answer, 405, "METHOD_NOT_ALLOWED");
                 let allow = if method == Method::GET { "GET, HEAD" } else { method.as_str() };
                 assert_eq!(answer.header("allow"), allow);
             }
         }
     }
-    assert_eq!(app.post(WIDGET, "/healthz", &json!({})).header("allow"), "GET, HEAD");
+    assert_eq!(app.post(WIDGET_KEY, "/healthz", &json!({})).header("allow"), "GET, HEAD");
 }
 
 #[test]
@@ -304,9 +313,9 @@ fn unsupported_media_type_is_for_a_body_that_is_not_declared_as_json() {
 
 #[test]
 fn rate_limit_exceeded_says_when_to_try_again() {
-    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").app();
-    app.get(WIDGET, "/api/chat/messages?sessionId=session-0123456789");
-    let answer = app.get(WIDGET, "/api/chat/messages?sessionId=session-0123456789");
+    let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").start();
+    app.get(WIDGET_KEY, "/api/chat/messages?sessionId=session-0123456789");
+    let answer = app.get(WIDGET_KEY, "/api/chat/messages?sessionId=session-0123456789");
     assert_error(&answer, 429, "RATE_LIMIT_EXCEEDED");
     let seconds: u64 = answer.header("retry-after").parse().expect("whole seconds");
     assert!((1..=60).contains(&seconds), "{seconds}");
@@ -316,9 +325,9 @@ fn rate_limit_exceeded_says_when_to_try_again() {
 
 #[test]
 fn a_path_that_is_written_in_another_way_is_the_same_path() {
-    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").app();
-    let first = app.post(WIDGET, "/%77ebchat/message", &json!({"text": "x"}));
+    let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").start();
+    let first = app.post(WIDGET_KEY, "/%77ebchat/message", &json!({"text": "x"}));
     assert_eq!((first.status, first.header("x-ratelimit-limit")), (200, "1"), "{first:?}");
-    let second = app.post(WIDGET, "/webchat/%6dessage", &json!({"text": "x"}));
+    let second = app.post(WIDGET_KEY, "/webchat/%6dessage", &json!({"text": "x"}));
     assert_error(&second, 429, "RATE_LIMIT_EXCEEDED");
 }

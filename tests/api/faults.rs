@@ -2,14 +2,13 @@
 //! the truth, the process stays, and when the disk is well again nothing acknowledged is missing and
 //! nothing is there by half.
 
+use amoiq_testkit::{SECRET_KEY, TestApp, eventually};
+
 use self::{
     disk::{FaultyDisk, LimitedFile, Mount},
     patient::Client,
 };
-use crate::{
-    app::{SECRET, TestApp, eventually},
-    durability::history,
-};
+use crate::durability::history;
 
 pub mod disk;
 mod erasing;
@@ -72,15 +71,17 @@ fn a_failing_disk_is_said_and_survived(disk: &dyn Disk, reason: &str) {
             client.send(&app);
             is_unready(&app, reason)
         });
-        assert_eq!(app.get(SECRET, "/healthz").status, 200);
+        assert_eq!(app.get(SECRET_KEY, "/healthz").status, 200);
         client.check(&app);
         disk.mend(&app);
-        eventually("it is ready again", || app.get(SECRET, "/readyz").status == 200);
+        eventually("it is ready again", || app.get(SECRET_KEY, "/readyz").status == 200);
         client.take(&app, 20);
         client.check(&app);
     }
-    let users = |app: &TestApp| app.messages(SECRET, "userId=ann&limit=500").len();
-    eventually("the read model follows", || app.get(SECRET, "/api/chat/messages?userId=ann").status == 200);
+    let users = |app: &TestApp| app.messages(SECRET_KEY, "userId=ann&limit=500").len();
+    eventually("the read model follows", || {
+        app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status == 200
+    });
     assert_eq!(users(&app), history(&app, SESSION).len());
 
     // Killed while it fails: what was refused may be there, what was taken must be.
@@ -97,7 +98,7 @@ fn a_failing_disk_is_said_and_survived(disk: &dyn Disk, reason: &str) {
 }
 
 fn is_unready(app: &TestApp, reason: &str) -> bool {
-    let answer = app.get(SECRET, "/readyz");
+    let answer = app.get(SECRET_KEY, "/readyz");
     let reasons = answer.body["reasons"].to_string();
     answer.status == 503 && reasons.contains("the store does not take writes") && reasons.contains(reason)
 }

@@ -5,10 +5,9 @@ use std::{
     net::TcpStream,
 };
 
+use amoiq_testkit::{ApiResponse, AppLauncher, PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::app::{Answer, PATIENCE, SECRET, Start, TestApp, WIDGET, eventually};
 
 #[test]
 fn a_header_that_decides_something_is_sent_once() {
@@ -17,11 +16,11 @@ fn a_header_that_decides_something_is_sent_once() {
         let body = json!({"sessionId": "s", "text": "hello"});
         let mut request = app.request(Method::POST, "/webchat/message").json(&body);
         if name != "authorization" {
-            request = request.bearer_auth(WIDGET);
+            request = request.bearer_auth(WIDGET_KEY);
         }
-        Answer::of(values.into_iter().fold(request, |request, value| request.header(name, value)))
+        ApiResponse::to(values.into_iter().fold(request, |request, value| request.header(name, value)))
     };
-    let (widget, secret) = (format!("Bearer {WIDGET}"), format!("Bearer {SECRET}"));
+    let (widget, secret) = (format!("Bearer {WIDGET_KEY}"), format!("Bearer {SECRET_KEY}"));
     for (name, values) in [
         ("authorization", [widget.as_str(), secret.as_str()]),
         ("authorization", [widget.as_str(), widget.as_str()]),
@@ -41,7 +40,7 @@ fn a_header_that_decides_something_is_sent_once() {
 #[test]
 fn no_cache_may_keep_an_answer() {
     let app = TestApp::start();
-    app.say(WIDGET, "session-of-a-visitor", "hello");
+    app.say(WIDGET_KEY, "session-of-a-visitor", "hello");
     for (path, status) in [
         ("/healthz", 200),
         ("/readyz", 200),
@@ -53,18 +52,18 @@ fn no_cache_may_keep_an_answer() {
         ("/socket.io/?EIO=4&transport=polling", 200),
         ("/socket.io/?EIO=3&transport=polling", 400),
     ] {
-        let answer = app.get(WIDGET, path);
+        let answer = app.get(WIDGET_KEY, path);
         assert_eq!((answer.status, answer.header("cache-control")), (status, "no-store"), "{path}");
     }
-    let posted = app.post(WIDGET, "/webchat/message", &json!({"sessionId": "s", "text": "hello"}));
+    let posted = app.post(WIDGET_KEY, "/webchat/message", &json!({"sessionId": "s", "text": "hello"}));
     assert_eq!(posted.header("cache-control"), "no-store");
-    let preflight = Answer::of(app.request(Method::OPTIONS, "/api/chat/messages"));
+    let preflight = ApiResponse::to(app.request(Method::OPTIONS, "/api/chat/messages"));
     assert_eq!((preflight.status, preflight.header("cache-control")), (204, ""), "it says its own age");
 }
 
 #[test]
 fn what_is_no_http_is_answered_like_every_error_and_logs_nothing() {
-    let mut app = Start::new().environment("AMOIQ__LOG__LEVEL", "info").app();
+    let mut app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     let large = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(140_000));
     for (request, status, code) in [
         ("NOT HTTP\r\n\r\n", 400, "MALFORMED_REQUEST"),

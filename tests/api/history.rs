@@ -5,15 +5,14 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use amoiq_testkit::{AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use serde_json::{Value, json};
-
-use crate::app::{BOT, SECRET, Start, TestApp, WIDGET};
 
 const SESSION: &str = "session-0123456789";
 
 /// The `seq` of each message, whether there are more, and the cursor.
 fn page(app: &TestApp, query: &str) -> (Vec<u64>, bool, Value) {
-    let answer = app.get(SECRET, &format!("/api/chat/messages?sessionId={SESSION}&{query}"));
+    let answer = app.get(SECRET_KEY, &format!("/api/chat/messages?sessionId={SESSION}&{query}"));
     assert_eq!(answer.status, 200, "{answer:?}");
     let messages = answer.body["messages"].as_array().expect("a list");
     let seqs = messages.iter().filter_map(|message| message["seq"].as_u64()).collect();
@@ -27,7 +26,7 @@ fn texts(messages: &[Value]) -> Vec<&str> {
 #[test]
 fn a_session_is_paged_backwards_and_forwards() {
     let app = TestApp::start();
-    (1..=250).for_each(|number| drop(app.say(WIDGET, SESSION, &format!("message {number}"))));
+    (1..=250).for_each(|number| drop(app.say(WIDGET_KEY, SESSION, &format!("message {number}"))));
     let span = |from: u64, to: u64| (from..=to).collect::<Vec<_>>();
     let seqs = |query: &str| page(&app, query).0;
     assert_eq!(seqs(""), span(151, 250), "the newest hundred, ascending");
@@ -54,7 +53,7 @@ fn a_session_is_paged_backwards_and_forwards() {
 #[test]
 fn cursors_of_a_session_visit_every_message_once() {
     let app = TestApp::start();
-    (1..=25).for_each(|number| drop(app.say(WIDGET, SESSION, &format!("message {number}"))));
+    (1..=25).for_each(|number| drop(app.say(WIDGET_KEY, SESSION, &format!("message {number}"))));
     let (mut all, mut query) = (Vec::new(), "limit=10".to_owned());
     loop {
         let (seqs, has_more, cursor) = page(&app, &query);
@@ -62,7 +61,7 @@ fn cursors_of_a_session_visit_every_message_once() {
         assert_eq!(has_more, cursor.is_string());
         let Some(cursor) = cursor.as_str() else { break };
         query = format!("limit=10&cursor={cursor}");
-        app.say(WIDGET, SESSION, "what comes meanwhile does not disturb");
+        app.say(WIDGET_KEY, SESSION, "what comes meanwhile does not disturb");
     }
     assert_eq!(all, (1..=25).collect::<Vec<_>>());
 }
@@ -70,10 +69,10 @@ fn cursors_of_a_session_visit_every_message_once() {
 #[test]
 fn a_cursor_that_was_not_given_is_refused() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "x");
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    app.say(WIDGET_KEY, SESSION, "x");
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     for query in ["cursor=x", "cursor=u.1.1", "cursor=s.1&before=2", "before=1&after=2"] {
-        let answer = app.get(SECRET, &format!("/api/chat/messages?sessionId={SESSION}&{query}"));
+        let answer = app.get(SECRET_KEY, &format!("/api/chat/messages?sessionId={SESSION}&{query}"));
         assert_eq!(answer.error(), (400, "VALIDATION_FAILED"), "{query}");
     }
     for query in ["cursor=x", "cursor=s.1", "before=1", "after=1"] {
@@ -85,11 +84,11 @@ fn a_cursor_that_was_not_given_is_refused() {
 #[test]
 fn a_message_is_in_the_next_read_from_any_connection() {
     let app = TestApp::start();
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     for number in 1..=50 {
         let id = app.say(&user, SESSION, &format!("message {number}"));
         for (credential, query) in
-            [(SECRET, format!("sessionId={SESSION}&limit=1")), (&user, "limit=1".to_owned())]
+            [(SECRET_KEY, format!("sessionId={SESSION}&limit=1")), (&user, "limit=1".to_owned())]
         {
             assert_eq!(app.messages(credential, &query)[0]["id"], id, "read your write");
         }
@@ -99,15 +98,15 @@ fn a_message_is_in_the_next_read_from_any_connection() {
 #[test]
 fn a_verified_user_reads_across_sessions_in_the_order_of_the_log() {
     let app = TestApp::start();
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let sessions = ["session-of-user-one-1", "session-of-user-one-2", "session-of-user-one-3"];
     let said: Vec<_> = (0..30).map(|number| format!("message {number}")).collect();
     said.iter().zip(sessions.iter().cycle()).for_each(|(text, session)| drop(app.say(&user, session, text)));
-    app.say(SECRET, sessions[0], "an answer");
+    app.say(SECRET_KEY, sessions[0], "an answer");
     let mut expected: Vec<_> = said.iter().map(String::as_str).collect();
     expected.push("an answer");
     assert_eq!(texts(&app.messages(&user, "limit=500")), expected);
-    assert_eq!(texts(&app.messages(SECRET, "userId=u-1")), expected);
+    assert_eq!(texts(&app.messages(SECRET_KEY, "userId=u-1")), expected);
     let (mut all, mut query) = (Vec::new(), "limit=7".to_owned());
     loop {
         let answer = app.get(&user, &format!("/api/chat/messages?userId=u-1&{query}"));
@@ -122,7 +121,7 @@ fn a_verified_user_reads_across_sessions_in_the_order_of_the_log() {
 #[test]
 fn pages_of_a_user_neither_overlap_nor_leave_anything_out_while_the_user_writes() {
     let app = TestApp::start();
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let sessions: Vec<_> = (0..8).map(|number| format!("session-of-user-one-{number}")).collect();
     let said: Vec<_> = (0..80).map(|number| app.say(&user, &sessions[number % 8], "before")).collect();
     let (is_over, mut read) = (AtomicBool::new(false), Vec::new());
@@ -136,7 +135,7 @@ fn pages_of_a_user_neither_overlap_nor_leave_anything_out_while_the_user_writes(
             let (mut all, mut cursor) = (Vec::new(), String::new());
             loop {
                 let query = format!("/api/chat/messages?userId=u-1&limit={limit}{cursor}");
-                let page = app.get(SECRET, &query).body;
+                let page = app.get(SECRET_KEY, &query).body;
                 let messages = page["messages"].as_array().expect("a list");
                 let ids = messages.iter().map(|message| message["id"].as_str().expect("an id").to_owned());
                 all.splice(0..0, ids);
@@ -157,15 +156,15 @@ fn pages_of_a_user_neither_overlap_nor_leave_anything_out_while_the_user_writes(
 fn a_claim_to_be_a_user_opens_nothing_and_shows_to_staff() {
     let app = TestApp::start();
     let claim = json!({"text": "I say I am u-1", "sessionId": SESSION, "userId": "u-1"});
-    assert_eq!(app.post(WIDGET, "/webchat/message", &claim).status, 200);
-    let verified = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
-    let anonymous = app.anonymous(WIDGET, SESSION);
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &claim).status, 200);
+    let verified = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
+    let anonymous = app.anonymous_token(WIDGET_KEY, SESSION);
     assert_eq!(app.messages(&verified, ""), [] as [Value; 0], "a claim is not in the user's history");
-    assert_eq!(app.messages(SECRET, "userId=u-1").len(), 1);
-    for credential in [WIDGET, BOT, &anonymous] {
+    assert_eq!(app.messages(SECRET_KEY, "userId=u-1").len(), 1);
+    for credential in [WIDGET_KEY, BOT_KEY, &anonymous] {
         assert_eq!(app.get(credential, "/api/chat/messages?userId=u-1").error(), (403, "FORBIDDEN"));
     }
-    let ignored = app.messages(WIDGET, &format!("sessionId={SESSION}&userId=u-other"));
+    let ignored = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}&userId=u-other"));
     assert_eq!(ignored[0]["userId"], "u-1", "ignored where a session is named");
 }
 
@@ -174,20 +173,20 @@ fn two_visitors_with_the_same_fingerprint_share_nothing() {
     let app = TestApp::start();
     for session in [SESSION, "session-of-another-1"] {
         let body = json!({"text": session, "sessionId": session, "fingerprint": "f-1"});
-        assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
+        assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &body).status, 200);
     }
-    assert_eq!(texts(&app.messages(WIDGET, &format!("sessionId={SESSION}"))), [SESSION]);
+    assert_eq!(texts(&app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"))), [SESSION]);
 }
 
 #[test]
 fn a_history_is_the_same_after_a_crash() {
     let mut app = TestApp::start();
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     (0..300).for_each(|number| drop(app.say(&user, SESSION, &format!("message {number}"))));
-    app.say(BOT, SESSION, "a bot's");
+    app.say(BOT_KEY, SESSION, "a bot's");
     let queries = [format!("sessionId={SESSION}&limit=500"), "userId=u-1&limit=500".to_owned()];
-    let before = queries.clone().map(|query| app.messages(SECRET, &query));
+    let before = queries.clone().map(|query| app.messages(SECRET_KEY, &query));
     app.kill();
-    let again = Start::new().data(app.data()).app();
-    assert_eq!(queries.map(|query| again.messages(SECRET, &query)), before);
+    let again = AppLauncher::new().data(app.data()).start();
+    assert_eq!(queries.map(|query| again.messages(SECRET_KEY, &query)), before);
 }

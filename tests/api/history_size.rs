@@ -5,10 +5,9 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use amoiq_testkit::{AppLauncher, PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually, http_client};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
-
-use crate::app::{PATIENCE, SECRET, Start, TestApp, WIDGET, client, eventually};
 
 const SESSION: &str = "session-0123456789";
 
@@ -18,7 +17,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The bytes of an answer, and the answer.
 fn page(app: &TestApp, query: &str) -> (usize, Value) {
     let request = app.request(reqwest::Method::GET, &format!("/api/chat/messages?{query}"));
-    let response = request.bearer_auth(SECRET).send().expect("an answer");
+    let response = request.bearer_auth(SECRET_KEY).send().expect("an answer");
     assert_eq!(response.status(), 200);
     let told = response.content_length();
     let body = response.bytes().expect("a whole body");
@@ -48,7 +47,7 @@ fn a_page_of_the_usual_length_is_never_cut_whatever_is_in_its_texts() {
         ("session-of-controls-001", format!("x{}", "\u{1}".repeat(9_999))),
     ] {
         for _ in 0..101 {
-            app.say(WIDGET, session, &text);
+            app.say(WIDGET_KEY, session, &text);
         }
         let (bytes, newest) = page(&app, &format!("sessionId={session}"));
         assert_eq!(seqs(&newest), span(2, 101), "{session}: {bytes} bytes");
@@ -61,7 +60,7 @@ fn a_page_of_the_usual_length_is_never_cut_whatever_is_in_its_texts() {
 fn a_page_has_no_more_than_its_bytes_and_the_rest_comes_with_the_next() {
     let app = TestApp::start();
     let text = "x".repeat(9_900);
-    (0..500).for_each(|_| drop(app.say(WIDGET, SESSION, &text)));
+    (0..500).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &text)));
     let (bytes, newest) = page(&app, &format!("sessionId={SESSION}&limit=500"));
     let first = 501 - seqs(&newest).len() as u64;
     assert!(bytes <= PAGE_BYTES && bytes > PAGE_BYTES - 20_000, "{bytes}");
@@ -83,9 +82,9 @@ fn a_page_has_no_more_than_its_bytes_and_the_rest_comes_with_the_next() {
 
 #[test]
 fn a_message_larger_than_a_page_is_a_page() {
-    let app = Start::new().environment("AMOIQ__LIMITS__HISTORY_BYTES", "4096").app();
+    let app = AppLauncher::new().environment("AMOIQ__LIMITS__HISTORY_BYTES", "4096").start();
     for number in 0..3 {
-        app.say(WIDGET, SESSION, &format!("{number}{}", "x".repeat(9_000)));
+        app.say(WIDGET_KEY, SESSION, &format!("{number}{}", "x".repeat(9_000)));
     }
     let (_, newest) = page(&app, &format!("sessionId={SESSION}"));
     assert_eq!((seqs(&newest), &newest["nextCursor"]), (vec![3], &json!("s.3")));
@@ -95,8 +94,8 @@ fn a_message_larger_than_a_page_is_a_page() {
 
 #[test]
 fn a_users_history_is_cut_at_its_bytes_and_its_pages_lose_nothing() {
-    let app = Start::new().environment("AMOIQ__LIMITS__HISTORY_BYTES", "65536").app();
-    let user = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let app = AppLauncher::new().environment("AMOIQ__LIMITS__HISTORY_BYTES", "65536").start();
+    let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let sessions = ["session-of-user-one-1", "session-of-user-one-2", "session-of-user-one-3"];
     // Short and long ones in turn: a session that is cut must not let older short ones of another pass.
     let said: Vec<_> = (0..120)
@@ -139,7 +138,7 @@ fn slow_reader(app: &TestApp) -> TcpStream {
     socket.connect(&address.into()).expect("a connection");
     let mut reader = TcpStream::from(socket);
     reader.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let head = format!("Host: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n");
+    let head = format!("Host: x\r\nAuthorization: Bearer {SECRET_KEY}\r\n\r\n");
     let ask = format!("GET /api/chat/messages?sessionId={SESSION}&limit=500 HTTP/1.1\r\n{head}");
     reader.write_all(ask.as_bytes()).expect("it is sent");
     reader.read_exact(&mut [0; 256]).expect("an answer begins");
@@ -149,7 +148,7 @@ fn slow_reader(app: &TestApp) -> TcpStream {
 #[test]
 fn readers_that_do_not_read_on_hold_no_pages() {
     let app = TestApp::start();
-    (0..420).for_each(|_| drop(app.say(WIDGET, SESSION, &"x".repeat(9_900))));
+    (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let (size, _) = page(&app, &format!("sessionId={SESSION}&limit=500"));
     let before = resident_bytes(&app);
     let mut readers: Vec<_> = (0..40).map(|_| slow_reader(&app)).collect();
@@ -170,16 +169,17 @@ fn readers_that_do_not_read_on_hold_no_pages() {
 #[test]
 fn a_long_answer_breaks_off_when_its_session_is_erased_meanwhile() {
     let app = TestApp::start();
-    (0..420).for_each(|_| drop(app.say(WIDGET, SESSION, &"x".repeat(9_900))));
+    (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let mut reader = slow_reader(&app);
     let operator = std::fs::read(app.data().join("operator.json")).expect("a description");
     let operator: Value = serde_json::from_slice(&operator).expect("JSON");
     let text = |name: &str| operator[name].as_str().expect("a text").to_owned();
-    let asking = client().post(format!("{}/operator/erase", text("operator"))).bearer_auth(text("token"));
+    let asking =
+        http_client().post(format!("{}/operator/erase", text("operator"))).bearer_auth(text("token"));
     asking.json(&json!({"tenant": "demo", "session": SESSION})).send().expect("an answer");
     // It may take a moment until no file has a byte of it; the session is gone before that.
     let history = format!("/api/chat/messages?sessionId={SESSION}");
-    eventually("it is erased", || app.get(SECRET, &history).status == 404);
+    eventually("it is erased", || app.get(SECRET_KEY, &history).status == 404);
     let mut rest = Vec::new();
     // A reset is an end too.
     let _ended = reader.read_to_end(&mut rest);

@@ -1,12 +1,10 @@
 //! Ids as pages and servers write them: texts, whole numbers, and nothing at all, wherever they stand.
 
+use amoiq_testkit::{
+    ApiResponse, AppLauncher, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::{
-    app::{Answer, SECRET, Start, TestApp, WIDGET},
-    socket::{Dial, Socket},
-};
 
 const SESSION: &str = "session-of-ids-012345";
 
@@ -20,11 +18,11 @@ fn no_ids() -> Vec<Value> {
 }
 
 /// A message over HTTP.
-fn post(app: &TestApp, mut fields: Value) -> Answer {
+fn post(app: &TestApp, mut fields: Value) -> ApiResponse {
     let message = fields.as_object_mut().expect("an object");
     message.entry("text").or_insert_with(|| json!("x"));
     message.entry("sessionId").or_insert_with(|| json!(SESSION));
-    app.post(WIDGET, "/webchat/message", &fields)
+    app.post(WIDGET_KEY, "/webchat/message", &fields)
 }
 
 /// A message on a socket of its own: what it is acknowledged with.
@@ -32,12 +30,12 @@ fn emit(app: &TestApp, mut fields: Value) -> Value {
     let message = fields.as_object_mut().expect("an object");
     message.entry("text").or_insert_with(|| json!("x"));
     message.entry("sessionId").or_insert_with(|| json!(SESSION));
-    Socket::connect(app, WIDGET).call("message", &fields)
+    SocketClient::connect(app, WIDGET_KEY).call("message", &fields)
 }
 
 /// The user of the newest message of the session.
 fn newest(app: &TestApp) -> Value {
-    app.messages(WIDGET, &format!("sessionId={SESSION}&limit=1"))[0].clone()
+    app.messages(WIDGET_KEY, &format!("sessionId={SESSION}&limit=1"))[0].clone()
 }
 
 #[test]
@@ -66,12 +64,12 @@ fn a_whole_number_is_the_id_of_its_digits() {
 fn a_number_and_its_digits_are_the_same_id_of_a_message() {
     let app = TestApp::start();
     let first = post(&app, json!({"temp_id": 1_764_448_800_001_u64}));
-    let keyed = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET);
+    let keyed = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
     let body = json!({"text": "x", "sessionId": SESSION});
     let repeats = [
         post(&app, json!({"temp_id": "1764448800001"})).body,
         post(&app, json!({"clientMessageId": 1_764_448_800_001_u64})).body,
-        Answer::of(keyed.header("idempotency-key", "1764448800001").json(&body)).body,
+        ApiResponse::to(keyed.header("idempotency-key", "1764448800001").json(&body)).body,
         emit(&app, json!({"temp_id": 1_764_448_800_001_u64})),
     ];
     for repeat in repeats {
@@ -96,8 +94,8 @@ fn an_empty_id_is_none() {
     assert_eq!(post(&app, ids.clone()).body["duplicate"], Value::Null);
     assert_eq!(post(&app, ids).body["duplicate"], true);
     let empty =
-        app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET).header("idempotency-key", "");
-    assert_eq!(Answer::of(empty.json(&json!({"text": "x", "sessionId": SESSION}))).status, 200);
+        app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY).header("idempotency-key", "");
+    assert_eq!(ApiResponse::to(empty.json(&json!({"text": "x", "sessionId": SESSION}))).status, 200);
 }
 
 #[test]
@@ -112,9 +110,9 @@ fn anything_else_is_refused_by_its_name() {
         }
     }
     // Passed over, its message would be stored twice when it is sent again.
-    let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET);
+    let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
     let broken = reqwest::header::HeaderValue::from_bytes(b"caf\xe9").expect("a value");
-    let answer = Answer::of(request.header("idempotency-key", broken).json(&json!({"text": "x"})));
+    let answer = ApiResponse::to(request.header("idempotency-key", broken).json(&json!({"text": "x"})));
     assert!(answer.body["details"]["fields"]["Idempotency-Key"].is_string(), "{answer:?}");
 }
 
@@ -122,9 +120,11 @@ fn anything_else_is_refused_by_its_name() {
 fn an_id_in_a_header_may_be_any_text() {
     let app = TestApp::start();
     let send = || {
-        let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET);
+        let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
         let key = reqwest::header::HeaderValue::from_bytes("é-1".as_bytes()).expect("a value");
-        Answer::of(request.header("idempotency-key", key).json(&json!({"text": "x", "sessionId": SESSION})))
+        ApiResponse::to(
+            request.header("idempotency-key", key).json(&json!({"text": "x", "sessionId": SESSION})),
+        )
     };
     assert_eq!(send().body["duplicate"], Value::Null);
     assert_eq!(send().body["duplicate"], true);
@@ -133,9 +133,9 @@ fn an_id_in_a_header_may_be_any_text() {
 #[test]
 fn tokens_and_tenants_take_numbers_too() {
     let config = "[[tenants]]\nid = '7'\nwidget_keys = ['wk_seven_0000']\nsecret_keys = ['sk_seven_0000']";
-    let app = Start::new().config(config).app();
+    let app = AppLauncher::new().config(config).start();
     let wanted = json!({"tenantId": 7, "userId": 42, "sessionId": "", "role": "visitor"});
-    let token = app.mint("sk_seven_0000", &wanted);
+    let token = app.mint_token("sk_seven_0000", &wanted);
     let sent = app.post(&token, "/webchat/message", &json!({"text": "x", "userId": 42, "tenantId": 7}));
     assert_eq!(sent.status, 200, "{sent:?}");
     let other = app.post(&token, "/webchat/message", &json!({"text": "x", "userId": 43}));
@@ -150,10 +150,11 @@ fn tokens_and_tenants_take_numbers_too() {
     let query = "tenantId=&userId=42&sessionId=&limit=";
     assert_eq!(app.messages("sk_seven_0000", query).len(), 1);
     let auth = json!({"token": "wk_seven_0000", "tenantId": 7});
-    assert!(Dial { auth, ..Dial::default() }.dial(&app).is_ok());
+    assert!(SocketHandshake { auth, ..SocketHandshake::default() }.connect(&app).is_ok());
     let auth = json!({"token": "wk_seven_0000", "tenantId": 8});
     assert_eq!(
-        Dial { auth, ..Dial::default() }.dial(&app).err().expect("a refusal")["data"]["code"],
+        SocketHandshake { auth, ..SocketHandshake::default() }.connect(&app).err().expect("a refusal")["data"]
+            ["code"],
         "FORBIDDEN"
     );
 }
@@ -162,24 +163,31 @@ fn tokens_and_tenants_take_numbers_too() {
 fn a_socket_says_who_it_is_as_a_message_does() {
     let app = TestApp::start();
     let number = 1_234_567_890_123_456_789_u64;
-    let mut socket =
-        Socket::connect_with(&app, WIDGET, &json!({"sessionId": number, "userId": 42, "siteId": 7}));
+    let mut socket = SocketClient::connect_with(
+        &app,
+        WIDGET_KEY,
+        &json!({"sessionId": number, "userId": 42, "siteId": 7}),
+    );
     let answer = socket.call("message", &json!({"text": "x"}));
     assert_eq!(answer["sessionId"], "1234567890123456789");
     assert_eq!(socket.next("meta_message_created")["message"]["userId"], "42");
-    let join = Socket::connect_with(&app, WIDGET, &json!({"sessionId": ""}))
+    let join = SocketClient::connect_with(&app, WIDGET_KEY, &json!({"sessionId": ""}))
         .call("join:session", &json!({"sessionId": number}));
     assert_eq!(join["success"], true, "{join}");
-    let auth = json!({"token": WIDGET, "userId": "", "sessionId": null});
-    let mut asked =
-        Dial { auth, query: "userId=u-of-query", ..Dial::default() }.dial(&app).expect("it connects");
+    let auth = json!({"token": WIDGET_KEY, "userId": "", "sessionId": null});
+    let mut asked = SocketHandshake { auth, query: "userId=u-of-query", ..SocketHandshake::default() }
+        .connect(&app)
+        .expect("it connects");
     asked.call("message", &json!({"text": "x", "sessionId": SESSION}));
     assert_eq!(newest(&app)["userId"], "u-of-query", "what is empty hides nothing");
     for id in ["userId", "sessionId", "tenantId"] {
         for bad in no_ids() {
             let mut auth = json!({ id: bad });
-            auth["token"] = json!(WIDGET);
-            let refusal = Dial { auth, ..Dial::default() }.dial(&app).err().expect("a refusal");
+            auth["token"] = json!(WIDGET_KEY);
+            let refusal = SocketHandshake { auth, ..SocketHandshake::default() }
+                .connect(&app)
+                .err()
+                .expect("a refusal");
             assert!(refusal["data"]["details"]["fields"][id].is_string(), "{id}: {bad}: {refusal}");
         }
     }
@@ -188,16 +196,16 @@ fn a_socket_says_who_it_is_as_a_message_does() {
 #[test]
 fn the_user_that_a_socket_names_has_said_what_its_messages_say() {
     let app = TestApp::start();
-    let mut socket = Socket::connect_with(&app, WIDGET, &json!({"userId": "ann"}));
+    let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({"userId": "ann"}));
     socket.call("message", &json!({"text": "x", "sessionId": SESSION}));
     assert_eq!(newest(&app)["userId"], "ann");
     socket.call("message", &json!({"text": "x", "userId": "bob"}));
     assert_eq!(newest(&app)["userId"], "bob", "what a message says of itself counts more");
     socket.call("message", &json!({"text": "x", "userId": ""}));
     assert_eq!(newest(&app)["userId"], "ann");
-    assert_eq!(app.messages(SECRET, "userId=ann").len(), 3, "the session is hers");
+    assert_eq!(app.messages(SECRET_KEY, "userId=ann").len(), 3, "the session is hers");
     // Staff who name themselves do not take the session over.
-    let mut staff = Socket::connect_with(&app, SECRET, &json!({"userId": "agent-1"}));
+    let mut staff = SocketClient::connect_with(&app, SECRET_KEY, &json!({"userId": "agent-1"}));
     staff.call("message", &json!({"text": "hello", "sessionId": SESSION}));
     assert_eq!(newest(&app)["sender"], "agent");
     assert_ne!(newest(&app)["userId"], "agent-1");

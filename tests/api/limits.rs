@@ -1,29 +1,28 @@
 //! Every limit at its edge: what is at the limit passes, one more is refused, or cut where the contract
 //! says cut.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::app::{Answer, BOT, SECRET, Start, TestApp, WIDGET};
 
 const SESSION: &str = "session-0123456789";
 
 /// Sends a message of the given fields.
-fn send(app: &TestApp, mut fields: Value) -> Answer {
+fn send(app: &TestApp, mut fields: Value) -> ApiResponse {
     let message = fields.as_object_mut().expect("an object");
     message.entry("text").or_insert_with(|| json!("x"));
     message.entry("sessionId").or_insert_with(|| json!(SESSION));
-    app.post(WIDGET, "/webchat/message", &fields)
+    app.post(WIDGET_KEY, "/webchat/message", &fields)
 }
 
-fn raw(app: &TestApp, body: String) -> Answer {
-    let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET);
-    Answer::of(request.header("content-type", "application/json").body(body))
+fn raw(app: &TestApp, body: String) -> ApiResponse {
+    let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
+    ApiResponse::to(request.header("content-type", "application/json").body(body))
 }
 
 /// Checks that exactly this field was refused.
 #[track_caller]
-fn assert_refused(answer: &Answer, field: &str) {
+fn assert_refused(answer: &ApiResponse, field: &str) {
     assert_eq!(answer.error(), (400, "VALIDATION_FAILED"), "{answer:?}");
     let fields = answer.body["details"]["fields"].as_object().expect("fields");
     assert_eq!(fields.keys().collect::<Vec<_>>(), [field]);
@@ -37,7 +36,7 @@ fn a_text_has_1_to_10_000_characters_after_trimming() {
         ["x".to_owned(), "é".repeat(10_000), format!(" \n{}\t ", "x".repeat(10_000)), "😀".repeat(10_000)]
     {
         assert_eq!(send(&app, json!({"text": text})).status, 200);
-        let read = app.messages(WIDGET, &format!("sessionId={SESSION}&limit=1"));
+        let read = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}&limit=1"));
         assert_eq!(read[0]["text"], text, "as sent, to the byte");
     }
     for text in [String::new(), " \n\t\u{a0}\u{2003}".to_owned(), "x".repeat(10_001), "é".repeat(10_001)] {
@@ -53,9 +52,9 @@ fn a_text_is_never_changed() {
     let texts =
         ["<script>alert('x')</script> & \"q\"", "a\u{202e}b\u{feff}\u{7f}\u{1b}[0m\r\n", "e\u{301} é ﷽ 👩‍👩‍👧‍👦"];
     for text in texts {
-        app.say(WIDGET, SESSION, text);
+        app.say(WIDGET_KEY, SESSION, text);
     }
-    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
+    let read = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"));
     assert_eq!(read.iter().map(|message| &message["text"]).collect::<Vec<_>>(), texts);
 }
 
@@ -90,8 +89,8 @@ fn an_id_of_a_message_has_1_to_256_bytes_without_control_characters() {
 fn an_idempotency_key_is_an_id_too() {
     let app = TestApp::start();
     let keyed = |key: &str| {
-        let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET);
-        Answer::of(request.header("idempotency-key", key).json(&json!({"text": "x"})))
+        let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
+        ApiResponse::to(request.header("idempotency-key", key).json(&json!({"text": "x"})))
     };
     assert_eq!(keyed(&"x".repeat(256)).status, 200);
     assert_refused(&keyed(&"x".repeat(257)), "Idempotency-Key");
@@ -104,8 +103,9 @@ fn a_tenant_id_is_an_id_wherever_it_stands() {
     let long = "x".repeat(257);
     assert_refused(&send(&app, json!({"tenantId": long})), "tenantId");
     assert_eq!(send(&app, json!({"tenantId": "x".repeat(256)})).error(), (403, "FORBIDDEN"));
-    let read =
-        |tenant: &str| app.get(WIDGET, &format!("/api/chat/messages?sessionId={SESSION}&tenantId={tenant}"));
+    let read = |tenant: &str| {
+        app.get(WIDGET_KEY, &format!("/api/chat/messages?sessionId={SESSION}&tenantId={tenant}"))
+    };
     assert_refused(&read(&long), "tenantId");
     assert_refused(&read("a%00"), "tenantId");
     assert_eq!(read(&"x".repeat(256)).error(), (403, "FORBIDDEN"));
@@ -118,11 +118,11 @@ fn an_id_of_a_query_or_a_path_has_the_same_limits() {
     let long = "x".repeat(257);
     for field in ["sessionId", "userId"] {
         for bad in [long.as_str(), "a%0Ab", "%C2%85", "a%00"] {
-            assert_refused(&app.get(SECRET, &path(field, bad)), field);
+            assert_refused(&app.get(SECRET_KEY, &path(field, bad)), field);
         }
-        assert_eq!(app.get(SECRET, &path(field, &"x".repeat(256))).status, 404);
+        assert_eq!(app.get(SECRET_KEY, &path(field, &"x".repeat(256))).status, 404);
     }
-    let close = |id: &str| app.post(SECRET, &format!("/api/chat/sessions/{id}/close"), &json!({}));
+    let close = |id: &str| app.post(SECRET_KEY, &format!("/api/chat/sessions/{id}/close"), &json!({}));
     for bad in [long.as_str(), "a%0Ab", "a%00"] {
         assert_refused(&close(bad), "sessionId");
     }
@@ -134,14 +134,14 @@ fn an_id_of_a_token_has_the_same_limits() {
     let app = TestApp::start();
     let mint = |user: &str, session: Option<&str>| {
         let wanted = json!({"userId": user, "sessionId": session, "role": "visitor"});
-        app.post(SECRET, "/api/chat/token", &wanted)
+        app.post(SECRET_KEY, "/api/chat/token", &wanted)
     };
     assert_eq!(mint(&"x".repeat(256), Some(&"s".repeat(256))).status, 200);
     assert_refused(&mint(&"x".repeat(257), None), "userId");
     assert_refused(&mint("a\nb", None), "userId");
     assert_refused(&mint("u", Some(&"s".repeat(257))), "sessionId");
     let anonymous =
-        |session: &str| app.post(WIDGET, "/api/chat/anonymous-token", &json!({"sessionId": session}));
+        |session: &str| app.post(WIDGET_KEY, "/api/chat/anonymous-token", &json!({"sessionId": session}));
     let longest = "s".repeat(256);
     let token = anonymous(&longest).body["token"].as_str().map(str::to_owned).expect("a token");
     app.say(&token, &longest, "the longest session works");
@@ -204,7 +204,7 @@ fn nul_and_lone_surrogates_are_refused_in_every_field_that_is_kept() {
     assert_refused(&raw(&app, info.to_owned()), "userInfo");
     let pair = format!(r#"{{"text":"\ud83d\ude00","sessionId":"{SESSION}","unknown":"\ud83d"}}"#);
     assert_eq!(raw(&app, pair).status, 200, "a pair is a character, and unknown fields are ignored");
-    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}"))[0]["text"], "😀");
+    assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"))[0]["text"], "😀");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn fields_that_are_not_known_are_ignored() {
     let answer =
         send(&app, json!({"sender": "agent", "role": "admin", "seq": 99, "type": "message", "x": {"y": []}}));
     assert_eq!(answer.status, 200);
-    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
+    let read = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"));
     assert_eq!((&read[0]["sender"], &read[0]["seq"]), (&json!("user"), &json!(1)));
 }
 
@@ -223,7 +223,7 @@ fn a_clients_own_time_is_kept_and_decides_nothing() {
     for timestamp in [json!("1999-01-01T00:00:00Z"), json!(915_148_800_000_u64), json!("rubbish")] {
         assert_eq!(send(&app, json!({"timestamp": timestamp})).status, 200);
     }
-    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
+    let read = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"));
     let kept: Vec<_> = read.iter().map(|message| &message["clientTimestamp"]).collect();
     assert_eq!(kept, ["1999-01-01T00:00:00Z", "915148800000", "rubbish"]);
     assert!(read.iter().all(|message| message["timestamp"].as_str().is_some_and(|time| time > "2024")));
@@ -234,7 +234,7 @@ fn a_page_of_history_has_1_to_500_messages() {
     let app = TestApp::start();
     send(&app, json!({}));
     let page =
-        |limit: &str| app.get(WIDGET, &format!("/api/chat/messages?sessionId={SESSION}&limit={limit}"));
+        |limit: &str| app.get(WIDGET_KEY, &format!("/api/chat/messages?sessionId={SESSION}&limit={limit}"));
     for good in ["1", "500", ""] {
         assert_eq!(page(good).status, 200, "{good}");
     }
@@ -246,22 +246,25 @@ fn a_page_of_history_has_1_to_500_messages() {
 #[test]
 fn a_session_takes_so_many_events_and_no_more() {
     // The first message is three events: the session, the conversation and the message.
-    let app = Start::new().environment("AMOIQ__LIMITS__EVENTS_PER_SESSION", "5").app();
+    let app = AppLauncher::new().environment("AMOIQ__LIMITS__EVENTS_PER_SESSION", "5").start();
     let message = |id: &str| send(&app, json!({"clientMessageId": id}));
     let taken: Vec<_> = ["a", "b", "c"].map(message).iter().map(|answer| answer.status).collect();
     assert_eq!(taken, [200; 3]);
-    for credential in [WIDGET, SECRET, BOT] {
+    for credential in [WIDGET_KEY, SECRET_KEY, BOT_KEY] {
         let full = app.post(credential, "/webchat/message", &json!({"text": "x", "sessionId": SESSION}));
         assert_eq!(full.error(), (400, "VALIDATION_FAILED"));
         assert_eq!(full.body["details"]["reason"], "session_full");
     }
     let repeat = message("c");
     assert_eq!((repeat.status, &repeat.body["duplicate"]), (200, &json!(true)), "a repeat takes no place");
-    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}")).len(), 3);
+    assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}")).len(), 3);
     assert_eq!(send(&app, json!({"sessionId": "session-of-another-1"})).status, 200);
     // Closed it is let go by retention; a message would open it again, and is refused.
     for _ in 0..2 {
-        assert_eq!(app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &json!({})).status, 200);
+        assert_eq!(
+            app.post(SECRET_KEY, &format!("/api/chat/sessions/{SESSION}/close"), &json!({})).status,
+            200
+        );
     }
     assert_eq!(message("d").body["details"]["reason"], "session_full");
 }
@@ -271,7 +274,7 @@ fn a_token_is_good_for_1_second_to_24_hours_for_staff_and_30_days_for_visitors()
     let app = TestApp::start();
     for (role, longest) in [("agent", 86_400), ("admin", 86_400), ("visitor", 2_592_000)] {
         let mint = |ttl: Value| {
-            app.post(SECRET, "/api/chat/token", &json!({"userId": "u", "role": role, "ttlSeconds": ttl}))
+            app.post(SECRET_KEY, "/api/chat/token", &json!({"userId": "u", "role": role, "ttlSeconds": ttl}))
         };
         for good in [json!(1), json!(longest)] {
             assert_eq!(mint(good.clone()).body["expiresIn"], good);
@@ -288,53 +291,54 @@ fn an_id_of_less_than_16_characters_opens_no_session_to_a_public_credential() {
     let app = TestApp::start();
     let (short, long) = ("s23456789012345", "s234567890123456");
     for session in [short, long] {
-        app.say(WIDGET, session, "anybody may write");
+        app.say(WIDGET_KEY, session, "anybody may write");
     }
-    let unbound = app.mint(SECRET, &json!({"userId": "u", "role": "visitor"}));
-    for credential in [WIDGET, &unbound] {
+    let unbound = app.mint_token(SECRET_KEY, &json!({"userId": "u", "role": "visitor"}));
+    for credential in [WIDGET_KEY, &unbound] {
         let read = |session: &str| app.get(credential, &format!("/api/chat/messages?sessionId={session}"));
         assert_eq!(read(short).error(), (403, "FORBIDDEN"));
         assert_eq!(read(long).status, 200);
     }
-    let mint = |session: &str| app.post(WIDGET, "/api/chat/anonymous-token", &json!({"sessionId": session}));
+    let mint =
+        |session: &str| app.post(WIDGET_KEY, "/api/chat/anonymous-token", &json!({"sessionId": session}));
     assert_eq!(mint(short).error(), (403, "FORBIDDEN"));
     assert_eq!(mint(long).status, 200);
-    for staff in [SECRET, BOT] {
+    for staff in [SECRET_KEY, BOT_KEY] {
         assert_eq!(app.messages(staff, &format!("sessionId={short}")).len(), 1);
     }
 }
 
 #[test]
 fn guesses_of_session_ids_are_limited_for_each_client() {
-    let app = Start::new()
+    let app = AppLauncher::new()
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1000")
         .environment("AMOIQ__RATE_LIMIT__SESSION_MISSES_PER_MINUTE", "3")
-        .app();
-    app.say(WIDGET, SESSION, "x");
-    let bound = app.anonymous(WIDGET, SESSION);
+        .start();
+    app.say(WIDGET_KEY, SESSION, "x");
+    let bound = app.anonymous_token(WIDGET_KEY, SESSION);
     let guess =
-        |number: u32| app.get(WIDGET, &format!("/api/chat/messages?sessionId=session-guessed-{number}"));
+        |number: u32| app.get(WIDGET_KEY, &format!("/api/chat/messages?sessionId=session-guessed-{number}"));
     let own = format!("/api/chat/messages?sessionId={SESSION}");
     for number in 0..3 {
-        assert_eq!(app.get(WIDGET, &own).status, 200, "what exists is no miss");
+        assert_eq!(app.get(WIDGET_KEY, &own).status, 200, "what exists is no miss");
         assert_eq!(guess(number).status, 200);
     }
-    assert_eq!(app.get(WIDGET, &own).status, 429, "a refusal does not tell what exists");
+    assert_eq!(app.get(WIDGET_KEY, &own).status, 429, "a refusal does not tell what exists");
     let refused = guess(3);
     assert_eq!(refused.error(), (429, "RATE_LIMIT_EXCEEDED"));
     assert!(!refused.header("retry-after").is_empty());
-    let mint = app.post(WIDGET, "/api/chat/anonymous-token", &json!({"sessionId": "session-guessed-4"}));
+    let mint = app.post(WIDGET_KEY, "/api/chat/anonymous-token", &json!({"sessionId": "session-guessed-4"}));
     assert_eq!(mint.error(), (429, "RATE_LIMIT_EXCEEDED"), "one count for everything that an id opens");
-    for credential in [bound.as_str(), SECRET] {
+    for credential in [bound.as_str(), SECRET_KEY] {
         assert_eq!(app.get(credential, &own).status, 200, "who has more than an id guesses nothing");
     }
 }
 
 #[test]
 fn the_longest_message_that_can_be_configured_is_taken() {
-    let app = Start::new().config("[limits]\nbody_bytes = 1048576\ntext_characters = 1048576").app();
+    let app = AppLauncher::new().config("[limits]\nbody_bytes = 1048576\ntext_characters = 1048576").start();
     let text = "x".repeat(1_048_576 - 200);
     let sent = send(&app, json!({ "text": text }));
     assert_eq!(sent.status, 200, "{sent:?}");
-    assert_eq!(app.messages(WIDGET, &format!("sessionId={SESSION}")).len(), 1);
+    assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}")).len(), 1);
 }

@@ -2,7 +2,6 @@
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod app;
 mod bodies;
 mod cors;
 mod durability;
@@ -23,7 +22,6 @@ mod rate_limits;
 mod reference;
 mod shutdown;
 mod signals;
-mod socket;
 mod socket_access;
 mod socket_ends;
 mod socket_limits;

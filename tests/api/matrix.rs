@@ -1,9 +1,8 @@
 //! Who may do what: every kind of credential on every endpoint, in its own tenant and against another.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::app::{Answer, Start, TestApp};
 
 const TENANTS: &str = "
 [[tenants]]
@@ -23,12 +22,12 @@ const SECRET_WORDS: &str = "only bravo may read this";
 
 /// One credential of each kind, all of acme, with their names.
 fn credentials(app: &TestApp) -> Vec<(&'static str, String)> {
-    let mint = |wanted: Value| app.mint("sk_acme_00000", &wanted);
+    let mint = |wanted: Value| app.mint_token("sk_acme_00000", &wanted);
     vec![
         ("widget", "wk_acme_00000".to_owned()),
         ("secret", "sk_acme_00000".to_owned()),
         ("bot", "bk_acme_00000".to_owned()),
-        ("anonymous", app.anonymous("wk_acme_00000", OURS)),
+        ("anonymous", app.anonymous_token("wk_acme_00000", OURS)),
         ("visitor", mint(json!({"userId": "u-1", "role": "visitor", "sessionId": OURS}))),
         ("agent", mint(json!({"userId": "ann", "role": "agent"}))),
         ("admin", mint(json!({"userId": "ada", "role": "admin"}))),
@@ -37,7 +36,7 @@ fn credentials(app: &TestApp) -> Vec<(&'static str, String)> {
 
 /// The service with two tenants, each with a session.
 fn start() -> TestApp {
-    let app = Start::new().config(TENANTS).app();
+    let app = AppLauncher::new().config(TENANTS).start();
     app.say("wk_acme_00000", OURS, "hello");
     app.say("wk_bravo_0000", THEIRS, SECRET_WORDS);
     app
@@ -62,7 +61,7 @@ struct Named {
     body: Option<&'static str>,
 }
 
-fn call(app: &TestApp, credential: &str, endpoint: (&str, &str), session: &str, named: Named) -> Answer {
+fn call(app: &TestApp, credential: &str, endpoint: (&str, &str), session: &str, named: Named) -> ApiResponse {
     let (method, path) = endpoint;
     let mut path = path.replace("{session}", session);
     if let Some(tenant) = named.query {
@@ -81,7 +80,7 @@ fn call(app: &TestApp, credential: &str, endpoint: (&str, &str), session: &str, 
         fields.insert("sessionId".to_owned(), json!(session));
         request = request.json(&body);
     }
-    Answer::of(request)
+    ApiResponse::to(request)
 }
 
 #[test]
@@ -139,11 +138,11 @@ fn another_tenants_session_id_is_a_session_of_ones_own() {
 fn a_users_history_ends_at_the_tenant() {
     let app = start();
     for secret in ["sk_acme_00000", "sk_bravo_0000"] {
-        let token = app.mint(secret, &json!({"userId": "shared", "role": "visitor"}));
+        let token = app.mint_token(secret, &json!({"userId": "shared", "role": "visitor"}));
         app.say(&token, &format!("session-shared-{secret}"), secret);
     }
     for secret in ["sk_acme_00000", "sk_bravo_0000"] {
-        let token = app.mint(secret, &json!({"userId": "shared", "role": "visitor"}));
+        let token = app.mint_token(secret, &json!({"userId": "shared", "role": "visitor"}));
         for credential in [secret, &token] {
             let texts: Vec<_> =
                 app.messages(credential, "userId=shared").iter().map(|m| m["text"].clone()).collect();
@@ -195,7 +194,7 @@ fn the_sender_follows_from_the_credential() {
         }
     }
     for role in ["agent", "admin", "visitor"] {
-        let token = app.mint("sk_acme_00000", &json!({"userId": "u-1", "role": role}));
+        let token = app.mint_token("sk_acme_00000", &json!({"userId": "u-1", "role": role}));
         app.say(&token, OURS, role);
     }
     let read = app.messages("sk_acme_00000", &format!("sessionId={OURS}"));
@@ -221,7 +220,7 @@ fn a_revoked_key_and_its_tokens_open_nothing() {
     app.kill();
     let kept =
         TENANTS.replace("'wk_acme_00000'", "'wk_acme_other'").replace("'sk_acme_00000'", "'sk_acme_other'");
-    let app = Start::new().data(app.data()).config(&kept).app();
+    let app = AppLauncher::new().data(app.data()).config(&kept).start();
     for (kind, credential) in all {
         let expected = match kind {
             "widget" | "secret" => (401, "INVALID_API_KEY"),
@@ -237,8 +236,9 @@ fn a_revoked_key_and_its_tokens_open_nothing() {
 #[test]
 fn a_key_of_every_tenant_mints_tokens_for_the_one_that_it_named() {
     let config = format!("{TENANTS}\n[[tenants]]\nid = '*'\nsecret_keys = ['sk_gateway_1']");
-    let app = Start::new().config(&config).app();
-    let token = app.mint("sk_gateway_1", &json!({"tenantId": "acme", "userId": "ann", "role": "agent"}));
+    let app = AppLauncher::new().config(&config).start();
+    let token =
+        app.mint_token("sk_gateway_1", &json!({"tenantId": "acme", "userId": "ann", "role": "agent"}));
     assert_eq!(app.get(&token, "/api/chat/online-users").status, 200);
     assert_eq!(app.get(&token, "/api/chat/online-users?tenantId=bravo").error(), (403, "FORBIDDEN"));
 }
@@ -246,7 +246,8 @@ fn a_key_of_every_tenant_mints_tokens_for_the_one_that_it_named() {
 #[test]
 fn the_demo_tenant_is_not_reached_through_a_proxy() {
     let app = TestApp::start();
-    let request = app.request(Method::POST, "/webchat/message").bearer_auth(crate::app::WIDGET);
-    let answer = Answer::of(request.header("x-forwarded-for", "203.0.113.9").json(&json!({"text": "x"})));
+    let request = app.request(Method::POST, "/webchat/message").bearer_auth(amoiq_testkit::WIDGET_KEY);
+    let answer =
+        ApiResponse::to(request.header("x-forwarded-for", "203.0.113.9").json(&json!({"text": "x"})));
     assert_eq!(answer.error(), (403, "FORBIDDEN"));
 }

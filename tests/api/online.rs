@@ -1,20 +1,18 @@
 //! Presence is right after whatever happens to connections.
 
-use serde_json::{Value, json};
-
-use crate::{
-    app::{SECRET, Start, TestApp, WIDGET, eventually},
-    socket::{Dial, Socket},
+use amoiq_testkit::{
+    AppLauncher, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY, eventually,
 };
+use serde_json::{Value, json};
 
 const SESSION: &str = "session-0123456789abcdef";
 
 fn start() -> TestApp {
-    Start::new().environment("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "150").app()
+    AppLauncher::new().environment("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "150").start()
 }
 
 fn online(app: &TestApp) -> Value {
-    let answer = app.get(SECRET, "/api/chat/online-users?tenantId=demo");
+    let answer = app.get(SECRET_KEY, "/api/chat/online-users?tenantId=demo");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
@@ -23,17 +21,17 @@ fn user() -> String {
     format!("anonymous-{SESSION}")
 }
 
-fn visitor(app: &TestApp) -> Socket {
-    Socket::connect_with(app, WIDGET, &json!({ "sessionId": SESSION }))
+fn visitor(app: &TestApp) -> SocketClient {
+    SocketClient::connect_with(app, WIDGET_KEY, &json!({ "sessionId": SESSION }))
 }
 
 #[test]
 fn whoever_has_connected_is_in_the_next_list_with_where_they_are() {
     let app = start();
-    let auth = json!({ "token": WIDGET, "sessionId": SESSION, "userId": "u-9", "domain": "a.example" });
+    let auth = json!({ "token": WIDGET_KEY, "sessionId": SESSION, "userId": "u-9", "domain": "a.example" });
     let headers = [("origin", "https://a.example"), ("referer", "https://a.example/page")];
-    let dial = Dial { auth, headers: &headers, ..Dial::default() };
-    let socket = dial.dial(&app).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let dial = SocketHandshake { auth, headers: &headers, ..SocketHandshake::default() };
+    let socket = dial.connect(&app).unwrap_or_else(|refusal| panic!("{refusal}"));
     let list = online(&app);
     assert_eq!(list["total"], 1, "{list}");
     let listed = &list["users"][0];
@@ -50,7 +48,7 @@ fn whoever_has_connected_is_in_the_next_list_with_where_they_are() {
 #[test]
 fn a_second_tab_says_nothing_and_the_last_one_closed_says_offline() {
     let app = start();
-    let mut admin = Socket::connect(&app, SECRET);
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
     let first = visitor(&app);
     assert_eq!(admin.next("user_online")["userId"], user());
     let second = visitor(&app);
@@ -69,8 +67,8 @@ fn a_second_tab_says_nothing_and_the_last_one_closed_says_offline() {
 #[test]
 fn naming_its_session_replaces_the_provisional_entry() {
     let app = start();
-    let mut admin = Socket::connect(&app, SECRET);
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     let provisional = admin.next("user_online");
     assert_ne!(provisional["sessionId"], SESSION);
     socket.call("message", &json!({ "text": "hi", "sessionId": SESSION, "url": "https://a.example/1" }));
@@ -86,21 +84,21 @@ fn naming_its_session_replaces_the_provisional_entry() {
 #[test]
 fn staff_are_not_listed() {
     let app = start();
-    let _admin = Socket::connect(&app, SECRET);
-    let agent = app.mint(SECRET, &json!({ "userId": "ann", "role": "agent" }));
-    let _agent = Socket::connect(&app, &agent);
+    let _admin = SocketClient::connect(&app, SECRET_KEY);
+    let agent = app.mint_token(SECRET_KEY, &json!({ "userId": "ann", "role": "agent" }));
+    let _agent = SocketClient::connect(&app, &agent);
     assert_eq!(online(&app)["total"], 0);
 }
 
 #[test]
 fn after_a_crash_nobody_is_online_until_they_are_back() {
     let data = tempfile::tempdir().expect("a directory");
-    let starting = || Start::new().data(data.path());
-    let mut app = starting().app();
+    let starting = || AppLauncher::new().data(data.path());
+    let mut app = starting().start();
     let _before = visitor(&app);
     assert_eq!(online(&app)["total"], 1);
     app.kill();
-    let app = starting().app();
+    let app = starting().start();
     assert_eq!(online(&app)["total"], 0);
     let _back = visitor(&app);
     assert_eq!(online(&app)["total"], 1);
@@ -109,7 +107,7 @@ fn after_a_crash_nobody_is_online_until_they_are_back() {
 #[test]
 fn a_thousand_rapid_reconnects_leave_one_visitor_and_then_none() {
     let app = start();
-    let mut admin = Socket::connect(&app, SECRET);
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
     std::thread::scope(|scope| {
         for _ in 0..10 {
             scope.spawn(|| (0..100).for_each(|_| drop(visitor(&app))));

@@ -1,34 +1,30 @@
 //! A name that a secret key vouched for is nobody else's: claims are told apart and take nobody's place.
 
-use std::{process::Command, thread};
+use std::thread;
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually};
 use serde_json::{Value, json};
-
-use crate::{
-    app::{SECRET, Start, TestApp, WIDGET, eventually},
-    socket::Socket,
-};
 
 const REAL: &str = "session-of-the-real-one";
 const OTHER: &str = "session-of-the-other-one";
 
 fn start() -> TestApp {
-    Start::new().environment("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "50").app()
+    AppLauncher::new().environment("AMOIQ__PRESENCE__OFFLINE_GRACE_MS", "50").start()
 }
 
 fn token(app: &TestApp) -> String {
-    app.mint(SECRET, &json!({ "userId": "ann", "role": "visitor", "sessionId": REAL }))
+    app.mint_token(SECRET_KEY, &json!({ "userId": "ann", "role": "visitor", "sessionId": REAL }))
 }
 
 /// A message of somebody who only says that they are ann.
 fn claim(app: &TestApp, session: &str, text: &str) {
     let body = json!({ "sessionId": session, "text": text, "userId": "ann" });
-    assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &body).status, 200);
 }
 
 /// Of each online user their id, whether they are verified, and whom they only claim to be; by id.
 fn online(app: &TestApp) -> Vec<Value> {
-    let list = app.get(SECRET, "/api/chat/online-users").body;
+    let list = app.get(SECRET_KEY, "/api/chat/online-users").body;
     let users = list["users"].as_array().expect("a list");
     let mut users: Vec<_> = users
         .iter()
@@ -51,14 +47,15 @@ fn strangers(session: &str) -> String {
 #[test]
 fn a_claim_of_a_proven_name_is_listed_told_and_stored_as_a_strangers() {
     let app = start();
-    let mut staff = Socket::connect(&app, SECRET);
-    let mut real = Socket::connect(&app, &token(&app));
+    let mut staff = SocketClient::connect(&app, SECRET_KEY);
+    let mut real = SocketClient::connect(&app, &token(&app));
     let came = staff.next("user_online");
     assert_eq!((&came["userId"], &came["verified"]), (&json!("ann"), &json!(true)));
     real.call("message", &json!({ "text": "it is me" }));
     assert_eq!(staff.next("meta_message_created")["message"]["verified"], true);
 
-    let mut other = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    let mut other =
+        SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER, "userId": "ann" }));
     let came = staff.next("user_online");
     assert_eq!(
         [&came["userId"], &came["sessionId"], &came["verified"], &came["claimedUserId"]],
@@ -82,30 +79,32 @@ fn a_claim_of_a_proven_name_is_listed_told_and_stored_as_a_strangers() {
     assert_eq!(online(&app), both[..1]);
 
     // Staff who answer there name the visitor in the same way.
-    app.say(SECRET, OTHER, "who are you?");
+    app.say(SECRET_KEY, OTHER, "who are you?");
     let stranger = json!([strangers(OTHER), false, "ann"]);
-    assert_eq!(names(&app, SECRET, OTHER), [stranger.clone(), stranger]);
+    assert_eq!(names(&app, SECRET_KEY, OTHER), [stranger.clone(), stranger]);
     let shown = json!([strangers(OTHER), null, null]);
-    assert_eq!(names(&app, WIDGET, OTHER), [shown.clone(), shown]);
-    let texts = |query| app.messages(SECRET, query).iter().map(|it| it["text"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&app, WIDGET_KEY, OTHER), [shown.clone(), shown]);
+    let texts =
+        |query| app.messages(SECRET_KEY, query).iter().map(|it| it["text"].clone()).collect::<Vec<_>>();
     assert_eq!(texts("userId=ann"), ["it is me"], "what others say in her name is not hers");
 }
 
 #[test]
 fn a_proof_takes_the_name_from_whoever_had_only_claimed_it() {
     let app = start();
-    let mut staff = Socket::connect(&app, SECRET);
-    let mut claims = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    let mut staff = SocketClient::connect(&app, SECRET_KEY);
+    let mut claims =
+        SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER, "userId": "ann" }));
     claims.call("message", &json!({ "text": "I am ann", "userId": "ann" }));
     assert_eq!(online(&app), [json!(["ann", OTHER, false, null])]);
-    assert_eq!(names(&app, SECRET, OTHER), [json!(["ann", false, null])]);
-    let mut real = Socket::connect(&app, &token(&app));
+    assert_eq!(names(&app, SECRET_KEY, OTHER), [json!(["ann", false, null])]);
+    let mut real = SocketClient::connect(&app, &token(&app));
     real.call("message", &json!({ "text": "I am" }));
     let both = [json!(["ann", REAL, true, null]), json!([strangers(OTHER), OTHER, false, "ann"])];
     eventually("the claim is a stranger", || online(&app) == both);
     claims.call("message", &json!({ "text": "still", "userId": "ann" }));
     assert_eq!(
-        names(&app, SECRET, OTHER),
+        names(&app, SECRET_KEY, OTHER),
         [json!(["ann", false, null]), json!([strangers(OTHER), false, "ann"])]
     );
     drop(claims);
@@ -127,22 +126,23 @@ fn a_proof_takes_the_name_from_whoever_had_only_claimed_it() {
 #[test]
 fn a_proof_over_http_counts_at_once_and_after_a_restart() {
     let mut app = start();
-    let _claims = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": "ann" }));
+    let _claims =
+        SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER, "userId": "ann" }));
     app.say(&token(&app), REAL, "it is me");
     claim(&app, "session-of-a-third-one", "me too");
     let stranger = |session| json!([strangers(session), false, "ann"]);
-    assert_eq!(names(&app, SECRET, "session-of-a-third-one"), [stranger("session-of-a-third-one")]);
+    assert_eq!(names(&app, SECRET_KEY, "session-of-a-third-one"), [stranger("session-of-a-third-one")]);
     eventually("the claim is a stranger", || {
         online(&app) == [json!([strangers(OTHER), OTHER, false, "ann"])]
     });
     app.kill();
-    let app = Start::new().data(app.data()).app();
+    let app = AppLauncher::new().data(app.data()).start();
     claim(&app, "session-of-a-fourth-one", "and me");
-    assert_eq!(names(&app, SECRET, "session-of-a-fourth-one"), [stranger("session-of-a-fourth-one")]);
-    let _claims = Socket::connect_with(&app, WIDGET, &json!({ "userId": "ann" }));
+    assert_eq!(names(&app, SECRET_KEY, "session-of-a-fourth-one"), [stranger("session-of-a-fourth-one")]);
+    let _claims = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "userId": "ann" }));
     let listed = online(&app);
     assert_eq!((listed.len(), &listed[0][3]), (1, &json!("ann")), "{listed:?}");
-    assert_eq!(names(&app, SECRET, REAL), [json!(["ann", true, null])]);
+    assert_eq!(names(&app, SECRET_KEY, REAL), [json!(["ann", true, null])]);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn staff_find_what_a_verified_user_wrote_however_many_claim_the_name() {
     everybody("I am ann, as I said");
     let (mut found, mut query) = (0, "userId=ann&limit=500".to_owned());
     loop {
-        let answer = app.get(SECRET, &format!("/api/chat/messages?{query}"));
+        let answer = app.get(SECRET_KEY, &format!("/api/chat/messages?{query}"));
         let messages = answer.body["messages"].as_array().expect("a list");
         found += messages.iter().filter(|it| it["verified"] == true && it["text"] == "it is me").count();
         let Some(cursor) = answer.body["nextCursor"].as_str() else { break };
@@ -177,10 +177,11 @@ fn staff_find_what_a_verified_user_wrote_however_many_claim_the_name() {
 #[test]
 fn nobody_goes_by_the_name_that_a_stranger_is_shown_by() {
     let app = start();
-    let mut staff = Socket::connect(&app, SECRET);
-    let _stranger = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": REAL }));
+    let mut staff = SocketClient::connect(&app, SECRET_KEY);
+    let _stranger = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": REAL }));
     let shown = staff.next("user_online")["userId"].take();
-    let _other = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER, "userId": shown }));
+    let _other =
+        SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER, "userId": shown }));
     assert_eq!(
         online(&app),
         [
@@ -189,38 +190,35 @@ fn nobody_goes_by_the_name_that_a_stranger_is_shown_by() {
         ]
     );
     let body = json!({ "sessionId": REAL, "text": "as I am called", "userId": shown });
-    assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
-    assert_eq!(names(&app, SECRET, REAL), [json!([strangers(REAL), false, null])], "that is no claim");
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &body).status, 200);
+    assert_eq!(names(&app, SECRET_KEY, REAL), [json!([strangers(REAL), false, null])], "that is no claim");
 }
 
 #[test]
 fn connections_alone_are_not_in_the_log_and_whoever_writes_is() {
     let mut app = start();
-    let mut staff = Socket::connect(&app, SECRET);
+    let mut staff = SocketClient::connect(&app, SECRET_KEY);
     for number in 0..20 {
         let session = format!("session-without-messages-{number:02}");
         // Open until it is told: who comes and goes in between leaves no trace.
-        let _visitor = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": session }));
+        let _visitor = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": session }));
         assert_eq!(staff.next("user_online")["sessionId"], session);
     }
     for _ in 0..20 {
         staff.next("user_offline");
     }
-    let mut writes = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": REAL }));
+    let mut writes = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": REAL }));
     assert_eq!(staff.next("user_online")["sessionId"], REAL);
     writes.call("message", &json!({ "text": "hello" }));
     drop(writes);
     assert_eq!(staff.next("user_offline")["sessionId"], REAL);
     // Told once: had the log's word been cast too, it would have come before.
-    let _next = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER }));
+    let _next = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER }));
     assert_eq!(staff.next("user_online")["sessionId"], OTHER);
     app.kill();
     let log = |kind| {
-        let mut listing = Command::new(env!("CARGO_BIN_EXE_amoiq"));
-        listing.args(["events", "--json", "--type", kind]).env("AMOIQ__STORE__PATH", app.data());
-        let printed = listing.output().expect("it runs");
-        assert!(printed.status.success(), "{printed:?}");
-        String::from_utf8(printed.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
+        let printed = cli::stdout_of(app.data(), &["events", "--json", "--type", kind]);
+        printed.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     for kind in ["user.online", "user.offline"] {
         let lines = log(kind);

@@ -1,12 +1,8 @@
 //! Behind proxies: whose address a client has, and what operators are told when nobody's is believed.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, SocketHandshake, TestApp, eventually};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::{
-    app::{Answer, Start, TestApp, eventually},
-    socket::Dial,
-};
 
 const READ: &str = "/api/chat/messages?sessionId=session-0123456789";
 const KEY: &str = "wk_acme_00000";
@@ -14,18 +10,18 @@ const TENANT: &str = "[[tenants]]\nid = 'acme'\nwidget_keys = ['wk_acme_00000']"
 
 /// A service that trusts these networks, with a limit that nobody reaches.
 fn trusting(networks: &str) -> TestApp {
-    Start::new()
+    AppLauncher::new()
         .config(TENANT)
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1000")
         .environment("AMOIQ__SERVER__TRUSTED_PROXIES", networks)
-        .app()
+        .start()
 }
 
 /// How many requests the client has left that these headers name.
 fn left(app: &TestApp, headers: &[(&str, &str)]) -> u32 {
     let request = app.request(Method::GET, READ).bearer_auth(KEY);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    let answer = Answer::of(request);
+    let answer = ApiResponse::to(request);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.header("x-ratelimit-remaining").parse().expect("a number")
 }
@@ -89,8 +85,8 @@ fn a_proxy_that_is_not_trusted_is_told_of_with_the_line_that_is_missing() {
     eventually("it is said", || app.printed(&["WARN", "127.0.0.1", "server.trusted_proxies", line]));
     assert_eq!(left(&app, &[]), 993, "all of them are one client");
     let auth = json!({ "token": KEY });
-    Dial { auth, headers: &[("x-forwarded-for", "198.51.100.1")], ..Dial::default() }
-        .dial(&app)
+    SocketHandshake { auth, headers: &[("x-forwarded-for", "198.51.100.1")], ..SocketHandshake::default() }
+        .connect(&app)
         .expect("it connects");
     assert_eq!(app.printed_times(&["server.trusted_proxies"]), 1, "once a minute");
 }
@@ -118,9 +114,9 @@ fn forwarded_names_nobody_and_a_proxy_that_writes_nothing_else_is_told_of() {
 fn the_demo_is_not_for_use_behind_a_proxy_whatever_the_header() {
     let app = TestApp::start();
     for header in ["x-forwarded-for", "forwarded"] {
-        let request = app.request(Method::GET, READ).bearer_auth(crate::app::WIDGET);
+        let request = app.request(Method::GET, READ).bearer_auth(amoiq_testkit::WIDGET_KEY);
         assert_eq!(
-            Answer::of(request.header(header, "for=198.51.100.1")).error(),
+            ApiResponse::to(request.header(header, "for=198.51.100.1")).error(),
             (403, "FORBIDDEN"),
             "{header}"
         );
@@ -139,8 +135,9 @@ fn a_websocket_whose_upgrade_was_left_out_is_told_the_cause() {
         &[("connection", "upgrade"), ("upgrade", "h2c")],
     ] {
         let request = app.request(Method::GET, path);
-        let answer =
-            Answer::of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)));
+        let answer = ApiResponse::to(
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)),
+        );
         assert_eq!((answer.status, &answer.body["code"]), (400, &json!(3)), "{headers:?}");
         let message = answer.body["message"].as_str().expect("a message");
         assert!(message.contains("Upgrade: websocket") && message.contains("proxy"), "{message}");

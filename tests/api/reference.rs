@@ -1,9 +1,8 @@
 //! Every example of the API reference, as it is printed there: keys and ids are put in, nothing else.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::app::{Answer, Start, TestApp};
 
 const KEY: &str = "wk_reference_widget";
 const SERVER: &str = "sk_reference_server";
@@ -13,7 +12,7 @@ const SESSION: &str = "session-789-abc123";
 fn start() -> TestApp {
     let tenant =
         format!("[[tenants]]\nid = 'tenant-123'\nwidget_keys = ['{KEY}']\nsecret_keys = ['{SERVER}']");
-    Start::new().config(&tenant).app()
+    AppLauncher::new().config(&tenant).start()
 }
 
 /// The message of the reference, as a logged-in user sends it.
@@ -83,8 +82,9 @@ fn a_message_without_a_session_begins_one() {
 fn a_history_is_read_as_the_reference_prints_it() {
     let app = start();
     let sent = app.post(KEY, "/webchat/message", &message());
-    let visitor = app.anonymous(KEY, SESSION);
-    let verified = app.mint(SERVER, &json!({"userId": "user-456", "role": "visitor", "sessionId": SESSION}));
+    let visitor = app.anonymous_token(KEY, SESSION);
+    let verified =
+        app.mint_token(SERVER, &json!({"userId": "user-456", "role": "visitor", "sessionId": SESSION}));
     let query = format!("/api/chat/messages?tenantId=tenant-123&sessionId={SESSION}&userId=user-456");
     for credential in [visitor.as_str(), &verified, KEY, SERVER] {
         let answer = app.get(credential, &query);
@@ -120,10 +120,10 @@ fn an_anonymous_token_is_given_as_the_reference_prints_it() {
 #[test]
 fn online_users_are_listed_as_the_reference_prints_it() {
     let app = start();
-    let agent = app.mint(SERVER, &json!({"tenantId": "tenant-123", "userId": "ann", "role": "agent"}));
+    let agent = app.mint_token(SERVER, &json!({"tenantId": "tenant-123", "userId": "ann", "role": "agent"}));
     for credential in [agent.as_str(), SERVER] {
         let request = app.request(Method::GET, "/api/chat/online-users?tenantId=tenant-123");
-        let answer = Answer::of(request.bearer_auth(credential).header("X-Tenant-ID", "tenant-123"));
+        let answer = ApiResponse::to(request.bearer_auth(credential).header("X-Tenant-ID", "tenant-123"));
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.body, json!({"users": [], "total": 0}));
     }
@@ -172,8 +172,8 @@ fn a_session_whose_id_is_any_text_is_closed() {
 fn health_needs_no_credential() {
     let app = start();
     for (path, status) in [("/healthz", "ok"), ("/readyz", "ready")] {
-        let answer = Answer::of(app.request(Method::GET, path));
+        let answer = ApiResponse::to(app.request(Method::GET, path));
         assert_eq!((answer.status, answer.body), (200, json!({"status": status})));
-        assert_eq!(Answer::of(app.request(Method::HEAD, path)).status, 200);
+        assert_eq!(ApiResponse::to(app.request(Method::HEAD, path)).status, 200);
     }
 }

@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    app::{PATIENCE, SECRET, Start, TestApp, WIDGET, eventually},
-    durability::history,
-    faults::disk::FaultyDisk,
-};
+use amoiq_testkit::{AppLauncher, PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
+
+use crate::{durability::history, faults::disk::FaultyDisk};
 
 const SESSION: &str = "session-of-a-service-that-stops";
 
@@ -25,11 +23,11 @@ const BEGIN: Duration = Duration::from_secs(2);
 fn a_request_in_flight_is_answered_before_the_program_ends() {
     for signal in ["TERM", "INT"] {
         let disk = FaultyDisk::new("sync 0 /log.db");
-        let mut app = disk.starting().environment("AMOIQ__LOG__LEVEL", "info").app();
-        app.say(WIDGET, SESSION, "one");
+        let mut app = disk.starting().environment("AMOIQ__LOG__LEVEL", "info").start();
+        app.say(WIDGET_KEY, SESSION, "one");
         disk.set();
         let id = std::thread::scope(|scope| {
-            let in_flight = scope.spawn(|| app.say(WIDGET, SESSION, "two"));
+            let in_flight = scope.spawn(|| app.say(WIDGET_KEY, SESSION, "two"));
             disk.wait_until_held();
             app.signal(signal);
             eventually("it is stopping", || app.printed(&["stopping"]));
@@ -40,7 +38,7 @@ fn a_request_in_flight_is_answered_before_the_program_ends() {
         });
         assert_ends(&mut app, Instant::now());
         let since = Instant::now();
-        let app = disk.starting().app();
+        let app = disk.starting().start();
         assert_eq!(history(&app, SESSION)[1]["id"], *id);
         assert!(since.elapsed() < BEGIN, "{:?}", since.elapsed());
     }
@@ -50,9 +48,9 @@ fn a_request_in_flight_is_answered_before_the_program_ends() {
 fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
     for signal in ["TERM", "INT"] {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut app = Start::new().data(directory.path()).app();
+        let mut app = AppLauncher::new().data(directory.path()).start();
         for number in 0..50 {
-            app.say(WIDGET, SESSION, &format!("message {number}"));
+            app.say(WIDGET_KEY, SESSION, &format!("message {number}"));
         }
         let body = "POST /webchat/message HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
             Authorization: Bearer wk_demo_0000000000000000\r\nContent-Length: 60\r\n\r\n{\"text\":";
@@ -67,8 +65,8 @@ fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
         assert_ends(&mut app, since);
         drop((open, idle));
         let since = Instant::now();
-        let app = Start::new().data(directory.path()).app();
-        assert_eq!(app.get(SECRET, "/readyz").status, 200);
+        let app = AppLauncher::new().data(directory.path()).start();
+        assert_eq!(app.get(SECRET_KEY, "/readyz").status, 200);
         assert_eq!(history(&app, SESSION).len(), 50);
         assert!(since.elapsed() < BEGIN, "{:?}", since.elapsed());
     }
@@ -77,18 +75,18 @@ fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
 #[test]
 fn a_disk_that_hangs_ends_readiness_and_does_not_hold_up_the_end() {
     let disk = FaultyDisk::new("sync 0 /log.db");
-    let mut app = disk.starting().app();
+    let mut app = disk.starting().start();
     disk.set();
     let body = format!(r#"{{"text":"two","sessionId":"{SESSION}"}}"#);
     let length = body.len();
     let message = format!(
         "POST /webchat/message HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
-         Authorization: Bearer {WIDGET}\r\nContent-Length: {length}\r\n\r\n{body}"
+         Authorization: Bearer {WIDGET_KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     let _waits = send(&app, &message);
     disk.wait_until_held();
-    eventually("it is not ready", || app.get(SECRET, "/readyz").status == 503);
-    let reasons = app.get(SECRET, "/readyz").body["reasons"].to_string();
+    eventually("it is not ready", || app.get(SECRET_KEY, "/readyz").status == 503);
+    let reasons = app.get(SECRET_KEY, "/readyz").body["reasons"].to_string();
     assert!(reasons.contains("a commit has taken more than 5 s"), "{reasons}");
     let since = Instant::now();
     app.signal("TERM");
@@ -98,10 +96,11 @@ fn a_disk_that_hangs_ends_readiness_and_does_not_hold_up_the_end() {
 #[test]
 fn messages_that_were_taken_while_the_program_ends_are_kept() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut app = Start::new().data(directory.path()).app();
+    let mut app = AppLauncher::new().data(directory.path()).start();
     let request = || {
         let body = serde_json::json!({"sessionId": SESSION, "text": "at the end"});
-        let request = app.request(reqwest::Method::POST, "/webchat/message").bearer_auth(WIDGET).json(&body);
+        let request =
+            app.request(reqwest::Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY).json(&body);
         request.send().ok().filter(|answer| answer.status() == 200)
     };
     let write = || std::iter::from_fn(request).count();
@@ -114,14 +113,14 @@ fn messages_that_were_taken_while_the_program_ends_are_kept() {
     assert_ends(&mut app, Instant::now());
     let left = std::fs::metadata(directory.path().join("log.db-wal")).map_or(0, |file| file.len());
     assert_eq!(left, 0, "a log that was closed is one file");
-    let kept = history(&Start::new().data(directory.path()).app(), SESSION).len();
+    let kept = history(&AppLauncher::new().data(directory.path()).start(), SESSION).len();
     assert!((taken..=taken + 8).contains(&kept), "{taken} were taken, {kept} are kept");
 }
 
 /// It ends by itself, in time, and says that all is well.
 fn assert_ends(app: &mut TestApp, since: Instant) {
     let ended = loop {
-        if let Some(status) = app.ended() {
+        if let Some(status) = app.exit_status() {
             break status;
         }
         assert!(since.elapsed() < PATIENCE, "it does not end");

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
+use amoiq_testkit::{AppLauncher, PATIENCE, TestApp, WIDGET_KEY, eventually};
 use tempfile::TempDir;
 
-use crate::{
-    app::{PATIENCE, Start, TestApp, WIDGET, eventually},
-    faults::disk::FaultyDisk,
-};
+use crate::faults::disk::FaultyDisk;
 
 /// A service manager that reads.
 struct Manager {
@@ -39,8 +37,8 @@ impl Manager {
         Self { socket, name, _directory: directory }
     }
 
-    fn starting(&self) -> Start {
-        Start::new().environment("NOTIFY_SOCKET", &self.name)
+    fn starting(&self) -> AppLauncher {
+        AppLauncher::new().environment("NOTIFY_SOCKET", &self.name)
     }
 
     fn told(&self) -> String {
@@ -54,7 +52,7 @@ impl Manager {
 fn a_service_manager_is_told_when_the_service_is_ready_and_when_it_stops() {
     for is_abstract in [false, true] {
         let manager = Manager::new(is_abstract);
-        let mut app = manager.starting().app();
+        let mut app = manager.starting().start();
         let ready = manager.told();
         assert!(ready.starts_with("READY=1\n"), "{ready}");
         assert_eq!(app.request(reqwest::Method::GET, "/readyz").send().expect("an answer").status(), 200);
@@ -71,12 +69,12 @@ fn a_watchdog_hears_that_the_executor_turns_while_the_disk_hangs() {
         .starting()
         .environment("NOTIFY_SOCKET", &manager.name)
         .environment("WATCHDOG_USEC", "100000")
-        .app();
+        .start();
     assert!(manager.told().starts_with("READY=1"));
     disk.set();
     std::thread::scope(|scope| {
         let waits =
-            scope.spawn(|| app.post(WIDGET, "/webchat/message", &serde_json::json!({"text": "hello"})));
+            scope.spawn(|| app.post(WIDGET_KEY, "/webchat/message", &serde_json::json!({"text": "hello"})));
         disk.wait_until_held();
         // As many as were queued before, and more.
         for _ in 0..40 {
@@ -91,7 +89,7 @@ fn a_watchdog_hears_that_the_executor_turns_while_the_disk_hangs() {
 fn a_watchdog_that_means_another_process_hears_nothing() {
     let manager = Manager::new(false);
     let start = manager.starting().environment("WATCHDOG_USEC", "1000").environment("WATCHDOG_PID", "1");
-    let mut app = start.app();
+    let mut app = start.start();
     assert!(manager.told().starts_with("READY=1"));
     assert!(app.terminate().0.success());
     assert_eq!(manager.told(), "STOPPING=1");
@@ -104,20 +102,20 @@ fn a_manager_that_cannot_be_told_does_not_hold_up_the_service_and_is_logged() {
     full.set_nonblocking(true).expect("set");
     while full.send_to(b"x", &manager.name).is_ok() {}
     for name in [manager.name.as_str(), "/nowhere/at/all", "vsock:2:1", "relative"] {
-        let app = Start::new().environment("NOTIFY_SOCKET", name).app();
+        let app = AppLauncher::new().environment("NOTIFY_SOCKET", name).start();
         eventually(name, || app.printed(&["ERROR", "the service manager"]));
     }
 }
 
 #[test]
 fn signals_that_mean_nothing_are_logged_and_do_nothing() {
-    let mut app: TestApp = Start::new().environment("AMOIQ__LOG__LEVEL", "info").app();
+    let mut app: TestApp = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     for name in ["HUP", "USR1", "USR2"] {
         app.signal(name);
         eventually(name, || app.printed(&[&format!("SIG{name} does nothing here")]));
     }
-    app.say(WIDGET, "session-signals-0123456789", "hello");
-    assert!(app.ended().is_none());
+    app.say(WIDGET_KEY, "session-signals-0123456789", "hello");
+    assert!(app.exit_status().is_none());
     let (status, time) = app.terminate();
     assert!(status.success() && time < Duration::from_secs(5), "{status}, {time:?}");
 }

@@ -1,11 +1,7 @@
 //! Who may connect, and as what.
 
+use amoiq_testkit::{AppLauncher, BOT_KEY, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY};
 use serde_json::{Value, json};
-
-use crate::{
-    app::{BOT, SECRET, Start, TestApp, WIDGET},
-    socket::{Dial, Socket},
-};
 
 const TENANTS: &str = "
 [[tenants]]
@@ -22,8 +18,8 @@ id = '*'
 widget_keys = ['wk_gateway_00']
 ";
 
-fn refused(app: &TestApp, dial: &Dial<'_>) -> Value {
-    let error = dial.dial(app).err().expect("it is refused");
+fn refused(app: &TestApp, handshake: &SocketHandshake<'_>) -> Value {
+    let error = handshake.connect(app).err().expect("it is refused");
     assert_eq!(error["message"], error["data"]["code"]);
     assert!(error["data"]["error"].is_string() && error["data"]["details"].is_object());
     let is_of_site = error["message"] == "ORIGIN_NOT_ALLOWED";
@@ -34,26 +30,39 @@ fn refused(app: &TestApp, dial: &Dial<'_>) -> Value {
 #[test]
 fn a_credential_is_found_wherever_clients_put_it() {
     let app = TestApp::start();
-    let header = format!("Bearer {WIDGET}");
-    for dial in [
-        Dial { auth: json!({ "token": WIDGET }), ..Dial::default() },
-        Dial { auth: json!({ "apiKey": WIDGET }), ..Dial::default() },
-        Dial { query: &format!("tenantId=demo&token={WIDGET}"), auth: json!({}), ..Dial::default() },
-        Dial { headers: &[("authorization", &header)], auth: json!({}), ..Dial::default() },
-        Dial { auth: json!({ "token": WIDGET, "apiKey": "wk_wrong_00000" }), ..Dial::default() },
+    let header = format!("Bearer {WIDGET_KEY}");
+    for handshake in [
+        SocketHandshake { auth: json!({ "token": WIDGET_KEY }), ..SocketHandshake::default() },
+        SocketHandshake { auth: json!({ "apiKey": WIDGET_KEY }), ..SocketHandshake::default() },
+        SocketHandshake {
+            query: &format!("tenantId=demo&token={WIDGET_KEY}"),
+            auth: json!({}),
+            ..SocketHandshake::default()
+        },
+        SocketHandshake {
+            headers: &[("authorization", &header)],
+            auth: json!({}),
+            ..SocketHandshake::default()
+        },
+        SocketHandshake {
+            auth: json!({ "token": WIDGET_KEY, "apiKey": "wk_wrong_00000" }),
+            ..SocketHandshake::default()
+        },
     ] {
-        assert!(dial.dial(&app).is_ok(), "{}", dial.auth);
+        assert!(handshake.connect(&app).is_ok(), "{}", handshake.auth);
     }
-    let first_counts =
-        Dial { auth: json!({ "token": "wk_wrong_00000", "apiKey": WIDGET }), ..Dial::default() };
+    let first_counts = SocketHandshake {
+        auth: json!({ "token": "wk_wrong_00000", "apiKey": WIDGET_KEY }),
+        ..SocketHandshake::default()
+    };
     assert_eq!(refused(&app, &first_counts), "INVALID_API_KEY");
 }
 
 #[test]
 fn a_credential_that_is_bad_is_refused_with_its_code() {
-    let app = Start::new().config(TENANTS).app();
-    let dial = |auth: Value| Dial { auth, ..Dial::default() };
-    let agent = app.mint("sk_acme_00000", &json!({ "userId": "ann", "role": "agent" }));
+    let app = AppLauncher::new().config(TENANTS).start();
+    let handshake = |auth: Value| SocketHandshake { auth, ..SocketHandshake::default() };
+    let agent = app.mint_token("sk_acme_00000", &json!({ "userId": "ann", "role": "agent" }));
     let mut forged = agent.clone();
     forged.replace_range(agent.len() - 4.., "AAAA");
     for (auth, code) in [
@@ -70,38 +79,47 @@ fn a_credential_that_is_bad_is_refused_with_its_code() {
         (json!({ "token": "wk_acme_00000", "origin": "https://evil.example" }), "ORIGIN_NOT_ALLOWED"),
         (json!({ "token": "wk_bravo_0000", "sessionId": "short" }), "FORBIDDEN"),
     ] {
-        assert_eq!(refused(&app, &dial(auth.clone())), code, "{auth}");
+        assert_eq!(refused(&app, &handshake(auth.clone())), code, "{auth}");
     }
     let evil = [("origin", "https://evil.example")];
-    let elsewhere = Dial { auth: json!({ "token": "wk_acme_00000" }), headers: &evil, ..Dial::default() };
+    let elsewhere = SocketHandshake {
+        auth: json!({ "token": "wk_acme_00000" }),
+        headers: &evil,
+        ..SocketHandshake::default()
+    };
     assert_eq!(refused(&app, &elsewhere), "ORIGIN_NOT_ALLOWED");
     let at_home = [("origin", "https://acme.example")];
-    assert!(Dial { headers: &at_home, ..elsewhere }.dial(&app).is_ok());
-    let by_query =
-        Dial { query: "tenantId=bravo", auth: json!({ "token": "wk_gateway_00" }), ..Dial::default() };
-    assert!(by_query.dial(&app).is_ok());
-    let twice =
-        Dial { query: "tenantId=bravo", ..dial(json!({ "token": "wk_gateway_00", "tenantId": "acme" })) };
+    assert!(SocketHandshake { headers: &at_home, ..elsewhere }.connect(&app).is_ok());
+    let by_query = SocketHandshake {
+        query: "tenantId=bravo",
+        auth: json!({ "token": "wk_gateway_00" }),
+        ..SocketHandshake::default()
+    };
+    assert!(by_query.connect(&app).is_ok());
+    let twice = SocketHandshake {
+        query: "tenantId=bravo",
+        ..handshake(json!({ "token": "wk_gateway_00", "tenantId": "acme" }))
+    };
     assert_eq!(refused(&app, &twice), "VALIDATION_FAILED");
 }
 
 #[test]
 fn a_secret_or_bot_key_in_the_url_is_refused() {
     let app = TestApp::start();
-    for key in [SECRET, BOT] {
+    for key in [SECRET_KEY, BOT_KEY] {
         let query = format!("token={key}");
-        let dial = Dial { query: &query, auth: json!({}), ..Dial::default() };
-        assert_eq!(refused(&app, &dial), "FORBIDDEN");
+        let handshake = SocketHandshake { query: &query, auth: json!({}), ..SocketHandshake::default() };
+        assert_eq!(refused(&app, &handshake), "FORBIDDEN");
     }
 }
 
 #[test]
 fn a_tenants_sockets_hear_nothing_of_another_tenant() {
-    let app = Start::new().config(TENANTS).app();
+    let app = AppLauncher::new().config(TENANTS).start();
     const SAME: &str = "session-with-the-same-id";
-    let mut ours = Socket::connect_with(&app, "wk_acme_00000", &json!({ "sessionId": SAME }));
-    let mut staff = Socket::connect(&app, "sk_acme_00000");
-    let mut theirs = Socket::connect_with(&app, "wk_bravo_0000", &json!({ "sessionId": SAME }));
+    let mut ours = SocketClient::connect_with(&app, "wk_acme_00000", &json!({ "sessionId": SAME }));
+    let mut staff = SocketClient::connect(&app, "sk_acme_00000");
+    let mut theirs = SocketClient::connect_with(&app, "wk_bravo_0000", &json!({ "sessionId": SAME }));
     theirs.call("message", &json!({ "text": "bravo's own" }));
     app.say("sk_bravo_0000", SAME, "bravo's answer");
     ours.call("message", &json!({ "text": "acme's" }));
@@ -117,13 +135,13 @@ fn a_tenants_sockets_hear_nothing_of_another_tenant() {
 fn a_session_of_a_verified_user_opens_to_no_other_socket() {
     let app = TestApp::start();
     const OWNED: &str = "session-that-is-somebodys";
-    let visitor = |user: &str| app.mint(SECRET, &json!({ "userId": user, "role": "visitor" }));
-    let mut owner = Socket::connect(&app, &visitor("u-1"));
+    let visitor = |user: &str| app.mint_token(SECRET_KEY, &json!({ "userId": user, "role": "visitor" }));
+    let mut owner = SocketClient::connect(&app, &visitor("u-1"));
     assert_eq!(owner.call("message", &json!({ "text": "mine", "sessionId": OWNED }))["success"], true);
-    for credential in [WIDGET.to_owned(), visitor("u-2")] {
+    for credential in [WIDGET_KEY.to_owned(), visitor("u-2")] {
         let auth = json!({ "token": credential, "sessionId": OWNED });
-        assert_eq!(refused(&app, &Dial { auth, ..Dial::default() }), "FORBIDDEN");
-        let mut socket = Socket::connect(&app, &credential);
+        assert_eq!(refused(&app, &SocketHandshake { auth, ..SocketHandshake::default() }), "FORBIDDEN");
+        let mut socket = SocketClient::connect(&app, &credential);
         for event in ["message", "join:session"] {
             let answer = socket.call(event, &json!({ "text": "x", "sessionId": OWNED }));
             assert_eq!(answer["code"], "FORBIDDEN", "{event}: {answer}");
@@ -134,8 +152,8 @@ fn a_session_of_a_verified_user_opens_to_no_other_socket() {
 #[test]
 fn visitors_and_bots_get_no_list_of_who_is_online() {
     let app = TestApp::start();
-    for credential in [WIDGET, BOT] {
-        let mut socket = Socket::connect(&app, credential);
+    for credential in [WIDGET_KEY, BOT_KEY] {
+        let mut socket = SocketClient::connect(&app, credential);
         assert_eq!(socket.call("get_online_users", &json!({ "tenantId": "demo" }))["code"], "FORBIDDEN");
     }
 }
@@ -144,19 +162,19 @@ fn visitors_and_bots_get_no_list_of_who_is_online() {
 fn who_hears_a_session_hears_nothing_of_it_once_it_is_a_verified_users() {
     let app = TestApp::start();
     const SHARED: &str = "session-of-a-shared-computer";
-    let visitor = |user: &str| app.mint(SECRET, &json!({ "userId": user, "role": "visitor" }));
+    let visitor = |user: &str| app.mint_token(SECRET_KEY, &json!({ "userId": user, "role": "visitor" }));
     let named = json!({ "sessionId": SHARED });
-    let mut page = Socket::connect_with(&app, WIDGET, &named);
-    let mut joined = Socket::connect(&app, WIDGET);
+    let mut page = SocketClient::connect_with(&app, WIDGET_KEY, &named);
+    let mut joined = SocketClient::connect(&app, WIDGET_KEY);
     assert_eq!(joined.call("join:session", &named)["success"], true);
-    let mut token = Socket::connect(&app, &app.anonymous(WIDGET, SHARED));
-    let mut other = Socket::connect_with(&app, &visitor("u-2"), &named);
-    let mut owner = Socket::connect_with(&app, &visitor("u-1"), &named);
-    let mut agent = Socket::connect(&app, SECRET);
+    let mut token = SocketClient::connect(&app, &app.anonymous_token(WIDGET_KEY, SHARED));
+    let mut other = SocketClient::connect_with(&app, &visitor("u-2"), &named);
+    let mut owner = SocketClient::connect_with(&app, &visitor("u-1"), &named);
+    let mut agent = SocketClient::connect(&app, SECRET_KEY);
     assert_eq!(page.call("message", &json!({ "text": "everybody hears this" }))["success"], true);
     assert_eq!(agent.call("join:session", &named)["success"], true);
     assert_eq!(owner.call("message", &json!({ "text": "mine" }))["success"], true);
-    app.say(SECRET, SHARED, "for you alone");
+    app.say(SECRET_KEY, SHARED, "for you alone");
     for guest in [&mut page, &mut joined, &mut token, &mut other] {
         assert_eq!(guest.next("meta_message_created")["message"]["text"], "everybody hears this");
         let (events, _) = guest.until_closed();

@@ -1,14 +1,10 @@
 //! What all sockets of one client may do together.
 
+use amoiq_testkit::{AppLauncher, SocketClient, SocketHandshake, TestApp};
 use serde_json::{Value, json};
 
-use crate::{
-    app::{Start, TestApp},
-    socket::{Dial, Socket},
-};
-
-fn start(messages: u32, connects: u32) -> Start {
-    Start::new()
+fn start(messages: u32, connects: u32) -> AppLauncher {
+    AppLauncher::new()
         .environment("AMOIQ__RATE_LIMIT__SOCKET_MESSAGES_PER_MINUTE_PER_IP", &messages.to_string())
         .environment("AMOIQ__RATE_LIMIT__SOCKET_CONNECTS_PER_MINUTE_PER_IP", &connects.to_string())
         .environment("AMOIQ__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")
@@ -16,17 +12,17 @@ fn start(messages: u32, connects: u32) -> Start {
 }
 
 /// Asks to be let in from an address.
-fn ask(app: &TestApp, credential: &str, from: &str) -> Socket {
+fn ask(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     let headers = [("X-Forwarded-For", from)];
     let auth = json!({ "token": credential, "tenantId": "acme" });
-    let dial = Dial { auth, headers: &headers, ..Dial::default() };
+    let dial = SocketHandshake { auth, headers: &headers, ..SocketHandshake::default() };
     let mut socket = dial.open(app);
     socket.text(&format!("40{}", dial.auth));
     socket
 }
 
 /// The same, and it is let in.
-fn connect(app: &TestApp, credential: &str, from: &str) -> Socket {
+fn connect(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     let mut socket = ask(app, credential, from);
     let answer = socket.packet_or_end().expect("it is let in");
     assert!(answer.starts_with("40{"), "{answer}");
@@ -35,17 +31,17 @@ fn connect(app: &TestApp, credential: &str, from: &str) -> Socket {
 
 /// It is not let in, and not told that it never will be: its connection is closed in the end.
 #[track_caller]
-fn assert_held(mut socket: Socket) {
+fn assert_held(mut socket: SocketClient) {
     assert_eq!(socket.packet_or_end(), None);
 }
 
-fn say(socket: &mut Socket, session: &str) -> Value {
+fn say(socket: &mut SocketClient, session: &str) -> Value {
     socket.call("message", &json!({ "text": "x", "sessionId": session }))
 }
 
 #[test]
 fn sockets_of_one_address_share_a_limit_of_messages() {
-    let app = start(5, 0).app();
+    let app = start(5, 0).start();
     let mut sockets: Vec<_> = (0..3).map(|_| connect(&app, "wk_acme_00000", "1.1.1.1")).collect();
     let mut answers = Vec::new();
     for round in 0..2 {
@@ -67,7 +63,7 @@ fn sockets_of_one_address_share_a_limit_of_messages() {
 
 #[test]
 fn an_address_connects_so_often_a_minute_and_is_not_told_that_it_is_refused_for_good() {
-    let app = start(0, 3).app();
+    let app = start(0, 3).start();
     let _open: Vec<_> = (0..3).map(|_| connect(&app, "wk_acme_00000", "1.1.1.1")).collect();
     let wrong = ask(&app, "wk_guess_0000", "1.1.1.1");
     let fourth = ask(&app, "wk_acme_00000", "1.1.1.1");
@@ -77,8 +73,8 @@ fn an_address_connects_so_often_a_minute_and_is_not_told_that_it_is_refused_for_
 
 #[test]
 fn staff_and_keys_are_counted_by_themselves_wherever_they_are() {
-    let app = start(2, 2).app();
-    let token = |user: &str| app.mint("sk_acme_00000", &json!({ "userId": user, "role": "agent" }));
+    let app = start(2, 2).start();
+    let token = |user: &str| app.mint_token("sk_acme_00000", &json!({ "userId": user, "role": "agent" }));
     let (ann, bob) = (token("ann"), token("bob"));
     let (session, mut held) = ("session-with-many-people", Vec::new());
     for credential in [ann.as_str(), &bob, "sk_acme_00000", "bk_acme_00000"] {
@@ -94,7 +90,7 @@ fn staff_and_keys_are_counted_by_themselves_wherever_they_are() {
 
 #[test]
 fn without_a_limit_for_each_socket_there_is_none_for_all() {
-    let app = start(1, 1).environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").app();
+    let app = start(1, 1).environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").start();
     for _ in 0..3 {
         let mut socket = connect(&app, "wk_acme_00000", "1.1.1.1");
         assert_eq!(say(&mut socket, "session-of-a-visitor-1")["success"], true);
@@ -104,7 +100,7 @@ fn without_a_limit_for_each_socket_there_is_none_for_all() {
 
 #[test]
 fn a_limit_of_0_is_none() {
-    let app = start(0, 0).app();
+    let app = start(0, 0).start();
     for _ in 0..3 {
         let mut socket = connect(&app, "wk_acme_00000", "1.1.1.1");
         (0..3).for_each(|_| assert_eq!(say(&mut socket, "session-of-a-visitor-1")["success"], true));

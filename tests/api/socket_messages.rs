@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::{AppLauncher, BOT_KEY, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY};
 use serde_json::json;
-
-use crate::{
-    app::{BOT, SECRET, Start, TestApp, WIDGET},
-    socket::Socket,
-};
 
 const SESSION: &str = "session-0123456789abcdef";
 const OTHER: &str = "session-of-somebody-else";
@@ -15,10 +11,10 @@ const OTHER: &str = "session-of-somebody-else";
 #[test]
 fn the_sender_hears_its_message_once_as_sent_and_so_does_every_tab_and_the_staff() {
     let app = TestApp::start();
-    let mut admin = Socket::connect(&app, SECRET);
-    let mut first = Socket::connect(&app, WIDGET);
-    let mut second = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
-    let mut stranger = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": OTHER }));
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
+    let mut first = SocketClient::connect(&app, WIDGET_KEY);
+    let mut second = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));
+    let mut stranger = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER }));
     let text = "  <b>\"quoted\"</b>\n\u{1F600} e\u{301} \u{2028} \\  ";
     first.emit("message", &json!({ "type": "message", "text": text, "sessionId": SESSION, "userId": "u-7" }));
     for socket in [&mut first, &mut second, &mut admin] {
@@ -29,7 +25,7 @@ fn the_sender_hears_its_message_once_as_sent_and_so_does_every_tab_and_the_staff
         assert_eq!((&message["userId"], &message["tenantId"]), (&json!("u-7"), &json!("demo")));
         assert_eq!(message["seq"], 1);
     }
-    app.say(SECRET, SESSION, "an answer");
+    app.say(SECRET_KEY, SESSION, "an answer");
     for socket in [&mut first, &mut second, &mut admin] {
         assert_eq!(socket.next("meta_message_created")["message"]["sender"], "agent");
     }
@@ -39,7 +35,7 @@ fn the_sender_hears_its_message_once_as_sent_and_so_does_every_tab_and_the_staff
 #[test]
 fn a_message_is_acknowledged_and_a_repeat_says_so_without_an_echo() {
     let app = TestApp::start();
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     let message = json!({ "text": "hi", "sessionId": SESSION, "clientMessageId": "c-1" });
     let first = socket.call("message", &message);
     assert_eq!((&first["success"], &first["sessionId"]), (&json!(true), &json!(SESSION)));
@@ -51,38 +47,38 @@ fn a_message_is_acknowledged_and_a_repeat_says_so_without_an_echo() {
     );
     let again = socket.call("message", &message);
     assert_eq!((&again["messageId"], &again["duplicate"]), (&first["messageId"], &json!(true)));
-    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 1);
+    assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={SESSION}")).len(), 1);
 }
 
 #[test]
 fn a_socket_stays_with_its_first_session_whatever_a_later_message_names() {
     let app = TestApp::start();
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     socket.call("message", &json!({ "text": "one", "sessionId": SESSION }));
     let second = socket.call("message", &json!({ "text": "two", "sessionId": OTHER }));
     assert_eq!(second["sessionId"], SESSION);
-    let token = app.anonymous(WIDGET, OTHER);
-    let mut bound = Socket::connect(&app, &token);
+    let token = app.anonymous_token(WIDGET_KEY, OTHER);
+    let mut bound = SocketClient::connect(&app, &token);
     assert_eq!(bound.call("message", &json!({ "text": "x", "sessionId": SESSION }))["sessionId"], OTHER);
 }
 
 #[test]
 fn a_message_without_a_session_begins_one() {
     let app = TestApp::start();
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     let answer = socket.call("message", &json!({ "text": "hi" }));
     let session = answer["sessionId"].as_str().expect("a session").to_owned();
     assert_eq!(socket.next("meta_message_created")["message"]["sessionId"], session);
-    assert_eq!(app.messages(WIDGET, &format!("sessionId={session}")).len(), 1);
+    assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={session}")).len(), 1);
 }
 
 #[test]
 fn staff_and_bots_name_the_session_that_they_answer_in() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "help");
-    let agent = app.mint(SECRET, &json!({ "userId": "ann", "role": "agent", "name": "Ann" }));
-    for (credential, sender) in [(SECRET, "agent"), (&*agent, "agent"), (BOT, "bot")] {
-        let mut socket = Socket::connect(&app, credential);
+    app.say(WIDGET_KEY, SESSION, "help");
+    let agent = app.mint_token(SECRET_KEY, &json!({ "userId": "ann", "role": "agent", "name": "Ann" }));
+    for (credential, sender) in [(SECRET_KEY, "agent"), (&*agent, "agent"), (BOT_KEY, "bot")] {
+        let mut socket = SocketClient::connect(&app, credential);
         let refused = socket.call("message", &json!({ "text": "where?" }));
         assert_eq!(
             (&refused["code"], &refused["details"]["fields"]["sessionId"]),
@@ -90,7 +86,7 @@ fn staff_and_bots_name_the_session_that_they_answer_in() {
         );
         let taken = socket.call("message", &json!({ "text": "here", "sessionId": SESSION }));
         assert_eq!(taken["success"], true, "{taken}");
-        let history = app.messages(SECRET, &format!("sessionId={SESSION}"));
+        let history = app.messages(SECRET_KEY, &format!("sessionId={SESSION}"));
         assert_eq!(history.last().expect("a message")["sender"], sender);
     }
 }
@@ -98,7 +94,7 @@ fn staff_and_bots_name_the_session_that_they_answer_in() {
 #[test]
 fn what_goes_wrong_comes_in_the_acknowledgement_or_as_an_error_event() {
     let app = TestApp::start();
-    let mut socket = Socket::connect(&app, WIDGET);
+    let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     for (message, code) in [
         (json!({ "sessionId": SESSION }), "VALIDATION_FAILED"),
         (json!({ "text": "x", "sessionId": "short" }), "FORBIDDEN"),
@@ -121,7 +117,7 @@ fn what_goes_wrong_comes_in_the_acknowledgement_or_as_an_error_event() {
 #[test]
 fn the_eleventh_message_of_a_second_is_not_taken_and_the_client_learns_when_to_try_again() {
     let app = TestApp::start();
-    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));
     for number in 0..11 {
         socket.emit("message", &json!({ "text": number.to_string() }));
     }
@@ -139,65 +135,68 @@ fn the_eleventh_message_of_a_second_is_not_taken_and_the_client_learns_when_to_t
     );
     std::thread::sleep(Duration::from_millis(wait));
     assert_eq!(socket.call("message", &json!({ "text": "again" }))["success"], true);
-    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 11);
+    assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={SESSION}")).len(), 11);
 }
 
 #[test]
 fn who_may_join_a_session_hears_it_until_they_leave() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "one");
-    let mut bot = Socket::connect(&app, BOT);
+    app.say(WIDGET_KEY, SESSION, "one");
+    let mut bot = SocketClient::connect(&app, BOT_KEY);
     let session = json!({ "sessionId": SESSION });
     assert_eq!(
         bot.call("join:session", &json!({ "sessionId": "not-a-session-0000" }))["code"],
         "SESSION_NOT_FOUND"
     );
     assert_eq!(bot.call("join:session", &session)["success"], true);
-    app.say(WIDGET, SESSION, "two");
+    app.say(WIDGET_KEY, SESSION, "two");
     assert_eq!(heard_until(&mut bot, "one", "two"), ["two"]);
     assert_eq!(bot.call("leave:session", &session)["success"], true);
-    app.say(WIDGET, SESSION, "three");
+    app.say(WIDGET_KEY, SESSION, "three");
     assert!(bot.is_silent_for(Duration::from_millis(200)));
-    let mut visitor = Socket::connect(&app, WIDGET);
+    let mut visitor = SocketClient::connect(&app, WIDGET_KEY);
     assert_eq!(visitor.call("join:session", &session)["success"], true);
     assert_eq!(visitor.call("join:session", &json!({ "sessionId": OTHER }))["code"], "FORBIDDEN");
-    app.say(WIDGET, SESSION, "four");
+    app.say(WIDGET_KEY, SESSION, "four");
     assert_eq!(heard_until(&mut visitor, "three", "four"), ["four"]);
 }
 
 #[test]
 fn a_visitor_who_leaves_their_own_session_still_hears_it() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "one");
+    app.say(WIDGET_KEY, SESSION, "one");
     let session = json!({ "sessionId": SESSION });
-    let token = app.mint(SECRET, &json!({ "userId": "ann", "role": "visitor", "sessionId": OTHER }));
-    let visitors =
-        [(SESSION, Socket::connect_with(&app, WIDGET, &session)), (OTHER, Socket::connect(&app, &token))];
+    let token =
+        app.mint_token(SECRET_KEY, &json!({ "userId": "ann", "role": "visitor", "sessionId": OTHER }));
+    let visitors = [
+        (SESSION, SocketClient::connect_with(&app, WIDGET_KEY, &session)),
+        (OTHER, SocketClient::connect(&app, &token)),
+    ];
     for (own, mut visitor) in visitors {
         let own = json!({ "sessionId": own });
         assert_eq!(visitor.call("leave:session", &own)["success"], true);
         visitor.emit("leave:session", &own);
         let answer = visitor.call("message", &json!({ "text": "mine" }));
         assert_eq!(answer["sessionId"], own["sessionId"]);
-        app.say(SECRET, own["sessionId"].as_str().expect("an id"), "the answer");
+        app.say(SECRET_KEY, own["sessionId"].as_str().expect("an id"), "the answer");
         assert_eq!(heard_until(&mut visitor, "one", "the answer"), ["mine", "the answer"]);
     }
 }
 
 #[test]
 fn staff_in_a_session_still_hear_each_message_once() {
-    let app = Start::new().app();
-    app.say(WIDGET, SESSION, "one");
-    let mut admin = Socket::connect(&app, SECRET);
+    let app = AppLauncher::new().start();
+    app.say(WIDGET_KEY, SESSION, "one");
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
     assert_eq!(admin.call("join:session", &json!({ "sessionId": SESSION }))["success"], true);
-    app.say(WIDGET, SESSION, "two");
-    app.say(WIDGET, SESSION, "three");
+    app.say(WIDGET_KEY, SESSION, "two");
+    app.say(WIDGET_KEY, SESSION, "three");
     assert_eq!(heard_until(&mut admin, "one", "three"), ["two", "three"]);
 }
 
 /// The messages that a socket hears up to one. What was on its way when the socket came may be the first, and is
 /// left out.
-fn heard_until(socket: &mut Socket, on_its_way: &str, last: &str) -> Vec<String> {
+fn heard_until(socket: &mut SocketClient, on_its_way: &str, last: &str) -> Vec<String> {
     let mut texts = Vec::new();
     while texts.last().is_none_or(|text| text != last) {
         let heard = socket.next("meta_message_created");

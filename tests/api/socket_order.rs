@@ -1,11 +1,7 @@
 //! Everybody hears the same, in the same order, once.
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY};
 use serde_json::{Value, json};
-
-use crate::{
-    app::{SECRET, Start, TestApp, WIDGET},
-    socket::Socket,
-};
 
 const SESSION: &str = "session-that-everybody-is-in";
 
@@ -16,11 +12,11 @@ const SENDERS: usize = 100;
 const EACH: usize = 10;
 
 fn start() -> TestApp {
-    Start::new().environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").app()
+    AppLauncher::new().environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").start()
 }
 
 /// The `seq` of the next messages that a socket hears.
-fn heard(socket: &mut Socket, count: usize) -> Vec<(u64, String)> {
+fn heard(socket: &mut SocketClient, count: usize) -> Vec<(u64, String)> {
     let message = |heard: Value| {
         let message = &heard["message"];
         (message["seq"].as_u64().expect("a seq"), message["id"].as_str().expect("an id").to_owned())
@@ -32,8 +28,9 @@ fn heard(socket: &mut Socket, count: usize) -> Vec<(u64, String)> {
 fn a_hundred_senders_hear_one_and_the_same_order_without_a_gap() {
     let app = start();
     let bind = json!({ "sessionId": SESSION });
-    let mut senders: Vec<_> = (0..SENDERS).map(|_| Socket::connect_with(&app, WIDGET, &bind)).collect();
-    let mut admin = Socket::connect(&app, SECRET);
+    let mut senders: Vec<_> =
+        (0..SENDERS).map(|_| SocketClient::connect_with(&app, WIDGET_KEY, &bind)).collect();
+    let mut admin = SocketClient::connect(&app, SECRET_KEY);
     let mut stories: Vec<_> = std::thread::scope(|scope| {
         let tellers: Vec<_> = senders
             .iter_mut()
@@ -55,7 +52,7 @@ fn a_hundred_senders_hear_one_and_the_same_order_without_a_gap() {
     for story in &stories {
         assert_eq!(story, first);
     }
-    let history = app.messages(SECRET, &format!("tenantId=demo&sessionId={SESSION}&limit=500"));
+    let history = app.messages(SECRET_KEY, &format!("tenantId=demo&sessionId={SESSION}&limit=500"));
     let newest = &first[SENDERS * EACH - 500..];
     assert!(
         history.iter().map(|message| message["id"].as_str()).eq(newest.iter().map(|(_, id)| Some(&**id)))
@@ -65,7 +62,7 @@ fn a_hundred_senders_hear_one_and_the_same_order_without_a_gap() {
 #[test]
 fn messages_of_one_socket_keep_their_order() {
     let app = start();
-    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));
     for number in 0..100 {
         socket.emit("message", &json!({ "text": number.to_string() }));
     }
@@ -77,9 +74,9 @@ fn messages_of_one_socket_keep_their_order() {
 #[test]
 fn the_answer_over_http_comes_after_the_echo_on_the_senders_socket() {
     let app = start();
-    let mut socket = Socket::connect_with(&app, WIDGET, &json!({ "sessionId": SESSION }));
+    let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));
     for number in 0..50 {
-        let id = app.say(WIDGET, SESSION, &number.to_string());
+        let id = app.say(WIDGET_KEY, SESSION, &number.to_string());
         // It was handed to the socket before the answer, so it is there, or on its way through the kernel.
         assert_eq!(socket.next("meta_message_created")["message"]["id"], id);
     }
@@ -89,10 +86,10 @@ fn the_answer_over_http_comes_after_the_echo_on_the_senders_socket() {
 fn what_was_missed_is_sent_again_up_to_what_may_wait_and_of_more_a_client_does_not_recover() {
     let app = TestApp::start();
     const MISSED: &str = "session-that-is-missed";
-    let say = |count: usize| (0..count).for_each(|_| drop(app.say(SECRET, MISSED, &"x".repeat(10_000))));
+    let say = |count: usize| (0..count).for_each(|_| drop(app.say(SECRET_KEY, MISSED, &"x".repeat(10_000))));
     let come_back = |pid: &Value| {
         let who = json!({ "sessionId": MISSED, "recovery": true, "pid": pid });
-        Socket::connect_with(&app, WIDGET, &who)
+        SocketClient::connect_with(&app, WIDGET_KEY, &who)
     };
     let mut first = come_back(&Value::Null);
     assert_eq!(first.call("message", &json!({ "text": "hello" }))["success"], true);

@@ -5,23 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_testkit::{
+    ApiResponse, AppLauncher, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY, eventually,
+};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::{
-    app::{Answer, SECRET, Start, TestApp, WIDGET, eventually},
-    socket::{Dial, Socket},
-};
 
 /// How long a client is held at the least.
 const HOLD: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_client_of_engine_io_3_can_read_why_it_is_refused_and_the_log_says_so_once_a_minute() {
-    let app = Start::new().environment("AMOIQ__LOG__LEVEL", "info").app();
+    let app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     for transport in ["polling", "websocket", "polling", "websocket"] {
         let path = format!("/socket.io/?EIO=3&transport={transport}");
-        let refused = Answer::of(app.request(Method::GET, &path).header("origin", "https://site.example"));
+        let refused =
+            ApiResponse::to(app.request(Method::GET, &path).header("origin", "https://site.example"));
         assert_eq!((refused.status, &refused.body["code"]), (400, &json!(5)), "{transport}");
         assert!(refused.body["message"].as_str().is_some_and(|message| message.contains("Engine.IO 4")));
         assert_eq!(refused.header("access-control-allow-origin"), "https://site.example");
@@ -35,45 +34,50 @@ fn a_client_of_engine_io_3_can_read_why_it_is_refused_and_the_log_says_so_once_a
 #[test]
 fn a_connect_over_16_kib_is_told_so_and_the_next_one_is_let_in() {
     let app = TestApp::start();
-    let mut socket = Dial::default().open(&app);
-    socket.text(&format!("40{}", json!({ "token": WIDGET, "note": "x".repeat(16 * 1024) })));
+    let mut socket = SocketHandshake::default().open(&app);
+    socket.text(&format!("40{}", json!({ "token": WIDGET_KEY, "note": "x".repeat(16 * 1024) })));
     let refused = socket.packet().expect("an answer");
     let refused: serde_json::Value =
         serde_json::from_str(refused.strip_prefix("44").expect("a refusal")).expect("JSON");
     assert_eq!(refused["message"], "PAYLOAD_TOO_LARGE");
     assert_eq!(refused["data"]["code"], "PAYLOAD_TOO_LARGE");
     assert_eq!(refused["data"]["details"], json!({ "limitBytes": 16 * 1024 }));
-    socket.text(&format!("40{}", json!({ "token": WIDGET })));
+    socket.text(&format!("40{}", json!({ "token": WIDGET_KEY })));
     assert!(socket.packet().is_some_and(|packet| packet.starts_with("40{")));
 }
 
 #[test]
 fn a_visitor_who_comes_when_there_is_no_room_is_held_and_neither_heard_nor_online() {
-    let app = Start::new().environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2").app();
-    let mut agent = Socket::connect(&app, SECRET);
-    let served = Socket::connect(&app, WIDGET);
+    let app = AppLauncher::new().environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2").start();
+    let mut agent = SocketClient::connect(&app, SECRET_KEY);
+    let served = SocketClient::connect(&app, WIDGET_KEY);
     let since = Instant::now();
-    let mut held = Dial::default().open(&app);
-    held.text(&format!("40{}", json!({ "token": WIDGET })));
+    let mut held = SocketHandshake::default().open(&app);
+    held.text(&format!("40{}", json!({ "token": WIDGET_KEY })));
     held.text(&format!("42{}", json!(["message", { "text": "does anybody hear me" }])));
     assert_eq!(agent.call("get_online_users", &json!({}))["total"], 1);
     assert_eq!(held.until_closed(), (Vec::new(), 1013));
     assert!((HOLD..3 * HOLD + HOLD).contains(&since.elapsed()), "{:?}", since.elapsed());
     drop(served);
-    let mut again = Socket::connect(&app, WIDGET);
+    let mut again = SocketClient::connect(&app, WIDGET_KEY);
     assert_eq!(again.call("message", &json!({ "text": "now" }))["success"], true);
 }
 
 #[test]
 fn a_client_that_guesses_too_often_is_held_and_not_refused_for_good() {
-    let app = Start::new()
+    let app = AppLauncher::new()
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1000")
         .environment("AMOIQ__RATE_LIMIT__SESSION_MISSES_PER_MINUTE", "1")
-        .app();
-    let name = |number: u32| json!({ "token": WIDGET, "sessionId": format!("session-of-a-guess-{number}") });
-    drop(Dial { auth: name(1), ..Dial::default() }.dial(&app).expect("the first one is let in"));
+        .start();
+    let name =
+        |number: u32| json!({ "token": WIDGET_KEY, "sessionId": format!("session-of-a-guess-{number}") });
+    drop(
+        SocketHandshake { auth: name(1), ..SocketHandshake::default() }
+            .connect(&app)
+            .expect("the first one is let in"),
+    );
     let since = Instant::now();
-    let mut guesser = Dial::default().open(&app);
+    let mut guesser = SocketHandshake::default().open(&app);
     guesser.text(&format!("40{}", name(2)));
     assert_eq!(guesser.until_closed(), (Vec::new(), 1013));
     assert!(since.elapsed() >= HOLD, "{:?}", since.elapsed());
@@ -82,14 +86,14 @@ fn a_client_that_guesses_too_often_is_held_and_not_refused_for_good() {
 #[test]
 fn when_descriptors_run_short_a_visitor_for_whom_there_is_no_room_is_refused_and_not_held() {
     // Of 256 descriptors 112 are for connections of clients, and the last 7 of these not for those who only wait.
-    let app = Start::new()
-        .under(&["prlimit", "--nofile=256:256"])
+    let app = AppLauncher::new()
+        .wrapped_in(&["prlimit", "--nofile=256:256"])
         .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2")
-        .app();
-    let served = [Socket::connect(&app, WIDGET), Socket::connect(&app, SECRET)];
-    let knock = || Answer::of(app.request(Method::GET, "/socket.io/?EIO=4&transport=polling"));
+        .start();
+    let served = [SocketClient::connect(&app, WIDGET_KEY), SocketClient::connect(&app, SECRET_KEY)];
+    let knock = || ApiResponse::to(app.request(Method::GET, "/socket.io/?EIO=4&transport=polling"));
     assert_eq!(knock().status, 200, "it is held");
-    let held: Vec<_> = (0..97).map(|_| Dial::default().open(&app)).collect();
+    let held: Vec<_> = (0..97).map(|_| SocketHandshake::default().open(&app)).collect();
     let address = app.address().strip_prefix("http://").expect("an address");
     let others: Vec<_> = (0..10).map(|_| TcpStream::connect(address).expect("a connection")).collect();
     eventually("there is no room to wait", || knock().status == 503);

@@ -2,12 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use amoiq_testkit::{ApiResponse, AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-
-use crate::app::{Answer, SECRET, Start, TestApp, WIDGET, eventually};
 
 const SIGNING: &str = "a-secret-of-a-test-0123456789abcdef";
 const SESSION: &str = "session-0123456789";
@@ -16,11 +15,11 @@ const INVALID: (u16, &str) = (401, "INVALID_JWT_TOKEN");
 const FORBIDDEN: (u16, &str) = (403, "FORBIDDEN");
 
 fn start() -> TestApp {
-    Start::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING).app()
+    AppLauncher::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING).start()
 }
 
-fn start_with_previous(secrets: &str) -> Start {
-    let start = Start::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING);
+fn start_with_previous(secrets: &str) -> AppLauncher {
+    let start = AppLauncher::new().environment("AMOIQ__AUTH__JWT_SECRET", SIGNING);
     start.environment("AMOIQ__AUTH__JWT_PREVIOUS_SECRETS", secrets)
 }
 
@@ -40,7 +39,7 @@ fn header() -> Header {
 /// Claims as the service makes them for a visitor of the demo tenant.
 fn claims() -> Value {
     let now = now_seconds();
-    let key = format!("key-{}", &hex(&Sha256::digest(SECRET))[..12]);
+    let key = format!("key-{}", &hex(&Sha256::digest(SECRET_KEY))[..12]);
     json!({
         "iss": "amoiq", "aud": "amoiq-chat", "sub": "u-1", "tid": "demo", "sid": SESSION, "role": "visitor",
         "iat": now, "exp": now + 600, "jti": "j-1", "key": key, "verified": true
@@ -151,7 +150,7 @@ fn a_token_that_lacks_a_claim_or_has_a_wrong_one_is_refused() {
 #[test]
 fn a_token_ends_with_its_ttl() {
     let app = start();
-    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent", "ttlSeconds": 1}));
+    let token = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "agent", "ttlSeconds": 1}));
     let online = "/api/chat/online-users";
     eventually("the token expires", || app.get(&token, online).error() == INVALID);
 }
@@ -159,31 +158,32 @@ fn a_token_ends_with_its_ttl() {
 #[test]
 fn a_signing_key_is_rotated_without_ending_its_tokens() {
     let mut app = start();
-    let old = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    let old = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "agent"}));
     app.kill();
     let next = "the-next-secret-0123456789abcdef012";
     let rotated = |previous: &str| {
-        let start = Start::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next);
-        start.environment("AMOIQ__AUTH__JWT_PREVIOUS_SECRETS", previous).app()
+        let start = AppLauncher::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next);
+        start.environment("AMOIQ__AUTH__JWT_PREVIOUS_SECRETS", previous).start()
     };
     let mut both = rotated(SIGNING);
     assert_eq!(both.get(&old, "/api/chat/online-users").status, 200);
-    let new = both.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    let new = both.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "agent"}));
     both.kill();
-    let one = Start::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next).app();
+    let one = AppLauncher::new().data(app.data()).environment("AMOIQ__AUTH__JWT_SECRET", next).start();
     assert_eq!(one.get(&old, "/api/chat/online-users").error(), INVALID);
     assert_eq!(one.get(&new, "/api/chat/online-users").status, 200);
 }
 
 #[test]
 fn an_empty_previous_secret_opens_nothing() {
-    let none = start_with_previous("").app();
+    let none = start_with_previous("").start();
     for secret in ["", " ", ","] {
         let header = Header { kid: Some(kid(secret)), ..Header::new(Algorithm::HS256) };
         assert_eq!(none.get(&sign(&header, &claims(), secret), READ).error(), INVALID, "{secret:?}");
     }
     let directory = tempfile::tempdir().expect("a directory");
-    let listed = Start::new().data(directory.path()).config("[auth]\njwt_previous_secrets = ['']").output();
+    let listed =
+        AppLauncher::new().data(directory.path()).config("[auth]\njwt_previous_secrets = ['']").output();
     assert!(!listed.status.success());
     let said = String::from_utf8_lossy(&listed.stderr);
     assert!(said.contains("auth.jwt_previous_secrets"), "{said}");
@@ -192,18 +192,18 @@ fn an_empty_previous_secret_opens_nothing() {
 #[test]
 fn a_token_outlives_a_restart_under_the_secret_that_was_made() {
     let mut app = TestApp::start();
-    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "agent"}));
+    let token = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "agent"}));
     app.kill();
-    let again = Start::new().data(app.data()).app();
+    let again = AppLauncher::new().data(app.data()).start();
     assert_eq!(again.get(&token, "/api/chat/online-users").status, 200);
 }
 
 #[test]
 fn an_anonymous_token_opens_its_one_session() {
     let app = start();
-    app.say(WIDGET, SESSION, "mine");
-    app.say(WIDGET, "session-of-another-1", "another's");
-    let token = app.anonymous(WIDGET, SESSION);
+    app.say(WIDGET_KEY, SESSION, "mine");
+    app.say(WIDGET_KEY, "session-of-another-1", "another's");
+    let token = app.anonymous_token(WIDGET_KEY, SESSION);
     assert_eq!(app.messages(&token, "").len(), 1);
     assert_eq!(app.messages(&token, &format!("sessionId={SESSION}&userId=anybody")).len(), 1);
     assert_eq!(app.get(&token, "/api/chat/messages?sessionId=session-of-another-1").error(), FORBIDDEN);
@@ -218,7 +218,7 @@ fn an_anonymous_token_opens_its_one_session() {
 #[test]
 fn an_anonymous_token_gives_no_further_tokens() {
     let app = start();
-    let token = app.anonymous(WIDGET, SESSION);
+    let token = app.anonymous_token(WIDGET_KEY, SESSION);
     for path in ["/api/chat/anonymous-token", "/api/chat/token"] {
         let answer = app.post(&token, path, &json!({"userId": "u-1", "role": "agent"}));
         assert_eq!(answer.error(), FORBIDDEN, "{path}");
@@ -228,42 +228,43 @@ fn an_anonymous_token_gives_no_further_tokens() {
 #[test]
 fn a_verified_token_is_its_user_and_nobody_else() {
     let app = start();
-    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    let token = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let as_other = json!({"text": "x", "sessionId": SESSION, "userId": "u-2"});
     assert_eq!(app.post(&token, "/webchat/message", &as_other).error(), FORBIDDEN);
     for query in ["userId=u-2", "sessionId=session-0123456789&userId=u-2"] {
         assert_eq!(app.get(&token, &format!("/api/chat/messages?{query}")).error(), FORBIDDEN, "{query}");
     }
     app.say(&token, SESSION, "hello");
-    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}"))[0]["userId"], "u-1");
+    assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={SESSION}"))[0]["userId"], "u-1");
 }
 
 #[test]
 fn a_session_that_a_verified_user_has_used_is_closed_to_everybody_but_them_and_staff() {
     let app = start();
-    let before = app.anonymous(WIDGET, SESSION);
-    app.say(WIDGET, SESSION, "before the login");
-    let owner = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
-    let other = app.mint(SECRET, &json!({"userId": "u-2", "role": "visitor"}));
-    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent"}));
+    let before = app.anonymous_token(WIDGET_KEY, SESSION);
+    app.say(WIDGET_KEY, SESSION, "before the login");
+    let owner = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
+    let other = app.mint_token(SECRET_KEY, &json!({"userId": "u-2", "role": "visitor"}));
+    let agent = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "agent"}));
     app.say(&owner, SESSION, "after the login");
-    for credential in [&owner, &agent, SECRET] {
+    for credential in [&owner, &agent, SECRET_KEY] {
         assert_eq!(app.messages(credential, &format!("sessionId={SESSION}")).len(), 2);
     }
-    for credential in [WIDGET, &before, &other] {
+    for credential in [WIDGET_KEY, &before, &other] {
         assert_eq!(app.get(credential, READ).error(), FORBIDDEN);
         let send = json!({"text": "x", "sessionId": SESSION});
         assert_eq!(app.post(credential, "/webchat/message", &send).error(), FORBIDDEN);
     }
     let mint = json!({"sessionId": SESSION});
-    assert_eq!(app.post(WIDGET, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
-    assert_eq!(app.messages(SECRET, &format!("sessionId={SESSION}")).len(), 2);
+    assert_eq!(app.post(WIDGET_KEY, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
+    assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={SESSION}")).len(), 2);
 }
 
 #[test]
 fn a_verified_token_bound_to_a_session_stays_in_it() {
     let app = start();
-    let token = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor", "sessionId": SESSION}));
+    let token =
+        app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor", "sessionId": SESSION}));
     assert_eq!(app.post(&token, "/webchat/message", &json!({"text": "x"})).body["sessionId"], SESSION);
     let elsewhere = json!({"text": "x", "sessionId": "session-of-another-1"});
     assert_eq!(app.post(&token, "/webchat/message", &elsewhere).error(), FORBIDDEN);
@@ -273,12 +274,12 @@ fn a_verified_token_bound_to_a_session_stays_in_it() {
 #[test]
 fn an_agents_name_in_the_token_is_shown_unless_the_message_names_another() {
     let app = start();
-    let agent = app.mint(SECRET, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
-    app.say(WIDGET, SESSION, "help");
+    let agent = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
+    app.say(WIDGET_KEY, SESSION, "help");
     app.say(&agent, SESSION, "yes?");
     let named = json!({"text": "bye", "sessionId": SESSION, "senderName": "Ann B.", "sender": "user"});
     assert_eq!(app.post(&agent, "/webchat/message", &named).status, 200);
-    let read = app.messages(WIDGET, &format!("sessionId={SESSION}"));
+    let read = app.messages(WIDGET_KEY, &format!("sessionId={SESSION}"));
     let shown: Vec<_> = read.iter().map(|message| (&message["sender"], &message["senderName"])).collect();
     let (user, agent) = (json!("user"), json!("agent"));
     assert_eq!(shown, [(&user, &Value::Null), (&agent, &json!("Ann")), (&agent, &json!("Ann B."))]);
@@ -286,33 +287,33 @@ fn an_agents_name_in_the_token_is_shown_unless_the_message_names_another() {
 
 #[test]
 fn without_the_widget_keys_trust_it_opens_new_sessions_only() {
-    let app = Start::new().environment("AMOIQ__SECURITY__WIDGET_KEY_READS_HISTORY", "false").app();
-    let token = app.anonymous(WIDGET, SESSION);
-    assert!(app.messages(WIDGET, &format!("sessionId={SESSION}")).is_empty());
-    app.say(WIDGET, SESSION, "hello");
-    assert_eq!(app.get(WIDGET, READ).error(), FORBIDDEN);
+    let app = AppLauncher::new().environment("AMOIQ__SECURITY__WIDGET_KEY_READS_HISTORY", "false").start();
+    let token = app.anonymous_token(WIDGET_KEY, SESSION);
+    assert!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}")).is_empty());
+    app.say(WIDGET_KEY, SESSION, "hello");
+    assert_eq!(app.get(WIDGET_KEY, READ).error(), FORBIDDEN);
     let mint = json!({"sessionId": SESSION});
-    assert_eq!(app.post(WIDGET, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
+    assert_eq!(app.post(WIDGET_KEY, "/api/chat/anonymous-token", &mint).error(), FORBIDDEN);
     assert_eq!(app.messages(&token, "").len(), 1, "its own again with that session's token");
     let headed =
-        Answer::of(app.request(Method::GET, READ).header("authorization", format!("bearer  {token} ")));
+        ApiResponse::to(app.request(Method::GET, READ).header("authorization", format!("bearer  {token} ")));
     assert_eq!(headed.status, 200);
 }
 
 #[test]
 fn a_verified_user_takes_over_no_session_by_guessing_its_id() {
     let app = start();
-    app.say(WIDGET, "s-1001", "before anybody came");
-    let guesser = app.mint(SECRET, &json!({"userId": "u-1", "role": "visitor"}));
+    app.say(WIDGET_KEY, "s-1001", "before anybody came");
+    let guesser = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let message = json!({"text": "x", "sessionId": "s-1001"});
     assert_eq!(app.post(&guesser, "/webchat/message", &message).error(), FORBIDDEN);
     assert!(app.messages(&guesser, "").is_empty(), "nothing became theirs");
     app.say(&guesser, "s-1002", "in one that was not there");
     app.say(&guesser, "s-1002", "in their own");
-    app.say(WIDGET, SESSION, "before the login");
+    app.say(WIDGET_KEY, SESSION, "before the login");
     app.say(&guesser, SESSION, "in one whose id says enough");
     assert_eq!(app.messages(&guesser, "").len(), 4);
-    app.say(WIDGET, "s-1001", "nothing happened here");
+    app.say(WIDGET_KEY, "s-1001", "nothing happened here");
 }
 
 #[test]
@@ -320,7 +321,7 @@ fn a_token_says_no_more_than_its_key_may_vouch_for() {
     let app = start();
     let of_widget_key = |role: &str, verified: bool| {
         let mut claims = claims();
-        claims["key"] = json!(format!("key-{}", &hex(&Sha256::digest(WIDGET))[..12]));
+        claims["key"] = json!(format!("key-{}", &hex(&Sha256::digest(WIDGET_KEY))[..12]));
         claims["role"] = json!(role);
         claims["verified"] = json!(verified);
         app.get(&sign(&header(), &claims, SIGNING), READ)
@@ -336,7 +337,7 @@ fn a_blank_secret_refuses_the_start() {
     let directory = tempfile::tempdir().expect("a directory");
     for secret in [" ", "\t"] {
         let blank =
-            Start::new().data(directory.path()).environment("AMOIQ__AUTH__JWT_SECRET", secret).output();
+            AppLauncher::new().data(directory.path()).environment("AMOIQ__AUTH__JWT_SECRET", secret).output();
         assert!(!blank.status.success());
         let said = String::from_utf8_lossy(&blank.stderr);
         assert!(said.contains("auth.jwt_secret is blank"), "{said}");

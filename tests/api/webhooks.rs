@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use amoiq_testkit::{ApiResponse, AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -10,7 +11,6 @@ use reqwest::{
 use serde_json::{Value, json};
 
 use self::receiver::{Received, Receiver};
-use crate::app::{Answer, SECRET, Start, TestApp, WIDGET, eventually};
 
 mod configured;
 mod delivery;
@@ -27,8 +27,8 @@ mod secrets;
 const SESSION: &str = "session-of-webhooks-1";
 
 /// Receivers on this machine are allowed, and what failed is tried again soon.
-fn starting() -> Start {
-    Start::new()
+fn starting() -> AppLauncher {
+    AppLauncher::new()
         .environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")
         .environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,50,100,100,100,100,100,100,100,100,100,100")
         .environment("AMOIQ__WEBHOOKS__BREAKER_MIN_MS", "20")
@@ -45,8 +45,8 @@ struct Given {
 
 impl Given {
     fn new() -> Self {
-        let (app, receiver) = (starting().app(), Receiver::start());
-        let (id, secret) = register(&app, SECRET, &json!({"url": receiver.url()}));
+        let (app, receiver) = (starting().start(), Receiver::start());
+        let (id, secret) = register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
         Self { app, receiver, id, secret }
     }
 
@@ -54,12 +54,12 @@ impl Given {
         format!("/api/webhooks/{}{rest}", self.id)
     }
 
-    fn post(&self, rest: &str, body: &Value) -> Answer {
-        self.app.post(SECRET, &self.path(rest), body)
+    fn post(&self, rest: &str, body: &Value) -> ApiResponse {
+        self.app.post(SECRET_KEY, &self.path(rest), body)
     }
 
-    fn get(&self, rest: &str) -> Answer {
-        self.app.get(SECRET, &self.path(rest))
+    fn get(&self, rest: &str) -> ApiResponse {
+        self.app.get(SECRET_KEY, &self.path(rest))
     }
 
     fn status(&self) -> Value {
@@ -68,7 +68,7 @@ impl Given {
 
     /// Says something and gives the message's id.
     fn say(&self, text: &str) -> String {
-        self.app.say(WIDGET, SESSION, text)
+        self.app.say(WIDGET_KEY, SESSION, text)
     }
 
     /// Waits until so many requests came.
@@ -99,8 +99,8 @@ fn register(app: &TestApp, credential: &str, wanted: &Value) -> (String, String)
     (text("id"), text("secret"))
 }
 
-fn send(app: &TestApp, credential: &str, method: Method, path: &str, body: &Value) -> Answer {
-    Answer::of(app.request(method, path).bearer_auth(credential).json(body))
+fn send(app: &TestApp, credential: &str, method: Method, path: &str, body: &Value) -> ApiResponse {
+    ApiResponse::to(app.request(method, path).bearer_auth(credential).json(body))
 }
 
 /// Whether a published library takes a request for genuine.
@@ -122,5 +122,5 @@ fn texts(requests: &[Received]) -> BTreeSet<String> {
 
 /// The service once more, on the directory of one that ended.
 fn again(data: &Path) -> TestApp {
-    starting().data(data).app()
+    starting().data(data).start()
 }

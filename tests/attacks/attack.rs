@@ -3,17 +3,14 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
+use amoiq_testkit::{
+    AppLauncher, TestApp,
+    process_figures::{MemoryWatch, open_files, processor_ticks, resident_bytes},
+};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use crate::{
-    connections, filling, flood, frames,
-    latency::Latency,
-    pair::Pair,
-    patience, polls,
-    server::{MemoryWatch, Server, open_files, processor_ticks, resident_bytes},
-    silence,
-};
+use crate::{connections, filling, flood, frames, latency::Latency, pair::Pair, patience, polls, silence};
 
 /// What an attack may cost beside what its connections and messages are worth.
 const GROWTH_BYTES: u64 = 64 * 1024 * 1024;
@@ -86,7 +83,7 @@ impl Scale {
 
 /// What an attack needs.
 pub struct Stage {
-    pub server: Server,
+    pub server: TestApp,
     pub pair: Pair,
     pub scale: Scale,
     /// Files that were open before.
@@ -149,8 +146,8 @@ impl Attack {
     /// When the attack is not fended off as it should be, the pair was not served in full, the process
     /// took too much memory, or something in it panicked.
     pub fn attempt(self, program: &Path, scale: Scale) -> anyhow::Result<Report> {
-        let server = Server::start(program, self.settings(), self.files())?;
-        let (pid, pair) = (server.pid(), Pair::start(server.address)?);
+        let server = start(program, self.settings(), self.files());
+        let (pid, pair) = (server.pid(), Pair::start(server.socket_address())?);
         let before = (resident_bytes(pid)?, processor_ticks(pid)?, tokio::time::Instant::now());
         let stage = Arc::new(Stage { files: open_files(pid)?, server, pair, scale });
         let memory = MemoryWatch::start(pid);
@@ -164,7 +161,7 @@ impl Attack {
         let heard = experience.heard;
         ensure!(heard.other_messages == outcome.messages, "{} were said: {heard:?}", outcome.messages);
         ensure!(heard.lists == 0, "a list that nobody asked for: {heard:?}");
-        ensure!(server.logged(&["panicked"]) == 0, "something panicked");
+        ensure!(server.printed_times(&["panicked"]) == 0, "something panicked");
         let report = Report {
             latency: Latency::of(experience.round_trips.iter().map(|(_, took)| *took)),
             grew_bytes: peak.saturating_sub(before.0),
@@ -228,6 +225,21 @@ impl Attack {
             Self::AllBusy => Some(connections::FEW_FILES),
             _ => None,
         }
+    }
+}
+
+/// Starts the program with settings (`AMOIQ__…`, value), without rate limits of its own, and with a limit of
+/// open files if one is given.
+pub fn start(program: &Path, settings: &[(&str, &str)], files: Option<usize>) -> TestApp {
+    let launcher = AppLauncher::of(program)
+        .environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0")
+        .environment("AMOIQ__REALTIME__CONNECTIONS_PER_IP", "0")
+        // Why a connection ended is a line of its own there.
+        .environment("AMOIQ__LOG__LEVEL", "info,amoiq::realtime::engine=debug")
+        .settings(settings);
+    match files {
+        Some(files) => launcher.wrapped_in(&["prlimit", &format!("--nofile={files}:{files}")]).start(),
+        None => launcher.start(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use amoiq_testkit::{SECRET_KEY, WIDGET_KEY};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
 use tokio::{
@@ -20,10 +21,6 @@ use crate::frame::{self, Frame, TEXT};
 
 /// How long anything is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The demo tenant's keys.
-pub const WIDGET: &str = "wk_demo_0000000000000000";
-pub const SECRET: &str = "sk_demo_0000000000000000";
 
 /// A client.
 pub struct Client {
@@ -77,12 +74,12 @@ impl Client {
 
     /// A visitor's socket, let in.
     pub async fn visitor(address: SocketAddr, source: u8) -> anyhow::Result<Self> {
-        Self::open(address, source, "tenantId=demo").await?.introduce(WIDGET).await
+        Self::open(address, source, "tenantId=demo").await?.introduce(WIDGET_KEY).await
     }
 
     /// An admin's socket, let in: it hears everything of the tenant.
     pub async fn admin(address: SocketAddr) -> anyhow::Result<Self> {
-        Self::open(address, 1, "tenantId=demo&role=admin").await?.introduce(SECRET).await
+        Self::open(address, 1, "tenantId=demo&role=admin").await?.introduce(SECRET_KEY).await
     }
 
     /// Says who it is, and is let in.
@@ -155,7 +152,7 @@ impl Client {
     ) -> anyhow::Result<(u16, String)> {
         let length = body.len();
         let mut request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: amoiq\r\nAuthorization: Bearer {WIDGET}\r\n\
+            "{method} {target} HTTP/1.1\r\nHost: amoiq\r\nAuthorization: Bearer {WIDGET_KEY}\r\n\
              Content-Type: {}\r\nContent-Length: {length}\r\n\r\n",
             if target.starts_with("/socket.io/") { "text/plain" } else { "application/json" },
         )

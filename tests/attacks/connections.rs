@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use amoiq_testkit::{OperatorClient, SECRET_KEY, TestApp};
 use anyhow::{Context, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +16,7 @@ use tokio::{
 
 use crate::{
     attack::{Outcome, Stage},
-    client::{Client, Opened, SECRET},
+    client::{Client, Opened},
     crowd::{crowd, source},
 };
 
@@ -44,8 +45,8 @@ const HALF: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: amoiq\r\nX: ";
 /// Connections that ask for something and then send half of a second request: more than there are descriptors, on the
 /// service's port and on the operator's. Whoever else comes is served.
 pub async fn half_heads(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (operator, token) = stage.server.operator()?;
-    let (service, count) = (stage.server.address, FILES + 100);
+    let (operator, token) = operator_of(&stage.server);
+    let (service, count) = (stage.server.socket_address(), FILES + 100);
     let until = Instant::now() + SIEGE;
     let siege = tokio::spawn(async move {
         let targets = move |number| if number % 5 == 0 { operator } else { service };
@@ -89,7 +90,7 @@ async fn half_head(address: SocketAddr, number: usize, until: Instant) -> anyhow
 /// Websockets on every descriptor that there is for clients. They are busy, so nobody is displaced: the service's health
 /// is told all the same, operators are served, and others learn why they are not; also when half heads come on top.
 pub async fn all_busy(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (address, (operator, token)) = (stage.server.address, stage.server.operator()?);
+    let (address, (operator, token)) = (stage.server.socket_address(), operator_of(&stage.server));
     let mut sockets = Vec::new();
     let refused = loop {
         ensure!(sockets.len() < FEW_FILES, "there is no end");
@@ -140,8 +141,8 @@ async fn asked(address: SocketAddr, target: &str, token: Option<&str>) -> anyhow
 /// One connection for each state in which the service waits for a client. All are ended in time, but for those that
 /// only seem slow.
 pub async fn slow_clients(stage: &Stage) -> anyhow::Result<Outcome> {
-    let address = stage.server.address;
-    let operator = stage.server.operator()?.0;
+    let address = stage.server.socket_address();
+    let operator = operator_of(&stage.server).0;
     fill_history(address).await?;
     let chunked = b"POST /webchat/message HTTP/1.1\r\nHost: amoiq\r\nTransfer-Encoding: chunked\r\n\r\n";
     let both = [HEALTH, HALF].concat();
@@ -225,7 +226,7 @@ async fn slow_reader(address: SocketAddr, operator: SocketAddr) -> anyhow::Resul
     let mut stream: TcpStream = socket.connect(address).await?;
     let request = format!(
         "GET /api/chat/messages?tenantId=demo&sessionId={HISTORY}&limit=500 HTTP/1.1\r\nHost: amoiq\r\n\
-         Authorization: Bearer {SECRET}\r\n\r\n"
+         Authorization: Bearer {SECRET_KEY}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let (since, mut some, mut bytes) = (Instant::now(), [0; 256], 0);
@@ -257,7 +258,7 @@ async fn slow_upload(address: SocketAddr) -> anyhow::Result<()> {
     let body = format!("{body}{}\"}}", "x".repeat(SIZE - body.len() - 2));
     let head = format!(
         "POST /webchat/message HTTP/1.1\r\nHost: amoiq\r\nContent-Type: application/json\r\n\
-         Authorization: Bearer {SECRET}\r\nContent-Length: {SIZE}\r\n\r\n"
+         Authorization: Bearer {SECRET_KEY}\r\nContent-Length: {SIZE}\r\n\r\n"
     );
     client.stream.write_all(head.as_bytes()).await?;
     for piece in body.as_bytes().chunks(1_280) {
@@ -284,7 +285,7 @@ async fn idle(address: SocketAddr) -> anyhow::Result<()> {
 /// Connections of one address that is not this machine's own loopback, beyond what one may have. They come to the
 /// operator's port, since the service's own is on loopback here.
 pub async fn one_address(stage: &Stage, own: IpAddr) -> anyhow::Result<Outcome> {
-    let operator = stage.server.operator()?.0;
+    let operator = operator_of(&stage.server).0;
     let address = SocketAddr::new(own, operator.port());
     let held = Arc::new(crowd(ALLOWED, ALLOWED, move |_| async move { answered(address).await }).await?);
     let mut refused = TcpStream::connect(address).await?;
@@ -303,6 +304,12 @@ pub async fn one_address(stage: &Stage, own: IpAddr) -> anyhow::Result<Outcome> 
         ensure!(Instant::now() < deadline, "places are not given back");
     }
     Ok(Outcome::of(ALLOWED))
+}
+
+/// Where operators are served, and their token.
+fn operator_of(server: &TestApp) -> (SocketAddr, String) {
+    let operator = OperatorClient::of(server);
+    (operator.socket_address(), operator.token)
 }
 
 /// `server.connections_per_ip` as it is set for [`one_address`].

@@ -17,7 +17,7 @@ const CHARACTERS: usize = 9_900;
 /// Visitors without a limit who each begin a session, fill it with long messages and leave. A second time they only
 /// come, say a word in it, so that it is in memory again, and leave.
 pub async fn fill(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (sessions, address) = (stage.scale.of(500, 10_000), stage.server.address);
+    let (sessions, address) = (stage.scale.of(500, 10_000), stage.server.socket_address());
     for (said, characters) in [(MESSAGES, CHARACTERS), (1, 10)] {
         crowd(sessions, AT_ONCE, move |number| async move {
             let session = format!("session-that-is-filled-{number:06}");

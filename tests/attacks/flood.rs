@@ -24,7 +24,7 @@ const GIVEN_UP: Duration = Duration::from_secs(40);
 
 /// Admins that never read, while sixteen visitors say a kilobyte at a time.
 pub async fn never_reads(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (each, address) = (stage.scale.of(20_000, 100_000) / SPEAKERS, stage.server.address);
+    let (each, address) = (stage.scale.of(20_000, 100_000) / SPEAKERS, stage.server.socket_address());
     let deaf = crowd(DEAF, DEAF, move |_| deaf_admin(address)).await?;
     crowd(SPEAKERS, SPEAKERS, move |number| async move {
         let (session, mut client) =
@@ -38,7 +38,7 @@ pub async fn never_reads(stage: &Stage) -> anyhow::Result<Outcome> {
         Ok(())
     })
     .await?;
-    stage.eventually("too slow", GIVEN_UP, || Ok(stage.server.logged(&["too_slow"]) == DEAF)).await?;
+    stage.eventually("too slow", GIVEN_UP, || Ok(stage.server.printed_times(&["too_slow"]) == DEAF)).await?;
     stage.all_sockets_are_closed(GIVEN_UP).await?;
     drop(deaf);
     Ok(Outcome { connections: SPEAKERS + DEAF, deaf: DEAF, messages: (each * SPEAKERS) as u64 })
@@ -53,7 +53,7 @@ async fn deaf_admin(address: SocketAddr) -> anyhow::Result<Client> {
 
 /// Clients that ask for lists as fast as they can and read none of them.
 pub async fn never_reads_answers(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(10, 100), stage.server.address);
+    let (count, address) = (stage.scale.of(10, 100), stage.server.socket_address());
     let visitors = crowd(200, 50, move |_| Client::visitor(address, 1)).await?;
     crowd(count, count, move |_| async move {
         let mut client = deaf_admin(address).await?;
@@ -71,7 +71,7 @@ pub async fn never_reads_answers(stage: &Stage) -> anyhow::Result<Outcome> {
 /// Clients that send small frames as fast as they can: answers to pings that nobody sent, without ever
 /// saying who they are, and events, reading what comes.
 pub async fn hurry(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(10, 50), stage.server.address);
+    let (count, address) = (stage.scale.of(10, 50), stage.server.socket_address());
     crowd(count, count, move |number| async move {
         let (client, small) = if number % 2 == 0 {
             (Client::open(address, 1, "tenantId=demo").await?, frame(TEXT, b"3"))

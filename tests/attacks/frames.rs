@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::WIDGET_KEY;
 use anyhow::{Context, ensure};
 
 use crate::{
     attack::{Outcome, Stage},
-    client::{Client, WIDGET, message},
+    client::{Client, message},
     crowd::crowd,
     frame::{BINARY, Frame, PIECE, TEXT, TEXT_BEGIN, frame, header},
 };
@@ -19,7 +20,7 @@ const LINGERS: Duration = Duration::from_secs(5);
 /// Declares a frame of eight gigabytes, which is refused before any of it has come, and streams it all
 /// the same until the connection breaks.
 pub async fn huge(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(10, 100), stage.server.address);
+    let (count, address) = (stage.scale.of(10, 100), stage.server.socket_address());
     crowd(count, 50, move |_| async move {
         let mut client = Client::open(address, 1, "tenantId=demo").await?;
         ensure!(matches!(client.next().await?, Some(Frame::Text(_))), "no open packet");
@@ -40,7 +41,7 @@ pub async fn huge(stage: &Stage) -> anyhow::Result<Outcome> {
 
 /// A million fragments of one byte.
 pub async fn fragments(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(2, 20), stage.server.address);
+    let (count, address) = (stage.scale.of(2, 20), stage.server.socket_address());
     crowd(count, 20, move |_| async move {
         let mut client = Client::visitor(address, 1).await?;
         client.write(&frame(TEXT_BEGIN, b"4")).await?;
@@ -54,13 +55,13 @@ pub async fn fragments(stage: &Stage) -> anyhow::Result<Outcome> {
         client.closed_within(SOON).await.map(drop)
     })
     .await?;
-    stage.eventually("too large", SOON, || Ok(stage.server.logged(&["too_large"]) == count)).await?;
+    stage.eventually("too large", SOON, || Ok(stage.server.printed_times(&["too_large"]) == count)).await?;
     Ok(Outcome::of(count))
 }
 
 /// Texts that are none, whole, in pieces, and in a poll's body.
 pub async fn invalid_utf8(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(30, 300), stage.server.address);
+    let (count, address) = (stage.scale.of(30, 300), stage.server.socket_address());
     crowd(count, 20, move |number| async move {
         let mut client = Client::visitor(address, 1).await?;
         match number % 3 {
@@ -82,7 +83,7 @@ pub async fn invalid_utf8(stage: &Stage) -> anyhow::Result<Outcome> {
     })
     .await?;
     let cut = count - count / 3;
-    stage.eventually("malformed", SOON, || Ok(stage.server.logged(&["malformed"]) >= cut)).await?;
+    stage.eventually("malformed", SOON, || Ok(stage.server.printed_times(&["malformed"]) >= cut)).await?;
     Ok(Outcome::of(2 * count))
 }
 
@@ -96,7 +97,7 @@ async fn polling(beside: &Client) -> anyhow::Result<(Client, String)> {
 /// Deep and wide JSON, before and after a client is let in, and over HTTP. Each is answered with an
 /// error, or the connection is closed.
 pub async fn json(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(40, 400), stage.server.address);
+    let (count, address) = (stage.scale.of(40, 400), stage.server.socket_address());
     crowd(count, 40, move |number| async move {
         let json = match number / 4 % 5 {
             0 => format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
@@ -120,7 +121,7 @@ pub async fn json(stage: &Stage) -> anyhow::Result<Outcome> {
             }
             2 => {
                 let mut client = Client::open(address, 1, "tenantId=demo").await?;
-                client.say(&format!("40{{\"apiKey\":\"{WIDGET}x\",\"more\":{json}}}")).await?;
+                client.say(&format!("40{{\"apiKey\":\"{WIDGET_KEY}x\",\"more\":{json}}}")).await?;
                 refused(&mut client).await
             }
             _ => {

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::{TestApp, app_launcher::program_under_test};
 use anyhow::{Context, ensure};
 
 use crate::{
+    attack,
     client::{Client, Opened, PATIENCE},
     pair::Pair,
-    program,
-    server::Server,
 };
 
 /// Opens as many as there may be; the next is refused, with JSON that says why; and each place is free
 /// again when its connection is closed. The pair has two places.
 async fn refused_and_free_again(
-    server: &Server,
+    server: &TestApp,
     limit: usize,
     status: u16,
     code: &str,
 ) -> anyhow::Result<()> {
-    let open = || Client::try_open(server.address, 1, "tenantId=demo");
+    let open = || Client::try_open(server.socket_address(), 1, "tenantId=demo");
     let mut clients = Vec::new();
     for _ in 2..limit {
         match open().await? {
@@ -33,7 +33,7 @@ async fn refused_and_free_again(
     }
     // A poll's session is a connection too.
     let poll = "/socket.io/?EIO=4&transport=polling";
-    let mut poller = Client::dial(server.address, 1).await?;
+    let mut poller = Client::dial(server.socket_address(), 1).await?;
     ensure!(poller.request("GET", poll, b"").await? == (status, code.to_owned()), "a poll is let in");
     drop(clients.pop().context("one is open")?);
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -48,8 +48,8 @@ async fn refused_and_free_again(
 fn check(settings: &[(&str, &str)], limit: usize, status: u16, code: &str) {
     // Who is held at another limit is a fact of tests/wire: here nobody is.
     let settings = [settings, &[("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")]].concat();
-    let server = Server::start(program(), &settings, None).expect("it starts");
-    let pair = Pair::start(server.address).expect("the pair is let in");
+    let server = attack::start(&program_under_test(), &settings, None);
+    let pair = Pair::start(server.socket_address()).expect("the pair is let in");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(refused_and_free_again(&server, limit, status, code)).expect("as it should be");
     pair.wait_for(10).expect("the pair is served");

@@ -19,22 +19,15 @@ mod limits;
 mod pair;
 mod patience;
 mod polls;
-mod server;
 mod silence;
 
-use std::path::Path;
-
+use amoiq_testkit::{app_launcher::program_under_test, process_figures::raise_file_limit};
 use attack::{Attack, Scale};
 
-/// The program under test.
-fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_amoiq"))
-}
-
 fn is_fended_off(attack: Attack) {
-    server::raise_file_limit().expect("as many files as there may be");
+    raise_file_limit();
     let scale = if std::env::var_os("AMOIQ_BENCH_FULL").is_some() { Scale::Full } else { Scale::Test };
-    let report = attack.attempt(program(), scale).expect("it is fended off");
+    let report = attack.attempt(&program_under_test(), scale).expect("it is fended off");
     eprintln!("{attack:?} {report}");
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::WIDGET_KEY;
 use anyhow::{Context, ensure};
 use tokio::{
     io::AsyncWriteExt,
@@ -10,7 +11,7 @@ use tokio::{
 
 use crate::{
     attack::{Outcome, Stage},
-    client::{Client, WIDGET},
+    client::Client,
     crowd::{crowd, source},
 };
 
@@ -28,7 +29,7 @@ const AT_MOST: Duration = Duration::from_secs(18);
 /// Requests that come a byte at a time: a third stops in the head, a third in the body of a poll, a third
 /// in that of a message.
 pub async fn drip(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(300, 3_000), stage.server.address);
+    let (count, address) = (stage.scale.of(300, 3_000), stage.server.socket_address());
     crowd(count, count, move |number| async move {
         let mut client = Client::dial(address, source(number)).await?;
         let target = match number % 3 {
@@ -45,7 +46,7 @@ pub async fn drip(stage: &Stage) -> anyhow::Result<Outcome> {
         };
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: amoiq\r\nContent-Type: application/json\r\n\
-             Authorization: Bearer {WIDGET}\r\nContent-Length: {LONG}\r\n\r\n",
+             Authorization: Bearer {WIDGET_KEY}\r\nContent-Length: {LONG}\r\n\r\n",
         );
         client.write(head.as_bytes()).await?;
         slowly(&mut client, &[b'{'; LONG]).await

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::WIDGET_KEY;
 use anyhow::{Context, ensure};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     attack::{Outcome, Stage},
-    client::{Client, WIDGET},
+    client::Client,
     crowd::{crowd, source},
 };
 
@@ -18,7 +19,7 @@ const FORGOTTEN: Duration = Duration::from_secs(20);
 
 /// Upgrades that stop half-way, each at another place.
 pub async fn abandoned_upgrades(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(2_000, 10_000), stage.server.address);
+    let (count, address) = (stage.scale.of(2_000, 10_000), stage.server.socket_address());
     let sids = crowd(count, 100, move |number| async move {
         let mut poller = Client::dial(address, source(number)).await?;
         let sid = open(&mut poller).await?;
@@ -35,7 +36,9 @@ pub async fn abandoned_upgrades(stage: &Stage) -> anyhow::Result<Outcome> {
     .await?;
     stage.all_sockets_are_closed(FORGOTTEN).await?;
     // Nobody polls, so the sessions are forgotten as well. Asking for one earlier would keep it.
-    stage.eventually("forgotten", FORGOTTEN, || Ok(stage.server.logged(&["ping_timeout"]) == count)).await?;
+    stage
+        .eventually("forgotten", FORGOTTEN, || Ok(stage.server.printed_times(&["ping_timeout"]) == count))
+        .await?;
     let mut client = Client::dial(address, 1).await?;
     for sid in sids {
         let answer =
@@ -47,7 +50,7 @@ pub async fn abandoned_upgrades(stage: &Stage) -> anyhow::Result<Outcome> {
 
 /// A poll that is answered every millisecond, and a new session every millisecond beside it.
 pub async fn storm(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(1_500, 10_000), stage.server.address);
+    let (count, address) = (stage.scale.of(1_500, 10_000), stage.server.socket_address());
     tokio::try_join!(polls(address, count), handshakes(address, count))?;
     stage.all_sockets_are_closed(FORGOTTEN).await?;
     Ok(Outcome::of(count))
@@ -57,7 +60,7 @@ async fn polls(address: std::net::SocketAddr, count: usize) -> anyhow::Result<()
     let mut client = Client::dial(address, 2).await?;
     let sid = open(&mut client).await?;
     let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-    let connect = format!(r#"40{{"apiKey":"{WIDGET}"}}"#);
+    let connect = format!(r#"40{{"apiKey":"{WIDGET_KEY}"}}"#);
     client.request("POST", &target, connect.as_bytes()).await?;
     let welcome = poll(&mut client, &target).await?;
     ensure!(welcome.starts_with("40{\"sid\""), "not let in: {welcome}");

@@ -23,7 +23,7 @@ const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 /// Connections that never say who they are.
 pub async fn mute(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(1_000, 10_000), stage.server.address);
+    let (count, address) = (stage.scale.of(1_000, 10_000), stage.server.socket_address());
     crowd(count, count, move |number| async move {
         let mut client = Client::open(address, source(number), "tenantId=demo").await?;
         let since = Instant::now();
@@ -40,7 +40,7 @@ pub async fn mute(stage: &Stage) -> anyhow::Result<Outcome> {
 /// Peers whose machine has vanished: the kernel drops whatever comes in for them, so that nothing is
 /// acknowledged and nothing is refused.
 pub async fn half_open(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(50, 1_000), stage.server.address);
+    let (count, address) = (stage.scale.of(50, 1_000), stage.server.socket_address());
     let vanished = crowd(count, 50, move |number| async move {
         let client = Client::visitor(address, source(number)).await?;
         SockRef::from(&client.stream).attach_filter(&[KEEP_NOTHING])?;
@@ -48,7 +48,7 @@ pub async fn half_open(stage: &Stage) -> anyhow::Result<Outcome> {
     });
     let vanished = Arc::new(vanished.await?);
     stage.all_sockets_are_closed(LATE).await?;
-    let cut = stage.server.logged(&["ping_timeout"]);
+    let cut = stage.server.printed_times(&["ping_timeout"]);
     ensure!(cut == vanished.len(), "{cut} of {count} were cut for their silence");
     Ok(Outcome::of(count))
 }

@@ -2,9 +2,11 @@
 
 use std::{fs, os::unix::fs::symlink};
 
+use amoiq_testkit::cli;
+
 use crate::{
     backups::refused,
-    given::{amoiq, new_file, printed, stopped, verify},
+    store_fixtures::{new_file, stopped},
 };
 
 #[test]
@@ -12,12 +14,12 @@ fn a_store_that_is_not_there_has_no_dead_letters() {
     let directory = tempfile::tempdir().expect("a directory");
     for path in [directory.path(), &directory.path().join("none")] {
         for arguments in [&["dead-letters"][..], &["dead-letters", "--json"], &["events"]] {
-            let output = amoiq(path, arguments);
+            let output = cli::run(path, arguments);
             refused(&output, "does not exist");
             assert!(output.stdout.is_empty(), "{output:?}");
         }
     }
-    assert_eq!(printed(stopped().path(), &["dead-letters", "--json"]).trim(), "[]");
+    assert_eq!(cli::stdout_of(stopped().path(), &["dead-letters", "--json"]).trim(), "[]");
 }
 
 #[test]
@@ -27,11 +29,11 @@ fn a_store_that_cannot_be_looked_for_is_not_said_to_be_absent() {
     let circle = directory.path().join("circle");
     symlink(&circle, &circle).expect("a link");
     for arguments in [["rebuild", "inbox"], ["dead-letters", "--json"]] {
-        let output = amoiq(&circle, &arguments);
+        let output = cli::run(&circle, &arguments);
         refused(&output, "symbolic links");
         assert!(String::from_utf8_lossy(&output.stderr).contains("circle"), "{output:?}");
     }
-    refused(&amoiq(directory.path(), &["rebuild", "inbox"]), "there is no store");
+    refused(&cli::run(directory.path(), &["rebuild", "inbox"]), "there is no store");
 }
 
 #[test]
@@ -47,14 +49,14 @@ fn a_file_that_is_no_log_is_said_to_be_none() {
         [(&empty, "is empty", "is empty"), (&foreign, "is no log of amoiq", "is not a backup")]
     {
         let file = file.to_str().expect("a path");
-        let (code, result) = verify(store.path(), &[file]);
+        let (code, result) = cli::verify(store.path(), &[file]);
         let said = result["error"].as_str().expect("a text");
         assert!(code == 2 && said.contains(at_verifying) && said.contains(file), "{said}");
-        let output = amoiq(store.path(), &["restore", file]);
+        let output = cli::run(store.path(), &["restore", file]);
         refused(&output, at_restoring);
         assert!(!store.path().join("log.db").exists(), "{output:?}");
     }
     fs::write(store.path().join("log.db"), "").expect("written");
-    let (code, result) = verify(store.path(), &[]);
+    let (code, result) = cli::verify(store.path(), &[]);
     assert!(code == 2 && result["error"].as_str().is_some_and(|said| said.contains("is empty")), "{result}");
 }

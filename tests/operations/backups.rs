@@ -8,40 +8,41 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, cli, eventually};
 use serde_json::Value;
 
 use crate::{
     fixture::{configuration, reopened},
-    given::{SESSIONS, Service, amoiq, eventually, new_file, printed, program, stopped, texts_of, verify},
+    store_fixtures::{SESSIONS, new_file, say_as_ann, stopped, texts_of},
 };
 
 #[test]
 fn a_backup_of_a_stopped_store_comes_back() {
     let data = stopped();
     let (folder, file) = new_file();
-    printed(data.path(), &["backup", file.to_str().expect("a path")]);
+    cli::stdout_of(data.path(), &["backup", file.to_str().expect("a path")]);
     let names: Vec<_> =
         fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(names, ["file"], "nothing else is left");
-    assert_eq!(verify(data.path(), &[file.to_str().expect("a path")]).0, 0);
+    assert_eq!(cli::verify(data.path(), &[file.to_str().expect("a path")]).0, 0);
 
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", file.to_str().expect("a path")]);
-    let (code, after) = verify(restored.path(), &[]);
-    let (_, before) = verify(data.path(), &[]);
+    cli::stdout_of(restored.path(), &["restore", file.to_str().expect("a path")]);
+    let (code, after) = cli::verify(restored.path(), &[]);
+    let (_, before) = cli::verify(data.path(), &[]);
     assert_eq!((code, &after["events"]), (0, &before["events"]), "{after}");
     assert_ne!(after["epoch"], before["epoch"], "a restore begins another history");
-    let service = Service::start(restored.path());
+    let service = TestApp::start_on(restored.path());
     for (session, _) in SESSIONS {
-        assert_eq!(service.texts(session), Ok(texts_of(session)));
+        assert_eq!(service.texts(SECRET_KEY, session), Ok(texts_of(session)));
     }
-    assert_eq!(service.say("session-two", "it goes on").0, 200);
+    assert_eq!(say_as_ann(&service, "session-two", "it goes on").status, 200);
 }
 
 #[test]
 fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
     let data = stopped();
-    let service = Service::start(data.path());
+    let service = TestApp::start_on(data.path());
     let (acknowledged, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (_folder, file) = new_file();
     let before = std::thread::scope(|scope| {
@@ -50,21 +51,21 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                assert_eq!(service.say("session-of-load", &format!("message {number}")).0, 200);
+                assert_eq!(say_as_ann(&service, "session-of-load", &format!("message {number}")).status, 200);
                 acknowledged.fetch_add(1, Ordering::Relaxed);
             }
         });
         eventually("messages are acknowledged", || acknowledged.load(Ordering::Relaxed) > 20);
         let before = acknowledged.load(Ordering::Relaxed);
-        let output = amoiq(data.path(), &["backup", file.to_str().expect("a path")]);
+        let output = cli::run(data.path(), &["backup", file.to_str().expect("a path")]);
         is_over.store(true, Ordering::Relaxed);
         assert!(output.status.success(), "{output:?}");
         before
     });
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", file.to_str().expect("a path")]);
-    assert_eq!(verify(restored.path(), &[]).0, 0);
-    let texts = Service::start(restored.path()).texts("session-of-load").expect("a history");
+    cli::stdout_of(restored.path(), &["restore", file.to_str().expect("a path")]);
+    assert_eq!(cli::verify(restored.path(), &[]).0, 0);
+    let texts = TestApp::start_on(restored.path()).texts(SECRET_KEY, "session-of-load").expect("a history");
     assert!(texts.len() >= before, "{} of {before}", texts.len());
     let expected: Vec<_> = (0..texts.len()).map(|number| format!("message {number}")).collect();
     assert_eq!(texts, expected, "the first ones, in order");
@@ -75,28 +76,30 @@ fn a_restore_ends_at_the_position_or_time_that_is_named() {
     let data = stopped();
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
-    printed(data.path(), &["backup", file]);
-    let events =
-        printed(data.path(), &["events", "--json", "--session", "session-long", "--type", "message.created"]);
+    cli::stdout_of(data.path(), &["backup", file]);
+    let events = cli::stdout_of(
+        data.path(),
+        &["events", "--json", "--session", "session-long", "--type", "message.created"],
+    );
     let tenth: Value = serde_json::from_str(events.lines().nth(9).expect("a tenth")).expect("JSON");
     let place = tenth["position"].to_string();
 
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", file, "--to", &place]);
-    let (code, result) = verify(restored.path(), &[]);
+    cli::stdout_of(restored.path(), &["restore", file, "--to", &place]);
+    let (code, result) = cli::verify(restored.path(), &[]);
     assert_eq!((code, &result["events"]), (0, &tenth["position"]), "{result}");
-    let service = Service::start(restored.path());
-    assert_eq!(service.texts("session-long").expect("a history"), texts_of("session-long")[..10]);
-    assert_eq!(service.texts("session-two"), Err(404));
-    assert_eq!(service.say("session-long", "another eleventh").0, 200);
-    assert_eq!(service.texts("session-long").expect("a history").len(), 11);
+    let service = TestApp::start_on(restored.path());
+    assert_eq!(service.texts(SECRET_KEY, "session-long").expect("a history"), texts_of("session-long")[..10]);
+    assert_eq!(service.texts(SECRET_KEY, "session-two"), Err(404));
+    assert_eq!(say_as_ann(&service, "session-long", "another eleventh").status, 200);
+    assert_eq!(service.texts(SECRET_KEY, "session-long").expect("a history").len(), 11);
     service.stop();
-    let (code, result) = verify(restored.path(), &[]);
+    let (code, result) = cli::verify(restored.path(), &[]);
     assert_eq!(code, 0, "{result}");
 
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", file, "--to", tenth["time"].as_str().expect("a time")]);
-    let (code, result) = verify(restored.path(), &[]);
+    cli::stdout_of(restored.path(), &["restore", file, "--to", tenth["time"].as_str().expect("a time")]);
+    let (code, result) = cli::verify(restored.path(), &[]);
     assert!(code == 0 && result["events"].as_u64() >= tenth["position"].as_u64(), "{result}");
 }
 
@@ -106,21 +109,24 @@ fn nothing_is_overwritten() {
     let (folder, file) = new_file();
     let path = file.to_str().expect("a path");
     fs::write(&file, "mine").expect("written");
-    refused(&amoiq(data.path(), &["backup", path]), "nothing is overwritten");
+    refused(&cli::run(data.path(), &["backup", path]), "nothing is overwritten");
     assert_eq!(fs::read(&file).expect("still there"), b"mine");
     fs::remove_file(&file).expect("removed");
-    printed(data.path(), &["backup", path]);
+    cli::stdout_of(data.path(), &["backup", path]);
 
     let before = fs::read(data.path().join("log.db")).expect("a log");
-    refused(&amoiq(data.path(), &["restore", path]), "move it away");
+    refused(&cli::run(data.path(), &["restore", path]), "move it away");
     assert_eq!(fs::read(data.path().join("log.db")).expect("a log"), before);
-    let service = Service::start(data.path());
-    refused(&amoiq(data.path(), &["restore", path]), "in use");
+    let service = TestApp::start_on(data.path());
+    refused(&cli::run(data.path(), &["restore", path]), "in use");
     drop(service);
     let empty = tempfile::tempdir().expect("a directory");
-    refused(&amoiq(empty.path(), &["restore", data.path().join("views.db").to_str().expect("a path")]), "");
     refused(
-        &amoiq(empty.path(), &["restore", folder.path().join("none").to_str().expect("a path")]),
+        &cli::run(empty.path(), &["restore", data.path().join("views.db").to_str().expect("a path")]),
+        "",
+    );
+    refused(
+        &cli::run(empty.path(), &["restore", folder.path().join("none").to_str().expect("a path")]),
         "does not exist",
     );
 }
@@ -130,13 +136,13 @@ fn a_backup_that_cannot_be_made_leaves_nothing_and_names_its_file_once() {
     let data = stopped();
     let (folder, file) = new_file();
     let none = file.join("none");
-    let output = amoiq(data.path(), &["backup", none.to_str().expect("a path")]);
+    let output = cli::run(data.path(), &["backup", none.to_str().expect("a path")]);
     refused(&output, "");
     let expected = format!("amoiq: {}: No such file or directory (os error 2)\n", none.display());
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
     // SQLite would write another file than the one that only its owner reads.
     let odd = folder.path().join(OsStr::from_bytes(b"odd\xff.db"));
-    refused(&program(data.path()).arg("backup").arg(odd).output().expect("the program runs"), "UTF-8");
+    refused(&cli::command(data.path()).arg("backup").arg(odd).output().expect("the program runs"), "UTF-8");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
 
@@ -145,17 +151,17 @@ fn a_damaged_store_makes_no_backup_and_a_damaged_backup_no_store() {
     let data = stopped();
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
-    printed(data.path(), &["backup", path]);
+    cli::stdout_of(data.path(), &["backup", path]);
     let conn = rusqlite::Connection::open(&file).expect("a database");
     conn.execute("UPDATE log SET actor = 'x' WHERE position = 9", []).expect("changed");
     drop(conn);
     let empty = tempfile::tempdir().expect("a directory");
-    refused(&amoiq(empty.path(), &["restore", path]), "does not verify");
+    refused(&cli::run(empty.path(), &["restore", path]), "does not verify");
     assert!(!empty.path().join("log.db").exists());
 
     fs::remove_file(&file).expect("removed");
     crate::damage::sql(data.path(), "UPDATE log SET actor = 'x' WHERE position = 9");
-    refused(&amoiq(data.path(), &["backup", path]), "amoiq verify");
+    refused(&cli::run(data.path(), &["backup", path]), "amoiq verify");
     assert!(!file.exists());
 }
 
@@ -174,9 +180,9 @@ fn the_outbox_comes_back_with_the_log() {
     assert!(before.iter().all(|sums| !sums.is_empty()));
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
-    printed(data.path(), &["backup", path]);
+    cli::stdout_of(data.path(), &["backup", path]);
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", path]);
+    cli::stdout_of(restored.path(), &["restore", path]);
     assert_eq!(rows(restored.path()), before);
     let definitions = |data: &Path| {
         let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
@@ -188,7 +194,7 @@ fn the_outbox_comes_back_with_the_log() {
     let conn = rusqlite::Connection::open(&file).expect("a database");
     conn.execute("UPDATE outbox_lanes SET cursor = cursor - 1 WHERE id = 1", []).expect("changed");
     drop(conn);
-    let (code, result) = verify(data.path(), &[path]);
+    let (code, result) = cli::verify(data.path(), &[path]);
     assert_eq!((code, &result["counts"]["outbox"]), (1, &Value::from(1)), "{result}");
 }
 
@@ -198,16 +204,16 @@ fn endpoints_are_set_back_to_the_end_of_a_restored_log_before_anybody_is_served(
     let data = reopened();
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
-    printed(data.path(), &["backup", path]);
+    cli::stdout_of(data.path(), &["backup", path]);
     let restored = tempfile::tempdir().expect("a directory");
-    printed(restored.path(), &["restore", path, "--to", &UNTIL.to_string()]);
+    cli::stdout_of(restored.path(), &["restore", path, "--to", &UNTIL.to_string()]);
     let number = |file: &str, sql: &str| -> i64 {
         let conn = rusqlite::Connection::open(restored.path().join(file)).expect("a database");
         conn.query_row(sql, [], |row| row.get(0)).expect("a number")
     };
     let cursor = "SELECT max(cursor) FROM lanes";
     assert!(number("outbox.db", cursor) > UNTIL);
-    let _service = Service::start_told(restored.path(), &["--config", &configuration()]);
+    let _service = AppLauncher::new().data(restored.path()).config_file(&configuration()).start();
     let epoch = number("log.db", "SELECT value FROM meta WHERE key = 'epoch'");
     assert_eq!(number("outbox.db", "SELECT epoch FROM meta"), epoch);
     assert!(number("outbox.db", "SELECT min(cursor) FROM lanes") <= UNTIL);

@@ -5,9 +5,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use amoiq_testkit::{SECRET_KEY, TestApp, app_launcher::program_under_test, cli, eventually};
 use serde_json::Value;
 
-use crate::given::{Service, amoiq, eventually, program, stopped, texts_of, verify};
+use crate::store_fixtures::{stopped, texts_of};
 
 /// Whether something of one is there.
 fn is_at_work(directory: &Path) -> bool {
@@ -23,8 +24,8 @@ fn complaint(output: &Output) -> String {
 #[test]
 fn it_measures_beside_a_running_service_and_leaves_nothing_behind() {
     let data = stopped();
-    let service = Service::start(data.path());
-    let output = amoiq(data.path(), &["bench", "--seconds", "1", "--at-once", "8", "--json"]);
+    let service = TestApp::start_on(data.path());
+    let output = cli::run(data.path(), &["bench", "--seconds", "1", "--at-once", "8", "--json"]);
     assert!(output.status.success(), "{output:?}");
     let lines = String::from_utf8(output.stdout).expect("text");
     let figures: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -46,15 +47,15 @@ fn it_measures_beside_a_running_service_and_leaves_nothing_behind() {
     assert!(events("messages") > figures[0]["count"].as_u64().expect("a number"));
     assert_eq!((events("rebuild"), events("verify")), (events("messages"), events("messages")));
     assert!(!is_at_work(data.path()));
-    assert_eq!(service.texts("session-two").expect("texts"), texts_of("session-two"));
+    assert_eq!(service.texts(SECRET_KEY, "session-two").expect("texts"), texts_of("session-two"));
     service.stop();
-    assert_eq!(verify(data.path(), &[]).0, 0);
+    assert_eq!(cli::verify(data.path(), &[]).0, 0);
 }
 
 #[test]
 fn for_people_it_prints_a_table() {
     let directory = tempfile::tempdir().expect("a directory");
-    let output = amoiq(directory.path(), &["bench", "--seconds", "1"]);
+    let output = cli::run(directory.path(), &["bench", "--seconds", "1"]);
     let table = String::from_utf8(output.stdout).expect("text");
     let begins = ["", "messages, 1", "the disk", "messages, 64", "the disk", "rebuild", "verification"];
     assert_eq!(table.lines().count(), begins.len(), "{table}");
@@ -67,7 +68,7 @@ fn for_people_it_prints_a_table() {
 fn one_that_is_interrupted_leaves_nothing_behind() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut bench = program(directory.path());
+        let mut bench = cli::command(directory.path());
         bench.args(["bench", "--seconds", "60"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let bench = bench.spawn().expect("it starts");
         eventually("it is at work", || is_at_work(directory.path()));
@@ -84,7 +85,9 @@ fn a_disk_that_is_full_is_an_error_and_nothing_stays_on_it() {
     let directory = tempfile::tempdir().expect("a directory");
     // The signal is ignored, so that a write that goes beyond the limit fails as on a full disk.
     let bench = Command::new("prlimit")
-        .args(["--fsize=400000", "env", "--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_amoiq"), "bench"])
+        .args(["--fsize=400000", "env", "--ignore-signal=XFSZ"])
+        .arg(program_under_test())
+        .arg("bench")
         .arg(directory.path())
         .output();
     let said = complaint(&bench.expect("prlimit runs"));
@@ -96,7 +99,7 @@ fn a_disk_that_is_full_is_an_error_and_nothing_stays_on_it() {
 fn where_there_is_no_directory_nothing_is_measured() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = directory.path().join("missing");
-    let said = complaint(&amoiq(&missing, &["bench"]));
+    let said = complaint(&cli::run(&missing, &["bench"]));
     assert!(said.contains("is no directory: name one on the disk that is meant"), "{said}");
     assert!(!missing.exists());
 }
@@ -106,7 +109,7 @@ fn how_long_and_how_many_at_once_have_limits() {
     let directory = tempfile::tempdir().expect("a directory");
     for wrong in [["--seconds", "0"], ["--seconds", "61"], ["--at-once", "1"], ["--at-once", "1025"]] {
         let [option, value] = wrong;
-        let said = complaint(&amoiq(directory.path(), &["bench", option, value]));
+        let said = complaint(&cli::run(directory.path(), &["bench", option, value]));
         assert!(said.contains(option), "{said}");
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use amoiq_events::store::sqlite::columns;
+use amoiq_testkit::cli;
 use rusqlite::{
     Connection,
     types::{Value as Column, ValueRef},
@@ -12,7 +13,7 @@ use serde_json::Value;
 use crate::{
     damage::{flip_in, swap_cells},
     fixture::reopened,
-    given::{inbox_generation, stopped, verify},
+    store_fixtures::{inbox_generation, stopped},
 };
 
 /// The tables of a file that carry checksums, each with its columns.
@@ -46,7 +47,7 @@ fn change(file: &Path, table: &str, sql: &str) {
 }
 
 fn found(data: &Path, kind: &str, what: &str) {
-    let (code, result) = verify(data, &[]);
+    let (code, result) = cli::verify(data, &[]);
     assert_eq!(code, 1, "{what}: {result}");
     let problems = result["problems"].as_array().expect("a list");
     assert!(problems.iter().all(|problem| problem["kind"] == kind), "{what}: {result}");
@@ -56,7 +57,7 @@ fn found(data: &Path, kind: &str, what: &str) {
 
 #[test]
 fn what_an_outbox_in_use_says_fits() {
-    let (code, result) = verify(reopened().path(), &[]);
+    let (code, result) = cli::verify(reopened().path(), &[]);
     assert_eq!((code, &result["notes"]), (0, &Value::Array(Vec::new())), "{result}");
 }
 
@@ -73,7 +74,7 @@ fn a_flipped_bit_in_any_column_beside_the_log_is_found() {
                 let sum: i64 = conn.query_row(&sql, [], |row| row.get(0)).expect("a row");
                 drop(conn);
                 flip_in(&path, &table, &column, &format!("checksum = {sum}"));
-                let (code, result) = verify(data.path(), &[]);
+                let (code, result) = cli::verify(data.path(), &[]);
                 assert_eq!(code, 1, "{table}.{column}: {result}");
                 let problems = result["problems"].as_array().expect("a list");
                 assert!(problems.iter().all(|problem| problem["kind"] == kind), "{table}.{column}: {result}");
@@ -138,7 +139,7 @@ fn a_file_beside_the_log_that_is_no_database_is_named() {
         std::fs::write(data.path().join(file), vec![b'x'; 8_192]).expect("written");
         // A write-ahead log that a slow stop left would have every page.
         drop(std::fs::remove_file(data.path().join(format!("{file}-wal"))));
-        let (code, result) = verify(data.path(), &[]);
+        let (code, result) = cli::verify(data.path(), &[]);
         assert_eq!(code, 1, "{result}");
         let problems = result["problems"].as_array().expect("a list");
         let about = |problem: &&Value| problem["kind"] == kind;

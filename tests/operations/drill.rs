@@ -4,9 +4,11 @@
 
 use std::{fs, path::Path};
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY};
+
 use crate::{
     damage::{columns, cut, flip_byte, flip_value},
-    given::{SESSIONS, Service, killed, stopped, texts_of},
+    store_fixtures::{SESSIONS, killed, say_as_ann, stopped, texts_of},
 };
 
 /// What a refusal has to say at least one of.
@@ -24,7 +26,7 @@ enum May {
 }
 
 fn drill(what: &str, data: &Path, may: May) {
-    let service = match Service::try_start(data) {
+    let service = match AppLauncher::new().data(data).try_start() {
         Ok(service) => service,
         Err(said) => {
             assert_ne!(may, May::Serve, "{what}: {said}");
@@ -35,7 +37,7 @@ fn drill(what: &str, data: &Path, may: May) {
     };
     for (session, _) in SESSIONS {
         let expected = texts_of(session);
-        match service.texts(session) {
+        match service.texts(SECRET_KEY, session) {
             Ok(texts) if texts == expected => {}
             Ok(texts) => {
                 assert!(may == May::Lose && expected.starts_with(&texts), "{what}: {session}: {texts:?}")
@@ -43,13 +45,15 @@ fn drill(what: &str, data: &Path, may: May) {
             Err(404) if may == May::Lose => {}
             Err(status) => assert!(may != May::Serve && status >= 500, "{what}: {session}: {status}"),
         }
-        let (status, answer) = service.say(session, "after the damage");
+        let said = say_as_ann(&service, session, "after the damage");
+        let (status, answer) = (said.status, said.body);
         assert!(
             status == 200 || (may != May::Serve && status >= 500),
             "{what}: {session}: {status} {answer}"
         );
-        let is_told =
-            service.texts(session).map(|texts| texts.last().is_some_and(|text| text == "after the damage"));
+        let is_told = service
+            .texts(SECRET_KEY, session)
+            .map(|texts| texts.last().is_some_and(|text| text == "after the damage"));
         assert!(status != 200 || is_told != Ok(false), "{what}: {session}: acknowledged and not there");
     }
 }

@@ -1,19 +1,13 @@
 //! `amoiq erase`: a person is gone from every file, and nobody else is.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, time::Duration};
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually};
 use serde_json::{Value, json};
-use tungstenite::{Message, WebSocket, client::client};
 
 use crate::{
     damage::flip_value,
-    given::{SECRET, Service, WIDGET, amoiq, copy, eventually, new_file, printed, verify},
+    store_fixtures::{copy, new_file, say_as_ann},
 };
 
 /// What is known of the person, each of it a text that stands nowhere else.
@@ -53,62 +47,26 @@ fn found(directory: &Path) -> BTreeMap<String, Vec<&'static str>> {
     found
 }
 
-/// A socket that has connected.
-struct Socket(WebSocket<TcpStream>);
-
-impl Socket {
-    fn connect(service: &Service, credential: &str) -> Self {
-        let address = service.address().strip_prefix("http://").expect("an address");
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let mut socket = Self(client(url, stream).expect("a websocket").0);
-        socket.until("0{");
-        socket.send(&format!("40{}", json!({ "token": credential })));
-        socket.until("40");
-        socket
-    }
-
-    fn send(&mut self, text: &str) {
-        self.0.send(Message::text(text)).expect("it is sent");
-    }
-
-    /// Reads up to a packet that begins like this.
-    fn until(&mut self, begin: &str) -> String {
-        loop {
-            match self.0.read().expect("a packet") {
-                Message::Text(text) if text.starts_with(begin) => return text.to_string(),
-                Message::Text(text) if text.as_str() == "2" => self.send("3"),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether nothing but pings comes for a moment.
-    fn is_silent(&mut self) -> bool {
-        self.0.get_mut().set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
-        !matches!(self.0.read(), Ok(Message::Text(text)) if text.starts_with('4'))
-    }
-}
-
 /// A service with an endpoint that fails, two sessions of hers and one of somebody else.
-fn given(data: &Path) -> Service {
+fn given(data: &Path) -> TestApp {
     let refusing = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = refusing.local_addr().expect("an address").port();
     drop(refusing);
-    let service = Service::start_with(data, &[("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")]);
+    let service = AppLauncher::new()
+        .data(data)
+        .settings(&[("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")])
+        .start();
     let hook = json!({ "url": format!("http://127.0.0.1:{port}/hook") });
-    assert_eq!(service.post(SECRET, "/api/webhooks", &hook).0, 201);
+    assert_eq!(service.post(SECRET_KEY, "/api/webhooks", &hook).status, 201);
     for number in 0..40 {
-        assert_eq!(service.say("session-of-ann", &format!("ann says {number}")).0, 200);
-        assert_eq!(service.post(WIDGET, "/webchat/message", &message(HERS[0], number)).0, 200);
+        assert_eq!(say_as_ann(&service, "session-of-ann", &format!("ann says {number}")).status, 200);
+        assert_eq!(service.post(WIDGET_KEY, "/webchat/message", &message(HERS[0], number)).status, 200);
     }
-    let mut socket = Socket::connect(&service, WIDGET);
-    socket.send(&format!("420{}", json!(["message", message(HERS[1], 1)])));
-    socket.until("430[");
+    let mut socket = SocketClient::connect(&service, WIDGET_KEY);
+    socket.call("message", &message(HERS[1], 1));
     drop(socket);
     eventually("she goes offline", || {
-        printed(data, &["events", "--json", "--type", "user.offline"]).contains(TRACES[6])
+        cli::stdout_of(data, &["events", "--json", "--type", "user.offline"]).contains(TRACES[6])
     });
     // Deliveries of hers are in the outbox, tried and waiting.
     eventually("deliveries are pending", || {
@@ -127,12 +85,12 @@ fn a_user_is_gone_from_every_file_and_nobody_else_is() {
     let data = tempfile::tempdir().expect("a directory");
     let service = given(data.path());
     assert!(found(data.path()).contains_key("log.db") || found(data.path()).contains_key("log.db-wal"));
-    let mut agent = Socket::connect(&service, SECRET);
-    agent.send(&format!("420{}", json!(["join:session", { "sessionId": HERS[0] }])));
-    agent.until("430[");
+    let mut agent = SocketClient::connect(&service, SECRET_KEY);
+    agent.call("join:session", &json!({ "sessionId": HERS[0] }));
 
-    let before = service.texts("session-of-ann").expect("a history");
-    let said = printed(data.path(), &["erase", "--tenant", "demo", "--user", TRACES[6], "--yes", "--json"]);
+    let before = service.texts(SECRET_KEY, "session-of-ann").expect("a history");
+    let said =
+        cli::stdout_of(data.path(), &["erase", "--tenant", "demo", "--user", TRACES[6], "--yes", "--json"]);
     let said: Value = serde_json::from_str(&said).expect("JSON");
     let mut erased: Vec<_> =
         said["sessions"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
@@ -140,11 +98,11 @@ fn a_user_is_gone_from_every_file_and_nobody_else_is() {
     assert_eq!(erased, HERS);
 
     assert_eq!(found(data.path()), BTreeMap::new());
-    assert!(agent.is_silent(), "nobody hears of what is gone");
+    assert!(agent.is_silent_for(Duration::from_millis(300)), "nobody hears of what is gone");
     for session in HERS {
-        assert_eq!(service.texts(session), Err(404));
+        assert_eq!(service.texts(SECRET_KEY, session), Err(404));
     }
-    assert_eq!(service.texts("session-of-ann"), Ok(before.clone()));
+    assert_eq!(service.texts(SECRET_KEY, "session-of-ann"), Ok(before.clone()));
     let outbox = rusqlite::Connection::open(data.path().join("outbox.db")).expect("outbox.db");
     let count = |sql: &str| outbox.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
     assert_eq!(count("SELECT count(*) FROM deliveries WHERE session LIKE '%quentina%'"), 0);
@@ -153,42 +111,42 @@ fn a_user_is_gone_from_every_file_and_nobody_else_is() {
     assert!(!data.path().join("erasing").exists());
 
     let (folder, file) = new_file();
-    printed(data.path(), &["backup", file.to_str().expect("a path")]);
+    cli::stdout_of(data.path(), &["backup", file.to_str().expect("a path")]);
     assert_eq!(found(folder.path()), BTreeMap::new());
-    assert_eq!(service.say(HERS[0], "somebody begins anew").0, 200);
-    assert_eq!(service.texts(HERS[0]), Ok(vec!["somebody begins anew".to_owned()]));
+    assert_eq!(say_as_ann(&service, HERS[0], "somebody begins anew").status, 200);
+    assert_eq!(service.texts(SECRET_KEY, HERS[0]), Ok(vec!["somebody begins anew".to_owned()]));
     service.stop();
 
     assert_eq!(found(data.path()), BTreeMap::new());
-    let (code, verification) = verify(data.path(), &[]);
+    let (code, verification) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
     // Made again from the log, the read model is the same.
     for file in ["views.db", "views.db-wal", "views.db-shm"] {
         drop(fs::remove_file(data.path().join(file)));
     }
-    let service = Service::start(data.path());
-    assert_eq!(service.texts("session-of-ann"), Ok(before));
-    let claimed = service.get(SECRET, &format!("/api/chat/messages?userId={}", TRACES[6]));
-    assert!(!claimed.1.to_string().contains(TRACES[0]), "{claimed:?}");
-    eventually("the read model is there", || service.get(SECRET, "/readyz").0 == 200);
+    let service = TestApp::start_on(data.path());
+    assert_eq!(service.texts(SECRET_KEY, "session-of-ann"), Ok(before));
+    let claimed = service.get(SECRET_KEY, &format!("/api/chat/messages?userId={}", TRACES[6]));
+    assert!(!claimed.body.to_string().contains(TRACES[0]), "{claimed:?}");
+    eventually("the read model is there", || service.get(SECRET_KEY, "/readyz").status == 200);
     service.stop();
-    assert_eq!(verify(data.path(), &[]).0, 0);
+    assert_eq!(cli::verify(data.path(), &[]).0, 0);
 }
 
 #[test]
 fn what_is_not_there_or_not_confirmed_is_not_erased() {
     let data = tempfile::tempdir().expect("a directory");
-    let service = Service::start(data.path());
-    assert_eq!(service.say("session-of-ann", "hello").0, 200);
+    let service = TestApp::start_on(data.path());
+    assert_eq!(say_as_ann(&service, "session-of-ann", "hello").status, 200);
     let refused = |arguments: &[&str], expected: &str| {
-        let output = amoiq(data.path(), arguments);
+        let output = cli::run(data.path(), arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(expected), "{arguments:?}: {said}");
     };
     refused(&["erase", "--tenant", "demo", "--session", "session-of-nobody", "--yes"], "SESSION_NOT_FOUND");
     refused(&["erase", "--tenant", "nobody", "--session", "session-of-ann", "--yes"], "TENANT_NOT_FOUND");
     refused(&["erase", "--tenant", "demo", "--session", "session-of-ann"], "--yes");
-    assert_eq!(service.texts("session-of-ann"), Ok(vec!["hello".to_owned()]));
+    assert_eq!(service.texts(SECRET_KEY, "session-of-ann"), Ok(vec!["hello".to_owned()]));
     service.stop();
     refused(&["erase", "--tenant", "demo", "--session", "session-of-ann", "--yes"], "start it");
 }
@@ -198,43 +156,47 @@ fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
     let data = tempfile::tempdir().expect("a directory");
     let service = given(data.path());
     // What it looks like when the process dies between the event and everything that follows.
-    let events = printed(data.path(), &["events", "--json", "--type", "tenant.created"]);
+    let events = cli::stdout_of(data.path(), &["events", "--json", "--type", "tenant.created"]);
     service.stop();
     let tenant: Value = serde_json::from_str(events.lines().next().expect("a tenant")).expect("JSON");
     assert_eq!(tenant["stream"], "tenant:demo");
-    crate::given::append_erased(data.path(), "demo", &HERS[..1]);
+    crate::store_fixtures::append_erased(data.path(), "demo", &HERS[..1]);
     let cause = json!({ "causation": "request", "actor": "operator:drill" });
     let order = json!([{ "tenant": "demo", "sessions": HERS, "user": TRACES[6], "until": 1_000_000, "cause": cause }]);
     fs::write(data.path().join("erasing"), order.to_string()).expect("written");
     assert!(found(data.path()).contains_key("log.db"));
 
-    let service = Service::start(data.path());
-    assert_eq!(service.texts(HERS[0]), Err(404));
+    let service = TestApp::start_on(data.path());
+    assert_eq!(service.texts(SECRET_KEY, HERS[0]), Err(404));
     eventually("it is completed", || !data.path().join("erasing").exists());
-    assert_eq!(service.texts(HERS[1]), Err(404));
+    assert_eq!(service.texts(SECRET_KEY, HERS[1]), Err(404));
     assert_eq!(found(data.path()), BTreeMap::new());
-    assert_eq!(service.texts("session-of-ann").map(|texts| texts.len()), Ok(40));
+    assert_eq!(service.texts(SECRET_KEY, "session-of-ann").map(|texts| texts.len()), Ok(40));
     service.stop();
-    let (code, verification) = verify(data.path(), &[]);
+    let (code, verification) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
 }
 
 #[test]
 fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
     let made = tempfile::tempdir().expect("a directory");
-    let service = Service::start(made.path());
-    assert_eq!(service.say(HERS[0], "she says").0, 200);
-    printed(made.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
-    assert_eq!(service.say(HERS[0], "somebody begins anew").0, 200);
+    let service = TestApp::start_on(made.path());
+    assert_eq!(say_as_ann(&service, HERS[0], "she says").status, 200);
+    cli::stdout_of(made.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
+    assert_eq!(say_as_ann(&service, HERS[0], "somebody begins anew").status, 200);
     service.stop();
     for column in ["name", "version", "position", "first", "checksum"] {
         let data = copy(made.path());
         flip_value(data.path(), "streams", column, &format!("name = 'session:demo:{}'", HERS[0]));
-        let service = Service::start(data.path());
-        assert_eq!(service.texts(HERS[0]), Ok(vec!["somebody begins anew".to_owned()]), "{column}");
-        assert_eq!(service.say(HERS[0], "and goes on").0, 200, "{column}");
+        let service = TestApp::start_on(data.path());
+        assert_eq!(
+            service.texts(SECRET_KEY, HERS[0]),
+            Ok(vec!["somebody begins anew".to_owned()]),
+            "{column}"
+        );
+        assert_eq!(say_as_ann(&service, HERS[0], "and goes on").status, 200, "{column}");
         service.stop();
-        let (code, verification) = verify(data.path(), &[]);
+        let (code, verification) = cli::verify(data.path(), &[]);
         assert_eq!(code, 0, "{column}: {verification}");
     }
 }
@@ -242,15 +204,15 @@ fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
 #[test]
 fn an_erasure_is_not_complete_before_a_backup_that_may_hold_the_person() {
     let data = tempfile::tempdir().expect("a directory");
-    let service = Service::start(data.path());
-    assert_eq!(service.post(WIDGET, "/webchat/message", &message(HERS[0], 1)).0, 200);
+    let service = TestApp::start_on(data.path());
+    assert_eq!(service.post(WIDGET_KEY, "/webchat/message", &message(HERS[0], 1)).status, 200);
     // What `amoiq backup` holds from its begin until its file is there.
     let copying = fs::File::open(data.path().join("log.witness")).expect("a file");
     copying.lock_shared().expect("a lock");
-    let output = amoiq(data.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
+    let output = cli::run(data.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("ERASURE_INCOMPLETE"), "{said}");
-    assert_eq!(service.texts(HERS[0]), Err(404));
+    assert_eq!(service.texts(SECRET_KEY, HERS[0]), Err(404));
     assert!(data.path().join("erasing").exists());
     drop(copying);
     eventually("it is completed", || !data.path().join("erasing").exists());

@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::blocking::Client;
-use serde_json::{Value, json};
+use amoiq_testkit::{AppLauncher, OperatorClient, SECRET_KEY, TestApp, WIDGET_KEY, cli};
+use reqwest::Method;
+use serde_json::json;
 
-use crate::given::{PATIENCE, SECRET, Service, WIDGET, verify};
+use crate::store_fixtures::say_as_ann;
 
 /// How many people are erased when `AMOIQ_ERASURES` does not say. `tests/long/erasure` erases 500.
 const PEOPLE: usize = 60;
@@ -38,16 +39,16 @@ fn files_with(directory: &Path, text: &str) -> Vec<String> {
 #[test]
 fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
     let data = tempfile::tempdir().expect("a directory");
-    let service = Service::start_with(
-        data.path(),
-        &[
+    let service = AppLauncher::new()
+        .data(data.path())
+        .settings(&[
             ("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8"),
             ("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0"),
-        ],
-    );
+        ])
+        .start();
     // Nobody listens there: deliveries wait in the outbox.
     let hook = json!({ "url": "http://127.0.0.1:9/hook" });
-    assert_eq!(service.post(SECRET, "/api/webhooks", &hook).0, 201);
+    assert_eq!(service.post(SECRET_KEY, "/api/webhooks", &hook).status, 201);
     let is_over = AtomicBool::new(false);
     // Held for each message, and by whoever looks into the files: what the next message would write over counts.
     let writing = RwLock::new(());
@@ -61,7 +62,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
                     let session = format!("session-of-writer-{writer}-{:04}", number % 50);
                     let held = writing.read().expect("a lock");
                     let begun = Instant::now();
-                    assert_eq!(service.say(&session, "short").0, 200);
+                    assert_eq!(say_as_ann(&service, &session, "short").status, 200);
                     waited.lock().expect("a lock").push(begun.elapsed());
                     drop(held);
                     // Without a pause each page is full so soon that nothing stays in its free part.
@@ -77,7 +78,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
     say("a message beside them", waited.into_inner().expect("a lock"));
     service.stop();
     assert_eq!(files_with(data.path(), "trace-of-"), Vec::<String>::new());
-    let (code, verification) = verify(data.path(), &[]);
+    let (code, verification) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
 }
 
@@ -98,32 +99,10 @@ fn say(what: &str, mut took: Vec<Duration>) {
     eprintln!("{what} of {}: p50 {:?}, p99 {:?}, at most {:?}", took.len(), part(50), part(99), part(100));
 }
 
-/// The operator's interface of the running service.
-struct Operator {
-    said: Value,
-    client: Client,
-}
-
-impl Operator {
-    fn of(data: &Path) -> Self {
-        let text = fs::read(data.join("operator.json")).expect("the file is there");
-        let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build();
-        Self { said: serde_json::from_slice(&text).expect("JSON"), client: client.expect("a client") }
-    }
-
-    fn erase(&self, user: &str) {
-        let text = |name: &str| self.said[name].as_str().expect("a text");
-        let asking = self.client.post(format!("{}/operator/erase", text("operator")));
-        let asking = asking.bearer_auth(text("token")).json(&json!({ "tenant": "demo", "user": user }));
-        let answer = asking.send().expect("an answer");
-        assert_eq!(answer.status().as_u16(), 200, "{:?}", answer.text());
-    }
-}
-
 /// Has people write and erases them one after the other; gives what was left of whom and where.
-fn erase_everybody(service: &Service, data: &Path, writing: &RwLock<()>) -> Vec<(String, Vec<String>)> {
+fn erase_everybody(service: &TestApp, data: &Path, writing: &RwLock<()>) -> Vec<(String, Vec<String>)> {
     let people = std::env::var("AMOIQ_ERASURES").map_or(PEOPLE, |count| count.parse().expect("a number"));
-    let operator = Operator::of(data);
+    let operator = OperatorClient::of(service);
     let (mut left, mut took) = (Vec::new(), Vec::new());
     for person in 0..people {
         let (trace, user) = (format!("trace-of-{person:03}-"), format!("user-{person}"));
@@ -133,10 +112,11 @@ fn erase_everybody(service: &Service, data: &Path, writing: &RwLock<()>) -> Vec<
                 "text": format!("{trace} {number} {}", "x".repeat([0, 1_500, 6_000][number * 5 % 7 % 3])),
                 "userInfo": { "name": trace },
             });
-            assert_eq!(service.post(WIDGET, "/webchat/message", &message).0, 200);
+            assert_eq!(service.post(WIDGET_KEY, "/webchat/message", &message).status, 200);
         }
         let begun = Instant::now();
-        operator.erase(&user);
+        let person = json!({ "tenant": "demo", "user": user });
+        operator.send(Method::POST, "/operator/erase", Some(&person)).expect_status(200);
         took.push(begun.elapsed());
         let _nobody_writes = writing.write().expect("a lock");
         let files = files_with(data, &trace);

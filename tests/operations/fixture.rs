@@ -1,19 +1,25 @@
 //! The data directory that a release wrote (`fixtures/make`), unpacked; and what was read from it then.
 
-use std::{fs, path::Path, process::Command, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use amoiq_actors::{inbox::InboxProjection, projections::Projection as _};
+use amoiq_testkit::{AppLauncher, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::given::{Service, copy, eventually};
+use crate::store_fixtures::copy;
 
 /// What the configuration of the fixtures calls its keys.
 pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
 
 /// The configuration that they were made under. Without it its keys would be revoked.
-pub fn configuration() -> String {
-    fixtures().join("amoiq.toml").to_string_lossy().into_owned()
+pub fn configuration() -> PathBuf {
+    fixtures().join("amoiq.toml")
 }
 
 fn fixtures() -> &'static Path {
@@ -37,7 +43,7 @@ pub fn reopened() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let (data, _) = unpacked("0.1.0");
-        let service = Service::start_told(data.path(), &["--config", &configuration()]);
+        let service = AppLauncher::new().data(data.path()).config_file(&configuration()).start();
         eventually("the inbox is made again, and what was before is gone", || has_settled(data.path()));
         service.stop();
         data

@@ -3,12 +3,13 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
+use amoiq_testkit::{TestApp, WIDGET_KEY, cli, eventually};
 use serde_json::Value;
 
-use crate::given::{Service, WIDGET, amoiq, eventually, printed, stopped, texts_of};
+use crate::store_fixtures::{say_as_ann, stopped, texts_of};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
@@ -19,12 +20,12 @@ fn a_session_is_shown_as_it_was_at_any_position_and_time() {
     let data = stopped();
     let created =
         ["events", "--json", "--tenant", "demo", "--session", "session-long", "--type", "message.created"];
-    let events: Vec<Value> = printed(data.path(), &created).lines().map(json).collect();
+    let events: Vec<Value> = cli::stdout_of(data.path(), &created).lines().map(json).collect();
     assert_eq!(events.len(), 70);
     let state = ["state", "--tenant", "demo", "--session", "session-long", "--json"];
     for count in [1, 2, 64, 70] {
         let at = events[count - 1]["position"].to_string();
-        let shown = json(&printed(data.path(), &[&state[..], &["--at", &at]].concat()));
+        let shown = json(&cli::stdout_of(data.path(), &[&state[..], &["--at", &at]].concat()));
         let texts: Vec<_> = shown["messages"]
             .as_array()
             .expect("a list")
@@ -34,19 +35,20 @@ fn a_session_is_shown_as_it_was_at_any_position_and_time() {
         assert_eq!(texts, texts_of("session-long")[..count]);
         assert_eq!((&shown["userId"], &shown["conversation"]), (&"ann".into(), &"open".into()));
     }
-    let shown = json(&printed(
+    let shown = json(&cli::stdout_of(
         data.path(),
         &[&state[..], &["--at", events[0]["time"].as_str().expect("a time")]].concat(),
     ));
     assert_eq!(shown["messages"][0]["text"], events[0]["data"]["text"]);
-    let output = amoiq(data.path(), &["state", "--tenant", "demo", "--session", "session-long", "--at", "2"]);
+    let output =
+        cli::run(data.path(), &["state", "--tenant", "demo", "--session", "session-long", "--at", "2"]);
     assert_eq!(output.status.code(), Some(1), "there was none yet: {output:?}");
 }
 
 #[test]
 fn a_tenant_is_shown_without_what_would_open_it() {
     let data = stopped();
-    let shown = printed(data.path(), &["state", "--tenant", "demo", "--json"]);
+    let shown = cli::stdout_of(data.path(), &["state", "--tenant", "demo", "--json"]);
     let state = json(&shown);
     assert_eq!(state["settings"]["name"], "Demo");
     assert_eq!(state["keys"].as_array().map(Vec::len), Some(3));
@@ -58,33 +60,33 @@ fn a_tenant_is_shown_without_what_would_open_it() {
 fn texts_are_printed_only_when_they_are_asked_for() {
     let data = stopped();
     for command in [&["events"][..], &["state", "--tenant", "demo", "--session", "session-two"]] {
-        assert!(!printed(data.path(), command).contains("says"));
+        assert!(!cli::stdout_of(data.path(), command).contains("says"));
         let asked = [command, &["--texts"]].concat();
-        assert!(printed(data.path(), &asked).contains("session-two says 3"));
+        assert!(cli::stdout_of(data.path(), &asked).contains("session-two says 3"));
     }
 }
 
 #[test]
 fn events_are_filtered_and_limited() {
     let data = stopped();
-    let count = |filter: &[&str]| printed(data.path(), &[&["events"], filter].concat()).lines().count();
+    let count =
+        |filter: &[&str]| cli::stdout_of(data.path(), &[&["events"], filter].concat()).lines().count();
     assert_eq!(count(&["--type", "message.created"]), 76);
     assert_eq!(count(&["--session", "session-two", "--type", "message.created"]), 5);
     assert_eq!(count(&["--tenant", "demo", "--session", "session-two", "--type", "message.created"]), 5);
     assert_eq!(count(&["--tenant", "nobody"]), 0);
     assert_eq!(count(&["--limit", "7"]), 7);
     assert_eq!(count(&["--from", "2099-01-01T00:00:00Z"]), 0);
-    let first = printed(data.path(), &["events", "--json", "--from", "20", "--limit", "1"]);
+    let first = cli::stdout_of(data.path(), &["events", "--json", "--from", "20", "--limit", "1"]);
     assert_eq!(json(&first)["position"], 20);
 }
 
 #[test]
 fn events_are_followed_beside_a_running_service() {
     let data = stopped();
-    let service = Service::start(data.path());
+    let service = TestApp::start_on(data.path());
     let head = head(data.path());
-    let mut following = Command::new(env!("CARGO_BIN_EXE_amoiq"))
-        .env("AMOIQ__STORE__PATH", data.path())
+    let mut following = cli::command(data.path())
         .args([
             "events",
             "-f",
@@ -103,7 +105,7 @@ fn events_are_followed_beside_a_running_service() {
         .spawn()
         .expect("it starts");
     for number in 0..3 {
-        assert_eq!(service.say("session-followed", &format!("line {number}")).0, 200);
+        assert_eq!(say_as_ann(&service, "session-followed", &format!("line {number}")).status, 200);
     }
     let lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
     let texts: Vec<_> = lines.map(|line| json(&line.expect("a line"))["data"]["text"].clone()).collect();
@@ -114,9 +116,8 @@ fn events_are_followed_beside_a_running_service() {
 #[test]
 fn what_is_followed_without_a_place_begins_at_the_end() {
     let data = stopped();
-    let service = Service::start(data.path());
-    let mut following = Command::new(env!("CARGO_BIN_EXE_amoiq"))
-        .env("AMOIQ__STORE__PATH", data.path())
+    let service = TestApp::start_on(data.path());
+    let mut following = cli::command(data.path())
         .args(["events", "-f", "--json", "--limit", "1", "--type", "message.created"])
         .stdout(Stdio::piped())
         .spawn()
@@ -125,7 +126,7 @@ fn what_is_followed_without_a_place_begins_at_the_end() {
     let mut said = 0;
     eventually("it prints a line", || {
         said += 1;
-        assert_eq!(service.say("session-now", &format!("line {said}")).0, 200);
+        assert_eq!(say_as_ann(&service, "session-now", &format!("line {said}")).status, 200);
         following.try_wait().expect("a state").is_some()
     });
     let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
@@ -136,7 +137,7 @@ fn what_is_followed_without_a_place_begins_at_the_end() {
 #[test]
 fn a_type_that_there_is_not_is_a_mistake() {
     let data = stopped();
-    let output = amoiq(data.path(), &["events", "--type", "mesage.created"]);
+    let output = cli::run(data.path(), &["events", "--type", "mesage.created"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("message.created") && said.contains("webhook.secret_rotated"), "{said}");
@@ -144,22 +145,22 @@ fn a_type_that_there_is_not_is_a_mistake() {
 
 /// Where the last event of a store is.
 fn head(data: &Path) -> u64 {
-    let all = printed(data, &["events", "--json"]);
+    let all = cli::stdout_of(data, &["events", "--json"]);
     json(all.lines().next_back().expect("an event"))["position"].as_u64().expect("a position")
 }
 
 #[test]
 fn nothing_that_a_visitor_gives_steers_the_terminal() {
     let directory = tempfile::tempdir().expect("a directory");
-    let service = Service::start(directory.path());
+    let service = TestApp::start_on(directory.path());
     let message = json(
         r#"{"text": "a \u009b31m b \u202e c", "sessionId": "session-of-a-joker",
             "userInfo": {"\u001b]0;owned\u0007\nmessages[9].text": "x"}}"#,
     );
-    service.post(WIDGET, "/webchat/message", &message);
+    service.post(WIDGET_KEY, "/webchat/message", &message);
     drop(service);
     let looking = ["state", "--tenant", "demo", "--session", "session-of-a-joker", "--texts"];
-    let shown = printed(directory.path(), &looking);
+    let shown = cli::stdout_of(directory.path(), &looking);
     let steers = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
     assert!(!shown.contains(steers), "{shown:?}");
     assert!(!shown.lines().any(|line| line.starts_with("messages[9]")), "{shown}");

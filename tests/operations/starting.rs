@@ -8,8 +8,9 @@ use std::{
 };
 
 use amoiq_events::{Ambient, store::sqlite::SqliteStore};
+use amoiq_testkit::{AppLauncher, TestApp, cli};
 
-use crate::given::{Service, amoiq, program, stopped, verify};
+use crate::store_fixtures::{say_as_ann, stopped};
 
 /// A start whose lines are read one by one. It is killed when it is dropped.
 struct Starting {
@@ -19,7 +20,7 @@ struct Starting {
 
 impl Starting {
     fn on(data: &Path) -> Self {
-        let mut command = program(data);
+        let mut command = cli::command(data);
         command.env("AMOIQ__LOG__LEVEL", "warn").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().expect("it starts");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
@@ -65,8 +66,9 @@ fn a_start_and_a_rebuild_that_waited_in_vain_say_who_has_the_store() {
     let _store = SqliteStore::open(data.path(), &Ambient::system()).expect("the store");
     let own = format!("({}, `operations-", std::process::id());
     let refused = std::thread::scope(|scope| {
-        let rebuilding = scope.spawn(|| amoiq(data.path(), &["rebuild", "inbox"]));
-        let started = Service::try_start(data.path()).map(drop).expect_err("somebody has it");
+        let rebuilding = scope.spawn(|| cli::run(data.path(), &["rebuild", "inbox"]));
+        let started =
+            AppLauncher::new().data(data.path()).try_start().map(drop).expect_err("somebody has it");
         let rebuilt = rebuilding.join().expect("it ended");
         [started, String::from_utf8_lossy(&rebuilt.stderr).into_owned()]
     });
@@ -92,15 +94,15 @@ fn a_start_says_which_of_its_files_are_gone() {
 #[test]
 fn verify_counts_streams_that_a_running_service_has_not_indexed_yet() {
     let data = tempfile::tempdir().expect("a directory");
-    let service = Service::start(data.path());
+    let service = TestApp::start_on(data.path());
     for number in 0..7 {
-        assert_eq!(service.say(&format!("session-of-{number}"), "hello").0, 200);
+        assert_eq!(say_as_ann(&service, &format!("session-of-{number}"), "hello").status, 200);
     }
-    let (code, verification) = verify(data.path(), &[]);
+    let (code, verification) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
     let beside = verification["streams"].as_u64().expect("a number");
     assert!(beside >= 7, "{verification}");
     service.stop();
-    let stopped = verify(data.path(), &[]).1["streams"].as_u64().expect("a number");
+    let stopped = cli::verify(data.path(), &[]).1["streams"].as_u64().expect("a number");
     assert!(stopped >= beside, "{stopped}");
 }

@@ -7,12 +7,13 @@ use std::{
     process::Output,
 };
 
+use amoiq_testkit::{SECRET_KEY, TestApp, cli};
 use serde_json::{Value, json};
 
 use crate::{
     backups::refused,
     damage::flip_value,
-    given::{Service, amoiq, new_file, printed, program, stopped, texts_of, verify},
+    store_fixtures::{new_file, say_as_ann, stopped, texts_of},
 };
 
 #[test]
@@ -20,29 +21,29 @@ fn what_was_exported_and_imported_is_exported_the_same() {
     let data = stopped();
     let (folder, file) = new_file();
     let path = file.to_str().expect("a path");
-    printed(data.path(), &["events", "export", path]);
+    cli::stdout_of(data.path(), &["events", "export", path]);
     let first = fs::read_to_string(&file).expect("lines");
-    assert_eq!(first, printed(data.path(), &["events", "export"]), "to a file as to standard output");
+    assert_eq!(first, cli::stdout_of(data.path(), &["events", "export"]), "to a file as to standard output");
     let mode = fs::metadata(&file).expect("a file").mode() & 0o777;
     assert_eq!((names(folder.path()), mode), (vec!["file".to_owned()], 0o600));
     let events = first.lines().count() as u64 - 1;
 
     let other = tempfile::tempdir().expect("a directory");
-    let imported = printed(other.path(), &["events", "import", path, "--json"]);
+    let imported = cli::stdout_of(other.path(), &["events", "import", path, "--json"]);
     let imported: Value = serde_json::from_str(&imported).expect("JSON");
     assert_eq!(imported["events"].as_u64(), Some(events), "{imported}");
-    let (code, result) = verify(other.path(), &[]);
+    let (code, result) = cli::verify(other.path(), &[]);
     assert_eq!((code, result["events"].as_u64()), (0, Some(events)), "{result}");
-    assert!(first == printed(other.path(), &["events", "export"]), "not the same bytes");
-    let service = Service::start(other.path());
-    assert_eq!(service.texts("session-long"), Ok(texts_of("session-long")));
-    assert_eq!(service.say("session-long", "and on").0, 200);
+    assert!(first == cli::stdout_of(other.path(), &["events", "export"]), "not the same bytes");
+    let service = TestApp::start_on(other.path());
+    assert_eq!(service.texts(SECRET_KEY, "session-long"), Ok(texts_of("session-long")));
+    assert_eq!(say_as_ann(&service, "session-long", "and on").status, 200);
 }
 
 #[test]
 fn an_import_is_whole_or_nothing() {
     let data = stopped();
-    let lines = printed(data.path(), &["events", "export"]);
+    let lines = cli::stdout_of(data.path(), &["events", "export"]);
     let all: Vec<&str> = lines.lines().collect();
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
@@ -54,15 +55,15 @@ fn an_import_is_whole_or_nothing() {
     {
         fs::write(&file, text).expect("written");
         let empty = tempfile::tempdir().expect("a directory");
-        let output = amoiq(empty.path(), &["events", "import", path]);
+        let output = cli::run(empty.path(), &["events", "import", path]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
         assert!(!empty.path().join("log.db").exists());
     }
     fs::write(&file, &lines).expect("written");
-    let output = amoiq(data.path(), &["events", "import", path]);
+    let output = cli::run(data.path(), &["events", "import", path]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is overwritten"), "{output:?}");
-    let output = amoiq(data.path(), &["events", "export", path]);
+    let output = cli::run(data.path(), &["events", "export", path]);
     refused(&output, "nothing is overwritten");
     assert_eq!(fs::read_to_string(&file).expect("still there"), lines);
 }
@@ -72,10 +73,10 @@ fn an_export_that_fails_leaves_no_file() {
     let data = stopped();
     flip_value(data.path(), "log", "data", "position = 40");
     let (folder, file) = new_file();
-    refused(&amoiq(data.path(), &["events", "export", file.to_str().expect("a path")]), "position 40");
+    refused(&cli::run(data.path(), &["events", "export", file.to_str().expect("a path")]), "position 40");
     assert_eq!(names(folder.path()), Vec::<String>::new());
     let none = folder.path().join("none").join("file");
-    let output = amoiq(data.path(), &["events", "export", none.to_str().expect("a path")]);
+    let output = cli::run(data.path(), &["events", "export", none.to_str().expect("a path")]);
     let expected = format!("amoiq: {}: No such file or directory (os error 2)\n", none.display());
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
 }
@@ -83,7 +84,7 @@ fn an_export_that_fails_leaves_no_file() {
 #[test]
 fn lines_that_are_not_all_are_refused() {
     let data = stopped();
-    let lines = printed(data.path(), &["events", "export"]);
+    let lines = cli::stdout_of(data.path(), &["events", "export"]);
     let all: Vec<&str> = lines.lines().collect();
     let (events, end) = (&all[..all.len() - 1], all[all.len() - 1]);
     let head = events.len();
@@ -109,7 +110,7 @@ fn lines_that_are_not_all_are_refused() {
     refused(&import("", &["--without-end"]).1, "no event");
     let (store, output) = import(&events.join("\n"), &["--without-end"]);
     assert!(output.status.success(), "what an older release wrote: {output:?}");
-    assert_eq!(printed(store.path(), &["events", "export"]), lines);
+    assert_eq!(cli::stdout_of(store.path(), &["events", "export"]), lines);
     assert!(import(&lines, &["--without-end"]).1.status.success(), "it may have one");
 }
 
@@ -118,7 +119,7 @@ fn import(text: &str, arguments: &[&str]) -> (tempfile::TempDir, Output) {
     let (_folder, file) = new_file();
     fs::write(&file, text).expect("written");
     let store = tempfile::tempdir().expect("a directory");
-    let mut importing = program(store.path());
+    let mut importing = cli::command(store.path());
     importing.args(["events", "import"]).args(arguments).stdin(File::open(file).expect("a file"));
     let output = importing.output().expect("the program runs");
     (store, output)

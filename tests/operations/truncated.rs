@@ -12,11 +12,12 @@ use amoiq_events::{
     Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId, Version,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
+use amoiq_testkit::{SECRET_KEY, TestApp, cli};
 use serde_json::Value;
 
 use crate::{
     fixture::unpacked,
-    given::{Service, amoiq, copy, killed, new_file, printed, program, stopped, texts_of, verify},
+    store_fixtures::{copy, killed, new_file, say_as_ann, stopped, texts_of},
 };
 
 /// The first version that stays of the long session.
@@ -36,7 +37,7 @@ fn truncated() -> tempfile::TempDir {
 }
 
 fn events(data: &Path, session: &str) -> Vec<Value> {
-    let lines = printed(data, &["events", "--json", "--session", session]);
+    let lines = cli::stdout_of(data, &["events", "--json", "--session", session]);
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
@@ -52,22 +53,22 @@ fn json(text: &str) -> Value {
 fn a_restore_cuts_before_and_behind_the_begin_of_a_truncated_stream() {
     let whole = events(stopped().path(), "session-long");
     let data = truncated();
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{result}");
     let all = versions(data.path(), "session-long");
     assert_eq!(all.first(), Some(&FIRST));
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
-    printed(data.path(), &["backup", file]);
+    cli::stdout_of(data.path(), &["backup", file]);
     for (version, kept) in [(FIRST - 10, 0), (FIRST - 1, 0), (FIRST, 1), (FIRST + 5, 6)] {
         let place = whole[usize::try_from(version).expect("a number") - 1]["position"].to_string();
         let restored = tempfile::tempdir().expect("a directory");
-        printed(restored.path(), &["restore", file, "--to", &place]);
-        let (code, result) = verify(restored.path(), &[]);
+        cli::stdout_of(restored.path(), &["restore", file, "--to", &place]);
+        let (code, result) = cli::verify(restored.path(), &[]);
         assert_eq!(code, 0, "to version {version}: {result}");
         assert_eq!(versions(restored.path(), "session-long"), all[..kept], "to version {version}");
-        Service::start(restored.path()).stop();
-        let (code, result) = verify(restored.path(), &[]);
+        TestApp::start_on(restored.path()).stop();
+        let (code, result) = cli::verify(restored.path(), &[]);
         assert_eq!(code, 0, "to version {version}, used: {result}");
     }
 }
@@ -77,17 +78,17 @@ fn an_import_takes_truncated_streams_as_they_are() {
     let data = truncated();
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
-    printed(data.path(), &["events", "export", file]);
+    cli::stdout_of(data.path(), &["events", "export", file]);
     let other = tempfile::tempdir().expect("a directory");
-    printed(other.path(), &["events", "import", file]);
-    assert_eq!(printed(other.path(), &["events", "export"]), fs::read_to_string(file).expect("lines"));
+    cli::stdout_of(other.path(), &["events", "import", file]);
+    assert_eq!(cli::stdout_of(other.path(), &["events", "export"]), fs::read_to_string(file).expect("lines"));
     assert_eq!(versions(other.path(), "session-long"), versions(data.path(), "session-long"));
-    let service = Service::start(other.path());
-    assert_eq!(service.texts("session-two"), Ok(texts_of("session-two")));
-    assert_eq!(service.texts("session-three"), Err(404));
-    assert_eq!(service.say("session-three", "a new one").0, 200);
+    let service = TestApp::start_on(other.path());
+    assert_eq!(service.texts(SECRET_KEY, "session-two"), Ok(texts_of("session-two")));
+    assert_eq!(service.texts(SECRET_KEY, "session-three"), Err(404));
+    assert_eq!(say_as_ann(&service, "session-three", "a new one").status, 200);
     service.stop();
-    let (code, result) = verify(other.path(), &[]);
+    let (code, result) = cli::verify(other.path(), &[]);
     assert_eq!(code, 0, "{result}");
 }
 
@@ -113,9 +114,9 @@ fn an_export_is_one_moment_of_a_log_that_is_truncated_meanwhile() {
             .block_on(store.append(stream.clone(), ExpectedVersion::Any, some.collect()))
             .expect("appended");
     }
-    let expected = printed(data.path(), &["events", "export"]);
+    let expected = cli::stdout_of(data.path(), &["events", "export"]);
     // Nobody reads on, so it waits with most of the log before it.
-    let exporting = program(data.path()).args(["events", "export"]).stdout(Stdio::piped()).spawn();
+    let exporting = cli::command(data.path()).args(["events", "export"]).stdout(Stdio::piped()).spawn();
     let mut exporting = exporting.expect("it starts");
     let mut lines = BufReader::new(exporting.stdout.take().expect("a pipe"));
     let mut exported = String::new();
@@ -130,28 +131,30 @@ fn an_export_is_one_moment_of_a_log_that_is_truncated_meanwhile() {
     let (_folder, file) = new_file();
     fs::write(&file, exported).expect("written");
     let other = tempfile::tempdir().expect("a directory");
-    printed(other.path(), &["events", "import", file.to_str().expect("a path")]);
-    assert_eq!(verify(other.path(), &[]).0, 0);
+    cli::stdout_of(other.path(), &["events", "import", file.to_str().expect("a path")]);
+    assert_eq!(cli::verify(other.path(), &[]).0, 0);
 }
 
 #[test]
 fn a_stopped_store_is_read_where_nothing_can_be_written() {
     let data = stopped();
-    let expected = printed(data.path(), &["events", "export"]);
+    let expected = cli::stdout_of(data.path(), &["events", "export"]);
     bar(data.path());
-    assert_eq!(printed(data.path(), &["events", "export"]), expected);
-    let shown =
-        json(&printed(data.path(), &["state", "--tenant", "demo", "--session", "session-two", "--json"]));
+    assert_eq!(cli::stdout_of(data.path(), &["events", "export"]), expected);
+    let shown = json(&cli::stdout_of(
+        data.path(),
+        &["state", "--tenant", "demo", "--session", "session-two", "--json"],
+    ));
     assert_eq!(shown["messages"].as_array().map(Vec::len), Some(5));
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{result}");
 
     // With a write-ahead log it is all of it, or a refusal: never the part that is in the one file.
     let data = killed();
-    let expected = printed(copy(data.path()).path(), &["events", "export"]);
+    let expected = cli::stdout_of(copy(data.path()).path(), &["events", "export"]);
     assert!(fs::metadata(data.path().join("log.db-wal")).expect("a file").len() > 0);
     bar(data.path());
-    let output = amoiq(data.path(), &["events", "export"]);
+    let output = cli::run(data.path(), &["events", "export"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let is_refused = output.status.code() == Some(1) && said.contains("copy the directory");
     assert!(is_refused || String::from_utf8_lossy(&output.stdout) == expected, "{output:?}");
@@ -175,7 +178,7 @@ fn who_was_online_is_shown_as_of_any_position() {
     let (data, expected) = unpacked("0.1.0");
     let online = |at: &str| -> Vec<String> {
         let asked = ["state", "--tenant", "acme", "--json", "--at", at];
-        let users = json(&printed(data.path(), &asked))["online"].clone();
+        let users = json(&cli::stdout_of(data.path(), &asked))["online"].clone();
         let users = users.as_array().expect("a list").clone();
         users.iter().map(|user| user["userId"].as_str().expect("an id").to_owned()).collect()
     };

@@ -7,11 +7,12 @@ use amoiq_events::{
     Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
+use amoiq_testkit::{SECRET_KEY, TestApp, cli};
 use serde_json::Value;
 
 use crate::{
     damage::{flip_value, sql},
-    given::{Service, amoiq, new_file, printed, stopped, texts_of, verify},
+    store_fixtures::{new_file, say_as_ann, stopped, texts_of},
 };
 
 /// Appends an event that no release decodes, and gives its position.
@@ -39,12 +40,12 @@ fn poison(data: &Path) -> u64 {
 fn an_event_that_does_not_decode_goes_through_backup_restore_export_and_import() {
     let data = stopped();
     let position = poison(data.path());
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, &result["counts"]), (1, &serde_json::json!({"codec": 1})), "{result}");
     let (_backups, backup) = new_file();
     let (_exports, export) = new_file();
     let (backup, export) = (backup.to_str().expect("a path"), export.to_str().expect("a path"));
-    printed(data.path(), &["events", "export", export]);
+    cli::stdout_of(data.path(), &["events", "export", export]);
     for (from, to) in
         [(&["backup", backup][..], &["restore", backup][..]), (&[], &["events", "import", export])]
     {
@@ -53,12 +54,12 @@ fn an_event_that_does_not_decode_goes_through_backup_restore_export_and_import()
             if arguments.is_empty() {
                 continue;
             }
-            let output = amoiq(place, arguments);
+            let output = cli::run(place, arguments);
             assert!(output.status.success(), "{arguments:?}: {output:?}");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(said.contains(&format!("note: position {position} ")), "{arguments:?}: {said}");
         }
-        let (code, result) = verify(restored.path(), &[]);
+        let (code, result) = cli::verify(restored.path(), &[]);
         assert_eq!((code, &result["problems"][0]["position"]), (1, &Value::from(position)), "{result}");
         assert_eq!(result["counts"], serde_json::json!({"codec": 1}), "{result}");
     }
@@ -69,27 +70,28 @@ fn a_store_with_damaged_rows_leaves_without_them_when_an_operator_says_so() {
     let data = stopped();
     flip_value(data.path(), "log", "data", "position = 40");
     flip_value(data.path(), "log", "stream", "position = 45");
-    assert_eq!(amoiq(data.path(), &["events", "export"]).status.code(), Some(1));
+    assert_eq!(cli::run(data.path(), &["events", "export"]).status.code(), Some(1));
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
-    let output = amoiq(data.path(), &["events", "export", "--skip-damaged", file]);
+    let output = cli::run(data.path(), &["events", "export", "--skip-damaged", file]);
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("left out: position 40\n") && said.contains("left out: position 45\n"), "{said}");
     assert!(said.contains(" events of session:demo:session-long behind"), "{said}");
 
     let other = tempfile::tempdir().expect("a directory");
-    printed(other.path(), &["events", "import", file]);
-    let (code, result) = verify(other.path(), &[]);
+    cli::stdout_of(other.path(), &["events", "import", file]);
+    let (code, result) = cli::verify(other.path(), &[]);
     assert_eq!(code, 0, "{result}");
-    let (_, before) = verify(data.path(), &[]);
+    let (_, before) = cli::verify(data.path(), &[]);
     assert_eq!(result["events"].as_u64().map(|events| events + left_out(&said)), before["events"].as_u64());
-    let service = Service::start(other.path());
-    let (texts, whole) = (service.texts("session-long").expect("a history"), texts_of("session-long"));
+    let service = TestApp::start_on(other.path());
+    let (texts, whole) =
+        (service.texts(SECRET_KEY, "session-long").expect("a history"), texts_of("session-long"));
     assert!(texts.len() > 20 && texts.len() < 45, "{}", texts.len());
     assert_eq!(texts, whole[..texts.len()], "as it was before what does not read");
-    assert_eq!(service.texts("session-two"), Ok(texts_of("session-two")));
-    assert_eq!(service.say("session-long", "and on").0, 200);
+    assert_eq!(service.texts(SECRET_KEY, "session-two"), Ok(texts_of("session-two")));
+    assert_eq!(say_as_ann(&service, "session-long", "and on").status, 200);
 }
 
 /// How many events it says that it left out.
@@ -109,7 +111,7 @@ fn left_out(said: &str) -> u64 {
 fn events_on_a_page_that_does_not_read_are_left_out() {
     let data = stopped();
     sql(data.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
-    let lines = printed(data.path(), &["events", "export"]).lines().count() as u64;
+    let lines = cli::stdout_of(data.path(), &["events", "export"]).lines().count() as u64;
     let leaf: i64 = rusqlite::Connection::open(data.path().join("log.db"))
         .and_then(|conn| {
             let sql = "SELECT pageno FROM dbstat WHERE name = 'log' AND pagetype = 'leaf' LIMIT 1";
@@ -122,7 +124,7 @@ fn events_on_a_page_that_does_not_read_are_left_out() {
     bytes[begin..begin + 16_384].fill(0x5a);
     std::fs::write(&path, bytes).expect("written");
 
-    let output = amoiq(data.path(), &["events", "export", "--skip-damaged"]);
+    let output = cli::run(data.path(), &["events", "export", "--skip-damaged"]);
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("left out: positions "), "{said}");

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, path::Path};
 
 use amoiq_events::event::CATALOGUE;
+use amoiq_testkit::{AppLauncher, cli, eventually};
 use rusqlite::{Connection, types::Value as Column};
 use serde_json::Value;
 
 use crate::{
     backups::refused,
     fixture::{FIXTURE_SECRET, configuration, has_settled, unpacked},
-    given::{Service, amoiq, eventually, inbox_generation, printed, verify},
+    store_fixtures::inbox_generation,
 };
 
 /// What a fixture was made of: the first program that had conversations, and every release.
@@ -35,7 +36,7 @@ fn a_log_without_checksums_beside_it_is_lifted() {
         conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number")
     };
     assert_eq!(schema(), 1);
-    refused(&amoiq(data.path(), &["events"]), "start the service on it once");
+    refused(&cli::run(data.path(), &["events"]), "start the service on it once");
     assert_eq!(schema(), 1, "looking changes nothing");
     has_what_it_had(data.path(), &expected);
     assert_eq!(schema(), 2);
@@ -58,15 +59,14 @@ fn the_fixtures_have_every_type_of_event() {
 /// Starts the service on it, and reads; then verifies, and makes the inbox again.
 fn has_what_it_had(data: &Path, expected: &Value) {
     let configuration = configuration();
-    let service = Service::start_told(data, &["--config", &configuration]);
+    let service = AppLauncher::new().data(data).config_file(&configuration).start();
     for (session, messages) in expected["histories"].as_object().expect("histories") {
         let path = format!("/api/chat/messages?limit=500&sessionId={}", session.replace(' ', "%20"));
-        let (status, history) = service.get(FIXTURE_SECRET, &path);
-        assert_eq!(status, 200, "{history}");
+        let history = service.get(FIXTURE_SECRET, &path).expect_status(200);
         has_all_of(messages, &history["messages"]);
     }
     let listed: Value =
-        serde_json::from_str(&printed(data, &["webhook", "list", "--tenant", "acme", "--json"]))
+        serde_json::from_str(&cli::stdout_of(data, &["webhook", "list", "--tenant", "acme", "--json"]))
             .expect("JSON");
     let of = |list: &Value, field: &str| -> Vec<Value> {
         let mut webhooks = list.as_array().expect("a list").clone();
@@ -79,16 +79,16 @@ fn has_what_it_had(data: &Path, expected: &Value) {
     // One that is stopped before would make it after the next start, and there is nothing to compare with.
     eventually("the inbox is made", || has_settled(data));
     service.stop();
-    let (code, result) = verify(data, &[]);
+    let (code, result) = cli::verify(data, &[]);
     assert_eq!(code, 0, "{result}");
-    let lines = printed(data, &["events", "export"]);
+    let lines = cli::stdout_of(data, &["events", "export"]);
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let known = expected["events"].as_array().expect("a list");
     assert_eq!(&events[..known.len()], &known[..], "what is stored does not change");
 
     let before = inbox(data);
     assert!(before.len() > 3, "{before:?}");
-    printed(data, &["rebuild", "inbox"]);
+    cli::stdout_of(data, &["rebuild", "inbox"]);
     assert_eq!(inbox(data), before);
 }
 

@@ -9,11 +9,12 @@ use amoiq_events::{
         sqlite::{self, SqliteStore},
     },
 };
+use amoiq_testkit::{TestApp, cli};
 use serde_json::Value;
 
 use crate::{
     damage::{columns, cut, flip_value, sql},
-    given::{Service, amoiq, stopped, verify},
+    store_fixtures::{say_as_ann, stopped},
 };
 
 fn kinds(result: &Value) -> Vec<String> {
@@ -23,7 +24,7 @@ fn kinds(result: &Value) -> Vec<String> {
 #[test]
 fn a_store_that_a_service_left_is_clean() {
     let data = stopped();
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, &result["clean"]), (0, &Value::Bool(true)), "{result}");
     assert!(result["events"].as_u64() > Some(76), "{result}");
     assert_eq!(result["events"], result["verified_to"]);
@@ -33,20 +34,20 @@ fn a_store_that_a_service_left_is_clean() {
 #[test]
 fn a_store_is_clean_while_a_service_writes_it() {
     let data = stopped();
-    let service = Service::start(data.path());
+    let service = TestApp::start_on(data.path());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for number in 0..300 {
                 let session = format!("session-of-writer-{}", number % 7);
-                assert_eq!(service.say(&session, "while it is verified").0, 200);
+                assert_eq!(say_as_ann(&service, &session, "while it is verified").status, 200);
             }
         });
         while !writer.is_finished() {
-            let (code, result) = verify(data.path(), &[]);
+            let (code, result) = cli::verify(data.path(), &[]);
             assert_eq!(code, 0, "{result}");
         }
     });
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{result}");
 }
 
@@ -55,7 +56,7 @@ fn a_flipped_bit_in_any_column_of_any_table_is_found() {
     for (table, column, row) in columns() {
         let data = stopped();
         flip_value(data.path(), table, column, row);
-        let (code, result) = verify(data.path(), &[]);
+        let (code, result) = cli::verify(data.path(), &[]);
         assert_eq!(code, 1, "{table}.{column} where {row}: {result}");
         let problems = result["problems"].as_array().expect("a list");
         assert!(!problems.is_empty() && problems.iter().all(|problem| problem["advice"].is_string()));
@@ -76,13 +77,13 @@ fn a_removed_row_is_found_wherever_it_was() {
     for (removal, kind) in removals {
         let data = stopped();
         sql(data.path(), removal);
-        let (code, result) = verify(data.path(), &[]);
+        let (code, result) = cli::verify(data.path(), &[]);
         assert_eq!(code, 1, "{removal}: {result}");
         assert!(kinds(&result).contains(&kind.to_owned()), "{removal}: {result}");
     }
     let data = stopped();
     sql(data.path(), "DELETE FROM streams WHERE name = 'session:demo:session-two'");
-    let (_, result) = verify(data.path(), &[]);
+    let (_, result) = cli::verify(data.path(), &[]);
     assert!(result.to_string().contains("session:demo:session-two"), "named: {result}");
 }
 
@@ -95,7 +96,7 @@ fn swapped_rows_are_found() {
          UPDATE log SET position = 40 WHERE position = 41;
          UPDATE log SET position = 41 WHERE position = 100000;",
     );
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, result["counts"]["checksum"].as_u64()), (1, Some(2)), "{result}");
 }
 
@@ -104,7 +105,7 @@ fn a_cut_file_is_found() {
     for thousandths in [900, 500, 100] {
         let data = stopped();
         cut(&data.path().join("log.db"), thousandths);
-        let (code, result) = verify(data.path(), &[]);
+        let (code, result) = cli::verify(data.path(), &[]);
         assert_ne!(code, 0, "cut to {thousandths}: {result}");
     }
 }
@@ -115,12 +116,12 @@ fn what_is_ahead_of_the_log_is_found() {
     let views = rusqlite::Connection::open(data.path().join("views.db")).expect("a database");
     views.execute("UPDATE generations SET position = position + 1000", []).expect("changed");
     drop(views);
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, kinds(&result)), (1, vec!["views".to_owned()]), "{result}");
 
     let data = stopped();
     fs::remove_file(data.path().join("log.witness")).expect("removed");
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, kinds(&result)), (1, vec!["witness".to_owned()]), "{result}");
 }
 
@@ -132,7 +133,7 @@ fn a_long_list_is_cut_and_counted() {
         "UPDATE log SET actor = 'somebody else';
          INSERT INTO marks SELECT 'x' || position, 1, position, 0 FROM log LIMIT 50;",
     );
-    let (code, result) = verify(data.path(), &[]);
+    let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!(code, 1);
     assert_eq!(result["problems"].as_array().map(Vec::len), Some(100), "{result}");
     assert_eq!(result["counts"]["checksum"], result["events"], "{result}");
@@ -143,20 +144,20 @@ fn a_long_list_is_cut_and_counted() {
 fn it_goes_on_from_where_it_was() {
     let data = stopped();
     sql(data.path(), "UPDATE log SET actor = 'somebody else' WHERE position = 20");
-    assert_eq!(verify(data.path(), &[]).0, 1);
-    let (code, result) = verify(data.path(), &["--from", "20"]);
+    assert_eq!(cli::verify(data.path(), &[]).0, 1);
+    let (code, result) = cli::verify(data.path(), &["--from", "20"]);
     assert_eq!((code, &result["from"]), (0, &Value::from(20)), "{result}");
 }
 
 #[test]
 fn a_log_that_ends_before_the_place_to_go_on_from_is_a_problem() {
     let data = stopped();
-    let (_, whole) = verify(data.path(), &[]);
+    let (_, whole) = cli::verify(data.path(), &[]);
     let head = whole["verified_to"].as_u64().expect("a position");
-    let (code, result) = verify(data.path(), &["--from", &head.to_string()]);
+    let (code, result) = cli::verify(data.path(), &["--from", &head.to_string()]);
     assert_eq!((code, &result["verified_to"], &result["events"]), (0, &head.into(), &0.into()), "{result}");
     for from in [head + 1, head + 1_000] {
-        let (code, result) = verify(data.path(), &["--from", &from.to_string()]);
+        let (code, result) = cli::verify(data.path(), &["--from", &from.to_string()]);
         assert_eq!((code, kinds(&result)), (1, vec!["end".to_owned()]), "{result}");
         assert_eq!((&result["verified_to"], &result["clean"]), (&head.into(), &false.into()), "{result}");
         let what = result["problems"][0]["what"].as_str().expect("a text");
@@ -167,7 +168,7 @@ fn a_log_that_ends_before_the_place_to_go_on_from_is_a_problem() {
 #[test]
 fn a_store_that_is_not_there_is_no_result() {
     let data = tempfile::tempdir().expect("a directory");
-    let output = amoiq(data.path(), &["verify"]);
+    let output = cli::run(data.path(), &["verify"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("does not exist"), "{output:?}");
 }
@@ -176,10 +177,10 @@ fn a_store_that_is_not_there_is_no_result() {
 fn what_cannot_be_looked_at_is_no_damage() {
     let data = tempfile::tempdir().expect("a directory");
     for arguments in [&["verify"][..], &["verify", "--config", "typo.toml"], &["verify", "--repair"]] {
-        let output = amoiq(data.path(), arguments);
+        let output = cli::run(data.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
-        let output = amoiq(data.path(), &[arguments, &["--json"]].concat());
+        let output = cli::run(data.path(), &[arguments, &["--json"]].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert!(said["error"].as_str().is_some_and(|error| !error.is_empty()), "{said}");
@@ -191,7 +192,7 @@ fn a_damaged_index_is_made_again_from_the_log() {
     for (table, column, row) in columns().filter(|(table, ..)| *table != "log") {
         let data = stopped();
         flip_value(data.path(), table, column, row);
-        let (code, result) = verify(data.path(), &["--repair"]);
+        let (code, result) = cli::verify(data.path(), &["--repair"]);
         assert!(code == 0 || kinds(&result) == ["views"], "{table}.{column} where {row}: {result}");
     }
 }
@@ -199,8 +200,8 @@ fn a_damaged_index_is_made_again_from_the_log() {
 #[test]
 fn an_index_is_not_made_again_under_a_running_service() {
     let data = stopped();
-    let _service = Service::start(data.path());
-    let output = amoiq(data.path(), &["verify", "--repair"]);
+    let _service = TestApp::start_on(data.path());
+    let output = cli::run(data.path(), &["verify", "--repair"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use"), "{output:?}");
 }

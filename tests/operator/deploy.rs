@@ -5,15 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
+use amoiq_testkit::{TestApp, WIDGET_KEY, cli};
 use serde_json::{Value, json};
 
-use crate::{
-    app::{TestApp, WIDGET},
-    metrics::scrape,
-};
+use crate::metrics::scrape;
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path);
@@ -44,7 +41,7 @@ fn texts<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a str>) {
 /// The names of the samples of a service that has done something.
 fn shown() -> BTreeSet<String> {
     let app = TestApp::start();
-    app.say(WIDGET, "session-deploy-0123456789", "hello");
+    app.say(WIDGET_KEY, "session-deploy-0123456789", "hello");
     let lines = scrape(&app);
     let name = |line: &str| line.split(['{', ' ']).next().map(str::to_owned);
     lines.lines().filter(|line| !line.starts_with('#')).filter_map(name).collect()
@@ -132,8 +129,7 @@ fn every_metric_that_is_shown_is_in_the_operators_page() {
 
 /// Whether the program takes these words: it says how to use them, and does nothing.
 fn is_understood(words: &[&str]) -> bool {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_amoiq"));
-    command.args(words).arg("--help").output().expect("the program runs").status.success()
+    cli::run(Path::new("unused"), &[words, &["--help"]].concat()).status.success()
 }
 
 #[test]

@@ -1,30 +1,26 @@
 //! What operators' endpoints may be: the same as those that are made by API.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, OperatorClient, TestApp, cli};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::{
-    app::{Answer, Start, TestApp},
-    door::{Door, json as amoiq_json},
-};
 
 const ROUTE: &str = "/operator/tenants/acme/webhooks";
 
 /// A service with the tenant `acme`, and its operator's interface.
 struct Given {
     app: TestApp,
-    door: Door,
+    door: OperatorClient,
 }
 
 impl Given {
-    fn new(start: Start) -> Self {
-        let app = start.app();
-        amoiq_json(&app, &["tenant", "create", "acme"]);
-        Self { door: Door::of(&app), app }
+    fn new(start: AppLauncher) -> Self {
+        let app = start.start();
+        cli::json_of(app.data(), &["tenant", "create", "acme"]);
+        Self { door: OperatorClient::of(&app), app }
     }
 
-    fn create(&self, wanted: &Value) -> Answer {
-        self.door.ask(Method::POST, ROUTE, Some(wanted))
+    fn create(&self, wanted: &Value) -> ApiResponse {
+        self.door.send(Method::POST, ROUTE, Some(wanted))
     }
 
     fn made(&self, wanted: &Value) -> Value {
@@ -33,13 +29,13 @@ impl Given {
         answer.body
     }
 
-    fn change(&self, made: &Value, wanted: &Value) -> Answer {
+    fn change(&self, made: &Value, wanted: &Value) -> ApiResponse {
         let id = made["id"].as_str().expect("an id");
-        self.door.ask(Method::PATCH, &format!("{ROUTE}/{id}"), Some(wanted))
+        self.door.send(Method::PATCH, &format!("{ROUTE}/{id}"), Some(wanted))
     }
 
     fn only(&self) -> Value {
-        let listed = self.door.ask(Method::GET, ROUTE, None).body["webhooks"].clone();
+        let listed = self.door.send(Method::GET, ROUTE, None).body["webhooks"].clone();
         assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
         listed[0].clone()
     }
@@ -52,7 +48,7 @@ fn settings(shown: &Value) -> [Value; 5] {
 
 #[test]
 fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
-    let given = Given::new(Start::new());
+    let given = Given::new(AppLauncher::new());
     let made = given.made(&json!({"url": "https://acme.example/hook"}));
     for (field, value, word) in [
         ("url", json!("http://10.0.0.1/"), "webhooks.allowed_networks"),
@@ -77,7 +73,7 @@ fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
 
 #[test]
 fn an_endpoint_is_kept_as_the_api_keeps_it() {
-    let given = Given::new(Start::new());
+    let given = Given::new(AppLauncher::new());
     let wanted = json!({
         "url": "HTTPS://Acme.Example", "description": "é".repeat(1_000), "headers": {"X-Token": "hush"},
         "events": ["message.created"], "ratePerSecond": 1_000
@@ -98,7 +94,7 @@ fn an_endpoint_is_kept_as_the_api_keeps_it() {
 
 #[test]
 fn changes_at_the_same_time_all_hold() {
-    let given = Given::new(Start::new());
+    let given = Given::new(AppLauncher::new());
     let made = given.made(&json!({"url": "https://acme.example/a"}));
     for round in 1..=10 {
         let changes = [
@@ -124,11 +120,11 @@ fn changes_at_the_same_time_all_hold() {
 
 #[test]
 fn operators_make_as_many_as_they_want() {
-    let given = Given::new(Start::new().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "1"));
+    let given = Given::new(AppLauncher::new().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "1"));
     for _ in 0..3 {
         given.made(&json!({"url": "https://acme.example/hook"}));
     }
-    let key = amoiq_json(&given.app, &["key", "create", "--kind", "secret", "--tenant", "acme"]);
+    let key = cli::json_of(given.app.data(), &["key", "create", "--kind", "secret", "--tenant", "acme"]);
     let key = key["key"].as_str().expect("a key");
     let by_api = |status: u16| {
         let answer = given.app.post(key, "/api/webhooks", &json!({"url": "https://acme.example/hook"}));

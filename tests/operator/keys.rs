@@ -6,26 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_testkit::{AppLauncher, SocketClient, TestApp, cli, eventually};
 use serde_json::{Value, json};
-
-use crate::{
-    app::{Start, TestApp, eventually},
-    door::{amoiq, failure, json as amoiq_json},
-    socket::Socket,
-};
 
 /// How soon a revoked key has to be dead.
 const SOON: Duration = Duration::from_secs(1);
 
 fn create(app: &TestApp, kind: &str) -> (String, String) {
-    let made = amoiq_json(app, &["key", "create", "--kind", kind, "--tenant", "acme"]);
+    let made = cli::json_of(app.data(), &["key", "create", "--kind", kind, "--tenant", "acme"]);
     let text = |name: &str| made[name].as_str().expect("a text").to_owned();
     (text("id"), text("key"))
 }
 
 fn acme() -> TestApp {
     let app = TestApp::start();
-    amoiq_json(&app, &["tenant", "create", "acme"]);
+    cli::json_of(app.data(), &["tenant", "create", "acme"]);
     app
 }
 
@@ -44,7 +39,7 @@ fn a_key_is_shown_once_and_never_kept() {
     for (kind, prefix) in [("widget", "wk_"), ("secret", "sk_"), ("bot", "bk_")] {
         let (id, key) = create(&app, kind);
         assert_eq!(key.strip_prefix(prefix).expect("the prefix").len(), 32);
-        let list = amoiq_json(&app, &["key", "list", "--tenant", "acme"]);
+        let list = cli::json_of(app.data(), &["key", "list", "--tenant", "acme"]);
         assert!(!list.to_string().contains(&key));
         // The id is kept, so what is kept would be found.
         assert!(holds(app.data(), &id));
@@ -56,10 +51,10 @@ fn a_key_is_shown_once_and_never_kept() {
 fn a_revoked_key_ends_its_requests_its_tokens_and_its_sockets_within_a_second() {
     let app = acme();
     let (id, key) = create(&app, "secret");
-    let token = app.mint(&key, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
-    let mut by_key = Socket::connect_with(&app, &key, &json!({"role": "admin"}));
-    let mut by_token = Socket::connect(&app, &token);
-    assert!(amoiq(&app, &["key", "revoke", &id, "--tenant", "acme"]).status.success());
+    let token = app.mint_token(&key, &json!({"userId": "ann", "role": "agent", "name": "Ann"}));
+    let mut by_key = SocketClient::connect_with(&app, &key, &json!({"role": "admin"}));
+    let mut by_token = SocketClient::connect(&app, &token);
+    assert!(cli::run(app.data(), &["key", "revoke", &id, "--tenant", "acme"]).status.success());
     let revoked = Instant::now();
     assert_eq!(app.get(&key, "/api/chat/online-users").error(), (401, "INVALID_API_KEY"));
     assert_eq!(app.get(&token, "/api/chat/online-users").error(), (401, "INVALID_JWT_TOKEN"));
@@ -74,31 +69,36 @@ fn a_revoked_key_ends_its_requests_its_tokens_and_its_sockets_within_a_second() 
 fn rotating_makes_a_key_of_the_same_kind_and_ends_the_old_one() {
     let app = acme();
     let (id, old) = create(&app, "bot");
-    let rotated = amoiq_json(&app, &["key", "rotate", &id, "--tenant", "acme"]);
+    let rotated = cli::json_of(app.data(), &["key", "rotate", &id, "--tenant", "acme"]);
     let new = rotated["issued"]["key"].as_str().expect("a key");
     assert!(new.starts_with("bk_"));
     assert_eq!(rotated["revoked"], json!({"id": id, "revoked": true}));
     let read = "/api/chat/messages?sessionId=session-0123456789abcdef";
     assert_eq!(app.get(&old, read).error(), (401, "INVALID_API_KEY"));
     assert_eq!(app.get(new, read).error(), (404, "SESSION_NOT_FOUND"));
-    assert!(failure(&app, &["key", "rotate", &id, "--tenant", "acme"]).contains("does not exist"));
+    assert!(
+        cli::failure_of(app.data(), &["key", "rotate", &id, "--tenant", "acme"]).contains("does not exist")
+    );
 }
 
 #[test]
 fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_last() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut app = Start::new().data(directory.path()).app();
-    amoiq_json(&app, &["tenant", "create", "acme"]);
+    let mut app = AppLauncher::new().data(directory.path()).start();
+    cli::json_of(app.data(), &["tenant", "create", "acme"]);
     let made = |name: &str| {
-        amoiq_json(&app, &["key", "create", "--kind", "secret", "--tenant", "acme", "--name", name])
+        cli::json_of(app.data(), &["key", "create", "--kind", "secret", "--tenant", "acme", "--name", name])
     };
     let (used, minting, unused) = (made("used"), made("minting"), made("unused"));
-    let bad = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "acme", "--name", "two\nlines"]);
+    let bad = cli::failure_of(
+        app.data(),
+        &["key", "create", "--kind", "bot", "--tenant", "acme", "--name", "two\nlines"],
+    );
     assert!(bad.contains("name"), "{bad}");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let token = app.mint(&text(&minting["key"]), &json!({"userId": "ann", "role": "agent"}));
+    let token = app.mint_token(&text(&minting["key"]), &json!({"userId": "ann", "role": "agent"}));
     let listed = |app: &TestApp, name: &str| {
-        let list = amoiq_json(app, &["key", "list", "--tenant", "acme"]);
+        let list = cli::json_of(app.data(), &["key", "list", "--tenant", "acme"]);
         let keys = list["keys"].as_array().expect("a list").clone();
         keys.into_iter().find(|key| key["name"] == name).expect("it is listed")
     };
@@ -113,12 +113,12 @@ fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_l
         assert!(is_recent(&listed(&app, name)["lastUsed"]), "{name}");
     }
     assert!(app.terminate().0.success());
-    let app = Start::new().data(directory.path()).app();
+    let app = AppLauncher::new().data(directory.path()).start();
     assert!(is_recent(&listed(&app, "used")["lastUsed"]), "over a restart");
     assert_eq!(listed(&app, "unused")["lastUsed"], Value::Null);
-    let rotated = amoiq_json(&app, &["key", "rotate", &text(&unused["id"]), "--tenant", "acme"]);
+    let rotated = cli::json_of(app.data(), &["key", "rotate", &text(&unused["id"]), "--tenant", "acme"]);
     assert_eq!(rotated["issued"]["name"], "unused");
-    let table = amoiq(&app, &["key", "list", "--tenant", "acme"]);
+    let table = cli::run(app.data(), &["key", "list", "--tenant", "acme"]);
     let table = String::from_utf8(table.stdout).expect("a text");
     assert!(table.starts_with("ID ") && table.contains("CREATED") && table.contains("LASTUSED"), "{table}");
 }
@@ -126,8 +126,8 @@ fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_l
 #[test]
 fn a_key_for_every_tenant_opens_each_and_names_none() {
     let app = acme();
-    amoiq_json(&app, &["tenant", "create", "other"]);
-    let made = amoiq_json(&app, &["key", "create", "--kind", "secret", "--tenant", "*"]);
+    cli::json_of(app.data(), &["tenant", "create", "other"]);
+    let made = cli::json_of(app.data(), &["key", "create", "--kind", "secret", "--tenant", "*"]);
     let key = made["key"].as_str().expect("a key");
     for tenant in ["acme", "other"] {
         assert_eq!(app.get(key, &format!("/api/chat/online-users?tenantId={tenant}")).status, 200);
@@ -139,8 +139,12 @@ fn a_key_for_every_tenant_opens_each_and_names_none() {
 fn the_log_says_who_made_a_change() {
     let app = acme();
     let (id, _) = create(&app, "secret");
-    assert!(amoiq(&app, &["key", "revoke", &id, "--tenant", "acme", "--as", "bob@acme"]).status.success());
-    let bad = failure(&app, &["key", "list", "--tenant", "acme", "--as", "bob the builder"]);
+    assert!(
+        cli::run(app.data(), &["key", "revoke", &id, "--tenant", "acme", "--as", "bob@acme"])
+            .status
+            .success()
+    );
+    let bad = cli::failure_of(app.data(), &["key", "list", "--tenant", "acme", "--as", "bob the builder"]);
     assert!(bad.contains("--as"), "{bad}");
     // The actor stands in the row of the log as it is.
     eventually("the log has both", || {
@@ -151,12 +155,12 @@ fn the_log_says_who_made_a_change() {
 #[test]
 fn an_unknown_tenant_or_kind_is_refused() {
     let app = acme();
-    let unknown = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "nobody"]);
+    let unknown = cli::failure_of(app.data(), &["key", "create", "--kind", "bot", "--tenant", "nobody"]);
     assert!(unknown.contains("TENANT_NOT_FOUND"), "{unknown}");
-    let unknown = failure(&app, &["key", "revoke", "key-0", "--tenant", "acme"]);
+    let unknown = cli::failure_of(app.data(), &["key", "revoke", "key-0", "--tenant", "acme"]);
     assert!(unknown.contains("KEY_NOT_FOUND"), "{unknown}");
-    let demo = failure(&app, &["key", "create", "--kind", "bot", "--tenant", "demo"]);
+    let demo = cli::failure_of(app.data(), &["key", "create", "--kind", "bot", "--tenant", "demo"]);
     assert!(demo.contains("MANAGED_BY_PROGRAM"), "{demo}");
-    let keys: Value = amoiq_json(&app, &["key", "list", "--tenant", "acme"]);
+    let keys: Value = cli::json_of(app.data(), &["key", "list", "--tenant", "acme"]);
     assert_eq!(keys, json!({"keys": []}));
 }

@@ -9,14 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_testkit::{AppLauncher, PATIENCE, TestApp, eventually, http_client};
 use reqwest::Method;
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
-use crate::{
-    app::{PATIENCE, Start, TestApp, client, eventually},
-    metrics::value,
-};
+use crate::metrics::value;
 
 /// The longest from SIGTERM to the end.
 const END: Duration = Duration::from_secs(5);
@@ -25,22 +23,15 @@ const END: Duration = Duration::from_secs(5);
 struct Service {
     process: Child,
     data: TempDir,
+    _config: NamedTempFile,
 }
 
 impl Service {
     fn start(settings: &[(&str, &str)], wrap: &[&str], stdout: Stdio) -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let mut words = wrap.iter().copied().chain([env!("CARGO_BIN_EXE_amoiq")]);
-        let mut command = Command::new(words.next().expect("a program"));
-        command
-            .args(words)
-            .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
-            .env("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
-            .env("AMOIQ__STORE__PATH", data.path())
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(stdout);
-        Self { process: command.spawn().expect("the program starts"), data }
+        let launcher = AppLauncher::new().data(data.path()).environment("AMOIQ__LOG__LEVEL", "info");
+        let (process, config) = launcher.settings(settings).wrapped_in(wrap).spawn(stdout);
+        Self { process, data, _config: config }
     }
 
     /// A field of `operator.json`, once it is there and whole.
@@ -53,7 +44,7 @@ impl Service {
 
     fn get(&self, of: &str, path: &str) -> String {
         let url = format!("{}{path}", self.door(of));
-        let answer = client().request(Method::GET, url).send().expect("an answer");
+        let answer = http_client().request(Method::GET, url).send().expect("an answer");
         assert_eq!(answer.status(), 200);
         answer.text().expect("a text")
     }
@@ -174,7 +165,7 @@ fn a_first_start_says_where_it_is_and_nothing_before() {
 #[test]
 fn the_greeting_is_there_whatever_the_level_is() {
     for level in ["off", "error", "amoiq::http=debug"] {
-        let app = Start::new().environment("AMOIQ__LOG__LEVEL", level).app();
+        let app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", level).start();
         assert!(app.printed(&["listens on"]));
     }
 }
@@ -182,8 +173,8 @@ fn the_greeting_is_there_whatever_the_level_is() {
 #[test]
 fn the_start_warns_of_too_few_files_and_of_too_rare_pings_and_raises_the_limit_of_files() {
     let start = |files: &'static str| {
-        Start::new()
-            .under(&["prlimit", files])
+        AppLauncher::new()
+            .wrapped_in(&["prlimit", files])
             .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "1000")
             .environment("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")
     };
@@ -193,11 +184,11 @@ fn the_start_warns_of_too_few_files_and_of_too_rare_pings_and_raises_the_limit_o
         line.split_whitespace().nth(3).expect("a limit").to_owned()
     };
     let warns = |app: &TestApp| app.printed(&["WARN", "realtime.max_connections"]);
-    let app = start("--nofile=512:2048").app();
+    let app = start("--nofile=512:2048").start();
     assert_eq!((limit(&app).as_str(), warns(&app)), ("2048", false));
-    let app = start("--nofile=512:1024").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50001").app();
+    let app = start("--nofile=512:1024").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50001").start();
     assert_eq!((limit(&app).as_str(), warns(&app)), ("1024", true));
     assert!(app.printed(&["WARN", "realtime.ping_interval_ms"]));
-    let app = start("--nofile=2048:2048").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50000").app();
+    let app = start("--nofile=2048:2048").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50000").start();
     assert!(!app.printed(&["WARN", "realtime.ping_interval_ms"]));
 }

@@ -2,16 +2,9 @@
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-#[path = "../api/app.rs"]
-#[expect(dead_code, reason = "the contract's tests use more of it")]
-mod app;
-#[path = "../api/socket.rs"]
-#[expect(dead_code, reason = "the contract's tests use more of it")]
-mod socket;
-
 mod access;
+mod access_file;
 mod deploy;
-mod door;
 mod endpoints;
 mod keys;
 mod lines;

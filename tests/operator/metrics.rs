@@ -5,19 +5,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-use reqwest::Method;
-
-use crate::{
-    app::{SECRET, Start, TestApp, WIDGET, eventually},
-    door::{Door, amoiq},
-    socket::Socket,
+use amoiq_testkit::{
+    AppLauncher, OperatorClient, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually,
 };
+use reqwest::Method;
 
 const SESSION: &str = "session-metrics-0123456789";
 
 /// A scrape, as text.
 pub fn scrape(app: &TestApp) -> String {
-    let answer = Door::of(app).bare(Method::GET, "/metrics").send().expect("an answer");
+    let answer =
+        OperatorClient::of(app).request_without_token(Method::GET, "/metrics").send().expect("an answer");
     assert_eq!(answer.status(), 200);
     answer.text().expect("a text")
 }
@@ -36,9 +34,9 @@ fn every_request_is_counted_once_by_its_pattern() {
                   status=\"200\"}";
     assert_eq!(value(&scrape(&app), sent), None);
     for _ in 0..3 {
-        app.say(WIDGET, SESSION, "hello");
+        app.say(WIDGET_KEY, SESSION, "hello");
     }
-    app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &serde_json::json!({}));
+    app.post(SECRET_KEY, &format!("/api/chat/sessions/{SESSION}/close"), &serde_json::json!({}));
     drop(app.request(Method::GET, "/wp-login.php?secret=1").send());
     let after = scrape(&app);
     assert_eq!(value(&after, sent), Some(3.0));
@@ -53,7 +51,7 @@ fn appends_and_commits_are_counted() {
     let app = TestApp::start();
     let number = |name: &str| value(&scrape(&app), name).expect(name);
     let before = number("amoiq_store_events_total");
-    app.say(WIDGET, SESSION, "hello");
+    app.say(WIDGET_KEY, SESSION, "hello");
     // session.started, conversation.started, message.created
     assert!(number("amoiq_store_events_total") >= before + 3.0);
     assert_eq!(
@@ -88,7 +86,7 @@ fn sockets_are_counted_while_they_are_open_and_by_how_they_ended() {
     let app = TestApp::start();
     let number = |name: &str| value(&scrape(&app), name).expect(name);
     let open = "amoiq_connections{transport=\"websocket\"}";
-    let socket = Socket::connect(&app, WIDGET);
+    let socket = SocketClient::connect(&app, WIDGET_KEY);
     assert_eq!((number(open), number("amoiq_actors{kind=\"connection\"}")), (1.0, 1.0));
     eventually("they are online", || number("amoiq_presence_users") == 1.0);
     drop(socket);
@@ -99,9 +97,9 @@ fn sockets_are_counted_while_they_are_open_and_by_how_they_ended() {
 
 #[test]
 fn what_was_too_often_is_counted() {
-    let app = Start::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "2").app();
+    let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "2").start();
     for _ in 0..5 {
-        app.get(WIDGET, "/api/chat/messages?sessionId=session-0123456789abcdef");
+        app.get(WIDGET_KEY, "/api/chat/messages?sessionId=session-0123456789abcdef");
     }
     let after = scrape(&app);
     assert_eq!(value(&after, "amoiq_rate_limit_refusals_total{limit=\"requests\"}"), Some(3.0));
@@ -109,9 +107,9 @@ fn what_was_too_often_is_counted() {
 
 #[test]
 fn sessions_in_memory_are_counted_and_leave() {
-    let app = Start::new().environment("AMOIQ__SESSIONS__PASSIVATE_AFTER_SECONDS", "1").app();
+    let app = AppLauncher::new().environment("AMOIQ__SESSIONS__PASSIVATE_AFTER_SECONDS", "1").start();
     let sessions = || value(&scrape(&app), "amoiq_actors{kind=\"session\"}");
-    app.say(WIDGET, SESSION, "hello");
+    app.say(WIDGET_KEY, SESSION, "hello");
     assert_eq!(sessions(), Some(1.0));
     eventually("it left", || sessions() == Some(0.0));
     assert_eq!(value(&scrape(&app), "amoiq_session_starts_total"), Some(1.0));
@@ -120,9 +118,9 @@ fn sessions_in_memory_are_counted_and_leave() {
 #[test]
 fn a_scrape_is_in_the_format_that_is_asked_for() {
     let app = TestApp::start();
-    app.say(WIDGET, SESSION, "hello");
+    app.say(WIDGET_KEY, SESSION, "hello");
     let ask = |accept: Option<&str>| {
-        let request = Door::of(&app).bare(Method::GET, "/metrics");
+        let request = OperatorClient::of(&app).request_without_token(Method::GET, "/metrics");
         let request = match accept {
             Some(accept) => request.header("Accept", accept),
             None => request,
@@ -166,7 +164,7 @@ fn a_backup_is_told_of_by_its_time() {
     assert_eq!(last(), 0.0);
     let before = value(&scrape(&app), "process_start_time_seconds").expect("a time");
     let file = tempfile::tempdir().expect("a directory");
-    let made = amoiq(&app, &["backup", &file.path().join("backup.db").display().to_string()]);
+    let made = cli::run(app.data(), &["backup", &file.path().join("backup.db").display().to_string()]);
     assert!(
         made.status.success() && !String::from_utf8_lossy(&made.stderr).contains("not noted"),
         "{made:?}"

@@ -3,23 +3,19 @@
 
 use std::fs;
 
+use amoiq_testkit::{AppLauncher, OperatorClient, SECRET_KEY, TestApp, cli, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    app::{SECRET, Start, TestApp, eventually},
-    door::{Door, amoiq, failure, json as amoiq_json},
-};
-
 /// A verified user's history, which the inbox is needed for.
 fn history(app: &TestApp) -> Option<Value> {
-    let answer = app.get(SECRET, "/api/chat/messages?userId=ann");
+    let answer = app.get(SECRET_KEY, "/api/chat/messages?userId=ann");
     (answer.status == 200).then_some(answer.body)
 }
 
 /// Ann's messages in three sessions.
 fn with_messages(app: &TestApp) -> Value {
-    let token = app.mint(SECRET, &json!({"userId": "ann", "role": "visitor"}));
+    let token = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "visitor"}));
     for number in 0..9 {
         app.say(&token, &format!("session-{}", number % 3), &format!("message {number}"));
     }
@@ -31,7 +27,7 @@ fn with_messages(app: &TestApp) -> Value {
 #[test]
 fn a_service_whose_views_are_gone_gives_the_same_answers() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut app = Start::new().data(directory.path()).app();
+    let mut app = AppLauncher::new().data(directory.path()).start();
     let before = with_messages(&app);
     app.terminate();
     for file in ["views.db", "views.db-wal", "views.db-shm"] {
@@ -39,7 +35,7 @@ fn a_service_whose_views_are_gone_gives_the_same_answers() {
         drop(fs::remove_file(directory.path().join(file)));
     }
     assert!(!directory.path().join("views.db").exists());
-    let app = Start::new().data(directory.path()).app();
+    let app = AppLauncher::new().data(directory.path()).start();
     eventually("the inbox is there", || history(&app).is_some());
     assert_eq!(history(&app).expect("a history"), before);
 }
@@ -48,39 +44,39 @@ fn a_service_whose_views_are_gone_gives_the_same_answers() {
 fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
     let app = TestApp::start();
     let before = with_messages(&app);
-    let rebuilt = amoiq_json(&app, &["rebuild", "inbox"]);
+    let rebuilt = cli::json_of(app.data(), &["rebuild", "inbox"]);
     assert_eq!((&rebuilt["state"], &rebuilt["skipped"]), (&json!("done"), &json!(0)), "{rebuilt}");
     assert_eq!(history(&app).expect("a history"), before);
-    let all = amoiq(&app, &["rebuild", "--all"]);
+    let all = cli::run(app.data(), &["rebuild", "--all"]);
     assert!(all.status.success());
     assert!(String::from_utf8_lossy(&all.stderr).contains("online lives in memory"));
-    assert!(failure(&app, &["rebuild", "online"]).contains("online lives in memory"));
-    assert!(failure(&app, &["rebuild", "other"]).contains("`other` is no projection"));
-    let twice = amoiq_json(&app, &["rebuild", "inbox", "inbox"]);
+    assert!(cli::failure_of(app.data(), &["rebuild", "online"]).contains("online lives in memory"));
+    assert!(cli::failure_of(app.data(), &["rebuild", "other"]).contains("`other` is no projection"));
+    let twice = cli::json_of(app.data(), &["rebuild", "inbox", "inbox"]);
     assert_eq!(twice["state"], "done", "{twice}");
-    let door = Door::of(&app);
+    let door = OperatorClient::of(&app);
     let twice = json!({"projections": ["inbox", "inbox"]});
-    let twice = door.ask(Method::POST, "/operator/rebuild", Some(&twice));
+    let twice = door.send(Method::POST, "/operator/rebuild", Some(&twice));
     assert_eq!(twice.status, 202, "{twice:?}");
-    eventually("it is done", || amoiq_json(&app, &["rebuild", "--status"])["state"] == "done");
-    let wrong = door.ask(Method::POST, "/operator/rebuild", Some(&json!({"projections": ["online"]})));
+    eventually("it is done", || cli::json_of(app.data(), &["rebuild", "--status"])["state"] == "done");
+    let wrong = door.send(Method::POST, "/operator/rebuild", Some(&json!({"projections": ["online"]})));
     assert_eq!(wrong.error(), (400, "VALIDATION_FAILED"));
-    let shown = door.ask(Method::GET, "/operator/rebuild", None);
+    let shown = door.send(Method::GET, "/operator/rebuild", None);
     assert_eq!(shown.body["rebuilds"][0]["state"], "done", "{shown:?}");
-    let nothing = door.ask(Method::DELETE, "/operator/rebuild", None);
+    let nothing = door.send(Method::DELETE, "/operator/rebuild", None);
     assert_eq!(nothing.body["rebuilds"][0]["state"], "done", "nothing was left to cancel");
 }
 
 #[test]
 fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut app = Start::new().data(directory.path()).app();
+    let mut app = AppLauncher::new().data(directory.path()).start();
     let before = with_messages(&app);
     app.terminate();
-    let rebuilt = amoiq_json(&app, &["rebuild", "--all"]);
+    let rebuilt = cli::json_of(app.data(), &["rebuild", "--all"]);
     assert_eq!(rebuilt["state"], "done", "{rebuilt}");
-    assert_eq!(amoiq_json(&app, &["dead-letters"]), json!([]));
-    let app = Start::new().data(directory.path()).app();
+    assert_eq!(cli::json_of(app.data(), &["dead-letters"]), json!([]));
+    let app = AppLauncher::new().data(directory.path()).start();
     eventually("the inbox is there", || history(&app).is_some());
     assert_eq!(history(&app).expect("a history"), before);
 }
@@ -89,19 +85,19 @@ fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
 fn a_rebuild_is_looked_at_and_ended_from_elsewhere() {
     let mut app = TestApp::start();
     let said = |app: &TestApp, words: &[&str]| {
-        let output = amoiq(app, words);
+        let output = cli::run(app.data(), words);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("a text")
     };
     // The start makes it too.
-    eventually("it is there", || amoiq_json(&app, &["rebuild", "--status"])["state"] == "done");
+    eventually("it is there", || cli::json_of(app.data(), &["rebuild", "--status"])["state"] == "done");
     said(&app, &["rebuild", "inbox"]);
     let done = said(&app, &["rebuild", "--status"]);
     assert!(done.starts_with("inbox: rebuilt up to position "), "{done}");
-    assert_eq!(amoiq_json(&app, &["rebuild", "--status"])["state"], "done");
+    assert_eq!(cli::json_of(app.data(), &["rebuild", "--status"])["state"], "done");
     // Nothing is left to cancel.
     assert_eq!(said(&app, &["rebuild", "--cancel"]), done);
-    assert!(failure(&app, &["rebuild", "--cancel", "inbox"]).contains("cannot be used with"));
+    assert!(cli::failure_of(app.data(), &["rebuild", "--cancel", "inbox"]).contains("cannot be used with"));
     app.terminate();
-    assert!(failure(&app, &["rebuild", "--status"]).contains("no service runs on"));
+    assert!(cli::failure_of(app.data(), &["rebuild", "--status"]).contains("no service runs on"));
 }

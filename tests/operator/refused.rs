@@ -1,9 +1,9 @@
 //! A configuration with which the service does not start: it says what is wrong, and has opened nothing.
 
-use crate::app::Start;
+use amoiq_testkit::AppLauncher;
 
 /// What is said on standard error.
-fn refusal(start: Start) -> String {
+fn refusal(start: AppLauncher) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let output = start.data(directory.path()).output();
     assert!(!output.status.success());
@@ -32,7 +32,7 @@ fn what_is_wrong_is_named_on_one_line() {
             "server.widget_origins: `https://w.example/` is not",
         ),
     ] {
-        let said = refusal(Start::new().environment(&format!("AMOIQ__{key}"), value));
+        let said = refusal(AppLauncher::new().environment(&format!("AMOIQ__{key}"), value));
         assert!(said.contains(says) && said.lines().count() == 1, "{said}");
     }
 }
@@ -40,7 +40,7 @@ fn what_is_wrong_is_named_on_one_line() {
 #[test]
 fn a_secret_that_is_not_utf_8_is_named_and_not_shown() {
     let given = "export AMOIQ__AUTH__JWT_SECRET=$(printf 'hidden\\377'); exec \"$0\" \"$@\"";
-    let said = refusal(Start::new().under(&["sh", "-c", given]));
+    let said = refusal(AppLauncher::new().wrapped_in(&["sh", "-c", given]));
     assert!(said.contains("AMOIQ__AUTH__JWT_SECRET in the environment is not UTF-8"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
 }

@@ -8,12 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, eventually};
 use reqwest::Method;
 
-use crate::{
-    app::{SECRET, Start, TestApp, eventually},
-    metrics::{scrape, value},
-};
+use crate::metrics::{scrape, value};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -55,12 +53,12 @@ impl Collector {
     }
 
     fn app(&self) -> TestApp {
-        let start = Start::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.address);
+        let start = AppLauncher::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.address);
         // Soon, so that nobody waits for it.
         start
             .environment("OTEL_BSP_SCHEDULE_DELAY", "50")
             .environment("AMOIQ__LOG__LEVEL", "info,amoiq::http=debug")
-            .app()
+            .start()
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -155,7 +153,7 @@ fn spans(request: &[u8]) -> Vec<Span> {
 
 fn ask(app: &TestApp, id: &str, traceparent: Option<&str>) {
     let request =
-        app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET).header("X-Request-Id", id);
+        app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET_KEY).header("X-Request-Id", id);
     let request = match traceparent {
         Some(value) => request.header("traceparent", value),
         None => request,
@@ -166,7 +164,7 @@ fn ask(app: &TestApp, id: &str, traceparent: Option<&str>) {
 #[test]
 fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     let collector = Collector::start(true);
-    let app = collector.app();
+    let app = collector.start();
     ask(&app, "with-a-trace", Some(&format!("00-{TRACE}-{CALLER}-01")));
     eventually("it is collected", || !collector.spans().is_empty());
     let expected = Span {
@@ -183,7 +181,7 @@ fn a_request_is_a_span_of_the_trace_that_it_came_with() {
 #[test]
 fn a_trace_that_begins_here_has_no_parent_and_is_the_one_that_the_lines_name() {
     let collector = Collector::start(true);
-    let app = collector.app();
+    let app = collector.start();
     ask(&app, "without-a-trace", None);
     eventually("it is collected", || !collector.spans().is_empty());
     let spans = collector.spans();
@@ -195,7 +193,7 @@ fn a_trace_that_begins_here_has_no_parent_and_is_the_one_that_the_lines_name() {
 #[test]
 fn a_collector_that_hangs_does_not_hold_up_the_stop() {
     let collector = Collector::start(false);
-    let mut app = collector.app();
+    let mut app = collector.start();
     ask(&app, "lost", None);
     let stopping = Instant::now();
     let (status, _) = app.terminate();
@@ -210,18 +208,18 @@ fn spans_that_the_collector_does_not_take_are_counted() {
         value(&scrape(app), &format!("amoiq_spans_total{{outcome=\"{outcome}\"}}")).unwrap_or(0.0)
     };
     let collector = Collector::start(true);
-    let app = collector.app();
+    let app = collector.start();
     ask(&app, "taken", None);
     eventually("it is exported", || scrape(&app, "exported") >= 1.0);
     assert_eq!((scrape(&app, "failed"), scrape(&app, "dropped")), (0.0, 0.0));
     let hangs = Collector::start(false);
-    let start = Start::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &hangs.address);
+    let start = AppLauncher::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &hangs.address);
     let app = start
         .environment("OTEL_BSP_SCHEDULE_DELAY", "50")
         .environment("OTEL_BSP_MAX_QUEUE_SIZE", "4")
         .environment("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
         .environment("AMOIQ__LOG__LEVEL", "info,amoiq::http=debug")
-        .app();
+        .start();
     eventually("the queue is full", || {
         ask(&app, "lost", None);
         scrape(&app, "dropped") >= 3.0
@@ -232,14 +230,14 @@ fn spans_that_the_collector_does_not_take_are_counted() {
 fn what_cannot_be_obeyed_is_refused_and_switched_off_is_off() {
     let collector = Collector::start(true);
     let directory = tempfile::tempdir().expect("a directory");
-    let start = || Start::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address);
+    let start = || AppLauncher::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address);
     for (name, value) in [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]
     {
         let output = start().data(directory.path()).environment(name, value).output();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(name) && said.contains(value), "{said}");
     }
-    let mut app = start().environment("OTEL_SDK_DISABLED", "true").app();
+    let mut app = start().environment("OTEL_SDK_DISABLED", "true").start();
     ask(&app, "untold", None);
     assert!(!scrape(&app).contains("amoiq_spans_total"));
     assert!(app.terminate().0.success());

@@ -2,12 +2,8 @@
 
 use std::net::TcpListener;
 
+use amoiq_testkit::{AppLauncher, TestApp, cli, eventually};
 use serde_json::Value;
-
-use crate::{
-    app::{Start, TestApp, eventually},
-    door::{amoiq, json as amoiq_json},
-};
 
 /// Where nobody listens.
 fn dead() -> String {
@@ -17,18 +13,18 @@ fn dead() -> String {
 
 /// Two tenants with an endpoint each: `acme`'s takes nothing and has something to take.
 fn given() -> TestApp {
-    let app = Start::new().environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8").app();
+    let app = AppLauncher::new().environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8").start();
     for tenant in ["acme", "other"] {
-        amoiq_json(&app, &["tenant", "create", tenant]);
-        amoiq_json(&app, &["webhook", "create", &dead(), "--tenant", tenant]);
+        cli::json_of(app.data(), &["tenant", "create", tenant]);
+        cli::json_of(app.data(), &["webhook", "create", &dead(), "--tenant", tenant]);
     }
-    let key = amoiq_json(&app, &["key", "create", "--kind", "widget", "--tenant", "acme"]);
+    let key = cli::json_of(app.data(), &["key", "create", "--kind", "widget", "--tenant", "acme"]);
     app.say(key["key"].as_str().expect("a key"), "session-of-standings-1", "hello");
     app
 }
 
 fn list(app: &TestApp, words: &[&str]) -> Vec<Value> {
-    let listed = amoiq_json(app, &[&["webhook", "list"][..], words].concat());
+    let listed = cli::json_of(app.data(), &[&["webhook", "list"][..], words].concat());
     listed["webhooks"].as_array().expect("a list").clone()
 }
 
@@ -51,7 +47,7 @@ fn without_a_tenant_the_list_has_everybodys() {
     let app = given();
     let whose: Vec<_> = list(&app, &[]).iter().map(|shown| shown["tenant"].clone()).collect();
     assert_eq!(whose, ["acme", "other"]);
-    let table = String::from_utf8(amoiq(&app, &["webhook", "list"]).stdout).expect("a text");
+    let table = String::from_utf8(cli::run(app.data(), &["webhook", "list"]).stdout).expect("a text");
     let heading: Vec<_> = table.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(heading[..4], ["TENANT", "ID", "STATUS", "LAGEVENTS"], "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");

@@ -1,17 +1,16 @@
 //! The trace of a request is in its lines.
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, eventually};
 use reqwest::Method;
-
-use crate::app::{SECRET, Start, TestApp, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn start() -> TestApp {
-    Start::new().environment("AMOIQ__LOG__LEVEL", "warn,amoiq::http=debug").app()
+    AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "warn,amoiq::http=debug").start()
 }
 
 fn ask(app: &TestApp, id: &str, traceparent: &[&str]) {
-    let mut request = app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET);
+    let mut request = app.request(Method::GET, "/api/chat/online-users").bearer_auth(SECRET_KEY);
     request = request.header("X-Request-Id", id);
     for value in traceparent {
         request = request.header("traceparent", *value);

@@ -1,23 +1,19 @@
 //! Webhook endpoints of a running service, as their operator manages them.
 
+use amoiq_testkit::{AppLauncher, TestApp, cli};
 use serde_json::Value;
-
-use crate::{
-    app::{Start, TestApp},
-    door::{amoiq, failure, json as amoiq_json},
-};
 
 const URL: &str = "https://acme.example/hook";
 
 fn acme() -> (TestApp, Value) {
     let app = TestApp::start();
-    amoiq_json(&app, &["tenant", "create", "acme"]);
-    let made = amoiq_json(&app, &["webhook", "create", URL, "--tenant", "acme"]);
+    cli::json_of(app.data(), &["tenant", "create", "acme"]);
+    let made = cli::json_of(app.data(), &["webhook", "create", URL, "--tenant", "acme"]);
     (app, made)
 }
 
 fn list(app: &TestApp) -> Vec<Value> {
-    let list = amoiq_json(app, &["webhook", "list", "--tenant", "acme"]);
+    let list = cli::json_of(app.data(), &["webhook", "list", "--tenant", "acme"]);
     list["webhooks"].as_array().expect("a list").clone()
 }
 
@@ -28,7 +24,7 @@ fn a_secret_is_shown_once() {
     assert!(secret.starts_with("whsec_") && secret.len() > 40);
     assert!(!format!("{:?}", list(&app)).contains(secret));
     let id = made["id"].as_str().expect("an id");
-    let rotated = amoiq_json(&app, &["webhook", "rotate-secret", id, "--tenant", "acme"]);
+    let rotated = cli::json_of(app.data(), &["webhook", "rotate-secret", id, "--tenant", "acme"]);
     assert!(rotated["secret"].as_str().is_some_and(|new| new.starts_with("whsec_") && new != secret));
 }
 
@@ -39,7 +35,7 @@ fn a_secret_that_leaked_ends_at_once_and_another_a_day_later() {
     let rotate = |words: &[&str]| {
         let mut all = vec!["webhook", "rotate-secret", id, "--tenant", "acme"];
         all.extend(words);
-        amoiq_json(&app, &all)
+        cli::json_of(app.data(), &all)
     };
     assert!(rotate(&[])["previousSecretValidUntil"].is_string());
     let ended = rotate(&["--expire-previous"]);
@@ -52,17 +48,21 @@ fn a_secret_that_leaked_ends_at_once_and_another_a_day_later() {
 fn an_endpoint_is_stopped_served_and_ended() {
     let (app, made) = acme();
     let id = made["id"].as_str().expect("an id");
-    let act = |action: &str| amoiq_json(&app, &["webhook", action, id, "--tenant", "acme"]);
+    let act = |action: &str| cli::json_of(app.data(), &["webhook", action, id, "--tenant", "acme"]);
     assert_eq!(act("pause")["status"], "paused");
     assert_eq!(act("resume")["status"], "enabled");
-    let disabled = amoiq_json(&app, &["webhook", "disable", id, "--reason", "moved", "--tenant", "acme"]);
+    let disabled =
+        cli::json_of(app.data(), &["webhook", "disable", id, "--reason", "moved", "--tenant", "acme"]);
     assert_eq!((&disabled["status"], &disabled["disabledReason"]), (&"disabled".into(), &"moved".into()));
     assert_eq!(act("resume")["status"], "enabled");
     act("pause");
     assert_eq!(act("disable")["status"], "disabled", "one that is paused is disabled, too");
     act("delete");
     assert!(list(&app).is_empty());
-    assert!(failure(&app, &["webhook", "pause", id, "--tenant", "acme"]).contains("WEBHOOK_NOT_FOUND"));
+    assert!(
+        cli::failure_of(app.data(), &["webhook", "pause", id, "--tenant", "acme"])
+            .contains("WEBHOOK_NOT_FOUND")
+    );
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_update_changes_what_it_names() {
     let update = |words: &[&str]| {
         let mut all = vec!["webhook", "update", id, "--tenant", "acme"];
         all.extend(words);
-        amoiq_json(&app, &all)
+        cli::json_of(app.data(), &all)
     };
     assert_eq!(update(&["--rate-per-second", "5"])["ratePerSecond"], 5);
     let moved = update(&["--url", "https://new.example/hook"]);
@@ -88,7 +88,7 @@ fn an_update_changes_what_it_names() {
 fn only_an_address_of_the_web_is_an_endpoint() {
     let (app, _) = acme();
     for bad in ["ftp://acme.example", "acme.example", "https://user:word@acme.example/"] {
-        let refused = failure(&app, &["webhook", "create", bad, "--tenant", "acme"]);
+        let refused = cli::failure_of(app.data(), &["webhook", "create", bad, "--tenant", "acme"]);
         assert!(refused.contains("VALIDATION_FAILED"), "{refused}");
     }
     assert_eq!(list(&app).len(), 1);
@@ -97,13 +97,13 @@ fn only_an_address_of_the_web_is_an_endpoint() {
 #[test]
 fn an_endpoint_of_the_configuration_is_stopped_but_not_changed() {
     let config = "[[tenants]]\nid = \"acme\"\nwebhooks = [{ url = \"https://a.example/\", secret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\" }]\n";
-    let app = Start::new().config(config).app();
+    let app = AppLauncher::new().config(config).start();
     let id = list(&app)[0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(amoiq_json(&app, &["webhook", "pause", &id, "--tenant", "acme"])["status"], "paused");
+    assert_eq!(cli::json_of(app.data(), &["webhook", "pause", &id, "--tenant", "acme"])["status"], "paused");
     for words in [&["delete"][..], &["rotate-secret"], &["update", "--description", "mine"]] {
         let mut all = vec!["webhook", words[0], &id, "--tenant", "acme"];
         all.extend(&words[1..]);
-        let refused = failure(&app, &all);
+        let refused = cli::failure_of(app.data(), &all);
         assert!(refused.contains("MANAGED_BY_CONFIGURATION"), "{refused}");
     }
 }
@@ -113,7 +113,7 @@ fn a_command_that_does_not_say_whose_is_used_wrongly() {
     let app = TestApp::start();
     let (update, create) = (["webhook", "update", "wh-1"], ["key", "create", "--kind", "bot"]);
     for words in [&update[..], &create, &["webhook", "pause", "wh-1"], &["key", "list", "--tenant", ""]] {
-        let output = amoiq(&app, words);
+        let output = cli::run(app.data(), words);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
         assert!(said.contains("--tenant"), "{said}");

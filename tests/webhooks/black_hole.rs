@@ -6,16 +6,18 @@ use std::{
     thread,
 };
 
+use amoiq_testkit::{
+    SECRET_KEY, TestApp, http_client,
+    process_figures::{MemoryWatch, resident_bytes},
+};
 use serde_json::json;
 
 use crate::{
-    app::{SECRET, TestApp, client},
     chaos::reaches,
     endpoint::{Endpoint, start},
     ground::Ground,
     mailbox::Mailbox,
     receiver::{Receiver, Then},
-    server::{MemoryWatch, resident_bytes},
 };
 
 const MESSAGES: usize = 20_000;
@@ -37,10 +39,10 @@ fn a_black_hole_costs_little_memory_and_slows_nobody() {
     let ground = Ground::new();
     let hole = ground.run(Receiver::answering("", Then::Silence));
     let neighbour = Mailbox::open(&ground);
-    let heard = Endpoint::of(&app, SECRET, &neighbour);
+    let heard = Endpoint::of(&app, SECRET_KEY, &neighbour);
     send(&app, WARM_UP);
     reaches("the neighbour hears everything", WARM_UP, || neighbour.taken());
-    let (endpoint, _) = Endpoint::make(&app, SECRET, &hole.url());
+    let (endpoint, _) = Endpoint::make(&app, SECRET_KEY, &hole.url());
     let before = resident_bytes(app.pid()).expect("a process");
     let watch = MemoryWatch::start(app.pid());
     send(&app, MESSAGES);
@@ -60,7 +62,7 @@ fn send(app: &TestApp, messages: usize) {
     thread::scope(|scope| {
         for _ in 0..SENDERS {
             scope.spawn(|| {
-                let client = client();
+                let client = http_client();
                 let text = "x".repeat(TEXT_BYTES);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +72,7 @@ fn send(app: &TestApp, messages: usize) {
                     let session = format!("session-of-many-{}", number % SESSIONS);
                     let sending = client.post(format!("{}/webchat/message", app.address()));
                     let body = json!({"sessionId": session, "text": text});
-                    let answer = sending.bearer_auth(SECRET).json(&body).send().expect("an answer");
+                    let answer = sending.bearer_auth(SECRET_KEY).json(&body).send().expect("an answer");
                     assert_eq!(answer.status(), 200);
                 }
             });

@@ -13,9 +13,9 @@ use std::{
 };
 
 use amoiq_events::{Ambient, ambient::SeededEntropy};
+use amoiq_testkit::{PATIENCE, TestApp};
 
 use crate::{
-    app::{PATIENCE, TestApp},
     endpoint::{Endpoint, start},
     ground::Ground,
     mailbox::Mailbox,

@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
+use amoiq_testkit::{SECRET_KEY, TestApp, eventually};
 use tempfile::TempDir;
 
 use crate::{
-    app::{SECRET, TestApp, eventually},
     endpoint::{Endpoint, start},
     ground::Ground,
     mailbox::Mailbox,
@@ -31,13 +31,13 @@ impl Scene {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let (app, mailbox) = (run(directory.path()), Mailbox::open(&Ground::new()));
-        let endpoint = Endpoint::of(&app, SECRET, &mailbox);
+        let endpoint = Endpoint::of(&app, SECRET_KEY, &mailbox);
         Self { directory, app, endpoint, mailbox, said: 0 }
     }
 
     fn say(&mut self, messages: usize) {
         for _ in 0..messages {
-            self.app.say(SECRET, &format!("crash-session-{}", self.said % SESSIONS), "Hello");
+            self.app.say(SECRET_KEY, &format!("crash-session-{}", self.said % SESSIONS), "Hello");
             self.said += 1;
         }
     }

@@ -2,25 +2,23 @@
 
 use std::path::Path;
 
+use amoiq_testkit::{ApiResponse, AppLauncher, TestApp, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    app::{Answer, Start, TestApp, eventually},
-    mailbox::Mailbox,
-};
+use crate::mailbox::Mailbox;
 
 /// The program on a directory, with settings of `[webhooks]` and what else the file is to hold. It may
 /// deliver to this machine, and waits little where it would wait long.
 pub fn start(data: &Path, settings: &str, rest: &str) -> TestApp {
     let config =
         format!("[webhooks]\nallowed_networks = [\"127.0.0.0/8\"]\njitter_percent = 0\n{settings}\n\n{rest}");
-    Start::new()
+    AppLauncher::new()
         .data(data)
         .config(&config)
         .environment("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
         .environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0")
-        .app()
+        .start()
 }
 
 /// An endpoint of a tenant.
@@ -48,7 +46,7 @@ impl Endpoint {
     /// The endpoint and its standing.
     pub fn read(&self, app: &TestApp) -> Value {
         let path = format!("/api/webhooks/{}", self.id);
-        let answer = Answer::of(app.request(Method::GET, &path).bearer_auth(&self.key));
+        let answer = ApiResponse::to(app.request(Method::GET, &path).bearer_auth(&self.key));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     }

@@ -2,9 +2,6 @@
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-#[path = "../api/app.rs"]
-#[expect(dead_code, reason = "the tests of the contract need more of it")]
-mod app;
 mod black_hole;
 mod chaos;
 mod crash;
@@ -14,8 +11,5 @@ mod mailbox;
 #[path = "../courier/receiver.rs"]
 #[expect(dead_code, reason = "the tests of the courier need more of it")]
 mod receiver;
-#[path = "../attacks/server.rs"]
-#[expect(dead_code, reason = "the attacks need more of it")]
-mod server;
 mod temper;
 mod zoo;

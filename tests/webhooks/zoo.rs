@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use amoiq_events::Timestamp;
+use amoiq_testkit::{SECRET_KEY, TestApp, eventually};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    app::{SECRET, TestApp, eventually},
     endpoint::{Endpoint, start},
     ground::Ground,
     receiver::{Receiver, Then},
@@ -45,7 +45,7 @@ impl Zoo {
     }
 
     fn add(&mut self, url: &str) {
-        self.endpoints.push(Endpoint::make(&self.app, SECRET, url).0);
+        self.endpoints.push(Endpoint::make(&self.app, SECRET_KEY, url).0);
     }
 
     fn answering(&mut self, answer: impl Into<Vec<u8>>, then: Then) -> Receiver {
@@ -57,7 +57,7 @@ impl Zoo {
     /// Tells all of them a message and waits: what the log says of the only attempt of each, after the
     /// status of its delivery.
     fn tell(&self) -> Vec<(String, Value)> {
-        self.app.say(SECRET, "session-of-the-zoo", "Hello");
+        self.app.say(SECRET_KEY, "session-of-the-zoo", "Hello");
         let tried = |endpoint: &Endpoint| {
             let newest = || endpoint.deliveries(&self.app).into_iter().next().unwrap_or_default();
             eventually("an attempt was made", || !newest()["attempts"][0].is_null());
@@ -180,7 +180,7 @@ fn who_is_gone_is_disabled_and_its_message_waits() {
         assert_eq!(endpoint.read(&zoo.app)["disabledReason"], "the endpoint answered 410 Gone");
     }
     assert_eq!((receiver.requests().len(), drips.requests().len()), (1, 1));
-    zoo.app.say(SECRET, "session-of-the-zoo", "Is anybody there?");
+    zoo.app.say(SECRET_KEY, "session-of-the-zoo", "Is anybody there?");
     assert_eq!(zoo.endpoints[0].deliveries(&zoo.app).len(), 1, "it is served although it is disabled");
 }
 

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use amoiq_events::{Ambient, ambient::SeededEntropy, store::sqlite::SqliteStore};
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{copy, history};
-use crate::app::{SECRET, Start, TestApp, WIDGET, eventually};
 
 const SESSIONS: usize = 4;
 const LOST: [&str; 2] = ["\"level\":\"ERROR\"", "the log lost its end"];
@@ -130,25 +130,25 @@ fn a_flipped_byte_is_reported_and_hurts_no_other_session() {
 
     let app = start(&written.directory);
     for _ in 0..2 {
-        let damaged = app.get(SECRET, "/api/chat/messages?sessionId=session-of-files-1");
+        let damaged = app.get(SECRET_KEY, "/api/chat/messages?sessionId=session-of-files-1");
         assert_eq!(damaged.error(), (500, "INTERNAL_ERROR"));
         assert!(!damaged.body.to_string().contains("he text"), "{damaged:?}");
     }
     eventually("the damage is reported", || app.printed(&["\"level\":\"ERROR\"", "damage in the log"]));
-    let across = app.get(SECRET, "/api/chat/messages?userId=ann");
+    let across = app.get(SECRET_KEY, "/api/chat/messages?userId=ann");
     assert_eq!(across.error(), (500, "INTERNAL_ERROR"), "an answer that holds it is no answer");
     for other in [0, 2, 3] {
         let session = format!("session-of-files-{other}");
         assert_eq!(history(&app, &session).len(), 2);
         say(&app, &session, "still served");
     }
-    assert_eq!(app.get(SECRET, "/healthz").status, 200);
+    assert_eq!(app.get(SECRET_KEY, "/healthz").status, 200);
 }
 
 #[test]
 fn a_second_program_on_a_directory_is_refused_and_says_why() {
     let (written, app) = Written::new(4);
-    let second = Start::new().data(written.directory.path()).output();
+    let second = AppLauncher::new().data(written.directory.path()).output();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("in use by another process"), "{said}");
@@ -195,19 +195,19 @@ fn the_read_models_are_made_again_from_the_log() {
 }
 
 fn start(directory: &TempDir) -> TestApp {
-    Start::new().data(directory.path()).app()
+    AppLauncher::new().data(directory.path()).start()
 }
 
 fn say(app: &TestApp, session: &str, text: &str) -> String {
     let body = json!({"sessionId": session, "text": text, "userId": "ann"});
-    let answer = app.post(WIDGET, "/webchat/message", &body);
+    let answer = app.post(WIDGET_KEY, "/webchat/message", &body);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body["messageId"].as_str().expect("an id").to_owned()
 }
 
 /// The log's epoch, which stands in the cursor of a user's history.
 fn epoch(app: &TestApp) -> String {
-    let answer = app.get(SECRET, "/api/chat/messages?userId=ann&limit=1");
+    let answer = app.get(SECRET_KEY, "/api/chat/messages?userId=ann&limit=1");
     assert_eq!(answer.status, 200, "{answer:?}");
     let cursor = answer.body["nextCursor"].as_str().expect("a cursor");
     cursor.split('.').nth(1).expect("an epoch").to_owned()
@@ -218,7 +218,7 @@ fn user_history(app: &TestApp) -> Vec<Value> {
     let mut messages = Vec::new();
     let mut cursor = String::new();
     loop {
-        let answer = app.get(SECRET, &format!("/api/chat/messages?userId=ann&limit=70{cursor}"));
+        let answer = app.get(SECRET_KEY, &format!("/api/chat/messages?userId=ann&limit=70{cursor}"));
         assert_eq!(answer.status, 200, "{answer:?}");
         messages.extend(answer.body["messages"].as_array().expect("a list").clone());
         match answer.body["nextCursor"].as_str() {

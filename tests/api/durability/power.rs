@@ -9,15 +9,15 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use amoiq_events::{Ambient, ambient::SeededEntropy};
+use amoiq_testkit::{AppLauncher, TestApp, cli};
 use tempfile::TempDir;
 
 use super::{CONNECTIONS, Connection, ROUNDS_OF_SESSIONS, check, write_and_kill};
-use crate::app::{Start, TestApp};
 
 /// What a disk writes as one.
 const SECTOR: usize = 512;
@@ -47,9 +47,9 @@ impl Machine {
         Self { library, data: directory(), disk: directory() }
     }
 
-    fn starting(&self) -> Start {
+    fn starting(&self) -> AppLauncher {
         let text = |path: &Path| path.display().to_string();
-        Start::new()
+        AppLauncher::new()
             .data(self.data.path())
             .environment("LD_PRELOAD", &text(&self.library.path().join("power.so")))
             .environment("POWER_DIR", &text(self.data.path()))
@@ -178,13 +178,13 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let mut machine = Machine::new();
     for round in 0..rounds {
         let group = round / ROUNDS_OF_SESSIONS;
-        let mut app = machine.starting().app();
+        let mut app = machine.starting().start();
         let acknowledged = write_and_kill(&mut app, &mut connections, group, &dice);
         machine.lose_power(&dice);
         if dice.next().is_multiple_of(3) {
             cut_amid_a_start(&mut machine, &dice);
         }
-        let app = machine.starting().app();
+        let app = machine.starting().start();
         let is_last = round % ROUNDS_OF_SESSIONS == ROUNDS_OF_SESSIONS - 1 || round + 1 == rounds;
         let messages =
             check(&app, &connections, |session| is_last || session.contains(&format!("-session-{group}-")));
@@ -195,7 +195,7 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
 }
 
 fn cut_amid_a_start(machine: &mut Machine, dice: &SeededEntropy) {
-    let (mut process, _configuration) = machine.starting().spawn();
+    let (mut process, _configuration) = machine.starting().spawn(Stdio::null());
     std::thread::sleep(Duration::from_micros(dice.next() % START_US));
     process.kill().expect("it runs");
     process.wait().expect("it ends");
@@ -207,10 +207,6 @@ fn cut_amid_a_start(machine: &mut Machine, dice: &SeededEntropy) {
 
 /// Nothing that the store holds does not fit.
 fn verify(app: &TestApp) {
-    let output = Command::new(env!("CARGO_BIN_EXE_amoiq"))
-        .args(["verify", "--json"])
-        .env("AMOIQ__STORE__PATH", app.data())
-        .output()
-        .expect("the program runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let (code, report) = cli::verify(app.data(), &[]);
+    assert_eq!(code, 0, "{report}");
 }

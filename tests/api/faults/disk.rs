@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
+use amoiq_testkit::{AppLauncher, TestApp, cli, eventually};
 use tempfile::TempDir;
 
 use super::Disk;
-use crate::app::{Start, TestApp, eventually};
 
 /// A small file system of its own, which a file fills.
 pub struct Mount {
@@ -45,7 +45,7 @@ impl Drop for Mount {
 
 impl Disk for Mount {
     fn start(&self) -> TestApp {
-        Start::new().data(&self.data).app()
+        AppLauncher::new().data(&self.data).start()
     }
 
     /// Fills all but 100 KiB, so that messages use up the last of it.
@@ -84,7 +84,7 @@ impl LimitedFile {
 impl Disk for LimitedFile {
     /// The signal is ignored, so that a write that goes beyond the limit fails as on a full disk.
     fn start(&self) -> TestApp {
-        Start::new().data(self.0.path()).under(&["env", "--ignore-signal=XFSZ"]).app()
+        AppLauncher::new().data(self.0.path()).wrapped_in(&["env", "--ignore-signal=XFSZ"]).start()
     }
 
     fn fail(&self, app: &TestApp) {
@@ -122,9 +122,9 @@ impl FaultyDisk {
     }
 
     /// The program on this disk, to be started.
-    pub fn starting(&self) -> Start {
+    pub fn starting(&self) -> AppLauncher {
         let path = |name| self.directory.path().join(name).display().to_string();
-        Start::new()
+        AppLauncher::new()
             .data(&self.data)
             .environment("LD_PRELOAD", &path("disk.so"))
             .environment("DISK_FAULTS", &path("faults"))
@@ -139,9 +139,9 @@ impl FaultyDisk {
 
     /// The program with arguments on this disk, to be run beside the service.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_amoiq"));
+        let mut command = cli::command(&self.data);
         let path = |name: &str| self.directory.path().join(name);
-        command.args(arguments).env("AMOIQ__STORE__PATH", &self.data);
+        command.args(arguments);
         command.env("LD_PRELOAD", path("disk.so")).env("DISK_FAULTS", path("faults"));
         command
     }
@@ -174,7 +174,7 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn start(&self) -> TestApp {
-        self.starting().app()
+        self.starting().start()
     }
 
     fn fail(&self, _: &TestApp) {

@@ -7,11 +7,10 @@ use std::{
     process::Command,
 };
 
+use amoiq_testkit::{PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
+
 use super::{Disk, disk::FaultyDisk, patient::Client};
-use crate::{
-    app::{PATIENCE, SECRET, TestApp, WIDGET, eventually},
-    durability::history,
-};
+use crate::durability::history;
 
 const SESSION: &str = "session-that-is-very-popular";
 
@@ -22,7 +21,7 @@ const REQUESTS: usize = 2_200;
 fn a_read_model_that_cannot_be_written_holds_up_only_its_readers() {
     let disk = FaultyDisk::new("write 5 /views.db");
     let app = disk.start();
-    let history = || app.get(SECRET, "/api/chat/messages?userId=ann");
+    let history = || app.get(SECRET_KEY, "/api/chat/messages?userId=ann");
     let count = || history().body["messages"].as_array().map(Vec::len);
     let client = Client::new(SESSION);
     client.take(&app, 3);
@@ -32,7 +31,7 @@ fn a_read_model_that_cannot_be_written_holds_up_only_its_readers() {
     let behind = history();
     assert_eq!(behind.error(), (503, "OVERLOADED"));
     assert_eq!(behind.header("retry-after"), "1");
-    assert_eq!(app.get(SECRET, "/healthz").status, 200);
+    assert_eq!(app.get(SECRET_KEY, "/healthz").status, 200);
     client.check(&app);
     disk.mend(&app);
     eventually("the read model follows", || history().status == 200);
@@ -70,7 +69,7 @@ fn requests_that_a_session_cannot_hold_are_refused_and_leave_nothing() {
     let kept: HashSet<_> = kept.iter().map(|m| m["text"].as_str().expect("a text").to_owned()).collect();
     assert!(kept.is_superset(&taken), "a message that was taken is lost");
     assert!(kept.is_disjoint(&refused), "a message that was refused is there");
-    app.say(WIDGET, SESSION, "it is served again");
+    app.say(WIDGET_KEY, SESSION, "it is served again");
 }
 
 /// Sends a message on a connection of its own, and does not wait.
@@ -81,7 +80,7 @@ fn send(app: &TestApp, number: usize) -> TcpStream {
     let length = body.len();
     write!(
         stream,
-        "POST /webchat/message HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {WIDGET}\r\n\
+        "POST /webchat/message HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {WIDGET_KEY}\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .expect("sent");

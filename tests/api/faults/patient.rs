@@ -2,12 +2,10 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
+use amoiq_testkit::{ApiResponse, TestApp, WIDGET_KEY, eventually};
 use serde_json::{Value, json};
 
-use crate::{
-    app::{Answer, TestApp, WIDGET, eventually},
-    durability::history,
-};
+use crate::durability::history;
 
 /// A client with one session. A message that was not taken is sent again, with its id, until it is.
 pub struct Client {
@@ -22,7 +20,7 @@ impl Client {
     }
 
     /// Sends the next message, or the one that was refused, once.
-    pub fn send(&self, app: &TestApp) -> Answer {
+    pub fn send(&self, app: &TestApp) -> ApiResponse {
         let number = self.taken.borrow().len();
         // Of a length that fills a small disk.
         let text = format!("message-{number}");
@@ -32,7 +30,7 @@ impl Client {
             "text": format!("{text} {}", "x".repeat(3_000)),
             "clientMessageId": text,
         });
-        let answer = app.post(WIDGET, "/webchat/message", &body);
+        let answer = app.post(WIDGET_KEY, "/webchat/message", &body);
         if answer.status == 200 {
             let id = answer.body["messageId"].as_str().expect("an id").to_owned();
             self.taken.borrow_mut().push((text, id));

@@ -2,42 +2,45 @@
 
 use std::thread;
 
+use amoiq_testkit::{ApiResponse, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use serde_json::json;
 
 use super::disk::FaultyDisk;
-use crate::app::{Answer, SECRET, TestApp, WIDGET, eventually};
 
 const SESSION: &str = "session-behind-a-hanging-disk";
 
-fn history(app: &TestApp, session: &str) -> Answer {
-    app.get(SECRET, &format!("/api/chat/messages?sessionId={session}"))
+fn history(app: &TestApp, session: &str) -> ApiResponse {
+    app.get(SECRET_KEY, &format!("/api/chat/messages?sessionId={session}"))
 }
 
 #[test]
 fn what_waits_for_a_session_whose_write_hangs_is_told_so_in_time() {
     let disk = FaultyDisk::new("sync 0 /log.db-wal");
-    let app = disk.starting().app();
+    let app = disk.starting().start();
     let asking = |session: &str| json!({ "sessionId": session, "text": "hello", "userId": "ann" });
-    assert_eq!(app.post(WIDGET, "/webchat/message", &asking(SESSION)).status, 200);
-    assert_eq!(app.post(WIDGET, "/webchat/message", &asking("session-of-nobody-else")).status, 200);
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &asking(SESSION)).status, 200);
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &asking("session-of-nobody-else")).status, 200);
     eventually("the read model follows", || {
-        app.get(SECRET, "/api/chat/messages?userId=ann").body["messages"].as_array().map(Vec::len) == Some(2)
+        app.get(SECRET_KEY, "/api/chat/messages?userId=ann").body["messages"].as_array().map(Vec::len)
+            == Some(2)
     });
     disk.set();
     // None of these is answered by the disk: it hangs until all of them were told.
     thread::scope(|scope| {
-        let writing = scope.spawn(|| app.post(WIDGET, "/webchat/message", &asking(SESSION)));
+        let writing = scope.spawn(|| app.post(WIDGET_KEY, "/webchat/message", &asking(SESSION)));
         disk.wait_until_held();
         let others = [
             scope.spawn(|| history(&app, SESSION)),
-            scope.spawn(|| app.get(WIDGET, &format!("/api/chat/messages?sessionId={SESSION}"))),
-            scope.spawn(|| app.get(SECRET, "/api/chat/messages?userId=ann")),
-            scope.spawn(|| app.post(WIDGET, "/api/chat/anonymous-token", &json!({ "sessionId": SESSION }))),
-            scope.spawn(|| app.post(SECRET, &format!("/api/chat/sessions/{SESSION}/close"), &json!({}))),
+            scope.spawn(|| app.get(WIDGET_KEY, &format!("/api/chat/messages?sessionId={SESSION}"))),
+            scope.spawn(|| app.get(SECRET_KEY, "/api/chat/messages?userId=ann")),
+            scope.spawn(|| {
+                app.post(WIDGET_KEY, "/api/chat/anonymous-token", &json!({ "sessionId": SESSION }))
+            }),
+            scope.spawn(|| app.post(SECRET_KEY, &format!("/api/chat/sessions/{SESSION}/close"), &json!({}))),
             writing,
         ];
         assert_eq!(history(&app, "session-of-nobody-else").status, 200);
-        assert_eq!(app.get(SECRET, "/api/chat/online-users").status, 200);
+        assert_eq!(app.get(SECRET_KEY, "/api/chat/online-users").status, 200);
         for other in others {
             let answer = other.join().expect("an answer");
             assert_eq!(answer.error(), (503, "STORE_UNAVAILABLE"));
@@ -57,15 +60,15 @@ fn session(number: usize) -> String {
 
 /// A service that has nothing of these sessions in memory.
 fn started_anew(disk: &FaultyDisk) -> TestApp {
-    let app = disk.starting().app();
+    let app = disk.starting().start();
     for number in 0..SESSIONS {
         let body = json!({ "sessionId": session(number), "text": "x".repeat(6_000), "userId": "ann" });
-        assert_eq!(app.post(WIDGET, "/webchat/message", &body).status, 200);
+        assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &body).status, 200);
     }
     let mut app = app;
     assert!(app.terminate().0.success());
     drop(app);
-    disk.starting().app()
+    disk.starting().start()
 }
 
 #[test]
@@ -76,16 +79,20 @@ fn a_log_that_is_not_read_is_unavailable_and_not_damaged() {
     for number in (0..SESSIONS).step_by(30) {
         for answer in [
             history(&app, &session(number)),
-            app.post(WIDGET, "/webchat/message", &json!({ "sessionId": session(number + 1), "text": "y" })),
+            app.post(
+                WIDGET_KEY,
+                "/webchat/message",
+                &json!({ "sessionId": session(number + 1), "text": "y" }),
+            ),
         ] {
             assert_eq!(answer.error(), (503, "STORE_UNAVAILABLE"), "{number}");
             assert_eq!(answer.header("retry-after"), "1");
         }
     }
-    let unready = app.get(SECRET, "/readyz");
+    let unready = app.get(SECRET_KEY, "/readyz");
     assert_eq!(unready.status, 503);
     assert!(unready.body["reasons"].to_string().contains("could not be read"), "{:?}", unready.body);
-    assert_eq!(app.get(SECRET, "/healthz").status, 200);
+    assert_eq!(app.get(SECRET_KEY, "/healthz").status, 200);
 
     // What an operator tries meanwhile says the same, and no copy is made.
     let beside = |arguments: &[&str]| {
@@ -104,7 +111,7 @@ fn a_log_that_is_not_read_is_unavailable_and_not_damaged() {
     assert!(!copied.exists());
 
     disk.clear();
-    eventually("it is ready again", || app.get(SECRET, "/readyz").status == 200);
+    eventually("it is ready again", || app.get(SECRET_KEY, "/readyz").status == 200);
     for number in (0..SESSIONS).step_by(30) {
         assert_eq!(history(&app, &session(number)).body["messages"].as_array().map(Vec::len), Some(1));
     }
@@ -125,7 +132,7 @@ fn read_models_and_an_outbox_that_are_not_read_are_neither_damaged_nor_made_agai
         let disk = FaultyDisk::new(&format!("read 5 /{file}"));
         let app = started_anew(&disk);
         eventually("the read model follows", || {
-            app.get(SECRET, "/api/chat/messages?userId=ann").status == 200
+            app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status == 200
         });
         drop(app);
         disk.set();
@@ -133,16 +140,16 @@ fn read_models_and_an_outbox_that_are_not_read_are_neither_damaged_nor_made_agai
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains("could not be read"), "{file}: {said}");
         disk.clear();
-        let app = disk.starting().app();
+        let app = disk.starting().start();
         disk.set();
         if file == "views.db" {
             // Whether it is the question that does not read, or what follows the log.
-            assert_eq!(app.get(SECRET, "/api/chat/messages?userId=ann").status, 503);
-            assert_eq!(app.get(SECRET, "/readyz").status, 503);
+            assert_eq!(app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status, 503);
+            assert_eq!(app.get(SECRET_KEY, "/readyz").status, 503);
         }
         disk.clear();
-        eventually("it is ready again", || app.get(SECRET, "/readyz").status == 200);
-        assert_eq!(app.get(SECRET, "/api/chat/messages?userId=ann").status, 200);
+        eventually("it is ready again", || app.get(SECRET_KEY, "/readyz").status == 200);
+        assert_eq!(app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status, 200);
         assert!(!app.printed(&["made again"]), "{file}");
     }
 }

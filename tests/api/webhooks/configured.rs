@@ -1,10 +1,10 @@
 //! Endpoints of the configuration: served like others, and changed there only.
 
+use amoiq_testkit::{SECRET_KEY, TestApp, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{SESSION, is_genuine, receiver::Receiver, send, starting};
-use crate::app::{SECRET, TestApp, eventually};
 
 const KEY: &str = "sk_acme_00000";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -25,7 +25,7 @@ fn only(app: &TestApp) -> Value {
 fn an_endpoint_of_the_configuration_hears_and_is_changed_only_there() {
     let receiver = Receiver::start();
     let config = tenant(&format!("{{ url = '{}', secret = '{SIGNING}' }}", receiver.url()));
-    let app = starting().config(&config).app();
+    let app = starting().config(&config).start();
     let shown = only(&app);
     assert_eq!((&shown["source"], &shown["status"]), (&json!("configuration"), &json!("enabled")));
     let message = app.say("wk_acme_00000", SESSION, "hello");
@@ -57,7 +57,7 @@ fn it_follows_the_configuration_from_start_to_start() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = Receiver::start();
     let entry = |secret: &str| format!("{{ url = '{}', secret = '{secret}' }}", receiver.url());
-    let start = |webhooks: &str| starting().data(directory.path()).config(&tenant(webhooks)).app();
+    let start = |webhooks: &str| starting().data(directory.path()).config(&tenant(webhooks)).start();
     let mut app = start(&entry(SIGNING));
     let before = only(&app);
     app.kill();
@@ -73,5 +73,5 @@ fn it_follows_the_configuration_from_start_to_start() {
     assert_eq!(app.get(KEY, "/api/webhooks").body, json!({"webhooks": []}));
     let path = format!("/api/webhooks/{}", before["id"].as_str().expect("an id"));
     assert_eq!(app.get(KEY, &path).error(), (404, "WEBHOOK_NOT_FOUND"));
-    assert_eq!(app.get(SECRET, &path).error(), (401, "INVALID_API_KEY"), "the demo is gone");
+    assert_eq!(app.get(SECRET_KEY, &path).error(), (401, "INVALID_API_KEY"), "the demo is gone");
 }

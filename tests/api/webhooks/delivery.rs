@@ -2,24 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use amoiq_testkit::{BOT_KEY, SECRET_KEY, WIDGET_KEY, eventually};
 use reqwest::Method;
 use serde_json::json;
 
 use super::{Given, SESSION, again, is_genuine, receiver::Receiver, register, send, starting, texts};
-use crate::app::{BOT, SECRET, WIDGET, eventually};
 
 #[test]
 fn a_message_is_delivered_as_the_reference_shows_it_and_signed() {
     let given = Given::new();
     let body = json!({"sessionId": SESSION, "text": "Hello ✓ \"quoted\"", "userId": "user-789"});
-    let sent = given.app.post(WIDGET, "/webchat/message", &body);
+    let sent = given.app.post(WIDGET_KEY, "/webchat/message", &body);
     let [request] = &*given.heard(1) else { panic!("one request") };
     assert_eq!(request.path, "/hook");
     assert_eq!(request.header("content-type"), "application/json");
     assert!(request.header("user-agent").starts_with("amoiq/"));
     assert!(is_genuine(request, &given.secret));
     assert!(!is_genuine(request, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "any secret would do");
-    let message = &given.app.messages(SECRET, &format!("sessionId={SESSION}"))[0];
+    let message = &given.app.messages(SECRET_KEY, &format!("sessionId={SESSION}"))[0];
     let (id, time) = (sent.body["messageId"].as_str().expect("an id"), &message["timestamp"]);
     let expected = format!(
         r#"{{"event":"message.created","timestamp":{time},"data":{{"messageId":"{id}","sessionId":"{SESSION}","userId":"user-789","tenantId":"demo","text":"Hello ✓ \"quoted\"","senderType":"user"}}}}"#
@@ -36,7 +36,7 @@ fn a_message_is_delivered_as_the_reference_shows_it_and_signed() {
 #[test]
 fn every_kind_of_sender_is_told() {
     let given = Given::new();
-    for (credential, text) in [(WIDGET, "a visitor"), (SECRET, "an agent"), (BOT, "a bot")] {
+    for (credential, text) in [(WIDGET_KEY, "a visitor"), (SECRET_KEY, "an agent"), (BOT_KEY, "a bot")] {
         given.app.say(credential, SESSION, text);
     }
     let data: Vec<_> = given.heard(3).iter().map(|request| request.json()["data"].clone()).collect();
@@ -50,7 +50,7 @@ fn what_another_tenant_hears_and_says_stays_there() {
     let tenants = "
         [[tenants]]\nid = 'acme'\nwidget_keys = ['wk_acme_00000']\nsecret_keys = ['sk_acme_00000']
         [[tenants]]\nid = 'bravo'\nwidget_keys = ['wk_bravo_0000']\nsecret_keys = ['sk_bravo_0000']";
-    let app = starting().config(tenants).app();
+    let app = starting().config(tenants).start();
     let (ours, theirs) = (Receiver::start(), Receiver::start());
     register(&app, "sk_acme_00000", &json!({"url": ours.url()}));
     register(&app, "sk_bravo_0000", &json!({"url": theirs.url()}));
@@ -73,7 +73,7 @@ fn an_endpoint_hears_what_is_said_after_it_was_made() {
     let given = Given::new();
     given.say("before the second");
     let second = Receiver::start();
-    register(&given.app, SECRET, &json!({"url": second.url()}));
+    register(&given.app, SECRET_KEY, &json!({"url": second.url()}));
     given.say("after it");
     eventually("it hears", || !second.requests().is_empty());
     assert_eq!(texts(&second.requests()), BTreeSet::from(["after it".to_owned()]));
@@ -85,7 +85,7 @@ fn an_endpoint_that_was_moved_hears_at_its_new_place_with_its_new_headers() {
     let given = Given::new();
     let moved = Receiver::start();
     let change = json!({"url": moved.url(), "headers": {"Authorization": "Bearer of-the-gateway"}});
-    assert_eq!(send(&given.app, SECRET, Method::PATCH, &given.path(""), &change).status, 200);
+    assert_eq!(send(&given.app, SECRET_KEY, Method::PATCH, &given.path(""), &change).status, 200);
     given.say("over there");
     eventually("it hears", || !moved.requests().is_empty());
     assert_eq!(moved.requests()[0].header("authorization"), "Bearer of-the-gateway");
@@ -94,8 +94,8 @@ fn an_endpoint_that_was_moved_hears_at_its_new_place_with_its_new_headers() {
 
 #[test]
 fn once_a_change_is_answered_nothing_is_sent_as_before_it() {
-    let (app, before, witness) = (starting().app(), Receiver::start(), Receiver::start());
-    register(&app, SECRET, &json!({"url": witness.url()}));
+    let (app, before, witness) = (starting().start(), Receiver::start(), Receiver::start());
+    register(&app, SECRET_KEY, &json!({"url": witness.url()}));
     let elsewhere = json!({"url": format!("{}/elsewhere", witness.url())});
     let changes = [
         (Method::PATCH, "", elsewhere),
@@ -105,14 +105,14 @@ fn once_a_change_is_answered_nothing_is_sent_as_before_it() {
     for round in 0..20 {
         for (number, (method, path, body)) in changes.iter().enumerate() {
             // A new one: its lane is only being started.
-            let (id, _) = register(&app, SECRET, &json!({"url": before.url()}));
-            let changed = send(&app, SECRET, method.clone(), &format!("/api/webhooks/{id}{path}"), body);
+            let (id, _) = register(&app, SECRET_KEY, &json!({"url": before.url()}));
+            let changed = send(&app, SECRET_KEY, method.clone(), &format!("/api/webhooks/{id}{path}"), body);
             assert!([200, 204].contains(&changed.status), "{changed:?}");
-            app.say(WIDGET, SESSION, "after that");
+            app.say(WIDGET_KEY, SESSION, "after that");
             let heard = round * 4 + number + 2;
             eventually("it is heard", || witness.requests().len() + before.requests().len() >= heard);
             assert_eq!(before.requests().len(), 0, "{method} {path}");
-            send(&app, SECRET, Method::DELETE, &format!("/api/webhooks/{id}"), &json!({}));
+            send(&app, SECRET_KEY, Method::DELETE, &format!("/api/webhooks/{id}"), &json!({}));
         }
     }
 }
@@ -127,8 +127,8 @@ fn a_pause_loses_nothing() {
     given.say("and more");
     // Another endpoint hears of both: so this one would have, too.
     let witness = Receiver::start();
-    let (other, _) = register(&given.app, SECRET, &json!({"url": witness.url()}));
-    given.app.post(SECRET, &format!("/api/webhooks/{other}/replay"), &json!({"from": 0}));
+    let (other, _) = register(&given.app, SECRET_KEY, &json!({"url": witness.url()}));
+    given.app.post(SECRET_KEY, &format!("/api/webhooks/{other}/replay"), &json!({"from": 0}));
     eventually("the witness hears", || texts(&witness.requests()).len() == 3);
     assert_eq!(given.receiver.requests().len(), 1, "nothing comes while it is paused");
     assert_eq!(given.post("/resume", &json!({})).body["status"], "enabled");
@@ -165,9 +165,10 @@ fn what_could_not_be_delivered_is_delivered_after_a_crash() {
     let mut app = starting()
         .data(directory.path())
         .environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,100,100,100,100,100,600000")
-        .app();
-    let (_, secret) = register(&app, SECRET, &json!({"url": receiver.url()}));
-    let ids: Vec<_> = (0..5).map(|number| app.say(WIDGET, SESSION, &format!("number {number}"))).collect();
+        .start();
+    let (_, secret) = register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
+    let ids: Vec<_> =
+        (0..5).map(|number| app.say(WIDGET_KEY, SESSION, &format!("number {number}"))).collect();
     eventually("the first is tried", || receiver.requests().len() > 1);
     app.kill();
     receiver.answer(200, "");

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use amoiq_testkit::{SECRET_KEY, WIDGET_KEY, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Given, SESSION, again, receiver::Receiver, register, send, starting, texts};
-use crate::app::{SECRET, WIDGET, eventually};
 
 #[test]
 fn an_endpoint_that_says_it_is_gone_is_disabled_and_hears_the_rest_once_it_is_back() {
@@ -26,10 +26,10 @@ fn an_endpoint_that_says_it_is_gone_is_disabled_and_hears_the_rest_once_it_is_ba
 
 #[test]
 fn an_endpoint_is_never_disabled_when_no_hours_are_set() {
-    let app = starting().environment("AMOIQ__WEBHOOKS__DISABLE_AFTER_HOURS", "0").app();
+    let app = starting().environment("AMOIQ__WEBHOOKS__DISABLE_AFTER_HOURS", "0").start();
     let receiver = Receiver::start();
     receiver.answer(500, "");
-    let (id, secret) = register(&app, SECRET, &json!({"url": receiver.url()}));
+    let (id, secret) = register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
     let given = Given { app, receiver, id, secret };
     let refused = given.say("hello");
     given.delivery(&refused, "failed");
@@ -43,8 +43,8 @@ fn a_deleted_endpoint_is_gone_for_good() {
     let id = given.say("never delivered");
     given.delivery(&id, "pending");
     let witness = Receiver::start();
-    register(&given.app, SECRET, &json!({"url": witness.url()}));
-    let deleted = send(&given.app, SECRET, Method::DELETE, &given.path(""), &json!({}));
+    register(&given.app, SECRET_KEY, &json!({"url": witness.url()}));
+    let deleted = send(&given.app, SECRET_KEY, Method::DELETE, &given.path(""), &json!({}));
     assert_eq!((deleted.status, deleted.body), (204, Value::Null));
     for answer in [
         given.get(""),
@@ -53,15 +53,15 @@ fn a_deleted_endpoint_is_gone_for_good() {
         given.post("/resume", &json!({})),
         given.post("/test", &json!({})),
         given.post(&format!("/deliveries/{id}/redeliver"), &json!({})),
-        send(&given.app, SECRET, Method::DELETE, &given.path(""), &json!({})),
+        send(&given.app, SECRET_KEY, Method::DELETE, &given.path(""), &json!({})),
     ] {
         assert_eq!(answer.error(), (404, "WEBHOOK_NOT_FOUND"), "{answer:?}");
     }
     // The deletion was before this message, in the log too; only what was underway may still come.
-    given.app.say(WIDGET, SESSION, "after it");
+    given.app.say(WIDGET_KEY, SESSION, "after it");
     eventually("the other endpoint hears", || texts(&witness.requests()).contains("after it"));
     assert!(!texts(&given.receiver.requests()).contains("after it"));
-    let listed = given.app.get(SECRET, "/api/webhooks").body;
+    let listed = given.app.get(SECRET_KEY, "/api/webhooks").body;
     assert_eq!(listed["webhooks"].as_array().map(Vec::len), Some(1));
 }
 
@@ -70,9 +70,9 @@ fn an_endpoint_that_hangs_does_not_hold_up_the_end_and_hears_after_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = Receiver::start();
     receiver.hang();
-    let mut app = starting().data(directory.path()).app();
-    register(&app, SECRET, &json!({"url": receiver.url()}));
-    app.say(WIDGET, SESSION, "hello");
+    let mut app = starting().data(directory.path()).start();
+    register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
+    app.say(WIDGET_KEY, SESSION, "hello");
     eventually("it is underway", || receiver.requests().len() == 1);
     let since = Instant::now();
     let (status, _) = app.terminate();
@@ -90,18 +90,18 @@ fn an_endpoint_that_hangs_does_not_hold_up_the_end_and_hears_after_it() {
 fn what_is_underway_when_the_service_stops_is_noted_and_not_repeated() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = Receiver::start();
-    let mut app = starting().data(directory.path()).app();
-    let (id, _) = register(&app, SECRET, &json!({"url": receiver.url()}));
+    let mut app = starting().data(directory.path()).start();
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
     for number in 0..50 {
-        app.say(WIDGET, SESSION, &format!("number {number}"));
+        app.say(WIDGET_KEY, SESSION, &format!("number {number}"));
     }
     app.terminate();
     let app = again(directory.path());
-    app.say(WIDGET, SESSION, "the last");
+    app.say(WIDGET_KEY, SESSION, "the last");
     eventually("the last is heard", || texts(&receiver.requests()).contains("the last"));
     let path = format!("/api/webhooks/{id}/deliveries?status=delivered&limit=100");
     eventually("all are noted", || {
-        app.get(SECRET, &path).body["deliveries"].as_array().map(Vec::len) == Some(51)
+        app.get(SECRET_KEY, &path).body["deliveries"].as_array().map(Vec::len) == Some(51)
     });
     assert_eq!(receiver.requests().len(), 51, "each came once");
 }

@@ -1,10 +1,10 @@
 //! What is wrong with an endpoint is said field by field, and nothing is made.
 
+use amoiq_testkit::{ApiResponse, AppLauncher, SECRET_KEY};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{register, starting};
-use crate::app::{Answer, SECRET, Start};
 
 /// A field, a value that is refused, and a word of the refusal.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
@@ -41,7 +41,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-fn says(answer: &Answer, field: &str, word: &str) {
+fn says(answer: &ApiResponse, field: &str, word: &str) {
     assert_eq!(answer.error(), (400, "VALIDATION_FAILED"), "{field} {word}: {answer:?}");
     let reason = answer.body["details"]["fields"][field].as_str().unwrap_or_default();
     assert!(reason.contains(word), "{field}: `{reason}` does not say `{word}`");
@@ -49,24 +49,24 @@ fn says(answer: &Answer, field: &str, word: &str) {
 
 #[test]
 fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
-    let app = starting().app();
-    let (id, _) = register(&app, SECRET, &json!({"url": "https://example.com"}));
-    let before = app.get(SECRET, "/api/webhooks").body;
+    let app = starting().start();
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": "https://example.com"}));
+    let before = app.get(SECRET_KEY, "/api/webhooks").body;
     for (field, value, word) in refused() {
         let mut body = json!({"url": "https://example.com/other"});
         body[field] = value;
-        says(&app.post(SECRET, "/api/webhooks", &body), field, word);
+        says(&app.post(SECRET_KEY, "/api/webhooks", &body), field, word);
         let path = format!("/api/webhooks/{id}");
-        let change = app.request(Method::PATCH, &path).bearer_auth(SECRET).json(&body);
-        says(&Answer::of(change), field, word);
+        let change = app.request(Method::PATCH, &path).bearer_auth(SECRET_KEY).json(&body);
+        says(&ApiResponse::to(change), field, word);
     }
-    assert_eq!(app.get(SECRET, "/api/webhooks").body, before);
+    assert_eq!(app.get(SECRET_KEY, "/api/webhooks").body, before);
 }
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
-    let app = starting().app();
-    let answer = app.post(SECRET, "/api/webhooks", &json!({"events": [], "ratePerSecond": 0}));
+    let app = starting().start();
+    let answer = app.post(SECRET_KEY, "/api/webhooks", &json!({"events": [], "ratePerSecond": 0}));
     for field in ["url", "events", "ratePerSecond"] {
         assert!(answer.body["details"]["fields"][field].is_string(), "{field}: {answer:?}");
     }
@@ -74,30 +74,30 @@ fn everything_that_is_wrong_is_said_at_once() {
 
 #[test]
 fn the_longest_and_the_most_are_taken() {
-    let app = starting().app();
+    let app = starting().start();
     let headers: Map<_, _> = (0..20).map(|number| (format!("x-{number}"), json!("v v"))).collect();
     let wanted = json!({
         "url": "https://example.com", "description": "é".repeat(1_000), "headers": headers, "ratePerSecond": 1000
     });
-    register(&app, SECRET, &wanted);
-    register(&app, SECRET, &json!({"url": "https://example.com", "headers": {"x-a": "v".repeat(1_024)}}));
+    register(&app, SECRET_KEY, &wanted);
+    register(&app, SECRET_KEY, &json!({"url": "https://example.com", "headers": {"x-a": "v".repeat(1_024)}}));
 }
 
 #[test]
 fn without_the_setting_nothing_of_this_machine_is_an_endpoint() {
-    let app = Start::new().app();
+    let app = AppLauncher::new().start();
     for url in ["http://127.0.0.1:9/", "http://127.1/", "http://2130706433/", "http://[::1]/"] {
-        let answer = app.post(SECRET, "/api/webhooks", &json!({"url": url}));
+        let answer = app.post(SECRET_KEY, "/api/webhooks", &json!({"url": url}));
         says(&answer, "url", "webhooks.allowed_networks");
     }
 }
 
 #[test]
 fn a_body_that_is_no_json_is_refused() {
-    let app = starting().app();
+    let app = starting().start();
     let post = |kind: &str, body: &str| {
-        let request = app.request(Method::POST, "/api/webhooks").bearer_auth(SECRET);
-        Answer::of(request.header("content-type", kind).body(body.to_owned()))
+        let request = app.request(Method::POST, "/api/webhooks").bearer_auth(SECRET_KEY);
+        ApiResponse::to(request.header("content-type", kind).body(body.to_owned()))
     };
     assert_eq!(post("application/json", "{").error(), (400, "MALFORMED_JSON"));
     assert_eq!(post("text/plain", "{}").error(), (415, "UNSUPPORTED_MEDIA_TYPE"));
@@ -108,7 +108,7 @@ fn a_body_that_is_no_json_is_refused() {
 fn a_configuration_under_which_nothing_would_be_delivered_is_refused() {
     for (key, value) in [("IN_FLIGHT", "0"), ("PENDING_PER_ENDPOINT", "0"), ("ATTEMPT_TIMEOUT_MS", "0")] {
         let directory = tempfile::tempdir().expect("a directory");
-        let start = Start::new().data(directory.path());
+        let start = AppLauncher::new().data(directory.path());
         let output = start.environment(&format!("AMOIQ__WEBHOOKS__{key}"), value).output();
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stderr).to_lowercase();

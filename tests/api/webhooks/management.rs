@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use amoiq_testkit::{ApiResponse, SECRET_KEY, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Given, receiver::Receiver, register, send, starting};
-use crate::app::{Answer, SECRET, eventually};
 
 #[test]
 fn an_endpoint_is_shown_as_it_was_made() {
-    let app = starting().app();
+    let app = starting().start();
     let wanted = json!({
         "url": "https://hooks.example.com/a?b=c", "events": ["message.created"], "description": "ours ✓",
         "headers": {"X-Token": "abc"}, "ratePerSecond": 5, "tenantId": "demo", "unknown": 1
     });
-    let made = app.post(SECRET, "/api/webhooks", &wanted);
+    let made = app.post(SECRET_KEY, "/api/webhooks", &wanted);
     assert_eq!(made.status, 201, "{made:?}");
     let id = made.body["id"].as_str().expect("an id");
     assert!(id.starts_with("wh-"));
@@ -26,8 +26,8 @@ fn an_endpoint_is_shown_as_it_was_made() {
         "description": "ours ✓", "headers": {"X-Token": "abc"}, "ratePerSecond": 5, "status": "enabled",
         "disabledReason": null, "source": "api", "createdAt": made.body["createdAt"]
     });
-    assert_eq!(app.get(SECRET, "/api/webhooks").body, json!({"webhooks": [expected]}));
-    let mut shown = app.get(SECRET, made.header("location")).body;
+    assert_eq!(app.get(SECRET_KEY, "/api/webhooks").body, json!({"webhooks": [expected]}));
+    let mut shown = app.get(SECRET_KEY, made.header("location")).body;
     let standing = shown.as_object_mut().and_then(|shown| shown.remove("standing")).expect("a standing");
     assert_eq!(shown, expected);
     let names: Vec<_> = standing.as_object().expect("an object").keys().cloned().collect();
@@ -39,8 +39,8 @@ fn an_endpoint_is_shown_as_it_was_made() {
 
 #[test]
 fn an_endpoint_needs_a_url_and_nothing_else() {
-    let app = starting().app();
-    let made = app.post(SECRET, "/api/webhooks", &json!({"url": "https://example.com"})).body;
+    let app = starting().start();
+    let made = app.post(SECRET_KEY, "/api/webhooks", &json!({"url": "https://example.com"})).body;
     assert_eq!(
         (&made["url"], &made["events"]),
         (&json!("https://example.com/"), &json!(["message.created"]))
@@ -51,12 +51,13 @@ fn an_endpoint_needs_a_url_and_nothing_else() {
 
 #[test]
 fn a_change_changes_what_it_names_and_null_gives_back() {
-    let app = starting().app();
+    let app = starting().start();
     let wanted = json!({"url": "https://example.com/a", "description": "d", "headers": {"a": "b"}, "ratePerSecond": 9});
-    let (id, _) = register(&app, SECRET, &wanted);
-    let change =
-        |body: Value| -> Answer { send(&app, SECRET, Method::PATCH, &format!("/api/webhooks/{id}"), &body) };
-    let shown = |answer: &Answer| {
+    let (id, _) = register(&app, SECRET_KEY, &wanted);
+    let change = |body: Value| -> ApiResponse {
+        send(&app, SECRET_KEY, Method::PATCH, &format!("/api/webhooks/{id}"), &body)
+    };
+    let shown = |answer: &ApiResponse| {
         assert_eq!(answer.status, 200, "{answer:?}");
         ["url", "description", "headers", "ratePerSecond"].map(|name| answer.body[name].clone())
     };
@@ -72,13 +73,13 @@ fn a_change_changes_what_it_names_and_null_gives_back() {
     assert_eq!(shown(&moved)[0], "https://example.com/b");
     let bad = change(json!({"url": null}));
     assert!(bad.body["details"]["fields"]["url"].is_string(), "{bad:?}");
-    assert_eq!(app.get(SECRET, &format!("/api/webhooks/{id}")).body["url"], "https://example.com/b");
+    assert_eq!(app.get(SECRET_KEY, &format!("/api/webhooks/{id}")).body["url"], "https://example.com/b");
 }
 
 #[test]
 fn changes_at_the_same_time_all_hold() {
-    let app = starting().app();
-    let (id, _) = register(&app, SECRET, &json!({"url": "https://example.com/a"}));
+    let app = starting().start();
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": "https://example.com/a"}));
     let path = format!("/api/webhooks/{id}");
     let changes = [
         json!({"description": "d"}),
@@ -90,22 +91,22 @@ fn changes_at_the_same_time_all_hold() {
         for change in &changes {
             let (app, path) = (&app, &path);
             scope.spawn(move || {
-                let answer = send(app, SECRET, Method::PATCH, path, change);
+                let answer = send(app, SECRET_KEY, Method::PATCH, path, change);
                 assert_eq!(answer.status, 200, "{answer:?}");
             });
         }
     });
-    let shown = app.get(SECRET, &path).body;
+    let shown = app.get(SECRET_KEY, &path).body;
     let held = ["description", "headers", "ratePerSecond", "url"].map(|name| shown[name].clone());
     assert_eq!(held, [json!("d"), json!({"a": "b"}), json!(9), json!("https://example.com/b")]);
 }
 
 #[test]
 fn a_new_endpoint_answers_everything_at_once() {
-    let app = starting().app();
+    let app = starting().start();
     for _ in 0..20 {
-        let (id, _) = register(&app, SECRET, &json!({"url": "https://example.com"}));
-        let get = |rest: &str| app.get(SECRET, &format!("/api/webhooks/{id}{rest}"));
+        let (id, _) = register(&app, SECRET_KEY, &json!({"url": "https://example.com"}));
+        let get = |rest: &str| app.get(SECRET_KEY, &format!("/api/webhooks/{id}{rest}"));
         let page = get("/deliveries");
         assert_eq!((page.status, &page.body["deliveries"]), (200, &json!([])), "{page:?}");
         assert_eq!(get("").body["standing"]["pending"], 0);
@@ -115,9 +116,9 @@ fn a_new_endpoint_answers_everything_at_once() {
 
 #[test]
 fn a_tenant_makes_as_many_as_it_may() {
-    let app = starting().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "3").app();
+    let app = starting().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "3").start();
     let wanted = json!({"url": "https://example.com"});
-    let make = || app.post(SECRET, "/api/webhooks", &wanted);
+    let make = || app.post(SECRET_KEY, "/api/webhooks", &wanted);
     let statuses: Vec<_> = std::thread::scope(|scope| {
         let makers: Vec<_> = (0..6).map(|_| scope.spawn(make)).collect();
         makers.into_iter().map(|maker| maker.join().expect("an answer").status).collect()
@@ -126,9 +127,9 @@ fn a_tenant_makes_as_many_as_it_may() {
     let one_more = make();
     assert_eq!(one_more.error(), (409, "WEBHOOK_LIMIT_REACHED"));
     assert_eq!(one_more.body["details"]["limit"], 3);
-    let listed = app.get(SECRET, "/api/webhooks").body["webhooks"].clone();
+    let listed = app.get(SECRET_KEY, "/api/webhooks").body["webhooks"].clone();
     let id = listed[0]["id"].as_str().expect("an id");
-    send(&app, SECRET, Method::DELETE, &format!("/api/webhooks/{id}"), &json!({}));
+    send(&app, SECRET_KEY, Method::DELETE, &format!("/api/webhooks/{id}"), &json!({}));
     assert_eq!(make().status, 201, "one that was deleted makes room");
 }
 
@@ -154,31 +155,31 @@ fn a_test_is_signed_and_tells_what_came_back() {
 
 #[test]
 fn a_test_of_an_endpoint_where_nobody_listens_says_so() {
-    let app = starting().app();
+    let app = starting().start();
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one").port();
-    let (id, _) = register(&app, SECRET, &json!({"url": format!("http://127.0.0.1:{port}")}));
-    let tested = app.post(SECRET, &format!("/api/webhooks/{id}/test"), &json!({})).body;
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": format!("http://127.0.0.1:{port}")}));
+    let tested = app.post(SECRET_KEY, &format!("/api/webhooks/{id}/test"), &json!({})).body;
     let told = (&tested["success"], &tested["status"], &tested["error"]);
     assert_eq!(told, (&json!(false), &Value::Null, &json!("connection refused")));
 }
 
 #[test]
 fn tests_that_hang_leave_room_for_deliveries() {
-    let app = starting().environment("AMOIQ__WEBHOOKS__IN_FLIGHT", "16").app();
+    let app = starting().environment("AMOIQ__WEBHOOKS__IN_FLIGHT", "16").start();
     let (hangs, works) = (Receiver::start(), Receiver::start());
     hangs.hang();
-    let (id, _) = register(&app, SECRET, &json!({"url": hangs.url()}));
-    register(&app, SECRET, &json!({"url": works.url()}));
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": hangs.url()}));
+    register(&app, SECRET_KEY, &json!({"url": works.url()}));
     std::thread::scope(|scope| {
         let path = format!("/api/webhooks/{id}/test");
         scope.spawn({
             let (app, path) = (&app, path.clone());
-            move || app.post(SECRET, &path, &json!({}))
+            move || app.post(SECRET_KEY, &path, &json!({}))
         });
         eventually("the test hangs", || hangs.requests().len() == 1);
-        let second = app.post(SECRET, &path, &json!({}));
+        let second = app.post(SECRET_KEY, &path, &json!({}));
         assert_eq!(second.error(), (503, "OVERLOADED"), "{second:?}");
-        app.say(crate::app::WIDGET, super::SESSION, "hello");
+        app.say(amoiq_testkit::WIDGET_KEY, super::SESSION, "hello");
         eventually("the other endpoint hears", || works.requests().len() == 1);
         hangs.answer(200, "");
         hangs.release();
@@ -194,7 +195,8 @@ fn pausing_and_resuming_twice_changes_nothing() {
         let answer = given.post(action, &json!({}));
         assert_eq!((answer.status, &answer.body["status"]), (200, &json!(status)), "{action}: {answer:?}");
     }
-    let bare = Answer::of(given.app.request(Method::POST, &given.path("/pause")).bearer_auth(SECRET));
+    let bare =
+        ApiResponse::to(given.app.request(Method::POST, &given.path("/pause")).bearer_auth(SECRET_KEY));
     assert_eq!(bare.body["status"], "paused", "a body is not needed: {bare:?}");
 }
 
@@ -208,7 +210,7 @@ secret_keys = ['sk_acme_00000']
 id = 'bravo'
 secret_keys = ['sk_bravo_0000']
 ";
-    let (app, receiver, other) = (starting().config(config).app(), Receiver::start(), Receiver::start());
+    let (app, receiver, other) = (starting().config(config).start(), Receiver::start(), Receiver::start());
     let (id, _) = register(&app, "sk_acme_00000", &json!({"url": receiver.url()}));
     let path = format!("/api/webhooks/{id}/test");
     receiver.hang();

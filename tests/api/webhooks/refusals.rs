@@ -2,24 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
 use serde_json::{Value, json};
 
 use super::{Given, receiver::Receiver, register, starting, texts};
-use crate::app::{SECRET, Start, TestApp, WIDGET, eventually};
 
 const FIRST: &str = "session-of-a-customer-1";
 const SECOND: &str = "session-of-somebody-else-1";
 
 impl Given {
-    fn started(start: Start) -> Self {
-        let (app, receiver) = (start.app(), Receiver::start());
-        let (id, secret) = register(&app, SECRET, &json!({"url": receiver.url()}));
+    fn started(start: AppLauncher) -> Self {
+        let (app, receiver) = (start.start(), Receiver::start());
+        let (id, secret) = register(&app, SECRET_KEY, &json!({"url": receiver.url()}));
         Self { app, receiver, id, secret }
     }
 
     /// Says something in a session and gives the message's id.
     fn say_in(&self, session: &str, text: &str) -> String {
-        self.app.say(WIDGET, session, text)
+        self.app.say(WIDGET_KEY, session, text)
     }
 
     fn has_heard(&self, text: &str) -> bool {
@@ -33,7 +33,7 @@ impl Given {
 }
 
 /// What failed once is tried again in an hour.
-fn rarely() -> Start {
+fn rarely() -> AppLauncher {
     starting().environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,3600000,3600000")
 }
 
@@ -151,23 +151,23 @@ fn a_test_shows_what_the_receiver_answered_to_a_success_too() {
 
 #[test]
 fn an_owner_does_not_learn_what_addresses_a_name_has() {
-    let app = Start::new().environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,3600000").app();
-    let (id, _) = register(&app, SECRET, &json!({"url": "http://localhost:9/hook"}));
+    let app = AppLauncher::new().environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,3600000").start();
+    let (id, _) = register(&app, SECRET_KEY, &json!({"url": "http://localhost:9/hook"}));
     let told = "refused address of this name; see webhooks.allowed_networks";
-    assert_eq!(app.post(SECRET, &format!("/api/webhooks/{id}/test"), &json!({})).body["error"], told);
-    app.say(WIDGET, FIRST, "hello");
-    let listed = || app.get(SECRET, &format!("/api/webhooks/{id}/deliveries")).body["deliveries"].clone();
+    assert_eq!(app.post(SECRET_KEY, &format!("/api/webhooks/{id}/test"), &json!({})).body["error"], told);
+    app.say(WIDGET_KEY, FIRST, "hello");
+    let listed = || app.get(SECRET_KEY, &format!("/api/webhooks/{id}/deliveries")).body["deliveries"].clone();
     eventually("it was tried", || listed()[0]["attempts"][0]["error"] == told);
 }
 
 /// How long 800 deliveries took at a rate, in seconds: from the first to the last.
 fn paced(app: &TestApp, rate: u32) -> f64 {
     let receiver = Receiver::start();
-    let (id, _) = register(app, SECRET, &json!({"url": receiver.url(), "ratePerSecond": rate}));
-    let act = |action: &str| app.post(SECRET, &format!("/api/webhooks/{id}/{action}"), &json!({}));
+    let (id, _) = register(app, SECRET_KEY, &json!({"url": receiver.url(), "ratePerSecond": rate}));
+    let act = |action: &str| app.post(SECRET_KEY, &format!("/api/webhooks/{id}/{action}"), &json!({}));
     act("pause");
     for number in 0..800 {
-        app.say(SECRET, &format!("session-that-is-paced-{}", number % 100), "hello");
+        app.say(SECRET_KEY, &format!("session-that-is-paced-{}", number % 100), "hello");
     }
     act("resume");
     eventually("the first comes", || !receiver.requests().is_empty());
@@ -186,7 +186,7 @@ fn two_hundred_a_second_are_two_hundred_a_second() {
     let app = starting()
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "0")
         .environment("AMOIQ__RATE_LIMIT__SECRET_KEY_PER_MINUTE", "0")
-        .app();
+        .start();
     // A machine that stands still for a while makes a rate slower, never faster: one run of some shows what it is.
     let runs: Vec<_> = (0..4).map(|_| 800.0 / paced(&app, 200)).collect();
     assert!(runs.iter().all(|rate| *rate <= 210.0), "{runs:?}");

@@ -1,10 +1,10 @@
 //! Redelivery and replay: the same messages again, under the same ids.
 
+use amoiq_testkit::{SECRET_KEY, WIDGET_KEY, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Given, SESSION, send, texts};
-use crate::app::{SECRET, WIDGET, eventually};
 
 #[test]
 fn a_redelivery_is_the_same_request_again() {
@@ -88,11 +88,14 @@ fn one_replay_runs_at_a_time_and_can_be_cancelled() {
     assert_eq!((running.status, &running.body["status"]), (202, &json!("running")), "{running:?}");
     assert_eq!(given.post("/replay", &json!({"from": 0})).error(), (409, "REPLAY_RUNNING"));
     for _ in 0..2 {
-        assert_eq!(send(&given.app, SECRET, Method::DELETE, &given.path("/replay"), &json!({})).status, 204);
+        assert_eq!(
+            send(&given.app, SECRET_KEY, Method::DELETE, &given.path("/replay"), &json!({})).status,
+            204
+        );
         assert_eq!(given.get("/replay").body["status"], "cancelled");
     }
     given.post("/resume", &json!({}));
-    given.app.say(WIDGET, SESSION, "two");
+    given.app.say(WIDGET_KEY, SESSION, "two");
     eventually("the new one comes", || texts(&given.receiver.requests()).contains("two"));
     assert_eq!(given.heard(2).len(), 2, "and nothing of the replay");
 }

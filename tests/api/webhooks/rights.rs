@@ -1,10 +1,10 @@
 //! Who may manage endpoints: admins and secret keys, each in their own tenant.
 
+use amoiq_testkit::{ApiResponse, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{SESSION, register, send, starting};
-use crate::app::{Answer, TestApp};
 
 const TENANTS: &str = "
 [[tenants]]
@@ -41,10 +41,10 @@ const ROUTES: [(Method, &str, u16); 14] = [
 ];
 
 fn start() -> TestApp {
-    starting().config(TENANTS).app()
+    starting().config(TENANTS).start()
 }
 
-fn call(app: &TestApp, credential: &str, method: &Method, path: &str) -> Answer {
+fn call(app: &TestApp, credential: &str, method: &Method, path: &str) -> ApiResponse {
     if *method == Method::GET {
         return app.get(credential, path);
     }
@@ -61,10 +61,10 @@ fn admins_and_secret_keys_manage_and_nobody_else() {
     let app = start();
     let mint = |role: &str| {
         let session = (role == "visitor").then_some(SESSION);
-        app.mint(SECRET, &json!({"userId": "u-1", "role": role, "sessionId": session}))
+        app.mint_token(SECRET, &json!({"userId": "u-1", "role": role, "sessionId": session}))
     };
     let (agent, visitor, admin) = (mint("agent"), mint("visitor"), mint("admin"));
-    let anonymous = app.anonymous("wk_acme_00000", SESSION);
+    let anonymous = app.anonymous_token("wk_acme_00000", SESSION);
     let id = make(&app, SECRET, "acme");
     let before = app.get(SECRET, "/api/webhooks").body;
     let refused = ["wk_acme_00000", "bk_acme_00000", &anonymous, &visitor, &agent];

@@ -1,10 +1,10 @@
 //! Secrets: each endpoint has its own, they are told twice in their life, and replaced without a gap.
 
+use amoiq_testkit::{SECRET_KEY, WIDGET_KEY, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Given, is_genuine, receiver::Receiver, register, send, starting};
-use crate::app::{SECRET, WIDGET, eventually};
 
 #[test]
 fn after_a_rotation_both_secrets_verify_until_the_old_one_ends() {
@@ -36,33 +36,33 @@ fn a_secret_that_leaked_signs_nothing_any_more() {
 
 #[test]
 fn secrets_are_like_no_other_and_in_no_other_answer_and_no_line() {
-    let app = starting().environment("AMOIQ__LOG__LEVEL", "trace").app();
+    let app = starting().environment("AMOIQ__LOG__LEVEL", "trace").start();
     let receiver = Receiver::start();
     receiver.answer(500, "no");
     let wanted = json!({"url": receiver.url(), "headers": {"X-Token": "hush-hush-1"}});
-    let (id, first) = register(&app, SECRET, &wanted);
-    let (_, second) = register(&app, SECRET, &wanted);
+    let (id, first) = register(&app, SECRET_KEY, &wanted);
+    let (_, second) = register(&app, SECRET_KEY, &wanted);
     let path = |rest: &str| format!("/api/webhooks/{id}{rest}");
-    let rotated = app.post(SECRET, &path("/rotate-secret"), &json!({}));
+    let rotated = app.post(SECRET_KEY, &path("/rotate-secret"), &json!({}));
     let third = rotated.body["secret"].as_str().expect("a secret").to_owned();
     let secrets = [first, second, third];
     for (place, secret) in secrets.iter().enumerate() {
         assert!(!secrets[..place].contains(secret));
     }
-    let message = app.say(WIDGET, super::SESSION, "a text that is nobody's business");
+    let message = app.say(WIDGET_KEY, super::SESSION, "a text that is nobody's business");
     eventually("it fails", || receiver.requests().len() > 2);
     let mut answers = vec![
-        app.get(SECRET, "/api/webhooks"),
-        app.get(SECRET, &path("")),
-        app.get(SECRET, &path("/deliveries")),
-        send(&app, SECRET, Method::PATCH, &path(""), &json!({"description": "x"})),
-        send(&app, SECRET, Method::PATCH, &path(""), &json!({"headers": {"bad name": "hush-hush-1"}})),
+        app.get(SECRET_KEY, "/api/webhooks"),
+        app.get(SECRET_KEY, &path("")),
+        app.get(SECRET_KEY, &path("/deliveries")),
+        send(&app, SECRET_KEY, Method::PATCH, &path(""), &json!({"description": "x"})),
+        send(&app, SECRET_KEY, Method::PATCH, &path(""), &json!({"headers": {"bad name": "hush-hush-1"}})),
     ];
     let bare = json!({});
     for rest in ["/pause", "/resume", "/test", &format!("/deliveries/{message}/redeliver")] {
-        answers.push(app.post(SECRET, &path(rest), &bare));
+        answers.push(app.post(SECRET_KEY, &path(rest), &bare));
     }
-    answers.push(app.post(SECRET, &path("/replay"), &json!({"from": 0})));
+    answers.push(app.post(SECRET_KEY, &path("/replay"), &json!({"from": 0})));
     for answer in &answers {
         let text = answer.body.to_string();
         assert!(!text.contains("whsec_") && !text.contains("\"secret\""), "{text}");

@@ -7,10 +7,10 @@ use std::{
 };
 
 use amoiq_events::ambient::SeededEntropy;
+use amoiq_testkit::http_client;
 use serde_json::{Value, json};
 
 use super::{ENDPOINTS, TENANTS, Tenant, delivered, widget_key};
-use crate::app::client;
 
 /// What all senders do together.
 pub struct Plan {
@@ -72,7 +72,7 @@ impl Sender {
 
     /// Sends until the program is gone or the plan is fulfilled.
     pub fn send(&mut self, address: &str, plan: &Plan, tenants: &[Tenant]) {
-        let client = client();
+        let client = http_client();
         loop {
             if self.sent.last().is_none_or(|last| last.id.is_some()) {
                 if plan.sent() >= plan.messages {

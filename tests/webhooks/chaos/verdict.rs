@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use amoiq_testkit::TestApp;
 use serde_json::Value;
 
 use super::{
@@ -9,10 +10,7 @@ use super::{
     sender::{Sender, session},
     tenant_id,
 };
-use crate::{
-    app::TestApp,
-    mailbox::{Arrival, Mailbox},
-};
+use crate::mailbox::{Arrival, Mailbox};
 
 /// The ids of a tenant's messages, by session and in order.
 type Histories = BTreeMap<String, Vec<String>>;

@@ -9,10 +9,10 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client::client, handshake::client::generate_key, http::Request};
 
-use crate::app::{PATIENCE, TestApp};
+use crate::{PATIENCE, TestApp};
 
 /// A connection in the default namespace, or on its way there.
-pub struct Socket {
+pub struct SocketClient {
     ws: WebSocket<TcpStream>,
     /// Packets that were read while another was waited for.
     unread: VecDeque<String>,
@@ -21,9 +21,9 @@ pub struct Socket {
     pub welcome: Value,
 }
 
-/// How a connection is made.
+/// How a client connects.
 #[derive(Clone, Default)]
-pub struct Dial<'a> {
+pub struct SocketHandshake<'a> {
     /// More of the query: `tenantId=acme`.
     pub query: &'a str,
     /// The `auth` of the CONNECT packet.
@@ -32,19 +32,19 @@ pub struct Dial<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
-/// What an event says.
-pub type Event = (String, Value);
+/// An event: its name and its argument.
+pub type SocketEvent = (String, Value);
 
-impl Dial<'_> {
+impl SocketHandshake<'_> {
     /// Opens the engine's connection, and no namespace.
-    pub fn open(&self, app: &TestApp) -> Socket {
-        let address = app.address().strip_prefix("http://").expect("an address");
-        let stream = TcpStream::connect(address).expect("a connection");
+    pub fn open(&self, app: &TestApp) -> SocketClient {
+        let address = app.socket_address().to_string();
+        let stream = TcpStream::connect(&address).expect("a connection");
         stream.set_nodelay(true).expect("an option");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut request = Request::builder()
             .uri(format!("ws://{address}/socket.io/?{}&EIO=4&transport=websocket", self.query))
-            .header("Host", address)
+            .header("Host", &address)
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Version", "13")
@@ -53,14 +53,14 @@ impl Dial<'_> {
             request = request.header(*name, *value);
         }
         let (ws, _) = client(request.body(()).expect("a request"), stream).expect("a websocket");
-        let mut socket = Socket { ws, unread: VecDeque::new(), next_ack: 0, welcome: Value::Null };
+        let mut socket = SocketClient { ws, unread: VecDeque::new(), next_ack: 0, welcome: Value::Null };
         let open = socket.packet().expect("an open packet");
         assert!(open.starts_with("0{"), "{open}");
         socket
     }
 
     /// Connects; the error is what the client finds in `err`.
-    pub fn dial(&self, app: &TestApp) -> Result<Socket, Value> {
+    pub fn connect(&self, app: &TestApp) -> Result<SocketClient, Value> {
         let mut socket = self.open(app);
         socket.text(&format!("40{}", self.auth));
         let answer = socket.packet().expect("an answer");
@@ -75,18 +75,18 @@ impl Dial<'_> {
     }
 }
 
-impl Socket {
+impl SocketClient {
     /// Connects with a credential.
     pub fn connect(app: &TestApp, credential: &str) -> Self {
         let auth = json!({ "token": credential });
-        Dial { auth, ..Dial::default() }.dial(app).expect("the credential is good")
+        SocketHandshake { auth, ..SocketHandshake::default() }.connect(app).expect("the credential is good")
     }
 
     /// Connects with a credential and something else in `auth`.
     pub fn connect_with(app: &TestApp, credential: &str, more: &Value) -> Self {
         let mut auth = more.clone();
         auth["token"] = json!(credential);
-        Dial { auth, ..Dial::default() }.dial(app).expect("the credential is good")
+        SocketHandshake { auth, ..SocketHandshake::default() }.connect(app).expect("the credential is good")
     }
 
     /// Sends a text frame as it is.
@@ -111,7 +111,7 @@ impl Socket {
     }
 
     /// The next event; other packets are passed over.
-    pub fn event(&mut self) -> Event {
+    pub fn event(&mut self) -> SocketEvent {
         let packet = self.wait_until(|packet| packet.starts_with("42"));
         let array: Value = serde_json::from_str(&packet[2..]).expect("JSON");
         (array[0].as_str().expect("a name").to_owned(), array[1].clone())
@@ -132,7 +132,7 @@ impl Socket {
     }
 
     /// Reads to the end and gives the events on the way and the close code, 1006 when there is none.
-    pub fn until_closed(&mut self) -> (Vec<Event>, u16) {
+    pub fn until_closed(&mut self) -> (Vec<SocketEvent>, u16) {
         let deadline = Instant::now() + PATIENCE;
         let mut events = Vec::new();
         loop {
