@@ -59,7 +59,10 @@ impl SocketHandshake<'_> {
         socket
     }
 
-    /// Connects; the error is what the client finds in `err`.
+    /// Connects to the namespace.
+    ///
+    /// # Errors
+    /// When it is refused: what the client finds in `err`.
     pub fn connect(&self, app: &TestApp) -> Result<SocketClient, Value> {
         let mut socket = self.open(app);
         socket.text(&format!("40{}", self.auth));
