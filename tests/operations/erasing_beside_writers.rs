@@ -62,7 +62,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
                     let session = format!("session-of-writer-{writer}-{:04}", number % 50);
                     let held = writing.read().expect("a lock");
                     let begun = Instant::now();
-                    assert_eq!(say_as_ann(&service, &session, "short").status, 200);
+                    assert_eq!(say_as_ann(service, &session, "short").status, 200);
                     waited.lock().expect("a lock").push(begun.elapsed());
                     drop(held);
                     // Without a pause each page is full so soon that nothing stays in its free part.
