@@ -145,3 +145,50 @@ fn every_link_of_every_page_leads_somewhere() {
     }
     assert_eq!(dead, Vec::<String>::new());
 }
+
+/// What a pattern with alternatives names: `src/{a,b}.rs` is two files.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let braces = pattern.split_once('{').and_then(|(before, rest)| {
+        let (inside, after) = rest.split_once('}')?;
+        inside.contains(',').then_some((before, inside, after))
+    });
+    match braces {
+        Some((before, inside, after)) => {
+            inside.split(',').flat_map(|one| alternatives(&format!("{before}{one}{after}"))).collect()
+        }
+        None => vec![pattern.to_owned()],
+    }
+}
+
+/// The files and folders of the project that a page names in its prose.
+fn named_paths(page: &Path) -> Vec<String> {
+    let is_ours = |name: &&str| {
+        let folder =
+            name.split_once('/').map(|(folder, _)| folder).filter(|folder| !matches!(*folder, "" | "."));
+        folder.is_some_and(|folder| root().join(folder).is_dir()) && !name.contains([' ', '…'])
+    };
+    let quoted = |line: String| {
+        line.split('`').skip(1).step_by(2).filter(is_ours).flat_map(alternatives).collect::<Vec<_>>()
+    };
+    prose(page).into_iter().flat_map(quoted).collect()
+}
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    // These tell of a time, and what they name may have gone since.
+    let is_dated = |page: &PathBuf| {
+        let page = page.strip_prefix(root()).expect("a page of ours");
+        page.starts_with("docs/decisions")
+            || page.starts_with("docs/performance")
+            || page == Path::new("CHANGELOG.md")
+    };
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for page in pages().into_iter().filter(|page| !is_dated(page)) {
+        let named = named_paths(&page);
+        count += named.len();
+        missing.extend(named.into_iter().filter(|path| !root().join(path).exists()));
+    }
+    assert_eq!(missing, Vec::<String>::new());
+    assert!(count > 50, "the names were not found: {count}");
+}
