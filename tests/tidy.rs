@@ -15,30 +15,29 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file of the project.
-fn sources() -> Vec<PathBuf> {
-    let mut folders: Vec<_> = ["src", "actors", "events", "tests", "fuzz/src", "fuzz/fuzz_targets"]
-        .iter()
-        .map(|folder| root().join(folder))
-        .collect();
+/// Every file of the project with an extension. What is installed or built beside the sources is not the project's.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let mut folders = vec![root().to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-            let path = entry.path();
-            if path.is_dir() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let is_foreign = name.starts_with('.') || name == "target" || name == "node_modules";
+            if path.is_dir() && !is_foreign {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|other| other == extension) {
                 files.push(path);
             }
         }
     }
-    assert!(files.len() > 50, "the files were not found");
+    assert!(files.len() > 20, "the files were not found");
     files
 }
 
 fn offenders(breaks_rule: impl Fn(&Path, &str) -> bool) -> Vec<PathBuf> {
     let read = |path: &PathBuf| fs::read_to_string(path).expect("a file");
-    sources().into_iter().filter(|path| breaks_rule(path, &read(path))).collect()
+    files("rs").into_iter().filter(|path| breaks_rule(path, &read(path))).collect()
 }
 
 #[test]
@@ -77,26 +76,6 @@ fn the_events_page_lists_the_catalogue() {
     }
 }
 
-/// Every page of the project. What is installed or built beside the sources is not the project's.
-fn pages() -> Vec<PathBuf> {
-    let mut folders = vec![root().to_owned()];
-    let mut pages = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy();
-            let is_foreign = name.starts_with('.') || name == "target" || name == "node_modules";
-            if path.is_dir() && !is_foreign {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
-    assert!(pages.len() > 20, "the pages were not found");
-    pages
-}
-
 /// The lines of a page outside of its code blocks.
 fn prose(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
@@ -129,7 +108,7 @@ fn local_links(page: &Path) -> Vec<String> {
 #[test]
 fn every_link_of_every_page_leads_somewhere() {
     let mut dead = Vec::new();
-    for page in pages() {
+    for page in files("md") {
         for link in local_links(&page) {
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target =
@@ -184,11 +163,36 @@ fn every_file_that_a_page_names_exists() {
     };
     let mut missing = Vec::new();
     let mut count = 0;
-    for page in pages().into_iter().filter(|page| !is_dated(page)) {
+    for page in files("md").into_iter().filter(|page| !is_dated(page)) {
         let named = named_paths(&page);
         count += named.len();
         missing.extend(named.into_iter().filter(|path| !root().join(path).exists()));
     }
     assert_eq!(missing, Vec::<String>::new());
     assert!(count > 50, "the names were not found: {count}");
+}
+
+/// The texts of the program: its files, without the breaks that a long text has in them.
+fn product_texts() -> String {
+    let is_product = |path: &PathBuf| !path.components().any(|part| part.as_os_str() == "tests");
+    let read = |path: PathBuf| fs::read_to_string(path).expect("a file");
+    let texts: String = files("rs").into_iter().filter(is_product).map(read).collect();
+    let mut lines = texts.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    first + &lines.map(str::trim_start).collect::<String>()
+}
+
+#[test]
+fn every_message_that_the_runbook_explains_is_one_of_the_program() {
+    let page = prose(&root().join("docs/operations/runbook.md")).join("\n");
+    let messages = page.split("## Messages of the service").nth(1).expect("its section");
+    let messages = messages.split("\n## ").next().expect("its end");
+    let headings: Vec<_> =
+        messages.lines().filter_map(|line| line.strip_prefix("**")?.split("**").next()).collect();
+    assert!(headings.len() > 10, "the messages were not found");
+    let texts = product_texts();
+    let quoted = headings.iter().flat_map(|heading| heading.split('`').skip(1).step_by(2));
+    let parts = quoted.flat_map(|text| text.split('…')).map(str::trim);
+    let unknown: Vec<_> = parts.filter(|part| !texts.contains(part)).collect();
+    assert_eq!(unknown, Vec::<&str>::new());
 }
