@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::{App, dev::Server, middleware::from_fn};
-use amoiq_actors::{inbox::InboxView, tenants::TenantRegistry, webhooks::Webhooks};
+use amoiq_actors::{inbox::InboxView, tenants::TenantRegistry, webhooks::WebhooksHandle};
 use amoiq_events::{
     Ambient, EventStore, NewEvent, StreamName,
     event::{Event, EventCause},
@@ -188,7 +188,7 @@ impl Service {
 
 /// Closes the store, and brings each database into its one file. What was acknowledged is on disk already, so
 /// a disk that hangs need not be waited for.
-async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &Webhooks) {
+async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &WebhooksHandle) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         store.close();

@@ -24,7 +24,7 @@ use crate::{
     presence::PresenceHandle,
     projections::ViewError,
     sessions::{ProvenUsers, SessionDirectory, SessionError},
-    webhooks::{LaneRefusal, Webhooks},
+    webhooks::{LaneError, WebhooksHandle},
 };
 
 use erasure_orders::ErasureOrder;
@@ -53,7 +53,7 @@ pub enum EraseError {
     View(#[from] ViewError),
     /// Webhooks.
     #[error(transparent)]
-    Webhooks(#[from] LaneRefusal),
+    Webhooks(LaneError),
     /// The log does not read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -77,6 +77,15 @@ pub enum EraseError {
     Gone,
 }
 
+impl From<LaneError> for EraseError {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Late => Self::Late,
+            error => Self::Webhooks(error),
+        }
+    }
+}
+
 /// What an erasure works on.
 #[derive(Clone)]
 pub struct ErasureTargets {
@@ -89,7 +98,7 @@ pub struct ErasureTargets {
     /// What counts who is online.
     pub presence: PresenceHandle,
     /// What delivers to endpoints.
-    pub webhooks: Webhooks,
+    pub webhooks: WebhooksHandle,
     /// The log.
     pub store: Arc<dyn EventStore>,
     /// The data directory; nothing where there are no files.

@@ -1,45 +1,41 @@
-//! Webhook delivery: customers' systems hear of every message, in order for each session, at least once.
+//! Webhook delivery: every message reaches the endpoints of its tenant at least once, and in order within a session.
 //!
-//! The log is the outbox: nothing is queued beside an append that could be lost between the two. What
-//! was delivered, and what is to be tried again, is kept in `outbox.db`, which no rebuild touches.
+//! The log is the outbox: there is no second queue that a crash could separate from an append. `outbox.db` stores how
+//! far each endpoint is and which deliveries are to be tried again; no rebuild touches it.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`courier`] | what is delivered, and who carries it: the edge of this crate |
-//! | [`service`] | the handle: starts delivery, and asks it for endpoints' owners |
-//! | `router` | reads the log once and hands each lane what is for it |
+//! | [`handle`] | starts delivery, and gives it the requests of endpoints' owners |
+//! | `router` | reads the log once and offers each lane its messages |
 //! | `lane` | the actor of one endpoint |
-//! | `backlog` | its deliveries that are not settled: which may be tried next |
-//! | `reception` | whether a refusal is of one message, or the endpoint's failure |
-//! | [`schedule`], [`throttle`] | when a delivery is tried again, and how hard an endpoint is pressed |
+//! | [`pacing`] | when a delivery is tried again, and how fast an endpoint is called |
 //! | [`delivery`] | a delivery, its attempts, and how far an endpoint is |
-//! | [`outbox`] | `outbox.db`, which keeps them |
-//! | `moment` | a moment by the monotonic clock and by the wall clock |
-//! | `desk` | what lanes share |
-//! | [`places`] | places that tenants share, and how many of them one tenant has |
-//! | [`counts`] | what operators see of it |
+//! | [`delivery_store`] | `outbox.db` |
+//! | [`sender`] | what is sent to endpoints, and the trait that sends it |
+//! | `attempt_runner` | makes single attempts for all lanes |
+//! | `message_reader` | reads messages from the log for lanes |
+//! | [`services`] | what lanes share |
+//! | [`fair_semaphore`] | permits that tenants share fairly |
+//! | [`delivery_counters`] | what operators see of deliveries |
 
-mod backlog;
-pub mod counts;
-pub mod courier;
+mod attempt_runner;
 pub mod delivery;
-mod desk;
+pub mod delivery_counters;
+pub mod delivery_store;
+pub mod fair_semaphore;
+pub mod handle;
 mod lane;
-mod moment;
-pub mod outbox;
-pub mod places;
-mod reception;
+mod message_reader;
+pub mod pacing;
 mod router;
-pub mod schedule;
-pub mod service;
-pub mod throttle;
+pub mod sender;
+pub mod services;
 
-pub use counts::Counts;
-pub use courier::{Announcement, Answer, Content, Courier, Endpoint};
-pub use delivery::{Attempt, Delivery, DeliveryStatus, HoldOff, Marks, Replay};
-pub use desk::LaneSettings;
-pub use lane::{LaneRefusal, SkipQuery, Standing};
-pub use outbox::{DeliveriesQuery, Outbox};
-pub use schedule::Schedule;
-pub use service::Webhooks;
-pub use throttle::ThrottleSettings;
+pub use delivery::{Delivery, DeliveryAttempt, DeliveryStatus, HoldOff, LaneProgress, ReplayProgress};
+pub use delivery_counters::DeliveryCounters;
+pub use delivery_store::{DeliveriesQuery, DeliveryStore};
+pub use handle::WebhooksHandle;
+pub use lane::{LaneError, LaneStatus, SkipQuery};
+pub use pacing::{endpoint_throttle::ThrottleSettings, retry_schedule::RetrySchedule};
+pub use sender::{LoggedMessage, SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
+pub use services::{LaneSettings, WebhookServices};

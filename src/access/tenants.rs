@@ -16,7 +16,7 @@ use crate::{
     access::auth,
     access::secret::Secret,
     config,
-    webhooks::{Destinations, signature},
+    webhooks::{DestinationPolicy, signature},
 };
 
 pub mod change;
@@ -91,7 +91,7 @@ pub fn desired(
     configured: &[config::Tenant],
     webhooks: &config::Webhooks,
 ) -> anyhow::Result<BTreeMap<TenantId, DesiredTenant>> {
-    let destinations = Destinations::new(&webhooks.allowed_networks);
+    let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
     let mut desired = BTreeMap::new();
     for tenant in configured {
         let (id, wanted) =
@@ -121,7 +121,10 @@ fn demo() -> DesiredTenant {
     }
 }
 
-fn desire(tenant: &config::Tenant, destinations: &Destinations) -> anyhow::Result<(TenantId, DesiredTenant)> {
+fn desire(
+    tenant: &config::Tenant,
+    destinations: &DestinationPolicy,
+) -> anyhow::Result<(TenantId, DesiredTenant)> {
     let id = TenantId::try_from(tenant.id.clone()).context("id")?;
     let mut desired = DesiredTenant::default();
     if id.is_every() {
@@ -179,7 +182,7 @@ fn check_key(kind: KeyKind, key: &Secret) -> anyhow::Result<(KeyId, KeyHash)> {
 
 fn desire_webhook(
     webhook: &config::Webhook,
-    destinations: &Destinations,
+    destinations: &DestinationPolicy,
 ) -> anyhow::Result<(WebhookId, (WebhookSettings, WebhookSecret))> {
     destinations.parse(&webhook.url)?;
     let secret = signature::check_secret(webhook.secret.expose())?;
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn a_webhook_that_cannot_be_delivered_to_or_signed_for_is_an_error_that_shows_neither() {
         let good = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let destinations = Destinations::default();
+        let destinations = DestinationPolicy::default();
         assert!(desire(&webhook("https://acme.example/", good), &destinations).is_ok());
         for (url, secret, says) in [
             ("https://acme.example/", "whsec_hidden", "a webhook's secret is `whsec_`"),
@@ -258,7 +261,7 @@ mod tests {
         twice.webhooks.extend(webhook("https://acme.example/hidden", good).webhooks);
         let error = format!("{:#}", desire(&twice, &destinations).unwrap_err());
         assert_eq!(error, "webhooks: number 2 is listed twice");
-        let opened = Destinations::new(&["10.0.0.0/8".parse().unwrap()]);
+        let opened = DestinationPolicy::new(&["10.0.0.0/8".parse().unwrap()]);
         assert!(desire(&webhook("http://10.0.0.1/", good), &opened).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use amoiq_actors::webhooks::{Endpoint, Standing};
+use amoiq_actors::webhooks::{LaneStatus, WebhookEndpoint};
 use amoiq_events::{
     Position, TenantId, Timestamp, WebhookId,
     tenant::ManagedBy,
@@ -99,8 +99,8 @@ impl WebhookResponse {
     }
 }
 
-impl From<&Endpoint> for WebhookResponse {
-    fn from(endpoint: &Endpoint) -> Self {
+impl From<&WebhookEndpoint> for WebhookResponse {
+    fn from(endpoint: &WebhookEndpoint) -> Self {
         Self::new(&endpoint.id, &endpoint.webhook)
     }
 }
@@ -135,7 +135,7 @@ pub struct WebhookStatusResponse {
 impl WebhookStatusResponse {
     /// Shows a lane's status; the log ends at `head`.
     #[must_use]
-    pub fn of(standing: &Standing, head: Position) -> Self {
+    pub fn of(standing: &LaneStatus, head: Position) -> Self {
         Self {
             lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
             pending: standing.pending,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use amoiq_actors::{projections::RebuildHandle, tenants::TenantSnapshot, webhooks::Webhooks};
+use amoiq_actors::{projections::RebuildHandle, tenants::TenantSnapshot, webhooks::WebhooksHandle};
 use amoiq_events::{
     TenantId,
     tenant::{Tenant, TenantCommand, TenantRefusal},
@@ -23,7 +23,7 @@ pub struct Desk {
     /// What an endpoint may be: the same as one that is made by API.
     pub registrar: web::Data<Registrar>,
     /// How endpoints are doing.
-    pub webhooks: Webhooks,
+    pub webhooks: WebhooksHandle,
     /// The projections that can be made again.
     pub rebuilds: Vec<RebuildHandle>,
 }

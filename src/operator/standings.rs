@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{Endpoint, Standing};
+use amoiq_actors::webhooks::{LaneStatus, WebhookEndpoint};
 use amoiq_events::{TenantId, WebhookId, tenant::Tenant};
 use serde_json::{Value, json};
 
@@ -51,12 +51,12 @@ fn views(id: &TenantId, tenant: &Tenant, standings: &Standings) -> Vec<Value> {
 }
 
 async fn standings(desk: &Desk) -> Standings {
-    let Ok(all) = tokio::time::timeout(PATIENCE, desk.webhooks.standings()).await else {
+    let Ok(all) = tokio::time::timeout(PATIENCE, desk.webhooks.statuses()).await else {
         tracing::warn!("the lanes of webhooks do not say how they are");
         return Standings::new();
     };
     let head = desk.tenants.store.head();
-    let of = |(endpoint, standing): &(Arc<Endpoint>, Standing)| {
+    let of = |(endpoint, standing): &(Arc<WebhookEndpoint>, LaneStatus)| {
         ((endpoint.tenant.clone(), endpoint.id.clone()), StandingView::of(standing, head))
     };
     all.iter().map(of).collect()

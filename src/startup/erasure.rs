@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use amoiq_actors::{
     erasure::{EraserHandle, ErasureTargets},
     retention::{RetentionSettings, RetentionTask},
-    webhooks::Webhooks,
+    webhooks::WebhooksHandle,
 };
 use amoiq_events::{Ambient, EventStore};
 
@@ -17,7 +17,7 @@ pub(super) fn start(
     retention: &config::Retention,
     data: &Path,
     parts: &Parts,
-    webhooks: Webhooks,
+    webhooks: WebhooksHandle,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
 ) -> EraserHandle {

@@ -9,8 +9,8 @@ use amoiq_actors::{
     projections::RebuildHandle,
     tenants::TenantRegistry,
     webhooks::{
-        LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks,
-        outbox::reaper::{Reaper, Retention},
+        DeliveryStore, LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
+        delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
     },
 };
 use amoiq_events::{Ambient, EventStore, Position};
@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config},
     http::webhooks::{Registrar, trial::Trials},
     operator::Desk,
-    webhooks::{Destinations, HttpCourier},
+    webhooks::{DestinationPolicy, HttpSender},
 };
 
 /// Of the places of deliveries, tests take at most one in so many.
@@ -29,7 +29,7 @@ const TRIALS_SHARE: usize = 16;
 /// Webhook delivery and its management.
 #[derive(Clone)]
 pub(super) struct WebhookServer {
-    lanes: web::Data<Webhooks>,
+    lanes: web::Data<WebhooksHandle>,
     registrar: web::Data<Registrar>,
     trials: web::Data<Trials>,
 }
@@ -38,21 +38,27 @@ impl WebhookServer {
     /// Starts a lane for every endpoint.
     pub(super) fn start(
         config: &Config,
-        outbox: Outbox,
+        outbox: DeliveryStore,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
         registry: &Arc<TenantRegistry>,
     ) -> anyhow::Result<Self> {
         let webhooks = &config.webhooks;
         let settings = lane_settings(webhooks);
-        let destinations = Destinations::new(&webhooks.allowed_networks);
-        let courier = Arc::new(HttpCourier::new(destinations.clone(), ambient.clone())?);
+        let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
+        let sender = Arc::new(HttpSender::new(destinations.clone(), ambient.clone())?);
         let thread = Arbiter::new().handle();
         let (kept, reaper_ambient, retention) = (outbox.clone(), ambient.clone(), retention(webhooks));
-        thread.spawn_fn(move || Reaper::start(kept, reaper_ambient, retention));
+        thread.spawn_fn(move || DeliveryReaper::start(kept, reaper_ambient, retention));
         let registry = Arc::clone(registry);
-        let lanes =
-            Webhooks::start(settings, store, ambient, Arc::clone(&registry), outbox, courier, &thread);
+        let services = WebhookServices {
+            log: Arc::clone(store),
+            ambient: ambient.clone(),
+            registry: Arc::clone(&registry),
+            deliveries: outbox,
+            sender,
+        };
+        let lanes = WebhooksHandle::start(settings, services, &thread);
         let registrar = Registrar {
             tenants: Tenants { store: Arc::clone(store), ambient: ambient.clone(), registry },
             destinations,
@@ -68,8 +74,8 @@ impl WebhookServer {
     }
 
     /// The lanes, for whoever counts or erases.
-    pub(super) fn lanes(&self) -> Webhooks {
-        Webhooks::clone(&self.lanes)
+    pub(super) fn lanes(&self) -> WebhooksHandle {
+        WebhooksHandle::clone(&self.lanes)
     }
 
     /// What the operator's routes work with.
@@ -90,7 +96,7 @@ impl WebhookServer {
 }
 
 /// Opens the outbox of a log that was just opened.
-pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<Outbox> {
+pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<DeliveryStore> {
     let file = data.join("outbox.db");
     // It is made before the first event is.
     if !file.try_exists()? && store.head() > Position::START {
@@ -99,7 +105,7 @@ pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Resul
              registered, under the same ids"
         );
     }
-    let outbox = Outbox::open(&file)?;
+    let outbox = DeliveryStore::open(&file)?;
     outbox.adopt(store.epoch(), store.head()).await?;
     Ok(outbox)
 }
@@ -107,7 +113,7 @@ pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Resul
 fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
     let waits = webhooks.schedule_ms.iter().map(|&wait_ms| Duration::from_millis(wait_ms)).collect();
     LaneSettings {
-        schedule: Schedule { waits, jitter_percent: webhooks.jitter_percent },
+        schedule: RetrySchedule { waits, jitter_percent: webhooks.jitter_percent },
         throttle: ThrottleSettings {
             in_flight: webhooks.in_flight_per_endpoint,
             breaker_failures: webhooks.breaker_failures,
@@ -126,9 +132,9 @@ fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
     }
 }
 
-fn retention(webhooks: &config::Webhooks) -> Retention {
+fn retention(webhooks: &config::Webhooks) -> DeliveryRetention {
     let keep_for = hours(24 * u64::from(webhooks.keep_attempts_days));
-    Retention { keep_for, keep: webhooks.keep_deliveries }
+    DeliveryRetention { keep_for, keep: webhooks.keep_deliveries }
 }
 
 fn hours(hours: u64) -> Duration {

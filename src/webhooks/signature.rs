@@ -21,7 +21,7 @@ const NEW_KEY_BYTES: usize = 32;
 /// Why a text is no secret. It never shows the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook's secret is `whsec_` and 24 to 64 bytes in base64")]
-pub struct BadSecret;
+pub struct WebhookSecretError;
 
 /// A key that signs. It cannot be printed.
 pub struct SigningKey(Hmac<Sha256>);
@@ -30,13 +30,13 @@ impl SigningKey {
     /// Reads a secret.
     ///
     /// # Errors
-    /// [`BadSecret`]
-    pub fn parse(secret: &str) -> Result<Self, BadSecret> {
-        let encoded = secret.strip_prefix(PREFIX).ok_or(BadSecret)?;
-        let Ok(key) = BASE64_STANDARD.decode(encoded) else { return Err(BadSecret) };
+    /// [`WebhookSecretError`]
+    pub fn parse(secret: &str) -> Result<Self, WebhookSecretError> {
+        let encoded = secret.strip_prefix(PREFIX).ok_or(WebhookSecretError)?;
+        let Ok(key) = BASE64_STANDARD.decode(encoded) else { return Err(WebhookSecretError) };
         match Hmac::new_from_slice(&key) {
             Ok(mac) if KEY_BYTES.contains(&key.len()) => Ok(Self(mac)),
-            _ => Err(BadSecret),
+            _ => Err(WebhookSecretError),
         }
     }
 
@@ -54,14 +54,14 @@ impl SigningKey {
 /// still signs.
 ///
 /// # Errors
-/// [`BadSecret`] when one of them is none.
+/// [`WebhookSecretError`] when one of them is none.
 pub fn signatures(
     secret: &WebhookSecret,
     previous: Option<&(WebhookSecret, Timestamp)>,
     id: &str,
     now: Timestamp,
     body: &[u8],
-) -> Result<String, BadSecret> {
+) -> Result<String, WebhookSecretError> {
     let sign = |secret: &WebhookSecret| {
         SigningKey::parse(secret.expose()).map(|key| key.sign(id, seconds(now), body))
     };
@@ -91,8 +91,8 @@ pub fn new_secret(ambient: &Ambient) -> WebhookSecret {
 /// Takes a text as a secret.
 ///
 /// # Errors
-/// [`BadSecret`]
-pub fn check_secret(text: &str) -> Result<WebhookSecret, BadSecret> {
+/// [`WebhookSecretError`]
+pub fn check_secret(text: &str) -> Result<WebhookSecret, WebhookSecretError> {
     SigningKey::parse(text).map(|_| WebhookSecret::new(text.to_owned()))
 }
 
@@ -143,8 +143,8 @@ mod tests {
         for text in
             ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!w"]
         {
-            assert_eq!(check_secret(text), Err(BadSecret), "{text}");
+            assert_eq!(check_secret(text), Err(WebhookSecretError), "{text}");
         }
-        assert!(!BadSecret.to_string().contains("MfKQ"));
+        assert!(!WebhookSecretError.to_string().contains("MfKQ"));
     }
 }

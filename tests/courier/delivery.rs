@@ -12,10 +12,10 @@ use std::{
 };
 
 use amoiq::webhooks::{
-    Destinations, HttpCourier,
-    resolver::{Found, Lookup, SystemLookup},
+    DestinationPolicy, HttpSender,
+    vetting_resolver::{LookupFuture, NameLookup, SystemLookup},
 };
-use amoiq_actors::webhooks::{Announcement, Answer, Content, Courier, Endpoint};
+use amoiq_actors::webhooks::{LoggedMessage, SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
 use amoiq_events::{
     Ambient, MessageText, Position, SessionId, TenantId, WebhookId,
     envelope::RecordedAt,
@@ -32,30 +32,30 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A courier for which loopback is as refused as it is for everybody.
-pub fn guarded() -> HttpCourier {
+pub fn guarded() -> HttpSender {
     opened(&[])
 }
 
 /// A courier that may deliver to these networks too.
-pub fn opened(networks: &[&str]) -> HttpCourier {
+pub fn opened(networks: &[&str]) -> HttpSender {
     courier(Arc::new(SystemLookup), RootCertStore::empty(), networks)
 }
 
 /// A courier that may deliver to all of loopback.
-pub fn local() -> HttpCourier {
+pub fn local() -> HttpSender {
     opened(&["127.0.0.0/8"])
 }
 
-pub fn courier(lookup: Arc<dyn Lookup>, authorities: RootCertStore, networks: &[&str]) -> HttpCourier {
-    HttpCourier::with(lookup, authorities, destinations(networks), Ambient::system()).expect("a courier")
+pub fn courier(lookup: Arc<dyn NameLookup>, authorities: RootCertStore, networks: &[&str]) -> HttpSender {
+    HttpSender::with(lookup, authorities, destinations(networks), Ambient::system()).expect("a courier")
 }
 
-pub fn destinations(networks: &[&str]) -> Destinations {
+pub fn destinations(networks: &[&str]) -> DestinationPolicy {
     let networks: Vec<_> = networks.iter().map(|network| network.parse().expect("a network")).collect();
-    Destinations::new(&networks)
+    DestinationPolicy::new(&networks)
 }
 
-pub fn endpoint(url: &str) -> Endpoint {
+pub fn endpoint(url: &str) -> WebhookEndpoint {
     let settings = WebhookSettings {
         url: url.to_owned(),
         events: vec!["message.created".to_owned()],
@@ -71,14 +71,14 @@ pub fn endpoint(url: &str) -> Endpoint {
         source: ManagedBy::Api,
         registered: RecordedAt::default(),
     };
-    Endpoint {
+    WebhookEndpoint {
         tenant: TenantId::parse("tenant-123").expect("an id"),
         id: WebhookId::parse("wh-1").expect("an id"),
         webhook,
     }
 }
 
-pub fn message(text: &str) -> Content {
+pub fn message(text: &str) -> WebhookPayload {
     let ambient = Ambient::system();
     let message = MessageCreated {
         message_id: ambient.message_id(),
@@ -94,7 +94,7 @@ pub fn message(text: &str) -> Content {
         client_timestamp: None,
         page: None,
     };
-    Content::Message(Arc::new(Announcement {
+    WebhookPayload::Message(Arc::new(LoggedMessage {
         event_id: ambient.event_id(),
         position: Position::default(),
         time: ambient.now(),
@@ -105,26 +105,26 @@ pub fn message(text: &str) -> Content {
 }
 
 /// Delivers a message and waits for the answer, which has to come.
-pub async fn deliver(courier: &HttpCourier, url: &str) -> Answer {
+pub async fn deliver(courier: &HttpSender, url: &str) -> SendOutcome {
     within(PATIENCE, courier, url).await.unwrap_or_else(|| panic!("{url}: there is no answer"))
 }
 
 /// Delivers a message; nothing when there is no answer within so long.
-pub async fn within(deadline: Duration, courier: &HttpCourier, url: &str) -> Option<Answer> {
-    tokio::time::timeout(deadline, courier.deliver(Arc::new(endpoint(url)), message("Hello"))).await.ok()
+pub async fn within(deadline: Duration, courier: &HttpSender, url: &str) -> Option<SendOutcome> {
+    tokio::time::timeout(deadline, courier.send(Arc::new(endpoint(url)), message("Hello"))).await.ok()
 }
 
 /// What an attempt without an answer came to.
-pub fn failed(error: &str) -> Answer {
-    Answer { error: Some(error.to_owned()), ..Answer::default() }
+pub fn failed(error: &str) -> SendOutcome {
+    SendOutcome { error: Some(error.to_owned()), ..SendOutcome::default() }
 }
 
-pub fn refused(address: &str) -> Answer {
+pub fn refused(address: &str) -> SendOutcome {
     failed(&format!("refused address {address}; see webhooks.allowed_networks"))
 }
 
 /// The name of the URL has an address where deliveries do not go: which one, its owner is not told.
-pub fn refused_name() -> Answer {
+pub fn refused_name() -> SendOutcome {
     failed("refused address of this name; see webhooks.allowed_networks")
 }
 
@@ -159,8 +159,8 @@ impl Answers {
     }
 }
 
-impl Lookup for Answers {
-    fn lookup(&self, _: String) -> Found {
+impl NameLookup for Answers {
+    fn lookup(&self, _: String) -> LookupFuture {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut answers = self.answers.lock().expect("nobody panicked");
         let answer = if answers.len() > 1 { answers.pop() } else { answers.last().cloned() };

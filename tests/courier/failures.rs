@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_actors::webhooks::Answer;
+use amoiq_actors::webhooks::SendOutcome;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -13,14 +13,14 @@ use crate::{
 /// The lane's deadline, for receivers that would take for ever.
 const DEADLINE: Duration = Duration::from_millis(300);
 
-async fn answer(bytes: &str, then: Then) -> Answer {
+async fn answer(bytes: &str, then: Then) -> SendOutcome {
     let receiver = Receiver::answering(bytes, then).await;
     deliver(&local(), &receiver.url()).await
 }
 
-fn refusal(status: u16, body: &str) -> Answer {
+fn refusal(status: u16, body: &str) -> SendOutcome {
     let error = Some(format!("HTTP {status}"));
-    Answer { status: Some(status), error, retry_after: None, body: body.as_bytes().to_vec() }
+    SendOutcome { status: Some(status), error, retry_after: None, body: body.as_bytes().to_vec() }
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_2xx_whose_body_breaks_off_is_a_failure() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense\r\n",
     ] {
         let error = Some("the answer's body broke off".to_owned());
-        let expected = Answer { status: Some(200), error, retry_after: None, body: b"half".to_vec() };
+        let expected = SendOutcome { status: Some(200), error, retry_after: None, body: b"half".to_vec() };
         assert_eq!(answer(bytes, Then::Close).await, expected, "{bytes}");
     }
 }

@@ -11,10 +11,10 @@ use std::{
 };
 
 use amoiq::webhooks::{
-    HttpCourier,
-    resolver::{Found, Lookup},
+    HttpSender,
+    vetting_resolver::{LookupFuture, NameLookup},
 };
-use amoiq_actors::webhooks::{Courier, Endpoint};
+use amoiq_actors::webhooks::{WebhookEndpoint, WebhookSender};
 use amoiq_events::TenantId;
 use rustls::RootCertStore;
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ use crate::{
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-fn asking(answers: &Arc<Answers>, networks: &[&str]) -> HttpCourier {
+fn asking(answers: &Arc<Answers>, networks: &[&str]) -> HttpSender {
     courier(Arc::clone(answers) as _, RootCertStore::empty(), networks)
 }
 
@@ -107,8 +107,8 @@ async fn a_name_without_an_address_or_with_too_many_is_not_resolved() {
 /// Never finds a name that says so, and any other on this machine.
 struct Selective(AtomicUsize);
 
-impl Lookup for Selective {
-    fn lookup(&self, name: String) -> Found {
+impl NameLookup for Selective {
+    fn lookup(&self, name: String) -> LookupFuture {
         self.0.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             if name.starts_with("slow") {
@@ -132,8 +132,8 @@ async fn a_tenant_whose_names_are_not_found_keeps_no_other_from_being_resolved()
         .collect();
     eventually("names are looked up", || lookup.0.load(Ordering::SeqCst) > 0).await;
     let url = format!("http://endpoint.example:{}/", receiver.address.port());
-    let other = Endpoint { tenant: TenantId::parse("tenant-456").expect("an id"), ..endpoint(&url) };
-    let delivering = courier.deliver(Arc::new(other), message("Hello"));
+    let other = WebhookEndpoint { tenant: TenantId::parse("tenant-456").expect("an id"), ..endpoint(&url) };
+    let delivering = courier.send(Arc::new(other), message("Hello"));
     let answer = tokio::time::timeout(PATIENCE, delivering).await.expect("there is an answer");
     assert!(answer.is_success(), "{answer:?}");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
@@ -142,8 +142,8 @@ async fn a_tenant_whose_names_are_not_found_keeps_no_other_from_being_resolved()
 /// Says more than an endpoint's owner is to know.
 struct Talkative;
 
-impl Lookup for Talkative {
-    fn lookup(&self, _: String) -> Found {
+impl NameLookup for Talkative {
+    fn lookup(&self, _: String) -> LookupFuture {
         Box::pin(async { Err(io::Error::other("10.0.0.53 answers SERVFAIL")) })
     }
 }

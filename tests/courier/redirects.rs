@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, process::Command};
 
-use amoiq_actors::webhooks::Answer;
+use amoiq_actors::webhooks::SendOutcome;
 
 use crate::{
     delivery::{deliver, opened},
@@ -21,7 +21,7 @@ async fn a_redirect_is_a_failure_wherever_it_leads() {
                 "HTTP/1.1 {status} Elsewhere\r\nlocation: {location}\r\ncontent-length: 5\r\n\r\nthere"
             );
             let receiver = Receiver::at("127.0.0.2:0", head, Then::Close).await;
-            let expected = Answer {
+            let expected = SendOutcome {
                 status: Some(status),
                 error: Some(format!("HTTP {status}: redirects are not followed")),
                 retry_after: None,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amoiq::webhooks::{payload, signature};
-use amoiq_actors::webhooks::{Content, Courier};
+use amoiq::webhooks::{delivery_body, signature};
+use amoiq_actors::webhooks::{WebhookPayload, WebhookSender};
 use amoiq_events::{Ambient, webhook::WebhookSecret};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -29,10 +29,10 @@ fn verify(request: &Request, secret: &str) -> Result<(), standardwebhooks::Webho
 async fn a_delivery_is_verified_by_the_published_library() {
     let receiver = Receiver::answering(TAKEN, Then::Stay).await;
     let content = message("Hello ✓");
-    assert!(local().deliver(Arc::new(endpoint(&receiver.url())), content.clone()).await.is_success());
+    assert!(local().send(Arc::new(endpoint(&receiver.url())), content.clone()).await.is_success());
     let request = receiver.requests().remove(0);
     verify(&request, SECRET).expect("a signature of the secret");
-    assert_eq!(request.header("webhook-id"), Some(payload::id(&content).to_string().as_str()));
+    assert_eq!(request.header("webhook-id"), Some(delivery_body::id(&content).to_string().as_str()));
 
     let other = signature::new_secret(&Ambient::system());
     assert!(verify(&request, other.expose()).is_err(), "another secret verifies it too");
@@ -47,7 +47,7 @@ async fn while_a_secret_is_replaced_both_verify() {
     for (until, verifies) in [(now.plus_millis(60_000), true), (now, false)] {
         let mut endpoint = endpoint(&receiver.url());
         endpoint.webhook.previous = Some((old.clone(), until));
-        assert!(local().deliver(Arc::new(endpoint), message("Hello")).await.is_success());
+        assert!(local().send(Arc::new(endpoint), message("Hello")).await.is_success());
         let request = receiver.requests().pop().expect("the delivery");
         verify(&request, SECRET).expect("a signature of the new secret");
         assert_eq!(verify(&request, old.expose()).is_ok(), verifies);
@@ -59,7 +59,7 @@ async fn a_request_says_what_it_is_and_nothing_that_was_not_asked_for() {
     let receiver = Receiver::answering(TAKEN, Then::Stay).await;
     let mut endpoint = endpoint(&receiver.url());
     endpoint.webhook.settings.headers.insert("X-Token".to_owned(), "of the owner".to_owned());
-    assert!(local().deliver(Arc::new(endpoint), message("Hello")).await.is_success());
+    assert!(local().send(Arc::new(endpoint), message("Hello")).await.is_success());
     let request = receiver.requests().remove(0);
     assert!(request.head.starts_with("POST /hook HTTP/1.1\r\n"), "{}", request.head);
     let mut names: Vec<_> = request.head.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
@@ -84,8 +84,8 @@ async fn a_request_says_what_it_is_and_nothing_that_was_not_asked_for() {
 async fn a_test_is_signed_like_a_message() {
     let receiver = Receiver::answering(TAKEN, Then::Stay).await;
     let ambient = Ambient::system();
-    let content = Content::Test { event_id: ambient.event_id(), time: ambient.now() };
-    assert!(local().deliver(Arc::new(endpoint(&receiver.url())), content).await.is_success());
+    let content = WebhookPayload::Test { event_id: ambient.event_id(), time: ambient.now() };
+    assert!(local().send(Arc::new(endpoint(&receiver.url())), content).await.is_success());
     let request = receiver.requests().remove(0);
     verify(&request, SECRET).expect("a signature of the secret");
     let body: Value = serde_json::from_slice(&request.body).expect("JSON");
@@ -98,11 +98,11 @@ async fn what_cannot_be_signed_or_sent_is_not_sent() {
     let mut unsigned = endpoint(&receiver.url());
     unsigned.webhook.secret = WebhookSecret::new("whsec_".to_owned());
     let reason = "nothing can be signed: a webhook's secret is `whsec_` and 24 to 64 bytes in base64";
-    assert_eq!(local().deliver(Arc::new(unsigned), message("Hello")).await, failed(reason));
+    assert_eq!(local().send(Arc::new(unsigned), message("Hello")).await, failed(reason));
 
     let mut forged = endpoint(&receiver.url());
     forged.webhook.settings.headers.insert("Webhook-Id".to_owned(), "another".to_owned());
     let reason = "the header `Webhook-Id` is reserved";
-    assert_eq!(local().deliver(Arc::new(forged), message("Hello")).await, failed(reason));
+    assert_eq!(local().send(Arc::new(forged), message("Hello")).await, failed(reason));
     assert_eq!(receiver.connections(), 0);
 }

@@ -1,14 +1,14 @@
 //! Receivers that take a delivery, each in its own way.
 
-use amoiq_actors::webhooks::Answer;
+use amoiq_actors::webhooks::SendOutcome;
 
 use crate::{
     delivery::{deliver, eventually, local},
     receiver::{Receiver, Then},
 };
 
-fn taken(status: u16) -> Answer {
-    Answer { status: Some(status), ..Answer::default() }
+fn taken(status: u16) -> SendOutcome {
+    SendOutcome { status: Some(status), ..SendOutcome::default() }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Command, sync::Arc};
 
-use amoiq::webhooks::{HttpCourier, resolver::SystemLookup};
+use amoiq::webhooks::{HttpSender, vetting_resolver::SystemLookup};
 use amoiq_events::Ambient;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair};
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
@@ -67,7 +67,7 @@ impl Authority {
     }
 }
 
-fn trusting(authorities: RootCertStore) -> HttpCourier {
+fn trusting(authorities: RootCertStore) -> HttpSender {
     courier(Answers::new(&[&["127.0.0.1"]]), authorities, &["127.0.0.0/8"])
 }
 
@@ -118,7 +118,7 @@ async fn who_speaks_no_tls_is_refused() {
 async fn the_authorities_are_those_of_ssl_cert_file() {
     if let Ok(port) = std::env::var(PORT) {
         let local = destinations(&["127.0.0.0/8", "::1/128"]);
-        let courier = HttpCourier::new(local, Ambient::system()).expect("a courier");
+        let courier = HttpSender::new(local, Ambient::system()).expect("a courier");
         let answer = deliver(&courier, &format!("https://localhost:{port}/")).await;
         assert!(answer.is_success(), "{answer:?}");
         return;

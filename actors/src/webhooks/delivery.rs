@@ -69,7 +69,7 @@ pub struct Delivery {
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct DeliveryAttempt {
     /// When it began.
     pub at: Timestamp,
     /// How long it took.
@@ -84,7 +84,7 @@ pub struct Attempt {
 
 /// Where an endpoint is, beside its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Marks {
+pub struct LaneProgress {
     /// Everything up to here is delivered, or stands among the deliveries.
     pub cursor: Position,
     /// Since when everything has failed; absent after a success.
@@ -92,7 +92,7 @@ pub struct Marks {
     /// The endpoint is not to be called before.
     pub hold_off: Option<HoldOff>,
     /// The replay that runs, or the last one.
-    pub replay: Option<Replay>,
+    pub replay: Option<ReplayProgress>,
 }
 
 /// An endpoint is left alone for a while.
@@ -106,7 +106,7 @@ pub struct HoldOff {
 
 /// A part of the log that is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replay {
+pub struct ReplayProgress {
     /// What stands after this position
     pub after: Position,
     /// and up to this one.
@@ -119,7 +119,7 @@ pub struct Replay {
     pub is_cancelled: bool,
 }
 
-impl Replay {
+impl ReplayProgress {
     /// Whether there is nothing more to do.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -20,33 +20,37 @@ use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    backlog::{Backlog, Origin},
-    courier::{Announcement, Endpoint},
-    delivery::{Attempt, Delivery, DeliveryStatus, HoldOff, Marks},
-    desk::Desk,
-    moment::{Moment, later},
-    outbox::LaneId,
-    reception::Reception,
-    throttle::Throttle,
+    delivery::{Delivery, DeliveryAttempt, DeliveryStatus, HoldOff, LaneProgress},
+    delivery_store::LaneId,
+    pacing::{
+        clock_reading::{ClockReading, later},
+        endpoint_throttle::EndpointThrottle,
+    },
+    sender::{LoggedMessage, WebhookEndpoint},
+    services::LaneServices,
 };
 
 mod attempts;
+mod backlog;
 mod commands;
-mod forgetting;
-mod forgotten;
+mod erased_sessions;
+mod erasure;
 mod reading;
-mod refusing;
-mod skipping;
-mod trouble;
+mod refusal_evidence;
+mod refusals;
+mod retry_backoff;
+mod skips;
 mod writing;
 
-pub(super) use commands::{AskStanding, CancelReplay, Redeliver, StartReplay};
-pub use commands::{LaneRefusal, Standing};
-pub(super) use forgetting::Forget;
-use forgotten::{Forgotten, Ticket};
-pub use skipping::SkipQuery;
-pub(super) use skipping::{Skip, SkipSome};
-use trouble::Trouble;
+use backlog::{DeliveryBacklog, DeliveryOrigin};
+pub(super) use commands::{CancelReplay, GetLaneStatus, RedeliverMessage, StartReplay};
+pub use commands::{LaneError, LaneStatus};
+use erased_sessions::{ErasedSessions, WorkToken};
+pub(super) use erasure::ForgetSessions;
+use refusal_evidence::RefusalEvidence;
+use retry_backoff::RetryBackoff;
+pub use skips::SkipQuery;
+pub(super) use skips::{SkipDelivery, SkipMatching};
 
 /// How many messages wait for a lane. It works through them without ever waiting.
 const MAILBOX: usize = 16;
@@ -62,17 +66,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The actor of one endpoint.
 pub(super) struct WebhookLane {
-    desk: Arc<Desk>,
+    services: Arc<LaneServices>,
     id: LaneId,
     /// As it was when it was looked at last.
-    endpoint: Arc<Endpoint>,
-    backlog: Backlog,
-    throttle: Throttle,
-    reception: Reception,
+    endpoint: Arc<WebhookEndpoint>,
+    backlog: DeliveryBacklog,
+    throttle: EndpointThrottle,
+    reception: RefusalEvidence,
     /// Since when everything has failed in this process, and for how long it had before.
     failing: Option<(Instant, Duration)>,
     /// As they are written; the cursors among them follow from the backlog.
-    marks: Marks,
+    progress: LaneProgress,
     /// Everything up to here was taken in,
     read: Position,
     /// the same of the replay that runs,
@@ -85,23 +89,23 @@ pub(super) struct WebhookLane {
     /// Attempts that are made, or whose outcome is not written yet.
     underway: usize,
     /// Waits to be written.
-    outcomes: Vec<(Delivery, Option<Attempt>)>,
+    outcomes: Vec<(Delivery, Option<DeliveryAttempt>)>,
     /// Wait for what is written next.
     acks: Vec<oneshot::Sender<()>>,
     /// Sessions that were erased, until nothing of them can come any more: some seconds.
-    forgotten: Forgotten,
+    forgotten: ErasedSessions,
     /// How often its owner did something about it: what an attempt from before met says nothing of the endpoint
     /// as it is now.
     changes: u64,
     /// How the log fails, how `outbox.db` does, and how the log does for deliveries that are read again.
-    reading_trouble: Trouble,
-    writing_trouble: Trouble,
-    unreadable: BTreeMap<Position, Trouble>,
+    reading_trouble: RetryBackoff,
+    writing_trouble: RetryBackoff,
+    unreadable: BTreeMap<Position, RetryBackoff>,
     /// It waits for a place.
     is_asking: bool,
     is_writing: bool,
     is_reading: bool,
-    /// The marks have changed since they were written.
+    /// The progress have changed since they were written.
     is_marked: bool,
     /// The endpoint was deleted, or its tenant is not served any more.
     is_over: bool,
@@ -113,11 +117,11 @@ pub(super) struct WebhookLane {
 }
 
 /// What a lane starts from.
-pub(super) struct Beginning {
+pub(super) struct LaneStart {
     pub(super) id: LaneId,
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) marks: Marks,
-    pub(super) pending: Vec<Delivery>,
+    pub(super) endpoint: Arc<WebhookEndpoint>,
+    pub(super) progress: LaneProgress,
+    pub(super) unsettled: Vec<Delivery>,
     pub(super) settled: BTreeSet<Position>,
     /// What the router has passed already.
     pub(super) known: Position,
@@ -125,31 +129,31 @@ pub(super) struct Beginning {
 
 impl WebhookLane {
     /// Starts the lane on the caller's arbiter.
-    pub(super) fn launch(desk: Arc<Desk>, beginning: Beginning) -> Addr<Self> {
-        let Beginning { id, endpoint, marks, pending, settled, known } = beginning;
-        let now = desk.now();
+    pub(super) fn launch(services: Arc<LaneServices>, start: LaneStart) -> Addr<Self> {
+        let LaneStart { id, endpoint, progress, unsettled, settled, known } = start;
+        let now = services.now();
         let stored = settled.into_iter().map(|position| (position, None)).collect();
-        let not_before = marks.hold_off.map(|hold_off| now.instant_of(hold_off.until, hold_off.wait));
+        let not_before = progress.hold_off.map(|hold_off| now.instant_of(hold_off.until, hold_off.wait));
         let mut lane = Self {
-            throttle: Throttle::new(desk.settings.throttle.clone(), not_before),
-            reception: Reception::new(desk.settings.throttle.breaker_failures),
-            failing: marks.failing_since.map(|since| (now.instant, now.since(since))),
-            desk,
+            throttle: EndpointThrottle::new(services.settings.throttle.clone(), not_before),
+            reception: RefusalEvidence::new(services.settings.throttle.breaker_failures),
+            failing: progress.failing_since.map(|since| (now.instant, now.since(since))),
+            services,
             id,
             endpoint,
-            backlog: Backlog::default(),
-            read: marks.cursor,
-            replay_read: marks.replay.map(|replay| replay.cursor).unwrap_or_default(),
-            marks,
+            backlog: DeliveryBacklog::default(),
+            read: progress.cursor,
+            replay_read: progress.replay.map(|replay| replay.cursor).unwrap_or_default(),
+            progress,
             known,
             stored,
             underway: 0,
             outcomes: Vec::new(),
             acks: Vec::new(),
-            forgotten: Forgotten::default(),
+            forgotten: ErasedSessions::default(),
             changes: 0,
-            reading_trouble: Trouble::default(),
-            writing_trouble: Trouble::default(),
+            reading_trouble: RetryBackoff::default(),
+            writing_trouble: RetryBackoff::default(),
             unreadable: BTreeMap::new(),
             is_asking: false,
             is_writing: false,
@@ -160,7 +164,7 @@ impl WebhookLane {
             is_draining: false,
             wake: None,
         };
-        lane.recall(pending, now);
+        lane.recall(unsettled, now);
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             lane
@@ -168,9 +172,9 @@ impl WebhookLane {
     }
 
     /// Takes in what waits in `outbox.db`. What its place has not come for yet waits for that.
-    fn recall(&mut self, pending: Vec<Delivery>, now: Moment) {
-        let replay = self.marks.replay.filter(|replay| !replay.is_over());
-        let passed = replay.map_or(self.marks.cursor, |replay| replay.cursor.min(self.marks.cursor));
+    fn recall(&mut self, pending: Vec<Delivery>, now: ClockReading) {
+        let replay = self.progress.replay.filter(|replay| !replay.is_over());
+        let passed = replay.map_or(self.progress.cursor, |replay| replay.cursor.min(self.progress.cursor));
         for delivery in pending {
             self.recall_refusal(&delivery, now);
             if delivery.position > passed {
@@ -182,11 +186,11 @@ impl WebhookLane {
     }
 
     /// A delivery from `outbox.db` takes its place. Its date was of the wall clock, which may have been set since.
-    fn add_stored(&mut self, mut delivery: Delivery, now: Moment) {
-        let longest = self.desk.settings.schedule.longest_wait(delivery.tries);
+    fn add_stored(&mut self, mut delivery: Delivery, now: ClockReading) {
+        let longest = self.services.settings.schedule.longest_wait(delivery.tries);
         let due = delivery.next_at.map_or(now.instant, |date| now.instant_of(date, longest));
         delivery.next_at = Some(now.date_of(due));
-        self.backlog.add(delivery, Origin::Stored, None, due);
+        self.backlog.add(delivery, DeliveryOrigin::Stored, None, due);
     }
 
     fn is_served(&self) -> bool {
@@ -207,7 +211,7 @@ impl WebhookLane {
     /// Sees what became of the endpoint. A change is published before its owner is answered; the router hears of it
     /// later, and what was said after it may be here before that. So it is looked at before anything is begun.
     fn look_at_endpoint(&mut self) {
-        let snapshot = self.desk.registry.current();
+        let snapshot = self.services.registry.current();
         let tenant = snapshot.tenant(&self.endpoint.tenant);
         let Some(webhook) = tenant.and_then(|tenant| tenant.webhook(&self.endpoint.id)) else {
             self.is_over = true;
@@ -219,7 +223,8 @@ impl WebhookLane {
         }
         let is_resumed = webhook.status != self.endpoint.webhook.status;
         let is_elsewhere = webhook.settings.url != self.endpoint.webhook.settings.url;
-        self.endpoint = Arc::new(Endpoint { webhook: webhook.clone(), ..Endpoint::clone(&self.endpoint) });
+        self.endpoint =
+            Arc::new(WebhookEndpoint { webhook: webhook.clone(), ..WebhookEndpoint::clone(&self.endpoint) });
         if is_resumed || is_elsewhere {
             self.begin_anew();
         }
@@ -229,10 +234,10 @@ impl WebhookLane {
     fn begin_anew(&mut self) {
         self.throttle.reset();
         self.reception.reset();
-        let now = self.desk.now();
+        let now = self.services.now();
         self.backlog.hurry_all(now);
         self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now.date));
-        (self.marks.failing_since, self.marks.hold_off, self.failing) = (None, None, None);
+        (self.progress.failing_since, self.progress.hold_off, self.failing) = (None, None, None);
         (self.is_marked, self.is_given_up) = (true, false);
         self.changes += 1;
     }
@@ -264,21 +269,21 @@ impl Actor for WebhookLane {
 /// A part of the live log.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Offer {
+pub(super) struct OfferMessages {
     /// It begins after this position
     pub(super) after: Position,
     /// and ends with this one.
     pub(super) upto: Position,
     /// What it says to the endpoints of the lane's tenant; nothing, when the lane is to note how far it is.
-    pub(super) announcements: Vec<Arc<Announcement>>,
+    pub(super) messages: Vec<Arc<LoggedMessage>>,
 }
 
-impl Handler<Offer> for WebhookLane {
+impl Handler<OfferMessages> for WebhookLane {
     type Result = ();
 
-    fn handle(&mut self, offer: Offer, ctx: &mut Self::Context) {
+    fn handle(&mut self, offer: OfferMessages, ctx: &mut Self::Context) {
         self.take(&offer);
-        if offer.announcements.is_empty() {
+        if offer.messages.is_empty() {
             self.note_progress();
         }
         self.pump(ctx);
@@ -288,12 +293,12 @@ impl Handler<Offer> for WebhookLane {
 /// The endpoint has changed.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Look;
+pub(super) struct RefreshEndpoint;
 
-impl Handler<Look> for WebhookLane {
+impl Handler<RefreshEndpoint> for WebhookLane {
     type Result = ();
 
-    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: RefreshEndpoint, ctx: &mut Self::Context) {
         self.pump(ctx);
     }
 }
@@ -301,12 +306,12 @@ impl Handler<Look> for WebhookLane {
 /// Nothing new is begun; the answer is how many attempts are underway.
 #[derive(Message)]
 #[rtype(usize)]
-pub(super) struct Drain;
+pub(super) struct DrainLane;
 
-impl Handler<Drain> for WebhookLane {
+impl Handler<DrainLane> for WebhookLane {
     type Result = usize;
 
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> usize {
+    fn handle(&mut self, _: DrainLane, _: &mut Self::Context) -> usize {
         self.is_draining = true;
         self.underway
     }
@@ -315,12 +320,12 @@ impl Handler<Drain> for WebhookLane {
 /// The endpoint was deleted: whatever is underway is dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Stop;
+pub(super) struct StopLane;
 
-impl Handler<Stop> for WebhookLane {
+impl Handler<StopLane> for WebhookLane {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: StopLane, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }

@@ -9,7 +9,10 @@ use amoiq_actors::{
     projections::{DeadLetter, DeadLetters, Projector, ViewStore},
     sessions::ProvenUsers,
     tenants::TenantRegistry,
-    webhooks::{LaneSettings, Outbox, Schedule, ThrottleSettings, Webhooks, courier},
+    webhooks::{
+        DeliveryStore, LaneSettings, RetrySchedule, SendOutcome, ThrottleSettings, WebhookEndpoint,
+        WebhookPayload, WebhookSender, WebhookServices, WebhooksHandle,
+    },
 };
 use amoiq_events::{
     Event, EventStore, SessionId, StreamName, TenantId, UserId, Version,
@@ -29,13 +32,13 @@ const BREAKER: Duration = Duration::from_millis(40);
 /// Nobody is called: there is no endpoint.
 struct Nobody;
 
-impl courier::Courier for Nobody {
-    fn deliver(
+impl WebhookSender for Nobody {
+    fn send(
         &self,
-        _endpoint: Arc<courier::Endpoint>,
-        _content: courier::Content,
-    ) -> std::pin::Pin<Box<dyn Future<Output = courier::Answer> + Send>> {
-        Box::pin(std::future::ready(courier::Answer::default()))
+        _endpoint: Arc<WebhookEndpoint>,
+        _content: WebhookPayload,
+    ) -> std::pin::Pin<Box<dyn Future<Output = SendOutcome> + Send>> {
+        Box::pin(std::future::ready(SendOutcome::default()))
     }
 }
 
@@ -80,9 +83,9 @@ impl Erasing {
         let progress = Projector::<InboxProjection>::start(&views, &store);
         let inbox = InboxView::new(views, progress, DEADLINE);
         let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
-        let outbox = Outbox::open(&files.path().join("outbox.db")).expect("outbox.db");
+        let outbox = DeliveryStore::open(&files.path().join("outbox.db")).expect("outbox.db");
         let settings = LaneSettings {
-            schedule: Schedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
+            schedule: RetrySchedule { waits: vec![Duration::ZERO], jitter_percent: 0 },
             throttle: ThrottleSettings {
                 in_flight: 1,
                 breaker_failures: 1,
@@ -97,7 +100,14 @@ impl Erasing {
         };
         let ambient = given.ambient.clone();
         outbox.adopt(store.epoch(), store.head()).await.expect("its log");
-        let webhooks = Webhooks::start_here(settings, &store, &ambient, registry, outbox, Arc::new(Nobody));
+        let services = WebhookServices {
+            log: Arc::clone(&store),
+            ambient: ambient.clone(),
+            registry,
+            deliveries: outbox,
+            sender: Arc::new(Nobody),
+        };
+        let webhooks = WebhooksHandle::start_here(settings, services);
         let offline_grace = DEADLINE;
         let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
         let presence = PresenceHandle::start_here(presence, &store, &ambient, &PresenceSignals::new().0);

@@ -15,31 +15,21 @@
 //! | [`projection`] | the projector and its database |
 //! | [`rebuild`], [`rebuild_damage`] | generations: filling, swapping, cancelling, poison, damage |
 //! | [`rebuild_given`] | a projection to test them with |
-//! | [`outbox`], [`outbox_damage`] | what the webhooks' database keeps, forgets and says of damage |
-//! | [`outbox_migration`] | an outbox of the first release |
-//! | [`outbox_given`] | an outbox to test |
-//! | [`webhook_attempts`], [`webhook_isolation`] | what is tried when, and what one endpoint is to others |
-//! | [`webhook_reading`] | how a lane takes in the log |
-//! | [`webhook_refusals`], [`webhook_skips`] | what an endpoint refuses, and what its owner lets go of |
-//! | [`webhook_clock`] | waits and rates, whatever the clock is set to |
-//! | [`webhook_given`] | lanes to test |
-//! | [`webhook_timing`] | when an endpoint is tried, whatever it answers |
+//! | [`delivery_store`] | the database of webhook deliveries |
+//! | [`webhooks`] | how lanes deliver messages to endpoints |
 //! | [`presence`], [`presence_forget`], [`presence_trouble`], [`presence_model`] | who is online, by connections |
 //! | [`presence_list`] | the list that is folded from it |
 //! | [`presence_given`] | what these are told with |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
+mod delivery_store;
 mod erasing_given;
 mod erasure;
 mod erasure_trouble;
 mod given;
 mod idle;
 mod memory;
-mod outbox;
-mod outbox_damage;
-mod outbox_given;
-mod outbox_migration;
 mod pages;
 mod presence;
 mod presence_forget;
@@ -56,11 +46,4 @@ mod residence;
 mod sessions;
 mod staged;
 mod tenants;
-mod webhook_attempts;
-mod webhook_clock;
-mod webhook_given;
-mod webhook_isolation;
-mod webhook_reading;
-mod webhook_refusals;
-mod webhook_skips;
-mod webhook_timing;
+mod webhooks;

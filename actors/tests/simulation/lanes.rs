@@ -17,7 +17,10 @@ use std::{
 
 use amoiq_actors::{
     tenants::{TenantHandle, TenantRegistry},
-    webhooks::{DeliveryStatus, LaneSettings, Outbox, Schedule, SkipQuery, ThrottleSettings, Webhooks},
+    webhooks::{
+        DeliveryStatus, DeliveryStore, LaneSettings, RetrySchedule, SkipQuery, ThrottleSettings,
+        WebhookServices, WebhooksHandle,
+    },
 };
 use amoiq_events::{
     Ambient, Event, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
@@ -75,7 +78,7 @@ struct World {
     ambient: Ambient,
     wall_clock: Arc<WallClock>,
     dice: Dice,
-    outbox: Outbox,
+    outbox: DeliveryStore,
     receivers: Receivers,
     settings: LaneSettings,
     replays: RefCell<Vec<Asked>>,
@@ -128,7 +131,7 @@ impl World {
         let memory = MemoryStore::new();
         let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
         let settings = LaneSettings {
-            schedule: Schedule {
+            schedule: RetrySchedule {
                 waits: (0..10_000).map(|tries: u64| Duration::from_millis(50 * tries.min(20))).collect(),
                 jitter_percent: 10,
             },
@@ -150,7 +153,7 @@ impl World {
             memory,
             ambient: Ambient::new(Arc::clone(&wall_clock) as Arc<dyn Clock>, entropy),
             wall_clock,
-            outbox: Outbox::in_memory().expect("an outbox"),
+            outbox: DeliveryStore::in_memory().expect("an outbox"),
             receivers: Receivers::new(&dice),
             settings,
             replays: RefCell::default(),
@@ -198,13 +201,15 @@ impl World {
         let registry = self.registry().await;
         let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
         self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
-        let webhooks = Webhooks::start_here(
+        let webhooks = WebhooksHandle::start_here(
             self.settings.clone(),
-            &store,
-            &self.ambient,
-            Arc::clone(&registry),
-            self.outbox.clone(),
-            Arc::new(self.receivers.clone()),
+            WebhookServices {
+                log: Arc::clone(&store),
+                ambient: self.ambient.clone(),
+                registry: Arc::clone(&registry),
+                deliveries: self.outbox.clone(),
+                sender: Arc::new(self.receivers.clone()),
+            },
         );
         let writers: Vec<_> = (0..2).map(|_| spawn_local(Rc::clone(self).write())).collect();
         let owner = spawn_local(Rc::clone(self).ask(registry, webhooks.clone(), is_last));
@@ -249,7 +254,7 @@ impl World {
     }
 
     /// Endpoints' owners do what they may. In the end every endpoint is served.
-    async fn ask(self: Rc<Self>, registry: Arc<TenantRegistry>, webhooks: Webhooks, is_last: bool) {
+    async fn ask(self: Rc<Self>, registry: Arc<TenantRegistry>, webhooks: WebhooksHandle, is_last: bool) {
         for _ in 0..self.dice.below(8) {
             sleep(self.dice.millis_below(500)).await;
             let (tenant, webhook) = self.dice.pick(&endpoints());
@@ -304,7 +309,7 @@ impl World {
     }
 
     /// An owner lets go of what waits: of all of it that was there, or of one session's.
-    async fn skip(&self, webhooks: &Webhooks, endpoint: EndpointName) {
+    async fn skip(&self, webhooks: &WebhooksHandle, endpoint: EndpointName) {
         let session = format!("session-{}", self.dice.below(SESSIONS));
         let session = self.dice.one_in(2).then(|| SessionId::parse(&session).expect("an id"));
         let status = self.dice.pick(&[DeliveryStatus::Pending, DeliveryStatus::Refused]);
@@ -316,7 +321,7 @@ impl World {
     }
 
     /// An owner asks for a part of the log again.
-    async fn replay(&self, webhooks: &Webhooks, endpoint: EndpointName) {
+    async fn replay(&self, webhooks: &WebhooksHandle, endpoint: EndpointName) {
         let (tenant, webhook) = &endpoint;
         let head = self.memory.head().as_u64();
         let (one, other) = (self.dice.below(head), self.dice.below(head));
@@ -325,7 +330,7 @@ impl World {
         let at = Instant::now();
         // One that is refused, or that a crash cut off, owes nothing.
         if webhooks.replay(tenant, webhook, after, Some(until)).await.is_ok()
-            && let Ok(standing) = webhooks.standing(tenant, webhook).await
+            && let Ok(standing) = webhooks.status(tenant, webhook).await
             && let Some(replay) = standing.replay
         {
             let asked = Asked { after: replay.after, until: replay.until, endpoint, at };
@@ -334,9 +339,9 @@ impl World {
     }
 
     /// Waits until every lane is at the log's end and has nothing left.
-    async fn drained(&self, webhooks: &Webhooks) {
+    async fn drained(&self, webhooks: &WebhooksHandle) {
         loop {
-            let standings = webhooks.standings().await;
+            let standings = webhooks.statuses().await;
             let head = self.memory.head();
             let is_done = standings.len() == endpoints().len()
                 && standings.iter().all(|(endpoint, standing)| {

@@ -18,7 +18,7 @@ use crate::{
         field::{Field, FieldValue, Validation},
         problem::Problem,
     },
-    webhooks::{Destinations, headers::extra_headers},
+    webhooks::{DestinationPolicy, custom_headers::extra_headers},
 };
 
 /// The event types that a webhook can ask for; one that does not say gets the first.
@@ -63,7 +63,7 @@ impl WebhookSettingsRequest {
     ///
     /// # Errors
     /// [`Problem::Validation`].
-    pub fn settings(self, destinations: &Destinations) -> Result<WebhookSettings, Problem> {
+    pub fn settings(self, destinations: &DestinationPolicy) -> Result<WebhookSettings, Problem> {
         let mut validation = Validation::new();
         let change = self.read(&mut validation, destinations);
         let url = validation.present("url", change.url);
@@ -81,14 +81,14 @@ impl WebhookSettingsRequest {
     ///
     /// # Errors
     /// [`Problem::Validation`].
-    pub fn change(self, destinations: &Destinations) -> Result<WebhookChange, Problem> {
+    pub fn change(self, destinations: &DestinationPolicy) -> Result<WebhookChange, Problem> {
         let mut validation = Validation::new();
         let change = self.read(&mut validation, destinations);
         validation.finish()?;
         Ok(change)
     }
 
-    fn read(self, validation: &mut Validation, destinations: &Destinations) -> WebhookChange {
+    fn read(self, validation: &mut Validation, destinations: &DestinationPolicy) -> WebhookChange {
         if self.url == Field::Null {
             validation.refuse("url", "is required");
         }

@@ -2,13 +2,15 @@
 //! endpoint, what became of it, and once more.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::webhooks::{Attempt, DeliveriesQuery, Delivery, DeliveryStatus, Endpoint, Webhooks};
+use amoiq_actors::webhooks::{
+    DeliveriesQuery, Delivery, DeliveryAttempt, DeliveryStatus, WebhookEndpoint, WebhooksHandle,
+};
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Manager, refusal::ask};
-use crate::{api::problem::Problem, http::fields::Fields, webhooks::breakdown};
+use crate::{api::problem::Problem, http::fields::Fields, webhooks::failure_texts};
 
 /// How many deliveries a page has when nothing is said, and at the most.
 const DEFAULT_LIMIT: u32 = 50;
@@ -39,7 +41,7 @@ struct AttemptView {
 }
 
 impl DeliveryView {
-    fn of(delivery: Delivery, attempts: Vec<Attempt>, endpoint: &Endpoint) -> Self {
+    fn of(delivery: Delivery, attempts: Vec<DeliveryAttempt>, endpoint: &WebhookEndpoint) -> Self {
         Self {
             message_id: delivery.message_id,
             session_id: delivery.session,
@@ -52,12 +54,12 @@ impl DeliveryView {
 }
 
 impl AttemptView {
-    fn of(attempt: Attempt, endpoint: &Endpoint) -> Self {
+    fn of(attempt: DeliveryAttempt, endpoint: &WebhookEndpoint) -> Self {
         Self {
             at: attempt.at,
             status: attempt.status,
             duration_ms: attempt.duration_ms,
-            error: attempt.error.map(|error| breakdown::told(error, &endpoint.webhook.settings.url)),
+            error: attempt.error.map(|error| failure_texts::told(error, &endpoint.webhook.settings.url)),
             answer: text(&attempt.answer),
         }
     }
@@ -84,7 +86,7 @@ pub async fn list(
     request: HttpRequest,
     manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
     let (query, limit) = parse(Fields::of_query(request.query_string()))?;
@@ -127,7 +129,7 @@ fn parse(mut fields: Fields) -> Result<(DeliveriesQuery, usize), Problem> {
 pub async fn redeliver(
     manager: Manager,
     path: web::Path<(String, String)>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let (id, message) = path.into_inner();
     let endpoint = manager.endpoint(&id)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::problem::Problem,
     http::fields::Fields,
-    webhooks::{Destinations, headers::extra_headers},
+    webhooks::{DestinationPolicy, custom_headers::extra_headers},
 };
 
 /// The types that an endpoint can ask for; without a wish it gets the first.
@@ -28,7 +28,7 @@ const MAX_RATE: u32 = 1_000;
 ///
 /// # Errors
 /// [`Problem::Validation`].
-pub fn settings(body: &mut Fields, destinations: &Destinations) -> Result<WebhookSettings, Problem> {
+pub fn settings(body: &mut Fields, destinations: &DestinationPolicy) -> Result<WebhookSettings, Problem> {
     let change = read(body, destinations);
     let url = body.required("url", change.url);
     body.check()?;
@@ -45,13 +45,13 @@ pub fn settings(body: &mut Fields, destinations: &Destinations) -> Result<Webhoo
 ///
 /// # Errors
 /// [`Problem::Validation`].
-pub fn change(body: &mut Fields, destinations: &Destinations) -> Result<WebhookChange, Problem> {
+pub fn change(body: &mut Fields, destinations: &DestinationPolicy) -> Result<WebhookChange, Problem> {
     let change = read(body, destinations);
     body.check()?;
     Ok(change)
 }
 
-fn read(body: &mut Fields, destinations: &Destinations) -> WebhookChange {
+fn read(body: &mut Fields, destinations: &DestinationPolicy) -> WebhookChange {
     if body.is_null("url") {
         body.refuse("url", "is required");
     }

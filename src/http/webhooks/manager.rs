@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
-use amoiq_actors::webhooks::Endpoint;
+use amoiq_actors::webhooks::WebhookEndpoint;
 use amoiq_events::event::EventCause;
 
 use crate::{
@@ -28,11 +28,11 @@ impl Manager {
     ///
     /// # Errors
     /// [`Problem::WebhookNotFound`], also for one of another tenant.
-    pub fn endpoint(&self, id: &str) -> Result<Endpoint, Problem> {
+    pub fn endpoint(&self, id: &str) -> Result<WebhookEndpoint, Problem> {
         let Principal { tenant, tenant_id, .. } = &self.principal;
         let found = tenant.webhooks().find(|(known, _)| known.as_str() == id);
         let (id, webhook) = found.ok_or(Problem::WebhookNotFound)?;
-        Ok(Endpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
+        Ok(WebhookEndpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
     }
 }
 

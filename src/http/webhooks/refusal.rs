@@ -4,7 +4,7 @@ use std::future::Future;
 
 use amoiq_actors::{
     tenants::TenantError,
-    webhooks::{LaneRefusal, outbox::OutboxError},
+    webhooks::{LaneError, delivery_store::DeliveryStoreError},
 };
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 
@@ -14,27 +14,27 @@ use crate::{access::tenants::ChangeError, api::problem::Problem, http::send::PAT
 ///
 /// # Errors
 /// What the lane says; [`Problem::StoreUnavailable`] when it says nothing.
-pub async fn ask<T>(asking: impl Future<Output = Result<T, LaneRefusal>>) -> Result<T, Problem> {
+pub async fn ask<T>(asking: impl Future<Output = Result<T, LaneError>>) -> Result<T, Problem> {
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(answer) => Ok(answer?),
         Err(_elapsed) => Err(Problem::StoreUnavailable),
     }
 }
 
-impl From<LaneRefusal> for Problem {
-    fn from(refusal: LaneRefusal) -> Self {
+impl From<LaneError> for Problem {
+    fn from(refusal: LaneError) -> Self {
         match refusal {
-            LaneRefusal::NoEndpoint | LaneRefusal::Outbox(OutboxError::NoLane) => Self::WebhookNotFound,
-            LaneRefusal::NoDelivery => Self::NotKept("no delivery of this message is kept"),
-            LaneRefusal::Replaying => Self::ReplayRunning,
-            LaneRefusal::InFlight => Self::DeliveryInFlight,
-            LaneRefusal::Settled => Self::DeliverySettled,
-            LaneRefusal::Full | LaneRefusal::NotStarted | LaneRefusal::Gone => Self::Overloaded,
-            LaneRefusal::Outbox(error @ OutboxError::Database(_)) => {
+            LaneError::NoEndpoint | LaneError::Store(DeliveryStoreError::NoLane) => Self::WebhookNotFound,
+            LaneError::NoDelivery => Self::NotKept("no delivery of this message is kept"),
+            LaneError::Replaying => Self::ReplayRunning,
+            LaneError::InFlight => Self::DeliveryInFlight,
+            LaneError::Settled => Self::DeliverySettled,
+            LaneError::Full | LaneError::NotStarted | LaneError::Late | LaneError::Gone => Self::Overloaded,
+            LaneError::Store(error @ DeliveryStoreError::Database(_)) => {
                 tracing::error!(%error, "webhooks' outbox does not answer");
                 Self::StoreUnavailable
             }
-            LaneRefusal::Outbox(error) => {
+            LaneError::Store(error) => {
                 tracing::error!(%error, "webhooks' outbox cannot be used");
                 Self::Internal
             }

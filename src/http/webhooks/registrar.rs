@@ -1,7 +1,7 @@
 //! Carries out what changes an endpoint: commands to the tenant's actor. An endpoint is shown as it is
 //! after its command, also when others came in between.
 
-use amoiq_actors::webhooks::Endpoint;
+use amoiq_actors::webhooks::WebhookEndpoint;
 use amoiq_events::{
     WebhookId,
     tenant::{ManagedBy, TenantCommand},
@@ -12,7 +12,7 @@ use super::Manager;
 use crate::{
     access::tenants::{Tenants, previous_until},
     api::problem::Problem,
-    webhooks::{Destinations, signature},
+    webhooks::{DestinationPolicy, signature},
 };
 
 /// Makes and changes endpoints.
@@ -20,7 +20,7 @@ pub struct Registrar {
     /// The way to every tenant.
     pub tenants: Tenants,
     /// Where deliveries may go.
-    pub destinations: Destinations,
+    pub destinations: DestinationPolicy,
     /// `webhooks.endpoints_per_tenant`
     pub limit: usize,
     /// `webhooks.previous_secret_hours`
@@ -32,7 +32,11 @@ impl Registrar {
     ///
     /// # Errors
     /// [`Problem::WebhookLimit`], and when the store does not take it.
-    pub async fn register(&self, manager: &Manager, settings: WebhookSettings) -> Result<Endpoint, Problem> {
+    pub async fn register(
+        &self,
+        manager: &Manager,
+        settings: WebhookSettings,
+    ) -> Result<WebhookEndpoint, Problem> {
         let id = self.new_id()?;
         let (secret, limit) = (self.new_secret(), self.limit);
         let command = TenantCommand::RegisterWebhook { id: id.clone(), settings, secret, limit };
@@ -48,7 +52,7 @@ impl Registrar {
         manager: &Manager,
         id: &WebhookId,
         command: WebhookCommand,
-    ) -> Result<Endpoint, Problem> {
+    ) -> Result<WebhookEndpoint, Problem> {
         self.execute(manager, id, TenantCommand::Webhook(id.clone(), command)).await
     }
 
@@ -90,13 +94,13 @@ impl Registrar {
         manager: &Manager,
         id: &WebhookId,
         command: TenantCommand,
-    ) -> Result<Endpoint, Problem> {
+    ) -> Result<WebhookEndpoint, Problem> {
         let tenant_id = &manager.principal.tenant_id;
         self.tenants.change(tenant_id, command, manager.cause.clone()).await?;
         let snapshot = self.tenants.registry.current();
         let tenant = snapshot.tenant(tenant_id).ok_or(Problem::TenantNotFound)?;
         let webhook = tenant.webhook(id).ok_or(Problem::WebhookNotFound)?;
-        Ok(Endpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
+        Ok(WebhookEndpoint { tenant: tenant_id.clone(), id: id.clone(), webhook: webhook.clone() })
     }
 }
 
@@ -104,7 +108,7 @@ impl Registrar {
 ///
 /// # Errors
 /// [`Problem::WebhookConfigured`].
-pub fn check_changeable(endpoint: &Endpoint) -> Result<(), Problem> {
+pub fn check_changeable(endpoint: &WebhookEndpoint) -> Result<(), Problem> {
     match endpoint.webhook.source {
         ManagedBy::Api | ManagedBy::Operator => Ok(()),
         ManagedBy::Configuration | ManagedBy::Builtin => Err(Problem::WebhookConfigured),

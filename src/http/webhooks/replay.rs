@@ -2,7 +2,7 @@
 //! `webhook-id`s. What is new waits until it is done, so that the order of each session holds.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{Endpoint, Replay, Webhooks};
+use amoiq_actors::webhooks::{ReplayProgress, WebhookEndpoint, WebhooksHandle};
 use amoiq_events::{EventStore, Position, Timestamp, store::position_at};
 use serde::Serialize;
 
@@ -20,14 +20,14 @@ struct ReplayView {
 }
 
 impl ReplayView {
-    fn of(replay: Replay) -> Self {
+    fn of(replay: ReplayProgress) -> Self {
         Self {
             from: replay.after.as_u64(),
             to: replay.until.as_u64(),
             position: replay.cursor.as_u64(),
             begun: replay.begun,
             status: match replay {
-                Replay { is_cancelled: true, .. } => "cancelled",
+                ReplayProgress { is_cancelled: true, .. } => "cancelled",
                 replay if replay.is_over() => "done",
                 _ => "running",
             },
@@ -66,7 +66,7 @@ impl Place {
 pub async fn start(
     mut manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
     store: web::Data<dyn EventStore>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
@@ -104,7 +104,7 @@ pub(super) fn place(body: &mut Fields, name: &'static str) -> Option<Place> {
 pub async fn progress(
     manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let replay = of(&manager.endpoint(&id)?, &webhooks).await?;
     Ok(HttpResponse::Ok().json(ReplayView::of(replay)))
@@ -117,14 +117,14 @@ pub async fn progress(
 pub async fn cancel(
     manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
     ask(webhooks.cancel_replay(&endpoint.tenant, &endpoint.id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn of(endpoint: &Endpoint, webhooks: &Webhooks) -> Result<Replay, Problem> {
-    let standing = ask(webhooks.standing(&endpoint.tenant, &endpoint.id)).await?;
+async fn of(endpoint: &WebhookEndpoint, webhooks: &WebhooksHandle) -> Result<ReplayProgress, Problem> {
+    let standing = ask(webhooks.status(&endpoint.tenant, &endpoint.id)).await?;
     standing.replay.ok_or(Problem::NotKept("no replay of this webhook was started"))
 }

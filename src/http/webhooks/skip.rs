@@ -3,7 +3,7 @@
 //! session goes on. What is being tried at the moment is not skipped.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{DeliveryStatus, SkipQuery, Webhooks};
+use amoiq_actors::webhooks::{DeliveryStatus, SkipQuery, WebhooksHandle};
 use amoiq_events::{EventStore, Position, SessionId};
 use serde_json::json;
 
@@ -25,7 +25,7 @@ use crate::{
 pub async fn one(
     manager: Manager,
     path: web::Path<(String, String)>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let (id, message) = path.into_inner();
     let endpoint = manager.endpoint(&id)?;
@@ -42,7 +42,7 @@ pub async fn one(
 pub async fn many(
     mut manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
     store: web::Data<dyn EventStore>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;

@@ -1,7 +1,7 @@
 //! `GET /api/webhooks/{id}`: an endpoint, and how it is doing.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{Standing, Webhooks};
+use amoiq_actors::webhooks::{LaneStatus, WebhooksHandle};
 use amoiq_events::{EventStore, Position, Timestamp};
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ pub struct StandingView {
 impl StandingView {
     /// Shows a standing; the log ends at `head`.
     #[must_use]
-    pub fn of(standing: &Standing, head: Position) -> Self {
+    pub fn of(standing: &LaneStatus, head: Position) -> Self {
         Self {
             lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
             pending: standing.pending,
@@ -50,11 +50,11 @@ struct Answer<'a> {
 pub async fn read(
     manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
     store: web::Data<dyn EventStore>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
-    let standing = ask(webhooks.standing(&endpoint.tenant, &endpoint.id)).await?;
+    let standing = ask(webhooks.status(&endpoint.tenant, &endpoint.id)).await?;
     let standing = StandingView::of(&standing, store.head());
     Ok(HttpResponse::Ok().json(Answer { endpoint: EndpointView::of(&endpoint), standing }))
 }

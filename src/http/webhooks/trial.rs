@@ -2,7 +2,7 @@
 //! what the endpoint waits for, is not kept, and is sent to one that is paused or disabled too.
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{Webhooks, places::Places};
+use amoiq_actors::webhooks::{WebhooksHandle, fair_semaphore::FairSemaphore};
 use amoiq_events::TenantId;
 use serde::Serialize;
 
@@ -13,13 +13,13 @@ use crate::api::problem::Problem;
 const TENANT_PART: usize = 8;
 
 /// Tests at the same time: they take places of deliveries.
-pub struct Trials(Places<TenantId>);
+pub struct Trials(FairSemaphore<TenantId>);
 
 impl Trials {
     /// At most so many.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Places::new(most, most / TENANT_PART))
+        Self(FairSemaphore::new(most, most / TENANT_PART))
     }
 }
 
@@ -40,11 +40,11 @@ struct Answer {
 pub async fn test(
     manager: Manager,
     id: web::Path<String>,
-    webhooks: web::Data<Webhooks>,
+    webhooks: web::Data<WebhooksHandle>,
     trials: web::Data<Trials>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = manager.endpoint(&id)?;
-    let Some(place) = trials.0.try_take(&endpoint.tenant) else { return Err(Problem::Overloaded) };
+    let Some(place) = trials.0.try_acquire(&endpoint.tenant) else { return Err(Problem::Overloaded) };
     // It is held by the attempt: that goes on when the caller hangs up.
     let (answer, duration) = webhooks.test(endpoint, place).await?;
     Ok(HttpResponse::Ok().json(Answer {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amoiq_actors::webhooks::Endpoint;
+use amoiq_actors::webhooks::WebhookEndpoint;
 use amoiq_events::{Timestamp, WebhookId, tenant::ManagedBy, webhook::Webhook};
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ pub struct EndpointView<'a> {
 impl<'a> EndpointView<'a> {
     /// Shows an endpoint.
     #[must_use]
-    pub fn of(endpoint: &'a Endpoint) -> Self {
+    pub fn of(endpoint: &'a WebhookEndpoint) -> Self {
         Self::new(&endpoint.id, &endpoint.webhook)
     }
 
@@ -63,14 +63,14 @@ pub struct SecretView<'a> {
 impl<'a> SecretView<'a> {
     /// Shows an endpoint that was just made.
     #[must_use]
-    pub fn of_new(endpoint: &'a Endpoint) -> Self {
+    pub fn of_new(endpoint: &'a WebhookEndpoint) -> Self {
         let secret = endpoint.webhook.secret.expose();
         Self { endpoint: EndpointView::of(endpoint), secret, previous_secret_valid_until: None }
     }
 
     /// Shows an endpoint whose secret was just replaced.
     #[must_use]
-    pub fn of_rotated(endpoint: &'a Endpoint) -> Self {
+    pub fn of_rotated(endpoint: &'a WebhookEndpoint) -> Self {
         let until = endpoint.webhook.previous.as_ref().map(|(_, until)| *until);
         Self { previous_secret_valid_until: Some(until), ..Self::of_new(endpoint) }
     }

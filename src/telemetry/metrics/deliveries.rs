@@ -7,7 +7,7 @@ use super::{Sources, sheet::Sheet};
 
 /// Puts them down.
 pub(super) async fn fill(sources: &Sources, sheet: &mut Sheet) {
-    let counts = sources.webhooks.counts();
+    let counts = sources.webhooks.counters();
     let outcomes = [("success", counts.succeeded()), ("failure", counts.failed())];
     sheet.counters("amoiq_webhook_attempts", "Attempts to deliver", "outcome", outcomes);
     sheet.counter(
@@ -38,7 +38,7 @@ async fn lanes(sources: &Sources, sheet: &mut Sheet) {
     let head = sources.store.head();
     let (mut enabled, mut paused, mut disabled, mut failing) = (0_u64, 0_u64, 0_u64, 0_u64);
     let (mut pending, mut in_flight, mut refused, mut held, mut slowest) = (0, 0, 0, 0, head);
-    for (endpoint, standing) in sources.webhooks.standings().await {
+    for (endpoint, standing) in sources.webhooks.statuses().await {
         pending += standing.pending;
         in_flight += standing.in_flight;
         refused += standing.refused;

@@ -8,7 +8,7 @@ use std::{
 use actix_web::web;
 use amoiq_actors::{
     presence::OnlineUsers, projections::ProjectionProgress, sessions::DirectoryCounters,
-    tenants::TenantRegistry, webhooks::Webhooks,
+    tenants::TenantRegistry, webhooks::WebhooksHandle,
 };
 use amoiq_events::{
     Ambient, EventStore, Position,
@@ -49,7 +49,7 @@ pub struct Sources {
     /// Limits.
     pub gate: web::Data<Gate>,
     /// Deliveries.
-    pub webhooks: Webhooks,
+    pub webhooks: WebhooksHandle,
     /// Lines that nobody read in time.
     pub losses: Losses,
 }

@@ -4,11 +4,11 @@ use amoiq_events::MessageId;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::webhooks::{delivery::Replay, outbox::OutboxError};
+use crate::webhooks::{delivery::ReplayProgress, delivery_store::DeliveryStoreError};
 
 /// Why a lane did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum LaneRefusal {
+pub enum LaneError {
     /// The endpoint is deleted, or was never there.
     #[error("the webhook does not exist")]
     NoEndpoint,
@@ -32,7 +32,10 @@ pub enum LaneRefusal {
     Replaying,
     /// `outbox.db` did not answer.
     #[error(transparent)]
-    Outbox(#[from] OutboxError),
+    Store(#[from] DeliveryStoreError),
+    /// A lane did not answer in time.
+    #[error("a part of the service did not answer in time")]
+    Late,
     /// The service is stopping.
     #[error("the lane ended")]
     Gone,
@@ -40,7 +43,7 @@ pub enum LaneRefusal {
 
 /// How an endpoint is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct LaneStatus {
     /// Everything up to here is delivered, or waits for its next attempt.
     pub cursor: Position,
     /// Deliveries that wait in order, those that are tried at the moment among them.
@@ -56,23 +59,23 @@ pub struct Standing {
     /// It is left alone until then.
     pub not_before: Option<Timestamp>,
     /// The replay that runs, or the last one.
-    pub replay: Option<Replay>,
+    pub replay: Option<ReplayProgress>,
 }
 
 /// Delivers a message again, whatever became of it before.
 #[derive(Message)]
-#[rtype(result = "Result<(), LaneRefusal>")]
-pub(in crate::webhooks) struct Redeliver(pub(in crate::webhooks) MessageId);
+#[rtype(result = "Result<(), LaneError>")]
+pub(in crate::webhooks) struct RedeliverMessage(pub(in crate::webhooks) MessageId);
 
-impl Handler<Redeliver> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+impl Handler<RedeliverMessage> for WebhookLane {
+    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
 
-    fn handle(&mut self, Redeliver(message): Redeliver, _: &mut Self::Context) -> Self::Result {
-        let (desk, id) = (Arc::clone(&self.desk), self.id);
+    fn handle(&mut self, RedeliverMessage(message): RedeliverMessage, _: &mut Self::Context) -> Self::Result {
+        let (services, id) = (Arc::clone(&self.services), self.id);
         let ticket = self.forgotten.begin();
-        let finding = async move { desk.outbox.find(id, message).await };
+        let finding = async move { services.deliveries.find(id, message).await };
         let redelivering = finding.into_actor(self).map(move |found, lane, ctx| {
-            let begun = found.map_err(LaneRefusal::from).and_then(|found| lane.redeliver(found, ctx));
+            let begun = found.map_err(LaneError::from).and_then(|found| lane.redeliver(found, ctx));
             lane.forgotten.end(ticket);
             begun
         });
@@ -82,7 +85,7 @@ impl Handler<Redeliver> for WebhookLane {
 
 /// Delivers a part of the log again.
 #[derive(Message)]
-#[rtype(result = "Result<(), LaneRefusal>")]
+#[rtype(result = "Result<(), LaneError>")]
 pub(in crate::webhooks) struct StartReplay {
     /// What stands after this position
     pub(in crate::webhooks) after: Position,
@@ -91,7 +94,7 @@ pub(in crate::webhooks) struct StartReplay {
 }
 
 impl Handler<StartReplay> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
 
     fn handle(&mut self, asked: StartReplay, ctx: &mut Self::Context) -> Self::Result {
         let begun = self.replay(&asked, ctx);
@@ -101,14 +104,14 @@ impl Handler<StartReplay> for WebhookLane {
 
 /// Ends a replay. What it has begun is delivered all the same.
 #[derive(Message)]
-#[rtype(result = "Result<(), LaneRefusal>")]
+#[rtype(result = "Result<(), LaneError>")]
 pub(in crate::webhooks) struct CancelReplay;
 
 impl Handler<CancelReplay> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneRefusal>>;
+    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
 
     fn handle(&mut self, _: CancelReplay, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(replay) = self.marks.replay.as_mut().filter(|replay| !replay.is_over()) {
+        if let Some(replay) = self.progress.replay.as_mut().filter(|replay| !replay.is_over()) {
             replay.is_cancelled = true;
             // No reading brings it after a restart.
             let begun = self.backlog.replayed().into_iter();
@@ -122,42 +125,42 @@ impl Handler<CancelReplay> for WebhookLane {
 
 /// Asks how it is doing.
 #[derive(Message)]
-#[rtype(result = "Standing")]
-pub(in crate::webhooks) struct AskStanding {
+#[rtype(result = "LaneStatus")]
+pub(in crate::webhooks) struct GetLaneStatus {
     /// The router brought it what was for it up to here,
-    pub(in crate::webhooks) upto: Position,
+    pub(in crate::webhooks) offered: Position,
     /// and has seen nothing for it up to here.
     pub(in crate::webhooks) routed: Position,
 }
 
-impl Handler<AskStanding> for WebhookLane {
-    type Result = MessageResult<AskStanding>;
+impl Handler<GetLaneStatus> for WebhookLane {
+    type Result = MessageResult<GetLaneStatus>;
 
-    fn handle(&mut self, asked: AskStanding, _: &mut Self::Context) -> Self::Result {
-        let is_level = self.read >= asked.upto.max(self.known);
+    fn handle(&mut self, asked: GetLaneStatus, _: &mut Self::Context) -> Self::Result {
+        let is_level = self.read >= asked.offered.max(self.known);
         let read = if is_level { self.read.max(asked.routed) } else { self.read };
-        let now = self.desk.now();
+        let now = self.services.now();
         let until = self.throttle.not_before().filter(|until| *until > now.instant);
-        MessageResult(Standing {
-            cursor: self.backlog.cursor(Origin::Live, read, &BTreeSet::new()),
+        MessageResult(LaneStatus {
+            cursor: self.backlog.cursor(DeliveryOrigin::Live, read, &BTreeSet::new()),
             pending: self.backlog.len() - self.backlog.set_aside(),
             refused: self.backlog.set_aside(),
             held_sessions: self.reception.holding(),
             in_flight: self.underway,
-            failing_since: self.marks.failing_since,
+            failing_since: self.progress.failing_since,
             not_before: until.map(|until| now.date_of(until)),
-            replay: self.marks.replay,
+            replay: self.progress.replay,
         })
     }
 }
 
 /// Waits until what was asked for is written.
 fn wait(
-    noted: Result<oneshot::Receiver<()>, LaneRefusal>,
+    noted: Result<oneshot::Receiver<()>, LaneError>,
     lane: &mut WebhookLane,
     _: &mut Context<WebhookLane>,
-) -> fut::future::FutureWrap<impl Future<Output = Result<(), LaneRefusal>> + use<>, WebhookLane> {
-    async move { noted?.await.map_err(|_stopped| LaneRefusal::Gone) }.into_actor(lane)
+) -> fut::future::FutureWrap<impl Future<Output = Result<(), LaneError>> + use<>, WebhookLane> {
+    async move { noted?.await.map_err(|_stopped| LaneError::Gone) }.into_actor(lane)
 }
 
 impl WebhookLane {
@@ -165,10 +168,10 @@ impl WebhookLane {
         &mut self,
         found: Option<Delivery>,
         ctx: &mut Context<Self>,
-    ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
+    ) -> Result<oneshot::Receiver<()>, LaneError> {
         let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
-        let delivery = found.filter(is_kept).ok_or(LaneRefusal::NoDelivery)?;
-        let now = self.desk.now();
+        let delivery = found.filter(is_kept).ok_or(LaneError::NoDelivery)?;
+        let now = self.services.now();
         // One that waits for its place in the log is due once its place comes.
         if let Some(Some(waiting)) = self.stored.get_mut(&delivery.position) {
             (waiting.tries, waiting.next_at) = (0, Some(now.date));
@@ -177,8 +180,8 @@ impl WebhookLane {
         }
         if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
             self.outcomes.push((waiting, None));
-        } else if self.backlog.len() >= self.desk.settings.pending {
-            return Err(LaneRefusal::Full);
+        } else if self.backlog.len() >= self.services.settings.pending {
+            return Err(LaneError::Full);
         } else {
             let again = Delivery {
                 status: DeliveryStatus::Pending,
@@ -199,13 +202,14 @@ impl WebhookLane {
         &mut self,
         asked: &StartReplay,
         ctx: &mut Context<Self>,
-    ) -> Result<oneshot::Receiver<()>, LaneRefusal> {
-        if self.marks.replay.is_some_and(|replay| !replay.is_over()) {
-            return Err(LaneRefusal::Replaying);
+    ) -> Result<oneshot::Receiver<()>, LaneError> {
+        if self.progress.replay.is_some_and(|replay| !replay.is_over()) {
+            return Err(LaneError::Replaying);
         }
         let until = asked.until.map_or(self.read, |until| until.min(self.read));
         let after = asked.after.min(until);
-        self.marks.replay = Some(Replay { after, until, cursor: after, begun: 0, is_cancelled: false });
+        self.progress.replay =
+            Some(ReplayProgress { after, until, cursor: after, begun: 0, is_cancelled: false });
         self.replay_read = after;
         Ok(self.note(ctx))
     }

@@ -3,35 +3,35 @@
 use super::*;
 use amoiq_events::{RecordedEvent, codec::CodecError, store::ReadError, stream::StreamKind};
 
-use crate::webhooks::desk::{Unreadable, announce};
+use crate::webhooks::message_reader::{MessageReadError, decode_message};
 
 /// A part of the log that is being read.
 #[derive(Clone, Copy)]
-struct Span {
+struct ReadSpan {
     /// It begins after this position,
     after: Position,
     /// and when the reading began the log went on at least to here. What is known later says nothing about what
     /// the reading saw.
     known: Position,
-    ticket: Ticket,
+    ticket: WorkToken,
 }
 
 impl WebhookLane {
     /// Takes a part of the live log in, as far as it follows what was taken and there is room.
-    pub(super) fn take(&mut self, offer: &Offer) {
+    pub(super) fn take(&mut self, offer: &OfferMessages) {
         self.known = self.known.max(offer.upto);
         let follows = offer.after <= self.read;
         if !follows || !self.is_served() || self.replays() {
             return;
         }
-        for announcement in &offer.announcements {
+        for announcement in &offer.messages {
             if announcement.position <= self.read {
                 continue;
             }
             if self.is_full() {
                 return;
             }
-            self.admit(announcement, Origin::Live);
+            self.admit(announcement, DeliveryOrigin::Live);
             self.reach(announcement.position);
         }
         self.reach(self.read.max(offer.upto));
@@ -47,7 +47,7 @@ impl WebhookLane {
     pub(super) fn take_stored(&mut self, upto: Position) {
         while let Some(first) = self.stored.first_entry().filter(|first| *first.key() <= upto) {
             if let Some(delivery) = first.remove() {
-                self.add_stored(delivery, self.desk.now());
+                self.add_stored(delivery, self.services.now());
             }
         }
     }
@@ -60,19 +60,19 @@ impl WebhookLane {
             return;
         }
         self.is_reading = true;
-        let (desk, tenant) = (Arc::clone(&self.desk), self.endpoint.tenant.clone());
-        let span = Span { after, known: self.known.max(self.read), ticket: self.forgotten.begin() };
-        let reading = async move { desk.read(&tenant, after).await };
+        let (services, tenant) = (Arc::clone(&self.services), self.endpoint.tenant.clone());
+        let span = ReadSpan { after, known: self.known.max(self.read), ticket: self.forgotten.begin() };
+        let reading = async move { services.messages.read(&tenant, after).await };
         ctx.spawn(reading.into_actor(self).map(move |events, lane, ctx| lane.have_read(span, events, ctx)));
     }
 
     fn have_read(
         &mut self,
-        span: Span,
+        span: ReadSpan,
         events: Result<Vec<RecordedEvent>, ReadError>,
         ctx: &mut Context<Self>,
     ) {
-        let taken = events.map_err(Unreadable::from).and_then(|events| {
+        let taken = events.map_err(MessageReadError::from).and_then(|events| {
             // A replay may have begun or ended meanwhile: then this is not what is wanted next.
             if self.replays() && span.after == self.replay_read {
                 self.take_replay(&events, span.known)?;
@@ -96,7 +96,7 @@ impl WebhookLane {
     }
 
     /// It does not pass what it cannot read.
-    fn read_later(&mut self, error: &Unreadable, ctx: &mut Context<Self>) {
+    fn read_later(&mut self, error: &MessageReadError, ctx: &mut Context<Self>) {
         let (wait, is_new) = self.reading_trouble.fails();
         if is_new {
             tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
@@ -118,7 +118,7 @@ impl WebhookLane {
                 return Ok(());
             }
             if let Some(announcement) = self.announcement(event)? {
-                self.admit(&announcement, Origin::Live);
+                self.admit(&announcement, DeliveryOrigin::Live);
             }
             self.reach(event.position);
         }
@@ -127,7 +127,7 @@ impl WebhookLane {
     }
 
     fn take_replay(&mut self, events: &[RecordedEvent], known: Position) -> Result<(), CodecError> {
-        let Some(until) = self.marks.replay.map(|replay| replay.until) else { return Ok(()) };
+        let Some(until) = self.progress.replay.map(|replay| replay.until) else { return Ok(()) };
         let within = events.iter().take_while(|event| event.position <= until);
         let mut taken = 0;
         for event in within {
@@ -138,8 +138,8 @@ impl WebhookLane {
             if let Some(announcement) = self.announcement(event)?
                 && !self.backlog.contains(event.position)
             {
-                self.admit(&announcement, Origin::Replay);
-                self.marks.replay.iter_mut().for_each(|replay| replay.begun += 1);
+                self.admit(&announcement, DeliveryOrigin::Replay);
+                self.progress.replay.iter_mut().for_each(|replay| replay.begun += 1);
             }
             self.replay_read = event.position;
             self.take_stored(self.replay_read);
@@ -156,15 +156,15 @@ impl WebhookLane {
     }
 
     /// What an event says to this endpoint. Another tenant's event that cannot be read is none of its business.
-    fn announcement(&self, event: &RecordedEvent) -> Result<Option<Arc<Announcement>>, CodecError> {
+    fn announcement(&self, event: &RecordedEvent) -> Result<Option<Arc<LoggedMessage>>, CodecError> {
         match event.stream.kind() {
-            Some(StreamKind::Session(tenant, _)) if tenant == self.endpoint.tenant => announce(event),
+            Some(StreamKind::Session(tenant, _)) if tenant == self.endpoint.tenant => decode_message(event),
             _ => Ok(None),
         }
     }
 
     /// Makes a delivery of an announcement.
-    fn admit(&mut self, announcement: &Arc<Announcement>, origin: Origin) {
+    fn admit(&mut self, announcement: &Arc<LoggedMessage>, origin: DeliveryOrigin) {
         // It is settled, or takes its place as it is stored.
         if self.stored.contains_key(&announcement.position) {
             return;
@@ -176,12 +176,12 @@ impl WebhookLane {
             return;
         }
         if self.backlog.contains(announcement.position) {
-            if origin == Origin::Live {
+            if origin == DeliveryOrigin::Live {
                 self.backlog.meet(announcement.position);
             }
             return;
         }
-        let now = self.desk.now();
+        let now = self.services.now();
         let delivery = Delivery {
             position: announcement.position,
             event_id: announcement.event_id,
@@ -204,7 +204,7 @@ impl WebhookLane {
 
     /// Whether a replay is being read.
     pub(super) fn replays(&self) -> bool {
-        self.marks.replay.is_some_and(|replay| !replay.is_cancelled && self.replay_read < replay.until)
+        self.progress.replay.is_some_and(|replay| !replay.is_cancelled && self.replay_read < replay.until)
     }
 
     /// Whether half of what may be in memory alone is free: a reading is of many events, and one that takes a
@@ -214,7 +214,7 @@ impl WebhookLane {
     }
 
     fn is_full(&self) -> bool {
-        self.backlog.len() >= self.desk.settings.pending
+        self.backlog.len() >= self.services.settings.pending
             || self.backlog.unwritten() >= FRESH
             || self.backlog.fresh_bytes() >= FRESH_BYTES
     }

@@ -2,7 +2,7 @@
 //! meanwhile goes together into the next.
 
 use super::*;
-use crate::webhooks::outbox::OutboxError;
+use crate::webhooks::delivery_store::DeliveryStoreError;
 
 impl WebhookLane {
     /// Writes whatever has to be written.
@@ -17,37 +17,37 @@ impl WebhookLane {
 
     fn write_these(
         &mut self,
-        entries: Vec<(Delivery, Option<Attempt>)>,
+        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
         acks: Vec<oneshot::Sender<()>>,
         ctx: &mut Context<Self>,
     ) {
-        let marks = self.marks_with(&entries);
+        let progress = self.marks_with(&entries);
         self.is_writing = true;
         self.is_marked = false;
-        let (desk, lane) = (Arc::clone(&self.desk), self.id);
-        let (noted, deliveries) = (marks.clone(), entries.clone());
-        let writing = async move { desk.outbox.record(lane, noted, deliveries).await };
+        let (services, lane) = (Arc::clone(&self.services), self.id);
+        let (noted, deliveries) = (progress.clone(), entries.clone());
+        let writing = async move { services.deliveries.record(lane, noted, deliveries).await };
         ctx.spawn(writing.into_actor(self).map(move |result, lane, ctx| match result {
-            Ok(()) => lane.have_written(&entries, marks, acks, ctx),
+            Ok(()) => lane.have_written(&entries, progress, acks, ctx),
             Err(error) => lane.write_again(&error, entries, acks, ctx),
         }));
     }
 
-    /// The marks once these are written.
-    fn marks_with(&self, entries: &[(Delivery, Option<Attempt>)]) -> Marks {
+    /// The progress once these are written.
+    fn marks_with(&self, entries: &[(Delivery, Option<DeliveryAttempt>)]) -> LaneProgress {
         let positions: BTreeSet<_> = entries.iter().map(|(delivery, _)| delivery.position).collect();
-        let mut marks = self.marks.clone();
-        marks.cursor = self.backlog.cursor(Origin::Live, self.read, &positions);
-        if let Some(replay) = &mut marks.replay {
-            replay.cursor = self.backlog.cursor(Origin::Replay, self.replay_read, &positions);
+        let mut progress = self.progress.clone();
+        progress.cursor = self.backlog.cursor(DeliveryOrigin::Live, self.read, &positions);
+        if let Some(replay) = &mut progress.replay {
+            replay.cursor = self.backlog.cursor(DeliveryOrigin::Replay, self.replay_read, &positions);
         }
-        marks
+        progress
     }
 
     fn have_written(
         &mut self,
-        entries: &[(Delivery, Option<Attempt>)],
-        marks: Marks,
+        entries: &[(Delivery, Option<DeliveryAttempt>)],
+        progress: LaneProgress,
         acks: Vec<oneshot::Sender<()>>,
         ctx: &mut Context<Self>,
     ) {
@@ -62,10 +62,10 @@ impl WebhookLane {
                 self.underway -= 1;
             }
         }
-        self.marks.cursor = marks.cursor;
-        if let (Some(now), Some(written)) = (&mut self.marks.replay, marks.replay) {
+        self.progress.cursor = progress.cursor;
+        if let (Some(now), Some(written)) = (&mut self.progress.replay, progress.replay) {
             // What was written may be of the replay before this one.
-            let read = self.backlog.cursor(Origin::Replay, self.replay_read, &BTreeSet::new());
+            let read = self.backlog.cursor(DeliveryOrigin::Replay, self.replay_read, &BTreeSet::new());
             now.cursor = written.cursor.min(read).max(now.after);
         }
         for ack in acks {
@@ -78,8 +78,8 @@ impl WebhookLane {
     /// Nothing is forgotten: places stay taken until it is written, so that soon nothing more is tried.
     fn write_again(
         &mut self,
-        error: &OutboxError,
-        entries: Vec<(Delivery, Option<Attempt>)>,
+        error: &DeliveryStoreError,
+        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
         acks: Vec<oneshot::Sender<()>>,
         ctx: &mut Context<Self>,
     ) {
@@ -93,7 +93,7 @@ impl WebhookLane {
 
     /// Notes how far it is although nothing was delivered, so that a restart does not read all of it again.
     pub(super) fn note_progress(&mut self) {
-        let cursor = self.backlog.cursor(Origin::Live, self.read, &BTreeSet::new());
-        self.is_marked |= cursor > self.marks.cursor;
+        let cursor = self.backlog.cursor(DeliveryOrigin::Live, self.read, &BTreeSet::new());
+        self.is_marked |= cursor > self.progress.cursor;
     }
 }

@@ -1,169 +1,189 @@
-//! Makes the lanes follow the tenants' endpoints: a lane for each, and none for one that was deleted.
+//! Makes the lanes match the tenants' endpoints: one lane for each endpoint, none for a deleted one.
 //!
-//! An endpoint whose part of `outbox.db` cannot be read keeps nobody else from being served; it is looked at
-//! again with the next sweep.
+//! If the rows of one endpoint in `outbox.db` cannot be read, the others are served all the same; the next sweep tries
+//! again.
 
-use super::*;
-use crate::webhooks::outbox::damaged;
+use std::{collections::BTreeSet, sync::Arc};
 
-/// Makes the lanes follow the tenants' endpoints. The first time it also decides where the router begins.
+use actix::prelude::*;
+use amoiq_events::Position;
+
+use super::{LaneLink, WebhookRouter};
+use crate::webhooks::{
+    delivery_store::{DeliveryStoreError, log_damaged},
+    lane::{LaneStart, RefreshEndpoint, StopLane, WebhookLane},
+    sender::WebhookEndpoint,
+    services::LaneServices,
+};
+
+/// How far before the head the router starts reading at the most, in positions. Lanes further behind read for
+/// themselves.
+const LOOK_BACK: u64 = 100_000;
+
+/// Makes the lanes match the tenants' endpoints. The first time, it also decides where the router starts to read.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Reconcile {
+pub(super) struct ReconcileLanes {
     pub(super) is_first: bool,
 }
 
-impl Handler<Reconcile> for WebhookRouter {
+impl Handler<ReconcileLanes> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, Reconcile { is_first }: Reconcile, ctx: &mut Self::Context) -> Self::Result {
-        let wanted = endpoints(&self.desk);
-        let has_ended = self.end_others(&wanted);
+    fn handle(
+        &mut self,
+        ReconcileLanes { is_first }: ReconcileLanes,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let wanted = all_endpoints(&self.services);
+        let has_stopped = self.stop_unwanted(&wanted);
         self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
         let mut updates = Vec::new();
         let mut missing = Vec::new();
         for endpoint in wanted {
-            if self.is_served(&endpoint) {
+            if self.is_up_to_date(&endpoint) {
                 continue;
             }
             let of_tenant = self.lanes.get_mut(&endpoint.tenant);
             match of_tenant.and_then(|links| links.get_mut(&endpoint.id)) {
                 Some(link) => {
                     link.endpoint = endpoint;
-                    updates.push(link.lane.send(Look));
+                    updates.push(link.lane.send(RefreshEndpoint));
                 }
                 None => missing.push(endpoint),
             }
         }
-        // One that never had its lane may be among those that went.
-        if is_first || has_ended || self.is_incomplete {
-            self.forget_deleted(ctx);
+        // An endpoint may have been deleted before it ever had its lane.
+        if is_first || has_stopped || self.is_incomplete {
+            self.remove_deleted(ctx);
         }
-        let desk = Arc::clone(&self.desk);
+        let services = Arc::clone(&self.services);
         let work = async move {
             for update in updates {
                 let _deleted = update.await;
             }
-            let mut beginnings = Vec::new();
+            let mut starts = Vec::new();
             let mut is_incomplete = false;
             for endpoint in missing {
-                match beginning(&desk, Arc::clone(&endpoint)).await {
-                    Ok(beginning) => beginnings.push(beginning),
+                match load(&services, Arc::clone(&endpoint)).await {
+                    Ok(start) => starts.push(start),
                     Err(error) => {
                         is_incomplete = true;
                         tracing::error!(%error, tenant.id = %endpoint.tenant, webhook.id = %endpoint.id,
-                            "an endpoint waits for outbox.db");
+                            "an endpoint has no lane until outbox.db answers");
                     }
                 }
             }
-            (beginnings, is_incomplete)
+            (starts, is_incomplete)
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(
-            move |(beginnings, is_incomplete), router, _| {
-                router.is_incomplete = is_incomplete;
-                router.begin(beginnings, is_first);
-            },
-        )))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |(starts, is_incomplete), router, _| {
+            router.is_incomplete = is_incomplete;
+            router.start_lanes(starts, is_first);
+        })))
     }
 }
 
 impl WebhookRouter {
-    /// Starts lanes for endpoints that have none.
-    fn begin(&mut self, beginnings: Vec<Beginning>, is_first: bool) {
+    fn start_lanes(&mut self, starts: Vec<LaneStart>, is_first: bool) {
         if is_first {
-            let head = self.desk.store.head();
-            let cursors = beginnings.iter().map(|beginning| beginning.marks.cursor);
+            let head = self.services.log.head();
+            let cursors = starts.iter().map(|start| start.progress.cursor);
             let earliest = Position::from_u64(head.as_u64().saturating_sub(LOOK_BACK));
             self.routed = cursors.min().unwrap_or(head).clamp(earliest, head);
         }
-        for mut beginning in beginnings {
-            beginning.known = self.routed;
-            let (id, endpoint) = (beginning.id, Arc::clone(&beginning.endpoint));
-            let lane = WebhookLane::launch(Arc::clone(&self.desk), beginning);
+        for mut start in starts {
+            start.known = self.routed;
+            let (id, endpoint) = (start.id, Arc::clone(&start.endpoint));
+            let lane = WebhookLane::launch(Arc::clone(&self.services), start);
             let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
-            let link = Link { lane, id, endpoint, upto: self.routed, routed: self.routed };
+            let link = LaneLink { lane, id, endpoint, offered: self.routed, routed: self.routed };
             of_tenant.insert(link.endpoint.id.clone(), link);
         }
     }
 
-    /// Whether an endpoint has its lane, which knows it as it is.
-    fn is_served(&self, endpoint: &Endpoint) -> bool {
+    /// Whether an endpoint has a lane that knows its present settings.
+    fn is_up_to_date(&self, endpoint: &WebhookEndpoint) -> bool {
         self.link(&endpoint.tenant, &endpoint.id).is_some_and(|link| *link.endpoint == *endpoint)
     }
 
-    /// Removes what deleted endpoints left, beside the routing: a long history goes in many steps. Once at a time.
-    pub(super) fn forget_deleted(&mut self, ctx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.is_forgetting, true) {
-            self.forgets_again = true;
+    /// Removes what deleted endpoints left in `outbox.db`, in many short steps and beside the routing. One removal runs
+    /// at a time.
+    pub(super) fn remove_deleted(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_removing, true) {
+            self.removes_again = true;
             return;
         }
-        self.forgets_again = false;
-        let forgetting = forget_deleted(Arc::clone(&self.desk)).into_actor(self);
-        ctx.spawn(forgetting.map(|is_done, router, _| {
-            router.is_forgetting = false;
-            router.forgets_again |= !is_done;
+        self.removes_again = false;
+        let removing = remove_deleted(Arc::clone(&self.services)).into_actor(self);
+        ctx.spawn(removing.map(|is_complete, router, _| {
+            router.is_removing = false;
+            router.removes_again |= !is_complete;
         }));
     }
 
-    /// Ends the lanes whose endpoint is not there any more; whether there were any.
-    fn end_others(&mut self, wanted: &[Arc<Endpoint>]) -> bool {
+    /// Stops the lanes of endpoints that no longer exist. Returns whether there were any.
+    fn stop_unwanted(&mut self, wanted: &[Arc<WebhookEndpoint>]) -> bool {
         let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
-        let mut has_ended = false;
+        let mut has_stopped = false;
         for of_tenant in self.lanes.values_mut() {
             of_tenant.retain(|_, link| {
-                let stays = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
-                if !stays && let Err(error) = link.lane.try_send(Stop) {
-                    tracing::warn!(%error, "a lane does not hear that its endpoint was deleted");
+                let is_wanted = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
+                if !is_wanted && let Err(error) = link.lane.try_send(StopLane) {
+                    tracing::warn!(%error, "a lane could not be told that its endpoint was deleted");
                 }
-                has_ended |= !stays;
-                stays
+                has_stopped |= !is_wanted;
+                is_wanted
             });
         }
-        has_ended
+        has_stopped
     }
 }
 
-/// The endpoints of all tenants that are served, the paused and disabled ones among them, in one order.
-fn endpoints(desk: &Desk) -> Vec<Arc<Endpoint>> {
-    let snapshot = desk.registry.current();
+/// The endpoints of all served tenants, including paused and disabled ones, sorted.
+fn all_endpoints(services: &LaneServices) -> Vec<Arc<WebhookEndpoint>> {
+    let snapshot = services.registry.current();
     let mut endpoints = Vec::new();
-    for (tenant, known) in snapshot.tenants() {
-        for (id, webhook) in known.webhooks() {
-            let (tenant, id, webhook) = (tenant.clone(), id.clone(), webhook.clone());
-            endpoints.push(Arc::new(Endpoint { tenant, id, webhook }));
+    for (tenant_id, tenant) in snapshot.tenants() {
+        for (id, webhook) in tenant.webhooks() {
+            let (tenant, id, webhook) = (tenant_id.clone(), id.clone(), webhook.clone());
+            endpoints.push(Arc::new(WebhookEndpoint { tenant, id, webhook }));
         }
     }
     endpoints.sort_by(|one, other| (&one.tenant, &one.id).cmp(&(&other.tenant, &other.id)));
     endpoints
 }
 
-/// Forgets the lanes of endpoints that were deleted, also those of which a crash left something. Whether all of them
-/// went. One whose row is damaged is nobody's, and stays.
-async fn forget_deleted(desk: Arc<Desk>) -> bool {
-    let lanes = match desk.outbox.lanes().await {
+/// Removes the lanes of deleted endpoints from `outbox.db`, including what a crash left. Returns whether all of them are
+/// gone. A lane whose row is damaged cannot be assigned to an endpoint, and stays.
+async fn remove_deleted(services: Arc<LaneServices>) -> bool {
+    let lanes = match services.deliveries.lanes().await {
         Ok(lanes) => lanes,
         Err(error) => {
-            tracing::error!(%error, "deleted endpoints stay in outbox.db until the next look");
+            tracing::error!(%error, "deleted endpoints stay in outbox.db until the next attempt");
             return false;
         }
     };
-    let mut is_done = true;
-    for (lane, names) in lanes {
-        let Ok((tenant, webhook)) = names.inspect_err(|error| damaged(lane, error)) else { continue };
-        let is_deleted = desk.registry.current().is_deleted(&tenant, &webhook);
-        if is_deleted && let Err(error) = desk.outbox.remove(lane).await {
-            is_done = false;
+    let mut is_complete = true;
+    for (lane, owner) in lanes {
+        let Ok((tenant, webhook)) = owner.inspect_err(|error| log_damaged(lane, error)) else { continue };
+        let is_deleted = services.registry.current().is_deleted(&tenant, &webhook);
+        if is_deleted && let Err(error) = services.deliveries.remove(lane).await {
+            is_complete = false;
             tracing::error!(%error, tenant.id = %tenant, webhook.id = %webhook,
-                "a deleted endpoint stays in outbox.db until the next look");
+                "a deleted endpoint stays in outbox.db until the next attempt");
         }
     }
-    is_done
+    is_complete
 }
 
-async fn beginning(desk: &Desk, endpoint: Arc<Endpoint>) -> Result<Beginning, OutboxError> {
-    let start = endpoint.webhook.registered.position;
-    let (id, marks) = desk.outbox.lane(&endpoint.tenant, &endpoint.id, start).await?;
-    let pending = desk.outbox.unsettled(id).await?;
-    let settled = desk.outbox.settled_after(id, marks.cursor).await?;
-    Ok(Beginning { id, endpoint, marks, pending, settled, known: Position::START })
+/// Reads what a lane starts from.
+async fn load(
+    services: &LaneServices,
+    endpoint: Arc<WebhookEndpoint>,
+) -> Result<LaneStart, DeliveryStoreError> {
+    let registered = endpoint.webhook.registered.position;
+    let (id, progress) = services.deliveries.lane(&endpoint.tenant, &endpoint.id, registered).await?;
+    let unsettled = services.deliveries.unsettled(id).await?;
+    let settled = services.deliveries.settled_after(id, progress.cursor).await?;
+    Ok(LaneStart { id, endpoint, progress, unsettled, settled, known: Position::START })
 }

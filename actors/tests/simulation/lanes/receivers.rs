@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::webhooks::{Answer, Content, Courier, Endpoint};
+use amoiq_actors::webhooks::{SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
 use amoiq_events::{EventId, MessageId, Position, SessionId, TenantId, WebhookId};
 use tokio::time::{Instant, sleep};
 
@@ -195,13 +195,13 @@ impl Yard {
     }
 }
 
-impl Courier for Receivers {
-    fn deliver(
+impl WebhookSender for Receivers {
+    fn send(
         &self,
-        endpoint: Arc<Endpoint>,
-        content: Content,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'static>> {
-        let Content::Message(announcement) = content else { panic!("nobody asked for a test") };
+        endpoint: Arc<WebhookEndpoint>,
+        content: WebhookPayload,
+    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send + 'static>> {
+        let WebhookPayload::Message(announcement) = content else { panic!("nobody asked for a test") };
         let (mood, there, back, life, asks) = {
             let yard = self.yard();
             let (there, back) = (yard.dice.millis_below(30), yard.dice.millis_below(30));
@@ -228,13 +228,13 @@ impl Courier for Receivers {
             match mood {
                 Mood::Takes => {
                     receivers.hear(&name, index);
-                    Answer { status: Some(200), ..Answer::default() }
+                    SendOutcome { status: Some(200), ..SendOutcome::default() }
                 }
                 Mood::Refuses(status) => {
                     if matches!(status, 404 | 422) {
                         receivers.refuse(&name, index);
                     }
-                    Answer {
+                    SendOutcome {
                         status: Some(status),
                         error: Some(format!("HTTP {status}")),
                         retry_after: (asks && matches!(status, 429 | 503))
@@ -242,7 +242,9 @@ impl Courier for Receivers {
                         body: Vec::new(),
                     }
                 }
-                Mood::TakesInVain => Answer { error: Some("reset".to_owned()), ..Answer::default() },
+                Mood::TakesInVain => {
+                    SendOutcome { error: Some("reset".to_owned()), ..SendOutcome::default() }
+                }
                 Mood::Hangs => std::future::pending().await,
             }
         })

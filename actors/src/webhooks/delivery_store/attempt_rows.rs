@@ -1,0 +1,92 @@
+//! The table of attempts: the newest few of each delivery.
+
+use amoiq_events::{Position, Timestamp, store::sqlite::KEPT_ATTEMPTS};
+use rusqlite::{Connection, Row, types::ValueRef};
+
+use super::{
+    DeliveryStoreError, LaneId,
+    checked_row::{ColumnReader, optional, sealed},
+};
+use crate::webhooks::delivery::DeliveryAttempt;
+
+const TABLE: &str = "attempts";
+
+/// How much of an answer is kept.
+const ANSWER_BYTES: usize = 1_024;
+
+/// The attempts of a delivery in their order.
+pub(super) const OF_DELIVERY: &str = "SELECT lane, position, number, at, duration_ms, status, error, \
+    answer, checksum FROM attempts WHERE lane = ?1 AND position = ?2 ORDER BY number";
+
+/// Adds the attempt with this number; the first is 1. The oldest goes when there are too many.
+pub(super) fn add(
+    conn: &Connection,
+    lane: LaneId,
+    position: Position,
+    number: u32,
+    attempt: &DeliveryAttempt,
+) -> Result<(), DeliveryStoreError> {
+    let position = position.as_u64().cast_signed();
+    let answer = attempt.answer.get(..ANSWER_BYTES).unwrap_or(&attempt.answer);
+    let columns = [
+        ValueRef::Integer(lane.0),
+        ValueRef::Integer(position),
+        ValueRef::Integer(i64::from(number)),
+        ValueRef::Integer(attempt.at.as_millis()),
+        ValueRef::Integer(i64::from(attempt.duration_ms)),
+        optional(attempt.status.map(i64::from)),
+        attempt.error.as_deref().map_or(ValueRef::Null, ValueRef::from),
+        ValueRef::Blob(answer),
+    ];
+    let insert = "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    conn.prepare_cached(insert)?.execute(sealed(&columns))?;
+    if let Some(oldest) = number.checked_sub(KEPT_ATTEMPTS) {
+        let delete = "DELETE FROM attempts WHERE lane = ?1 AND position = ?2 AND number <= ?3";
+        conn.prepare_cached(delete)?.execute((lane.0, position, oldest))?;
+    }
+    Ok(())
+}
+
+/// The attempts that are kept of a delivery, the newest last. `count` is how many there ever were: none
+/// of those that have to be there is missing.
+pub(super) fn of(
+    conn: &Connection,
+    lane: LaneId,
+    position: Position,
+    count: u32,
+) -> Result<Vec<DeliveryAttempt>, DeliveryStoreError> {
+    let mut statement = conn.prepare_cached(OF_DELIVERY)?;
+    let mut rows = statement.query((lane.0, position.as_u64().cast_signed()))?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        attempts.push(decode(row)?);
+    }
+    if attempts.len() != count.min(KEPT_ATTEMPTS) as usize {
+        return Err(DeliveryStoreError::Damaged(TABLE));
+    }
+    Ok(attempts)
+}
+
+/// Removes the attempts of a delivery. Returns how many there were.
+pub(super) fn remove(
+    conn: &Connection,
+    lane: LaneId,
+    position: Position,
+) -> Result<usize, DeliveryStoreError> {
+    let delete = "DELETE FROM attempts WHERE lane = ?1 AND position = ?2";
+    Ok(conn.prepare_cached(delete)?.execute((lane.0, position.as_u64().cast_signed()))?)
+}
+
+fn decode(row: &Row<'_>) -> Result<DeliveryAttempt, DeliveryStoreError> {
+    let mut columns = ColumnReader::checked(row, TABLE)?;
+    let _key = (columns.integer()?, columns.integer()?, columns.integer()?);
+    let (at, duration_ms) = (Timestamp::from_millis(columns.integer()?), columns.number()?);
+    let status = columns.optional()?.map(u16::try_from).transpose();
+    Ok(DeliveryAttempt {
+        at,
+        duration_ms,
+        status: status.map_err(|_out_of_range| columns.damaged())?,
+        error: columns.optional_text()?.map(str::to_owned),
+        answer: columns.bytes()?.to_vec(),
+    })
+}

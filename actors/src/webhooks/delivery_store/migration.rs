@@ -1,0 +1,105 @@
+//! Brings `outbox.db` of the first release into today's form: lanes count what was refused and skipped, and say how
+//! long they leave their endpoint alone; deliveries say since when they are refused.
+//!
+//! It is done in the transaction of opening: a crash leaves the file as it was. A row that is not what was written is
+//! not what was written afterwards either.
+
+use amoiq_events::store::{
+    Epoch,
+    sqlite::columns::{checksum, is_whole},
+};
+use rusqlite::{
+    Connection, Row, params_from_iter,
+    types::{Value, ValueRef},
+};
+
+use super::{DeliveryStoreError, schema};
+
+/// The schema of the first release.
+const FIRST_SCHEMA: i64 = 1;
+
+/// The longest that a lane of the first release left its endpoint alone: it did not say how long it was.
+const LONGEST_HOLD_OFF_MS: i64 = 24 * 3_600 * 1_000;
+
+/// The columns of the first release, without the checksum.
+const LANES: usize = 14;
+const DELIVERIES: usize = 11;
+
+/// Creates the tables in a new database, migrates those of an earlier release, and refuses others.
+pub(super) fn prepare(conn: &Connection) -> Result<(), DeliveryStoreError> {
+    let transaction = conn.unchecked_transaction()?;
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'";
+    if conn.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
+        let tables = [schema::META, schema::LANES_AND_DELIVERIES, schema::ATTEMPTS];
+        tables.into_iter().try_for_each(|sql| conn.execute_batch(sql))?;
+        schema::set_epoch(conn, None)?;
+    }
+    match schema::meta(conn)? {
+        (schema::SCHEMA_VERSION, _) => {}
+        (FIRST_SCHEMA, epoch) => {
+            from_first(conn)?;
+            conn.execute("DELETE FROM meta", [])?;
+            schema::set_epoch(conn, epoch.map(|epoch| Epoch(epoch.cast_unsigned())))?;
+        }
+        (found, _) => {
+            return Err(DeliveryStoreError::Schema { found, known: schema::SCHEMA_VERSION });
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Migrates the tables of the first release.
+fn from_first(conn: &Connection) -> Result<(), DeliveryStoreError> {
+    let last_lane = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'lanes'";
+    let last_lane: i64 = conn.query_row(last_lane, [], |row| row.get(0))?;
+    conn.execute_batch(
+        "ALTER TABLE lanes RENAME TO first_lanes;
+         ALTER TABLE deliveries RENAME TO first_deliveries;
+         DROP INDEX deliveries_by_status;
+         DROP INDEX deliveries_by_time;
+         DROP INDEX deliveries_by_message;",
+    )?;
+    conn.execute_batch(schema::LANES_AND_DELIVERIES)?;
+    copy::<LANES>(conn, "lanes", |mut columns| {
+        let hold_off = match columns.get(5) {
+            Some(Value::Integer(_)) => Value::Integer(LONGEST_HOLD_OFF_MS),
+            _ => Value::Null,
+        };
+        columns.insert(6, hold_off);
+        columns.extend([Value::Integer(0), Value::Integer(0)]);
+        columns
+    })?;
+    copy::<DELIVERIES>(conn, "deliveries", |mut columns| {
+        columns.insert(9, Value::Null);
+        columns
+    })?;
+    conn.execute_batch("DROP TABLE first_lanes; DROP TABLE first_deliveries;")?;
+    // No lane's number is given again, that of a lane that is gone neither.
+    conn.execute("DELETE FROM sqlite_sequence WHERE name = 'lanes'", [])?;
+    conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('lanes', ?1)", [last_lane])?;
+    Ok(())
+}
+
+/// Copies a table that has so many columns, and its checksums.
+fn copy<const COLUMNS: usize>(
+    conn: &Connection,
+    table: &str,
+    lift: impl Fn(Vec<Value>) -> Vec<Value>,
+) -> Result<(), DeliveryStoreError> {
+    let mut old = conn.prepare(&format!("SELECT * FROM first_{table}"))?;
+    let mut rows = old.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut lifted = lift(values::<COLUMNS>(row)?);
+        let sum = checksum(lifted.iter().map(ValueRef::from));
+        // A sum is never negative: nobody takes this one for that of any row.
+        lifted.push(Value::Integer(if is_whole(row)? { sum } else { -1 }));
+        let places = vec!["?"; lifted.len()].join(", ");
+        let insert = format!("INSERT INTO {table} VALUES ({places})");
+        conn.prepare_cached(&insert)?.execute(params_from_iter(lifted))?;
+    }
+    Ok(())
+}
+
+fn values<const COLUMNS: usize>(row: &Row<'_>) -> Result<Vec<Value>, DeliveryStoreError> {
+    Ok((0..COLUMNS).map(|column| row.get(column)).collect::<Result<_, _>>()?)
+}

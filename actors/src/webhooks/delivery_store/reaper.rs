@@ -1,0 +1,85 @@
+//! Forgets settled deliveries that are too old or too many: a reconciler, woken by a timer, that goes
+//! through all lanes. It rests between its transactions, so that the lanes' own go first.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use amoiq_events::{Ambient, Timestamp};
+
+use super::{DeliveryStore, DeliveryStoreError, LaneId, log_damaged, removal::CHUNK_ROWS};
+use crate::age_clock::AgeClock;
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long whoever removes much rests after each transaction.
+pub(super) const REST: Duration = Duration::from_millis(20);
+
+/// How long and how many settled deliveries are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryRetention {
+    /// Since they were last written.
+    pub keep_for: Duration,
+    /// The most of one endpoint.
+    pub keep: u32,
+}
+
+/// The actor that forgets.
+pub struct DeliveryReaper {
+    outbox: DeliveryStore,
+    age: AgeClock,
+    retention: DeliveryRetention,
+}
+
+impl DeliveryReaper {
+    /// Starts it on the caller's arbiter.
+    pub fn start(outbox: DeliveryStore, ambient: Ambient, retention: DeliveryRetention) {
+        Actor::start(Self { outbox, age: AgeClock::start(ambient), retention });
+    }
+}
+
+impl Actor for DeliveryReaper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY.min(self.retention.keep_for), |reaper, ctx| {
+            let (outbox, keep) = (reaper.outbox.clone(), reaper.retention.keep);
+            let before = reaper.age.before(reaper.retention.keep_for);
+            let work = async move {
+                if let Err(error) = reap_all(&outbox, before, keep).await {
+                    tracing::warn!(%error, "old deliveries could not be looked up; trying again");
+                }
+            };
+            // The next look waits until this one is done.
+            ctx.wait(work.into_actor(reaper));
+        });
+    }
+}
+
+/// Goes through all lanes. One that cannot be read does not keep the others from it.
+async fn reap_all(outbox: &DeliveryStore, before: Timestamp, keep: u32) -> Result<(), DeliveryStoreError> {
+    for (lane, names) in outbox.lanes().await? {
+        let Ok((tenant, webhook)) = names.inspect_err(|error| log_damaged(lane, error)) else { continue };
+        match reap(outbox, lane, before, keep).await {
+            // A lane that was removed meanwhile has nothing to forget.
+            Ok(()) | Err(DeliveryStoreError::NoLane) => {}
+            Err(error) => {
+                tracing::warn!(%error, tenant.id = %tenant, webhook.id = %webhook,
+                    "old deliveries were not forgotten; trying again");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn reap(
+    outbox: &DeliveryStore,
+    lane: LaneId,
+    before: Timestamp,
+    keep: u32,
+) -> Result<(), DeliveryStoreError> {
+    while outbox.reap(lane, before, keep, CHUNK_ROWS).await? > 0 {
+        tokio::time::sleep(REST).await;
+    }
+    Ok(())
+}

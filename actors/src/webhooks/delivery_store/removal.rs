@@ -1,0 +1,119 @@
+//! How deliveries go: with their lane, by age and number, or with their session. Every transaction is
+//! short, so that nobody who records waits for one.
+
+use std::collections::HashMap;
+
+use amoiq_events::{Position, SessionId, Timestamp};
+use rusqlite::Connection;
+
+use super::{
+    DeliveryStoreError, LaneId,
+    delivery_rows::{self, DeliveryRow},
+    lane_rows,
+};
+
+/// The most rows that one transaction removes or reads through.
+pub(super) const CHUNK_ROWS: u32 = 1_000;
+
+pub(super) const SOME_ATTEMPTS: &str = "DELETE FROM attempts WHERE (lane, position, number) IN
+    (SELECT lane, position, number FROM attempts WHERE lane = ?1 LIMIT ?2)";
+
+pub(super) const SOME_DELIVERIES: &str = "DELETE FROM deliveries WHERE (lane, position) IN
+    (SELECT lane, position FROM deliveries WHERE lane = ?1 LIMIT ?2)";
+
+/// Removes a part of a lane, its row last: whoever looks for lanes without an endpoint finds it until
+/// then. Whether it is gone. What it counts is not kept right meanwhile, and damage is no obstacle.
+pub(super) fn remove_some(conn: &Connection, lane: LaneId) -> Result<bool, DeliveryStoreError> {
+    for sql in [SOME_ATTEMPTS, SOME_DELIVERIES] {
+        if conn.prepare_cached(sql)?.execute((lane.0, CHUNK_ROWS))? > 0 {
+            return Ok(false);
+        }
+    }
+    lane_rows::remove(conn, lane)?;
+    Ok(true)
+}
+
+/// Removes the oldest settled deliveries: those before a time, and those beyond `keep`. It stops after
+/// `limit` rows, attempts among them. Returns how many deliveries went.
+pub(super) fn reap(
+    conn: &Connection,
+    lane: LaneId,
+    before: Timestamp,
+    keep: u32,
+    limit: u32,
+) -> Result<usize, DeliveryStoreError> {
+    let mut lane = lane_rows::get(conn, lane)?;
+    let excess = lane.totals.settled().saturating_sub(u64::from(keep));
+    let mut gone = Vec::new();
+    delivery_rows::each(conn, delivery_rows::OLDEST_SETTLED, (lane.id.0, limit), |kept| {
+        let goes = kept.delivery.changed_at < before || (gone.len() as u64) < excess;
+        if goes {
+            gone.push(kept.delivery);
+        }
+        goes
+    })?;
+    let (mut count, mut rows) = (0, 0);
+    for delivery in &gone {
+        if rows >= limit as usize {
+            break;
+        }
+        rows += delivery_rows::remove(conn, &mut lane, delivery)?;
+        count += 1;
+    }
+    if count > 0 {
+        lane_rows::put(conn, &lane)?;
+    }
+    Ok(count)
+}
+
+/// A part of a lane's deliveries that was looked through.
+pub(super) struct SessionScan {
+    /// What was looked for.
+    pub(super) found: Vec<Position>,
+    /// Where to go on; nothing at the end.
+    pub(super) last: Option<Position>,
+    /// The first damaged row.
+    pub(super) error: Option<DeliveryStoreError>,
+}
+
+/// Which of the next deliveries are of some sessions, each before a position. A damaged one hides none behind it.
+pub(super) fn of_sessions(
+    conn: &Connection,
+    lane: LaneId,
+    sessions: &HashMap<SessionId, Position>,
+    after: Position,
+) -> Result<SessionScan, DeliveryStoreError> {
+    let mut looked = SessionScan { found: Vec::new(), last: None, error: None };
+    let params = (lane.0, delivery_rows::number(after), CHUNK_ROWS);
+    delivery_rows::each_row(conn, delivery_rows::NEXT, params, |position, kept| {
+        looked.last = Some(position);
+        match kept {
+            Ok(DeliveryRow { delivery, .. })
+                if sessions.get(&delivery.session).is_some_and(|before| position < *before) =>
+            {
+                looked.found.push(position);
+            }
+            Ok(_) => {}
+            Err(error) => drop(looked.error.get_or_insert(error)),
+        }
+    })?;
+    Ok(looked)
+}
+
+/// Removes the deliveries at these positions. Returns how many there were.
+pub(super) fn remove_at(
+    conn: &Connection,
+    lane: LaneId,
+    positions: &[Position],
+) -> Result<usize, DeliveryStoreError> {
+    let mut lane = lane_rows::get(conn, lane)?;
+    let mut count = 0;
+    for position in positions {
+        if let Some(kept) = delivery_rows::find(conn, lane.id, *position)? {
+            delivery_rows::remove(conn, &mut lane, &kept.delivery)?;
+            count += 1;
+        }
+    }
+    lane_rows::put(conn, &lane)?;
+    Ok(count)
+}

@@ -1,0 +1,92 @@
+//! One moment as two clocks show it. Lengths of time are measured by the monotonic clock, which nobody sets. The
+//! wall clock gives the dates that are shown, and those that have to outlive the process.
+
+use std::time::Duration;
+
+use amoiq_events::{Ambient, Timestamp};
+use tokio::time::Instant;
+
+/// Longer than any wait: what is due then is never due.
+const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::webhooks) struct ClockReading {
+    pub(in crate::webhooks) instant: Instant,
+    pub(in crate::webhooks) date: Timestamp,
+}
+
+impl ClockReading {
+    /// The moment of asking.
+    pub(in crate::webhooks) fn now(ambient: &Ambient) -> Self {
+        Self { instant: Instant::now(), date: ambient.now() }
+    }
+
+    /// The date of an instant, as long as nobody sets the wall clock.
+    pub(in crate::webhooks) fn date_of(self, instant: Instant) -> Timestamp {
+        let ahead = instant.saturating_duration_since(self.instant);
+        match self.instant.saturating_duration_since(instant) {
+            Duration::ZERO => self.date.plus_millis(millis(ahead)),
+            behind => self.date.plus_millis(millis(behind).saturating_neg()),
+        }
+    }
+
+    /// When a date that was stored comes. The wall clock may have been set since: it is never further away than the
+    /// wait that it ends.
+    pub(in crate::webhooks) fn instant_of(self, date: Timestamp, whole_wait: Duration) -> Instant {
+        let ahead_ms = u64::try_from(date.as_millis().saturating_sub(self.date.as_millis())).unwrap_or(0);
+        later(self.instant, Duration::from_millis(ahead_ms).min(whole_wait))
+    }
+
+    /// How long ago a date was that was stored; not at all when it is ahead.
+    pub(in crate::webhooks) fn since(self, date: Timestamp) -> Duration {
+        let ago_ms = self.date.as_millis().saturating_sub(date.as_millis());
+        Duration::from_millis(u64::try_from(ago_ms).unwrap_or(0))
+    }
+}
+
+/// An instant so much later. A wait beyond all measure lasts for as long as anybody can tell.
+pub(in crate::webhooks) fn later(instant: Instant, wait: Duration) -> Instant {
+    instant.checked_add(wait.min(NEVER)).unwrap_or(instant)
+}
+
+/// Rounded up: what is due is not looked for before.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment() -> ClockReading {
+        ClockReading {
+            instant: Instant::now() + Duration::from_hours(1),
+            date: Timestamp::from_millis(10_000_000),
+        }
+    }
+
+    #[test]
+    fn a_date_comes_when_it_is_due_and_never_later_than_its_wait_from_now() {
+        let now = moment();
+        let wait = Duration::from_secs(5);
+        let comes_in = |ahead_ms: i64| {
+            now.instant_of(now.date.plus_millis(ahead_ms), wait).duration_since(now.instant).as_millis()
+        };
+        assert_eq!([comes_in(3_000), comes_in(3_600_000), comes_in(-7)], [3_000, 5_000, 0]);
+    }
+
+    #[test]
+    fn an_instant_has_a_date_on_either_side_of_now() {
+        let now = moment();
+        let second = Duration::from_secs(1);
+        let date = |instant| now.date_of(instant).as_millis() - now.date.as_millis();
+        assert_eq!([date(now.instant + second), date(now.instant - second)], [1_000, -1_000]);
+    }
+
+    #[test]
+    fn no_wait_is_too_long() {
+        let now = moment();
+        assert!(later(now.instant, Duration::MAX) > now.instant);
+    }
+}

@@ -1,0 +1,179 @@
+//! How a lane takes in the log: whatever comes in between, nothing is passed by.
+
+use std::time::Duration;
+
+use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, LaneProgress, RetrySchedule};
+use amoiq_events::{EventStore, NewEvent, StreamName};
+use tokio::time::sleep;
+
+use crate::{
+    delivery_store::given::{at, delivery, webhook},
+    given::{id, tenant},
+    webhooks::given::{GivenLanes, Node, until},
+};
+
+#[test]
+fn what_is_said_while_an_empty_part_of_the_log_is_read_is_delivered() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        given.receivers.called(1).await;
+        // While a replay is read the lane takes nothing else, so that it has to read that for itself.
+        given.store.hold_readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        until("the replay is read", async || given.store.held_readings() == 1).await;
+        node.say("erased", "gone").await;
+        brought(&node).await;
+        given.store.delete(StreamName::session(&tenant(), &id("erased"))).await.expect("it is deleted");
+        given.store.release_reading();
+        until("what is behind the replay is read", async || given.store.held_readings() == 1).await;
+        node.say("last", "two").await;
+        brought(&node).await;
+        given.store.release_readings();
+        given.receivers.called(3).await;
+        assert_eq!(given.receivers.texts(), ["one", "one", "two"]);
+    });
+}
+
+#[test]
+fn an_endpoint_that_lags_reads_many_messages_at_a_time() {
+    let mut given = GivenLanes::new();
+    given.settings.pending = 10_000;
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        for number in 0..600 {
+            node.say(&format!("session-{number}"), "hello").await;
+        }
+        given.receivers.called(600).await;
+        let before = given.store.readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        given.receivers.called(1_200).await;
+        let readings = given.store.readings() - before;
+        assert!(readings < 10, "{readings}");
+    });
+}
+
+#[test]
+fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart() {
+    let given = GivenLanes::new();
+    given.receivers.hang();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        given.receivers.called(1).await;
+        given.store.hold_readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+    });
+    given.store.release_readings();
+    given.node(async |node| {
+        given.receivers.called(2).await;
+        node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it ends");
+        brought(&node).await;
+        // Written with where the lane is.
+        node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it has ended");
+    });
+    given.receivers.take_all();
+    given.node(async |_| {
+        given.receivers.called(3).await;
+        assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
+    });
+}
+
+#[test]
+fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        let position = node.say("first", "one").await;
+        until("it is noted", async || {
+            node.webhooks.status(&tenant(), &webhook("a")).await.is_ok_and(|lane| lane.cursor >= position)
+        })
+        .await;
+        given.receivers.hang();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        given.receivers.called(2).await;
+        node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it ends");
+    });
+    given.receivers.take_all();
+    given.node(async |_| {
+        given.receivers.called(3).await;
+        assert_eq!(given.receivers.texts(), ["one", "one", "one"]);
+    });
+}
+
+#[test]
+fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_comes() {
+    let mut given = GivenLanes::new();
+    given.settings.schedule =
+        RetrySchedule { waits: vec![Duration::ZERO, Duration::from_hours(24)], jitter_percent: 0 };
+    given.receivers.answer_by(|_| 500);
+    let failed = given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        let all = DeliveriesQuery { status: None, before: None, limit: 1 };
+        let tried = async || {
+            let page = node.webhooks.deliveries(&tenant(), &webhook("a"), all).await.unwrap_or_default();
+            page.into_iter().find(|(_, attempts)| !attempts.is_empty()).map(|(delivery, _)| delivery)
+        };
+        until("it has failed", async || tried().await.is_some()).await;
+        given.store.hold_readings();
+        node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
+        tried().await.expect("it has failed")
+    });
+    given.receivers.take_all();
+    given.node(async |node| {
+        let redeliver =
+            async || node.webhooks.redeliver(&tenant(), &webhook("a"), failed.message_id).await.is_ok();
+        until("it is taken", redeliver).await;
+        given.store.release_readings();
+        given.receivers.called(2).await;
+        assert_eq!(given.receivers.texts(), ["one", "one"]);
+    });
+}
+
+#[test]
+fn a_message_of_a_newer_release_is_passed_by_nobody_until_it_is_erased() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        let newer = NewEvent { schema: 99, ..given.message("newer") };
+        let position = node.append(&tenant(), "second", newer).await;
+        node.say("third", "two").await;
+        sleep(Duration::from_mins(3)).await;
+        assert_eq!(given.receivers.texts(), ["one"]);
+        let standing = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
+        assert!(standing.cursor < position);
+        given.store.delete(StreamName::session(&tenant(), &id("second"))).await.expect("it is deleted");
+        given.receivers.called(2).await;
+        assert_eq!(given.receivers.texts(), ["one", "two"]);
+    });
+}
+
+#[test]
+fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &["a"]).await;
+        let newer = NewEvent { schema: 99, ..given.message("newer") };
+        let position = node.append(&tenant(), "first", newer).await;
+        let (lane, marks) = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane");
+        let pending = delivery(position.as_u64(), DeliveryStatus::Pending);
+        let marks = LaneProgress { cursor: position, ..marks };
+        given.outbox.record(lane, marks, vec![(pending, None)]).await.expect("it is recorded");
+    });
+    given.node(async |_| {
+        sleep(Duration::from_mins(3)).await;
+        let (lane, _) = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane");
+        let counts = given.outbox.counts(lane).await.expect("counts");
+        assert_eq!((counts.pending, counts.failed), (1, 0));
+        assert!(given.receivers.texts().is_empty());
+    });
+}
+
+/// By then the router has brought the lane what was said before: it asks it one thing after the other.
+async fn brought(node: &Node<'_>) {
+    sleep(Duration::from_millis(50)).await;
+    node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
+}
