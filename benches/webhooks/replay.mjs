@@ -1,7 +1,7 @@
-// Measures how an endpoint catches up: everything that was said is replayed to one receiver, which answers at
+// Measures how an endpoint catches up: all messages are replayed to one receiver, which answers at
 // once or after some milliseconds. Prints the rate, and the service's processor time for each delivery.
 //
-//   node benches/webhooks/replay.mjs [MESSAGES [ANSWER_AFTER_MS]]     AMOIQ_PROGRAM is what is measured
+//   node benches/webhooks/replay.mjs [MESSAGES [ANSWER_AFTER_MS]]     AMOIQ_PROGRAM is the program to measure
 //
 // The visitors and the receiver run on the same machine. The data is in memory where there is a /dev/shm. It ends
 // by itself.

@@ -1,4 +1,4 @@
-"""What visitors and agents do meanwhile: they write, come and go, until the service is killed."""
+"""Load of visitors and agents: they write, connect and leave until the service is killed."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service import PATIENCE_SECONDS, Client, Wrong, check
 
-# A new session after so many messages, so that many sessions are written to.
+# A new session after so many messages, so that there are many sessions.
 MESSAGES_PER_SESSION = 60
 
 
@@ -32,7 +32,7 @@ class Acknowledged:
 
 
 class Load:
-    """Threads that write and visit. What goes wrong before `expect_end` is kept and raised by `look`."""
+    """Threads that write and visit. Errors before `expect_end` are kept, and `look` raises them."""
 
     def __init__(self, address):
         self.address = address
@@ -42,7 +42,7 @@ class Load:
         self.threads = []
 
     def start(self, tenants, writers, visitors):
-        """Begins: so many writers and visitors for each tenant, and one visitor who comes and goes."""
+        """Starts the writers and visitors of each tenant, and one visitor who connects and leaves repeatedly."""
         for tenant in tenants:
             for number in range(writers):
                 self._run(self._write, tenant, number)
@@ -51,7 +51,7 @@ class Load:
             self._run(self._come_and_go, tenant)
 
     def expect_end(self):
-        """From now on a service that is gone is what was to come."""
+        """From now on the end of the service is expected."""
         self.is_over.set()
 
     def look(self):
@@ -125,7 +125,7 @@ class Visitor:
         check(heard.startswith("40{"), f"{name} is not let in: {heard}")
 
     def write(self, text):
-        """Sends a message; gives its acknowledgement."""
+        """Sends a message; returns its acknowledgement."""
         self._ask("POST", f'420["message",{json.dumps({"text": text})}]')
         while True:
             for packet in self._ask("GET").split("\x1e"):

@@ -1,4 +1,4 @@
-"""An endpoint that takes deliveries and remembers what came when."""
+"""An endpoint that accepts deliveries and remembers what came when."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ class Delivery:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes deliveries; refuses every so many-th message once, so that some wait for a second attempt."""
+    """Accepts deliveries; refuses every n-th message once, so that some wait for a second attempt."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -35,11 +35,11 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def url(self):
-        """Where it listens."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.server_port}/hook"
 
     def takes(self, webhook_id):
-        """Whether a delivery is taken, or refused because it is its turn."""
+        """Whether a delivery is accepted, or refused because it is its turn."""
         with self.guard:
             is_new = webhook_id not in self.seen
             self.seen.add(webhook_id)
@@ -48,7 +48,7 @@ class Receiver(ThreadingHTTPServer):
             return not (is_new and self.refuses_every and len(self.seen) % self.refuses_every == 0)
 
     def taken(self):
-        """What it took, in order."""
+        """What it accepted, in order."""
         with self.guard:
             return [delivery for delivery in self.deliveries if delivery.is_taken]
 
@@ -58,7 +58,7 @@ class Receiver(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        """A service that is killed leaves connections half-way: nothing to tell."""
+        """A service that is killed breaks connections: not worth reporting."""
 
 
 class _Taking(BaseHTTPRequestHandler):
@@ -69,7 +69,7 @@ class _Taking(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         webhook_id = self.headers["webhook-id"]
         is_taken = self.server.takes(webhook_id)
-        # Noted before it is answered: whatever the sender counts as delivered is in the list.
+        # Recorded before it is answered: whatever the sender counts as delivered is in the list.
         message_id = body["data"].get("messageId", "")
         delivery = Delivery(webhook_id, message_id, is_taken, float("inf"))
         with self.server.guard:

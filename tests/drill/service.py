@@ -30,17 +30,17 @@ SETTINGS = {
 
 
 class Wrong(Exception):
-    """Something is not as it has to be."""
+    """A check failed."""
 
 
 def check(holds, what):
-    """Ends the run at the first thing that is wrong."""
+    """Ends the run at the first failed check."""
     if not holds:
         raise Wrong(what)
 
 
 def until(what, condition, patience_seconds=PATIENCE_SECONDS):
-    """Waits until a condition holds, and gives what it gave."""
+    """Waits until a condition holds, and returns its result."""
     deadline = time.monotonic() + patience_seconds
     while True:
         result = condition()
@@ -51,24 +51,24 @@ def until(what, condition, patience_seconds=PATIENCE_SECONDS):
 
 
 def program():
-    """The program that is run: AMOIQ_PROGRAM, else the debug build."""
+    """The program under test: AMOIQ_PROGRAM, else the debug build."""
     root = Path(__file__).resolve().parents[2]
     target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
     path = Path(os.environ.get("AMOIQ_PROGRAM", target / "debug" / "amoiq")).absolute()
     if not os.access(path, os.X_OK):
-        sys.exit(f"{path} is not there: build it (cargo build --bin amoiq) or set AMOIQ_PROGRAM")
+        sys.exit(f"{path} does not exist: build it (cargo build --bin amoiq) or set AMOIQ_PROGRAM")
     return str(path)
 
 
 def environment(data):
-    """What the program is told: nothing that the caller's own environment says of it."""
+    """The program's environment, without the caller's own settings of amoiq."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AMOIQ__")}
     told = {f"AMOIQ__{key}": value for key, value in SETTINGS.items()}
     return {**kept, **told, "AMOIQ__STORE__PATH": str(data)}
 
 
 def amoiq(data, *arguments):
-    """Runs a command; gives its exit code and what it printed on both ways."""
+    """Runs a command; returns its exit code and what it printed to both outputs."""
     done = subprocess.run(
         [program(), *map(str, arguments)],
         env=environment(data),
@@ -82,14 +82,14 @@ def amoiq(data, *arguments):
 
 
 def printed(data, *arguments):
-    """What a command printed. It has to succeed."""
+    """The output of a command, which has to succeed."""
     code, out, said = amoiq(data, *arguments)
     check(code == 0, f"`amoiq {' '.join(map(str, arguments))}` ended with {code}: {said or out}")
     return out
 
 
 def answer(data, *arguments):
-    """A command's answer for programs. It has to succeed."""
+    """The JSON of a command, which has to succeed."""
     return json.loads(printed(data, *arguments, "--json"))
 
 
@@ -101,7 +101,7 @@ class Client:
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(self, method, path, body=None):
-        """Status and JSON of an answer."""
+        """The status and JSON of an answer."""
         sent = None if body is None else json.dumps(body)
         self.connection.request(method, path, sent, self.headers)
         response = self.connection.getresponse()
@@ -109,7 +109,7 @@ class Client:
         return response.status, json.loads(text) if text else None
 
     def must(self, method, path, body=None):
-        """The JSON of an answer that has to be a good one."""
+        """The JSON of an answer, which has to be a success."""
         status, answered = self.ask(method, path, body)
         check(200 <= status < 300, f"{method} {path}: {status} {answered}")
         return answered
@@ -160,7 +160,7 @@ class Service:
                 self.address = rest.split('"', 1)[0].strip()
 
     def kill(self):
-        """As a power cut ends it, but for the disk."""
+        """Kills it: like a power cut, except for the disk."""
         check(self.process.poll() is None, f"the service ended by itself: {''.join(self.lines[-20:])}")
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(PATIENCE_SECONDS)
@@ -168,7 +168,7 @@ class Service:
         self._look()
 
     def stop(self):
-        """As an operator ends it."""
+        """Stops it as an operator does."""
         self.process.terminate()
         code = self.process.wait(PATIENCE_SECONDS)
         self.reader.join(PATIENCE_SECONDS)
@@ -176,7 +176,7 @@ class Service:
         self._look()
 
     def close(self):
-        """Ends it if it runs still."""
+        """Ends it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -1,7 +1,7 @@
 //! socket.io-client as applications use it, and the few waits that the tests share.
 //!
-//! The client stands outside the repository, where `run` installed it. Nothing here waits for a fixed
-//! time: a condition is looked at until it holds or its deadline passes.
+//! The client is outside the repository, where `run` installed it. Nothing here waits for a fixed
+//! time: a condition is checked until it holds or its deadline passes.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -12,7 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 assert.ok(process.env.AMOIQ_INTEROP_MODULES, 'AMOIQ_INTEROP_MODULES is missing: start tests/interop/run');
 const { io } = createRequire(process.env.AMOIQ_INTEROP_MODULES)('socket.io-client');
 
-/** The ways a client comes in. */
+/** The transports of a client. */
 export const WAYS = {
   websocket: { transports: ['websocket'] },
   polling: { transports: ['polling'] },
@@ -21,11 +21,11 @@ export const WAYS = {
 
 const PATIENCE_MS = 15_000;
 
-/** All of them: one that is left would keep a file from ending when a test fails half-way. */
+/** All of them: one that stays open would keep a file from ending when a test fails half-way. */
 const sockets = [];
 after(() => sockets.forEach((socket) => socket.disconnect()));
 
-/** Waits until a condition holds, and gives what it gave. */
+/** Waits until a condition holds, and returns its result. */
 export async function until(what, condition, patienceMs = PATIENCE_MS) {
   const deadline = performance.now() + patienceMs;
   for (;;) {
@@ -36,7 +36,7 @@ export async function until(what, condition, patienceMs = PATIENCE_MS) {
   }
 }
 
-/** A client that begins to connect. It leaves when the test ends. */
+/** A client that starts to connect. It disconnects when the test ends. */
 export function open(t, url, options) {
   const socket = io(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
   sockets.push(socket);
@@ -44,7 +44,7 @@ export function open(t, url, options) {
   return socket;
 }
 
-/** A client that is connected, and upgraded when it came to do so. */
+/** A client that is connected, and upgraded if it was to upgrade. */
 export async function connect(t, url, options) {
   const socket = open(t, url, options);
   let refusal;
@@ -76,14 +76,14 @@ export async function refused(t, url, options) {
   return refusal;
 }
 
-/** Everything that a client hears under a name from now on, the first argument of each. */
+/** Every event of a name that a client gets from now on: the first argument of each. */
 export function heard(socket, name) {
   const all = [];
   socket.on(name, (argument) => all.push(argument));
   return all;
 }
 
-/** The messages that a client hears from now on. */
+/** The messages that a client gets from now on. */
 export function messagesOf(socket) {
   const all = [];
   socket.on('meta_message_created', ({ message }) => all.push(message));
@@ -100,7 +100,7 @@ export function newSession() {
   return `session-${Date.now()}-${randomBytes(12).toString('hex')}`;
 }
 
-/** Checks that something is the one shape of an error; gives its details. */
+/** Checks that something has the shape of an error; returns its details. */
 export function assertProblem(problem, code) {
   assert.equal(problem?.code, code, JSON.stringify(problem));
   assert.deepEqual(Object.keys(problem).sort(), ['code', 'details', 'error']);

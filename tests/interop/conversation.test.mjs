@@ -1,4 +1,4 @@
-//! A visitor with several tabs and an agent talk: everybody hears everything once, in one order.
+//! A visitor with several tabs and an agent talk: everybody gets everything once, in one order.
 
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
@@ -12,7 +12,7 @@ after(() => service.close());
 const query = { tenantId: 'demo' };
 const visitor = { query, auth: { token: WIDGET } };
 
-/** The agents that there are: a server with its key, and a person with a token. */
+/** The kinds of agents: a server with its key, and a person with a token. */
 const AGENTS = {
   'a secret key': async () => ({ query, auth: { token: SECRET, role: 'admin' } }),
   'an agent\'s token': async () => {
@@ -60,10 +60,10 @@ for (const [way, transports] of Object.entries(WAYS)) {
       });
     }
 
-    test(`two tabs of a visitor hear each message once, over ${way}`, async (t) => {
+    test(`two tabs of a visitor get each message once, over ${way}`, async (t) => {
       const sessionId = newSession();
       const first = await connect(t, service.url, { ...transports, ...visitor });
-      // One says its session when it connects, one only with its own first message.
+      // One names its session when it connects, one only with its own first message.
       const second = await connect(t, service.url, { ...transports, query, auth: { token: WIDGET, sessionId } });
       const third = await connect(t, service.url, { ...transports, ...visitor });
       const tabs = [first, second, third].map(messagesOf);
@@ -76,11 +76,11 @@ for (const [way, transports] of Object.entries(WAYS)) {
       const whole = ['1 user: one', '2 user: two', '3 user: three', '4 agent: four'];
       const [early, bound, late] = tabs.map(summary);
       assert.deepEqual([early, bound], [whole, whole]);
-      // Whoever joins hears what comes after, and maybe what was on its way: nothing twice, and with no gap.
+      // Whoever joins gets what comes after, and maybe what was in transit: nothing twice, and without a gap.
       assert.deepEqual(late, whole.slice(Math.min(2, whole.length - late.length)));
     });
 
-    test(`a tab that closes does not take the others along, over ${way}`, async (t) => {
+    test(`a tab that closes leaves the others open, over ${way}`, async (t) => {
       const sessionId = newSession();
       const auth = { token: WIDGET, sessionId };
       const [closes, stays] = await Promise.all(
@@ -106,7 +106,7 @@ test('a socket that is bound to a session writes into it whatever it names later
   assert.deepEqual(summary(await service.history(mine)), ['1 user: one', '2 user: two']);
 });
 
-test('a visitor hears nothing of another session', async (t) => {
+test('a visitor gets nothing of another session', async (t) => {
   const [mine, other] = [newSession(), newSession()];
   const auth = { token: WIDGET, sessionId: mine };
   const socket = await connect(t, service.url, { ...WAYS.websocket, query, auth });

@@ -1,4 +1,4 @@
-//! Every way in which a client shows its credential lets it in, over every transport.
+//! Every way to carry a credential lets a client in, over every transport.
 
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
@@ -66,7 +66,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal((await service.history(sessionId))[1].sender, 'bot');
     });
 
-    test(`the first credential counts and the others are not looked at, over ${way}`, async (t) => {
+    test(`the first credential counts and the others are ignored, over ${way}`, async (t) => {
       const rest = {
         ...transports,
         query: { ...query, token: 'wk_query_unknown_0000' },

@@ -1,4 +1,4 @@
-//! A crowd of widgets, with the widget's own options: what they go through, and how often they try.
+//! A crowd of widgets, with the widget's own options: what happens to them, and how often they try.
 
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -16,10 +16,10 @@ const OPTIONS = {
   reconnectionDelayMax: 5000,
 };
 
-/** Tries a second of each, on average, at the most. */
+/** The most tries a second of each, on average. */
 const PACE = 0.12;
 
-/** A client is held for at most 15 s and comes back up to 1.5 s later; the rest is for a slow machine. */
+/** A client is held for at most 15 s and returns up to 1.5 s later; the rest is for a slow machine. */
 const RETURN_MS = 30_000;
 
 /** How long a crowd on a slow machine takes to be let in. */
@@ -39,7 +39,7 @@ class Crowd {
       const socket = open(t, url, { ...OPTIONS, auth, transports });
       socket.io.on('reconnect_attempt', () => (this.#returns += 1));
       socket.io.on('reconnect_failed', () => (this.#dead += 1));
-      // What uses an attempt up. (A poll that is broken off is a `connect_error` too, and uses none up.)
+      // This uses an attempt up. (A poll that breaks off is a `connect_error` too, and uses none up.)
       socket.io.on('reconnect_error', () => (this.#refused += 1));
       socket.on('connect_error', () => {
         if (!socket.active) this.#dead += 1;
@@ -63,7 +63,7 @@ class Crowd {
     await until('all of the crowd are in', () => this.connected === this.#sockets.length, patienceMs);
   }
 
-  /** Each sends a message; what they are answered. */
+  /** Each sends a message; returns the answers. */
   async say(text) {
     const answers = await Promise.all(
       this.#sockets.map((socket, number) =>
@@ -100,7 +100,7 @@ export async function comesWhileItIsFull(t, { limit, size, seconds, transports }
   crowd.assertPatient(t);
 }
 
-/** A crowd comes while the store takes no writes: they are let in at once, and told when they send. */
+/** A crowd comes while the store accepts no writes: they are let in at once, and get an error when they send. */
 export async function comesWithoutWrites(t, { size, seconds }) {
   const service = await Service.start({ settings: { 'realtime.connections_per_ip': 0 } });
   t.after(() => service.close());

@@ -1,4 +1,4 @@
-"""What the Python test files share: clients that leave when a test ends, and one service for each class.
+"""What the Python test files share: clients that disconnect when a test ends, and one service for each class.
 
 A test that takes a second argument is one of each transport, which it is given.
 """
@@ -20,7 +20,7 @@ TRANSPORTS = {
 
 
 class Client(socketio.Client):
-    """A client, and what it has heard: `(event, argument)` in order."""
+    """A client, and what it has received: `(event, argument)` in order."""
 
     def __init__(self):
         super().__init__(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
@@ -31,12 +31,12 @@ class Client(socketio.Client):
 
     @property
     def messages(self):
-        """The messages that it heard."""
+        """The messages that it received."""
         return [call[1]["message"] for call in list(self.heard) if call[0] == "meta_message_created"]
 
     @property
     def texts(self):
-        """The texts that it heard."""
+        """The texts that it received."""
         return [message["text"] for message in self.messages]
 
 
@@ -79,7 +79,7 @@ class Facts(unittest.TestCase):
         return client
 
     def assert_problem(self, problem, code):
-        """Checks that something is the one shape of an error; gives its details."""
+        """Checks that something has the shape of an error; returns its details."""
         self.assertEqual(sorted(problem), ["code", "details", "error"], problem)
         self.assertEqual(problem["code"], code)
         self.assertIsInstance(problem["details"], dict)

@@ -1,7 +1,7 @@
-# Installs what the clients of the tests are made of, outside the repository: below AMOIQ_INTEROP_CACHE, else
+# Installs the clients of the tests outside the repository: below AMOIQ_INTEROP_CACHE, else
 # XDG_CACHE_HOME, else /tmp. Sourced by tests/interop/run and tests/proxies/run, in this directory; needs `die`.
 
-# The cache is what is executed here, so it has to be one's own.
+# What is in the cache is executed, so it has to belong to the user.
 cache=${AMOIQ_INTEROP_CACHE:-${XDG_CACHE_HOME:-/tmp}/amoiq-interop-$(id -u)}
 mkdir -p -m 700 "$cache"
 [ -O "$cache" ] || die "$cache belongs to somebody else"

@@ -1,4 +1,4 @@
-//! What a message is answered with, and what everybody in its session hears of it.
+//! What a message is answered with, and what everybody in its session gets.
 
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
@@ -77,7 +77,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal(socket.connected, true);
     });
 
-    test(`a message that is sent twice is stored and heard once, over ${way}`, async (t) => {
+    test(`a message that is sent twice is stored and sent out once, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const messages = messagesOf(socket);
       const sessionId = newSession();
@@ -88,7 +88,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal(first.duplicate, undefined);
       const repeated = { success: true, messageId: first.messageId, sessionId, duplicate: true };
       assert.deepEqual([again, inOldWords], [repeated, repeated]);
-      // What is heard is in order: after the last one nothing is on its way any more.
+      // Messages come in order: after the last one nothing is in transit any more.
       await ask(socket, 'message', { text: 'last', sessionId });
       await until('the last one comes back', () => messages.at(-1)?.text === 'last');
       assert.deepEqual(messages.map(({ text, seq }) => [text, seq]), [['once', 1], ['last', 2]]);
@@ -106,7 +106,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal((await service.history(message.sessionId)).length, 1);
     });
 
-    test(`what comes over HTTP is heard on sockets, over ${way}`, async (t) => {
+    test(`what comes over HTTP reaches sockets, over ${way}`, async (t) => {
       const sessionId = newSession();
       const socket = await connect(t, service.url, {
         ...transports,
@@ -119,7 +119,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal(messages[0].id, messageId);
     });
 
-    test(`the eleventh message of a second is not taken, over ${way}`, async (t) => {
+    test(`the eleventh message of a second is refused, over ${way}`, async (t) => {
       const socket = await connect(t, limited.url, { ...transports, ...visitor });
       const errors = heard(socket, 'error');
       const sessionId = newSession();
@@ -130,7 +130,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       );
       const within = performance.now() - sent;
       const taken = answers.filter(({ success }) => success);
-      // On a machine so slow that a second went by, more may be taken.
+      // On a machine so slow that a second passed, more may be accepted.
       assert.ok(taken.length === 10 || within >= 1000, `${taken.length} were taken in ${within} ms`);
       const refusal = answers.find(({ success }) => !success);
       assert.ok(assertProblem(refusal, 'RATE_LIMIT_EXCEEDED').retryAfterMs > 0);

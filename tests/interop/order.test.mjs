@@ -1,4 +1,4 @@
-//! Many who write at once, and clients that change their transport meanwhile: one order for all.
+//! Many writers at once, and clients that change their transport meanwhile: one order for all.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -13,7 +13,7 @@ after(() => service.close());
 const query = { tenantId: 'demo' };
 const seqs = (messages) => messages.map(({ seq }) => seq);
 
-test('twenty sockets write into a session at once, and all hear one order without gaps', async (t) => {
+test('twenty sockets write into a session at once, and all get one order without gaps', async (t) => {
   const sessionId = newSession();
   const auth = { token: WIDGET, sessionId };
   const ways = Object.values(WAYS);
@@ -46,7 +46,7 @@ test('twenty sockets write into a session at once, and all hear one order withou
   }
 });
 
-test('clients that upgrade while 200 messages flow hear each once and in order', async (t) => {
+test('clients that upgrade while 200 messages flow get each once and in order', async (t) => {
   const sessionId = newSession();
   const proxy = await Proxy.before(t, service);
   proxy.hold();
@@ -61,7 +61,7 @@ test('clients that upgrade while 200 messages flow hear each once and in order',
   const writer = await connect(t, service.url, { ...WAYS.websocket, query, auth });
   const heardAtLeast = (count) => clients.every(({ messages }) => messages.length >= count);
 
-  // In the first half they poll; then the websockets are let through while the flow goes on.
+  // In the first half they poll; then the websockets are let through while the flow continues.
   const flow = (async () => {
     for (const number of range(1, 200)) {
       if (number === 100) proxy.release();
@@ -78,7 +78,7 @@ test('clients that upgrade while 200 messages flow hear each once and in order',
   }
 });
 
-test('a client that writes while it upgrades is heard in its own order', async (t) => {
+test('messages that a client writes while it upgrades keep their order', async (t) => {
   const proxy = await Proxy.before(t, service);
   for (const round of range(1, 5)) {
     proxy.hold();

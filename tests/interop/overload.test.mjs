@@ -1,4 +1,4 @@
-//! Widgets that come while there is no room for them, or while the store takes no writes: none of them gives up.
+//! Widgets that come while there is no room for them, or while the store accepts no writes: none of them gives up.
 //! `tests/long/overload` is the same with more of them, and for longer.
 
 import { describe, test } from 'node:test';

@@ -1,4 +1,4 @@
-//! Who is online, as an admin hears it and as lists tell it.
+//! Who is online, in the events that an admin gets and in lists.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -9,7 +9,7 @@ import { BOT, SECRET, Service, WIDGET } from './service.mjs';
 const query = { tenantId: 'demo' };
 const page = { domain: 'shop.example', origin: 'https://shop.example', url: 'https://shop.example/cart' };
 
-/** A service of its own, so that nobody else is online; and its admin, with all that they are told. */
+/** A service of its own, so that nobody else is online; and its admin, with all events that they get. */
 async function given(t, way, graceMs) {
   const service = await Service.start({ settings: { 'presence.offline_grace_ms': graceMs } });
   t.after(() => service.close());
@@ -53,7 +53,7 @@ for (const way of Object.keys(WAYS)) {
     assert.deepEqual(lists, [expected]);
     assert.deepEqual(await service.online(), expected);
 
-    // A second tab says nothing; the last one that closes does.
+    // Opening a second tab sends nothing; closing the last one does.
     const second = await visit({ auth: { sessionId, userId: 'user-1' } });
     first.disconnect();
     const other = await visit({ auth: { sessionId: newSession(), userId: 'user-2' } });
@@ -86,7 +86,7 @@ test('a visitor who names a session takes the stranger\'s place', async (t) => {
   assert.deepEqual([users[0].userId, users[0].sessionId, users[0].url], ['user-1', sessionId, `${page.url}/2`]);
 });
 
-test('a change of page is not seen', async (t) => {
+test('a change of page goes unnoticed', async (t) => {
   const { told, names, visit } = await given(t, 'websocket', 60_000);
   const sessionId = newSession();
   const auth = { sessionId, userId: 'user-1' };
@@ -94,7 +94,7 @@ test('a change of page is not seen', async (t) => {
   await until('the visitor is online', () => told.length === 1);
   before.disconnect();
   await visit({ auth });
-  // What an admin is told is in order: after this one nothing else is on its way.
+  // An admin's events come in order: after this one nothing else is in transit.
   await visit({ auth: { sessionId: newSession(), userId: 'user-2' } });
   await until('another visitor is online', () => names().includes('user_online user-2'));
   assert.deepEqual(names(), ['user_online user-1', 'user_online user-2']);
@@ -116,7 +116,7 @@ test('admins and agents are not listed, and visitors may not ask', async (t) => 
   assertProblem(json, 'FORBIDDEN');
 });
 
-test('after a crash nobody is online before they come back', async (t) => {
+test('after a crash nobody is online before they reconnect', async (t) => {
   const { service, told, admin, names, visit } = await given(t, 'websocket', 50);
   const options = { reconnectionDelay: 500, randomizationFactor: 0 };
   const visitor = await visit({ auth: { sessionId: newSession(), userId: 'user-1' }, ...options });

@@ -1,6 +1,6 @@
-//! A TCP proxy that can take a client's connections away, keep it away, and let it back in.
+//! A TCP proxy that can break a client's connections, keep it away, and let it back in.
 //!
-//! It does not understand what passes, but for one look at the begin of a connection: websockets can
+//! It does not interpret what passes, except for one look at the start of a connection: websockets can
 //! be held back.
 
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ export class Proxy {
   #isOpen = true;
   #held = null;
 
-  /** A proxy in front of a service; it goes with the test. */
+  /** A proxy in front of a service; it ends with the test. */
   static async before(t, service) {
     const proxy = new Proxy();
     proxy.#target = service;
@@ -51,7 +51,7 @@ export class Proxy {
     }
   }
 
-  /** Lets the service notice what it did not. */
+  /** Lets the service notice the broken connections. */
   forget() {
     for (const upstream of this.#abandoned) upstream.destroy();
     this.#abandoned.clear();

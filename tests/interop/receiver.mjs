@@ -1,4 +1,4 @@
-//! Customers' systems that hear of messages: a server that keeps what it is sent, and the programs that
+//! Customers' systems that receive messages: a server that keeps what it gets, and the programs that
 //! the documentation shows.
 
 import assert from 'node:assert/strict';
@@ -11,7 +11,7 @@ import { SECRET } from './service.mjs';
 /** Lets the service deliver to this machine, and try again at once. */
 export const LOCAL = { 'webhooks.allowed_networks': '127.0.0.0/8', 'webhooks.schedule_ms': '0,50,100,200,400' };
 
-/** Takes every delivery and keeps it as it came. It ends with the test. */
+/** Accepts every delivery and keeps it as it came. It ends with the test. */
 export class Receiver {
   deliveries = [];
   #server;
@@ -51,7 +51,7 @@ export async function endpoint(t, service, url) {
   return json;
 }
 
-/** A program that listens; what it has printed. It ends with the test. */
+/** A listening program and its output. It ends with the test. */
 export async function program(t, command, file, environment, cwd) {
   const child = spawn(command, [file], {
     cwd,

@@ -1,4 +1,4 @@
-//! Clients that ask for what they missed, of every kind that may: what they are, and what they heard.
+//! Clients that ask for what they missed, of every kind that may: what they are, and what they got.
 
 import assert from 'node:assert/strict';
 
@@ -17,18 +17,18 @@ export const KINDS = {
   'a visitor bound by the first message': async () => ({ token: WIDGET }),
 };
 
-/** One such client, behind a proxy that can take it away. */
+/** One such client, behind a proxy that can break its connection. */
 export class Listener {
   service;
   proxy;
   socket;
   sessionId = newSession();
-  /** What it heard of its session, in order. */
+  /** What it got of its session, in order. */
   messages = [];
   /** The arguments of every event, whatever session it is of. */
   calls = [];
 
-  /** Connects one of a kind; it hears its session when this is done. */
+  /** Connects one of a kind; afterwards it receives its session. */
   static async of(t, kind, { service, proxy, transports, ...options }) {
     const listener = new Listener();
     Object.assign(listener, { service, proxy });
@@ -46,24 +46,24 @@ export class Listener {
     return this.messages.map(({ text }) => text);
   }
 
-  /** Says something in its session, and hears it. */
+  /** Writes something in its session, and waits for it. */
   async say(text) {
     const { messageId } = await ask(this.socket, 'message', { text, sessionId: this.sessionId });
     await until('it hears itself', () => this.messages.at(-1)?.id === messageId);
   }
 
-  /** Somebody else says something in its session. */
+  /** Somebody else writes something in its session. */
   tell(text) {
     return this.service.post({ text, sessionId: this.sessionId });
   }
 
-  /** Somebody else says something in its session, and it hears it. */
+  /** Somebody else writes something in its session, and it gets it. */
   async hear(text) {
     const { messageId } = await this.tell(text);
     await until(`it hears ${text}`, () => this.messages.at(-1)?.id === messageId);
   }
 
-  /** Loses its connection, and comes back when something has happened. */
+  /** Loses its connection, and reconnects after something has happened. */
   async away(happens = async () => {}, cut = () => this.proxy.cut()) {
     cut();
     await until('it is away', () => !this.socket.connected);
@@ -72,7 +72,7 @@ export class Listener {
     await until('it is back', () => isThere(this.socket));
   }
 
-  /** Checks that it has heard each message of its session from one on, once and in order. */
+  /** Checks that it has got each message of its session from one on, once and in order. */
   async assertWhole(from = 1) {
     const stored = (await this.service.history(this.sessionId)).slice(from - 1);
     await until('it has heard the last one', () => this.messages.at(-1)?.id === stored.at(-1)?.id);

@@ -24,7 +24,7 @@ async function given(t, kind, on = service, transports = WAYS.websocket) {
 }
 
 for (const kind of Object.keys(KINDS)) {
-  // Without recovery it hears its session only when it writes again.
+  // Without recovery it receives its session only when it writes again.
   const bySelf = kind === 'a visitor bound by the first message';
 
   describe(kind, { concurrency: true }, () => {
@@ -44,7 +44,7 @@ for (const kind of Object.keys(KINDS)) {
         await listener.assertWhole();
       });
 
-      test(`${kind} hears each message of a flow once through many drops, over ${way}`, async (t) => {
+      test(`${kind} gets each message of a flow once through many drops, over ${way}`, async (t) => {
         const listener = await given(t, kind, service, transports);
         await listener.hear('begin');
         let flows = true;
@@ -63,7 +63,7 @@ for (const kind of Object.keys(KINDS)) {
       });
     }
 
-    test(`${kind} gets what was missed before anything was heard`, async (t) => {
+    test(`${kind} gets what was missed before its first event`, async (t) => {
       const listener = await given(t, kind);
       await listener.away(() => listener.tell('one'));
       assert.equal(listener.socket.recovered, true);
@@ -107,7 +107,7 @@ for (const kind of Object.keys(KINDS)) {
       await listener.assertWhole();
     });
 
-    test(`${kind} does not recover after the window, and what follows is not mixed up`, async (t) => {
+    test(`${kind} does not recover after the window, and what follows is correct`, async (t) => {
       const listener = await given(t, kind, hasty);
       await listener.hear('one');
       await listener.away(async () => {
@@ -115,7 +115,7 @@ for (const kind of Object.keys(KINDS)) {
         await pause(OVER_MS);
       });
       assert.equal(listener.socket.recovered, false);
-      // The client still knows the offset of the time before.
+      // The client still has the offset from before.
       await listener.away();
       assert.equal(listener.socket.recovered, true);
       await (bySelf ? listener.say('two') : listener.hear('two'));
@@ -141,7 +141,7 @@ for (const kind of Object.keys(KINDS)) {
   });
 }
 
-test('a client that asked for it is told each event\'s offset, and nobody else', async (t) => {
+test('only a client that asked for it gets each event\'s offset', async (t) => {
   const sessionId = newSession();
   const auth = { token: WIDGET, sessionId };
   const proxy = await Proxy.before(t, service);

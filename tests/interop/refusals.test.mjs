@@ -1,4 +1,4 @@
-//! Who may not connect is told why: the code is `err.message`, the whole problem is `err.data`.
+//! A client that may not connect gets the reason: the code is `err.message`, the whole problem is `err.data`.
 
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
@@ -106,7 +106,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       });
     }
 
-    test(`a site that the tenant named is let in, over ${way}`, async (t) => {
+    test(`a site that the tenant lists is let in, over ${way}`, async (t) => {
       const auth = { token: KEYS.widget };
       for (const Origin of ['https://acme.example', 'https://www.acme.example']) {
         await connect(t, service.url, { ...transports, query: acme, auth, extraHeaders: { Origin } });
@@ -123,7 +123,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
   });
 }
 
-test('an agent whose token ends is told so, and may not come back with it', async (t) => {
+test('an agent whose token expires gets an error, and may not reconnect with it', async (t) => {
   const auth = { token: await mint({ role: 'agent', ttlSeconds: 2 }) };
   const socket = await connect(t, service.url, { ...WAYS.websocket, query: acme, auth, reconnection: true });
   const ends = await new Promise((resolve) => {

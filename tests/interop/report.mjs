@@ -10,7 +10,7 @@ export default async function* report(source) {
     if (type !== 'test:pass' && type !== 'test:fail') continue;
     const failed = type === 'test:fail';
     const error = data.details?.error;
-    // What holds tests together counts only when it fails for a reason of its own.
+    // A group of tests counts only when it fails for a reason of its own.
     const isGroup = data.details?.type === 'suite' || error?.failureType === 'subtestsFailed';
     if (isGroup && (!failed || error?.failureType === 'subtestsFailed')) continue;
     count[failed ? 'failed' : 'passed'] += 1;

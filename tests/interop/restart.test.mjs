@@ -1,4 +1,4 @@
-//! What clients go through when the service stops, dies and starts again.
+//! What clients experience when the service stops, dies and starts again.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ async function given(t, options) {
   return service;
 }
 
-/** One client of every kind over every transport; each has heard something of its session. */
+/** One client of every kind over every transport; each has got something of its session. */
 async function everybody(t, service, proxy) {
   const all = [];
   for (const [way, transports] of Object.entries(WAYS)) {
@@ -34,7 +34,7 @@ async function everybody(t, service, proxy) {
   return all;
 }
 
-/** Writes into a session until the service is gone; what was not answered is asked again afterwards. */
+/** Writes into a session until the service is gone; unanswered messages are sent again afterwards. */
 function flow(service, sessionId) {
   let open = null;
   const write = async (number) => {
@@ -51,7 +51,7 @@ function flow(service, sessionId) {
 }
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
-  test(`nobody misses anything or hears it twice over a restart by ${signal}`, async (t) => {
+  test(`nobody misses anything or gets it twice over a restart by ${signal}`, async (t) => {
     const service = await given(t);
     const proxy = await Proxy.before(t, service);
     const all = await everybody(t, service, proxy);
@@ -94,7 +94,7 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
   });
 }
 
-test('over a restart a client is not bound to a session of a time that it did not recover', async (t) => {
+test('after a restart a client is not bound to a session that it did not recover', async (t) => {
   const service = await given(t, { settings: { 'realtime.recovery_seconds': 1 } });
   const proxy = await Proxy.before(t, service);
   const kind = 'a visitor bound by the first message';
@@ -162,7 +162,7 @@ test('what was acknowledged before a kill is there after it', async (t) => {
   assert.ok(stored.length <= taken.length + 1, 'one at the most was on its way');
 });
 
-test('an admin and polling clients come back from a restart as well', async (t) => {
+test('an admin and polling clients reconnect after a restart as well', async (t) => {
   const service = await given(t);
   const admin = { query: { ...query, role: 'admin' }, auth: { token: SECRET, role: 'admin' } };
   const clients = await Promise.all(
@@ -180,9 +180,9 @@ test('an admin and polling clients come back from a restart as well', async (t) 
   assert.equal(answer.total, 0);
 });
 
-test('a service that stops lets nobody in any more, and ends without an error', async (t) => {
+test('a service that stops lets nobody in, and ends without an error', async (t) => {
   const service = await given(t);
-  // Somebody who is sent away while others try to come in, over connections that they have open already.
+  // A client that is disconnected while others try to connect, over connections that they have open already.
   await connect(t, service.url, { ...WAYS.websocket, query, auth: { token: WIDGET } });
   const visitors = Array.from({ length: 4 }, () => new http.Agent({ keepAlive: true, maxSockets: 1 }));
   t.after(() => visitors.forEach((agent) => agent.destroy()));

@@ -1,4 +1,4 @@
-//! `join:session` and `leave:session`, and events that nobody knows.
+//! `join:session` and `leave:session`, and unknown events.
 
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
@@ -10,7 +10,7 @@ const service = await Service.start();
 after(() => service.close());
 
 const query = { tenantId: 'demo' };
-// What was said a moment before somebody joined may still be on its way, and reach them too.
+// What was written just before somebody joined may still be in transit, and reach them too.
 const texts = (messages) => messages.map(({ text }) => text).filter((text) => text !== 'before');
 
 for (const [way, transports] of Object.entries(WAYS)) {
@@ -18,7 +18,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
     connect(t, service.url, { ...transports, query, auth: { token, ...auth } });
 
   describe(`over ${way}`, { concurrency: true }, () => {
-    test(`a bot hears a session from when it joins to when it leaves, over ${way}`, async (t) => {
+    test(`a bot receives a session from when it joins to when it leaves, over ${way}`, async (t) => {
       const [sessionId, other] = [newSession(), newSession()];
       for (const session of [sessionId, other]) await service.post({ text: 'before', sessionId: session });
       const bot = await as(t, BOT);
@@ -29,7 +29,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       await until('it hears', () => texts(seen).length > 0);
       assert.deepEqual(await ask(bot, 'leave:session', { sessionId }), { success: true, sessionId });
       await service.post({ text: 'after', sessionId });
-      // What it hears of another session came after what it does not hear of this one.
+      // What it gets of another session was written after what it does not get of this one.
       await ask(bot, 'join:session', { sessionId: other });
       await service.post({ text: 'the other', sessionId: other });
       await until('it hears the other', () => texts(seen).includes('the other'));
@@ -51,7 +51,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.deepEqual(texts(seen), ['an answer', 'mine']);
     });
 
-    test(`an agent who joins a session hears it once all the same, over ${way}`, async (t) => {
+    test(`an agent who joins a session gets each message once all the same, over ${way}`, async (t) => {
       const sessionId = newSession();
       await service.post({ text: 'before', sessionId });
       const agent = await as(t, SECRET, { role: 'admin' });
@@ -66,7 +66,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.deepEqual(seen(), ['one', 'two', 'three']);
     });
 
-    test(`a session that is not there, or that anybody could guess, is not joined, over ${way}`, async (t) => {
+    test(`a session that does not exist, or that anybody could guess, cannot be joined, over ${way}`, async (t) => {
       const agent = await as(t, SECRET);
       assertProblem(await ask(agent, 'join:session', { sessionId: newSession() }), 'SESSION_NOT_FOUND');
       assertProblem(await ask(agent, 'join:session', {}), 'VALIDATION_FAILED');
@@ -79,7 +79,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assertProblem(errors[0], 'FORBIDDEN');
     });
 
-    test(`an event that nobody knows is passed over, over ${way}`, async (t) => {
+    test(`an unknown event is ignored, over ${way}`, async (t) => {
       const visitor = await as(t, WIDGET);
       const everything = [];
       visitor.onAny((name) => everything.push(name));

@@ -1,4 +1,4 @@
-//! The samples of docs/API.md and docs/WEBHOOKS.md, run as they stand there: a connection that breaks and a token that
+//! The samples of docs/API.md and docs/WEBHOOKS.md, run as they are: a connection that breaks and a token that
 //! does not come end none of them.
 
 import assert from 'node:assert/strict';
@@ -26,7 +26,7 @@ async function sample(document, part) {
   return found[0];
 }
 
-/** A program of Node: what it says, and whether it is still there. */
+/** A program of Node: its output, and whether it still runs. */
 async function run(t, code) {
   const directory = await mkdtemp(join(tmpdir(), 'amoiq-sample-'));
   await symlink(join(dirname(modules), 'node_modules'), join(directory, 'node_modules'));
@@ -48,7 +48,7 @@ async function run(t, code) {
   return program;
 }
 
-/** A way to the service whose first connection breaks when the client has sent something after it was let in. */
+/** A proxy whose first connection breaks when the client has sent something after it was let in. */
 async function breakingWay(t) {
   let isWhole = false;
   const server = net.createServer((client) => {
@@ -76,7 +76,7 @@ async function breakingWay(t) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-test('the sample of a visitor sends again what no answer came to, and goes on over a restart', async (t) => {
+test('the sample of a visitor sends unanswered messages again, and continues over a restart', async (t) => {
   const code = await sample('API.md', 'from "socket.io-client"');
   const program = await run(t, code.replace('http://127.0.0.1:4000', await breakingWay(t)));
   await program.says('socket has been disconnected');
@@ -89,7 +89,7 @@ test('the sample of a visitor sends again what no answer came to, and goes on ov
   await program.says('agent We do.');
 });
 
-test('the sample of tokens that end goes on when there is no token for a while', async (t) => {
+test('the sample of expiring tokens continues when there is no token for a while', async (t) => {
   const auth = await sample('API.md', 'freshToken');
   const program = await run(t, `
     import { io } from "socket.io-client";

@@ -1,7 +1,7 @@
 //! The real program on a data directory of its own, which can be stopped, killed and started again on
 //! the same port.
 //!
-//! Whoever starts one closes it. Closing fails when the program has ended by itself, or has written an
+//! Whoever starts a service closes it. Closing fails if the program has ended by itself, or has written an
 //! error or a panic to its log: no test may cause one, whatever else it looks at.
 
 import assert from 'node:assert/strict';
@@ -17,7 +17,7 @@ export const WIDGET = 'wk_demo_0000000000000000';
 export const SECRET = 'sk_demo_0000000000000000';
 export const BOT = 'bk_demo_0000000000000000';
 
-/** The limits of requests and messages as they are shipped; without them there are none. */
+/** The limits of requests and messages as they are shipped; without this setting there are none. */
 export const AS_SHIPPED = { 'rate_limit.http_per_minute': 100, 'rate_limit.socket_per_second': 10 };
 
 const BASICS = {
@@ -65,7 +65,7 @@ export class Service {
       service.#arguments = ['--config', config];
     }
     for (let attempt = 1; ; attempt += 1) {
-      // Below the ports that the system gives to clients: nobody takes it while the service is away.
+      // Below the ports that the system gives to clients: nobody takes it while the service is down.
       service.port = randomInt(15_000, 30_000);
       try {
         await service.restart();
@@ -83,7 +83,7 @@ export class Service {
   /** Starts it again, on the same port and data. */
   async restart() {
     const bind = { [variable('server.bind')]: `127.0.0.1:${this.port}` };
-    // What a limit on the size of files does to a write is an error then, as on a full disk, and no signal.
+    // A write over the limit on the size of files is an error then, as on a full disk, and not a signal.
     const child = spawn('env', ['--ignore-signal=XFSZ', program(), ...this.#arguments], {
       env: { ...process.env, ...this.#environment, ...bind },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -111,7 +111,7 @@ export class Service {
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: 32 });
   }
 
-  /** Lets no file grow or change any more, or lets them again. */
+  /** Keeps files from growing and changing, or allows it again. */
   limitWrites(isLimited) {
     this.#expected = /the store does not take writes|disk is full|disk I\/O error/;
     execFileSync('prlimit', ['--pid', `${this.#child.pid}`, `--fsize=${isLimited ? '0' : 'unlimited'}:unlimited`]);
@@ -127,7 +127,7 @@ export class Service {
     if (signal === 'SIGTERM') assert.equal(code, 0, `the service ended with ${code}: ${this.#log}`);
   }
 
-  /** Ends it for good, after a look at what it wrote. */
+  /** Ends it for good, after a check of its log. */
   async close() {
     const child = this.#child;
     const ended = child.exitCode !== null || child.signalCode !== null;

@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 15
 
 
 def until(what, condition, patience_seconds=PATIENCE_SECONDS):
-    """Waits until a condition holds, and gives what it gave."""
+    """Waits until a condition holds, and returns its result."""
     deadline = time.monotonic() + patience_seconds
     while True:
         result = condition()
@@ -111,7 +111,7 @@ class Service:
             raise AssertionError(f"the service ended with {code}: {''.join(self.lines)}")
 
     def close(self):
-        """Ends it for good, after a look at what it wrote."""
+        """Ends it for good, after a check of its log."""
         ended = self.process.poll() is not None
         self._kill()
         bad = [line for line in self.lines if '"level":"ERROR"' in line or "panicked at" in line]

@@ -1,4 +1,4 @@
-//! Binary and what is too large harm nobody, not even who sends it.
+//! Binary and oversized packets harm nobody, not even their sender.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const visitor = { query: { tenantId: 'demo' }, auth: { token: WIDGET } };
 
 for (const [way, transports] of Object.entries(WAYS)) {
   describe(`over ${way}`, { concurrency: true }, () => {
-    test(`a message with binary in a field that nobody knows is taken, over ${way}`, async (t) => {
+    test(`a message with binary in an unknown field is accepted, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const messages = messagesOf(socket);
       const answer = await ask(socket, 'message', {
@@ -29,7 +29,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal(socket.connected, true);
     });
 
-    test(`binary where text belongs is refused, and the socket goes on, over ${way}`, async (t) => {
+    test(`binary where text belongs is refused, and the socket stays, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const sessionId = newSession();
       const asText = await ask(socket, 'message', { text: Buffer.from('Hello'), sessionId });
@@ -54,7 +54,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal((await service.history(sessionId)).length, 1);
     });
 
-    test(`a packet that is too large ends the connection, and the client comes back, over ${way}`, async (t) => {
+    test(`a packet that is too large ends the connection, and the client reconnects, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const messages = messagesOf(socket);
       const sessionId = newSession();
@@ -69,7 +69,7 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.deepEqual((await service.history(sessionId)).map(({ text }) => text), ['before', 'after']);
     });
 
-    test(`binary that is too large ends the connection, and the client comes back, over ${way}`, async (t) => {
+    test(`binary that is too large ends the connection, and the client reconnects, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const firstId = socket.id;
       const gone = once(socket, 'disconnect');
@@ -79,11 +79,11 @@ for (const [way, transports] of Object.entries(WAYS)) {
       assert.equal((await ask(socket, 'message', { text: 'after' })).success, true);
     });
 
-    test(`many small messages at once are all taken in order, over ${way}`, async (t) => {
+    test(`many small messages at once are all accepted in order, over ${way}`, async (t) => {
       const socket = await connect(t, service.url, { ...transports, ...visitor });
       const messages = messagesOf(socket);
       const sessionId = newSession();
-      // More than the server lets wait for a socket, so that it has to hold the transport back.
+      // More than may wait for a socket, so that the server has to stop reading from the transport.
       const texts = Array.from({ length: 200 }, (_, number) => `${number} ${'x'.repeat(5_000)}`);
       texts.forEach((text) => socket.emit('message', { text, sessionId }));
       await until('all are back', () => messages.length >= texts.length);

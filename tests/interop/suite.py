@@ -1,4 +1,4 @@
-"""Runs the Python tests that are named, and prints a line for each and one for all."""
+"""Runs the named Python tests, and prints a line for each and one for all."""
 
 import sys
 import time

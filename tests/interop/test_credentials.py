@@ -1,4 +1,4 @@
-"""Who is let in by python-socketio, and who is told why not."""
+"""Who is let in over python-socketio, and who is refused with a reason."""
 
 import socketio
 
@@ -59,10 +59,10 @@ class Credentials(Facts):
     def test_a_client_without_a_credential_is_refused(self, transports):
         self.assert_refused(transports, "INVALID_API_KEY")
 
-    def test_a_token_that_is_none_is_refused(self, transports):
+    def test_an_invalid_token_is_refused(self, transports):
         self.assert_refused(transports, "INVALID_JWT_TOKEN", key="eyJh.eyJh.eyJh")
 
-    def test_a_widget_key_is_no_admin(self, transports):
+    def test_a_widget_key_is_not_an_admin(self, transports):
         self.assert_refused(transports, "FORBIDDEN", key=WIDGET, role="admin")
 
     def test_another_tenant_is_refused(self, transports):

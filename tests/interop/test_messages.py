@@ -1,4 +1,4 @@
-"""What python-socketio sends and hears."""
+"""What python-socketio sends and receives."""
 
 from facts import Facts
 from service import SECRET, new_session, until
@@ -9,7 +9,7 @@ TEXT = "👩‍👩‍👧‍👦 \"quoted\" \\ one\ntwo\r\nthree\u2028 שלום
 class Messages(Facts):
     """A visitor's messages, and an agent's."""
 
-    def test_a_message_is_acknowledged_and_comes_back_unchanged(self, transports):
+    def test_a_message_is_acknowledged_and_echoed_unchanged(self, transports):
         client = self.connect(transports)
         session = new_session()
         answer = client.call("message", {"text": TEXT, "sessionId": session}, timeout=10)
@@ -20,7 +20,7 @@ class Messages(Facts):
         self.assertEqual((message["sender"], message["tenantId"]), ("user", "demo"))
         self.assertEqual(self.service.history(session), [TEXT])
 
-    def test_a_refused_message_is_told_in_its_acknowledgement_or_as_an_error(self, transports):
+    def test_a_refused_message_is_an_error_in_its_acknowledgement_or_an_error_event(self, transports):
         client = self.connect(transports)
         details = self.assert_problem(client.call("message", {"text": ""}, timeout=10), "VALIDATION_FAILED")
         self.assertIn("text", details["fields"])
@@ -32,7 +32,7 @@ class Messages(Facts):
         self.assert_problem(problem, "VALIDATION_FAILED")
         self.assertTrue(client.connected)
 
-    def test_a_message_that_is_sent_twice_is_heard_once(self, transports):
+    def test_a_message_that_is_sent_twice_is_received_once(self, transports):
         client = self.connect(transports)
         session = new_session()
         message = {"text": "once", "sessionId": session, "clientMessageId": "mine-1"}
@@ -54,7 +54,7 @@ class Messages(Facts):
         until("it is back", lambda: client.connected and client.get_sid() not in (None, first))
         self.assertTrue(client.call("message", {"text": "after"}, timeout=10).get("success"))
 
-    def test_two_tabs_and_an_agent_hear_the_same(self, transports):
+    def test_two_tabs_and_an_agent_receive_the_same(self, transports):
         session = new_session()
         agent = self.connect(transports, key=SECRET, query="?tenantId=demo&role=admin", role="admin")
         tabs = [self.connect(transports), self.connect(transports, sessionId=session)]
@@ -72,7 +72,7 @@ class Messages(Facts):
         told = [[{**message, "verified": False} for message in tab.messages] for tab in tabs]
         self.assertEqual(told, [of_session()] * 2)
 
-    def test_an_admin_is_told_who_comes(self, transports):
+    def test_an_admin_gets_who_comes_online(self, transports):
         admin = self.connect(transports, key=SECRET, role="admin")
         session = new_session()
         self.connect(transports, sessionId=session, userId=f"user-{session}")
@@ -85,7 +85,7 @@ class Messages(Facts):
         self.assertIn(f"user-{session}", [user["userId"] for user in listed["users"]])
         self.assertIn(("online_users_list", listed), admin.heard)
 
-    def test_an_event_that_nobody_knows_is_ignored(self, transports):
+    def test_an_unknown_event_is_ignored(self, transports):
         client = self.connect(transports)
         client.emit("typing", {"sessionId": new_session()})
         self.assert_problem(client.call("typing", {}, timeout=10), "VALIDATION_FAILED")

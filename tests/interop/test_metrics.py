@@ -60,7 +60,7 @@ class Metrics(unittest.TestCase):
             self.samples("amoiq_http_request_duration_seconds", route="/webchat/message", le="+Inf"), [1.0]
         )
 
-    def test_what_the_service_did_is_in_its_numbers(self):
+    def test_the_metrics_count_what_the_service_did(self):
         self.assertEqual(self.samples("amoiq_store_writable"), [1.0])
         self.assertGreaterEqual(self.samples("amoiq_store_appends")[0], 2)
         self.assertEqual(self.samples("amoiq_actors", kind="session"), [1.0])

@@ -5,9 +5,9 @@ from service import new_session, until
 
 
 class Restart(Facts):
-    """A client with its own ways to come back."""
+    """A client with its own reconnection."""
 
-    def test_a_client_comes_back_and_hears_its_session_again(self, transports):
+    def test_a_client_reconnects_and_receives_its_session_again(self, transports):
         session = new_session()
         client = self.connect(transports, sessionId=session)
         client.call("message", {"text": "before"}, timeout=10)

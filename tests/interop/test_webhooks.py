@@ -12,7 +12,7 @@ from service import new_session, until
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes every delivery and keeps it as it came: `(headers, body)`."""
+    """Accepts every delivery and keeps it as it came: `(headers, body)`."""
 
     daemon_threads = True
 
@@ -23,7 +23,7 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def url(self):
-        """Where it listens."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.server_port}/hook"
 
     def of(self, session):
@@ -56,11 +56,11 @@ class Webhooks(Facts):
         self.addCleanup(self.receiver.shutdown)
         made = self.service.request("POST", "/api/webhooks", json={"url": self.receiver.url})
         self.endpoint, self.secret = made["id"], made["secret"]
-        # The others are not to hear of it.
+        # The other tests must not get it.
         self.addCleanup(self.service.request, "POST", f"/api/webhooks/{self.endpoint}/pause")
 
     def deliver(self, session=None, count=1):
-        """What the receiver was sent of a session; an agent says something when none is named."""
+        """What the receiver got of a session; without one, an agent writes in a new one."""
         if session is None:
             session = new_session()
             self.service.post("Hello", session)
@@ -77,7 +77,7 @@ class Webhooks(Facts):
         signature = webhook.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", time, '{"test": 2432232314}')
         self.assertEqual(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
 
-    def test_messages_are_verified_and_as_the_reference_has_them(self, transports):
+    def test_messages_verify_and_match_the_reference(self, transports):
         session = new_session()
         visitor = self.connect(transports)
         visitor.call("message", {"text": 'Hello ✓ "you"', "sessionId": session}, timeout=10)

@@ -18,7 +18,7 @@ const EXAMPLES = fileURLToPath(new URL('../../examples/webhook-receiver/', impor
 const service = await Service.start({ settings: LOCAL });
 after(() => service.close());
 
-/** Says something as an agent, and gives what the receiver was sent of it. */
+/** Writes as an agent, and returns what the receiver got of it. */
 async function deliver(receiver, text = 'Hello') {
   const sessionId = newSession();
   await service.post({ sessionId, text });
@@ -35,7 +35,7 @@ test('the published vector has the published signature', () => {
   );
 });
 
-test('a visitor\'s and an agent\'s message are verified and as the reference has them', async (t) => {
+test('a visitor\'s and an agent\'s message verify and match the reference', async (t) => {
   const receiver = await Receiver.start(t);
   const webhook = new Webhook((await endpoint(t, service, receiver.url)).secret);
   const sessionId = newSession();
@@ -60,7 +60,7 @@ test('a visitor\'s and an agent\'s message are verified and as the reference has
   assert.notEqual(ids[0], ids[1]);
 });
 
-test('what was altered, is old or is another endpoint\'s is refused', async (t) => {
+test('an altered, an old and another endpoint\'s delivery are refused', async (t) => {
   const receiver = await Receiver.start(t);
   const other = await endpoint(t, service, (await Receiver.start(t)).url);
   const webhook = new Webhook((await endpoint(t, service, receiver.url)).secret);
@@ -99,7 +99,7 @@ test('a test is verified like a message', async (t) => {
   assert.equal(new Webhook(secret).verify(body, headers).event, 'webhook.test');
 });
 
-/** Delivers to a documented receiver, which takes that and nothing from a stranger. */
+/** Delivers to a documented receiver, which accepts that and nothing from a stranger. */
 async function isTaken(t, command, directory, file) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/hook`;
@@ -121,7 +121,7 @@ async function isTaken(t, command, directory, file) {
   });
 }
 
-test('the documented receiver for Node takes deliveries', async (t) => {
+test('the documented receiver for Node accepts deliveries', async (t) => {
   const modules = dirname(process.env.AMOIQ_INTEROP_MODULES);
   const wanted = async (file) => JSON.parse(await readFile(file)).dependencies.standardwebhooks;
   assert.equal(await wanted(join(EXAMPLES, 'package.json')), await wanted('package.json'));
@@ -132,7 +132,7 @@ test('the documented receiver for Node takes deliveries', async (t) => {
   await isTaken(t, process.execPath, directory, 'receiver.mjs');
 });
 
-test('the documented receiver for Python takes deliveries', async (t) => {
+test('the documented receiver for Python accepts deliveries', async (t) => {
   const wanted = async (file) => /^standardwebhooks==.*$/m.exec(await readFile(file, 'utf8'))?.[0];
   const named = await wanted(join(EXAMPLES, 'requirements.txt'));
   assert.ok(named);

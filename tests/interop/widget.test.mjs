@@ -1,6 +1,6 @@
-//! The widget of the reference's day, byte for byte what it does on the wire, with the limits as shipped.
+//! The widget as the reference describes it, byte for byte on the wire, with the limits as shipped.
 //!
-//! Its tab has two roles: fresh, or come back after the service closed its transport. It never asks for
+//! Its tab has two roles: fresh, or reconnected after the service closed its transport. It never asks for
 //! an acknowledgement and never says who it is before its first message.
 
 import assert from 'node:assert/strict';
@@ -17,7 +17,7 @@ const SITE = 'https://shop.example';
 const service = await Service.start({ settings: { ...AS_SHIPPED, 'server.widget_origins': HOST } });
 after(() => service.close());
 
-/** What the widget gives to socket.io-client; how long it waits between attempts is the client's own. */
+/** The widget's options for socket.io-client; the waits between attempts are the client's defaults. */
 const OPTIONS = {
   transports: ['websocket'],
   query: { tenantId: 'demo' },
@@ -63,7 +63,7 @@ function tab(sessionId = newSession()) {
   };
 }
 
-/** Its tick: its own event comes back with the same text, from the user, within 30 s of its clock. */
+/** Its tick: it gets its own event with the same text, from the user, within 30 s of its clock. */
 function ticks(messages, sent) {
   return messages.filter(
     ({ text, sender, timestamp }) =>
@@ -92,7 +92,7 @@ function fetchHistory(sessionId, more = {}) {
   });
 }
 
-test('the browser\'s question before the history is answered without a key', async () => {
+test('the browser\'s preflight for the history is answered without a key', async () => {
   const names = 'authorization,content-type,x-tenant-id,x-website-domain,x-website-origin';
   for (const [method, path] of [['GET', '/api/chat/messages'], ['POST', '/webchat/message']]) {
     const headers = {
@@ -116,7 +116,7 @@ test('the history of a visitor who has not written yet is empty', async () => {
   assert.ok([HOST, '*'].includes(headers['access-control-allow-origin']));
 });
 
-test('it says nothing but its tenant and its key when it connects', async (t) => {
+test('it sends nothing but its tenant and its key when it connects', async (t) => {
   const socket = open(t, service.url, OPTIONS);
   await once(socket.io.engine, 'open');
   const { url } = socket.io.engine.transport.ws;
@@ -162,20 +162,20 @@ test('three messages at once each get their one tick', async (t) => {
   assert.deepEqual(messages.map(({ text }) => text), ['a', 'b', 'c']);
 });
 
-test('a tab that never writes stays connected and hears nothing', async (t) => {
+test('a tab that never writes stays connected and gets nothing', async (t) => {
   const idle = await connect(t, service.url, OPTIONS);
   const everything = [];
   idle.onAny((...args) => everything.push(args));
   const other = await connect(t, service.url, OPTIONS);
   await say(other, messagesOf(other), tab().message('somebody else'));
-  // It hears what it sends, which came after the other's message: so that one passed it by.
+  // It gets what it sends, which came after the other's message: so it did not get that one.
   await say(idle, messagesOf(idle), tab().message('now I write'));
   assert.deepEqual(everything.map(([name, { message }]) => [name, message.text]), [
     ['meta_message_created', 'now I write'],
   ]);
 });
 
-test('a message that is refused is an error event, and the tab goes on', async (t) => {
+test('a message that is refused is an error event, and the tab continues', async (t) => {
   const socket = await connect(t, service.url, OPTIONS);
   const [errors, messages] = [heard(socket, 'error'), messagesOf(socket)];
   const { message } = tab();
@@ -185,7 +185,7 @@ test('a message that is refused is an error event, and the tab goes on', async (
   assert.deepEqual([errors.length, messages.length], [1, 1]);
 });
 
-test('a tab that comes back has a new id, says nothing until it writes, and gets its tick', async (t) => {
+test('a tab that reconnects has a new id, sends nothing until it writes, and gets its tick', async (t) => {
   const proxy = await Proxy.before(t, service);
   const socket = await connect(t, proxy.url, OPTIONS);
   const messages = messagesOf(socket);
@@ -207,8 +207,8 @@ test('a tab that comes back has a new id, says nothing until it writes, and gets
   await until('it is back', () => isThere(socket));
   assert.notEqual(socket.id, firstId);
   await service.post({ text: 'nobody of the session is bound here', sessionId });
-  // The service answers a sender whether or not the rooms have kept up. When it casts what came after,
-  // it has cast this to everybody.
+  // The service answers a sender whether or not the rooms have kept up. When it sends out what came after,
+  // it has sent this to everybody.
   await until('the agent has heard it', () => overseen.some(({ text }) => text.startsWith('nobody')));
   await service.post({ text: 'elsewhere', sessionId: newSession() });
   await until('the agent has heard the next', () => overseen.at(-1)?.text === 'elsewhere');

@@ -1,4 +1,4 @@
-//! 500 widgets over a minute of overload, and over five minutes of a store that takes no writes.
+//! 500 widgets over a minute of overload, and over five minutes of a store that accepts no writes.
 
 import { test } from 'node:test';
 
@@ -11,5 +11,5 @@ for (const limit of ['max_connections', 'connections_per_ip']) {
     comesWhileItIsFull(t, { limit, size, seconds: 60 }));
 }
 
-test('500 widgets that come while the store takes no writes are let in at once', (t) =>
+test('500 widgets that come while the store accepts no writes are let in at once', (t) =>
   comesWithoutWrites(t, { size, seconds: 300 }));

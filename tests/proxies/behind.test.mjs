@@ -29,20 +29,20 @@ const SOCKETS_PER_IP = 20;
 /** Sockets that are open while the proxy reads its configuration again. */
 const CROWD = 100;
 
-/** Visitors who go away. */
+/** Visitors who leave. */
 const FEW = 5;
 
-/** How long it may take until a visitor who is gone is offline: less than a heartbeat. */
+/** How long it may take until a visitor who left is offline: less than a heartbeat. */
 const NOTICED_MS = 15_000;
 
-/** How long clients may take to come back. */
+/** How long clients may take to reconnect. */
 const BACK_MS = 60_000;
 
 const VISITOR = { auth: { apiKey: WIDGET } };
 
 /** A request of a client with an address of its own. */
 async function request(url, { method = 'GET', from = '127.0.0.2', key = WIDGET, headers = {}, body } = {}) {
-  // A connection of its own: one that a proxy is just closing would be no answer.
+  // A connection of its own: a proxy may just be closing a shared one.
   const options = { method, agent: false, localAddress: from, headers: { authorization: `Bearer ${key}`, ...headers } };
   if (body) options.headers['content-type'] = 'application/json';
   const answer = await new Promise((resolve, reject) => {
@@ -62,12 +62,12 @@ async function left(url, options) {
   return Number(answer.headers['x-ratelimit-remaining']);
 }
 
-/** Says something, and whether it was taken. */
+/** Sends a message; returns whether it was accepted. */
 async function says(socket, text) {
   return (await ask(socket, 'message', { sessionId: newSession(), text })).success;
 }
 
-/** A visitor over polling, who waits for news; gives what ends that without a word. */
+/** A visitor over polling, who waits for events; returns a function that ends that silently. */
 async function waitForNews(url, userId) {
   const poll = async (sid, body) => {
     const path = `${url}/socket.io/?EIO=4&transport=polling${sid ? `&sid=${sid}` : ''}`;
@@ -115,7 +115,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
 
     describe('while all is well', { concurrency: true }, () => {
       for (const [way, options] of Object.entries(WAYS)) {
-        fact(`${way}: messages are taken and heard, and the connection outlives the time-out`, async (t) => {
+        fact(`${way}: messages are accepted and received, and the connection outlives the time-out`, async (t) => {
           const socket = await connect(t, proxy.url, { ...VISITOR, ...options });
           const messages = messagesOf(socket);
           let pings = 0;
@@ -145,7 +145,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         assert.equal(JSON.parse(read.text).messages.length, 1);
       });
 
-      fact('a client is counted by its own address, whatever it says of it', async () => {
+      fact('a client is counted by its own address, whatever it claims', async () => {
         const first = await left(proxy.url, { from: '127.0.0.7' });
         for (const forged of ['6.6.6.6', '127.0.0.1', '"[2001:db8::1]:443"', 'rubbish', ',']) {
           for (const header of ['X-Forwarded-For', 'Forwarded', 'X-Real-IP']) {
@@ -156,7 +156,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         assert.equal(await left(proxy.url, { from: '127.0.0.8' }), first);
       });
 
-      fact('a websocket is counted by the address of its client, whatever that says of it', async (t) => {
+      fact('a websocket is counted by the address of its client, whatever that claims', async (t) => {
         const dial = (localAddress, forged) => {
           const extraHeaders = { 'X-Forwarded-For': forged };
           return open(t, patient.url, { ...VISITOR, ...WAYS.websocket, localAddress, extraHeaders });
@@ -172,7 +172,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         assert.ok(!oneMore.connected);
       });
 
-      fact('HEAD is GET without the body, and what a client may not keep is not kept', async () => {
+      fact('HEAD is GET without the body, and no answer may be cached', async () => {
         const session = newSession();
         const path = `${proxy.url}/api/chat/messages?sessionId=${session}`;
         assert.equal((await request(path, { method: 'HEAD' })).status, 200);
@@ -182,7 +182,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         assert.equal(await count(), 1);
       });
 
-      fact('a poll longer than the time-out ends, and the client comes back', async (t) => {
+      fact('a poll longer than the time-out ends, and the client reconnects', async (t) => {
         const hurried = await ProxyServer.start(name, usual);
         t.after(() => hurried.stop());
         const socket = await connect(t, hurried.url, { ...VISITOR, ...WAYS.polling });
@@ -198,7 +198,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         assert.equal(await says(socket, 'still here'), true);
       });
 
-      fact('a polling visitor who is gone is soon offline', async (t) => {
+      fact('a polling visitor who left is soon offline', async (t) => {
         const admin = { auth: { token: SECRET, role: 'admin' }, ...WAYS.websocket };
         const staff = await connect(t, usual.url, admin);
         const [online, offline] = [heard(staff, 'user_online'), heard(staff, 'user_offline')];
@@ -207,7 +207,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
         const some = (list) => users.some((userId) => list.some((user) => user.userId === userId));
         const vanish = await Promise.all(users.map((userId) => waitForNews(patient.url, userId)));
         await until('they are online', () => all(online));
-        // Nothing shows when a poll has come as far as the service; one that is given up before is never told.
+        // Nothing shows when a poll has reached the service; if it is given up before, the service never learns of it.
         await pause(500);
         vanish.forEach((end) => end());
         if (patient.noticesWhoLeft) {
@@ -232,7 +232,7 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ')) {
       if (!proxy.isCutByReload) assert.equal(drops, 0);
     });
 
-    fact('a restart of the service is told as unavailable, and everybody comes back', async (t) => {
+    fact('during a restart the service is unavailable, and everybody reconnects', async (t) => {
       const clients = await Promise.all(
         Object.values(WAYS).map((options) => connect(t, proxy.url, { ...VISITOR, ...options })),
       );

@@ -1,5 +1,5 @@
 //! The proxies, each started with its configuration from deploy/proxies in a directory of its own. Ports, the paths of
-//! what it writes and the time-outs are changed; the rest is what operators are given.
+//! what it writes and the time-outs are changed; the rest is what operators get.
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
@@ -25,7 +25,7 @@ const run = promisify(execFile);
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
-/** What every answer carries after a reload: a header. */
+/** The header that every answer carries after a reload. */
 const MARK = 'x-reloaded';
 
 /** How each is run: its file, what a test changes in it, its command, and how it reads its file again, marked. */
@@ -51,7 +51,7 @@ const KINDS = {
         text,
         ['bind :80', `bind 127.0.0.1:${port}`],
         [/^ +(user|group) haproxy\n/gm, ''],
-        // Where the test runs there may be fewer descriptors.
+        // The machine of the test may have fewer descriptors.
         ['maxconn 100000', 'maxconn 1000'],
       ),
     command: ({ file, directory }) => ['haproxy', '-W', '-db', '-f', file, '-p', `${directory}/pid`],
@@ -135,7 +135,7 @@ export class ProxyServer {
     assert.ok(kind, `there is no proxy ${name}: ${Object.keys(KINDS).join(', ')}`);
     // Not in memory: what varnish compiles has to be executable, which a mount of memory often forbids.
     const directory = await mkdtemp('/tmp/amoiq-proxies-');
-    // Workers that are nobody write below it.
+    // Workers that run as `nobody` write below it.
     await chmod(directory, 0o755);
     const place = { directory, timeoutS, servicePort: service.port, file: join(directory, kind.file) };
     // Below the ports that the system gives to clients.
@@ -172,7 +172,7 @@ export class ProxyServer {
     return `http://127.0.0.1:${this.#place.port}`;
   }
 
-  /** Whether a reload ends the connections that there are. */
+  /** Whether a reload ends existing connections. */
   get isCutByReload() {
     return Boolean(this.#kind.isCutByReload);
   }
@@ -182,12 +182,12 @@ export class ProxyServer {
     return Boolean(this.#kind.hasNoTimeout);
   }
 
-  /** Whether it tells the service of a polling client that is gone. */
+  /** Whether it tells the service that a polling client left. */
   get noticesWhoLeft() {
     return this.#kind.noticesWhoLeft ?? true;
   }
 
-  /** Lets it read its configuration again, and waits until it serves by it. */
+  /** Lets it read its configuration again, and waits until it uses it. */
   async reload() {
     const { file } = this.#place;
     await writeFile(file, this.#kind.mark(await readFile(file, 'utf8')));
@@ -198,13 +198,13 @@ export class ProxyServer {
     });
   }
 
-  /** What it said. */
+  /** Its output. */
   async log() {
     const errors = await readFile(join(this.#place.directory, 'errors'), 'utf8').catch(() => '');
     return this.#log + errors;
   }
 
-  /** Ends it, with everything that it wrote. */
+  /** Ends it, and removes everything that it wrote. */
   async stop() {
     const { child, directory } = this.#place;
     if (child.exitCode === null && child.signalCode === null) {
