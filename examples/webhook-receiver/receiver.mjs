@@ -1,9 +1,9 @@
-// Hears of every message of a tenant: verifies, drops repeats, answers at once, works afterwards.
+// Receives every message of a tenant: verifies, drops repeats, answers at once, works afterwards.
 //
 //   npm install
 //   WEBHOOK_SECRET=whsec_… node receiver.mjs          # listens on 127.0.0.1:9000, path /hook
 //
-// WEBHOOK_SECRET may hold several secrets, separated by commas: while one is replaced, both are good.
+// WEBHOOK_SECRET may contain several secrets, separated by commas: while one is being replaced, both are valid.
 
 import { createServer } from "node:http";
 import { Webhook } from "standardwebhooks";
@@ -19,7 +19,7 @@ if (secrets.length === 0) {
 }
 const webhooks = secrets.map((secret) => new Webhook(secret));
 
-// Deliveries that were taken. In a real system this is a unique key in the database that the work goes to.
+// Accepted deliveries. In a real system this is a unique key in the database that stores the work.
 const taken = new Set();
 
 /** The body, parsed, when one of the secrets has signed exactly these bytes within the last five minutes. */
@@ -51,7 +51,7 @@ function work({ event, timestamp, data }) {
   if (event === "message.created") {
     console.log(`${timestamp} ${data.sessionId} ${data.senderType}: ${data.text}`);
   } else {
-    // webhook.test, and whatever is added later: taken, and nothing else.
+    // webhook.test, and whatever is added later: accept it, and do nothing.
     console.log(`${timestamp} ${event}`);
   }
 }
@@ -67,7 +67,7 @@ async function answer(request) {
   }
   const id = request.headers["webhook-id"];
   if (taken.has(id)) return 204;
-  // The service waits 15 seconds. Work that takes longer belongs into a queue; here it is a line.
+  // The service waits 15 seconds. Work that takes longer belongs into a queue; here it is a printed line.
   work(message);
   taken.add(id);
   if (taken.size > MAX_REMEMBERED) taken.delete(taken.values().next().value);

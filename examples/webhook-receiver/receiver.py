@@ -1,4 +1,4 @@
-"""Hears of every message of a tenant: verifies, drops repeats, answers at once, works afterwards.
+"""Receives every message of a tenant: verifies, drops repeats, answers at once, works afterwards.
 
     pip install -r requirements.txt
     WEBHOOK_SECRET=whsec_… python3 receiver.py          # listens on 127.0.0.1:9000, path /hook
@@ -23,7 +23,7 @@ if not SECRETS:
     sys.exit("set WEBHOOK_SECRET to the secret that the service gave when the webhook was made")
 WEBHOOKS = [Webhook(secret) for secret in SECRETS]
 
-# Deliveries that were taken. In a real system this is a unique key in the database that the work goes to.
+# Accepted deliveries. In a real system this is a unique key in the database that stores the work.
 taken = OrderedDict()
 lock = threading.Lock()
 
@@ -56,7 +56,7 @@ def work(message):
     if message["event"] == "message.created":
         print(f"{message['timestamp']} {data['sessionId']} {data['senderType']}: {data['text']}", flush=True)
     else:
-        # webhook.test, and whatever is added later: taken, and nothing else.
+        # webhook.test, and whatever is added later: accept it, and do nothing.
         print(f"{message['timestamp']} {message['event']}", flush=True)
 
 
@@ -76,7 +76,7 @@ class Receiver(BaseHTTPRequestHandler):
         except WebhookVerificationError as error:
             print(f"refused: {error}", file=sys.stderr, flush=True)
             return self.answer(400)
-        # The service waits 15 seconds. Work that takes longer belongs into a queue; here it is a line.
+        # The service waits 15 seconds. Work that takes longer belongs into a queue; here it is a printed line.
         delivery = headers["webhook-id"]
         if not is_taken(delivery):
             work(message)
@@ -90,7 +90,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Nothing: what was heard is printed above."""
+        """Nothing: messages are printed above."""
 
 
 print(f"listening on http://127.0.0.1:{PORT}/hook", flush=True)
