@@ -1,112 +1,97 @@
-//! The command line. Without a command the service is run.
+//! The command line. Without a command it runs the service.
 //!
-//! Results go to standard output, with `--json` for scripts; progress and complaints to standard error.
+//! Results go to standard output, with `--json` as JSON for scripts. Progress and warnings go to standard error.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use self::{
+    service::{erase, health, keys, rebuild, tenants, webhooks},
+    store::{backup, dead_letters, events, restore, state, verify},
+};
 use crate::{config::Config, startup};
 
-mod backup;
 mod bench;
 mod config;
-mod dead_letters;
-mod erase;
-mod events;
-mod health;
-mod key;
-mod operator;
-mod place;
-pub mod progress;
-mod rebuild;
-mod restore;
-mod state;
-mod tenant;
-mod verify;
-mod webhook;
+mod output;
+mod service;
+mod store;
 
 /// The backend of an embeddable chat widget.
 #[derive(Debug, Parser)]
 #[command(name = "amoiq", version)]
-struct Arguments {
+struct CommandLine {
     /// A TOML file with the settings that differ from the defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<AmoiqCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum AmoiqCommand {
     /// Run the service until SIGTERM or SIGINT (the default).
     Serve,
-    /// Whether the service that runs here is ready, or alive.
-    Health(health::Arguments),
-    /// The settings: all of them with their origin, and whether the service would take them.
-    Config(config::Arguments),
-    /// Customers of the running service.
-    Tenant(tenant::Arguments),
-    /// Keys of the running service's tenants.
-    Key(key::Arguments),
-    /// Webhook endpoints of the running service's tenants.
-    Webhook(webhook::Arguments),
-    /// Erase a person from everything that the running service keeps.
-    Erase(erase::Arguments),
-    /// Read the store whole and say what does not fit. Exit code 0: nothing, 1: something, 2: could not run.
-    Verify(verify::Arguments),
-    /// Copy the store into one new file, beside a running service too.
-    Backup(backup::Arguments),
-    /// Put what a backup holds into an empty `store.path`.
-    Restore(restore::Arguments),
-    /// Show a session, or a tenant, as it is or was.
-    State(state::Arguments),
-    /// Print events, beside a running service too; export and import them.
-    Events(events::Arguments),
-    /// Make read models again from the whole log, of the running service or of a stopped one.
-    Rebuild(rebuild::Arguments),
+    /// Ask whether the service that runs here is ready, or alive.
+    Health(health::HealthCommand),
+    /// Show the settings and where each comes from, or check whether the service would start with them.
+    Config(config::ConfigCommand),
+    /// Manage the tenants of the running service.
+    Tenant(tenants::ManageTenantsCommand),
+    /// Manage the keys of the running service's tenants.
+    Key(keys::ManageKeysCommand),
+    /// Manage the webhook endpoints of the running service's tenants.
+    Webhook(webhooks::ManageWebhooksCommand),
+    /// Erase a person from everything that the running service stores.
+    Erase(erase::EraseCommand),
+    /// Check the whole store for damage. Exit code 0: none, 1: damage, 2: the check could not run.
+    Verify(verify::VerifyCommand),
+    /// Copy the store into one new file. This also works while the service runs.
+    Backup(backup::BackupCommand),
+    /// Restore a backup into an empty `store.path`.
+    Restore(restore::RestoreCommand),
+    /// Show a session or a tenant as it is, or as it was at an earlier point.
+    State(state::StateCommand),
+    /// Print, export or import events. Printing and exporting also work while the service runs.
+    Events(events::EventsCommand),
+    /// Rebuild read models from the whole log, in the running service or in the files of a stopped one.
+    Rebuild(rebuild::RebuildCommand),
     /// List the events that rebuilds skipped.
-    DeadLetters(dead_letters::Arguments),
-    /// Measure what this machine takes, on a store of its own that goes again.
-    Bench(bench::Arguments),
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// Measure what this machine can do, in a temporary store that is removed afterwards.
+    Bench(bench::BenchCommand),
 }
 
-/// Runs what the command line asks for.
+/// Runs the command that the arguments name.
 ///
 /// # Errors
 /// When it fails; the text says what to do.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let file = arguments.config;
+    let CommandLine { config: file, command } = CommandLine::parse();
     let load = || Config::load(file.as_deref());
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => startup::serve(load()?)?,
-        Command::Config(arguments) => config::run(file.as_deref(), &arguments)?,
-        Command::Health(arguments) => health::run(&load()?, &arguments)?,
-        Command::Tenant(arguments) => tenant::run(&load()?, &arguments)?,
-        Command::Key(arguments) => key::run(&load()?, &arguments)?,
-        Command::Webhook(arguments) => webhook::run(&load()?, &arguments)?,
-        Command::Erase(arguments) => erase::run(&load()?, &arguments)?,
-        // A configuration that cannot be read is no damage, which its exit code 1 says.
-        Command::Verify(arguments) => return Ok(verify::run(&arguments, load())),
-        Command::Backup(arguments) => backup::run(&arguments, &load()?.store.path)?,
-        Command::Restore(arguments) => restore::run(&arguments, &load()?.store.path)?,
-        Command::State(arguments) => state::run(&arguments, &load()?.store.path)?,
-        Command::Events(arguments) => events::run(&arguments, &load()?.store.path)?,
-        Command::Rebuild(arguments) => return rebuild::run(&load()?, &arguments),
-        Command::DeadLetters(arguments) => dead_letters::run(&load()?, &arguments)?,
-        Command::Bench(arguments) => bench::run(&arguments, &load()?)?,
+    match command.unwrap_or(AmoiqCommand::Serve) {
+        AmoiqCommand::Serve => startup::serve(load()?)?,
+        AmoiqCommand::Config(command) => config::run(file.as_deref(), &command)?,
+        AmoiqCommand::Health(command) => health::run(&load()?, &command)?,
+        AmoiqCommand::Tenant(command) => tenants::run(&load()?, &command)?,
+        AmoiqCommand::Key(command) => keys::run(&load()?, &command)?,
+        AmoiqCommand::Webhook(command) => webhooks::run(&load()?, &command)?,
+        AmoiqCommand::Erase(command) => erase::run(&load()?, &command)?,
+        // Exit code 1 means damage. An invalid configuration is none.
+        AmoiqCommand::Verify(command) => return Ok(verify::run(&command, load())),
+        AmoiqCommand::Backup(command) => backup::run(&command, &load()?.store.path)?,
+        AmoiqCommand::Restore(command) => restore::run(&command, &load()?.store.path)?,
+        AmoiqCommand::State(command) => state::run(&command, &load()?.store.path)?,
+        AmoiqCommand::Events(command) => events::run(&command, &load()?.store.path)?,
+        AmoiqCommand::Rebuild(command) => return rebuild::run(&load()?, &command),
+        AmoiqCommand::DeadLetters(command) => dead_letters::run(&load()?, &command)?,
+        AmoiqCommand::Bench(command) => bench::run(&command, &load()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says something on standard error that stops nothing.
-fn complain(text: &str) {
-    // Nowhere is left to say that standard error is closed.
-    drop(writeln!(std::io::stderr(), "amoiq: {text}"));
-}
-
-/// Runs what reads a store: its answers are there at once, so one thread does.
+/// Runs asynchronous work on the files of a store. They answer without waiting, so one thread is enough.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

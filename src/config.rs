@@ -10,16 +10,16 @@ use std::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use self::effective::Effective;
+use self::effective::EffectiveConfig;
 use crate::access::secret::Secret;
 
-mod check;
 pub mod effective;
 pub mod environment;
-mod forms;
-mod kinds;
+mod ranges;
+mod schema;
+mod text_formats;
 
-pub use check::MOST_THREADS;
+pub use ranges::MOST_THREADS;
 
 /// The defaults, with their documentation.
 pub const DEFAULTS: &str = include_str!("../config.toml");
@@ -29,22 +29,22 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key; twice would be once too often")]
 pub struct Config {
-    pub server: Server,
-    pub operator: Operator,
-    pub store: Store,
-    pub auth: Auth,
-    pub security: Security,
-    pub rate_limit: RateLimit,
-    pub realtime: Realtime,
-    pub presence: Presence,
-    pub limits: Limits,
-    pub sessions: Sessions,
-    pub conversation: Conversation,
-    pub retention: Retention,
-    pub webhooks: Webhooks,
-    pub log: Log,
+    pub server: ServerConfig,
+    pub operator: OperatorConfig,
+    pub store: StoreConfig,
+    pub auth: AuthConfig,
+    pub security: SecurityConfig,
+    pub rate_limit: RateLimitConfig,
+    pub realtime: RealtimeConfig,
+    pub presence: PresenceConfig,
+    pub limits: LimitsConfig,
+    pub sessions: SessionsConfig,
+    pub conversation: ConversationConfig,
+    pub retention: RetentionConfig,
+    pub webhooks: WebhooksConfig,
+    pub log: LogConfig,
     #[serde(default)]
-    pub tenants: Vec<Tenant>,
+    pub tenants: Vec<TenantConfig>,
 }
 
 macro_rules! section {
@@ -57,24 +57,24 @@ macro_rules! section {
     };
 }
 
-section!(Server {
+section!(ServerConfig {
     bind: SocketAddr,
     workers: usize,
     trusted_proxies: Vec<IpNet>,
     connections_per_ip: Option<usize>,
     widget_origins: Vec<String>,
 });
-section!(Operator { bind: SocketAddr, metrics_networks: Vec<IpNet> });
-section!(Store { path: PathBuf });
-section!(Auth {
+section!(OperatorConfig { bind: SocketAddr, metrics_networks: Vec<IpNet> });
+section!(StoreConfig { path: PathBuf });
+section!(AuthConfig {
     jwt_secret: Secret,
     jwt_previous_secrets: Vec<Secret>,
     issuer: String,
     audience: String,
     anonymous_token_seconds: u32,
 });
-section!(Security { widget_key_reads_history: bool });
-section!(RateLimit {
+section!(SecurityConfig { widget_key_reads_history: bool });
+section!(RateLimitConfig {
     http_per_minute: u32,
     secret_key_per_minute: u32,
     session_misses_per_minute: u32,
@@ -82,7 +82,7 @@ section!(RateLimit {
     socket_messages_per_minute_per_ip: u32,
     socket_connects_per_minute_per_ip: u32,
 });
-section!(Realtime {
+section!(RealtimeConfig {
     ping_interval_ms: u64,
     ping_timeout_ms: u64,
     connect_timeout_ms: u64,
@@ -94,23 +94,23 @@ section!(Realtime {
     held_connections: usize,
     recovery_seconds: u64,
 });
-section!(Presence { offline_grace_ms: u64, list_limit: usize });
-section!(Limits {
+section!(PresenceConfig { offline_grace_ms: u64, list_limit: usize });
+section!(LimitsConfig {
     body_bytes: usize,
     text_characters: usize,
     user_info_bytes: usize,
     events_per_session: u64,
     history_bytes: usize,
 });
-section!(Sessions {
+section!(SessionsConfig {
     max_in_memory: usize,
     max_memory_bytes: usize,
     passivate_after_seconds: u64,
     threads: usize,
 });
-section!(Conversation { close_after_hours: u32 });
-section!(Retention { presence_days: u32, sessions_days: u32 });
-section!(Webhooks {
+section!(ConversationConfig { close_after_hours: u32 });
+section!(RetentionConfig { presence_days: u32, sessions_days: u32 });
+section!(WebhooksConfig {
     allowed_networks: Vec<IpNet>,
     schedule_ms: Vec<u64>,
     jitter_percent: u32,
@@ -128,7 +128,7 @@ section!(Webhooks {
     keep_deliveries: u32,
     endpoints_per_tenant: usize,
 });
-section!(Log { level: String, format: LogFormat });
+section!(LogConfig { level: String, format: LogFormat });
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -146,7 +146,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
-pub struct Tenant {
+pub struct TenantConfig {
     pub id: String,
     pub name: Option<String>,
     pub origins: Option<Vec<String>>,
@@ -157,14 +157,14 @@ pub struct Tenant {
     #[serde(default)]
     pub bot_keys: Vec<Secret>,
     #[serde(default)]
-    pub webhooks: Vec<Webhook>,
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 /// A customer's endpoint.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
-pub struct Webhook {
+pub struct WebhookConfig {
     pub url: String,
     pub secret: Secret,
 }
@@ -183,7 +183,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn layered(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
-        Effective::of(file, environment)?.config()
+        EffectiveConfig::of(file, environment)?.config()
     }
 }
 

@@ -1,104 +1,103 @@
-//! The operator's interface: tenants, keys and webhooks of the running service, over HTTP on an address
-//! of its own (`operator.bind`), with a token of its own.
+//! The operator interface: tenants, keys and webhooks of the running service, over HTTP on its own address
+//! (`operator.bind`) with its own token. It also serves `GET /metrics` for Prometheus.
 //!
-//! Beside it, for Prometheus, `GET /metrics`.
-//!
-//! Every change is an event that says who made it (`operator:<name>`) and when. The command line is its
-//! client: it finds address and token in `operator.json` in the data directory ([`door`]). Pages never
-//! come here, so there is no CORS; an error has the same form as everywhere. Where there is a `GET` there is a `HEAD`.
+//! Every change is an event that records who made it (`operator:<name>`) and when. The command line is a client of this
+//! interface: it reads the address and the token from `operator.json` in the data directory ([`connection_file`]).
+//! Browsers do not call it, so there is no CORS. Errors have the same form as those of the public API. Every `GET` route
+//! also answers `HEAD`.
 //!
 //! | route | file |
 //! |---|---|
 //! | `GET`, `POST /operator/tenants`, `GET`, `PATCH /operator/tenants/{tenant}` | [`tenants`] |
 //! | `GET`, `POST …/keys`, `DELETE …/keys/{key}` | [`keys`] |
-//! | `GET /operator/webhooks`, `GET …/webhooks` | [`standings`] |
+//! | `GET /operator/webhooks`, `GET …/webhooks` | [`webhooks::list`] |
 //! | `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
-//! | `POST /operator/erase` | [`erase`] |
+//! | `POST /operator/erase` | [`erasure`] |
 //! | `GET /metrics` | [`scrape`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
-//! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuild`] |
+//! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuilds`] |
 
 use actix_web::{HttpResponse, web};
 
 use crate::{api::problem::Problem, http::get_or_head};
 
-pub mod author;
-pub mod change;
-pub mod desk;
-pub mod door;
-pub mod erase;
+pub mod connection_file;
+pub mod erasure;
+pub mod error;
 pub mod keys;
-pub mod last_backup;
-pub mod rebuild;
-pub mod refusal;
+pub mod rebuilds;
+pub mod request;
 pub mod scrape;
 pub mod server;
-pub mod standings;
+pub mod services;
 pub mod tenants;
 pub mod token;
 pub mod webhooks;
 
-pub use author::Operator;
-pub use change::Change;
-pub use desk::Desk;
-pub use refusal::Refusal;
+pub use error::OperatorError;
+pub use request::{ChangeRequest, OperatorIdentity};
 pub use server::OperatorServer;
+pub use services::OperatorServices;
 
 /// Where Prometheus scrapes.
 const METRICS: &str = "/metrics";
 
-/// Every route there is.
+/// Registers every route.
 fn configure(routes: &mut web::ServiceConfig) {
     let tenant = web::resource("/operator/tenants/{tenant}")
         .route(get_or_head().to(tenants::show))
         .route(web::patch().to(tenants::update));
     let rebuilds = web::resource("/operator/rebuild")
-        .route(get_or_head().to(rebuild::show))
-        .route(web::post().to(rebuild::start))
-        .route(web::delete().to(rebuild::cancel));
+        .route(get_or_head().to(rebuilds::show))
+        .route(web::post().to(rebuilds::start))
+        .route(web::delete().to(rebuilds::cancel));
     let webhook = web::resource("/operator/tenants/{tenant}/webhooks/{webhook}")
         .route(web::patch().to(webhooks::update))
         .route(web::delete().to(webhooks::delete));
     routes
-        .service(both("/operator/tenants", get_or_head().to(tenants::list), web::post().to(tenants::create)))
-        .service(other(tenant, "GET, HEAD, PATCH"))
-        .service(other(rebuilds, "GET, HEAD, POST, DELETE"))
-        .service(both(
+        .service(list_and_create(
+            "/operator/tenants",
+            get_or_head().to(tenants::list),
+            web::post().to(tenants::create),
+        ))
+        .service(with_allow(tenant, "GET, HEAD, PATCH"))
+        .service(with_allow(rebuilds, "GET, HEAD, POST, DELETE"))
+        .service(list_and_create(
             "/operator/tenants/{tenant}/keys",
             get_or_head().to(keys::list),
             web::post().to(keys::issue),
         ))
-        .service(other(
+        .service(with_allow(
             web::resource("/operator/tenants/{tenant}/keys/{key}").route(web::delete().to(keys::revoke)),
             "DELETE",
         ))
-        .service(both(
+        .service(list_and_create(
             "/operator/tenants/{tenant}/webhooks",
-            get_or_head().to(standings::list),
+            get_or_head().to(webhooks::list::of_tenant),
             web::post().to(webhooks::register),
         ))
-        .service(other(
-            web::resource("/operator/webhooks").route(get_or_head().to(standings::list_all)),
+        .service(with_allow(
+            web::resource("/operator/webhooks").route(get_or_head().to(webhooks::list::all)),
             "GET, HEAD",
         ))
-        .service(other(webhook, "PATCH, DELETE"))
-        .service(other(
+        .service(with_allow(webhook, "PATCH, DELETE"))
+        .service(with_allow(
             web::resource("/operator/tenants/{tenant}/webhooks/{webhook}/{action}")
                 .route(web::post().to(webhooks::act)),
             "POST",
         ))
-        .service(other(web::resource("/operator/erase").route(web::post().to(erase::erase)), "POST"))
-        .service(other(web::resource(METRICS).route(get_or_head().to(scrape::scrape)), "GET, HEAD"))
+        .service(with_allow(web::resource("/operator/erase").route(web::post().to(erasure::erase)), "POST"))
+        .service(with_allow(web::resource(METRICS).route(get_or_head().to(scrape::scrape)), "GET, HEAD"))
         .default_service(web::to(not_found));
 }
 
-/// A list, and adding to it.
-fn both(path: &'static str, get: actix_web::Route, post: actix_web::Route) -> actix_web::Resource {
-    other(web::resource(path).route(get).route(post), "GET, HEAD, POST")
+/// A resource with a list and a way to add to it.
+fn list_and_create(path: &'static str, get: actix_web::Route, post: actix_web::Route) -> actix_web::Resource {
+    with_allow(web::resource(path).route(get).route(post), "GET, HEAD, POST")
 }
 
-/// Tells any other method which ones there are.
-fn other(resource: actix_web::Resource, allow: &'static str) -> actix_web::Resource {
+/// Answers every other method with the methods that the resource has.
+fn with_allow(resource: actix_web::Resource, allow: &'static str) -> actix_web::Resource {
     resource.default_service(web::to(move || async move {
         Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow })
     }))

@@ -1,8 +1,11 @@
-//! Builds the service and runs it until it is told to stop.
+//! Builds the service and runs it until a signal stops it.
 
+mod app_services;
+mod core_services;
 mod erasure;
+mod jwt_secrets;
 mod listeners;
-mod parts;
+mod metrics;
 mod service_manager;
 mod signals;
 mod sockets;
@@ -15,66 +18,62 @@ use std::{
 };
 
 use actix_web::{App, dev::Server, middleware::from_fn};
-use amoiq_actors::{inbox::InboxView, tenants::TenantRegistry, webhooks::WebhooksHandle};
+use amoiq_actors::{inbox::InboxView, webhooks::WebhooksHandle};
 use amoiq_events::{
-    Ambient, EventStore, NewEvent, StreamName,
+    Ambient, NewEvent, StreamName,
     event::{Event, EventCause},
     node::{NodeEvent, NodeStarted},
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use anyhow::Context;
 
-pub use self::listeners::Listeners;
-pub(crate) use self::parts::{check_secrets, directory_settings};
 use self::{
-    parts::Parts, service_manager::ServiceManager, signals::Stop, sockets::SocketServer,
-    webhooks::WebhookServer,
+    app_services::AppServices, core_services::CoreServices, listeners::ServiceListeners,
+    service_manager::ServiceManager, signals::StopSignals, sockets::SocketServer, webhooks::WebhookServer,
 };
+pub(crate) use self::{app_services::directory_settings, jwt_secrets::check_secrets};
 use crate::{
     access::key_uses::KeyUses,
     access::tenants,
     config::{Config, MOST_THREADS, environment},
     connections::{self, Serving},
     http,
-    operator::{OperatorServer, server::Place},
-    telemetry::logging::{self, Greeting, Losses},
-    telemetry::metrics::{Metrics, RequestMeter},
+    operator::{OperatorServer, server::OperatorServerSettings},
+    telemetry::logging::{self, StartBanner, TelemetryLosses},
+    telemetry::metrics::RequestMeter,
 };
 
-/// How long requests and deliveries in flight may take after the signal to stop.
+/// How long requests and deliveries in flight may take after the stop signal.
 const DRAIN_SECONDS: u64 = 3;
 
 /// How long closing the store may take after that.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(1_500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Over how long sockets are closed when the service stops, so that clients do not all come back at once.
-const SPREAD: Duration = Duration::from_millis(1_500);
-
-/// How long a start waits for another process that has the store: a service that stops, `amoiq rebuild`.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The time over which the sockets are closed when the service stops, so that clients do not all reconnect at once.
+const SOCKET_CLOSE_SPREAD: Duration = Duration::from_millis(1_500);
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When it cannot start; the text says why.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    let lines = logging::start(&config.log)?;
+    let logging = logging::start(&config.log)?;
     for warning in environment::lookalikes(std::env::vars_os()) {
         tracing::warn!("{warning}");
     }
     let system = actix::System::new();
     let served = system.block_on(async {
         signals::ignore_others()?;
-        let service = Service::start(config, lines.losses()).await?;
-        // Before the greeting: whoever waits for it may stop the service at once.
-        let stop = Stop::listen()?;
+        let service = RunningService::start(config, logging.losses()).await?;
+        // Before the banner: whoever waits for it may stop the service at once.
+        let stop = StopSignals::listen()?;
         let manager = ServiceManager::from_environment();
         manager.ready(&format!("listens on {}", service.address));
-        lines.greet(&service.greeting());
+        logging.show_banner(&service.banner());
         service.run(stop, manager).await
     });
-    // Actors that are left, those of a start that failed among them, run a last time when they are dropped, and
-    // set their timers.
+    // The remaining actors, also those of a start that failed, run once more when they are dropped, and set timers,
+    // which needs a runtime.
     let context = system.runtime().tokio_runtime().handle().clone();
     let _entered = context.enter();
     drop(system);
@@ -82,7 +81,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// The running service.
-pub struct Service {
+pub struct RunningService {
     address: SocketAddr,
     serves_demo: bool,
     server: Server,
@@ -91,111 +90,105 @@ pub struct Service {
     operator: OperatorServer,
     inbox: InboxView,
     key_uses: KeyUses,
-    store: Arc<SqliteStore>,
+    log: Arc<SqliteStore>,
 }
 
-impl Service {
+impl RunningService {
     /// Opens the store, starts the actors and listens.
     ///
     /// # Errors
     /// When a part cannot start; the text says which and why.
-    pub async fn start(config: Config, losses: Losses) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, losses: TelemetryLosses) -> anyhow::Result<Self> {
+        let listeners = ServiceListeners::of(&config);
         let ambient = Ambient::system();
-        let listeners = Listeners::of(&config);
-        let directory = &config.store.path;
-        let opening = || SqliteStore::open_within(directory, &ambient, LOCK_PATIENCE);
-        let embedded = Arc::new(opening().with_context(|| format!("store.path {}", directory.display()))?);
-        let store: Arc<dyn EventStore> = Arc::clone(&embedded) as _;
-        // Before anything is appended: what is from now on is for every endpoint.
-        let outbox = webhooks::outbox(directory, &*store).await?;
-        amoiq_actors::erasure::finish_erasures(&*store).await?;
-        let registry = TenantRegistry::load(&*store, tenants::allows_demo(config.server.bind)).await?;
-        let registry = Arc::new(registry);
-        let key_uses = KeyUses::start(Arc::clone(&registry), directory);
-        let (bind, webhooks) = (config.server.bind, &config.webhooks);
-        tenants::reconcile(&config.tenants, bind, webhooks, &store, &ambient, &registry).await?;
-        let (online, signals) = parts::presence(&config, &store, &ambient);
-        announce(&*store, &ambient).await?;
+        let log = core_services::open_log(&config.store.path, &ambient)?;
+        // Before the first append: whatever is appended from now on goes to every endpoint.
+        let outbox = webhooks::open_outbox(&config.store.path, &*log).await?;
+        amoiq_actors::erasure::finish_erasures(&*log).await?;
+        let core = CoreServices::load(config, log, ambient).await?;
+        let key_uses = KeyUses::start(Arc::clone(&core.registry), core.data_directory());
+        reconcile_tenants(&core).await?;
+        let (presence, signals) = app_services::start_presence(&core);
+        announce(&core).await?;
 
-        let listener = TcpListener::bind(config.server.bind)
-            .with_context(|| format!("server.bind {}", config.server.bind))?;
+        let bind = core.config.server.bind;
+        let listener = TcpListener::bind(bind).with_context(|| format!("server.bind {bind}"))?;
         let address = listener.local_addr()?;
-        let serves_demo = tenants::serves_demo(&registry);
-        let parts = Parts::build(&config, directory, &store, &ambient, Arc::clone(&registry), online)?;
-        let sources = sockets::Sources { listener: &listeners.service, signals };
-        let sockets = SocketServer::start(&config, &parts, &store, &ambient, &registry, sources);
-        let webhooks = WebhookServer::start(&config, outbox, &store, &ambient, &registry)?;
-        let eraser = erasure::start(&config.retention, directory, &parts, webhooks.lanes(), &store, &ambient);
-        let desk = webhooks.desk(parts.rebuilds.clone());
-        let metrics_networks = config.operator.metrics_networks.clone();
-        let place = Place {
-            bind: config.operator.bind,
+        let services = AppServices::start(&core, presence)?;
+        let sockets = SocketServer::start(&core, &services, &listeners.service, signals);
+        let webhooks = WebhookServer::start(&core, outbox)?;
+        let eraser = erasure::start(&core, &services, webhooks.lanes());
+        let metrics = metrics::metrics(&core, &services, &sockets, webhooks.lanes());
+        let metrics = metrics.with(metrics::connections(&listeners)).with(metrics::losses(losses));
+        let requests = metrics.requests();
+        let operator_settings = OperatorServerSettings {
+            bind: core.config.operator.bind,
             service: address,
-            metrics_networks,
-            directory,
+            metrics_networks: core.config.operator.metrics_networks.clone(),
+            directory: core.data_directory(),
             listener: Arc::clone(&listeners.operator),
         };
-        let sources = parts.sources(&embedded, directory, &desk, &sockets, &webhooks, losses);
-        let metrics = Metrics::new(sources, listeners.clone());
-        let requests = metrics.requests();
-        let operator = OperatorServer::start(&place, desk, eraser, metrics)?;
-        let inbox = (**parts.inbox).clone();
-        // Once it is sure to start: one that cannot says that alone.
-        listeners.warn(&config.realtime);
-        let serving = listeners.serving(threads(config.server.workers, 1));
-        let server = listen(serving, listener, parts, sockets.clone(), webhooks.clone(), requests)?;
-        let store = embedded;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, store })
+        let operator_services = webhooks.operator_services(services.rebuilds.clone());
+        let operator = OperatorServer::start(&operator_settings, operator_services, eraser, metrics)?;
+        let inbox = (**services.inbox).clone();
+        // Only once the start is certain: a start that fails reports nothing but its failure.
+        listeners.warn(&core.config.realtime);
+        let serving = listeners.serving(threads(core.config.server.workers, 1));
+        let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
+        let server = app.serve(listener, serving)?;
+        let serves_demo = tenants::serves_demo(&core.registry);
+        let log = core.database;
+        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, log })
     }
 
-    /// Where the service is and, for the demo, how to try it.
-    fn greeting(&self) -> Greeting {
+    /// Says where the service is and, when it serves the demo, how to try it.
+    fn banner(&self) -> StartBanner {
         let address = self.address;
-        Greeting {
+        StartBanner {
             message: format!("amoiq {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
             demo: self.serves_demo.then(|| tenants::demo_lines(address)),
         }
     }
 
-    /// Serves until the process is told to stop, then finishes what is in flight.
-    async fn run(self, mut stop: Stop, manager: ServiceManager) -> anyhow::Result<()> {
+    /// Serves until a signal arrives, then finishes what is in flight.
+    async fn run(self, mut stop: StopSignals, manager: ServiceManager) -> anyhow::Result<()> {
         let handle = self.server.handle();
         let webhooks = self.webhooks.lanes();
         let stopping = actix::spawn(async move {
-            stop.asked().await;
+            stop.received().await;
             manager.stopping();
             tracing::info!("stopping: finishing what is in flight");
-            // Nobody is accepted any more while those who are there are sent away.
+            // No connection is accepted any more while the open ones are closed.
             let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));
-            tokio::join!(handle.stop(true), self.sockets.drain(SPREAD), deliveries);
+            tokio::join!(handle.stop(true), self.sockets.drain(SOCKET_CLOSE_SPREAD), deliveries);
         });
-        let (operator, door) = self.operator.run();
+        let (operator, connection_file) = self.operator.run();
         let served = self.server.await;
-        door.remove();
+        connection_file.remove();
         operator.stop(false).await;
         served?;
         stopping.await?;
-        if tokio::time::timeout(CLOSE_PATIENCE, close(self.store, self.key_uses, &self.inbox, &webhooks))
+        if tokio::time::timeout(CLOSE_TIMEOUT, close(self.log, self.key_uses, &self.inbox, &webhooks))
             .await
             .is_err()
         {
-            tracing::warn!("the databases did not close in time; the next start mends what they lack");
+            tracing::warn!("the databases did not close in time; the next start recovers them");
         }
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-/// Closes the store, and brings each database into its one file. What was acknowledged is on disk already, so
-/// a disk that hangs need not be waited for.
-async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &WebhooksHandle) {
+/// Closes the log and checkpoints the other databases. Everything that was acknowledged is on disk already, so a disk
+/// that hangs need not be waited for.
+async fn close(log: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &WebhooksHandle) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        store.close();
+        log.close();
         key_uses.finish();
         let _stopped_waiting = closed.send(());
     });
-    // A thread that panicked has said so.
+    // If the thread panics, the panic hook logs it.
     let _closed = waits.await;
     let (views, outbox) = tokio::join!(inbox.truncate_log(), webhooks.truncate_log());
     if let Err(error) = views {
@@ -206,40 +199,50 @@ async fn close(store: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, we
     }
 }
 
-fn listen(
-    serving: Serving,
-    listener: TcpListener,
-    parts: Parts,
+/// Makes the application that each worker thread serves.
+#[derive(Clone)]
+struct AppFactory {
+    services: AppServices,
     sockets: SocketServer,
     webhooks: WebhookServer,
     requests: RequestMeter,
-) -> anyhow::Result<Server> {
-    let app = move || {
-        App::new()
-            .app_data(requests.worker())
-            .configure(|routes| parts.provide(routes))
-            .configure(|routes| sockets.configure(routes))
-            .configure(|routes| webhooks.provide(routes))
-            .configure(http::configure)
-            // The last one is the outermost.
-            .wrap(from_fn(http::limits::limits))
-            .wrap(from_fn(http::cors::cors))
-            .wrap(from_fn(http::trace::trace))
-    };
-    Ok(connections::serve(listener, serving, app)?)
 }
 
-/// Notes in the log that this process took it over.
-async fn announce(store: &dyn EventStore, ambient: &Ambient) -> anyhow::Result<()> {
+impl AppFactory {
+    fn serve(self, listener: TcpListener, serving: Serving) -> anyhow::Result<Server> {
+        let app = move || {
+            App::new()
+                .app_data(self.requests.worker())
+                .configure(|routes| self.services.provide(routes))
+                .configure(|routes| self.sockets.configure(routes))
+                .configure(|routes| self.webhooks.provide(routes))
+                .configure(http::configure)
+                // The last one is the outermost.
+                .wrap(from_fn(http::limits::limits))
+                .wrap(from_fn(http::cors::cors))
+                .wrap(from_fn(http::trace::trace))
+        };
+        Ok(connections::serve(listener, serving, app)?)
+    }
+}
+
+/// Brings the tenants of the log in line with the configured ones.
+async fn reconcile_tenants(core: &CoreServices) -> anyhow::Result<()> {
+    let CoreServices { config, log, ambient, registry, .. } = core;
+    tenants::reconcile(&config.tenants, config.server.bind, &config.webhooks, log, ambient, registry).await
+}
+
+/// Records in the log that this process has taken it over.
+async fn announce(core: &CoreServices) -> anyhow::Result<()> {
     let started =
         Event::Node(NodeEvent::Started(NodeStarted { release: env!("CARGO_PKG_VERSION").to_owned() }));
     let cause = EventCause { causation: "start".into(), actor: "service:node".into() };
-    let envelope: NewEvent = started.envelope(ambient, &cause);
-    store.append(StreamName::node("local"), ExpectedVersion::Any, vec![envelope]).await?;
+    let envelope: NewEvent = started.envelope(&core.ambient, &cause);
+    core.log.append(StreamName::node("local"), ExpectedVersion::Any, vec![envelope]).await?;
     Ok(())
 }
 
-/// So many threads, or one for each `cores_each` cores.
+/// The configured number of threads; if it is 0, one for each `cores_each` cores.
 fn threads(configured: usize, cores_each: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if configured > 0 { configured } else { (cores / cores_each).clamp(1, MOST_THREADS) }

@@ -13,7 +13,7 @@ use std::{
 use actix_web::{HttpRequest, http::header::HeaderMap};
 use ipnet::IpNet;
 
-use crate::telemetry::logging::pace::LinePace;
+use crate::telemetry::logging::throttle::LogThrottle;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";
@@ -34,9 +34,9 @@ pub struct TrustedProxies {
     /// Requests whose headers were not believed.
     ignored: AtomicU64,
     /// For the line about a peer that is not trusted.
-    stranger: LinePace,
+    stranger: LogThrottle,
     /// For the line about a proxy that names the client in `Forwarded` alone.
-    other_header: LinePace,
+    other_header: LogThrottle,
     /// Whether the log has the line about a hop that is no address.
     told_unreadable: AtomicBool,
 }

@@ -51,9 +51,9 @@ pub fn allows_demo(bind: SocketAddr) -> bool {
 /// # Errors
 /// When an entry of the configuration is wrong (nothing is changed then), or the store refuses.
 pub async fn reconcile(
-    configured: &[config::Tenant],
+    configured: &[config::TenantConfig],
     bind: SocketAddr,
-    webhooks: &config::Webhooks,
+    webhooks: &config::WebhooksConfig,
     store: &Arc<dyn EventStore>,
     ambient: &Ambient,
     registry: &Arc<TenantRegistry>,
@@ -88,8 +88,8 @@ pub async fn reconcile(
 /// # Errors
 /// When an entry is wrong; the text says which and why.
 pub fn desired(
-    configured: &[config::Tenant],
-    webhooks: &config::Webhooks,
+    configured: &[config::TenantConfig],
+    webhooks: &config::WebhooksConfig,
 ) -> anyhow::Result<BTreeMap<TenantId, DesiredTenant>> {
     let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
     let mut desired = BTreeMap::new();
@@ -122,7 +122,7 @@ fn demo() -> DesiredTenant {
 }
 
 fn desire(
-    tenant: &config::Tenant,
+    tenant: &config::TenantConfig,
     destinations: &DestinationPolicy,
 ) -> anyhow::Result<(TenantId, DesiredTenant)> {
     let id = TenantId::try_from(tenant.id.clone()).context("id")?;
@@ -181,7 +181,7 @@ fn check_key(kind: KeyKind, key: &Secret) -> anyhow::Result<(KeyId, KeyHash)> {
 }
 
 fn desire_webhook(
-    webhook: &config::Webhook,
+    webhook: &config::WebhookConfig,
     destinations: &DestinationPolicy,
 ) -> anyhow::Result<(WebhookId, (WebhookSettings, WebhookSecret))> {
     destinations.parse(&webhook.url)?;
@@ -231,15 +231,18 @@ A visitor writes, an agent answers, and the conversation is read back:
 mod tests {
     use super::*;
 
-    fn webhook(url: &str, secret: &str) -> config::Tenant {
-        config::Tenant {
+    fn webhook(url: &str, secret: &str) -> config::TenantConfig {
+        config::TenantConfig {
             id: "acme".to_owned(),
             name: None,
             origins: None,
             widget_keys: Vec::new(),
             secret_keys: Vec::new(),
             bot_keys: Vec::new(),
-            webhooks: vec![config::Webhook { url: url.to_owned(), secret: Secret::new(secret.to_owned()) }],
+            webhooks: vec![config::WebhookConfig {
+                url: url.to_owned(),
+                secret: Secret::new(secret.to_owned()),
+            }],
         }
     }
 

@@ -13,16 +13,16 @@ use clap::{Args, value_parser};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{figure::Figure, trial::Trial};
+use self::{bench_service::BenchService, result::BenchResult};
 use crate::config::Config;
 
+mod bench_service;
 mod disk;
-mod figure;
-mod load;
-mod trial;
+mod result;
+mod visitors;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct BenchCommand {
     /// A directory on the disk that is meant; `store.path` when absent.
     directory: Option<PathBuf>,
     /// How many sessions write at the same time in the second round; in the first it is one.
@@ -40,16 +40,16 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// When it cannot measure there, or is interrupted.
-pub(super) fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(command: &BenchCommand, config: &Config) -> anyhow::Result<()> {
     actix::System::new().block_on(async {
         // Listens before there is anything that would have to be removed.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let place = scratch(arguments.directory.as_deref().unwrap_or(&config.store.path))?;
-        let trial = Trial::begin(place.path(), config)?;
+        let place = scratch(command.directory.as_deref().unwrap_or(&config.store.path))?;
+        let trial = BenchService::begin(place.path(), config)?;
         let measured = tokio::select! {
-            measured = measure(&trial, place.path(), arguments) => measured,
+            measured = measure(&trial, place.path(), command) => measured,
             _ = interrupt.recv() => Err(anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow!("interrupted")),
             _ = hangup.recv() => Err(anyhow!("interrupted")),
@@ -71,13 +71,13 @@ fn scratch(parent: &Path) -> anyhow::Result<TempDir> {
     tempfile::Builder::new().prefix("bench-").tempdir_in(parent).with_context(|| parent_name.to_string())
 }
 
-async fn measure(trial: &Trial, place: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let time = Duration::from_secs(arguments.seconds);
-    let show = |figure: &Figure| figure.show(arguments.json);
-    if !arguments.json {
-        figure::show_head()?;
+async fn measure(trial: &BenchService, place: &Path, command: &BenchCommand) -> anyhow::Result<()> {
+    let time = Duration::from_secs(command.seconds);
+    let show = |figure: &BenchResult| figure.show(command.json);
+    if !command.json {
+        result::show_head()?;
     }
-    for at_once in [1, arguments.at_once] {
+    for at_once in [1, command.at_once] {
         let (messages, events_a_sync) = trial.messages(at_once, time).await?;
         let disk = disk::measure(place, events_a_sync, time).await?;
         show(&messages.beside(&disk))?;

@@ -5,12 +5,12 @@ use std::{collections::HashMap, path::Path};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::operator::say;
+use super::output::{print_result, print_warning};
 use crate::{
     access::tenants,
     config::{
         Config,
-        effective::{Effective, Setting},
+        effective::{EffectiveConfig, ShownSetting},
         environment,
     },
     startup,
@@ -18,13 +18,13 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct ConfigCommand {
     #[command(subcommand)]
-    command: Command,
+    action: ConfigAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ConfigAction {
     /// Every setting, with its value and where that comes from. Secrets are hidden.
     Show {
         /// As JSON.
@@ -39,21 +39,21 @@ enum Command {
 ///
 /// # Errors
 /// When the service would not start with these settings; the text says why.
-pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Result<()> {
     for warning in environment::lookalikes(std::env::vars_os()) {
-        super::complain(&warning);
+        print_warning(&warning);
     }
     let variables: HashMap<_, _> = environment::settings(std::env::vars_os())?;
-    let effective = Effective::of(file, variables)?;
-    match arguments.command {
+    let effective = EffectiveConfig::of(file, variables)?;
+    match command.action {
         // What is wrong is found more easily when the rest is seen.
-        Command::Show { json } => {
-            say(&shown(&effective, json)?)?;
+        ConfigAction::Show { json } => {
+            print_result(&shown(&effective, json)?)?;
             effective.config().map(|_| ())
         }
-        Command::Check => {
+        ConfigAction::Check => {
             check(&effective.config()?)?;
-            say("the service would start with these settings")
+            print_result("the service would start with these settings")
         }
     }
 }
@@ -66,10 +66,10 @@ fn check(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shown(effective: &Effective, is_json: bool) -> anyhow::Result<String> {
+fn shown(effective: &EffectiveConfig, is_json: bool) -> anyhow::Result<String> {
     let settings = effective.settings()?;
     if is_json {
-        let one = |(key, Setting { value, origin }): (&String, &Setting)| {
+        let one = |(key, ShownSetting { value, origin }): (&String, &ShownSetting)| {
             (key.clone(), json!({ "value": value, "origin": origin }))
         };
         return Ok(serde_json::to_string_pretty(&Value::Object(settings.iter().map(one).collect()))?);
@@ -78,6 +78,6 @@ fn shown(effective: &Effective, is_json: bool) -> anyhow::Result<String> {
         settings.iter().map(|(key, setting)| (format!("{key} = {}", setting.value), setting)).collect();
     let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width < 60).max();
     let width = width.unwrap_or_default();
-    let line = |(line, setting): &(String, &Setting)| format!("{line:width$}  # {}", setting.origin);
+    let line = |(line, setting): &(String, &ShownSetting)| format!("{line:width$}  # {}", setting.origin);
     Ok(lines.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 use serde_json::json;
 
-use super::{Config, DEFAULTS, environment, forms, kinds::Kinds};
+use super::{Config, DEFAULTS, environment, schema::ConfigSchema, text_formats};
 use crate::access::network::canonical;
 
 /// Keys whose values are never shown; of a list of sections the name within. A webhook's address is one: what its
@@ -21,7 +21,7 @@ const HIDDEN: [&str; 7] =
 const HIDDEN_VALUE: &str = "(hidden)";
 
 /// All settings, each with its origin.
-pub struct Effective {
+pub struct EffectiveConfig {
     layers: config::Config,
     /// As it was given: the library has another path to it.
     file: Option<PathBuf>,
@@ -29,14 +29,14 @@ pub struct Effective {
 
 /// A setting as it is shown.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct ShownSetting {
     /// The value, or that there is a hidden one.
     pub value: serde_json::Value,
     /// `default`, a file, or a variable of the environment.
     pub origin: String,
 }
 
-impl Effective {
+impl EffectiveConfig {
     /// Puts the layers together.
     ///
     /// # Errors
@@ -46,15 +46,15 @@ impl Effective {
         if let Some(file) = file {
             layers = layers.add_source(File::from(file).format(FileFormat::Toml));
         }
-        let kinds = Kinds::known()?;
+        let schema = ConfigSchema::known()?;
         // In order: the same error each time.
         for (variable, text) in environment.into_iter().collect::<BTreeMap<_, _>>() {
-            let key = environment::key_of(&kinds, &variable)?;
-            layers = layers.set_override(&key, kinds.read(&key, &text, &variable)?)?;
+            let key = environment::key_of(&schema, &variable)?;
+            layers = layers.set_override(&key, schema.read(&key, &text, &variable)?)?;
         }
         let layers = layers.build().map_err(without_source)?;
-        kinds.compare(&layers)?;
-        forms::check(&layers)?;
+        schema.compare(&layers)?;
+        text_formats::check(&layers)?;
         Ok(Self { layers, file: file.map(Path::to_owned) })
     }
 
@@ -75,13 +75,13 @@ impl Effective {
     ///
     /// # Errors
     /// When the layers do not go together: a defect.
-    pub fn settings(&self) -> anyhow::Result<BTreeMap<String, Setting>> {
+    pub fn settings(&self) -> anyhow::Result<BTreeMap<String, ShownSetting>> {
         let mut settings = BTreeMap::new();
         self.collect("", &Value::from(self.layers.collect()?), &mut settings);
         Ok(settings)
     }
 
-    fn collect(&self, key: &str, value: &Value, settings: &mut BTreeMap<String, Setting>) {
+    fn collect(&self, key: &str, value: &Value, settings: &mut BTreeMap<String, ShownSetting>) {
         if let ValueKind::Table(values) = &value.kind {
             for (name, value) in values {
                 let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
@@ -96,7 +96,7 @@ impl Effective {
             (Some(_), Some(file)) => file.display().to_string(),
             (Some(other), None) => other.to_owned(),
         };
-        settings.insert(key.to_owned(), Setting { value: shown(name, value), origin });
+        settings.insert(key.to_owned(), ShownSetting { value: shown(name, value), origin });
     }
 }
 

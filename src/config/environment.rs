@@ -7,7 +7,7 @@ use std::{collections::HashMap, ffi::OsString};
 
 use anyhow::bail;
 
-use super::kinds::Kinds;
+use super::schema::ConfigSchema;
 
 /// How the variables begin that are settings.
 const PREFIX: &str = "AMOIQ__";
@@ -39,12 +39,12 @@ pub(super) fn is_setting(name: &str) -> bool {
 #[must_use]
 pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     // The defaults are a part of the program: they can be read.
-    let Ok(kinds) = Kinds::known() else { return Vec::new() };
+    let Ok(schema) = ConfigSchema::known() else { return Vec::new() };
     let names = variables.filter_map(|(name, _)| name.into_string().ok());
     let mut warnings: Vec<_> = names
         .filter(|name| !name.starts_with(PREFIX))
         .filter_map(|name| {
-            let meant = meant(&kinds, &name)?;
+            let meant = meant(&schema, &name)?;
             Some(format!("{name} in the environment is no setting and is not read: {meant} is one"))
         })
         .collect();
@@ -56,22 +56,22 @@ pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<
 ///
 /// # Errors
 /// When there is none; the text names the variable.
-pub(super) fn key_of(kinds: &Kinds, variable: &str) -> anyhow::Result<String> {
+pub(super) fn key_of(schema: &ConfigSchema, variable: &str) -> anyhow::Result<String> {
     let key = variable.strip_prefix(PREFIX).unwrap_or(variable).replace("__", ".").to_lowercase();
-    if kinds.takes_value(&key) {
+    if schema.takes_value(&key) {
         return Ok(key);
     }
-    match meant(kinds, variable) {
+    match meant(schema, variable) {
         Some(meant) => bail!("{variable} in the environment is no setting: is {meant} meant?"),
         None => bail!("{variable} in the environment is no setting; config.toml lists all"),
     }
 }
 
 /// The variable of the setting whose name differs in case and in the number of underscores alone.
-fn meant(kinds: &Kinds, variable: &str) -> Option<String> {
+fn meant(schema: &ConfigSchema, variable: &str) -> Option<String> {
     let squashed = squash(variable);
     let variables =
-        kinds.keys().into_iter().map(|key| format!("{PREFIX}{}", key.replace('.', "__").to_uppercase()));
+        schema.keys().into_iter().map(|key| format!("{PREFIX}{}", key.replace('.', "__").to_uppercase()));
     variables.into_iter().find(|known| squash(known) == squashed && known != variable)
 }
 

@@ -337,7 +337,7 @@ fn each_setting_is_shown_with_its_origin_and_secrets_are_hidden() {
     file.write_all(text.as_bytes()).unwrap();
     let variables = [("AMOIQ__AUTH__JWT_SECRET", "hidden"), ("AMOIQ__SERVER__TRUSTED_PROXIES", "10.0.0.0/8")];
     let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let effective = Effective::of(Some(file.path()), HashMap::from(environment)).unwrap();
+    let effective = EffectiveConfig::of(Some(file.path()), HashMap::from(environment)).unwrap();
     let settings = effective.settings().unwrap();
     let shown = |key: &str| (settings[key].value.to_string(), settings[key].origin.as_str());
     let path = file.path().display().to_string();

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Realtime;
+use crate::config::RealtimeConfig;
 
 /// Kept for the databases, the operator's interface and health checks.
 const OWN: usize = 256;
@@ -65,7 +65,7 @@ impl Descriptors {
     }
 
     /// Says so when there are too few for as many sockets as are configured. 0 sockets is no limit.
-    pub fn compare(&self, realtime: &Realtime) {
+    pub fn compare(&self, realtime: &RealtimeConfig) {
         let sockets = realtime.max_connections.saturating_add(realtime.held_connections);
         if realtime.max_connections > 0 && sockets > self.connections {
             tracing::warn!(

@@ -44,7 +44,7 @@ pub struct Gate {
     /// What all sockets of a client do together.
     pub sockets: SocketCounts,
     /// How often.
-    pub limits: config::RateLimit,
+    pub limits: config::RateLimitConfig,
     /// What public credentials may.
     pub policy: Policy,
     /// Whose `X-Forwarded-For` is believed.

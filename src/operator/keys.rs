@@ -10,17 +10,20 @@ use amoiq_events::{
 };
 use serde_json::json;
 
-use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
+use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services, tenants::named};
 use crate::{access::auth, access::key_uses, access::secret::Secret, access::tenants::settings};
 
 /// `GET …/keys`: what they are, when each was made and on which day it was used last; never the keys themselves.
 ///
 /// # Errors
 /// When there is no such tenant.
-pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    let id = desk::tenant_id(&path)?;
-    let tenant = desk.tenant(&id)?;
-    let snapshot = desk.snapshot();
+pub async fn list(
+    services: web::Data<OperatorServices>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, OperatorError> {
+    let id = services::tenant_id(&path)?;
+    let tenant = services.tenant(&id)?;
+    let snapshot = services.snapshot();
     let view = |TenantKey { issued, created }: &TenantKey| {
         let grant = snapshot.grant_of(&issued.key_id, &id);
         let last_used = grant.and_then(|grant| grant.used.day()).map(key_uses::date);
@@ -42,21 +45,21 @@ pub async fn list(desk: web::Data<Desk>, path: web::Path<String>) -> Result<Http
 /// # Errors
 /// When there is no such tenant, or no such kind.
 pub async fn issue(
-    Change { operator, mut body }: Change,
+    ChangeRequest { operator, mut body }: ChangeRequest,
     path: web::Path<String>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
-    let id = desk::tenant_id(&path)?;
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
+    let id = services::tenant_id(&path)?;
     let kind = body.parsed("kind", kind_of);
     let kind = body.required("kind", kind);
     let name = body.parsed("name", |text| settings::check_name(text).map(|()| text.to_owned()));
     body.finish()?;
     let kind = kind.unwrap_or(KeyKind::Widget);
-    let secret = new_key(kind, &desk.tenants.ambient);
+    let secret = new_key(kind, &services.tenants.ambient);
     let (key_id, hash) = auth::fingerprint(secret.expose());
     let key =
         KeyIssued { key_id: key_id.clone(), kind, hash, source: ManagedBy::Operator, name: name.clone() };
-    desk.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
+    services.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
     let view = json!({
         "id": key_id, "kind": kind, "source": ManagedBy::Operator, "name": name, "key": secret.expose(),
     });
@@ -68,14 +71,14 @@ pub async fn issue(
 /// # Errors
 /// When there is no such key, or it comes from the configuration.
 pub async fn revoke(
-    operator: Operator,
+    operator: OperatorIdentity,
     path: web::Path<(String, String)>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
     let (tenant, key) = path.into_inner();
-    let id = desk::tenant_id(&tenant)?;
+    let id = services::tenant_id(&tenant)?;
     let key = named("key", KeyId::parse(&key))?;
-    desk.execute(&id, TenantCommand::RevokeKey(key.clone()), operator).await?;
+    services.execute(&id, TenantCommand::RevokeKey(key.clone()), operator).await?;
     Ok(HttpResponse::Ok().json(json!({ "id": key, "revoked": true })))
 }
 

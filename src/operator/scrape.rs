@@ -4,15 +4,18 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 
 use crate::{
     api::problem::Problem,
-    telemetry::metrics::{Metrics, format::Format},
+    telemetry::metrics::{ServiceMetrics, format::ScrapeFormat},
 };
 
 /// The numbers now, in the format that the request prefers.
 ///
 /// # Errors
 /// [`Problem::Internal`]: a defect.
-pub async fn scrape(request: HttpRequest, metrics: web::Data<Metrics>) -> Result<HttpResponse, Problem> {
-    let format = Format::accepted_by(request.headers());
+pub async fn scrape(
+    request: HttpRequest,
+    metrics: web::Data<ServiceMetrics>,
+) -> Result<HttpResponse, Problem> {
+    let format = ScrapeFormat::accepted_by(request.headers());
     match metrics.scrape().await {
         Ok(scrape) => {
             let mut answer = HttpResponse::Ok();

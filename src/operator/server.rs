@@ -17,14 +17,14 @@ use anyhow::Context;
 use ipnet::IpNet;
 
 use super::{
-    Desk, configure,
-    door::DoorFile,
+    OperatorServices, configure,
+    connection_file::PublishedConnectionFile,
     token::{MetricsNetworks, OperatorToken, authorise},
 };
 use crate::{
     connections::{self, Serving, ledger::Listener},
     http::{body::BodyLimit, trace::trace},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::ServiceMetrics,
 };
 
 /// The largest body, in bytes.
@@ -36,11 +36,11 @@ const DRAIN_SECONDS: u64 = 1;
 /// The operator's interface of a running service.
 pub struct OperatorServer {
     server: Server,
-    door: DoorFile,
+    door: PublishedConnectionFile,
 }
 
 /// Where it is to be.
-pub struct Place<'a> {
+pub struct OperatorServerSettings<'a> {
     /// `operator.bind`
     pub bind: SocketAddr,
     /// Where the service itself listens.
@@ -59,12 +59,12 @@ impl OperatorServer {
     /// # Errors
     /// When the address is taken, or the directory does not take the file.
     pub fn start(
-        place: &Place<'_>,
-        desk: Desk,
+        settings: &OperatorServerSettings<'_>,
+        services: OperatorServices,
         eraser: EraserHandle,
-        metrics: Metrics,
+        metrics: ServiceMetrics,
     ) -> anyhow::Result<Self> {
-        let bind = place.bind;
+        let bind = settings.bind;
         let listener = TcpListener::bind(bind).with_context(|| {
             format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")
         })?;
@@ -75,16 +75,16 @@ impl OperatorServer {
                 "the operator's interface can be reached from other machines; its token is all that protects it"
             );
         }
-        let token = web::Data::new(OperatorToken::generate(&desk.tenants.ambient));
-        let door = DoorFile::write(place.directory, address, place.service, &token)
-            .with_context(|| format!("operator.json in {}", place.directory.display()))?;
-        let ambient = web::Data::new(desk.tenants.ambient.clone());
-        let networks = web::Data::new(MetricsNetworks(place.metrics_networks.clone()));
-        let (desk, metrics) = (web::Data::new(desk), web::Data::new(metrics));
+        let token = web::Data::new(OperatorToken::generate(&services.tenants.ambient));
+        let door = PublishedConnectionFile::write(settings.directory, address, settings.service, &token)
+            .with_context(|| format!("operator.json in {}", settings.directory.display()))?;
+        let ambient = web::Data::new(services.tenants.ambient.clone());
+        let networks = web::Data::new(MetricsNetworks(settings.metrics_networks.clone()));
+        let (services, metrics) = (web::Data::new(services), web::Data::new(metrics));
         let eraser = web::Data::new(eraser);
         let app = move || {
             App::new()
-                .app_data(desk.clone())
+                .app_data(services.clone())
                 .app_data(eraser.clone())
                 .app_data(metrics.clone())
                 .app_data(token.clone())
@@ -97,13 +97,13 @@ impl OperatorServer {
                 .wrap(from_fn(trace))
         };
         let serving =
-            Serving { workers: 1, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&place.listener) };
+            Serving { workers: 1, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&settings.listener) };
         let server = connections::serve(listener, serving, app)?;
         Ok(Self { server, door })
     }
 
     /// Serves beside the service; the handle ends it.
-    pub fn run(self) -> (ServerHandle, DoorFile) {
+    pub fn run(self) -> (ServerHandle, PublishedConnectionFile) {
         let handle = self.server.handle();
         actix::spawn(async move {
             if let Err(error) = self.server.await {

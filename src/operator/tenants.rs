@@ -7,15 +7,15 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, Desk, Refusal, desk};
+use super::{ChangeRequest, OperatorError, OperatorServices, services};
 use crate::{access::tenants::settings, api::problem::Problem, http::fields::Fields};
 
 /// `GET /operator/tenants`
-pub async fn list(desk: web::Data<Desk>) -> HttpResponse {
-    let snapshot = desk.snapshot();
+pub async fn list(services: web::Data<OperatorServices>) -> HttpResponse {
+    let snapshot = services.snapshot();
     let mut all: Vec<_> = snapshot.all().collect();
     all.sort_unstable_by_key(|(id, _)| *id);
-    let views: Vec<_> = all.into_iter().map(|(id, tenant)| view(&desk, id, tenant)).collect();
+    let views: Vec<_> = all.into_iter().map(|(id, tenant)| view(&services, id, tenant)).collect();
     HttpResponse::Ok().json(json!({ "tenants": views }))
 }
 
@@ -23,8 +23,11 @@ pub async fn list(desk: web::Data<Desk>) -> HttpResponse {
 ///
 /// # Errors
 /// When there is none.
-pub async fn show(desk: web::Data<Desk>, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    answer(&desk, &desk::tenant_id(&path)?)
+pub async fn show(
+    services: web::Data<OperatorServices>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, OperatorError> {
+    answer(&services, &services::tenant_id(&path)?)
 }
 
 /// `POST /operator/tenants`: `id`, and `name` and `origins` when they are not the id and any.
@@ -32,21 +35,21 @@ pub async fn show(desk: web::Data<Desk>, path: web::Path<String>) -> Result<Http
 /// # Errors
 /// When there is one already, or a field is wrong.
 pub async fn create(
-    Change { operator, mut body }: Change,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
+    ChangeRequest { operator, mut body }: ChangeRequest,
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
     let id = body.id_text("id");
     let id = body.required("id", id);
     let (name, origins) = name_and_origins(&mut body);
     body.finish()?;
-    let id = desk::new_tenant_id(&id.unwrap_or_default())?;
+    let id = services::new_tenant_id(&id.unwrap_or_default())?;
     let settings = TenantSettings {
         name: name.unwrap_or_else(|| id.to_string()),
         origins: origins.unwrap_or_else(|| vec!["*".to_owned()]),
         source: ManagedBy::Operator,
     };
-    desk.execute(&id, TenantCommand::Create(settings), operator).await?;
-    Ok(HttpResponse::Created().json(view(&desk, &id, &*desk.tenant(&id)?)))
+    services.execute(&id, TenantCommand::Create(settings), operator).await?;
+    Ok(HttpResponse::Created().json(view(&services, &id, &*services.tenant(&id)?)))
 }
 
 /// `PATCH /operator/tenants/{tenant}`: `name`, `origins`.
@@ -54,30 +57,30 @@ pub async fn create(
 /// # Errors
 /// When there is none, it comes from the configuration, or a field is wrong.
 pub async fn update(
-    Change { operator, mut body }: Change,
+    ChangeRequest { operator, mut body }: ChangeRequest,
     path: web::Path<String>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
-    let id = desk::tenant_id(&path)?;
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
+    let id = services::tenant_id(&path)?;
     let (name, origins) = name_and_origins(&mut body);
     body.finish()?;
-    desk.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
-    answer(&desk, &id)
+    services.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
+    answer(&services, &id)
 }
 
-fn answer(desk: &Desk, id: &TenantId) -> Result<HttpResponse, Refusal> {
-    let tenant = desk.tenant(id)?;
-    Ok(HttpResponse::Ok().json(view(desk, id, &tenant)))
+fn answer(services: &OperatorServices, id: &TenantId) -> Result<HttpResponse, OperatorError> {
+    let tenant = services.tenant(id)?;
+    Ok(HttpResponse::Ok().json(view(services, id, &tenant)))
 }
 
-fn view(desk: &Desk, id: &TenantId, tenant: &Tenant) -> Value {
+fn view(services: &OperatorServices, id: &TenantId, tenant: &Tenant) -> Value {
     let settings = tenant.settings();
     json!({
         "id": id,
         "name": settings.map(|settings| &settings.name),
         "origins": settings.map(|settings| &settings.origins),
         "source": settings.map(|settings| settings.source),
-        "served": desk.serves(id),
+        "served": services.serves(id),
         "keys": tenant.keys().count(),
         "webhooks": tenant.webhooks().count(),
     })

@@ -15,7 +15,7 @@ use amoiq_events::Ambient;
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
-use super::{METRICS, Refusal};
+use super::{METRICS, OperatorError};
 use crate::{
     access::secret::Secret,
     api::problem::Problem,
@@ -74,7 +74,7 @@ pub async fn authorise<B: MessageBody + 'static>(
     if networks.opens_for(request.request()) || token.opens_for(request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
-    Ok(request.into_response(Refusal::Token.error_response()))
+    Ok(request.into_response(OperatorError::Token.error_response()))
 }
 
 #[cfg(test)]

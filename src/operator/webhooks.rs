@@ -4,6 +4,8 @@
 //! what customers make and not what operators do, and the values of headers are not shown, because they may
 //! be the customer's secrets.
 
+pub mod list;
+
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     TenantId, WebhookId,
@@ -12,10 +14,10 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, Desk, Operator, Refusal, desk, tenants::named};
+use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services, tenants::named};
 use crate::{api::problem::Problem, http::webhooks::fields};
 
-const NOT_FOUND: Refusal = Refusal::Tenant(TenantRefusal::Webhook(WebhookRefusal::NotFound));
+const NOT_FOUND: OperatorError = OperatorError::Tenant(TenantRefusal::Webhook(WebhookRefusal::NotFound));
 
 /// `POST …/webhooks`: `url`, and what else there is to set. The answer is the only place where the
 /// secret is.
@@ -23,15 +25,15 @@ const NOT_FOUND: Refusal = Refusal::Tenant(TenantRefusal::Webhook(WebhookRefusal
 /// # Errors
 /// When there is no such tenant, or a field is wrong.
 pub async fn register(
-    Change { operator, mut body }: Change,
+    ChangeRequest { operator, mut body }: ChangeRequest,
     path: web::Path<String>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
-    let tenant = desk::tenant_id(&path)?;
-    let settings = fields::settings(&mut body, &desk.registrar.destinations)?;
-    let (id, secret) = (desk.registrar.new_id()?, desk.registrar.new_secret());
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
+    let tenant = services::tenant_id(&path)?;
+    let settings = fields::settings(&mut body, &services.registrar.destinations)?;
+    let (id, secret) = (services.registrar.new_id()?, services.registrar.new_secret());
     let command = WebhookCommand::Register { settings, secret, source: ManagedBy::Operator };
-    let made = carry_out(&desk, &tenant, &id, command, operator).await?;
+    let made = carry_out(&services, &tenant, &id, command, operator).await?;
     Ok(HttpResponse::Created().json(with_secret(view(&tenant, &id, &made), &made)))
 }
 
@@ -40,13 +42,13 @@ pub async fn register(
 /// # Errors
 /// When there is none, it comes from the configuration, or a field is wrong.
 pub async fn update(
-    Change { operator, mut body }: Change,
+    ChangeRequest { operator, mut body }: ChangeRequest,
     path: web::Path<(String, String)>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
     let (tenant, id) = ids(&path.0, &path.1)?;
-    let command = WebhookCommand::Change(fields::change(&mut body, &desk.registrar.destinations)?);
-    let changed = carry_out(&desk, &tenant, &id, command, operator).await?;
+    let command = WebhookCommand::Change(fields::change(&mut body, &services.registrar.destinations)?);
+    let changed = carry_out(&services, &tenant, &id, command, operator).await?;
     Ok(HttpResponse::Ok().json(view(&tenant, &id, &changed)))
 }
 
@@ -55,12 +57,12 @@ pub async fn update(
 /// # Errors
 /// When there is none, or it comes from the configuration.
 pub async fn delete(
-    operator: Operator,
+    operator: OperatorIdentity,
     path: web::Path<(String, String)>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
     let (tenant, id) = ids(&path.0, &path.1)?;
-    desk.execute(&tenant, TenantCommand::Webhook(id.clone(), WebhookCommand::Delete), operator).await?;
+    services.execute(&tenant, TenantCommand::Webhook(id.clone(), WebhookCommand::Delete), operator).await?;
     Ok(HttpResponse::Ok().json(json!({ "id": id, "deleted": true })))
 }
 
@@ -70,10 +72,10 @@ pub async fn delete(
 /// # Errors
 /// When there is no such webhook or action.
 pub async fn act(
-    Change { operator, mut body }: Change,
+    ChangeRequest { operator, mut body }: ChangeRequest,
     path: web::Path<(String, String, String)>,
-    desk: web::Data<Desk>,
-) -> Result<HttpResponse, Refusal> {
+    services: web::Data<OperatorServices>,
+) -> Result<HttpResponse, OperatorError> {
     let (tenant, id) = ids(&path.0, &path.1)?;
     let command = match path.2.as_str() {
         "pause" => WebhookCommand::Pause,
@@ -82,12 +84,12 @@ pub async fn act(
             let reason = fields::note(&mut body, "reason");
             WebhookCommand::Disable { reason: reason.unwrap_or_else(|| "an operator disabled it".to_owned()) }
         }
-        "rotate-secret" => desk.registrar.rotation(body.flag("expirePrevious")),
+        "rotate-secret" => services.registrar.rotation(body.flag("expirePrevious")),
         _ => return Err(Problem::NotFound.into()),
     };
     body.finish()?;
     let is_rotation = matches!(command, WebhookCommand::RotateSecret { .. });
-    let now = carry_out(&desk, &tenant, &id, command, operator).await?;
+    let now = carry_out(&services, &tenant, &id, command, operator).await?;
     let view = view(&tenant, &id, &now);
     Ok(HttpResponse::Ok().json(if is_rotation {
         let until = now.previous.as_ref().map(|(_, until)| until);
@@ -98,7 +100,7 @@ pub async fn act(
 }
 
 /// An endpoint as operators are shown it.
-pub(super) fn view(tenant: &TenantId, id: &WebhookId, webhook: &Webhook) -> Value {
+fn view(tenant: &TenantId, id: &WebhookId, webhook: &Webhook) -> Value {
     let settings = &webhook.settings;
     json!({
         "tenant": tenant,
@@ -121,7 +123,7 @@ fn with_secret(view: Value, webhook: &Webhook) -> Value {
 }
 
 /// The same with one field more.
-pub(super) fn with(mut view: Value, name: &str, value: Value) -> Value {
+fn with(mut view: Value, name: &str, value: Value) -> Value {
     if let Some(fields) = view.as_object_mut() {
         fields.insert(name.to_owned(), value);
     }
@@ -129,18 +131,18 @@ pub(super) fn with(mut view: Value, name: &str, value: Value) -> Value {
 }
 
 fn ids(tenant: &str, webhook: &str) -> Result<(TenantId, WebhookId), Problem> {
-    Ok((desk::tenant_id(tenant)?, named("webhook", WebhookId::parse(webhook))?))
+    Ok((services::tenant_id(tenant)?, named("webhook", WebhookId::parse(webhook))?))
 }
 
 /// Does something to an endpoint and gives it as it is then.
 async fn carry_out(
-    desk: &Desk,
+    services: &OperatorServices,
     tenant: &TenantId,
     id: &WebhookId,
     command: WebhookCommand,
-    operator: Operator,
-) -> Result<Webhook, Refusal> {
-    desk.execute(tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let now = desk.tenant(tenant)?;
+    operator: OperatorIdentity,
+) -> Result<Webhook, OperatorError> {
+    services.execute(tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
+    let now = services.tenant(tenant)?;
     now.webhook(id).cloned().ok_or(NOT_FOUND)
 }

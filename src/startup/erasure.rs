@@ -1,45 +1,36 @@
-//! What goes: sessions that an operator erases, and what is older than `[retention]` keeps.
+//! Deletion: sessions that an operator erases, and whatever is older than `[retention]` allows.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::{
     erasure::{EraserHandle, ErasureTargets},
     retention::{RetentionSettings, RetentionTask},
     webhooks::WebhooksHandle,
 };
-use amoiq_events::{Ambient, EventStore};
 
-use super::parts::Parts;
-use crate::config;
+use super::{app_services::AppServices, core_services::CoreServices};
 
 /// Starts both.
-pub(super) fn start(
-    retention: &config::Retention,
-    data: &Path,
-    parts: &Parts,
-    webhooks: WebhooksHandle,
-    store: &Arc<dyn EventStore>,
-    ambient: &Ambient,
-) -> EraserHandle {
-    let inbox = (**parts.inbox).clone();
+pub(super) fn start(core: &CoreServices, services: &AppServices, webhooks: WebhooksHandle) -> EraserHandle {
+    let inbox = (**services.inbox).clone();
     let eraser = EraserHandle::start(ErasureTargets {
-        directory: (**parts.directory).clone(),
+        directory: (**services.directory).clone(),
         inbox: inbox.clone(),
-        proven: parts.proven.clone(),
-        presence: parts.online.presence.clone(),
+        proven: services.proven.clone(),
+        presence: services.online.presence.clone(),
         webhooks,
-        store: Arc::clone(store),
-        data: Some(data.to_owned()),
+        store: Arc::clone(&core.log),
+        data: Some(core.data_directory().to_owned()),
     });
     let settings = RetentionSettings {
-        presence: days(retention.presence_days),
-        sessions: days(retention.sessions_days),
+        presence: days(core.config.retention.presence_days),
+        sessions: days(core.config.retention.sessions_days),
     };
-    RetentionTask::start(eraser.clone(), inbox, Arc::clone(store), ambient.clone(), settings);
+    RetentionTask::start(eraser.clone(), inbox, Arc::clone(&core.log), core.ambient.clone(), settings);
     eraser
 }
 
-/// So many days; nothing for ever.
+/// A number of days; 0 stands for no limit.
 fn days(days: u32) -> Option<Duration> {
     (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
 }

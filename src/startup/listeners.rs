@@ -1,10 +1,10 @@
-//! How many connections the service and its operators have.
+//! How many connections the service and its operators may have.
 
 use std::sync::Arc;
 
 use super::DRAIN_SECONDS;
 use crate::{
-    config::{Config, Realtime},
+    config::{Config, RealtimeConfig},
     connections::{
         Serving,
         descriptors::Descriptors,
@@ -12,54 +12,54 @@ use crate::{
     },
 };
 
-/// Connections that may ask after the service's health when there are as many as it serves.
+/// Connections that health checks may still open when all others are in use.
 const HEALTH_RESERVE: usize = 32;
 
-/// Connections of operators at the same time, if there are files for so many.
-const OPERATORS: usize = 64;
+/// Connections to the operator interface at the same time, if there are enough file descriptors.
+const OPERATOR_CONNECTIONS: usize = 64;
 
-/// The longest pause between pings that proxies usually let pass: haproxy ends a tunnel after 50 s.
-const PROXY_PATIENCE_MS: u64 = 50_000;
+/// The longest silence that proxies usually tolerate: haproxy closes a tunnel after 50 s.
+const PROXY_TIMEOUT_MS: u64 = 50_000;
 
 /// The connections of the service and of operators.
 #[derive(Clone)]
-pub struct Listeners {
-    /// Over both.
-    pub ledger: Arc<Ledger>,
+pub(super) struct ServiceListeners {
+    /// Counts the connections of both.
+    pub(super) ledger: Arc<Ledger>,
     /// `server.bind`
-    pub service: Arc<Listener>,
+    pub(super) service: Arc<Listener>,
     /// `operator.bind`
-    pub operator: Arc<Listener>,
-    /// What there is for them.
-    pub descriptors: Descriptors,
+    pub(super) operator: Arc<Listener>,
+    /// The file descriptors that they share.
+    pub(super) descriptors: Descriptors,
 }
 
-impl Listeners {
-    /// Raises the limit of open files as far as it goes, and shares them out.
+impl ServiceListeners {
+    /// Raises the limit of open files as far as it goes, and divides them.
     pub(super) fn of(config: &Config) -> Self {
         let descriptors = Descriptors::raise(config.webhooks.in_flight);
         let of_address = config.server.connections_per_ip.unwrap_or_else(|| descriptors.of_address());
         let ledger = Ledger::new(of_address, config.server.trusted_proxies.clone());
         let reserve = HEALTH_RESERVE.min(descriptors.connections / 8);
         let service = Listener::new(&ledger, descriptors.connections - reserve, reserve);
-        let operator = Listener::new(&ledger, OPERATORS.min(descriptors.of_operators()), 0);
+        let operator = Listener::new(&ledger, OPERATOR_CONNECTIONS.min(descriptors.of_operators()), 0);
         Self { ledger, service, operator, descriptors }
     }
 
-    /// How the service is served, with so many threads.
+    /// How the service is served, with this number of threads.
     pub(super) fn serving(&self, workers: usize) -> Serving {
         Serving { workers, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&self.service) }
     }
 
-    /// Says so when there are too few files for the sockets that may come, and when they are silent for longer than
-    /// proxies usually allow.
-    pub(super) fn warn(&self, realtime: &Realtime) {
+    /// Warns when there are too few file descriptors for the configured sockets, and when pings are further apart than
+    /// proxies usually tolerate.
+    pub(super) fn warn(&self, realtime: &RealtimeConfig) {
         self.descriptors.compare(realtime);
-        if realtime.ping_interval_ms > PROXY_PATIENCE_MS {
+        if realtime.ping_interval_ms > PROXY_TIMEOUT_MS {
             tracing::warn!(
                 realtime.ping_interval_ms = realtime.ping_interval_ms,
-                "proxies cut connections that are silent for so long: haproxy after 50 s, nginx and others after 60 s \
-                 unless they are told otherwise; realtime.ping_interval_ms should be {PROXY_PATIENCE_MS} at the most"
+                "proxies close connections that are silent for this long: haproxy after 50 s, nginx and others after \
+                 60 s by default; realtime.ping_interval_ms should be at most {PROXY_TIMEOUT_MS}"
             );
         }
     }

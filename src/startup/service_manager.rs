@@ -1,10 +1,10 @@
-//! What the service manager is told: systemd's notify protocol (`sd_notify(3)`), one datagram for each message.
+//! Notifications to the service manager: systemd's notify protocol (`sd_notify(3)`), one datagram per message.
 //!
 //! Without `NOTIFY_SOCKET` nothing is sent. Sending never waits: a manager that does not read loses messages, and
 //! the loss of the one that matters, `READY=1`, is logged.
 //!
-//! The watchdog says that the main executor turns. It deliberately says nothing of the disk: a sync that hangs for
-//! a minute ends readiness (`/readyz`), and killing the process would not end the sync.
+//! The watchdog shows that the main executor runs. It deliberately does not cover the disk: a sync that hangs for a
+//! minute ends readiness (`/readyz`), and killing the process would not end the sync.
 
 use std::{
     env,
@@ -22,14 +22,14 @@ use std::{
 
 use tokio::time::MissedTickBehavior;
 
-/// The way to the service manager, if there is one.
+/// The connection to the service manager, if there is one.
 pub(super) struct ServiceManager {
     address: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
 impl ServiceManager {
-    /// As the environment says. What it says wrongly is logged, and nobody is told anything then.
+    /// Reads the environment. If its value is invalid, that is logged and nothing is sent.
     pub(super) fn from_environment() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self { address: None, watchdog: None };
@@ -38,45 +38,45 @@ impl ServiceManager {
             Ok(address) => Self { address: Some(address), watchdog: watchdog() },
             Err(error) => {
                 let name = name.display();
-                tracing::error!(%error, "the service manager cannot be told anything: NOTIFY_SOCKET={name}");
+                tracing::error!(%error, "the service manager cannot be notified: NOTIFY_SOCKET={name}");
                 Self { address: None, watchdog: None }
             }
         }
     }
 
-    /// Says that the service serves, and from now on that it is alive.
+    /// Reports that the service is ready, and from now on that it is alive.
     pub(super) fn ready(&self, status: &str) {
         if let Err(error) = self.send(&format!("READY=1\nSTATUS={status}")) {
-            tracing::error!(%error, "the service manager was not told that the service is ready");
+            tracing::error!(%error, "the service manager was not notified that the service is ready");
         }
-        if let (Some(patience), Ok(watched)) = (self.watchdog, self.again()) {
-            actix::spawn(watched.keep_saying_alive(patience));
+        if let (Some(timeout), Ok(notifier)) = (self.watchdog, self.duplicate()) {
+            actix::spawn(notifier.report_alive(timeout));
         }
     }
 
-    /// Says that the service stops.
+    /// Reports that the service is stopping.
     pub(super) fn stopping(&self) {
         if let Err(error) = self.send("STOPPING=1") {
-            tracing::debug!(%error, "the service manager was not told that the service stops");
+            tracing::debug!(%error, "the service manager was not notified that the service stops");
         }
     }
 
-    async fn keep_saying_alive(self, patience: Duration) {
-        // Twice as often as is needed, as systemd advises.
-        let mut turns = tokio::time::interval(patience / 2);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn report_alive(self, timeout: Duration) {
+        // Twice as often as required, as systemd advises.
+        let mut ticks = tokio::time::interval(timeout / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             if let Err(error) = self.send("WATCHDOG=1") {
-                tracing::warn!(%error, "the service manager was not told that the service is alive");
+                tracing::warn!(%error, "the service manager was not notified that the service is alive");
             }
         }
     }
 
-    fn again(&self) -> io::Result<Self> {
-        let again =
+    fn duplicate(&self) -> io::Result<Self> {
+        let duplicate =
             |(socket, address): &(UnixDatagram, SocketAddr)| Ok((socket.try_clone()?, address.clone()));
-        let address: io::Result<_> = self.address.as_ref().map(again).transpose();
+        let address: io::Result<_> = self.address.as_ref().map(duplicate).transpose();
         Ok(Self { address: address?, watchdog: self.watchdog })
     }
 
@@ -86,22 +86,26 @@ impl ServiceManager {
     }
 }
 
-/// A socket, and the address that a name of the environment means: a path, or `@` and an abstract name.
+/// A socket, and the address that the variable names: a path, or `@` followed by an abstract name.
 fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes().split_first() {
         Some((b'@', rest)) => SocketAddr::from_abstract_name(rest)?,
         Some((b'/', _)) => SocketAddr::from_pathname(name)?,
-        _ => return Err(io::Error::other("neither a path nor an abstract name, which begins with @")),
+        _ => {
+            return Err(io::Error::other(
+                "neither an absolute path nor an abstract name, which starts with @",
+            ));
+        }
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     Ok((socket, address))
 }
 
-/// How long the manager waits for a sign of life of this process, if it does.
+/// How long the manager waits for a sign of life from this process, if it does.
 fn watchdog() -> Option<Duration> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let is_meant = env::var_os("WATCHDOG_PID")
+    let is_for_us = env::var_os("WATCHDOG_PID")
         .is_none_or(|_| number("WATCHDOG_PID") == Some(u64::from(std::process::id())));
-    number("WATCHDOG_USEC").filter(|&wait| is_meant && wait > 0).map(Duration::from_micros)
+    number("WATCHDOG_USEC").filter(|&wait| is_for_us && wait > 0).map(Duration::from_micros)
 }

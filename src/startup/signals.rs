@@ -1,23 +1,23 @@
-//! The signals that the process takes: SIGTERM and SIGINT stop it, and others that people send to services are
-//! logged and do nothing, where by default they would end it without a drain.
+//! The signals that the process handles. SIGTERM and SIGINT stop it. Others that people send to services are logged and
+//! ignored: by default they would end the process without a drain.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What tells the process to stop.
-pub(super) struct Stop {
+/// The signals that stop the process.
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
-    /// From now on these two signals do not end the process by themselves.
+impl StopSignals {
+    /// Takes over both signals: from now on they no longer end the process directly.
     pub(super) fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt })
     }
 
     /// Waits for one of them.
-    pub(super) async fn asked(&mut self) {
+    pub(super) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -25,8 +25,8 @@ impl Stop {
     }
 }
 
-/// Takes the signals that mean nothing here. SIGHUP is what a closed terminal sends too, and tools that would have
-/// a service read its settings again, which this one reads at its start alone.
+/// Handles the signals that have no meaning here. SIGHUP also comes from a terminal that closes, and from tools that
+/// expect a service to reload its settings, which this one reads only when it starts.
 pub(super) fn ignore_others() -> std::io::Result<()> {
     let others = [
         ("SIGHUP", SignalKind::hangup()),
@@ -37,7 +37,9 @@ pub(super) fn ignore_others() -> std::io::Result<()> {
         let mut sent = signal(kind)?;
         actix::spawn(async move {
             while sent.recv().await.is_some() {
-                tracing::info!("{name} does nothing here: settings are read at the start, SIGTERM stops");
+                tracing::info!(
+                    "{name} has no effect: settings are read only at the start; SIGTERM stops the service"
+                );
             }
         });
     }

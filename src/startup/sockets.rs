@@ -1,4 +1,4 @@
-//! The sockets: an engine over all workers, rooms on each, and what joins them to the log.
+//! The sockets: one engine over all workers, rooms on each worker, and their subscription to the log.
 
 use std::{
     rc::Rc,
@@ -8,10 +8,9 @@ use std::{
 
 use actix_web::{HttpRequest, web};
 use amoiq_actors::{presence::PresenceSignal, tenants::TenantRegistry};
-use amoiq_events::{Ambient, EventStore};
 use tokio::sync::mpsc;
 
-use super::parts::Parts;
+use super::{app_services::AppServices, core_services::CoreServices};
 use crate::{
     config::Config,
     connections::ledger::Listener,
@@ -26,7 +25,7 @@ use crate::{
     },
 };
 
-/// Where clients find the engine.
+/// The path of the engine.
 const PATH: &str = "/socket.io/";
 
 /// The sockets of the service.
@@ -40,37 +39,27 @@ pub(super) struct SocketServer {
     echo: web::Data<Echo>,
 }
 
-/// What sockets hear of.
-pub(super) struct Sources<'a> {
-    /// Where their connections come from.
-    pub(super) listener: &'a Arc<Listener>,
-    /// Visitors who have not written.
-    pub(super) signals: mpsc::Receiver<PresenceSignal>,
-}
-
 impl SocketServer {
-    /// Starts to follow the log.
+    /// Subscribes to the log. `signals` are about visitors who have not written yet.
     pub(super) fn start(
-        config: &Config,
-        parts: &Parts,
-        store: &Arc<dyn EventStore>,
-        ambient: &Ambient,
-        registry: &TenantRegistry,
-        sources: Sources<'_>,
+        core: &CoreServices,
+        services: &AppServices,
+        listener: &Arc<Listener>,
+        signals: mpsc::Receiver<PresenceSignal>,
     ) -> Self {
-        let Sources { listener, signals } = sources;
+        let CoreServices { config, log, ambient, registry, .. } = core;
         let rooms: Arc<Rooms<Room>> = Arc::default();
-        let offsets = recovery::offsets(parts.gate.clone(), store.epoch());
+        let offsets = recovery::offsets(services.gate.clone(), log.epoch());
         let (heard, told) = (Arc::clone(&rooms), Arc::clone(&offsets));
-        let echo = feed::start(Arc::clone(store), store.head(), heard, told, signals);
+        let echo = feed::start(Arc::clone(log), log.head(), heard, told, signals);
         let chat = ChatParts {
-            gate: parts.gate.clone(),
-            directory: parts.directory.as_ref().clone(),
-            online: parts.online.as_ref().clone(),
-            proven: parts.proven.clone(),
-            drafts: parts.drafts.as_ref().clone(),
+            gate: services.gate.clone(),
+            directory: services.directory.as_ref().clone(),
+            online: services.online.as_ref().clone(),
+            proven: services.proven.clone(),
+            drafts: services.drafts.as_ref().clone(),
             event_bytes: config.limits.body_bytes,
-            store: Arc::clone(store),
+            store: Arc::clone(log),
             ambient: ambient.clone(),
             recovery: Arc::new(Recovery::new(
                 Duration::from_secs(config.realtime.recovery_seconds),
@@ -90,7 +79,7 @@ impl SocketServer {
         Self { engine, rooms, parts: chat, settings, numbers: Arc::default(), echo: web::Data::new(echo) }
     }
 
-    /// Serves the sockets of the worker whose routes these are.
+    /// Adds the routes to one worker and serves its sockets.
     pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
         let chat = Chat::new(self.parts.clone(), self.rooms.start_here());
         let ambient = self.parts.ambient.clone();
@@ -102,23 +91,23 @@ impl SocketServer {
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(speaks));
     }
 
-    /// What operators count of its connections.
+    /// The counters of the connections, for operators.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(self.engine.metrics())
     }
 
-    /// Who came back.
+    /// How many clients came back, and recovered what they missed.
     pub(super) fn recovery(&self) -> Arc<Recovery> {
         Arc::clone(&self.parts.recovery)
     }
 
-    /// Closes every connection, spread over a time.
+    /// Closes every connection, spread over this time.
     pub(super) async fn drain(&self, over: Duration) {
         self.engine.drain(over).await;
     }
 }
 
-/// Lets every connection look at its rights again when tenants or keys have changed.
+/// Lets every connection check its rights again when tenants or keys change.
 fn review_on_change(engine: Engine<ChatProtocol>, registry: &TenantRegistry) {
     let mut changes = registry.changes();
     actix::spawn(async move {

@@ -1,5 +1,5 @@
-//! Webhook delivery: its lanes on a thread of their own, its outbox in the data directory, and what the
-//! management API needs.
+//! Webhook delivery: its lanes on their own thread, its database in the data directory, and what the management API
+//! needs.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,23 +7,23 @@ use actix::Arbiter;
 use actix_web::web;
 use amoiq_actors::{
     projections::RebuildHandle,
-    tenants::TenantRegistry,
     webhooks::{
         DeliveryStore, LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
         delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
     },
 };
-use amoiq_events::{Ambient, EventStore, Position};
+use amoiq_events::{EventStore, Position};
 
+use super::core_services::CoreServices;
 use crate::{
     access::tenants::Tenants,
-    config::{self, Config},
+    config,
     http::webhooks::{Registrar, trial::Trials},
-    operator::Desk,
+    operator::OperatorServices,
     webhooks::{DestinationPolicy, HttpSender},
 };
 
-/// Of the places of deliveries, tests take at most one in so many.
+/// Test deliveries take at most one in this many of the permits for attempts.
 const TRIALS_SHARE: usize = 16;
 
 /// Webhook delivery and its management.
@@ -36,13 +36,8 @@ pub(super) struct WebhookServer {
 
 impl WebhookServer {
     /// Starts a lane for every endpoint.
-    pub(super) fn start(
-        config: &Config,
-        outbox: DeliveryStore,
-        store: &Arc<dyn EventStore>,
-        ambient: &Ambient,
-        registry: &Arc<TenantRegistry>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn start(core: &CoreServices, outbox: DeliveryStore) -> anyhow::Result<Self> {
+        let CoreServices { config, log, ambient, registry, .. } = core;
         let webhooks = &config.webhooks;
         let settings = lane_settings(webhooks);
         let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
@@ -50,17 +45,20 @@ impl WebhookServer {
         let thread = Arbiter::new().handle();
         let (kept, reaper_ambient, retention) = (outbox.clone(), ambient.clone(), retention(webhooks));
         thread.spawn_fn(move || DeliveryReaper::start(kept, reaper_ambient, retention));
-        let registry = Arc::clone(registry);
         let services = WebhookServices {
-            log: Arc::clone(store),
+            log: Arc::clone(log),
             ambient: ambient.clone(),
-            registry: Arc::clone(&registry),
+            registry: Arc::clone(registry),
             deliveries: outbox,
             sender,
         };
         let lanes = WebhooksHandle::start(settings, services, &thread);
         let registrar = Registrar {
-            tenants: Tenants { store: Arc::clone(store), ambient: ambient.clone(), registry },
+            tenants: Tenants {
+                store: Arc::clone(log),
+                ambient: ambient.clone(),
+                registry: Arc::clone(registry),
+            },
             destinations,
             limit: webhooks.endpoints_per_tenant,
             previous_secret_hours: webhooks.previous_secret_hours,
@@ -73,15 +71,15 @@ impl WebhookServer {
         })
     }
 
-    /// The lanes, for whoever counts or erases.
+    /// The lanes, for metrics and erasure.
     pub(super) fn lanes(&self) -> WebhooksHandle {
         WebhooksHandle::clone(&self.lanes)
     }
 
-    /// What the operator's routes work with.
-    pub(super) fn desk(&self, rebuilds: Vec<RebuildHandle>) -> Desk {
+    /// What the routes of the operator interface work with.
+    pub(super) fn operator_services(&self, rebuilds: Vec<RebuildHandle>) -> OperatorServices {
         let (tenants, registrar) = (self.registrar.tenants.clone(), self.registrar.clone());
-        Desk { tenants, registrar, webhooks: self.lanes(), rebuilds }
+        OperatorServices { tenants, registrar, webhooks: self.lanes(), rebuilds }
     }
 
     /// Gives the routes what they need.
@@ -89,20 +87,20 @@ impl WebhookServer {
         routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());
     }
 
-    /// Lets what is underway end. What does not is delivered again after the next start.
-    pub(super) async fn drain(&self, patience: Duration) {
-        self.lanes.drain(patience).await;
+    /// Lets the attempts in flight end. Those that do not are repeated after the next start.
+    pub(super) async fn drain(&self, timeout: Duration) {
+        self.lanes.drain(timeout).await;
     }
 }
 
-/// Opens the outbox of a log that was just opened.
-pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<DeliveryStore> {
+/// Opens the database of webhook delivery, right after the log was opened.
+pub(super) async fn open_outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<DeliveryStore> {
     let file = data.join("outbox.db");
-    // It is made before the first event is.
+    // It is created before the first event.
     if !file.try_exists()? && store.head() > Position::START {
         tracing::warn!(
-            "outbox.db is gone: a new one is begun, and every endpoint is told again everything since it was \
-             registered, under the same ids"
+            "outbox.db is gone: a new one is created, and every endpoint receives everything since its registration \
+             again, under the same ids"
         );
     }
     let outbox = DeliveryStore::open(&file)?;
@@ -110,7 +108,7 @@ pub(super) async fn outbox(data: &Path, store: &dyn EventStore) -> anyhow::Resul
     Ok(outbox)
 }
 
-fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
+fn lane_settings(webhooks: &config::WebhooksConfig) -> LaneSettings {
     let waits = webhooks.schedule_ms.iter().map(|&wait_ms| Duration::from_millis(wait_ms)).collect();
     LaneSettings {
         schedule: RetrySchedule { waits, jitter_percent: webhooks.jitter_percent },
@@ -132,7 +130,7 @@ fn lane_settings(webhooks: &config::Webhooks) -> LaneSettings {
     }
 }
 
-fn retention(webhooks: &config::Webhooks) -> DeliveryRetention {
+fn retention(webhooks: &config::WebhooksConfig) -> DeliveryRetention {
     let keep_for = hours(24 * u64::from(webhooks.keep_attempts_days));
     DeliveryRetention { keep_for, keep: webhooks.keep_deliveries }
 }

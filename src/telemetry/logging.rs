@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, util::SubscriberInitExt
 #[cfg(feature = "otel")]
 use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// How many lines wait for the writer; the ones that come then are lost.
 const QUEUE_LINES: usize = 16_384;
@@ -29,11 +29,11 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
-pub mod pace;
+pub mod throttle;
 
 /// How long the last lines may take when the service stops: a reader that is well takes them in a few milliseconds,
 /// and one that stands still is not waited for.
-const LAST_PATIENCE: Duration = Duration::from_millis(300);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The framework says at `info` how many threads it starts; that is nothing to an operator.
 const WITHOUT_FRAMEWORK: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
@@ -43,23 +43,23 @@ const WITHOUT_FRAMEWORK: &str = "actix_server=warn,actix_http::h1::dispatcher=of
 const WITHOUT_PARSER: &str = "actix_http::h1::dispatcher=off";
 
 /// Where lines go; what is queued is written when it is dropped.
-pub struct Logging {
+pub struct LoggingGuard {
     lines: NonBlocking,
     is_pretty: bool,
     writing: Option<WorkerGuard>,
     #[cfg(feature = "otel")]
-    spans: Option<export::Exporting>,
+    spans: Option<export::TraceExport>,
 }
 
 /// Counts what was lost on its way to whoever reads it.
 #[derive(Debug, Clone)]
-pub struct Losses {
+pub struct TelemetryLosses {
     lines: ErrorCounter,
     #[cfg(feature = "otel")]
     spans: Option<export::SpanCounts>,
 }
 
-impl Losses {
+impl TelemetryLosses {
     /// How many lines found the queue full.
     #[must_use]
     pub fn lines(&self) -> usize {
@@ -77,7 +77,7 @@ impl Losses {
 }
 
 /// What is said once the service serves, whatever `log.level` is.
-pub struct Greeting {
+pub struct StartBanner {
     /// Where it is.
     pub message: String,
     /// How to try it, in several lines; where there is a demo.
@@ -88,7 +88,7 @@ pub struct Greeting {
 ///
 /// # Errors
 /// When `log.level` is not a filter, logging was started before, or spans cannot be sent.
-pub fn start(settings: &Log) -> anyhow::Result<Logging> {
+pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
     let filter = filter(&settings.level)?;
     let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
     let (lines, writing) = queue.finish(std::io::stdout());
@@ -98,12 +98,12 @@ pub fn start(settings: &Log) -> anyhow::Result<Logging> {
         LogFormat::Json => false,
     };
     let written = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
-    let logging = Logging {
+    let logging = LoggingGuard {
         lines,
         is_pretty,
         writing: Some(writing),
         #[cfg(feature = "otel")]
-        spans: export::Exporting::start()?,
+        spans: export::TraceExport::start()?,
     };
     if is_pretty {
         logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish())?;
@@ -124,17 +124,17 @@ pub fn start(settings: &Log) -> anyhow::Result<Logging> {
 ///
 /// # Errors
 /// When `log.level` is not a filter.
-pub fn check(settings: &Log) -> anyhow::Result<()> {
+pub fn check(settings: &LogConfig) -> anyhow::Result<()> {
     filter(&settings.level).map(|_| ())
 }
 
-impl Logging {
+impl LoggingGuard {
     #[cfg(feature = "otel")]
     fn begin<S>(&self, lines: S) -> anyhow::Result<()>
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
     {
-        let spans = self.spans.as_ref().map(export::Exporting::layer);
+        let spans = self.spans.as_ref().map(export::TraceExport::layer);
         lines.with(spans).try_init().context("logging cannot start")
     }
 
@@ -149,16 +149,16 @@ impl Logging {
 
     /// What is lost: for the metrics.
     #[must_use]
-    pub fn losses(&self) -> Losses {
-        Losses {
+    pub fn losses(&self) -> TelemetryLosses {
+        TelemetryLosses {
             lines: self.lines.error_counter(),
             #[cfg(feature = "otel")]
-            spans: self.spans.as_ref().map(export::Exporting::counts),
+            spans: self.spans.as_ref().map(export::TraceExport::counts),
         }
     }
 
     /// Says where the service is, after the lines that came before.
-    pub fn greet(&self, Greeting { message, demo }: &Greeting) {
+    pub fn show_banner(&self, StartBanner { message, demo }: &StartBanner) {
         let text = if self.is_pretty {
             let demo = demo.as_ref().map(|demo| format!("{demo}\n")).unwrap_or_default();
             format!("{message}\n{demo}")
@@ -176,7 +176,7 @@ impl Logging {
     }
 }
 
-impl Drop for Logging {
+impl Drop for LoggingGuard {
     fn drop(&mut self) {
         // The writer's own end would wait for standard output where the queue is full.
         let writing = self.writing.take();
@@ -185,7 +185,7 @@ impl Drop for Logging {
             drop(writing);
             let _stopped_waiting = ended.send(());
         });
-        let _lost = waits.recv_timeout(LAST_PATIENCE);
+        let _lost = waits.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 

@@ -1,75 +1,82 @@
-//! What Prometheus scrapes from the operator's interface (`GET /metrics`), as `OpenMetrics` or in the
-//! text format 0.0.4 that came before it.
+//! What Prometheus scrapes from the operator interface (`GET /metrics`), as `OpenMetrics` or in the older text format
+//! 0.0.4.
 //!
-//! Most numbers are counters that the parts of the service keep for themselves, read at the scrape; only
-//! requests are counted here. Labels are names of the program's own (a route's pattern, a reason): never a
-//! path, a tenant or an address, so there are only so many series, and none of them tells of anybody.
+//! Most numbers are counters that the parts of the service keep themselves. Each part registers a [`MetricCollector`],
+//! which reads them at the scrape; only requests are counted here. Labels are names from the program (a route's pattern, a
+//! reason), never a path, a tenant or an address: the number of series is bounded, and none of them identifies anybody.
 //!
-//! | file | reads |
+//! | module | holds |
 //! |---|---|
-//! | [`format`](mod@format) | which of the two a scrape gets, and the older one |
-//! | [`requests`] | HTTP requests: counted by every worker for itself |
-//! | [`service`] | store, projections, actors, sockets, limits |
-//! | `connections` | TCP connections |
-//! | `deliveries` | webhooks |
+//! | [`families`] | how numbers become metrics |
+//! | [`format`](mod@format) | which of the two formats a scrape gets, and how the older one is made |
+//! | [`requests`] | HTTP requests, which every worker counts for itself |
 //! | [`process`] | processor time, memory and files of the process |
-//! | [`sheet`] | how numbers become metrics |
 
-use std::fmt;
+use std::{fmt, pin::Pin};
 
 use prometheus_client::{
     encoding::text::{encode_eof, encode_registry},
     registry::Registry,
 };
 
-mod connections;
-mod deliveries;
+pub mod families;
 pub mod format;
 pub mod process;
 pub mod requests;
-pub mod service;
-pub mod sheet;
 
+pub use families::MetricFamilies;
 pub use requests::{RequestMeter, WorkerMeter};
-pub use service::Sources;
-use sheet::Sheet;
 
-use crate::startup::Listeners;
+/// The end of a collection. It runs on the thread of the operator interface.
+pub type Collected<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// Everything that a scrape shows.
-pub struct Metrics {
-    registry: Registry,
-    requests: RequestMeter,
-    sources: Sources,
-    listeners: Listeners,
+/// A part of the service that has numbers to show.
+pub trait MetricCollector: Send + Sync {
+    /// Reads its numbers.
+    fn collect<'a>(&'a self, families: &'a mut MetricFamilies) -> Collected<'a>;
 }
 
-impl Metrics {
-    /// Over the parts of a service.
-    #[must_use]
-    pub fn new(sources: Sources, listeners: Listeners) -> Self {
+/// Everything that a scrape shows.
+pub struct ServiceMetrics {
+    registry: Registry,
+    requests: RequestMeter,
+    collectors: Vec<Box<dyn MetricCollector>>,
+}
+
+impl Default for ServiceMetrics {
+    fn default() -> Self {
         let mut registry = Registry::default();
         let requests = RequestMeter::register(&mut registry);
-        Self { registry, requests, sources, listeners }
+        Self { registry, requests, collectors: Vec::new() }
+    }
+}
+
+impl ServiceMetrics {
+    /// Adds a part of the service. Its metrics follow those of the parts before.
+    #[must_use]
+    pub fn with(mut self, collector: impl MetricCollector + 'static) -> Self {
+        self.collectors.push(Box::new(collector));
+        self
     }
 
-    /// Counts requests; each worker has one of its own made from it.
+    /// The meter of HTTP requests; each worker makes its own from it.
     #[must_use]
     pub fn requests(&self) -> RequestMeter {
         self.requests.clone()
     }
 
-    /// The numbers now, as `OpenMetrics`.
+    /// The current numbers, as `OpenMetrics`.
     ///
     /// # Errors
-    /// When a metric cannot be written: a defect.
+    /// When a metric cannot be written, which is a defect.
     pub async fn scrape(&self) -> Result<String, fmt::Error> {
-        let mut sheet = Sheet::default();
-        self.sources.fill(&mut sheet).await;
-        connections::fill(&self.listeners, &mut sheet);
-        process::fill(&mut sheet);
+        let mut families = MetricFamilies::default();
+        for collector in &self.collectors {
+            collector.collect(&mut families).await;
+        }
+        process::collect(&mut families);
         let mut read = Registry::default();
-        read.register_collector(Box::new(sheet));
+        read.register_collector(Box::new(families));
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &read)?;

@@ -112,7 +112,7 @@ fn signals_that_mean_nothing_are_logged_and_do_nothing() {
     let mut app: TestApp = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     for name in ["HUP", "USR1", "USR2"] {
         app.signal(name);
-        eventually(name, || app.printed(&[&format!("SIG{name} does nothing here")]));
+        eventually(name, || app.printed(&[&format!("SIG{name} has no effect")]));
     }
     app.say(WIDGET_KEY, "session-signals-0123456789", "hello");
     assert!(app.exit_status().is_none());

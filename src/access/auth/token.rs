@@ -92,7 +92,12 @@ pub struct TokenKeys {
 impl TokenKeys {
     /// Keys from secrets: the first signs, all verify.
     #[must_use]
-    pub fn new(secret: &Secret, previous: &[Secret], settings: &config::Auth, ambient: Ambient) -> Self {
+    pub fn new(
+        secret: &Secret,
+        previous: &[Secret],
+        settings: &config::AuthConfig,
+        ambient: Ambient,
+    ) -> Self {
         let secrets = std::iter::once(secret).chain(previous);
         let verifying = secrets
             .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{figure::Figure, load::micros};
+use super::{result::BenchResult, visitors::micros};
 
 /// About what an event is in the log.
 const EVENT_BYTES: usize = 350;
@@ -25,10 +25,14 @@ const SLICE: Duration = Duration::from_millis(100);
 const MAX_SYNCS: usize = 1_000_000;
 
 /// Measures syncs of so many events, for so long.
-pub(super) async fn measure(place: &Path, events_a_sync: usize, time: Duration) -> anyhow::Result<Figure> {
+pub(super) async fn measure(
+    place: &Path,
+    events_a_sync: usize,
+    time: Duration,
+) -> anyhow::Result<BenchResult> {
     let path = place.join("disk");
     let failed = || path.display().to_string();
-    let mut writing = Writing::begin(&path, events_a_sync * EVENT_BYTES).with_context(failed)?;
+    let mut writing = DiskWriter::begin(&path, events_a_sync * EVENT_BYTES).with_context(failed)?;
     let begun = Instant::now();
     while begun.elapsed() < time && writing.latencies_us.len() < MAX_SYNCS {
         let slice = tokio::task::spawn_blocking(move || writing.slice());
@@ -37,7 +41,7 @@ pub(super) async fn measure(place: &Path, events_a_sync: usize, time: Duration) 
     let (time, syncs) = (begun.elapsed(), writing.latencies_us.len() as u64);
     let mut latencies_us = writing.latencies_us;
     latencies_us.sort_unstable();
-    Ok(Figure {
+    Ok(BenchResult {
         part: "disk",
         name: format!("  the disk alone, {events_a_sync} a sync"),
         count: syncs,
@@ -48,7 +52,7 @@ pub(super) async fn measure(place: &Path, events_a_sync: usize, time: Duration) 
     })
 }
 
-struct Writing {
+struct DiskWriter {
     file: File,
     bytes: Vec<u8>,
     /// Where the next ones go.
@@ -56,7 +60,7 @@ struct Writing {
     latencies_us: Vec<u32>,
 }
 
-impl Writing {
+impl DiskWriter {
     /// Makes the file: one that grows would take longer to sync.
     fn begin(path: &Path, bytes: usize) -> io::Result<Self> {
         let mut file = File::create(path)?;

@@ -32,7 +32,7 @@ async fn gate(clock: &Arc<ManualClock>, most: u32) -> web::Data<Gate> {
         misses: RateLimiter::new(),
         refused_messages: AtomicU64::new(0),
         sockets: SocketCounts::default(),
-        limits: config::RateLimit { http_per_minute: most, ..config.rate_limit },
+        limits: config::RateLimitConfig { http_per_minute: most, ..config.rate_limit },
         policy: Policy { widget_key_reads_history: true, widget_origins: Vec::new() },
         proxies: TrustedProxies::new(Vec::new()),
         ambient,

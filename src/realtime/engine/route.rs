@@ -39,7 +39,7 @@ use super::{
 use crate::{
     connections::body::{self, BodyLoss},
     http::body::is_identity,
-    telemetry::logging::pace::LinePace,
+    telemetry::logging::throttle::LogThrottle,
 };
 
 /// In so many batches connections are closed when the service stops, so that clients do not all come
@@ -56,9 +56,9 @@ pub(super) struct Shared<P: Protocol> {
     /// open would only be closed once more.
     drains: AtomicBool,
     /// For the line about websockets whose upgrade was left out on the way.
-    no_upgrade: LinePace,
+    no_upgrade: LogThrottle,
     /// For the line about clients that speak another version of the protocol.
-    versions: LinePace,
+    versions: LogThrottle,
     ambient: Ambient,
 }
 

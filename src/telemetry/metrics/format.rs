@@ -6,14 +6,14 @@ use actix_web::http::header::HeaderMap;
 
 /// How a scrape is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ScrapeFormat {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
     /// Prometheus' text format 0.0.4.
     Text,
 }
 
-impl Format {
+impl ScrapeFormat {
     /// The one that a request's `Accept` prefers.
     #[must_use]
     pub fn accepted_by(headers: &HeaderMap) -> Self {
@@ -89,19 +89,19 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
                           version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         for (accept, format) in [
-            (prometheus, Format::OpenMetrics),
-            ("application/openmetrics-text", Format::OpenMetrics),
-            ("text/plain;version=0.0.4", Format::Text),
-            ("text/plain, application/openmetrics-text;q=0.5", Format::Text),
-            ("application/openmetrics-text;q=0", Format::Text),
-            ("*/*", Format::Text),
-            ("application/json", Format::Text),
+            (prometheus, ScrapeFormat::OpenMetrics),
+            ("application/openmetrics-text", ScrapeFormat::OpenMetrics),
+            ("text/plain;version=0.0.4", ScrapeFormat::Text),
+            ("text/plain, application/openmetrics-text;q=0.5", ScrapeFormat::Text),
+            ("application/openmetrics-text;q=0", ScrapeFormat::Text),
+            ("*/*", ScrapeFormat::Text),
+            ("application/json", ScrapeFormat::Text),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            assert_eq!(Format::accepted_by(&headers), format, "{accept}");
+            assert_eq!(ScrapeFormat::accepted_by(&headers), format, "{accept}");
         }
-        assert_eq!(Format::accepted_by(&HeaderMap::new()), Format::Text);
+        assert_eq!(ScrapeFormat::accepted_by(&HeaderMap::new()), ScrapeFormat::Text);
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
                       # UNIT c bytes\nc 1\n# EOF\n";
         let written = "# HELP a_b_total Things.\n# TYPE a_b_total counter\na_b_total{x=\"1\"} 2\n# HELP c C.\n\
                        # TYPE c gauge\nc 1\n";
-        assert_eq!(Format::Text.write(scrape.to_owned()), written);
-        assert_eq!(Format::OpenMetrics.write(scrape.to_owned()), scrape);
+        assert_eq!(ScrapeFormat::Text.write(scrape.to_owned()), written);
+        assert_eq!(ScrapeFormat::OpenMetrics.write(scrape.to_owned()), scrape);
     }
 }

@@ -1,8 +1,8 @@
 //! Counts HTTP requests by the route's pattern, the method and the status, and how long they took.
 //!
 //! A worker keeps the counters that it has used before: a request adds to three of them and takes no lock
-//! that workers share. How long is until the answer's head: a poll of a socket waits for what there is to
-//! say, so `/socket.io/` tells of waiting, not of work.
+//! that workers share. The time ends with the head of the answer. A poll waits until there is something to send,
+//! so for `/socket.io/` it shows waiting, not work.
 
 use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::sheet::encode_histogram;
+use super::families::encode_histogram;
 
 /// Bounds of the times of requests, in microseconds.
 const TIMES_US: &[u64] = &[
@@ -22,36 +22,37 @@ const TIMES_US: &[u64] = &[
     10_000_000,
 ];
 
-/// The methods that are told apart; a client can make up others.
+/// The methods that have counters of their own. A client can send any other.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// What a path without a route is counted as.
+/// The route that requests without a matching route are counted under.
 pub const NO_ROUTE: &str = "unmatched";
 
 /// All requests of the service.
 #[derive(Debug, Clone)]
 pub struct RequestMeter {
-    requests: Family<Answered, Counter>,
-    times: Family<Asked, Timer, fn() -> Timer>,
+    requests: Family<RequestLabels, Counter>,
+    times: Family<DurationLabels, RequestDurations, fn() -> RequestDurations>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     route: String,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct DurationLabels {
     route: String,
     method: &'static str,
 }
 
 impl RequestMeter {
-    /// Shows them in a registry.
+    /// Registers the request metrics.
     pub fn register(registry: &mut Registry) -> Self {
-        let times: Family<_, _, fn() -> Timer> = Family::new_with_constructor(Timer::default);
+        let times: Family<_, _, fn() -> RequestDurations> =
+            Family::new_with_constructor(RequestDurations::default);
         let meter = Self { requests: Family::default(), times };
         let requests = meter.requests.clone();
         registry.register("amoiq_http_requests", "HTTP requests that were answered", requests);
@@ -74,23 +75,23 @@ impl RequestMeter {
 #[derive(Debug, Clone)]
 pub struct WorkerMeter {
     all: RequestMeter,
-    used: Rc<RefCell<HashMap<Box<str>, Vec<Used>>>>,
+    used: Rc<RefCell<HashMap<Box<str>, Vec<UsedCounters>>>>,
 }
 
 /// The counters of a route's method and status.
 #[derive(Debug)]
-struct Used {
+struct UsedCounters {
     method: &'static str,
     status: u16,
     requests: Counter,
-    times: Timer,
+    times: RequestDurations,
 }
 
 impl WorkerMeter {
     /// Counts a request that was answered.
     pub fn count(&self, route: &str, method: &Method, status: u16, time: Duration) {
         let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other");
-        let is_same = |used: &&Used| used.status == status && used.method == method;
+        let is_same = |used: &&UsedCounters| used.status == status && used.method == method;
         let mut routes = self.used.borrow_mut();
         if let Some(used) = routes.get(route).and_then(|all| all.iter().find(is_same)) {
             return used.count(time);
@@ -102,15 +103,15 @@ impl WorkerMeter {
 }
 
 impl RequestMeter {
-    fn series(&self, route: &str, method: &'static str, status: u16) -> Used {
+    fn series(&self, route: &str, method: &'static str, status: u16) -> UsedCounters {
         let route = route.to_owned();
-        let times = self.times.get_or_create(&Asked { route: route.clone(), method }).clone();
-        let requests = self.requests.get_or_create(&Answered { route, method, status }).clone();
-        Used { method, status, requests, times }
+        let times = self.times.get_or_create(&DurationLabels { route: route.clone(), method }).clone();
+        let requests = self.requests.get_or_create(&RequestLabels { route, method, status }).clone();
+        UsedCounters { method, status, requests, times }
     }
 }
 
-impl Used {
+impl UsedCounters {
     fn count(&self, time: Duration) {
         self.requests.inc();
         self.times.0.observe_time(time);
@@ -119,19 +120,19 @@ impl Used {
 
 /// Times, without the lock that the library's own histogram takes.
 #[derive(Debug, Clone)]
-struct Timer(Arc<Histogram>);
+struct RequestDurations(Arc<Histogram>);
 
-impl Default for Timer {
+impl Default for RequestDurations {
     fn default() -> Self {
         Self(Arc::new(Histogram::new(TIMES_US)))
     }
 }
 
-impl TypedMetric for Timer {
+impl TypedMetric for RequestDurations {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Timer {
+impl EncodeMetric for RequestDurations {
     fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         encode_histogram(encoder, &self.0.counts(), 1e6)
     }

@@ -32,12 +32,12 @@ const CERTIFICATES: [&str; 3] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KE
 
 /// What the exporter is told beside what the library reads by itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Variables {
+pub(super) struct ExporterVariables {
     /// How many spans wait at the most.
     pub(super) queue_spans: u64,
 }
 
-impl Variables {
+impl ExporterVariables {
     /// Nothing when no spans are to be sent.
     ///
     /// # Errors
@@ -130,9 +130,9 @@ mod tests {
 
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
 
-    fn read(variables: &[(&str, &str)]) -> anyhow::Result<Option<Variables>> {
+    fn read(variables: &[(&str, &str)]) -> anyhow::Result<Option<ExporterVariables>> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
-        Variables::read(|name| find(name).map(|(_, value)| (*value).to_owned()))
+        ExporterVariables::read(|name| find(name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
@@ -158,10 +158,14 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", ""),
         ] {
-            assert_eq!(read(&[ENDPOINT, more]).unwrap(), Some(Variables { queue_spans: 2_048 }), "{more:?}");
+            assert_eq!(
+                read(&[ENDPOINT, more]).unwrap(),
+                Some(ExporterVariables { queue_spans: 2_048 }),
+                "{more:?}"
+            );
         }
         let queue = read(&[ENDPOINT, ("OTEL_BSP_MAX_QUEUE_SIZE", "7")]).unwrap();
-        assert_eq!(queue, Some(Variables { queue_spans: 7 }));
+        assert_eq!(queue, Some(ExporterVariables { queue_spans: 7 }));
     }
 
     #[test]

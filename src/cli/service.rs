@@ -1,0 +1,9 @@
+//! Commands that ask the running service.
+
+mod client;
+pub(super) mod erase;
+pub(super) mod health;
+pub(super) mod keys;
+pub(super) mod rebuild;
+pub(super) mod tenants;
+pub(super) mod webhooks;

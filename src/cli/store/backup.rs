@@ -1,0 +1,49 @@
+//! `amoiq backup`: the store in one file.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use amoiq_events::{Ambient, store::sqlite};
+use clap::Args;
+
+use super::verify;
+use crate::{
+    cli::output::{StagedProgress, print_warning},
+    telemetry::last_backup,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupCommand {
+    /// The file to make. It must not exist.
+    file: PathBuf,
+    /// Print what is in it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(command: &BackupCommand, store: &Path) -> anyhow::Result<()> {
+    let mut parts = StagedProgress::default();
+    let now = Ambient::system().now();
+    let made = sqlite::backup(store, &command.file, now, &mut |work| parts.show(work));
+    parts.finish();
+    let verification = match made {
+        Err(sqlite::BackupError::Damaged(verification)) => {
+            verify::print(&verification, command.json)?;
+            return Err(sqlite::BackupError::Damaged(verification).into());
+        }
+        made => made?,
+    };
+    verify::say_notes(&verification);
+    if let Err(error) = last_backup::write(store, now) {
+        print_warning(&format!("the backup is made; its time is not noted for the metrics: {error}"));
+    }
+    if command.json {
+        return verify::print(&verification, true);
+    }
+    let mut out = std::io::stdout().lock();
+    let (events, to) = (verification.events, verification.verified_to);
+    writeln!(out, "{} holds {events} events up to position {to}; it verifies", command.file.display())?;
+    Ok(out.flush()?)
+}

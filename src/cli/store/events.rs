@@ -1,0 +1,208 @@
+//! `amoiq events`: what is in the log, one line an event.
+//!
+//! The texts of messages are printed only when they are asked for, with `--texts` or `--json`: what visitors
+//! wrote does not belong into an operator's scrollback, or on a screen that others see, because somebody looked
+//! for an event. `--json` and exports hold the secrets of webhooks too.
+
+mod transfer;
+
+use std::{
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use amoiq_events::{
+    Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
+    event::CATALOGUE,
+    session::SessionEvent,
+    store::{
+        MAX_READ_EVENTS, ReadDirection, line,
+        sqlite::{DamagePolicy, EndLinePolicy, ReadOnlyStore},
+    },
+    stream::StreamKind,
+};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
+
+use super::log_point::LogPoint;
+use crate::cli::block_on;
+
+/// How often the log is asked for more.
+const POLL_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct EventsCommand {
+    #[command(subcommand)]
+    transfer: Option<TransferAction>,
+    #[command(flatten)]
+    listing: EventListing,
+}
+
+#[derive(Debug, Subcommand)]
+enum TransferAction {
+    /// Write every event as a line of JSON.
+    Export {
+        /// A file that does not exist; standard output when absent.
+        file: Option<PathBuf>,
+        /// Leave out events whose rows are damaged and those behind them in their streams, and say which.
+        #[arg(long)]
+        skip_damaged: bool,
+    },
+    /// Fill an empty `store.path` with the lines of an export.
+    Import {
+        /// The file; standard input when absent.
+        file: Option<PathBuf>,
+        /// Take lines of an older release, which do not end with how many there are.
+        #[arg(long)]
+        without_end: bool,
+        /// Print what is in the store then as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct EventListing {
+    /// Print what is appended from now on, or from `--from` on, until interrupted.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only events of this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only events of this session.
+    #[arg(long)]
+    session: Option<String>,
+    /// Only events of this type, `message.created` for one.
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
+    kind: Option<String>,
+    /// Begin there; at the beginning of the log when absent.
+    #[arg(long, value_name = "POSITION|TIME")]
+    from: Option<LogPoint>,
+    /// Print at most so many.
+    #[arg(long)]
+    limit: Option<u64>,
+    /// One JSON object a line, with everything that is stored.
+    #[arg(long)]
+    json: bool,
+    /// Print the texts of messages too.
+    #[arg(long)]
+    texts: bool,
+}
+
+/// The types that there are: a misspelt one would find nothing and look like an answer.
+fn types() -> PossibleValuesParser {
+    CATALOGUE.iter().map(|known| known.name).collect::<Vec<_>>().into()
+}
+
+pub(crate) fn run(command: &EventsCommand, store: &Path) -> anyhow::Result<()> {
+    match &command.transfer {
+        Some(TransferAction::Export { file, skip_damaged }) => {
+            let damage = if *skip_damaged { DamagePolicy::IsSkipped } else { DamagePolicy::Stops };
+            transfer::export(store, file.as_deref(), damage)
+        }
+        Some(TransferAction::Import { file, without_end, json }) => {
+            let end_line = if *without_end { EndLinePolicy::MayLack } else { EndLinePolicy::IsDemanded };
+            transfer::import(store, file.as_deref(), end_line, *json)
+        }
+        None => {
+            let log = ReadOnlyStore::open(store)?;
+            let printed = block_on(command.listing.print(&log));
+            // Whoever reads has seen enough.
+            let is_enough = |error: &anyhow::Error| {
+                error
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            };
+            printed.or_else(|error| if is_enough(&error) { Ok(()) } else { Err(error) })
+        }
+    }
+}
+
+impl EventListing {
+    async fn print(&self, log: &dyn EventStore) -> anyhow::Result<()> {
+        let filter = EventFilter::new(self)?;
+        let mut after = match self.from {
+            Some(point) => point.begin(log).await?,
+            None if self.follow => log.head(),
+            None => Position::START,
+        };
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut version = Version::from_u64(1);
+        while left > 0 {
+            // A session alone is found by its stream; what is to be followed, by the end of the log.
+            let events = match filter.stream.clone().filter(|_| !self.follow) {
+                Some(stream) => {
+                    log.read_stream(stream, version, ReadDirection::Forward, MAX_READ_EVENTS).await?
+                }
+                None => log.read_all(after, MAX_READ_EVENTS).await?,
+            };
+            let Some(last) = events.last() else {
+                out.flush()?;
+                if !self.follow {
+                    break;
+                }
+                tokio::time::sleep(POLL_EVERY).await;
+                continue;
+            };
+            let wanted = events.iter().filter(|event| event.position > after && filter.wants(event));
+            for event in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                writeln!(out, "{}", self.line(event)?)?;
+                left -= 1;
+            }
+            version = last.version.plus(1);
+            if filter.stream.is_none() || self.follow {
+                after = last.position;
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn line(&self, recorded: &RecordedEvent) -> anyhow::Result<String> {
+        if self.json {
+            return Ok(line::write(recorded)?);
+        }
+        let RecordedEvent { position, stream, version, event } = recorded;
+        let (time, kind, actor, cause) = (event.time, &event.kind, &event.actor, &event.causation);
+        let text = self.texts.then(|| text(recorded)).flatten().unwrap_or_default();
+        Ok(format!("{position} {time} {stream} {version} {kind} by {actor} for {cause}{text}"))
+    }
+}
+
+/// The text of a message, with whatever steers a terminal made visible.
+fn text(recorded: &RecordedEvent) -> Option<String> {
+    match codec::decode(recorded) {
+        Ok(Event::Session(SessionEvent::MessageCreated(message))) => {
+            Some(format!(" {:?}", message.text.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// Which events are wanted.
+struct EventFilter {
+    tenant: Option<TenantId>,
+    session: Option<SessionId>,
+    kind: Option<String>,
+    /// The only stream that can have any.
+    stream: Option<StreamName>,
+}
+
+impl EventFilter {
+    fn new(listing: &EventListing) -> anyhow::Result<Self> {
+        let tenant = listing.tenant.clone().map(TenantId::try_from).transpose()?;
+        let session = listing.session.as_deref().map(SessionId::parse).transpose()?;
+        let both = tenant.as_ref().zip(session.as_ref());
+        let stream = both.map(|(tenant, session)| StreamName::session(tenant, session));
+        Ok(Self { tenant, session, kind: listing.kind.clone(), stream })
+    }
+
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        let is_of_session = |session: &SessionId| matches!(event.stream.kind(), Some(StreamKind::Session(_, known)) if known == *session);
+        self.kind.as_ref().is_none_or(|kind| *kind == event.event.kind)
+            && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
+            && self.tenant.as_ref().is_none_or(|tenant| event.stream.tenant_id().as_ref() == Some(tenant))
+            && self.session.as_ref().is_none_or(is_of_session)
+    }
+}

@@ -1,0 +1,42 @@
+//! A place in the log, as an operator names it: a position, or a time.
+
+use std::str::FromStr;
+
+use amoiq_events::{EventStore, Position, Timestamp, store::position_at};
+
+/// A position, or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogPoint {
+    Position(Position),
+    Time(Timestamp),
+}
+
+impl FromStr for LogPoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().map(|number| Self::Position(Position::from_u64(number)));
+        number
+            .ok()
+            .or_else(|| Timestamp::parse(text).map(Self::Time))
+            .ok_or("a position is a number, a time is written as 2024-01-15T10:30:00Z")
+    }
+}
+
+impl LogPoint {
+    /// The last position that belongs to it: events of the very time do.
+    pub(super) async fn end(self, store: &dyn EventStore) -> anyhow::Result<Position> {
+        Ok(match self {
+            Self::Position(position) => position,
+            Self::Time(time) => position_at(store, time.plus_millis(1)).await?,
+        })
+    }
+
+    /// The position to read after, so that what belongs to it comes first.
+    pub(super) async fn begin(self, store: &dyn EventStore) -> anyhow::Result<Position> {
+        Ok(match self {
+            Self::Position(position) => Position::from_u64(position.as_u64().saturating_sub(1)),
+            Self::Time(time) => position_at(store, time).await?,
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! `amoiq restore`: from a backup's file to a store.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use amoiq_events::{
+    Ambient,
+    store::sqlite::{self, ReadOnlyStore},
+};
+use clap::Args;
+
+use super::{log_point::LogPoint, verify};
+use crate::cli::{block_on, output::StagedProgress};
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreCommand {
+    /// What `amoiq backup` made.
+    file: PathBuf,
+    /// Leave out what came after this position or time.
+    #[arg(long, value_name = "POSITION|TIME")]
+    to: Option<LogPoint>,
+    /// Print what was restored as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(command: &RestoreCommand, store: &Path) -> anyhow::Result<()> {
+    let mut parts = StagedProgress::default();
+    let to = match command.to {
+        Some(point) => {
+            let backup = ReadOnlyStore::open(&command.file)?;
+            Some(block_on(point.end(&backup))?)
+        }
+        None => None,
+    };
+    let mut report = |work| parts.show(work);
+    let restored = sqlite::restore(&command.file, store, to, &Ambient::system(), &mut report);
+    parts.finish();
+    let verification = restored?;
+    verify::say_notes(&verification);
+    if command.json {
+        return verify::print(&verification, true);
+    }
+    let mut out = std::io::stdout().lock();
+    let (events, to) = (verification.events, verification.verified_to);
+    writeln!(out, "{} holds {events} events up to position {to}; it verifies", store.display())?;
+    writeln!(out, "it begins a new epoch: read models are made again at the next start")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,105 @@
+//! `amoiq state`: a session or a tenant as the log has it, now or at any place before.
+//!
+//! A session is the fold of its stream, a tenant of its own and of its presence. Hashes of keys and secrets of
+//! webhooks are never shown; the texts of messages and what visitors told of themselves only when they are
+//! asked for, see `amoiq events`.
+
+mod session;
+mod tenant;
+
+use std::{io::Write, path::Path};
+
+use amoiq_events::{
+    EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
+    store::{MAX_READ_EVENTS, ReadDirection, sqlite::ReadOnlyStore},
+};
+use clap::Args;
+use serde_json::Value;
+
+use super::log_point::LogPoint;
+use crate::cli::block_on;
+
+#[derive(Debug, Args)]
+pub(crate) struct StateCommand {
+    /// The tenant.
+    #[arg(long)]
+    tenant: String,
+    /// One of its sessions; without it the tenant itself is shown, and who was online.
+    #[arg(long)]
+    session: Option<String>,
+    /// As it was there; the end of the log when absent.
+    #[arg(long, value_name = "POSITION|TIME")]
+    at: Option<LogPoint>,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print the texts of messages too.
+    #[arg(long)]
+    texts: bool,
+}
+
+pub(crate) fn run(command: &StateCommand, store: &Path) -> anyhow::Result<()> {
+    let log = ReadOnlyStore::open(store)?;
+    let tenant = TenantId::try_from(command.tenant.clone())?;
+    let session = command.session.as_deref().map(SessionId::parse).transpose()?;
+    let shown = block_on(async {
+        let head = log.head();
+        let at = match command.at {
+            Some(point) => point.end(&log).await?.min(head),
+            None => head,
+        };
+        match &session {
+            Some(session) => session::at(&log, &tenant, session, at).await,
+            None => tenant::at(&log, &tenant, at).await,
+        }
+    })?;
+    let mut out = std::io::stdout().lock();
+    if command.json {
+        writeln!(out, "{shown}")?;
+    } else {
+        print(&mut out, "", &shown, command.texts)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// One value a line, under its name. What does not print is escaped, in names too: a visitor gives those of
+/// `userInfo`, and nothing that they give steers the terminal.
+fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> std::io::Result<()> {
+    let within = |key: &str| {
+        let key = key.escape_debug();
+        if name.is_empty() { key.to_string() } else { format!("{name}.{key}") }
+    };
+    match value {
+        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
+            let is_told = matches!(key.as_str(), "text" | "userInfo");
+            if is_told && !with_texts { Ok(()) } else { print(out, &within(key), value, with_texts) }
+        }),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, value)| print(out, &format!("{name}[{index}]"), value, with_texts)),
+        Value::String(text) => writeln!(out, "{name}: {text:?}"),
+        value => writeln!(out, "{name}: {value}"),
+    }
+}
+
+/// Every event of a stream up to a place, in order.
+async fn stream(
+    log: &dyn EventStore,
+    stream: StreamName,
+    at: Position,
+    mut each: impl FnMut(&RecordedEvent) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut version = Version::from_u64(1);
+    loop {
+        let events =
+            log.read_stream(stream.clone(), version, ReadDirection::Forward, MAX_READ_EVENTS).await?;
+        for event in events.iter().take_while(|event| event.position <= at) {
+            each(event)?;
+        }
+        match events.last() {
+            Some(last) if last.position < at => version = last.version.plus(1),
+            _ => return Ok(()),
+        }
+    }
+}

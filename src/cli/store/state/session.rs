@@ -1,0 +1,69 @@
+//! A session and its transcript.
+
+use amoiq_actors::sessions::ChatMessage;
+use amoiq_events::{
+    Event, EventStore, Position, SessionId, StreamName, TenantId, UserId, codec,
+    session::{ConversationState, Session, SessionEvent, VisitorIdentified},
+};
+use serde_json::{Value, json};
+
+use crate::api::message::{Audience, MessageView};
+
+/// What is known of the visitor, for people.
+#[derive(Default)]
+struct KnownVisitor {
+    user_id: Option<UserId>,
+    is_verified: bool,
+    info: Option<Value>,
+}
+
+impl KnownVisitor {
+    fn learn(&mut self, told: &VisitorIdentified) {
+        if let Some(user) = &told.user_id {
+            self.user_id = Some(user.clone());
+            self.is_verified |= told.verified;
+        } else if told.claimed_user_id.is_some() {
+            self.user_id = None;
+        }
+        if let Some(info) = &told.user_info {
+            self.info = serde_json::from_str(info.get()).ok();
+        }
+    }
+}
+
+/// The session as it was at a position.
+pub(super) async fn at(
+    log: &dyn EventStore,
+    tenant: &TenantId,
+    session: &SessionId,
+    at: Position,
+) -> anyhow::Result<Value> {
+    let mut state = Session::default();
+    let mut visitor = KnownVisitor::default();
+    let mut messages = Vec::new();
+    super::stream(log, StreamName::session(tenant, session), at, |recorded| {
+        let Event::Session(event) = codec::decode(recorded)? else { return Ok(()) };
+        state.apply(&event);
+        match &event {
+            SessionEvent::VisitorIdentified(told) => visitor.learn(told),
+            SessionEvent::MessageCreated(created) => {
+                let message = ChatMessage::of(created, recorded.event.time, recorded.position);
+                messages.push(serde_json::to_value(MessageView::of(&message, session, Audience::Staff))?);
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+    .await?;
+    anyhow::ensure!(state.exists(), "there was no such session at position {at}");
+    Ok(json!({
+        "tenant": tenant, "session": session, "position": at, "version": state.version(),
+        "conversation": match state.conversation() {
+            ConversationState::None => "none",
+            ConversationState::Open => "open",
+            ConversationState::Closed => "closed",
+        },
+        "userId": visitor.user_id, "verified": visitor.is_verified, "userInfo": visitor.info,
+        "messages": messages,
+    }))
+}

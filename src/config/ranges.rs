@@ -1,0 +1,177 @@
+//! Which values a key takes. Each has a range outside of which the service would be of no use, or a danger: it
+//! would deliver nothing, let nobody in, panic, or take more than there is. What is outside is refused before the
+//! store is opened, with the key, the value and the range.
+//!
+//! A range says what can work, not what is wise: what fits a machine and its customers is not known here.
+
+use std::ops::RangeInclusive;
+
+use anyhow::{anyhow, bail, ensure};
+
+use super::{AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, TenantConfig, WebhooksConfig};
+use crate::{access::tenants::settings, api::tenants::MAX_ORIGINS};
+
+/// The most threads of a kind: actix-web does not start with more.
+pub const MOST_THREADS: usize = 512;
+
+const MIB: u64 = 1024 * 1024;
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+const YEAR_SECONDS: u64 = 365 * 86_400;
+const DECADE_HOURS: u64 = 87_600;
+const CENTURY_DAYS: u64 = 36_500;
+
+/// The longest message. One is appended whole, with what it says of its visitor, and one append of the log takes
+/// 4 MiB; a page of history has many.
+const MESSAGE_BYTES: u64 = MIB;
+
+/// A first message is three events, and a conversation that is closed and opened again is two.
+const LEAST_EVENTS: u64 = 5;
+
+/// How often is still not all the time, and how long is still long enough for a network.
+const LEAST_WAIT_MS: u64 = 100;
+
+/// The most waits between the attempts of a delivery.
+const MOST_WAITS: u64 = 1_000;
+
+/// A key, its value, and what it may be.
+type RangeRule = (&'static str, u64, RangeInclusive<u64>);
+
+impl Config {
+    /// Whether a service can work with these settings.
+    ///
+    /// # Errors
+    /// When a value is out of its range; the text names the key, the value and the range.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.store.path.as_os_str().is_empty(),
+            "store.path is empty, and must name a directory of its own"
+        );
+        let own = [
+            ("server.workers", self.server.workers as u64, 0..=MOST_THREADS as u64),
+            ("presence.offline_grace_ms", self.presence.offline_grace_ms, 0..=DAY_MS),
+            ("presence.list_limit", self.presence.list_limit as u64, 0..=1_000_000),
+            ("conversation.close_after_hours", self.conversation.close_after_hours.into(), 0..=DECADE_HOURS),
+            ("retention.presence_days", self.retention.presence_days.into(), 0..=CENTURY_DAYS),
+            ("retention.sessions_days", self.retention.sessions_days.into(), 0..=CENTURY_DAYS),
+        ];
+        within(own)?;
+        within(self.auth.rows())?;
+        within(self.realtime.rows())?;
+        within(self.limits.rows())?;
+        within(self.sessions.rows())?;
+        within(self.webhooks.rows())?;
+        self.webhooks.check()?;
+        if let Some(wrong) = self.server.widget_origins.iter().find(|origin| !settings::is_origin(origin)) {
+            bail!(
+                "server.widget_origins: `{wrong}` is not as browsers write it: `https://widget.example`, without a \
+                 path"
+            );
+        }
+        self.tenants.iter().try_for_each(TenantConfig::check)
+    }
+}
+
+impl TenantConfig {
+    /// What an operator's command would be refused for.
+    fn check(&self) -> anyhow::Result<()> {
+        let name = self.name.as_deref().map_or(Ok(()), settings::check_name);
+        name.map_err(|reason| anyhow!("tenants: `{}`: name {reason}", self.id))?;
+        let origins = self.origins.as_deref().unwrap_or_default();
+        ensure!(
+            origins.len() <= MAX_ORIGINS,
+            "tenants: `{}`: origins has {}, and must have 0 to {}",
+            self.id,
+            origins.len(),
+            MAX_ORIGINS
+        );
+        settings::check_origins(origins)
+            .map_err(|reason| anyhow!("tenants: `{}`: origins: {reason}", self.id))
+    }
+}
+
+fn within(rows: impl IntoIterator<Item = RangeRule>) -> anyhow::Result<()> {
+    for (key, value, range) in rows {
+        ensure!(range.contains(&value), "{key} is {value}, and must be {} to {}", range.start(), range.end());
+    }
+    Ok(())
+}
+
+impl AuthConfig {
+    fn rows(&self) -> [RangeRule; 1] {
+        [("auth.anonymous_token_seconds", self.anonymous_token_seconds.into(), 1..=100 * YEAR_SECONDS)]
+    }
+}
+
+impl RealtimeConfig {
+    fn rows(&self) -> [RangeRule; 9] {
+        let wait = LEAST_WAIT_MS..=HOUR_MS;
+        [
+            ("realtime.ping_interval_ms", self.ping_interval_ms, wait.clone()),
+            ("realtime.ping_timeout_ms", self.ping_timeout_ms, wait.clone()),
+            ("realtime.connect_timeout_ms", self.connect_timeout_ms, wait.clone()),
+            ("realtime.upgrade_timeout_ms", self.upgrade_timeout_ms, wait),
+            // A client has to be able to say who it is, with a token.
+            ("realtime.max_payload_bytes", self.max_payload_bytes as u64, 4_096..=16 * MIB),
+            ("realtime.outbox_bytes", self.outbox_bytes as u64, 16_384..=1024 * MIB),
+            ("realtime.max_connections", self.max_connections as u64, 0..=10_000_000),
+            ("realtime.held_connections", self.held_connections as u64, 0..=10_000_000),
+            ("realtime.recovery_seconds", self.recovery_seconds, 0..=YEAR_SECONDS),
+        ]
+    }
+}
+
+impl LimitsConfig {
+    fn rows(&self) -> [RangeRule; 5] {
+        [
+            ("limits.body_bytes", self.body_bytes as u64, 1_024..=MESSAGE_BYTES),
+            ("limits.text_characters", self.text_characters as u64, 1..=1_000_000_000),
+            ("limits.user_info_bytes", self.user_info_bytes as u64, 0..=MESSAGE_BYTES),
+            ("limits.events_per_session", self.events_per_session, LEAST_EVENTS..=10_000_000),
+            ("limits.history_bytes", self.history_bytes as u64, 1_024..=64 * MIB),
+        ]
+    }
+}
+
+impl SessionsConfig {
+    fn rows(&self) -> [RangeRule; 4] {
+        [
+            ("sessions.max_in_memory", self.max_in_memory as u64, 1..=10_000_000),
+            ("sessions.max_memory_bytes", self.max_memory_bytes as u64, MIB..=1024 * 1024 * MIB),
+            ("sessions.passivate_after_seconds", self.passivate_after_seconds, 1..=YEAR_SECONDS),
+            ("sessions.threads", self.threads as u64, 0..=MOST_THREADS as u64),
+        ]
+    }
+}
+
+impl WebhooksConfig {
+    fn rows(&self) -> [RangeRule; 12] {
+        [
+            ("webhooks.jitter_percent", self.jitter_percent.into(), 0..=1_000),
+            ("webhooks.attempt_timeout_ms", self.attempt_timeout_ms, LEAST_WAIT_MS..=HOUR_MS),
+            ("webhooks.in_flight_per_endpoint", self.in_flight_per_endpoint as u64, 1..=10_000),
+            ("webhooks.in_flight", self.in_flight as u64, 1..=100_000),
+            ("webhooks.pending_per_endpoint", self.pending_per_endpoint as u64, 1..=1_000_000),
+            ("webhooks.breaker_failures", self.breaker_failures.into(), 1..=1_000_000),
+            ("webhooks.breaker_min_ms", self.breaker_min_ms, 1..=DAY_MS),
+            ("webhooks.breaker_max_ms", self.breaker_max_ms, self.breaker_min_ms..=DAY_MS),
+            ("webhooks.refused_hold_seconds", self.refused_hold_seconds.into(), 0..=DAY_MS / 1_000),
+            ("webhooks.disable_after_hours", self.disable_after_hours.into(), 0..=DECADE_HOURS),
+            ("webhooks.previous_secret_hours", self.previous_secret_hours.into(), 0..=DECADE_HOURS),
+            ("webhooks.keep_attempts_days", self.keep_attempts_days.into(), 1..=CENTURY_DAYS),
+        ]
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let waits = self.schedule_ms.len() as u64;
+        ensure!(
+            (1..=MOST_WAITS).contains(&waits),
+            "webhooks.schedule_ms has {waits} waits, and must have 1 to {MOST_WAITS}"
+        );
+        let each = self
+            .schedule_ms
+            .iter()
+            .map(|&wait_ms| ("a wait of webhooks.schedule_ms", wait_ms, 0..=30 * DAY_MS));
+        within(each)
+    }
+}

@@ -1,0 +1,83 @@
+//! The secrets that sign tokens: the configured ones, or the one that the first start makes.
+
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use amoiq_events::Ambient;
+use anyhow::Context;
+
+use super::core_services::CoreServices;
+use crate::{
+    access::{auth::TokenKeys, secret::Secret},
+    config::AuthConfig,
+};
+
+/// A secret with fewer bytes can be guessed from a token that it signed.
+const STRONG_BYTES: usize = 32;
+
+/// The keys that sign and verify tokens.
+pub(super) fn token_keys(core: &CoreServices) -> anyhow::Result<TokenKeys> {
+    let auth = &core.config.auth;
+    check_secrets(auth)?;
+    let secret = current_secret(&auth.jwt_secret, core.data_directory(), &core.ambient)?;
+    let previous = previous_secrets(&auth.jwt_previous_secrets);
+    Ok(TokenKeys::new(&secret, previous, auth, core.ambient.clone()))
+}
+
+/// Checks that no configured secret is blank: with a blank one anybody could sign tokens.
+///
+/// # Errors
+/// When one is blank.
+pub(crate) fn check_secrets(auth: &AuthConfig) -> anyhow::Result<()> {
+    let is_blank = |secret: &Secret| secret.expose().trim().is_empty();
+    let signs = auth.jwt_secret.expose();
+    anyhow::ensure!(
+        signs.is_empty() || !is_blank(&auth.jwt_secret),
+        "auth.jwt_secret is blank: set one, or \"\" to have one made"
+    );
+    anyhow::ensure!(
+        !auth.jwt_previous_secrets.iter().any(is_blank),
+        "auth.jwt_previous_secrets contains a blank secret: remove it"
+    );
+    Ok(())
+}
+
+/// The configured earlier secrets, whose tokens are still accepted.
+fn previous_secrets(configured: &[Secret]) -> &[Secret] {
+    for secret in configured {
+        if secret.expose().len() < STRONG_BYTES {
+            tracing::warn!(
+                "a secret of auth.jwt_previous_secrets has fewer than {STRONG_BYTES} bytes: it can be guessed"
+            );
+        }
+    }
+    configured
+}
+
+/// The configured secret, or the one that the first start wrote into the data directory.
+fn current_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow::Result<Secret> {
+    if !configured.expose().is_empty() {
+        if configured.expose().len() < STRONG_BYTES {
+            tracing::warn!(
+                "auth.jwt_secret has fewer than {STRONG_BYTES} bytes: it can be guessed from a token"
+            );
+        }
+        return Ok(configured.clone());
+    }
+    let path = data.join("jwt_secret");
+    if !path.exists() {
+        let secret: String = ambient.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+        // The directory too: without it a power cut could lose the file, and with it every token.
+        std::fs::File::open(data)?.sync_all()?;
+    }
+    let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let secret = String::from_utf8(secret).unwrap_or_default();
+    anyhow::ensure!(
+        secret.trim().len() >= STRONG_BYTES,
+        "{} is damaged or truncated: delete it, and the next start makes a new one",
+        path.display()
+    );
+    Ok(Secret::new(secret.trim().to_owned()))
+}
