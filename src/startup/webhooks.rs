@@ -97,13 +97,14 @@ impl WebhookServer {
 pub(super) async fn open_outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<DeliveryStore> {
     let file = data.join("outbox.db");
     // It is created before the first event.
-    if !file.try_exists()? && store.head() > Position::START {
+    let is_gone = !file.try_exists()? && store.head() > Position::START;
+    let outbox = DeliveryStore::open(&file)?;
+    if is_gone {
         tracing::warn!(
             "outbox.db is gone: a new one is created, and every endpoint receives everything since its registration \
              again, under the same ids"
         );
     }
-    let outbox = DeliveryStore::open(&file)?;
     outbox.adopt(store.epoch(), store.head()).await?;
     Ok(outbox)
 }
