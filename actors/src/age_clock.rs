@@ -1,9 +1,9 @@
-//! How old something is that the log dates: the measure of whoever closes or removes what is old.
+//! Decides how old something is that the log dates, for tasks that close or remove what is old.
 //!
-//! A date in the log is wall time, and wall time can be set. While the process runs, its age is counted from a now that
-//! is never ahead of the start plus what the monotonic clock has counted since. So a wall clock that is set a day
-//! forward, and right again later, ages nothing; one that is set back makes things go later, never earlier. Time that
-//! the machine slept, or was behind at the start, counts from the next start on.
+//! Dates in the log are wall time, and the wall clock can be set. While the process runs, ages are counted from a time
+//! that is never ahead of the start plus what the monotonic clock has counted since. So a wall clock that is set a day
+//! ahead and back again makes nothing older, and one that is set back makes removal later, never earlier. Time during
+//! which the machine slept, or by which the clock was behind at the start, counts after the next start.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl AgeClock {
         Self { ambient, started }
     }
 
-    /// The date at which what is so old now was new.
+    /// The date of what has this age now. Everything with an earlier date is older.
     pub(crate) fn before(&self, age: Duration) -> Timestamp {
         let (date, since) = self.started;
         let now = self.ambient.now().min(date.plus_millis(millis(since.elapsed())));

@@ -9,7 +9,7 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc},
+    sync::{Arc, mpsc as std_mpsc},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use amoiq_events::store::sqlite::{
     scrub,
     write_ahead::{self, Cutter},
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -149,7 +150,7 @@ impl SqliteDatabase {
             }
             DatabaseAccess::Here(conn) => {
                 let mut changes: [Box<dyn QueuedChange>; 1] = [asked];
-                let committed = commit(&mut lock(conn), &mut changes);
+                let committed = commit(&mut conn.lock(), &mut changes);
                 changes.into_iter().for_each(|change| change.answer(committed.clone()));
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
@@ -178,7 +179,7 @@ impl SqliteDatabase {
                 answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
             DatabaseAccess::Here(conn) => {
-                ask(&mut lock(conn));
+                ask(&mut conn.lock());
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
         }
@@ -326,10 +327,6 @@ fn spawn_housekeeping(
         }
     })?;
     Ok(stop)
-}
-
-fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    conn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the file, for its owner alone. When that is refused SQLite says so.

@@ -1,14 +1,14 @@
-//! The `inbox`: a tenant's sessions with their last message, their status and whose they are.
+//! The inbox: the projection of a tenant's sessions with their newest message, their state and their users.
 //!
-//! It answers which sessions a user has, and which conversations nobody continues. The messages
-//! themselves are not in it: a session's actor has them.
+//! It answers which sessions a user has, and which conversations nobody continues. Messages are not in it: a session's
+//! actor has them.
 
 use std::{cmp::Reverse, time::Duration};
 
 use amoiq_events::{EventStore, Position, SessionId, TenantId, Timestamp, UserId};
-use rusqlite::{Connection, types::ValueRef};
+use rusqlite::Connection;
 
-use self::inbox_tables::{COLUMNS, InboxRow};
+use self::inbox_tables::{COLUMNS, InboxClaim, InboxRow};
 use crate::{
     database::UnreadableFile,
     projections::{Projection, ProjectionProgress, ViewError, ViewGeneration, ViewStore, ViewTables},
@@ -20,21 +20,21 @@ mod inbox_projection;
 mod inbox_tables;
 
 /// The most sessions of one user that a history is made of; older ones are not read.
-const USER_SESSIONS: u32 = 1_000;
+const USER_SESSIONS: usize = 1_000;
 
-/// How long the question waits whether somebody is proven: a message waits for the answer.
+/// How long the question waits whether a user is proven: a message waits for the answer.
 const PROOF_PATIENCE: Duration = Duration::from_millis(250);
 
-/// The way to ask the inbox.
+/// Queries of the inbox. Cheap to clone.
 #[derive(Clone)]
 pub struct InboxView {
     views: ViewStore,
     progress: ProjectionProgress,
-    /// How long a question waits for the projection to reach the log.
+    /// How long a query waits for the projection to reach the log.
     patience: Duration,
 }
 
-/// A session in the inbox.
+/// A session of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxEntry {
     /// The session.
@@ -43,19 +43,19 @@ pub struct InboxEntry {
     pub last_position: Position,
 }
 
-/// Whose sessions are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How well it is proven that a session is a user's. As a query, it also includes all better proofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IdentityProof {
-    /// Only those where a secret key vouched for the user.
-    Verified,
-    /// Also those where a visitor only said so, before anybody was vouched for.
-    Claimed,
-    /// Also those where a visitor went by the name when it was another's.
+    /// A visitor used the name when it was already another's.
     Disputed,
+    /// A visitor said so, before a secret key vouched for anybody of this name.
+    Claimed,
+    /// A secret key vouched for the user.
+    Verified,
 }
 
 impl IdentityProof {
-    /// As it stands in the table; the later the more.
+    /// As it is stored in the table.
     fn as_stored(self) -> i64 {
         match self {
             Self::Disputed => -1,
@@ -73,21 +73,10 @@ impl IdentityProof {
     }
 }
 
-/// A conversation that is open, and since when nobody wrote.
+/// A conversation, and since when nobody has written in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenConversation {
-    /// Whose visitor.
-    pub tenant: TenantId,
-    /// The session.
-    pub session: SessionId,
-    /// The time of its newest message.
-    pub last_at: Timestamp,
-}
-
-/// A conversation that is closed, and since when nobody wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedConversation {
-    /// Whose visitor.
+pub struct InboxConversation {
+    /// The tenant.
     pub tenant: TenantId,
     /// The session.
     pub session: SessionId,
@@ -96,7 +85,7 @@ pub struct ClosedConversation {
 }
 
 impl InboxView {
-    /// An inbox over a projection that runs.
+    /// Queries of a projection that runs.
     #[must_use]
     pub fn new(views: ViewStore, progress: ProjectionProgress, patience: Duration) -> Self {
         Self { views, progress, patience }
@@ -108,8 +97,8 @@ impl InboxView {
         &self.progress
     }
 
-    /// A user's sessions, the one with the newest message first; what was appended up to `after` is
-    /// in the answer. Of too many, those where a secret key vouched for the user come before all others.
+    /// A user's sessions with this proof or a better one, the newest message first; the answer includes everything that
+    /// was appended up to `after`. Of more than 1,000 sessions, verified ones come before all others.
     ///
     /// # Errors
     /// [`ViewError::Behind`] when the projection does not reach `after` in time, or no tables serve.
@@ -124,7 +113,7 @@ impl InboxView {
         self.read(after, move |conn, tables| sessions_of(conn, tables, (&tenant, &user), proof)).await
     }
 
-    /// Whether a secret key has vouched for a user in any session; what was appended up to `after` counts.
+    /// Whether a secret key has vouched for a user in any session, up to `after`.
     ///
     /// # Errors
     /// [`ViewError::Behind`] when the projection does not reach `after` in time, or no tables serve.
@@ -141,7 +130,7 @@ impl InboxView {
         .await
     }
 
-    /// Some of the open conversations, those after a place in the table, and the place to go on from.
+    /// A page of the open conversations, by tenant and session: those after a given one.
     ///
     /// # Errors
     /// When the database refuses.
@@ -149,28 +138,28 @@ impl InboxView {
         &self,
         after: Option<(TenantId, SessionId)>,
         limit: u32,
-    ) -> Result<Vec<OpenConversation>, ViewError> {
+    ) -> Result<Vec<InboxConversation>, ViewError> {
         let read = move |conn: &Connection, tables| open_conversations(conn, tables, after.as_ref(), limit);
         self.read(Position::START, read).await
     }
 
-    /// Some of the closed conversations without a message since a time, the oldest first, and those after one.
+    /// A page of the closed conversations without a message since `before`, the oldest first: those after a given one.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn closed_conversations(
         &self,
-        after: Option<ClosedConversation>,
+        after: Option<InboxConversation>,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<ClosedConversation>, ViewError> {
+    ) -> Result<Vec<InboxConversation>, ViewError> {
         let read = move |conn: &Connection, tables| {
             closed_conversations(conn, tables, after.as_ref(), before, limit)
         };
         self.read(Position::START, read).await
     }
 
-    /// Sees to it that the database's files hold nothing that was removed before.
+    /// Overwrites what was removed before, in every file of the database.
     ///
     /// # Errors
     /// When the database refuses, is being read for long, or is being rebuilt.
@@ -178,13 +167,13 @@ impl InboxView {
         self.views.scrub().await
     }
 
-    /// What of the database's file does not read now. That says nothing of damage.
+    /// The part of the database's file that cannot be read at the moment. That does not mean damage.
     #[must_use]
     pub fn unreadable(&self) -> Option<UnreadableFile> {
         self.views.unreadable()
     }
 
-    /// Brings everything into the database's one file: the service stops.
+    /// Moves everything from the write-ahead log into the database's file, because the service stops.
     ///
     /// # Errors
     /// When the database refuses, or is being read for long.
@@ -192,15 +181,15 @@ impl InboxView {
         self.views.truncate_log().await
     }
 
-    /// Takes out what is noted of events that could not be read and are gone.
+    /// Removes the dead letters of events that are gone from the log.
     ///
     /// # Errors
-    /// When the log does not read, or the file does not write.
+    /// When the log cannot be read, or the file cannot be written.
     pub(crate) async fn sweep_letters(&self, store: &dyn EventStore) -> Result<(), ViewError> {
         self.views.letters().sweep(store).await
     }
 
-    /// Asks the tables that serve, in the moment in which they do. Damage that is met has them made again.
+    /// Queries the tables that serve, in one transaction. Damage that it finds causes a rebuild.
     async fn read<T: Send + 'static>(
         &self,
         after: Position,
@@ -208,7 +197,7 @@ impl InboxView {
     ) -> Result<T, ViewError> {
         let read = self.views.read(move |conn| {
             let serving = ViewGeneration::serving(conn, InboxProjection::NAME)?;
-            // They may have been thrown away since the projection was said to be there.
+            // They may have been dropped since the projection reached `after`.
             let serving = serving.filter(|serving| serving.position >= after).ok_or(ViewError::Behind)?;
             query(conn, serving.tables)
         });
@@ -222,29 +211,24 @@ fn sessions_of(
     (tenant, user): (&TenantId, &UserId),
     proof: IdentityProof,
 ) -> Result<Vec<InboxEntry>, ViewError> {
-    inbox_tables::check_claims(conn, tables, (tenant.as_str(), user.as_str()))?;
-    // Whoever claims a session has made it one: without its row something is lost, and comes first.
-    let sql = format!(
-        "SELECT users.session, {COLUMNS}
-        FROM {} AS users LEFT JOIN {} AS inbox USING (tenant, session)
-        WHERE users.tenant = ?1 AND users.user_id = ?2 AND users.verified >= ?3
-        ORDER BY inbox.last_position IS NULL DESC, users.verified > 0 DESC, inbox.last_position DESC LIMIT ?4",
-        tables.name("inbox_users"),
-        tables.name("inbox")
-    );
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query((tenant.as_str(), user.as_str(), proof.as_stored(), USER_SESSIONS))?;
-    let mut entries = Vec::new();
-    while let Some(found) = rows.next()? {
-        let session: String = found.get(0)?;
-        if found.get_ref(1)? == ValueRef::Null {
-            return Err(ViewError::Damaged(InboxProjection::NAME));
-        }
-        let row = InboxRow::read(found, 1, tenant.as_str(), &session)?;
+    let claims = inbox_tables::claims_of(conn, tables, (tenant.as_str(), user.as_str()))?;
+    let claims = claims.into_iter().filter(|claim| claim.proof >= proof);
+    let entry_of = |claim: InboxClaim| {
+        let session = session_of(&claim.session)?;
+        // The event that claims a session also creates its row: without it a row is lost.
+        let row = inbox_tables::find(conn, tables, tenant, &session)?;
+        let row = row.ok_or(ViewError::Damaged(InboxProjection::NAME))?;
         let last_position = Position::from_u64(row.last_position.cast_unsigned());
-        entries.push(InboxEntry { session: session_of(&session)?, last_position });
+        Ok((claim.proof, InboxEntry { session, last_position }))
+    };
+    let mut entries = claims.map(entry_of).collect::<Result<Vec<_>, ViewError>>()?;
+    if entries.len() > USER_SESSIONS {
+        let is_verified = |proof: IdentityProof| proof == IdentityProof::Verified;
+        entries.sort_unstable_by_key(|(proof, entry)| Reverse((is_verified(*proof), entry.last_position)));
+        entries.truncate(USER_SESSIONS);
     }
-    entries.sort_by_key(|entry| Reverse(entry.last_position));
+    let mut entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+    entries.sort_unstable_by_key(|entry| Reverse(entry.last_position));
     Ok(entries)
 }
 
@@ -253,7 +237,7 @@ fn open_conversations(
     tables: ViewTables,
     after: Option<&(TenantId, SessionId)>,
     limit: u32,
-) -> Result<Vec<OpenConversation>, ViewError> {
+) -> Result<Vec<InboxConversation>, ViewError> {
     let sql = open_sql(tables);
     let (tenant, session) =
         after.map(|(tenant, session)| (tenant.as_str(), session.as_str())).unwrap_or_default();
@@ -264,7 +248,7 @@ fn open_conversations(
         let (tenant, session): (String, String) = (found.get(0)?, found.get(1)?);
         let row = InboxRow::read(found, 2, &tenant, &session)?;
         let tenant = TenantId::try_from(tenant);
-        open.push(OpenConversation {
+        open.push(InboxConversation {
             tenant: tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?,
             session: session_of(&session)?,
             last_at: Timestamp::from_millis(row.last_at),
@@ -276,10 +260,10 @@ fn open_conversations(
 fn closed_conversations(
     conn: &Connection,
     tables: ViewTables,
-    after: Option<&ClosedConversation>,
+    after: Option<&InboxConversation>,
     before: Timestamp,
     limit: u32,
-) -> Result<Vec<ClosedConversation>, ViewError> {
+) -> Result<Vec<InboxConversation>, ViewError> {
     let sql = closed_sql(tables);
     let after = after.map_or((i64::MIN, "", ""), |after| {
         (after.last_at.as_millis(), after.tenant.as_str(), after.session.as_str())
@@ -290,7 +274,7 @@ fn closed_conversations(
     let mut closed = Vec::new();
     while let Some(row) = rows.next()? {
         let tenant = TenantId::try_from(row.get::<_, String>(1)?);
-        closed.push(ClosedConversation {
+        closed.push(InboxConversation {
             tenant: tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?,
             session: session_of(&row.get::<_, String>(2)?)?,
             last_at: Timestamp::from_millis(row.get(0)?),
@@ -299,7 +283,7 @@ fn closed_conversations(
     Ok(closed)
 }
 
-/// Its condition is word for word that of the index: else SQLite does not use it.
+/// Its condition is the index's, word for word: otherwise SQLite does not use the index.
 fn open_sql(tables: ViewTables) -> String {
     format!(
         "SELECT tenant, session, {COLUMNS} FROM {} AS inbox
@@ -308,7 +292,7 @@ fn open_sql(tables: ViewTables) -> String {
     )
 }
 
-/// As [`open_sql`], of the other index.
+/// As [`open_sql`], for the other index.
 fn closed_sql(tables: ViewTables) -> String {
     format!(
         "SELECT last_at, tenant, session FROM {}

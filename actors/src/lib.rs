@@ -15,6 +15,7 @@
 //! | [`erasure`] | removes sessions from every file, on request |
 //! | [`retention`] | removes what is older than the settings allow |
 //! | [`database`] | a SQLite database beside the log, and its threads |
+//! | [`periodic_task`] | work that is repeated at an interval |
 //! | `age_clock` | how old something is, even when the wall clock is set |
 
 mod age_clock;
@@ -22,6 +23,7 @@ mod age_clock;
 pub mod database;
 pub mod erasure;
 pub mod inbox;
+pub mod periodic_task;
 pub mod presence;
 pub mod projections;
 pub mod retention;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::tenants::TenantRegistry;
+use amoiq_actors::{periodic_task::PeriodicTask, tenants::TenantRegistry};
 use amoiq_events::{Ambient, KeyId, Timestamp};
 
 const FILE: &str = "key_uses.json";
@@ -40,24 +40,22 @@ impl KeyUses {
         });
         let snapshot = uses.registry.current();
         kept.iter().for_each(|(key, day)| snapshot.note_use(key, *day));
-        actix::spawn(uses.clone().keep_writing(kept));
+        let (writer, mut written) = (uses.clone(), kept);
+        PeriodicTask::every(WRITE_EVERY).start(async move || writer.write_changes(&mut written).await);
         uses
     }
 
-    async fn keep_writing(self, mut written: BTreeMap<KeyId, u32>) {
-        loop {
-            tokio::time::sleep(WRITE_EVERY).await;
-            let now = self.now();
-            if now == written {
-                continue;
-            }
-            let (uses, days) = (self.clone(), now.clone());
-            match actix_web::rt::task::spawn_blocking(move || uses.write(&days)).await {
-                Ok(Ok(())) => written = now,
-                Ok(Err(error)) => tracing::warn!(%error, "{FILE} is not written; trying again"),
-                // A thread that panicked has said so.
-                Err(_panicked) => {}
-            }
+    async fn write_changes(&self, written: &mut BTreeMap<KeyId, u32>) {
+        let now = self.now();
+        if now == *written {
+            return;
+        }
+        let (uses, days) = (self.clone(), now.clone());
+        match actix_web::rt::task::spawn_blocking(move || uses.write(&days)).await {
+            Ok(Ok(())) => *written = now,
+            Ok(Err(error)) => tracing::warn!(%error, "{FILE} is not written; trying again"),
+            // A thread that panicked has said so.
+            Err(_panicked) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The fold of the inbox: what each event of a session changes in its row.
 //!
-//! Of a message only what the row shows is decoded: most of a log is messages, and most of a message is
-//! not in the inbox.
+//! Only the fields of a message that the row shows are decoded: most of a log is messages, and most of a message is not
+//! in the inbox.
 
 use std::{
     borrow::Cow,
@@ -27,16 +27,16 @@ use crate::projections::{Projection, ViewError, ViewTables};
 /// How much of the last message a list shows, in bytes.
 const PREVIEW_BYTES: usize = 200;
 
-/// The type that most events have.
+/// The type of most events.
 const MESSAGE: &str = "message.created";
 
-/// What a tenant's stream says of a session that is gone.
+/// The event in a tenant's stream that ends a session.
 const ERASED: &str = "session.erased";
 
-/// What streams of sessions begin with.
+/// What the names of sessions' streams start with.
 const SESSIONS: &str = "session:";
 
-/// The projection: the sessions that events changed.
+/// The projection. It holds the sessions that events changed.
 #[derive(Default)]
 pub struct InboxProjection {
     sessions: HashMap<StreamName, ChangedSession>,
@@ -47,11 +47,11 @@ struct ChangedSession {
     tenant: TenantId,
     session: SessionId,
     row: InboxRow,
-    /// What the tables have of it goes.
+    /// Everything that the tables have of it is removed.
     is_erased: bool,
-    /// It has happened since that something did, so there is a row.
+    /// An event came after that, so it has a row.
     exists: bool,
-    /// Who says, and with what proof, that it is theirs; those that changed.
+    /// Whose it is said to be, and how well that is proven; those that changed.
     claims: Vec<(UserId, IdentityProof)>,
 }
 
@@ -67,7 +67,7 @@ struct MessageSummary<'a> {
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
     const VERSION: u32 = 4;
-    /// They lack indexes: the same questions take longer.
+    /// They lack indexes: the same queries take longer.
     const STILL_SERVES: &'static [u32] = &[2, 3];
     const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
 
@@ -89,20 +89,20 @@ impl Projection for InboxProjection {
         }
         if event.event.kind == MESSAGE {
             let data = codec::data(event)?;
-            let said: MessageSummary<'_> =
+            let message: MessageSummary<'_> =
                 serde_json::from_slice(&data).map_err(|error| CodecError::malformed(event, &error))?;
             if let Some(session) = self.session(conn, tables, &event.stream)? {
                 session.exists = true;
-                session.row.add(&said, event);
+                session.row.add_message(&message, event);
             }
             return Ok(());
         }
         let Event::Session(change) = codec::decode(event)? else { return Ok(()) };
         let Some(session) = self.session(conn, tables, &event.stream)? else { return Ok(()) };
-        if let SessionEvent::VisitorIdentified(told) = &change {
-            let proof = if told.verified { IdentityProof::Verified } else { IdentityProof::Claimed };
-            let disputed = told.claimed_user_id.iter().map(|user| (user, IdentityProof::Disputed));
-            for (user, proof) in told.user_id.iter().map(|user| (user, proof)).chain(disputed) {
+        if let SessionEvent::VisitorIdentified(identified) = &change {
+            let proof = if identified.verified { IdentityProof::Verified } else { IdentityProof::Claimed };
+            let disputed = identified.claimed_user_id.iter().map(|user| (user, IdentityProof::Disputed));
+            for (user, proof) in identified.user_id.iter().map(|user| (user, proof)).chain(disputed) {
                 session.claim(conn, tables, user, proof)?;
             }
         }
@@ -144,7 +144,7 @@ impl Projection for InboxProjection {
 }
 
 impl InboxProjection {
-    /// Forgets what was known of a session. What comes after is of a new one under the same id.
+    /// Forgets a session. Later events are of a new one under the same id.
     fn erase(
         &mut self,
         conn: &Connection,
@@ -163,7 +163,7 @@ impl InboxProjection {
         Ok(())
     }
 
-    /// The session of a stream, with the row that it has so far; nothing for the name of no session.
+    /// The session of a stream, with its row so far; `None` when the stream is no session's.
     fn session(
         &mut self,
         conn: &Connection,
@@ -198,7 +198,7 @@ impl ChangedSession {
         (self.tenant.as_str(), user.as_str(), self.session.as_str())
     }
 
-    /// The best proof that there was stays.
+    /// The best proof stays.
     fn claim(
         &mut self,
         conn: &Connection,
@@ -206,16 +206,18 @@ impl ChangedSession {
         user: &UserId,
         proof: IdentityProof,
     ) -> Result<(), ViewError> {
-        let best = |known: IdentityProof| if known.as_stored() > proof.as_stored() { known } else { proof };
         if let Some((_, known)) = self.claims.iter_mut().find(|(known, _)| known == user) {
-            *known = best(*known);
+            *known = proof.max(*known);
             return Ok(());
         }
         let known = match self.is_erased {
             true => None,
             false => inbox_tables::find_claim(conn, tables, self.claim_key(user))?,
         };
-        self.claims.push((user.clone(), known.map(IdentityProof::of_stored).map_or(proof, best)));
+        self.claims.push((
+            user.clone(),
+            known.map(IdentityProof::of_stored).map_or(proof, |known| known.max(proof)),
+        ));
         Ok(())
     }
 }
@@ -240,17 +242,17 @@ impl InboxRow {
         }
     }
 
-    fn add(&mut self, said: &MessageSummary<'_>, recorded: &RecordedEvent) {
-        let text: &str = &said.text;
+    fn add_message(&mut self, message: &MessageSummary<'_>, recorded: &RecordedEvent) {
+        let text: &str = &message.text;
         self.last_position = recorded.position.as_u64().cast_signed();
         self.last_at = recorded.event.time.as_millis();
-        let sender = match said.sender {
+        let sender = match message.sender {
             MessageSender::User => "user",
             MessageSender::Bot => "bot",
             MessageSender::Agent => "agent",
         };
         sender.clone_into(&mut self.last_sender);
         text.split_at(text.floor_char_boundary(PREVIEW_BYTES)).0.clone_into(&mut self.last_text);
-        self.messages = i64::from(said.seq);
+        self.messages = i64::from(message.seq);
     }
 }

@@ -1,11 +1,16 @@
-//! The rows of the inbox as they are stored, each with a CRC-32C over all its columns: one that is not
-//! what was written is never read.
+//! The rows of the inbox as they are stored. Each has a CRC-32C over all its columns, so a damaged row is never read.
 
 use amoiq_events::{SessionId, TenantId, store::sqlite::columns};
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 
-use super::InboxProjection;
+use super::{IdentityProof, InboxProjection};
 use crate::projections::{Projection, ViewError, ViewTables};
+
+/// A user's claim to a session.
+pub(super) struct InboxClaim {
+    pub(super) session: String,
+    pub(super) proof: IdentityProof,
+}
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,14 +53,14 @@ pub(super) fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewEr
             checksum INTEGER NOT NULL, -- CRC-32C over all of the above
             PRIMARY KEY (tenant, user_id, session)
         ) WITHOUT ROWID;
-        -- However many claim to be a user, those who proved it are found at once.
+        -- However many claim to be a user, a proof is found with one search.
         CREATE INDEX {users}_proven ON {users} (tenant, user_id) WHERE verified > 0;
         CREATE INDEX {users}_by_session ON {users} (tenant, session);"
     ))?;
     Ok(())
 }
 
-/// The columns that [`InboxRow::read`] reads, behind those that the query gives itself.
+/// The columns that [`InboxRow::read`] reads, after those that the query selects itself.
 pub(super) const COLUMNS: &str = "inbox.started_at, inbox.last_position, inbox.last_at, inbox.last_sender, \
                                   inbox.last_text, inbox.messages, inbox.is_open, inbox.user_id, inbox.checksum";
 
@@ -156,7 +161,7 @@ pub(super) fn store<'a>(
     Ok(())
 }
 
-/// How a user's claim to a session is proven; nothing when there is no claim.
+/// How well a user's claim to a session is proven; `None` without a claim.
 pub(super) fn find_claim(
     conn: &Connection,
     tables: ViewTables,
@@ -172,7 +177,7 @@ pub(super) fn find_claim(
     sound(sum, claim_checksum(tenant, user, session, verified)).map(|()| Some(verified))
 }
 
-/// Whether a user is proven in any session. The condition is word for word that of the index.
+/// Whether a user is proven in any session. The condition is the index's, word for word.
 pub(super) fn is_proven(
     conn: &Connection,
     tables: ViewTables,
@@ -206,29 +211,31 @@ pub(super) fn store_claim(
     Ok(())
 }
 
-/// Whether a user's claims are what was written, and none is lost from sight: with a damaged key it stands
-/// elsewhere, or the search for it ends beside it.
-pub(super) fn check_claims(
+/// A user's claims to sessions. A claim whose key is damaged is stored elsewhere, or ends the search beside it, so the
+/// neighbours on both sides are checked too.
+pub(super) fn claims_of(
     conn: &Connection,
     tables: ViewTables,
     (tenant, user): (&str, &str),
-) -> Result<(), ViewError> {
+) -> Result<Vec<InboxClaim>, ViewError> {
+    let mut claims = Vec::new();
     for sql in [before_claims_sql(tables), claims_sql(tables)] {
         let mut statement = conn.prepare_cached(&sql)?;
         let mut rows = statement.query((tenant, user))?;
         while let Some(found) = rows.next()? {
             let (of, claimant): (String, String) = (found.get(0)?, found.get(1)?);
-            let session: String = found.get(2)?;
-            sound(found.get(4)?, claim_checksum(&of, &claimant, &session, found.get(3)?))?;
+            let (session, verified): (String, i64) = (found.get(2)?, found.get(3)?);
+            sound(found.get(4)?, claim_checksum(&of, &claimant, &session, verified))?;
             if (of.as_str(), claimant.as_str()) != (tenant, user) {
                 break;
             }
+            claims.push(InboxClaim { session, proof: IdentityProof::of_stored(verified) });
         }
     }
-    Ok(())
+    Ok(claims)
 }
 
-/// What stands before a user's claims, the nearest first.
+/// What is stored before a user's claims, the nearest first.
 pub(super) fn before_claims_sql(tables: ViewTables) -> String {
     format!(
         "SELECT tenant, user_id, session, verified, checksum FROM {} WHERE (tenant, user_id) < (?1, ?2)
@@ -237,7 +244,7 @@ pub(super) fn before_claims_sql(tables: ViewTables) -> String {
     )
 }
 
-/// A user's claims, and what stands behind them.
+/// A user's claims, and what is stored after them.
 pub(super) fn claims_sql(tables: ViewTables) -> String {
     format!(
         "SELECT tenant, user_id, session, verified, checksum FROM {} WHERE (tenant, user_id) >= (?1, ?2)
@@ -250,7 +257,7 @@ fn claim_checksum(tenant: &str, user: &str, session: &str, verified: i64) -> i64
     columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
 }
 
-/// Whether what is stored is what was written.
+/// Whether a row is what was written.
 pub(super) fn sound(stored: i64, computed: i64) -> Result<(), ViewError> {
     if stored == computed { Ok(()) } else { Err(ViewError::Damaged(InboxProjection::NAME)) }
 }

@@ -1,11 +1,11 @@
-//! What the questions that come by themselves, every minute and every hour, cost: not the whole table.
+//! The queries that run every minute and every hour do not read the whole table.
 
 use rusqlite::Connection;
 
 use super::*;
 use crate::projections::ViewTables;
 
-/// What SQLite does for a question, over tables of this release.
+/// SQLite's plan for a query, over tables of this release.
 fn plan(sql: impl Fn(ViewTables) -> String) -> Vec<String> {
     let conn = Connection::open_in_memory().unwrap();
     let tables = ViewTables::new(1, InboxProjection::VERSION);
@@ -25,19 +25,19 @@ fn searches(plan: &[String], index: &str) -> bool {
 }
 
 #[test]
-fn who_looks_for_open_conversations_reads_no_closed_ones() {
+fn a_query_for_open_conversations_reads_no_closed_ones() {
     let plan = plan(open_sql);
     assert!(searches(&plan, "inbox_1_open"), "{plan:?}");
 }
 
 #[test]
-fn who_looks_for_old_conversations_reads_no_others() {
+fn a_query_for_old_conversations_reads_no_others() {
     let plan = plan(closed_sql);
     assert!(searches(&plan, "inbox_1_closed"), "{plan:?}");
 }
 
 #[test]
-fn who_looks_for_a_users_claims_reads_no_others() {
+fn a_query_for_a_users_claims_reads_no_others() {
     for sql in [inbox_tables::claims_sql, inbox_tables::before_claims_sql] {
         let plan = plan(sql);
         assert!(matches!(&plan[..], [only] if only.starts_with("SEARCH ")), "{plan:?}");

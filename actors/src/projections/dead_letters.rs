@@ -11,10 +11,11 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::ReadError};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use crate::{database::DatabaseError, projections::view_error::ViewError};
@@ -87,12 +88,12 @@ impl DeadLetters {
     /// All of them, in the order in which they were noted.
     #[must_use]
     pub fn all(&self) -> Vec<DeadLetter> {
-        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.list.read().clone()
     }
 
     /// The events that a projection passes by.
     pub(crate) fn of(&self, projection: &str) -> SkippedEvents {
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.read();
         let own = list.iter().filter(|letter| letter.projection == projection);
         SkippedEvents(own.map(|letter| letter.event.clone()).collect())
     }
@@ -136,7 +137,7 @@ impl DeadLetters {
 
     /// Replaces the list. Readers wait for the file meanwhile: two changes at a time would lose one.
     fn change(&self, change: impl FnOnce(&mut Vec<DeadLetter>)) -> io::Result<()> {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.write();
         let mut all = list.clone();
         change(&mut all);
         if all != *list {

@@ -12,10 +12,11 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use amoiq_events::{Position, TenantId, UserId};
+use parking_lot::Mutex;
 
 use crate::inbox::InboxView;
 
@@ -87,7 +88,7 @@ impl ProvenUsers {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut ProofCache) -> T) -> T {
-        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.known.lock())
     }
 }
 
