@@ -71,7 +71,7 @@ async fn measure(shape: &str, is_random: bool, events: u64, directory: &Path) {
         let opened = since.elapsed();
         forget_peak();
         let held = peak_kib();
-        let (report, _) = watch::channel(RebuildReport::begun(store.head()));
+        let (report, _) = watch::channel(RebuildReport::started(store.head()));
         let (since, before) = (Instant::now(), processor_time());
         rebuild::<InboxProjection>(&views, &store, None, &report).await.expect("a rebuild");
         let (took, used) = (since.elapsed(), processor_time() - before);

@@ -185,8 +185,8 @@ impl InboxView {
     ///
     /// # Errors
     /// When the log cannot be read, or the file cannot be written.
-    pub(crate) async fn sweep_letters(&self, store: &dyn EventStore) -> Result<(), ViewError> {
-        self.views.letters().sweep(store).await
+    pub(crate) async fn remove_gone_letters(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+        self.views.letters().remove_gone(store).await
     }
 
     /// Queries the tables that serve, in one transaction. Damage that it finds causes a rebuild.
@@ -201,7 +201,7 @@ impl InboxView {
             let serving = serving.filter(|serving| serving.position >= after).ok_or(ViewError::Behind)?;
             query(conn, serving.tables)
         });
-        read.await.inspect_err(|error| self.progress.doubt(error))
+        read.await.inspect_err(|error| self.progress.report_damage(error))
     }
 }
 

@@ -176,7 +176,7 @@ impl ErasureTargets {
         // A projection that stands still must not keep the rest from going.
         let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
         self.proven.forget();
-        let swept = self.inbox.sweep_letters(&*self.store).await;
+        let swept = self.inbox.remove_gone_letters(&*self.store).await;
         // However long it takes: cut short it would begin anew, and never end where there is much.
         self.webhooks.erase(tenant, gone).await?;
         Ok(followed.and(swept)?)

@@ -1,10 +1,9 @@
-//! The events that projections pass by, because an operator said so: they cannot be read, and the
-//! projection would stand still in front of them.
+//! The events that projections skip because an operator said so: they cannot be read, and a projection would stop at
+//! each of them.
 //!
-//! The list is a file of its own, `dead-letters.json`, and not in `views.db`: that one is thrown away and
-//! made again, and would stop at the same events. An event is known by its id, so a letter is good for
-//! every history that holds the event, and goes when the event is erased. The file is replaced as a whole; who reads it sees the list before
-//! or after.
+//! The list is a file of its own, `dead-letters.json`. In `views.db` it would be lost with every damage of that file, and
+//! the projection would stop at the same events again. Events are listed by id, so a letter is valid in every history
+//! with the event, and it is removed when the event is erased. The file is replaced as a whole.
 
 use std::{
     collections::HashSet,
@@ -20,19 +19,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{database::DatabaseError, projections::view_error::ViewError};
 
-/// The most letters of all projections. Whoever needs more runs an old release on a newer log.
+/// The most letters of all projections. An operator who needs more runs an old release on a newer log.
 pub(super) const MAX_LETTERS: usize = 1_000;
 
 /// The file's name, beside `views.db`.
 pub(super) const FILE: &str = "dead-letters.json";
 
-/// An event that a projection passes by.
+/// An event that a projection skips.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Which projection.
+    /// The projection.
     pub projection: String,
-    /// Where the event stands.
+    /// The event's position.
     pub position: u64,
     /// The event's id.
     pub event: String,
@@ -41,7 +40,7 @@ pub struct DeadLetter {
     pub kind: String,
     /// Why it cannot be read.
     pub reason: String,
-    /// When an operator let it be passed by.
+    /// When an operator had it skipped.
     pub skipped_at: String,
 }
 
@@ -49,11 +48,11 @@ pub struct DeadLetter {
 #[derive(Clone)]
 pub struct DeadLetters {
     path: Arc<Path>,
-    /// Read with every batch that is folded, written when an operator says so.
+    /// Read with every batch that is folded, written when an operator skips an event.
     list: Arc<RwLock<Vec<DeadLetter>>>,
 }
 
-/// The ids of the events that a projection passes by.
+/// The ids of the events that a projection skips.
 pub(crate) struct SkippedEvents(HashSet<String>);
 
 impl DeadLetter {
@@ -78,28 +77,28 @@ impl DeadLetters {
     /// The list of a data directory.
     ///
     /// # Errors
-    /// When the file is there and is not a list: events would be stopped at that an operator let pass.
+    /// When the file exists and is not a list: the projection would stop at events that an operator had skipped.
     pub fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join(FILE);
         let list = read(&path)?;
         Ok(Self { path: path.into(), list: Arc::new(RwLock::new(list)) })
     }
 
-    /// All of them, in the order in which they were noted.
+    /// All letters, in the order in which they were added.
     #[must_use]
     pub fn all(&self) -> Vec<DeadLetter> {
         self.list.read().clone()
     }
 
-    /// The events that a projection passes by.
-    pub(crate) fn of(&self, projection: &str) -> SkippedEvents {
+    /// The events that a projection skips.
+    pub(crate) fn skipped_by(&self, projection: &str) -> SkippedEvents {
         let list = self.list.read();
         let own = list.iter().filter(|letter| letter.projection == projection);
         SkippedEvents(own.map(|letter| letter.event.clone()).collect())
     }
 
-    /// Adds to the list, durably. What stands there already is not added.
-    pub(crate) fn note(&self, letters: Vec<DeadLetter>) -> io::Result<()> {
+    /// Adds letters, durably. One that is listed already is not added again.
+    pub(crate) fn add(&self, letters: Vec<DeadLetter>) -> io::Result<()> {
         self.change(|all| {
             for letter in letters {
                 let is_known =
@@ -111,14 +110,14 @@ impl DeadLetters {
         })
     }
 
-    /// Takes out the letters of events that the log does not have any more, durably.
-    pub(crate) async fn sweep(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+    /// Removes the letters of events that are gone from the log, durably.
+    pub(crate) async fn remove_gone(&self, store: &dyn EventStore) -> Result<(), ViewError> {
         let mut gone = HashSet::new();
         for letter in self.all() {
             let before = Position::from_u64(letter.position.saturating_sub(1));
             let is_there = match store.read_all(before, 1).await {
                 Ok(events) => events.first().is_some_and(|first| first.event.id.to_string() == letter.event),
-                // What does not read is there all the same.
+                // An event that cannot be read exists.
                 Err(ReadError::Corrupt { .. }) => true,
                 Err(error) => return Err(error.into()),
             };
@@ -135,7 +134,7 @@ impl DeadLetters {
         Ok(changed.map_err(|_panicked| DatabaseError::Closed)??)
     }
 
-    /// Replaces the list. Readers wait for the file meanwhile: two changes at a time would lose one.
+    /// Replaces the list. The lock is held while the file is written: of two changes at a time one would be lost.
     fn change(&self, change: impl FnOnce(&mut Vec<DeadLetter>)) -> io::Result<()> {
         let mut list = self.list.write();
         let mut all = list.clone();
@@ -149,8 +148,8 @@ impl DeadLetters {
 }
 
 impl SkippedEvents {
-    /// Whether an event is among them.
-    pub(crate) fn holds(&self, recorded: &RecordedEvent) -> bool {
+    /// Whether an event is one of them.
+    pub(crate) fn contains(&self, recorded: &RecordedEvent) -> bool {
         !self.0.is_empty() && self.0.contains(&recorded.event.id.to_string())
     }
 }
@@ -159,7 +158,7 @@ fn read(path: &Path) -> io::Result<Vec<DeadLetter>> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| {
             let why =
-                format!("{}: {error}: mend it, or delete it to stop at its events again", path.display());
+                format!("{}: {error}: correct it, or delete it to stop at its events again", path.display());
             io::Error::new(io::ErrorKind::InvalidData, why)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -5,35 +5,33 @@ use rusqlite::Connection;
 
 use super::{dead_letters::SkippedEvents, view_error::ViewError};
 
-/// A fold of the log into tables. A value of it holds what was folded and is not in the tables yet.
+/// A fold of the log into tables. A value holds the changes that are not in the tables yet.
 ///
-/// The same code folds a few events of now and the whole log: only how long the changes are held
-/// differs.
+/// The same code folds new events and the whole log. Only how long the changes are held differs.
 pub trait Projection: Default + Send + 'static {
-    /// Its name, as operators use it.
+    /// The name that operators use.
     const NAME: &'static str;
 
-    /// Changes with the tables or the fold: the tables are filled again then.
+    /// Grows when the tables or the fold change. The next start then fills new tables.
     const VERSION: u32;
 
-    /// Older versions whose tables this release still folds and reads rightly. They serve while new
-    /// ones are filled; tables of any other version do not.
+    /// Older versions whose tables this release still folds and reads correctly. They serve while new ones are filled;
+    /// tables of any other version do not.
     const STILL_SERVES: &'static [u32] = &[];
 
     /// The names of its tables, without the generation.
     const TABLES: &'static [&'static str];
 
-    /// Makes the tables of a generation, empty.
+    /// Creates the tables of a generation, empty.
     ///
     /// # Errors
     /// When the database refuses.
     fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError>;
 
-    /// Folds an event in. What it needs of the tables it reads; it writes nothing. The caller sees to it
-    /// that each event comes once.
+    /// Folds an event. It may read the tables but not write. The caller passes each event once.
     ///
     /// # Errors
-    /// When the database refuses or the event cannot be read: nothing is folded in then.
+    /// When the database refuses or the event cannot be read. Nothing is folded then.
     fn fold(&mut self, conn: &Connection, tables: ViewTables, event: &RecordedEvent)
     -> Result<(), ViewError>;
 
@@ -58,7 +56,7 @@ pub struct ViewTables {
 }
 
 impl ViewTables {
-    /// Those with a number, of a version: for tests that fold by themselves.
+    /// Tables with a number and a version.
     #[must_use]
     pub const fn new(number: i64, version: u32) -> Self {
         Self { number, version }
@@ -70,27 +68,27 @@ impl ViewTables {
         format!("{table}_{}", self.number)
     }
 
-    /// The version that they were made in.
+    /// The projection's version that created them.
     #[must_use]
     pub fn version(self) -> u32 {
         self.version
     }
 
-    /// Its number.
+    /// The generation's number.
     #[must_use]
     pub fn number(self) -> i64 {
         self.number
     }
 }
 
-/// Folds events in, those that are passed by left out.
+/// Folds events, except the skipped ones.
 pub(crate) fn fold<'a, P: Projection>(
     projection: &mut P,
     conn: &Connection,
     tables: ViewTables,
     events: impl IntoIterator<Item = &'a RecordedEvent>,
-    passed: &SkippedEvents,
+    skipped: &SkippedEvents,
 ) -> Result<(), ViewError> {
-    let wanted = events.into_iter().filter(|recorded| !passed.holds(recorded));
+    let wanted = events.into_iter().filter(|recorded| !skipped.contains(recorded));
     wanted.into_iter().try_for_each(|recorded| projection.fold(conn, tables, recorded))
 }

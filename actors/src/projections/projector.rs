@@ -1,14 +1,13 @@
-//! Runs a projection: from its checkpoint to the end of the log, then behind every append.
+//! The actor that runs a projection: from its checkpoint to the end of the log, then after every append.
 //!
-//! The checkpoint is stored in the transaction that folds the events, so an event is folded once even
-//! when the process dies in between. When the database refuses, the projector tries again; when an event
-//! cannot be read, it says which and does not pass it, unless an operator let it pass
-//! ([`crate::dead_letters`]).
+//! The checkpoint is stored in the transaction that folds the events, so an event is folded once even when the process
+//! dies in between. When the database refuses, the projector tries again. When an event cannot be read, it reports which
+//! and stops there, unless an operator had the event skipped (`dead_letters`).
 //!
-//! A projection whose tables are missing, damaged, of another epoch or of an older version is made again
-//! from the whole log ([`crate::rebuild`]). Meanwhile the old tables serve when they can be right: those
-//! of an older version that the projection [still serves](Projection::STILL_SERVES), and those with a
-//! damaged row, which is never read. Otherwise nothing serves, and readers are told so.
+//! A projection whose tables are missing, damaged, of another epoch or of an older version is rebuilt from the whole log
+//! (`rebuild`). Meanwhile the old tables serve when they can be right: those of an older version that the projection
+//! [still serves](Projection::STILL_SERVES), and those with a damaged row, which is never read. Otherwise nothing serves,
+//! and readers get an error.
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ mod projector_loop;
 /// The actor that runs one projection.
 pub struct Projector<P> {
     /// Taken when it starts.
-    run: Option<ProjectorLoop<P>>,
+    work: Option<ProjectorLoop<P>>,
 }
 
 impl<P: Projection> Projector<P> {
@@ -36,17 +35,18 @@ impl<P: Projection> Projector<P> {
         Self::start_with_rebuilds(views, store).0
     }
 
-    /// The same, with the way to have it made again while it runs.
+    /// The same, with a handle to rebuild it while it runs.
     #[must_use]
     pub fn start_with_rebuilds(
         views: &ViewStore,
         store: &Arc<dyn EventStore>,
     ) -> (ProjectionProgress, RebuildHandle) {
-        let (reporter, progress, doubts) = ProjectionProgress::new();
-        let (rebuilds, orders, reports) = RebuildHandle::new(P::NAME);
+        let (reporter, progress, damages) = ProjectionProgress::new();
+        let (rebuilds, commands, reports) = RebuildHandle::new(P::NAME);
         check(views.clone(), progress.clone());
-        let run = ProjectorLoop::new(views.clone(), Arc::clone(store), reporter, doubts, (orders, reports));
-        Actor::start(Self { run: Some(run) });
+        let work =
+            ProjectorLoop::new(views.clone(), Arc::clone(store), reporter, damages, (commands, reports));
+        Actor::start(Self { work: Some(work) });
         (progress, rebuilds)
     }
 }
@@ -55,21 +55,21 @@ impl<P: Projection> Actor for Projector<P> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(run) = self.run.take() else { return };
-        // The log's end ends the subscription: that is the service stopping.
-        ctx.spawn(run.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
+        let Some(work) = self.work.take() else { return };
+        // The subscription ends when the service stops.
+        ctx.spawn(work.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
-/// Looks for damage in the file beside whatever else is done.
+/// Looks for damage in the file, on a thread of its own.
 fn check(views: ViewStore, progress: ProjectionProgress) {
     let checking = std::thread::Builder::new().name("views-check".to_owned()).spawn(move || {
         if let Err(error) = views.check() {
-            tracing::warn!(%error, "views.db was looked through");
-            progress.doubt(&error);
+            tracing::warn!(%error, "views.db has damage");
+            progress.report_damage(&error);
         }
     });
     if let Err(error) = checking {
-        tracing::warn!(%error, "views.db is not looked through for damage");
+        tracing::warn!(%error, "views.db is not checked for damage");
     }
 }

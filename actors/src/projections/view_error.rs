@@ -6,7 +6,7 @@ use amoiq_events::{codec::CodecError, store::ReadError};
 
 use crate::database::{DatabaseError, HasDatabaseError};
 
-/// Why a read model did not answer or did not follow.
+/// Why a read model does not answer or does not follow the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// The database refused, or is closed.
@@ -18,19 +18,19 @@ pub enum ViewError {
     /// The log could not be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// A row is not what was written. Rebuilding the projection mends it.
+    /// A row is not what was written. A rebuild of the projection repairs it.
     #[error("views.db: a row of {0} is damaged")]
     Damaged(&'static str),
-    /// What says which tables serve is not what was written.
+    /// The row that says which tables serve is not what was written.
     #[error("views.db: the catalogue of generations is damaged")]
     Catalogue,
     /// The tables are those of another release.
     #[error("views.db has layout {0}, this release has another")]
     Layout(i64),
-    /// Tables that do not serve are there. What is erased from those that do may stand in them.
-    #[error("views.db is being rebuilt, and what is removed may stand in other tables still")]
+    /// There are tables that do not serve, which may still contain what was erased from those that do.
+    #[error("views.db is being rebuilt, and other tables may still contain what is removed")]
     Rebuilding,
-    /// A file beside the database.
+    /// The file of dead letters.
     #[error("{0}")]
     File(#[from] Arc<std::io::Error>),
     /// The projection did not reach the log in time.

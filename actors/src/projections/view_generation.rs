@@ -1,10 +1,8 @@
-//! The generations of a projection's tables: one serves, another may be filled beside it, and a swap
-//! makes the one the other.
+//! The generations of a projection's tables: one serves, another may be filled beside it and then replace it.
 //!
-//! A generation's number is part of its tables' names (`inbox_7`), so whoever reads or folds asks first,
-//! in the same transaction, which one serves. The row that says so also says how far the generation has
-//! come: it is the projection's checkpoint. Rows carry a CRC-32C, because a damaged position would leave
-//! events out.
+//! A generation's number is part of its tables' names (`inbox_7`), so a reader or a fold first asks, in the same
+//! transaction, which generation serves. The row that says so also contains the generation's position: the projection's
+//! checkpoint. The row has a CRC-32C, because a damaged position would leave events out.
 
 use amoiq_events::{
     Position,
@@ -29,10 +27,10 @@ pub(crate) const CREATE: &str = "CREATE TABLE generations (
     PRIMARY KEY (projection, number)
 ) WITHOUT ROWID;";
 
-/// How many rows of a table that does not serve are removed in one transaction: some ten milliseconds.
-const SWEPT_ROWS: usize = 2_048;
+/// How many rows of a retired table are removed in one transaction, which takes some ten milliseconds.
+const SWEEP_ROWS: usize = 2_048;
 
-/// What becomes of a generation.
+/// The state of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GenerationState {
     Filling = 0,
@@ -40,14 +38,14 @@ pub(crate) enum GenerationState {
     Retired = 2,
 }
 
-/// A generation, and how far it has come.
+/// One generation of a projection's tables, and how far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewGeneration {
     /// Its tables.
     pub tables: ViewTables,
-    /// Of the log that it was made from.
+    /// The epoch of the log that it was built from.
     pub epoch: Epoch,
-    /// Everything up to here is folded in.
+    /// Everything up to here is folded.
     pub position: Position,
 }
 
@@ -145,15 +143,15 @@ impl ViewGeneration {
     }
 }
 
-/// Takes a portion of what does not serve: of what was retired, and of what was not filled to the end. Tables are
-/// dropped when they are empty: zeros go over everything that is removed, and nobody is to wait for all of them.
-/// Says whether something may be left.
+/// Removes a portion of the generations that do not serve: retired ones, and those that were not filled completely.
+/// Removed rows are overwritten with zeros, which takes time, so tables are emptied in portions before they are dropped.
+/// Returns whether something may be left.
 pub(crate) fn sweep<P: Projection>(conn: &Connection) -> Result<bool, ViewError> {
     let sql = "SELECT number FROM generations WHERE projection = ?1 AND state <> 1 LIMIT 1";
     let doomed = conn.prepare_cached(sql)?.query_row([P::NAME], |row| row.get(0)).optional()?;
     let Some(number) = doomed else { return Ok(false) };
     for table in P::TABLES {
-        if remove_rows(conn, &format!("{table}_{number}"))? == SWEPT_ROWS {
+        if remove_rows(conn, &format!("{table}_{number}"))? == SWEEP_ROWS {
             return Ok(true);
         }
     }
@@ -163,23 +161,23 @@ pub(crate) fn sweep<P: Projection>(conn: &Connection) -> Result<bool, ViewError>
     Ok(true)
 }
 
-/// Whether nothing is there but what serves: no table holds what the ones that serve do not.
+/// Whether there are only tables that serve.
 pub(crate) fn is_swept(conn: &Connection) -> Result<bool, ViewError> {
     let sql = "SELECT NOT EXISTS (SELECT 1 FROM generations WHERE state <> 1)";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// Removes some rows of a table, by whatever key it has; tells how many.
+/// Removes some rows of a table, by its primary key. Returns how many.
 fn remove_rows(conn: &Connection, table: &str) -> Result<usize, ViewError> {
     let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
     let mut statement = conn.prepare_cached(sql)?;
     let key = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    // Without one it is not there.
+    // Without a key there is no such table.
     if key.is_empty() {
         return Ok(0);
     }
     let key = key.join(", ");
-    let sql = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {SWEPT_ROWS})");
+    let sql = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {SWEEP_ROWS})");
     Ok(conn.execute(&sql, [])?)
 }
 

@@ -1,6 +1,5 @@
-//! The database of the read models, `views.db`: apart from the log, and disposable. Whatever is in it
-//! can be made again from the log, so it is synced less often, and it is thrown away when it is
-//! damaged. Damage that only shows while the service runs has it thrown away then.
+//! The database of the read models, `views.db`: separate from the log, and disposable. Everything in it can be built
+//! again from the log, so it is synced less often, and a damaged file is deleted, also while the service runs.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,24 +11,24 @@ use crate::{
     projections::{dead_letters::DeadLetters, view_error::ViewError, view_generation},
 };
 
-/// Of the catalogue and of rows. A file with another one is made again.
+/// The layout of the tables. A file with another layout is built again.
 const LAYOUT: i64 = 3;
 
 /// What its threads are named after.
 const NAME: &str = "views";
 
-/// The way to the database's threads. They end when the last clone of it is gone.
+/// A handle to the database's threads. They end with its last clone.
 #[derive(Clone)]
 pub struct ViewStore {
     path: Arc<Path>,
-    /// Another one, once the file was found to be damaged.
+    /// Replaced when the file turns out to be damaged.
     database: Arc<ArcSwap<SqliteDatabase>>,
     letters: DeadLetters,
 }
 
 impl ViewStore {
-    /// Opens the database, or makes a new one in the place of one that is damaged or of another release.
-    /// Beside it is the list of events that projections pass by.
+    /// Opens the database, or creates a new one in place of one that is damaged or of another release. Beside it is the
+    /// list of events that projections skip.
     ///
     /// # Errors
     /// When neither is possible.
@@ -37,7 +36,7 @@ impl ViewStore {
         let letters = DeadLetters::open(path.parent().unwrap_or(Path::new(".")))?;
         let database = match SqliteDatabase::open_unchecked(path, NAME, prepare) {
             Err(error) if is_unusable(&error) => {
-                tracing::warn!(%error, "views.db is made again from the log");
+                tracing::warn!(%error, "views.db is built again from the log");
                 database::remove(path);
                 SqliteDatabase::open_unchecked(path, NAME, prepare)
             }
@@ -46,14 +45,13 @@ impl ViewStore {
         Ok(Self { path: path.into(), database: Arc::new(ArcSwap::from_pointee(database?)), letters })
     }
 
-    /// The events that projections pass by.
+    /// The events that projections skip.
     #[must_use]
     pub fn letters(&self) -> &DeadLetters {
         &self.letters
     }
 
-    /// Reads every page of the file once. That takes longer the more sessions there are, so nobody
-    /// waits for it to begin.
+    /// Reads every page of the file once. The time grows with the number of sessions, so nothing waits for it.
     ///
     /// # Errors
     /// When the file is damaged.
@@ -61,36 +59,36 @@ impl ViewStore {
         Ok(database::check(&self.reader()?)?)
     }
 
-    /// A connection of one's own, to read with.
+    /// A separate connection for reading.
     pub(crate) fn reader(&self) -> Result<Connection, ViewError> {
         Ok(database::connect(&self.path)?)
     }
 
-    /// Puts an empty database in the place of one that is damaged.
-    pub(crate) async fn remake(&self) -> Result<(), ViewError> {
+    /// Replaces a damaged database by an empty one.
+    pub(crate) async fn replace(&self) -> Result<(), ViewError> {
         let views = self.clone();
-        let remade = tokio::task::spawn_blocking(move || {
+        let replaced = tokio::task::spawn_blocking(move || {
             database::remove(&views.path);
             let fresh = SqliteDatabase::open_unchecked(&views.path, NAME, prepare)?;
             views.database.store(Arc::new(fresh));
             Ok(())
         });
-        remade.await.unwrap_or_else(|_panicked| Err(DatabaseError::Closed.into()))
+        replaced.await.unwrap_or_else(|_panicked| Err(DatabaseError::Closed.into()))
     }
 
-    /// Sees to it that its files hold nothing that was removed before.
+    /// Overwrites what was removed before, in every file.
     ///
     /// # Errors
     /// When the database refuses, is being read for long, or has tables that do not serve.
     pub(crate) async fn scrub(&self) -> Result<(), ViewError> {
-        // Those that begin to be filled from now on are filled from a log that has lost it.
+        // Tables that are filled from now on are filled from a log without it.
         if !self.read(view_generation::is_swept).await? {
             return Err(ViewError::Rebuilding);
         }
         Ok(self.database.load_full().scrub().await?)
     }
 
-    /// Brings everything into the one file.
+    /// Moves everything from the write-ahead log into the file.
     ///
     /// # Errors
     /// When the database refuses, or is being read for long.
@@ -98,7 +96,7 @@ impl ViewStore {
         Ok(self.database.load_full().truncate_log().await?)
     }
 
-    /// What of the file does not read now.
+    /// The part of the file that cannot be read at the moment.
     pub(crate) fn unreadable(&self) -> Option<UnreadableFile> {
         self.database.load().unreadable()
     }
@@ -128,7 +126,7 @@ fn is_unusable(error: &ViewError) -> bool {
     }
 }
 
-/// Makes the catalogue in a new database; one with other tables is none of ours.
+/// Creates the catalogue in a new database. A database with other tables is not ours.
 fn prepare(conn: &Connection) -> Result<(), ViewError> {
     let layout: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if layout == LAYOUT {

@@ -142,7 +142,7 @@ async fn on_files(
 ) -> anyhow::Result<Value> {
     let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
     let views = ViewStore::open(&config.store.path.join("views.db"))?;
-    let (reports, mut following) = watch::channel(RebuildReport::begun(log.head()));
+    let (reports, mut following) = watch::channel(RebuildReport::started(log.head()));
     let skip = skip.then(|| ambient.now());
     let mut bar = ProgressDisplay::new(InboxProjection::NAME, log.head().as_u64());
     let mut done = 0;

@@ -1,7 +1,7 @@
-//! The work of a projector: it follows the log with the tables that serve, and has new ones filled when an
-//! operator asks for it or when those that serve cannot be kept.
+//! The work of a projector: it follows the log with the tables that serve, and fills new ones when an operator asks for it
+//! or when those that serve cannot be kept.
 //!
-//! Both go on side by side as futures of one loop, and so does dropping what does not serve any more. The swap
+//! Following, filling and removing retired tables are futures of one loop and run side by side. The switch to new tables
 //! is in the loop itself, so nothing is folded into the old tables while it happens.
 
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
@@ -33,13 +33,13 @@ use crate::{
 /// How long it waits after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// How long it waits after a rebuild that failed, at first and at the most.
+/// How long it waits after a failed rebuild: at first, and at most.
 const REBUILD_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// A log of so few events is read in a moment: that of a new store, for one, of which there is nothing to say.
+/// A log of at most so many events, such as that of a new store, is read so quickly that nothing is logged about it.
 const SHORT_LOG: u64 = 1_000;
 
-/// How long it waits after old tables could not be dropped.
+/// How long it waits after retired tables could not be removed.
 const SWEEP_AFTER: Duration = Duration::from_secs(60);
 
 type Sweeping = Pin<Box<dyn Future<Output = ()>>>;
@@ -49,22 +49,20 @@ type Filling<P> = Pin<Box<dyn Future<Output = Result<FilledGeneration<P>, Rebuil
 /// A projector's work.
 pub(super) struct ProjectorLoop<P> {
     live: LiveProjection<P>,
-    doubts: mpsc::Receiver<ViewDamage>,
-    orders: mpsc::Receiver<RebuildCommand>,
+    damages: mpsc::Receiver<ViewDamage>,
+    commands: mpsc::Receiver<RebuildCommand>,
     reports: watch::Sender<RebuildReport>,
-    /// Dropping it ends it.
+    /// The rebuild that runs. Dropping it cancels it.
     filling: Option<Filling<P>>,
-    /// Drops what does not serve. A rebuild does that itself before it begins, so there is none beside one: it
-    /// would take the tables that are being filled.
+    /// Removes retired tables. Never beside a rebuild, whose new tables it would remove; a rebuild starts with it.
     sweeping: Option<Sweeping>,
-    /// When it may begin to fill tables by itself; nothing after an operator or an event stopped that, until
-    /// something else is found damaged.
+    /// When it may start a rebuild itself; `None` after an operator or an event ended one, until new damage is found.
     may_fill: Option<Instant>,
     fill_pause: Duration,
-    /// A row of the tables that serve is not what was written.
+    /// A row of the tables that serve is damaged.
     is_damaged: bool,
-    /// An operator or damage is why tables are filled, not that there are none yet.
-    is_asked: bool,
+    /// An operator or damage caused the rebuild, not a new store.
+    is_requested: bool,
 }
 
 /// The part that follows the log.
@@ -82,8 +80,8 @@ enum FollowEnd {
     Ended,
     /// Another generation serves than before.
     Moved,
-    /// New tables are wanted.
-    Wanted,
+    /// New tables have to be filled.
+    FillWanted,
 }
 
 enum ProjectorEvent<P> {
@@ -99,14 +97,25 @@ impl<P: Projection> ProjectorLoop<P> {
         views: ViewStore,
         store: Arc<dyn EventStore>,
         progress: ProgressReporter,
-        doubts: mpsc::Receiver<ViewDamage>,
-        (orders, reports): (mpsc::Receiver<RebuildCommand>, RebuildReporter),
+        damages: mpsc::Receiver<ViewDamage>,
+        (commands, reports): (mpsc::Receiver<RebuildCommand>, RebuildReporter),
     ) -> Self {
         let epoch = store.epoch();
         let live = LiveProjection { views, store, epoch, progress, projection: std::marker::PhantomData };
         let (may_fill, fill_pause) = (Some(Instant::now()), REBUILD_AFTER[0]);
-        let (filling, sweeping, is_damaged, is_asked) = (None, None, false, false);
-        Self { live, doubts, orders, reports, filling, sweeping, may_fill, fill_pause, is_damaged, is_asked }
+        let (filling, sweeping, is_damaged, is_requested) = (None, None, false, false);
+        Self {
+            live,
+            damages,
+            commands,
+            reports,
+            filling,
+            sweeping,
+            may_fill,
+            fill_pause,
+            is_damaged,
+            is_requested,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -114,25 +123,25 @@ impl<P: Projection> ProjectorLoop<P> {
         let mut pause = Duration::ZERO;
         loop {
             let wanted = if self.filling.is_none() { self.may_fill } else { None };
-            let turn = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                Some(order) = self.orders.recv() => ProjectorEvent::Command(order),
-                Some(doubt) = self.doubts.recv() => ProjectorEvent::Damage(doubt),
+                Some(command) = self.commands.recv() => ProjectorEvent::Command(command),
+                Some(damage) = self.damages.recv() => ProjectorEvent::Damage(damage),
                 filled = end(&mut self.filling) => ProjectorEvent::Filled(filled),
                 () = end(&mut self.sweeping) => ProjectorEvent::Swept,
                 stop = self.live.follow(pause, wanted, self.is_damaged) => ProjectorEvent::Stopped(stop),
             };
             pause = Duration::ZERO;
-            match turn {
-                ProjectorEvent::Command(order) => self.obey(order),
-                ProjectorEvent::Damage(doubt) => self.mend(doubt).await,
+            match event {
+                ProjectorEvent::Command(command) => self.execute(command),
+                ProjectorEvent::Damage(damage) => self.repair(damage).await,
                 ProjectorEvent::Filled(filled) => self.filled(filled).await,
                 ProjectorEvent::Swept => self.sweeping = None,
                 ProjectorEvent::Stopped(Ok(FollowEnd::Ended)) => return,
                 ProjectorEvent::Stopped(Ok(FollowEnd::Moved)) => {}
-                ProjectorEvent::Stopped(Ok(FollowEnd::Wanted)) => {
-                    if self.is_told() {
-                        tracing::info!(projection = P::NAME, "the projection is made from the whole log");
+                ProjectorEvent::Stopped(Ok(FollowEnd::FillWanted)) => {
+                    if self.is_worth_logging() {
+                        tracing::info!(projection = P::NAME, "the projection is rebuilt from the whole log");
                     }
                     self.fill(None);
                 }
@@ -143,37 +152,37 @@ impl<P: Projection> ProjectorLoop<P> {
                     tracing::error!(projection = P::NAME, %error, "the projection waits and tries again");
                     self.live.progress.failed(&error);
                     pause = RETRY_AFTER;
-                    if let Some(doubt) = ViewDamage::of(&error) {
-                        self.mend(doubt).await;
+                    if let Some(damage) = ViewDamage::of(&error) {
+                        self.repair(damage).await;
                     }
                 }
             }
         }
     }
 
-    /// Its own way to the database keeps the threads there: one that is gone has panicked.
+    /// Its own handle keeps the database's threads running, so a thread that ended has panicked.
     fn lost(&self) {
-        let what = "a thread of views.db ended: start the service again";
-        tracing::error!(projection = P::NAME, "the projection stands still: {what}");
+        let what = "a thread of views.db ended: restart the service";
+        tracing::error!(projection = P::NAME, "the projection stopped: {what}");
         self.live.progress.failed(&what);
     }
 
     fn fill(&mut self, skip: Option<amoiq_events::Timestamp>) {
         self.sweeping = None;
-        self.reports.send_replace(RebuildReport::begun(self.live.store.head()));
+        self.reports.send_replace(RebuildReport::started(self.live.store.head()));
         let (views, store) = (self.live.views.clone(), Arc::clone(&self.live.store));
         self.filling = Some(Box::pin(rebuild::fill(views, store, skip, self.reports.clone())));
     }
 
-    fn obey(&mut self, order: RebuildCommand) {
-        match order {
+    fn execute(&mut self, command: RebuildCommand) {
+        match command {
             RebuildCommand::Start { skip, reply } => {
                 let is_underway = self.filling.is_some();
-                self.is_asked = true;
+                self.is_requested = true;
                 if !is_underway {
                     self.fill(skip);
                 }
-                // Whoever asked may have gone.
+                // The caller may have stopped waiting.
                 let _gone = reply.send(if is_underway { Err(RebuildUnderway) } else { Ok(()) });
             }
             RebuildCommand::Cancel { reply } => {
@@ -188,57 +197,57 @@ impl<P: Projection> ProjectorLoop<P> {
         }
     }
 
-    /// Has what was found damaged made again.
-    async fn mend(&mut self, doubt: ViewDamage) {
-        match doubt {
-            // A second row says nothing new: what ended the rebuild for the first one would end another.
+    /// Has damaged tables rebuilt.
+    async fn repair(&mut self, damage: ViewDamage) {
+        match damage {
+            // A second row changes nothing: what ended the rebuild for the first one would end another.
             ViewDamage::Row if self.is_damaged => return,
             ViewDamage::Row => self.is_damaged = true,
             ViewDamage::File => {
                 self.filling = None;
                 self.live.progress.filling();
-                tracing::error!(projection = P::NAME, "views.db is damaged; it is made again from the log");
-                if let Err(error) = self.live.views.remake().await {
-                    tracing::error!(%error, "views.db cannot be made again");
+                tracing::error!(projection = P::NAME, "views.db is damaged; it is built again from the log");
+                if let Err(error) = self.live.views.replace().await {
+                    tracing::error!(%error, "views.db cannot be replaced");
                 }
             }
         }
-        self.is_asked = true;
+        self.is_requested = true;
         self.may_fill.get_or_insert_with(Instant::now);
     }
 
-    /// Whether the log says that tables are filled.
-    fn is_told(&self) -> bool {
-        self.is_asked || self.live.store.head().as_u64() > SHORT_LOG
+    /// Whether operators should read of a rebuild in the service's log.
+    fn is_worth_logging(&self) -> bool {
+        self.is_requested || self.live.store.head().as_u64() > SHORT_LOG
     }
 
     async fn filled(&mut self, filled: Result<FilledGeneration<P>, RebuildError>) {
         self.filling = None;
         let live = &self.live;
-        let swapped = match filled {
-            Ok(filled) => filled.swap(&live.views, &live.store).await.map_err(RebuildError::from),
+        let switched = match filled {
+            Ok(filled) => filled.serve(&live.views, &live.store).await.map_err(RebuildError::from),
             Err(error) => Err(error),
         };
-        let outcome = match swapped {
+        let outcome = match switched {
             Ok(position) => {
                 live.progress.reached(position);
                 (self.is_damaged, self.may_fill) = (false, Some(Instant::now()));
                 self.fill_pause = REBUILD_AFTER[0];
-                if self.is_told() {
-                    tracing::info!(projection = P::NAME, %position, "the projection was made again and serves");
+                if self.is_worth_logging() {
+                    tracing::info!(projection = P::NAME, %position, "the projection was rebuilt and serves");
                 }
                 RebuildOutcome::Done
             }
             Err(error) => {
-                tracing::error!(projection = P::NAME, %error, "the projection was not made again");
+                tracing::error!(projection = P::NAME, %error, "the projection was not rebuilt");
                 self.live.progress.not_filled(&format_args!("the rebuild failed: {error}"));
-                let is_for_good = !matches!(error, RebuildError::View(_));
-                self.may_fill = (!is_for_good).then(|| Instant::now() + self.fill_pause);
+                let may_pass = matches!(error, RebuildError::View(_));
+                self.may_fill = may_pass.then(|| Instant::now() + self.fill_pause);
                 self.fill_pause = REBUILD_AFTER[1].min(self.fill_pause * 2);
                 if let RebuildError::View(error) = &error
                     && ViewDamage::of(error) == Some(ViewDamage::File)
                 {
-                    self.mend(ViewDamage::File).await;
+                    self.repair(ViewDamage::File).await;
                 }
                 RebuildOutcome::of(&error)
             }
@@ -255,7 +264,7 @@ impl<P: Projection> ProjectorLoop<P> {
         let views = self.live.views.clone();
         self.sweeping = Some(Box::pin(async move {
             while let Err(error) = rebuild::sweep::<P>(&views).await {
-                tracing::warn!(projection = P::NAME, %error, "old tables stay in views.db; trying again");
+                tracing::warn!(projection = P::NAME, %error, "retired tables stay in views.db; trying again");
                 tokio::time::sleep(SWEEP_AFTER).await;
             }
         }));
@@ -263,8 +272,8 @@ impl<P: Projection> ProjectorLoop<P> {
 }
 
 impl<P: Projection> LiveProjection<P> {
-    /// Follows the log with the tables that serve, until something stops it. It may be dropped at any
-    /// moment: what it has underway is finished or not, and the next time begins with what is.
+    /// Follows the log with the tables that serve, until something stops it. It may be dropped at any time: the next call
+    /// starts from what the database then contains.
     async fn follow(
         &self,
         pause: Duration,
@@ -274,7 +283,7 @@ impl<P: Projection> LiveProjection<P> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let serving = self.begin().await?;
+        let serving = self.serving().await?;
         let is_current = |serving: ViewGeneration| serving.tables.version() == P::VERSION && !is_damaged;
         let wanted = wanted.filter(|_| !serving.is_some_and(is_current));
         let want = async {
@@ -285,15 +294,15 @@ impl<P: Projection> LiveProjection<P> {
         };
         tokio::select! {
             biased;
-            () = want => Ok(FollowEnd::Wanted),
+            () = want => Ok(FollowEnd::FillWanted),
             stop = self.fold_on(serving) => stop,
         }
     }
 
-    /// What serves; what cannot be right any more serves no longer.
-    async fn begin(&self) -> Result<Option<ViewGeneration>, ViewError> {
+    /// The generation that serves. One that cannot be right is retired.
+    async fn serving(&self) -> Result<Option<ViewGeneration>, ViewError> {
         let epoch = self.epoch;
-        let begin = self.views.write(move |transaction| {
+        let serving = self.views.write(move |transaction| {
             let Some(serving) = ViewGeneration::serving(transaction, P::NAME)? else { return Ok(None) };
             let version = serving.tables.version();
             if serving.epoch == epoch && (version == P::VERSION || P::STILL_SERVES.contains(&version)) {
@@ -302,7 +311,7 @@ impl<P: Projection> LiveProjection<P> {
             ViewGeneration::retire::<P>(transaction)?;
             Ok(None)
         });
-        begin.await
+        serving.await
     }
 
     async fn fold_on(&self, serving: Option<ViewGeneration>) -> Result<FollowEnd, ViewError> {
@@ -322,7 +331,7 @@ impl<P: Projection> LiveProjection<P> {
         }
     }
 
-    /// Folds a batch into the tables that serve; nothing when those are not the ones it is meant for.
+    /// Folds a batch into the tables that serve; `None` when another generation serves by now.
     async fn fold(
         &self,
         serving: ViewGeneration,
@@ -330,13 +339,13 @@ impl<P: Projection> LiveProjection<P> {
     ) -> Result<Option<ViewGeneration>, ViewError> {
         let Some(last) = batch.last() else { return Ok(Some(serving)) };
         let position = last.position;
-        let passed = self.views.letters().of(P::NAME);
+        let skipped = self.views.letters().skipped_by(P::NAME);
         let fold = self.views.write(move |transaction| {
             if ViewGeneration::serving(transaction, P::NAME)? != Some(serving) {
                 return Ok(None);
             }
             let mut changes = P::default();
-            fold(&mut changes, transaction, serving.tables, batch.iter(), &passed)?;
+            fold(&mut changes, transaction, serving.tables, batch.iter(), &skipped)?;
             changes.store(transaction, serving.tables)?;
             serving.advance(transaction, P::NAME, position).map(Some)
         });
@@ -344,7 +353,7 @@ impl<P: Projection> LiveProjection<P> {
     }
 }
 
-/// Waits for what is under way; for ever when nothing is.
+/// Waits for work that is underway; for ever when there is none.
 async fn end<F: Future + Unpin>(underway: &mut Option<F>) -> F::Output {
     match underway {
         Some(work) => work.await,

@@ -1,30 +1,30 @@
-//! What operators ask of rebuilds while the service runs, and what they are told.
+//! Operators' handle to a rebuild in the running service, and its progress.
 
 use amoiq_events::{Position, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::RebuildError;
 
-/// How many orders wait for a projection.
+/// How many commands wait for a projector.
 const QUEUE: usize = 8;
 
-/// The way to have a projection made again. Cheap to clone.
+/// Rebuilds a projection of the running service. Cheap to clone.
 #[derive(Clone)]
 pub struct RebuildHandle {
     projection: &'static str,
-    orders: mpsc::Sender<RebuildCommand>,
+    commands: mpsc::Sender<RebuildCommand>,
     report: watch::Receiver<RebuildReport>,
 }
 
-/// One is under way already.
+/// A rebuild is running already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the projection is being rebuilt already")]
 pub struct RebuildUnderway;
 
-/// How far the last rebuild of a projection has come.
+/// How far the last rebuild has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebuildReport {
-    /// How it ended; nothing while it runs.
+    /// How it ended; `None` while it runs.
     pub outcome: Option<RebuildOutcome>,
     /// Everything up to here is in the new tables.
     pub position: Position,
@@ -37,45 +37,45 @@ pub struct RebuildReport {
 /// How a rebuild ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RebuildOutcome {
-    /// There was none since the service started.
+    /// There was no rebuild since the service started.
     None,
     /// The new tables serve.
     Done,
     /// An operator ended it.
     Cancelled,
-    /// At an event that cannot be read.
+    /// It ended at an event that cannot be read.
     Stopped {
-        /// Where.
+        /// Its position.
         position: Position,
-        /// The dotted type.
+        /// Its dotted type.
         kind: String,
         /// Why.
         reason: String,
     },
-    /// Otherwise.
+    /// It failed for another reason.
     Failed(String),
 }
 
-/// What an operator asks for.
+/// What an operator asks a projector.
 pub(crate) enum RebuildCommand {
     Start { skip: Option<Timestamp>, reply: oneshot::Sender<Result<(), RebuildUnderway>> },
     Cancel { reply: oneshot::Sender<bool> },
 }
 
-/// The other end of [`RebuildHandle`].
+/// The projector's end of [`RebuildHandle`]'s report.
 pub(crate) type RebuildReporter = watch::Sender<RebuildReport>;
 
 impl Default for RebuildReport {
     fn default() -> Self {
-        let nowhere = Position::START;
-        Self { outcome: Some(RebuildOutcome::None), position: nowhere, head: nowhere, skipped: 0 }
+        let start = Position::START;
+        Self { outcome: Some(RebuildOutcome::None), position: start, head: start, skipped: 0 }
     }
 }
 
 impl RebuildReport {
-    /// One of a rebuild that begins.
+    /// The report of a rebuild that starts.
     #[must_use]
-    pub fn begun(head: Position) -> Self {
+    pub fn started(head: Position) -> Self {
         Self { outcome: None, head, ..Self::default() }
     }
 
@@ -85,7 +85,7 @@ impl RebuildReport {
 }
 
 impl RebuildOutcome {
-    /// What an error means.
+    /// The outcome of a rebuild that ended with an error.
     #[must_use]
     pub fn of(error: &RebuildError) -> Self {
         match error {
@@ -99,9 +99,9 @@ impl RebuildOutcome {
 
 impl RebuildHandle {
     pub(crate) fn new(projection: &'static str) -> (Self, mpsc::Receiver<RebuildCommand>, RebuildReporter) {
-        let (orders, waiting) = mpsc::channel(QUEUE);
+        let (commands, waiting) = mpsc::channel(QUEUE);
         let (reports, report) = watch::channel(RebuildReport::default());
-        (Self { projection, orders, report }, waiting, reports)
+        (Self { projection, commands, report }, waiting, reports)
     }
 
     /// The projection's name.
@@ -110,22 +110,22 @@ impl RebuildHandle {
         self.projection
     }
 
-    /// Begins to make the projection again. With a time to note, events that cannot be read are skipped.
+    /// Starts a rebuild. With `skip`, the time to note, events that cannot be read are skipped.
     ///
     /// # Errors
-    /// When one is under way, also one that began by itself.
+    /// When one is running, also one that the projector started itself.
     pub async fn start(&self, skip: Option<Timestamp>) -> Result<(), RebuildUnderway> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.orders.send(RebuildCommand::Start { skip, reply }).await;
-        // A projector that is gone is a service that stops.
+        let sent = self.commands.send(RebuildCommand::Start { skip, reply }).await;
+        // The projector is gone only when the service is stopping.
         sent.map_err(|_gone| RebuildUnderway)?;
         answer.await.unwrap_or(Err(RebuildUnderway))
     }
 
-    /// Ends the one that runs; the old tables serve on. Says whether one ran.
+    /// Cancels the rebuild that runs; the old tables continue to serve. Returns whether one ran.
     pub async fn cancel(&self) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(RebuildCommand::Cancel { reply }).await.is_ok() && answer.await.unwrap_or(false)
+        self.commands.send(RebuildCommand::Cancel { reply }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// How far the last one has come.

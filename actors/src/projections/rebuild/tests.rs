@@ -1,4 +1,4 @@
-//! What a rebuild holds at a time, and on which thread it works.
+//! How much a rebuild holds at a time, and on which thread it works.
 
 use std::cell::Cell;
 
@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use super::*;
 
 thread_local! {
-    /// On the thread where requests would be served.
+    /// Set on the thread where requests would be served.
     static IS_ARBITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Writes down how many events each transaction brought.
+/// Stores how many events each transaction folded.
 #[derive(Default)]
 struct Counted(usize);
 
@@ -40,7 +40,7 @@ impl Projection for Counted {
     }
 
     fn portions(self, _: usize) -> Vec<Self> {
-        assert!(!IS_ARBITER.get(), "what is sorted here keeps requests waiting");
+        assert!(!IS_ARBITER.get(), "sorting here makes requests wait");
         vec![self]
     }
 
@@ -93,7 +93,7 @@ fn a_batch_of_large_events_is_small() {
 }
 
 #[test]
-fn what_the_live_projection_is_ahead_is_folded_in_portions() {
+fn events_that_the_live_projection_is_ahead_are_folded_in_portions() {
     let (views, files) = views();
     run(async {
         let store = log_of(3_500, 10).await;
@@ -106,7 +106,7 @@ fn what_the_live_projection_is_ahead_is_folded_in_portions() {
         });
         let generation = begun.await.unwrap();
         let filled = FilledGeneration::<Counted> { generation, skipped: Vec::new(), projection: PhantomData };
-        assert_eq!(filled.swap(&views, &store).await.unwrap(), head);
+        assert_eq!(filled.serve(&views, &store).await.unwrap(), head);
         let portions = views.read(move |conn| {
             let sql = format!("SELECT events FROM {} ORDER BY number", generation.tables.name("counted"));
             let mut statement = conn.prepare(&sql)?;
@@ -119,7 +119,7 @@ fn what_the_live_projection_is_ahead_is_folded_in_portions() {
 }
 
 #[test]
-fn changes_are_sorted_where_nobody_waits() {
+fn changes_are_sorted_where_no_request_waits() {
     let (views, files) = views();
     IS_ARBITER.set(true);
     run(async {

@@ -1,4 +1,4 @@
-//! Generations that are swept, on tables that any projection could have.
+//! Sweeping generations, on tables that any projection could have.
 
 use amoiq_events::RecordedEvent;
 
@@ -41,7 +41,7 @@ impl Projection for Pairs {
 }
 
 #[test]
-fn what_does_not_serve_goes_in_portions_and_what_serves_stays() {
+fn tables_that_do_not_serve_are_removed_in_portions_and_serving_ones_stay() {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch(CREATE).unwrap();
     let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)";
@@ -68,10 +68,10 @@ fn what_does_not_serve_goes_in_portions_and_what_serves_stays() {
             break;
         }
         let removed = conn.total_changes() - before;
-        assert!(removed <= 2 * SWEPT_ROWS as u64 + 1, "{removed} at once");
+        assert!(removed <= 2 * SWEEP_ROWS as u64 + 1, "{removed} at once");
         steps += 1;
     }
-    assert_eq!(steps, 5, "two portions of each table, and what is left of both");
+    assert_eq!(steps, 5, "two portions of each table, and the rest of both");
     assert!(is_swept(&conn).unwrap());
     let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM sqlite_master WHERE name LIKE '%\\_1' ESCAPE '\\'"), 0);
