@@ -162,7 +162,7 @@ impl<P: Projection> ProjectorLoop<P> {
 
     /// Its own handle keeps the database's threads running, so a thread that ended has panicked.
     fn lost(&self) {
-        let what = "a thread of views.db ended: restart the service";
+        let what = "a thread of views.db ended: start the service again";
         tracing::error!(projection = P::NAME, "the projection stopped: {what}");
         self.live.progress.failed(&what);
     }
