@@ -7,7 +7,6 @@ mod addresses;
 mod delivery;
 mod failures;
 mod names;
-mod receiver;
 mod redirects;
 mod signed;
 mod spellings;

@@ -16,12 +16,12 @@ use amoiq::webhooks::{
 };
 use amoiq_actors::webhooks::{WebhookEndpoint, WebhookSender};
 use amoiq_events::TenantId;
+use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 use rustls::RootCertStore;
 use tokio::net::TcpListener;
 
-use crate::{
-    delivery::{Answers, PATIENCE, courier, deliver, endpoint, eventually, failed, message, refused_name},
-    receiver::{Receiver, Then},
+use crate::delivery::{
+    Answers, PATIENCE, courier, deliver, endpoint, eventually, failed, message, refused_name,
 };
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -32,7 +32,7 @@ fn asking(answers: &Arc<Answers>, networks: &[&str]) -> HttpSender {
 
 #[tokio::test]
 async fn one_refused_address_refuses_the_name_wherever_it_stands() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let url = format!("http://endpoint.example:{}/", receiver.address.port());
     for answers in [
         &["127.0.0.2", "127.0.0.1"],
@@ -61,7 +61,8 @@ async fn at_one_port(one: &str, other: &str) -> (TcpListener, TcpListener) {
 async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
     let (checked, target) = at_one_port("127.0.0.2", "127.0.0.1").await;
     let port = checked.local_addr().expect("bound").port();
-    let [checked, target] = [checked, target].map(|listener| Receiver::on(listener, TAKEN, Then::Close));
+    let [checked, target] =
+        [checked, target].map(|listener| RawReceiver::on(listener, TAKEN, AfterAnswer::Close));
     let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let courier = asking(&answers, &["127.0.0.2/32"]);
     let url = format!("http://endpoint.example:{port}/");
@@ -75,7 +76,7 @@ async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
 
 #[tokio::test]
 async fn a_connection_that_is_kept_stays_where_it_was_checked() {
-    let checked = Receiver::at("127.0.0.2:0", TAKEN, Then::Stay).await;
+    let checked = RawReceiver::at("127.0.0.2:0", TAKEN, AfterAnswer::Stay).await;
     let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let courier = asking(&answers, &["127.0.0.2/32"]);
     let url = format!("http://endpoint.example:{}/", checked.address.port());
@@ -87,7 +88,7 @@ async fn a_connection_that_is_kept_stays_where_it_was_checked() {
 
 #[tokio::test]
 async fn a_name_with_a_dead_address_is_reached_at_another() {
-    let receiver = Receiver::at("127.0.0.1:0", TAKEN, Then::Close).await;
+    let receiver = RawReceiver::at("127.0.0.1:0", TAKEN, AfterAnswer::Close).await;
     let answers = Answers::new(&[&["127.0.0.3", "127.0.0.1"]]);
     let url = format!("http://endpoint.example:{}/", receiver.address.port());
     assert!(deliver(&asking(&answers, &["127.0.0.0/8"]), &url).await.is_success());
@@ -121,7 +122,7 @@ impl NameLookup for Selective {
 
 #[tokio::test]
 async fn a_tenant_whose_names_are_not_found_keeps_no_other_from_being_resolved() {
-    let receiver = Receiver::at("127.0.0.1:0", TAKEN, Then::Close).await;
+    let receiver = RawReceiver::at("127.0.0.1:0", TAKEN, AfterAnswer::Close).await;
     let lookup = Arc::new(Selective(AtomicUsize::new(0)));
     let courier = courier(Arc::clone(&lookup) as _, RootCertStore::empty(), &["127.0.0.0/8"]);
     let waiting: Vec<_> = (0..200)

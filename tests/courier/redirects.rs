@@ -3,15 +3,13 @@
 use std::{net::TcpListener, process::Command};
 
 use amoiq_actors::webhooks::SendOutcome;
+use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 
-use crate::{
-    delivery::{deliver, opened},
-    receiver::{Receiver, Then},
-};
+use crate::delivery::{deliver, opened};
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_wherever_it_leads() {
-    let target = Receiver::everywhere().await;
+    let target = RawReceiver::everywhere().await;
     let port = target.address.port();
     for status in [301_u16, 302, 303, 307, 308] {
         for location in
@@ -20,7 +18,7 @@ async fn a_redirect_is_a_failure_wherever_it_leads() {
             let head = format!(
                 "HTTP/1.1 {status} Elsewhere\r\nlocation: {location}\r\ncontent-length: 5\r\n\r\nthere"
             );
-            let receiver = Receiver::at("127.0.0.2:0", head, Then::Close).await;
+            let receiver = RawReceiver::at("127.0.0.2:0", head, AfterAnswer::Close).await;
             let expected = SendOutcome {
                 status: Some(status),
                 error: Some(format!("HTTP {status}: redirects are not followed")),

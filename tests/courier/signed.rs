@@ -5,18 +5,16 @@ use std::sync::Arc;
 use amoiq::webhooks::{delivery_body, signature};
 use amoiq_actors::webhooks::{WebhookPayload, WebhookSender};
 use amoiq_events::{Ambient, webhook::WebhookSecret};
+use amoiq_testkit::receivers::{AfterAnswer, RawReceiver, RawRequest};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use standardwebhooks::Webhook;
 
-use crate::{
-    delivery::{SECRET, endpoint, failed, local, message},
-    receiver::{Receiver, Request, Then},
-};
+use crate::delivery::{SECRET, endpoint, failed, local, message};
 
 const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
-fn verify(request: &Request, secret: &str) -> Result<(), standardwebhooks::WebhookError> {
+fn verify(request: &RawRequest, secret: &str) -> Result<(), standardwebhooks::WebhookError> {
     let mut headers = HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         let value = HeaderValue::from_str(request.header(name).expect(name)).expect("ASCII");
@@ -27,7 +25,7 @@ fn verify(request: &Request, secret: &str) -> Result<(), standardwebhooks::Webho
 
 #[tokio::test]
 async fn a_delivery_is_verified_by_the_published_library() {
-    let receiver = Receiver::answering(TAKEN, Then::Stay).await;
+    let receiver = RawReceiver::answering(TAKEN, AfterAnswer::Stay).await;
     let content = message("Hello ✓");
     assert!(local().send(Arc::new(endpoint(&receiver.url())), content.clone()).await.is_success());
     let request = receiver.requests().remove(0);
@@ -36,13 +34,13 @@ async fn a_delivery_is_verified_by_the_published_library() {
 
     let other = signature::new_secret(&Ambient::system());
     assert!(verify(&request, other.expose()).is_err(), "another secret verifies it too");
-    let forged = Request { body: [request.body.as_slice(), b" "].concat(), ..request };
+    let forged = RawRequest { body: [request.body.as_slice(), b" "].concat(), ..request };
     assert!(verify(&forged, SECRET).is_err(), "another body is verified too");
 }
 
 #[tokio::test]
 async fn while_a_secret_is_replaced_both_verify() {
-    let receiver = Receiver::answering(TAKEN, Then::Stay).await;
+    let receiver = RawReceiver::answering(TAKEN, AfterAnswer::Stay).await;
     let (old, now) = (signature::new_secret(&Ambient::system()), Ambient::system().now());
     for (until, verifies) in [(now.plus_millis(60_000), true), (now, false)] {
         let mut endpoint = endpoint(&receiver.url());
@@ -56,7 +54,7 @@ async fn while_a_secret_is_replaced_both_verify() {
 
 #[tokio::test]
 async fn a_request_says_what_it_is_and_nothing_that_was_not_asked_for() {
-    let receiver = Receiver::answering(TAKEN, Then::Stay).await;
+    let receiver = RawReceiver::answering(TAKEN, AfterAnswer::Stay).await;
     let mut endpoint = endpoint(&receiver.url());
     endpoint.webhook.settings.headers.insert("X-Token".to_owned(), "of the owner".to_owned());
     assert!(local().send(Arc::new(endpoint), message("Hello")).await.is_success());
@@ -82,7 +80,7 @@ async fn a_request_says_what_it_is_and_nothing_that_was_not_asked_for() {
 
 #[tokio::test]
 async fn a_test_is_signed_like_a_message() {
-    let receiver = Receiver::answering(TAKEN, Then::Stay).await;
+    let receiver = RawReceiver::answering(TAKEN, AfterAnswer::Stay).await;
     let ambient = Ambient::system();
     let content = WebhookPayload::Test { event_id: ambient.event_id(), time: ambient.now() };
     assert!(local().send(Arc::new(endpoint(&receiver.url())), content).await.is_success());
@@ -94,7 +92,7 @@ async fn a_test_is_signed_like_a_message() {
 
 #[tokio::test]
 async fn what_cannot_be_signed_or_sent_is_not_sent() {
-    let receiver = Receiver::answering(TAKEN, Then::Stay).await;
+    let receiver = RawReceiver::answering(TAKEN, AfterAnswer::Stay).await;
     let mut unsigned = endpoint(&receiver.url());
     unsigned.webhook.secret = WebhookSecret::new("whsec_".to_owned());
     let reason = "nothing can be signed: a webhook's secret is `whsec_` and 24 to 64 bytes in base64";

@@ -1,10 +1,9 @@
 //! Ways to write the addresses of this machine. Behind every one of them a receiver listens, and nobody
 //! comes.
 
-use crate::{
-    delivery::{deliver, failed, guarded, opened},
-    receiver::Receiver,
-};
+use amoiq_testkit::receivers::RawReceiver;
+
+use crate::delivery::{deliver, failed, guarded, opened};
 
 /// As URL parsers read them: all are 127.0.0.1.
 const LOOPBACK: [&str; 14] = [
@@ -30,7 +29,7 @@ const SETTING: &str = "; see webhooks.allowed_networks";
 
 #[tokio::test]
 async fn loopback_is_refused_however_it_is_written() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let port = receiver.address.port();
     for host in LOOPBACK {
         let answer = deliver(&guarded(), &format!("http://{host}:{port}/")).await;
@@ -45,7 +44,7 @@ async fn loopback_is_refused_however_it_is_written() {
 
 #[tokio::test]
 async fn this_machine_is_refused_by_its_other_addresses() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let port = receiver.address.port();
     for (host, address) in [
         ("0", "0.0.0.0"),
@@ -70,7 +69,7 @@ async fn this_machine_is_refused_by_its_other_addresses() {
 
 #[tokio::test]
 async fn this_machine_is_refused_by_its_name() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let port = receiver.address.port();
     for host in ["localhost", "LOCALHOST", "ⓛocalhost", "local%68ost"] {
         let error = deliver(&guarded(), &format!("http://{host}:{port}/")).await.error.expect("a refusal");
@@ -84,7 +83,7 @@ async fn this_machine_is_refused_by_its_name() {
 
 #[tokio::test]
 async fn what_is_before_the_host_or_after_it_changes_nothing() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let port = receiver.address.port();
     for url in [
         format!("http://example.com@127.0.0.1:{port}/"),
@@ -104,7 +103,7 @@ async fn what_is_before_the_host_or_after_it_changes_nothing() {
 /// So that the receivers above are known to be reachable.
 #[tokio::test]
 async fn an_opened_network_is_delivered_to() {
-    let receiver = Receiver::everywhere().await;
+    let receiver = RawReceiver::everywhere().await;
     let port = receiver.address.port();
     for host in LOOPBACK {
         let answer = deliver(&opened(&["127.0.0.1/32"]), &format!("http://{host}:{port}/")).await;

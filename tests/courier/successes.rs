@@ -1,11 +1,9 @@
 //! Receivers that take a delivery, each in its own way.
 
 use amoiq_actors::webhooks::SendOutcome;
+use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 
-use crate::{
-    delivery::{deliver, eventually, local},
-    receiver::{Receiver, Then},
-};
+use crate::delivery::{deliver, eventually, local};
 
 fn taken(status: u16) -> SendOutcome {
     SendOutcome { status: Some(status), ..SendOutcome::default() }
@@ -15,7 +13,7 @@ fn taken(status: u16) -> SendOutcome {
 async fn every_2xx_takes_it() {
     for status in [200_u16, 201, 202, 204, 206, 299] {
         let head = format!("HTTP/1.1 {status} Taken\r\nconnection: close\r\n\r\n");
-        let receiver = Receiver::answering(head, Then::Close).await;
+        let receiver = RawReceiver::answering(head, AfterAnswer::Close).await;
         assert_eq!(deliver(&local(), &receiver.url()).await, taken(status));
     }
 }
@@ -28,7 +26,7 @@ async fn a_body_may_be_of_any_form_and_is_not_kept() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
     ] {
-        let receiver = Receiver::answering(answer, Then::Close).await;
+        let receiver = RawReceiver::answering(answer, AfterAnswer::Close).await;
         assert_eq!(deliver(&local(), &receiver.url()).await, taken(200), "{answer}");
     }
 }
@@ -37,8 +35,10 @@ async fn a_body_may_be_of_any_form_and_is_not_kept() {
 async fn a_body_without_an_end_is_cut_and_the_connection_dropped() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let long = "HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n";
-    for (head, flood) in [(chunked, Then::Flood(b"4\r\nmore\r\n")), (long, Then::Flood(&[b'x'; 4_096]))] {
-        let receiver = Receiver::answering(head, flood).await;
+    for (head, flood) in
+        [(chunked, AfterAnswer::Flood(b"4\r\nmore\r\n")), (long, AfterAnswer::Flood(&[b'x'; 4_096]))]
+    {
+        let receiver = RawReceiver::answering(head, flood).await;
         let courier = local();
         assert_eq!(deliver(&courier, &receiver.url()).await, taken(200));
         eventually("the connection is dropped", || receiver.ended() == 1).await;
@@ -54,7 +54,7 @@ async fn a_compressed_body_is_not_unpacked() {
         let length = bomb.len();
         let head =
             format!("HTTP/1.1 {status} X\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
-        let receiver = Receiver::answering([head.as_bytes(), bomb].concat(), Then::Close).await;
+        let receiver = RawReceiver::answering([head.as_bytes(), bomb].concat(), AfterAnswer::Close).await;
         let answer = deliver(&local(), &receiver.url()).await;
         assert_eq!(answer.status, Some(status));
         assert_eq!(answer.body, if status == 200 { &[][..] } else { &bomb[..] }, "{status}");
@@ -64,7 +64,8 @@ async fn a_compressed_body_is_not_unpacked() {
 
 #[tokio::test]
 async fn connections_are_used_again() {
-    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Stay).await;
+    let receiver =
+        RawReceiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", AfterAnswer::Stay).await;
     let courier = local();
     for _ in 0..5 {
         assert_eq!(deliver(&courier, &receiver.url()).await, taken(200));

@@ -4,15 +4,13 @@ use std::{io::Write, process::Command, sync::Arc};
 
 use amoiq::webhooks::{HttpSender, vetting_resolver::SystemLookup};
 use amoiq_events::Ambient;
+use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair};
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    delivery::{Answers, courier, deliver, destinations},
-    receiver::{Receiver, Then},
-};
+use crate::delivery::{Answers, courier, deliver, destinations};
 
 const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -53,13 +51,13 @@ impl Authority {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         // Serves the inside of what is decrypted here.
-        let receiver = Receiver::answering("", Then::Close).await;
+        let receiver = RawReceiver::answering("", AfterAnswer::Close).await;
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, receiver) = (acceptor.clone(), receiver.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let _broken = receiver.serve(stream, TAKEN, Then::Close).await;
+                    let _broken = receiver.serve(stream, TAKEN, AfterAnswer::Close).await;
                 });
             }
         });
@@ -98,7 +96,7 @@ async fn a_certificate_of_nobody_or_for_another_name_is_refused() {
 
 #[tokio::test]
 async fn who_speaks_no_tls_is_refused() {
-    let receiver = Receiver::answering("", Then::Close).await;
+    let receiver = RawReceiver::answering("", AfterAnswer::Close).await;
     let plain = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = plain.local_addr().expect("bound").port();
     tokio::spawn(async move {

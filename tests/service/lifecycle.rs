@@ -1,0 +1,4 @@
+//! How the process stops, and what signals do.
+
+mod shutdown;
+mod signals;

@@ -1,0 +1,12 @@
+//! What operators use: the command line against the running service, the operator interface, metrics and logs.
+
+mod access;
+mod deploy;
+mod endpoints;
+mod keys;
+mod logs;
+mod metrics;
+mod rebuild;
+mod standings;
+mod tenants;
+mod webhooks;

@@ -1,0 +1,5 @@
+//! Who may use the operator interface.
+
+mod access_file;
+mod authentication;
+mod refused;

@@ -1,0 +1,4 @@
+//! What the service prints.
+
+mod lines;
+mod traces;

@@ -1,0 +1,193 @@
+//! Standard output: the greeting is the last of the first lines, JSON is JSON throughout, and whoever reads it, or
+//! does not, holds up neither the start nor the end.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use amoiq_testkit::{AppLauncher, PATIENCE, TestApp, eventually, http_client, metrics_scrape::metric_value};
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::{NamedTempFile, TempDir};
+
+/// The longest from SIGTERM to the end.
+const END: Duration = Duration::from_secs(5);
+
+/// A service whose standard output is somebody's, not the test's.
+struct Service {
+    process: Child,
+    data: TempDir,
+    _config: NamedTempFile,
+}
+
+impl Service {
+    fn start(settings: &[(&str, &str)], wrap: &[&str], stdout: Stdio) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let launcher = AppLauncher::new().data(data.path()).environment("AMOIQ__LOG__LEVEL", "info");
+        let (process, config) = launcher.settings(settings).wrapped_in(wrap).spawn(stdout);
+        Self { process, data, _config: config }
+    }
+
+    /// A field of `operator.json`, once it is there and whole.
+    fn door(&self, field: &str) -> String {
+        let file = self.data.path().join("operator.json");
+        let said = || serde_json::from_slice::<Value>(&std::fs::read(&file).ok()?).ok();
+        eventually("the service starts", || said().is_some());
+        said().expect("JSON")[field].as_str().expect("a text").to_owned()
+    }
+
+    fn get(&self, of: &str, path: &str) -> String {
+        let url = format!("{}{path}", self.door(of));
+        let answer = http_client().request(Method::GET, url).send().expect("an answer");
+        assert_eq!(answer.status(), 200);
+        answer.text().expect("a text")
+    }
+
+    fn terminate(mut self) -> (ExitStatus, Duration) {
+        let since = Instant::now();
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a state") {
+                return (status, since.elapsed());
+            }
+            assert!(since.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// An output that takes nothing more, and the reader who stands still.
+fn full() -> (UnixStream, Stdio) {
+    let (reader, mut writer) = UnixStream::pair().expect("a pair");
+    writer.set_nonblocking(true).expect("set");
+    while writer.write(&[b'x'; 4_096]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    writer.set_nonblocking(false).expect("set");
+    (reader, OwnedFd::from(writer).into())
+}
+
+#[test]
+fn an_output_that_takes_nothing_holds_up_neither_the_start_nor_the_end() {
+    let (_reader, full_pipe) = full();
+    let gone = || {
+        let (reader, writer) = UnixStream::pair().expect("a pair");
+        drop(reader);
+        Stdio::from(OwnedFd::from(writer))
+    };
+    let full_disk = File::options().write(true).open("/dev/full").expect("a device");
+    let closed = ["sh", "-c", "exec \"$0\" >&-"];
+    let outputs: [(&str, &[&str], Stdio); 4] = [
+        ("nobody reads", &[], full_pipe),
+        ("the reader is gone", &[], gone()),
+        ("the disk is full", &[], full_disk.into()),
+        ("it is closed", &closed, Stdio::null()),
+    ];
+    for (what, wrap, output) in outputs {
+        let service = Service::start(&[], wrap, output);
+        service.get("service", "/readyz");
+        let (status, time) = service.terminate();
+        assert!(status.success() && time < END, "{what}: {status}, {time:?}");
+    }
+}
+
+#[test]
+fn a_reader_who_stands_still_until_lines_are_lost_does_not_hold_up_the_end() {
+    let (_reader, output) = full();
+    let settings = [("AMOIQ__LOG__LEVEL", "trace"), ("AMOIQ__LOG__FORMAT", "json")];
+    let service = Service::start(&settings, &[], output);
+    let lost =
+        || metric_value(&service.get("operator", "/metrics"), "amoiq_log_lines_lost_total").expect("a count");
+    eventually("lines are lost", || {
+        (0..200).for_each(|_| drop(service.get("service", "/healthz")));
+        lost() > 0.0
+    });
+    let (status, time) = service.terminate();
+    assert!(status.success() && time < END, "{status}, {time:?}");
+}
+
+/// What a service has said that was started on a new directory and stopped once it was ready.
+fn said(settings: &[(&str, &str)]) -> String {
+    let (mut reader, writer) = UnixStream::pair().expect("a pair");
+    let service = Service::start(settings, &[], OwnedFd::from(writer).into());
+    service.get("service", "/readyz");
+    assert!(service.terminate().0.success());
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("a text");
+    said
+}
+
+#[test]
+fn every_line_of_json_is_json_the_greeting_too() {
+    for format in ["auto", "json"] {
+        let said = said(&[("AMOIQ__LOG__FORMAT", format)]);
+        let lines: Vec<Value> = said
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect();
+        let message = |line: &Value| line["message"].as_str().expect("a message").to_owned();
+        let greetings = lines.iter().filter(|line| message(line).contains(" listens on http://127.0.0.1:"));
+        let greetings: Vec<_> = greetings.collect();
+        assert_eq!(greetings.len(), 1, "{said}");
+        assert!(greetings[0]["demo"].as_str().expect("a text").contains("curl -X POST"), "{said}");
+        assert_eq!((&greetings[0]["level"], &greetings[0]["timestamp"].is_string()), (&"INFO".into(), &true));
+    }
+}
+
+#[test]
+fn a_first_start_says_where_it_is_and_nothing_before() {
+    // Of too few files for the sockets that are configured it would warn.
+    let few = [("AMOIQ__REALTIME__MAX_CONNECTIONS", "100"), ("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")];
+    let said = said(&[&[("AMOIQ__LOG__FORMAT", "pretty")], &few[..]].concat());
+    assert!(said.starts_with("amoiq "), "{said}");
+    let (greeting, rest) =
+        said.split_once("-H 'Authorization: Bearer wk_demo_0000000000000000'\n\n").expect("whole");
+    assert!(greeting.contains("\nA demo tenant is there to try") && !greeting.contains(" INFO "), "{said}");
+    assert!(rest.contains("stopping"), "{said}");
+    for chatter in ["workers", "Actix", "Tokio", "made again", "whole log"] {
+        assert!(!said.contains(chatter), "{chatter}: {said}");
+    }
+}
+
+#[test]
+fn the_greeting_is_there_whatever_the_level_is() {
+    for level in ["off", "error", "amoiq::http=debug"] {
+        let app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", level).start();
+        assert!(app.printed(&["listens on"]));
+    }
+}
+
+#[test]
+fn the_start_warns_of_too_few_files_and_of_too_rare_pings_and_raises_the_limit_of_files() {
+    let start = |files: &'static str| {
+        AppLauncher::new()
+            .wrapped_in(&["prlimit", files])
+            .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "1000")
+            .environment("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")
+    };
+    let limit = |app: &TestApp| {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", app.pid())).expect("limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line").to_owned();
+        line.split_whitespace().nth(3).expect("a limit").to_owned()
+    };
+    let warns = |app: &TestApp| app.printed(&["WARN", "realtime.max_connections"]);
+    let app = start("--nofile=512:2048").start();
+    assert_eq!((limit(&app).as_str(), warns(&app)), ("2048", false));
+    let app = start("--nofile=512:1024").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50001").start();
+    assert_eq!((limit(&app).as_str(), warns(&app)), ("1024", true));
+    assert!(app.printed(&["WARN", "realtime.ping_interval_ms"]));
+    let app = start("--nofile=2048:2048").environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "50000").start();
+    assert!(!app.printed(&["WARN", "realtime.ping_interval_ms"]));
+}

@@ -1,0 +1,5 @@
+//! The form of every answer, and the examples of the reference.
+
+mod errors;
+mod headers;
+mod reference;

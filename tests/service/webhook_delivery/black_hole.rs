@@ -1,0 +1,79 @@
+//! An endpoint that takes connections and never answers: what waits for it stays in the log and in
+//! `outbox.db`, not in memory, and its neighbours do not notice.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use amoiq_testkit::{
+    SECRET_KEY, TestApp, http_client,
+    process_figures::{MemoryWatch, resident_bytes},
+    receivers::{AfterAnswer, RawReceiver, ReceiverRuntime, VerifyingReceiver},
+};
+use serde_json::json;
+
+use crate::webhook_delivery::{
+    chaos::reaches,
+    endpoint::{Endpoint, start},
+};
+
+const MESSAGES: usize = 20_000;
+
+/// Before what is measured: what the service keeps of any message has grown as far as it does.
+const WARM_UP: usize = 15_000;
+
+const SESSIONS: usize = 100;
+const SENDERS: usize = 8;
+
+/// All texts together are more than twice what may be taken.
+const TEXT_BYTES: usize = 4_000;
+const MOST_BYTES: u64 = 32 * 1_024 * 1_024;
+
+#[test]
+fn a_black_hole_costs_little_memory_and_slows_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let app = start(directory.path(), "", "");
+    let ground = ReceiverRuntime::new();
+    let hole = ground.run(RawReceiver::answering("", AfterAnswer::Silence));
+    let neighbour = VerifyingReceiver::open(&ground);
+    let heard = Endpoint::of(&app, SECRET_KEY, &neighbour);
+    send(&app, WARM_UP);
+    reaches("the neighbour hears everything", WARM_UP, || neighbour.taken());
+    let (endpoint, _) = Endpoint::make(&app, SECRET_KEY, &hole.url());
+    let before = resident_bytes(app.pid()).expect("a process");
+    let watch = MemoryWatch::start(app.pid());
+    send(&app, MESSAGES);
+    reaches("the neighbour hears everything", WARM_UP + MESSAGES, || neighbour.taken());
+    let grown = watch.stop().saturating_sub(before);
+    eprintln!("{} MiB before, {} KiB more", before >> 20, grown >> 10);
+    assert!(grown < MOST_BYTES, "{grown} bytes");
+    heard.settles(&app);
+    let standing = &endpoint.read(&app)["standing"];
+    assert!(standing["pending"].as_u64() <= Some(10_000), "{standing}");
+    assert!(standing["lagEvents"].as_u64() > Some(10_000), "{standing}");
+    assert!(hole.requests().len() < 100, "it is called again and again");
+}
+
+fn send(app: &TestApp, messages: usize) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                let client = http_client();
+                let text = "x".repeat(TEXT_BYTES);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= messages {
+                        return;
+                    }
+                    let session = format!("session-of-many-{}", number % SESSIONS);
+                    let sending = client.post(format!("{}/webchat/message", app.address()));
+                    let body = json!({"sessionId": session, "text": text});
+                    let answer = sending.bearer_auth(SECRET_KEY).json(&body).send().expect("an answer");
+                    assert_eq!(answer.status(), 200);
+                }
+            });
+        }
+    });
+}
