@@ -5,7 +5,7 @@
 //! | [`auth`] | who is calling, decided once for HTTP and for sockets |
 //! | [`forwarded`] | who the client is behind proxies |
 //! | [`key_uses`] | when each key was used last |
-//! | [`network`] | which addresses count as one client |
+//! | [`network`] | networks in one form, however they are written |
 //! | [`rate_limit`] | how often a caller may |
 //! | [`secret`] | texts that are never printed |
 //! | [`tenants`] | the configured tenants, made into events |

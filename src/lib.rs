@@ -7,10 +7,9 @@
 //! | [`api`] | what clients send and read |
 //! | [`cli`] | the command line |
 //! | [`config`] | every setting, with its default |
-//! | [`connections`] | accepted TCP connections: who gets one, how long it may keep the service waiting |
 //! | [`startup`] | building the service and running it until it is told to stop |
 //! | [`http`] | the routes |
-//! | [`realtime`] | sockets: Engine.IO, Socket.IO and the chat on them |
+//! | [`realtime`] | the chat over Socket.IO |
 //! | [`operator`] | the operator's interface: tenants, keys and webhooks of the running service |
 //! | [`telemetry`] | log lines, spans and metrics |
 //! | [`webhooks`] | deliveries as they are written, signed and sent |
@@ -19,7 +18,6 @@ pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
-pub mod connections;
 pub mod http;
 pub mod operator;
 pub mod realtime;

@@ -19,6 +19,7 @@ use std::{
 
 use actix_web::{App, dev::Server, middleware::from_fn};
 use amoiq_actors::{inbox::InboxView, webhooks::WebhooksHandle};
+use amoiq_connections::ServeSettings;
 use amoiq_events::{
     Ambient, NewEvent, StreamName,
     event::{Event, EventCause},
@@ -36,7 +37,6 @@ use crate::{
     access::key_uses::KeyUses,
     access::tenants,
     config::{Config, MOST_THREADS, environment},
-    connections::{self, Serving},
     http,
     operator::{OperatorServer, server::OperatorServerSettings},
     telemetry::logging::{self, StartBanner, TelemetryLosses},
@@ -133,7 +133,7 @@ impl RunningService {
         let inbox = (**services.inbox).clone();
         // Only once the start is certain: a start that fails reports nothing but its failure.
         listeners.warn(&core.config.realtime);
-        let serving = listeners.serving(threads(core.config.server.workers, 1));
+        let serving = listeners.serve_settings(threads(core.config.server.workers, 1));
         let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
         let server = app.serve(listener, serving)?;
         let serves_demo = tenants::serves_demo(&core.registry);
@@ -209,7 +209,7 @@ struct AppFactory {
 }
 
 impl AppFactory {
-    fn serve(self, listener: TcpListener, serving: Serving) -> anyhow::Result<Server> {
+    fn serve(self, listener: TcpListener, serving: ServeSettings) -> anyhow::Result<Server> {
         let app = move || {
             App::new()
                 .app_data(self.requests.worker())
@@ -222,7 +222,7 @@ impl AppFactory {
                 .wrap(from_fn(http::cors::cors))
                 .wrap(from_fn(http::trace::trace))
         };
-        Ok(connections::serve(listener, serving, app)?)
+        Ok(amoiq_connections::serve(listener, serving, app)?)
     }
 }
 

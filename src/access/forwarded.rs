@@ -11,9 +11,8 @@ use std::{
 };
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
+use amoiq_connections::LogThrottle;
 use ipnet::IpNet;
-
-use crate::telemetry::logging::throttle::LogThrottle;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";

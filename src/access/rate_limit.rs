@@ -16,10 +16,9 @@ use std::{
     time::Duration,
 };
 
+use amoiq_connections::client_network;
 use amoiq_events::{KeyId, TenantId, UserId};
 use tokio::time::Instant;
-
-use crate::access::network::network;
 
 /// How long a window is.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -48,7 +47,7 @@ impl Counted {
     /// Counts an address.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
-        Self::Address(network(address))
+        Self::Address(client_network(address))
     }
 }
 

@@ -2,16 +2,14 @@
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderMap},
+    http::header,
     web::{self, Bytes},
 };
+use amoiq_connections::{BodyError, is_identity, read_body};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use crate::{
-    api::problem::Problem,
-    connections::body::{self, BodyLoss},
-};
+use crate::api::problem::Problem;
 
 /// The largest body, in bytes: `limits.body_bytes`.
 #[derive(Debug, Clone, Copy)]
@@ -46,16 +44,6 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
-/// Whether a body is as it was written, not compressed: nothing here decompresses.
-#[must_use]
-pub fn is_identity(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
-    encodings.all(|encoding| {
-        let mut codings = encoding.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
-    })
-}
-
 async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Problem> {
     if !is_identity(request.headers()) {
         return Err(Problem::UnsupportedEncoding);
@@ -67,10 +55,10 @@ async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Pr
     if declared.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > limit_bytes) {
         return Err(too_large);
     }
-    body::whole(request, payload, limit_bytes).await.map_err(|loss| match loss {
-        BodyLoss::TooLarge => too_large,
-        BodyLoss::TooSlow => Problem::MalformedJson("the body did not arrive in time".to_owned()),
-        BodyLoss::Broken => Problem::MalformedJson("the body ended early".to_owned()),
+    read_body(request, payload, limit_bytes).await.map_err(|error| match error {
+        BodyError::TooLarge => too_large,
+        BodyError::TooSlow => Problem::MalformedJson("the body did not arrive in time".to_owned()),
+        BodyError::Broken => Problem::MalformedJson("the body ended early".to_owned()),
     })
 }
 

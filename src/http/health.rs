@@ -1,6 +1,6 @@
 //! `GET /healthz` and `GET /readyz`: for whoever restarts the service, and for whoever sends it traffic.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use amoiq_actors::inbox::InboxView;
 use amoiq_events::{EventStore, store::StoreHealth};
 use serde_json::json;
@@ -10,6 +10,13 @@ use crate::api::online::OnlineDirectory;
 /// How far a projection may be behind the log while the service counts as ready, in positions: what
 /// it folds in within a second.
 const READY_LAG_POSITIONS: u64 = 50_000;
+
+const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Whether a request asks for the health of the service.
+pub fn is_health_check(request: &HttpRequest) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && PATHS.contains(&request.path())
+}
 
 /// The process answers.
 pub async fn alive() -> HttpResponse {

@@ -15,16 +15,16 @@ use actix_web::{
     middleware::Next,
     web,
 };
+use amoiq_connections::RequestTracker;
 use amoiq_events::Ambient;
 use tracing::{
     Instrument,
     field::{self, Empty},
 };
 
-use super::traceparent::TraceParent;
+use super::{health::is_health_check, traceparent::TraceParent};
 use crate::{
     api::problem::Problem,
-    connections::exchange::{Exchange, is_health_check},
     telemetry::metrics::{WorkerMeter, requests::NO_ROUTE},
 };
 
@@ -51,7 +51,7 @@ pub async fn trace<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
-    let exchange = Exchange::begin(&request);
+    let tracker = RequestTracker::start(&request);
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
     // At the level of an error, which every filter lets through: with `log.level = "warn"` a span of a lower one
@@ -66,7 +66,7 @@ pub async fn trace<B: MessageBody + 'static>(
     #[cfg(feature = "otel")]
     span.record("trace.id", field::display(parent.adopt(&span)));
     request.extensions_mut().insert(RequestId(id.clone()));
-    let may_be_served = !exchange.is_reserve() || is_health_check(request.request());
+    let may_be_served = !tracker.is_for_health_checks() || is_health_check(request.request());
     let work = async move {
         let response = if may_be_served {
             // Not cloned before: the router below needs the request for itself.
@@ -78,8 +78,8 @@ pub async fn trace<B: MessageBody + 'static>(
         Ok::<_, Error>(response)
     };
     let mut response = work.instrument(span).await?;
-    exchange.answered(response.status());
-    if exchange.is_reserve() {
+    tracker.answered(response.status());
+    if tracker.is_for_health_checks() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     // A cache in between would give one visitor's answer to the next, and a health check's after the end.

@@ -13,6 +13,7 @@ use actix_web::{
     web,
 };
 use amoiq_actors::erasure::EraserHandle;
+use amoiq_connections::{ListenerConnections, ServeSettings};
 use anyhow::Context;
 use ipnet::IpNet;
 
@@ -22,7 +23,6 @@ use super::{
     token::{MetricsNetworks, OperatorToken, authorise},
 };
 use crate::{
-    connections::{self, Serving, ledger::Listener},
     http::{body::BodyLimit, trace::trace},
     telemetry::metrics::ServiceMetrics,
 };
@@ -50,7 +50,7 @@ pub struct OperatorServerSettings<'a> {
     /// The data directory.
     pub directory: &'a Path,
     /// Its connections.
-    pub listener: Arc<Listener>,
+    pub listener: Arc<ListenerConnections>,
 }
 
 impl OperatorServer {
@@ -96,9 +96,12 @@ impl OperatorServer {
                 .wrap(from_fn(authorise))
                 .wrap(from_fn(trace))
         };
-        let serving =
-            Serving { workers: 1, drain_seconds: DRAIN_SECONDS, listener: Arc::clone(&settings.listener) };
-        let server = connections::serve(listener, serving, app)?;
+        let serving = ServeSettings {
+            workers: 1,
+            drain_seconds: DRAIN_SECONDS,
+            connections: Arc::clone(&settings.listener),
+        };
+        let server = amoiq_connections::serve(listener, serving, app)?;
         Ok(Self { server, door })
     }
 

@@ -21,6 +21,10 @@ use std::{
 use actix_web::web;
 use amoiq_actors::sessions::{ProvenUsers, SessionAccess, SessionDirectory};
 use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::VisitedPage};
+use amoiq_socketio::socket::{
+    AcceptedSocket, Application, ClientEvent, ConnectError, ConnectRefusal, ConnectRequest, EventOutcome,
+    LocalFuture, OffsetWriter, SocketProtocol, WorkerRooms,
+};
 use serde_json::Value;
 
 use crate::{
@@ -29,10 +33,6 @@ use crate::{
     api::online::OnlineDirectory,
     api::problem::Problem,
     http::{access::Doorkeeper, limits::Gate},
-    realtime::socket::{
-        Accepted, Application, ConnectError, Connecting, Event, LocalRooms, OffsetWriter, Outcome, Refusal,
-        SocketProtocol, Work,
-    },
 };
 
 pub mod admission;
@@ -85,13 +85,13 @@ pub struct ChatParts {
 /// The chat on one worker.
 pub struct Chat {
     parts: ChatParts,
-    rooms: LocalRooms<Room>,
+    rooms: WorkerRooms<Room>,
 }
 
 impl Chat {
     /// The chat for the sockets of the worker whose rooms these are.
     #[must_use]
-    pub fn new(parts: ChatParts, rooms: LocalRooms<Room>) -> Self {
+    pub fn new(parts: ChatParts, rooms: WorkerRooms<Room>) -> Self {
         Self { parts, rooms }
     }
 
@@ -150,12 +150,19 @@ impl Application for Chat {
 
     const NAMESPACES: &'static [&'static str] = &["/"];
 
-    fn connect(self: &Rc<Self>, connecting: Connecting) -> Work<Result<Accepted<ChatSocket>, ConnectError>> {
+    fn connect(
+        self: &Rc<Self>,
+        connecting: ConnectRequest,
+    ) -> LocalFuture<Result<AcceptedSocket<ChatSocket>, ConnectError>> {
         let chat = Rc::clone(self);
         Box::pin(async move { chat.admit(connecting).await.map_err(refusal) })
     }
 
-    fn event(self: &Rc<Self>, mut socket: ChatSocket, event: Event) -> Work<(ChatSocket, Outcome)> {
+    fn event(
+        self: &Rc<Self>,
+        mut socket: ChatSocket,
+        event: ClientEvent,
+    ) -> LocalFuture<(ChatSocket, EventOutcome)> {
         let chat = Rc::clone(self);
         Box::pin(async move {
             let outcome = chat.handle(&mut socket, event).await;
@@ -163,7 +170,7 @@ impl Application for Chat {
         })
     }
 
-    fn too_large(&self, limit_bytes: usize) -> Refusal {
+    fn too_large(&self, limit_bytes: usize) -> ConnectRefusal {
         told(&Problem::PayloadTooLarge { limit_bytes })
     }
 
@@ -173,7 +180,7 @@ impl Application for Chat {
     }
 
     /// The limit is one of messages; what else a client asks for is counted beside them.
-    fn is_metered_apart(&self, event: &Event) -> bool {
+    fn is_metered_apart(&self, event: &ClientEvent) -> bool {
         &*event.name != "message"
     }
 
@@ -197,6 +204,6 @@ fn refusal(problem: Problem) -> ConnectError {
     }
 }
 
-fn told(problem: &Problem) -> Refusal {
-    Refusal { message: problem.code().to_owned(), data: problem.to_json() }
+fn told(problem: &Problem) -> ConnectRefusal {
+    ConnectRefusal { message: problem.code().to_owned(), data: problem.to_json() }
 }

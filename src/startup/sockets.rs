@@ -8,34 +8,41 @@ use std::{
 
 use actix_web::{HttpRequest, web};
 use amoiq_actors::{presence::PresenceSignal, tenants::TenantRegistry};
+use amoiq_connections::ListenerConnections;
+use amoiq_events::Ambient;
+use amoiq_socketio::{
+    engine::{Engine, EngineMetrics, EngineSettings},
+    random::RandomSource,
+    socket::{NamespaceServer, RoomRegistry, SocketNotice, SocketSettings},
+};
 use tokio::sync::mpsc;
 
 use super::{app_services::AppServices, core_services::CoreServices};
 use crate::{
     config::Config,
-    connections::ledger::Listener,
-    realtime::{
-        chat::{
-            Chat, ChatParts, ChatProtocol, Room,
-            feed::{self, Echo},
-            recovery::{self, Recovery},
-        },
-        engine::{Engine, Metrics, Settings},
-        socket::{Note, Rooms, SocketSettings, Sockets},
+    realtime::chat::{
+        Chat, ChatParts, ChatProtocol, Room,
+        feed::{self, Echo},
+        recovery::{self, Recovery},
     },
 };
 
 /// The path of the engine.
 const PATH: &str = "/socket.io/";
 
+/// The request headers that the chat reads: credentials, the tenant, where the page is, and whether a proxy forwarded
+/// the request.
+const KEPT_HEADERS: [&str; 7] =
+    ["authorization", "forwarded", "origin", "referer", "x-forwarded-for", "x-tenant-id", "x-website-origin"];
+
 /// The sockets of the service.
 #[derive(Clone)]
 pub(super) struct SocketServer {
     engine: Engine<ChatProtocol>,
-    rooms: Arc<Rooms<Room>>,
+    rooms: Arc<RoomRegistry<Room>>,
     parts: ChatParts,
     settings: SocketSettings,
-    numbers: Arc<AtomicU64>,
+    last_socket: Arc<AtomicU64>,
     echo: web::Data<Echo>,
 }
 
@@ -44,11 +51,11 @@ impl SocketServer {
     pub(super) fn start(
         core: &CoreServices,
         services: &AppServices,
-        listener: &Arc<Listener>,
+        listener: &Arc<ListenerConnections>,
         signals: mpsc::Receiver<PresenceSignal>,
     ) -> Self {
         let CoreServices { config, log, ambient, registry, .. } = core;
-        let rooms: Arc<Rooms<Room>> = Arc::default();
+        let rooms: Arc<RoomRegistry<Room>> = Arc::default();
         let offsets = recovery::offsets(services.gate.clone(), log.epoch());
         let (heard, told) = (Arc::clone(&rooms), Arc::clone(&offsets));
         let echo = feed::start(Arc::clone(log), log.head(), heard, told, signals);
@@ -74,25 +81,25 @@ impl SocketServer {
         };
         let listener = Arc::clone(listener);
         let may_hold = Box::new(move || listener.has_room_to_wait());
-        let engine = Engine::holding_while(engine_settings(config), ambient.clone(), may_hold);
+        let engine = Engine::with_hold_policy(engine_settings(config), random_source(ambient), may_hold);
         review_on_change(engine.clone(), registry);
-        Self { engine, rooms, parts: chat, settings, numbers: Arc::default(), echo: web::Data::new(echo) }
+        Self { engine, rooms, parts: chat, settings, last_socket: Arc::default(), echo: web::Data::new(echo) }
     }
 
     /// Adds the routes to one worker and serves its sockets.
     pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
-        let chat = Chat::new(self.parts.clone(), self.rooms.start_here());
-        let ambient = self.parts.ambient.clone();
-        let sockets = Sockets::new(chat, self.settings.clone(), ambient, Arc::clone(&self.numbers));
+        let chat = Chat::new(self.parts.clone(), self.rooms.start_worker());
+        let random = random_source(&self.parts.ambient);
+        let server = NamespaceServer::new(chat, self.settings.clone(), random, Arc::clone(&self.last_socket));
         let gate = self.parts.gate.clone();
         let client = move |request: &HttpRequest| gate.proxies.client_of(request);
-        let speaks = move |handshake| sockets.speak(handshake);
+        let protocol = move |handshake| server.protocol(handshake);
         routes.app_data(self.echo.clone());
-        self.engine.configure(PATH, routes, Rc::new(client), Rc::new(speaks));
+        self.engine.configure(PATH, routes, Rc::new(client), Rc::new(protocol));
     }
 
     /// The counters of the connections, for operators.
-    pub(super) fn metrics(&self) -> Arc<Metrics> {
+    pub(super) fn metrics(&self) -> Arc<EngineMetrics> {
         Arc::clone(self.engine.metrics())
     }
 
@@ -112,22 +119,28 @@ fn review_on_change(engine: Engine<ChatProtocol>, registry: &TenantRegistry) {
     let mut changes = registry.changes();
     actix::spawn(async move {
         while changes.changed().await.is_ok() {
-            engine.tell_all(|| Note::Review).await;
+            engine.notify_all(|| SocketNotice::Review).await;
         }
     });
 }
 
-fn engine_settings(config: &Config) -> Settings {
+fn random_source(ambient: &Ambient) -> RandomSource {
+    let ambient = ambient.clone();
+    RandomSource::new(move || ambient.bytes())
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
     let realtime = &config.realtime;
-    Settings {
+    EngineSettings {
         ping_interval: Duration::from_millis(realtime.ping_interval_ms),
         ping_timeout: Duration::from_millis(realtime.ping_timeout_ms),
         max_payload: realtime.max_payload_bytes,
         upgrade_timeout: Duration::from_millis(realtime.upgrade_timeout_ms),
-        outbox_bytes: realtime.outbox_bytes,
+        queue_bytes: realtime.outbox_bytes,
         max_connections: realtime.max_connections,
         connections_per_ip: realtime.connections_per_ip,
         held_connections: realtime.held_connections,
-        ..Settings::default()
+        kept_headers: &KEPT_HEADERS,
+        ..EngineSettings::default()
     }
 }

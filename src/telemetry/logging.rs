@@ -29,7 +29,6 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
-pub mod throttle;
 
 /// How long the last lines may take when the service stops: a reader that is well takes them in a few milliseconds,
 /// and one that stands still is not waited for.

@@ -235,7 +235,7 @@ pub fn start(program: &Path, settings: &[(&str, &str)], files: Option<usize>) ->
         .environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0")
         .environment("AMOIQ__REALTIME__CONNECTIONS_PER_IP", "0")
         // Why a connection ended is a line of its own there.
-        .environment("AMOIQ__LOG__LEVEL", "info,amoiq::realtime::engine=debug")
+        .environment("AMOIQ__LOG__LEVEL", "info,amoiq_socketio::engine=debug")
         .settings(settings);
     match files {
         Some(files) => launcher.wrapped_in(&["prlimit", &format!("--nofile={files}:{files}")]).start(),

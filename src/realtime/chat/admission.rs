@@ -4,6 +4,10 @@ use std::{rc::Rc, time::Duration};
 
 use amoiq_actors::sessions::SessionAccess;
 use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::VisitedPage};
+use amoiq_socketio::{
+    engine::ClientHandshake,
+    socket::{AcceptedSocket, ConnectRequest, ReviewInterval},
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -14,10 +18,6 @@ use crate::{
     access::auth::{Asked, Credential, Principal, Role, origin::Site},
     api::problem::Problem,
     http::{access, fields::id_text},
-    realtime::{
-        engine::Handshake,
-        socket::{Accepted, Connecting, ReviewAfter},
-    },
 };
 
 /// How long a token's end can pass unnoticed when the wall clock steps over it.
@@ -29,7 +29,7 @@ const REVIEW_SOONEST: Duration = Duration::from_millis(100);
 /// What a client says of itself, in its `auth` and in its handshake.
 struct Introduction {
     auth: Map<String, Value>,
-    handshake: Rc<Handshake>,
+    handshake: Rc<ClientHandshake>,
 }
 
 impl Introduction {
@@ -127,8 +127,11 @@ impl Introduction {
 
 impl Chat {
     /// Lets a client in, or says why not.
-    pub(super) async fn admit(&self, connecting: Connecting) -> Result<Accepted<ChatSocket>, Problem> {
-        let Connecting { auth, handshake, socket: id, recipient, .. } = connecting;
+    pub(super) async fn admit(
+        &self,
+        connecting: ConnectRequest,
+    ) -> Result<AcceptedSocket<ChatSocket>, Problem> {
+        let ConnectRequest { auth, handshake, socket: id, recipient, .. } = connecting;
         let client = handshake.client;
         let introduction = Introduction { auth, handshake };
         let authenticator = &self.parts.gate.authenticator;
@@ -136,7 +139,8 @@ impl Chat {
         let credential = credential.and_then(|shown| authenticator.credential(shown.as_deref()));
         self.count_connect(credential.as_ref(), client)?;
         let credential = credential?;
-        let is_forwarded = introduction.handshake.is_forwarded;
+        let is_forwarded =
+            ["x-forwarded-for", "forwarded"].iter().any(|name| introduction.handshake.has_header(name));
         let asked = Asked { tenants: introduction.tenants()?, is_forwarded };
         let principal = authenticator.principal(&credential, &asked)?;
         introduction.check_role(&principal)?;
@@ -195,7 +199,13 @@ impl Chat {
         self.place(&mut socket, session).await?;
         let (pid, missed, seen) = self.resume(&introduction.auth, &mut socket, comeback).await?;
         let review_after = review_after(&socket.credential, &self.parts.ambient);
-        Ok(Accepted { socket, pid, first: missed, seen, review_after })
+        Ok(AcceptedSocket {
+            socket,
+            pid,
+            first_events: missed,
+            seen_offset: seen,
+            review_interval: review_after,
+        })
     }
 
     /// Gives a socket its places: from now on it hears what it may hear.
@@ -219,7 +229,7 @@ impl Chat {
 /// When to look whether a credential has ended by itself. A visitor's connection outlives its token: its session is
 /// all that it sees. A token ends on a date, which a step of the wall clock brings nearer or puts off, so the time
 /// that is left is worked out again at every look.
-fn review_after(credential: &Credential, ambient: &Ambient) -> Option<ReviewAfter> {
+fn review_after(credential: &Credential, ambient: &Ambient) -> Option<ReviewInterval> {
     let Credential::Token(claims) = credential else { return None };
     if claims.role == crate::access::auth::TokenRole::Visitor {
         return None;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use amoiq_actors::sessions::{SendOutcome, SessionAccess};
 use amoiq_events::{SessionId, TenantId, event::EventCause};
+use amoiq_socketio::socket::{ClientEvent, EventOutcome, OutgoingEvent};
 use serde_json::{json, value::RawValue};
 
 use super::{Chat, Room, socket::ChatSocket};
@@ -15,12 +16,11 @@ use crate::{
     api::draft::Draft,
     api::problem::Problem,
     http::{access, body, fields::Fields, send},
-    realtime::socket::{Emission, Event, Outcome},
 };
 
 impl Chat {
     /// Does what an event asks for. What a command gives back is the acknowledgement, as JSON.
-    pub(super) async fn handle(&self, socket: &mut ChatSocket, event: Event) -> Outcome {
+    pub(super) async fn handle(&self, socket: &mut ChatSocket, event: ClientEvent) -> EventOutcome {
         let mut emit = Vec::new();
         let result = match &*event.name {
             "message" => self.message(socket, &event).await,
@@ -29,21 +29,24 @@ impl Chat {
             "leave:session" => self.leave(socket, &event).await,
             _ => {
                 let unknown = Problem::field("event", "is not an event of this service");
-                return Outcome { ack: Some(json!([unknown.to_json()]).to_string()), ..Outcome::default() };
+                return EventOutcome {
+                    ack: Some(json!([unknown.to_json()]).to_string()),
+                    ..EventOutcome::default()
+                };
             }
         };
         let answer = result.unwrap_or_else(|problem| {
             let refusal = problem.to_json();
             if event.id.is_none() {
-                emit.push(Arc::new(Emission::new("error", &refusal)));
+                emit.push(Arc::new(OutgoingEvent::new("error", &refusal)));
             }
             refusal.to_string()
         });
-        Outcome { emit, ack: Some(format!("[{answer}]")), attachments: Vec::new() }
+        EventOutcome { emit, ack: Some(format!("[{answer}]")), attachments: Vec::new() }
     }
 
     /// The fields of an event's argument; the tenant that it names, if any, has to be the socket's.
-    fn fields(&self, socket: &ChatSocket, event: &Event) -> Result<Fields, Problem> {
+    fn fields(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<Fields, Problem> {
         let limit_bytes = self.parts.event_bytes;
         if event.size_bytes() > limit_bytes {
             return Err(Problem::PayloadTooLarge { limit_bytes });
@@ -62,7 +65,7 @@ impl Chat {
         }
     }
 
-    async fn message(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
+    async fn message(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         self.count_message(socket)?;
         let fields = self.fields(socket, event)?;
         let principal = &socket.principal;
@@ -126,18 +129,18 @@ impl Chat {
     async fn online_users(
         &self,
         socket: &ChatSocket,
-        event: &Event,
-        emit: &mut Vec<Arc<Emission>>,
+        event: &ClientEvent,
+        emit: &mut Vec<Arc<OutgoingEvent>>,
     ) -> Result<String, Problem> {
         socket.principal.require_staff()?;
         self.fields(socket, event)?.finish()?;
         let list = self.parts.online.list(&socket.principal.tenant_id).await?;
-        emit.push(Arc::new(Emission::new("online_users_list", &list)));
+        emit.push(Arc::new(OutgoingEvent::new("online_users_list", &list)));
         Ok(list.get().to_owned())
     }
 
     /// The session that an event names.
-    fn session_of(&self, socket: &ChatSocket, event: &Event) -> Result<SessionId, Problem> {
+    fn session_of(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<SessionId, Problem> {
         let mut fields = self.fields(socket, event)?;
         let named = fields.id("sessionId", SessionId::parse);
         let session = fields.required("sessionId", named);
@@ -145,7 +148,7 @@ impl Chat {
         session.ok_or(Problem::Internal)
     }
 
-    async fn join(&self, socket: &mut ChatSocket, event: &Event) -> Result<String, Problem> {
+    async fn join(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
         let is_visitor = matches!(socket.principal.role, Role::WidgetKey | Role::Visitor { .. });
         if is_visitor && socket.bound.as_ref().is_some_and(|bound| *bound != session) {
@@ -166,7 +169,7 @@ impl Chat {
         Ok(json!({ "success": true, "sessionId": session }).to_string())
     }
 
-    async fn leave(&self, socket: &ChatSocket, event: &Event) -> Result<String, Problem> {
+    async fn leave(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
         // A visitor's socket stays in the session that it is bound to: its own answers go there.
         if socket.bound.as_ref() != Some(&session) {

@@ -11,6 +11,7 @@ use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
     session::SessionEvent, stream::StreamKind,
 };
+use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +20,6 @@ use crate::{
     api::message::{Audience, MessageView},
     api::online::{GoneView, UserView},
     http::access::NOT_YOURS,
-    realtime::socket::{Cast, Emission, OffsetWriter, Rooms},
 };
 
 /// How long it waits when the log cannot be read.
@@ -29,7 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Echo {
     reached: watch::Receiver<Position>,
-    rooms: Arc<Rooms<Room>>,
+    rooms: Arc<RoomRegistry<Room>>,
 }
 
 impl Echo {
@@ -50,7 +50,7 @@ impl Echo {
 pub fn start(
     store: Arc<dyn EventStore>,
     from: Position,
-    rooms: Arc<Rooms<Room>>,
+    rooms: Arc<RoomRegistry<Room>>,
     offsets: OffsetWriter,
     signals: mpsc::Receiver<PresenceSignal>,
 ) -> Echo {
@@ -64,7 +64,7 @@ pub fn start(
 async fn follow(
     store: Arc<dyn EventStore>,
     from: Position,
-    rooms: Arc<Rooms<Room>>,
+    rooms: Arc<RoomRegistry<Room>>,
     offsets: OffsetWriter,
     reached: watch::Sender<Position>,
 ) {
@@ -75,7 +75,7 @@ async fn follow(
                 // Whoever joins later was not here when these were appended.
                 if !rooms.is_empty() {
                     let news = batch.iter().filter_map(|event| cast(event, &offsets, Hearing::First));
-                    rooms.cast(news.collect()).await;
+                    rooms.broadcast(news.collect()).await;
                 }
                 reached.send_replace(subscription.position());
             }
@@ -89,10 +89,10 @@ async fn follow(
 }
 
 /// Tells staff of visitors who have not written.
-async fn pass_on(mut signals: mpsc::Receiver<PresenceSignal>, rooms: Arc<Rooms<Room>>) {
+async fn pass_on(mut signals: mpsc::Receiver<PresenceSignal>, rooms: Arc<RoomRegistry<Room>>) {
     while let Some(PresenceSignal { tenant, events }) = signals.recv().await {
         if !rooms.is_empty() {
-            rooms.cast(events.iter().map(|event| signalled(&tenant, event)).collect()).await;
+            rooms.broadcast(events.iter().map(|event| signalled(&tenant, event)).collect()).await;
         }
     }
 }
@@ -107,22 +107,26 @@ pub(super) enum Hearing {
 }
 
 /// What staff hear of a visitor who has not written. It has no place in the log.
-fn signalled(tenant: &TenantId, event: &PresenceEvent) -> Cast<Room> {
+fn signalled(tenant: &TenantId, event: &PresenceEvent) -> RoomBroadcast<Room> {
     let rooms = vec![Room::Staff(tenant.clone())];
-    Cast { rooms, emission: Arc::new(presence(event)), for_all: None, only: None }
+    RoomBroadcast { rooms, event: Arc::new(presence(event)), unrestricted_event: None, owner: None }
 }
 
 /// What staff hear of who came and who went.
-fn presence(event: &PresenceEvent) -> Emission {
+fn presence(event: &PresenceEvent) -> OutgoingEvent {
     match event {
-        PresenceEvent::Online(online) => Emission::new("user_online", &UserView::of(online)),
-        PresenceEvent::Offline(offline) => Emission::new("user_offline", &GoneView::of(offline)),
+        PresenceEvent::Online(online) => OutgoingEvent::new("user_online", &UserView::of(online)),
+        PresenceEvent::Offline(offline) => OutgoingEvent::new("user_offline", &GoneView::of(offline)),
     }
 }
 
 /// What clients hear of an event, and which of them. Once a session is a verified user's, others hear no more
 /// of it.
-pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: Hearing) -> Option<Cast<Room>> {
+pub(super) fn cast(
+    recorded: &RecordedEvent,
+    offsets: &OffsetWriter,
+    hearing: Hearing,
+) -> Option<RoomBroadcast<Room>> {
     let kind = &*recorded.event.kind;
     if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
         return None;
@@ -144,9 +148,14 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: He
         }
         (StreamKind::Session(tenant, session), Event::Session(SessionEvent::VisitorIdentified(visitor))) => {
             let owner = visitor.user_id.filter(|_| visitor.verified)?;
-            let emission = Arc::new(Emission::new("error", &NOT_YOURS.to_json()));
+            let emission = Arc::new(OutgoingEvent::new("error", &NOT_YOURS.to_json()));
             let rooms = vec![Room::Session(tenant, session)];
-            return Some(Cast { rooms, emission, for_all: None, only: Some(owner.as_str().into()) });
+            return Some(RoomBroadcast {
+                rooms,
+                event: emission,
+                unrestricted_event: None,
+                owner: Some(owner.as_str().into()),
+            });
         }
         // Everybody who was here heard the signal.
         (_, Event::Presence(PresenceEvent::Online(online)))
@@ -159,8 +168,13 @@ pub(super) fn cast(recorded: &RecordedEvent, offsets: &OffsetWriter, hearing: He
         }
         _ => return None,
     };
-    let placed = |emission: Emission| Arc::new(emission.at(offset, offsets));
-    Some(Cast { rooms, emission: placed(emission), for_all: for_staff.map(placed), only: None })
+    let placed = |emission: OutgoingEvent| Arc::new(emission.at(offset, offsets));
+    Some(RoomBroadcast {
+        rooms,
+        event: placed(emission),
+        unrestricted_event: for_staff.map(placed),
+        owner: None,
+    })
 }
 
 /// `meta_message_created`, without its place in the log.
@@ -169,7 +183,7 @@ pub(super) fn message_created(
     session: &SessionId,
     message: &ChatMessage,
     audience: Audience,
-) -> Emission {
+) -> OutgoingEvent {
     let view = MessageView::of(message, session, audience).in_tenant(tenant);
-    Emission::new("meta_message_created", &json!({ "message": view }))
+    OutgoingEvent::new("meta_message_created", &json!({ "message": view }))
 }

@@ -19,6 +19,7 @@ use std::{
 
 use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess};
 use amoiq_events::{Position, SessionId, TenantId, store::Epoch, stream::StreamKind};
+use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, SocketId};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,7 +34,6 @@ use crate::{
     access::auth::{Role, TokenKeys},
     api::message::Audience,
     api::problem::Problem,
-    realtime::socket::{Emission, OffsetWriter, SocketId},
 };
 
 /// The most events that are sent again.
@@ -127,7 +127,7 @@ impl Recovery {
     }
 
     /// Whether this is more than is sent again.
-    fn is_too_much(&self, missed: &[Arc<Emission>]) -> bool {
+    fn is_too_much(&self, missed: &[Arc<OutgoingEvent>]) -> bool {
         missed.len() > MAX_MISSED
             || missed.iter().map(|emission| emission.size_bytes()).sum::<usize>() > self.most_bytes
     }
@@ -281,7 +281,7 @@ impl Chat {
         auth: &Map<String, Value>,
         socket: &mut ChatSocket,
         comeback: Option<Comeback>,
-    ) -> Result<(Option<String>, Vec<Arc<Emission>>, u64), Problem> {
+    ) -> Result<(Option<String>, Vec<Arc<OutgoingEvent>>, u64), Problem> {
         if !self.asks_for_recovery(auth, socket) {
             return Ok((None, Vec::new(), 0));
         }
@@ -316,7 +316,7 @@ impl Chat {
         socket: &ChatSocket,
         after: Position,
         head: Position,
-    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+    ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         match (&socket.principal.role, &socket.bound) {
             (Role::Staff { .. }, _) => self.missed_by_staff(&socket.principal.tenant_id, after, head).await,
             (_, Some(session)) => self.missed_in_session(socket, session, after, head).await,
@@ -330,7 +330,7 @@ impl Chat {
         session: &SessionId,
         after: Position,
         head: Position,
-    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+    ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         let tenant = &socket.principal.tenant_id;
         let offsets = &self.parts.offsets;
         let audience = Audience::of(&socket.principal.caller());
@@ -367,7 +367,7 @@ impl Chat {
         tenant: &TenantId,
         mut after: Position,
         head: Position,
-    ) -> Result<Option<Vec<Arc<Emission>>>, Problem> {
+    ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         let (mut missed, mut read) = (Vec::new(), 0);
         while after < head {
             let events = self.parts.store.read_all(after, PAGE as usize).await?;
@@ -380,7 +380,9 @@ impl Chat {
                 .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
             let casts = of_tenant.filter_map(|event| cast(event, &self.parts.offsets, Hearing::Later));
             missed.extend(
-                casts.filter(|cast| cast.only.is_none()).map(|cast| cast.for_all.unwrap_or(cast.emission)),
+                casts
+                    .filter(|cast| cast.owner.is_none())
+                    .map(|cast| cast.unrestricted_event.unwrap_or(cast.event)),
             );
             if self.parts.recovery.is_too_much(&missed) || read > MAX_READ_BACK {
                 return Ok(None);

@@ -9,14 +9,13 @@ use amoiq_events::{
     session::{SessionCaller, VisitedPage},
 };
 
-use super::{Room, recovery::Recovery};
-use crate::{
-    access::auth::{Credential, Principal},
-    realtime::{
-        engine::link::Told,
-        socket::{LocalRooms, Note, Pass, SocketId},
-    },
+use amoiq_socketio::{
+    engine::ConnectionNotice,
+    socket::{RoomIdentity, RoomMember, SocketId, SocketNotice, WorkerRooms},
 };
+
+use super::{Room, recovery::Recovery};
+use crate::access::auth::{Credential, Principal};
 
 /// One socket of the chat.
 pub struct ChatSocket {
@@ -45,8 +44,8 @@ pub(super) struct Place {
     pub(super) id: SocketId,
     /// In its provisional session's name: a number would be guessed, and claimed by others.
     pub(super) stranger: u64,
-    pub(super) recipient: Recipient<Told<Note>>,
-    pub(super) rooms: LocalRooms<Room>,
+    pub(super) recipient: Recipient<ConnectionNotice<SocketNotice>>,
+    pub(super) rooms: WorkerRooms<Room>,
     pub(super) tenant: TenantId,
     /// Visitors only: staff are not listed.
     pub(super) presence: Option<PresenceHandle>,
@@ -55,8 +54,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    async fn join(&self, room: Room, pass: Pass) {
-        self.rooms.join(room, self.id, pass, self.recipient.clone()).await;
+    async fn join(&self, room: Room, pass: RoomIdentity) {
+        let member = RoomMember { socket: self.id, recipient: self.recipient.clone() };
+        self.rooms.join(room, member, pass).await;
     }
 
     pub(super) async fn leave(&self, room: Room) {
@@ -150,9 +150,9 @@ impl ChatSocket {
     /// Puts it into a room, as who it is.
     pub(super) async fn join(&self, room: Room) {
         let pass = match self.principal.caller() {
-            SessionCaller::Staff => Pass::All,
-            SessionCaller::Verified(user) => Pass::Of(user.as_str().into()),
-            SessionCaller::Anonymous => Pass::Nobody,
+            SessionCaller::Staff => RoomIdentity::Unrestricted,
+            SessionCaller::Verified(user) => RoomIdentity::User(user.as_str().into()),
+            SessionCaller::Anonymous => RoomIdentity::Anonymous,
         };
         self.place.join(room, pass).await;
     }

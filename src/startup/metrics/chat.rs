@@ -6,15 +6,17 @@ use actix_web::web;
 use amoiq_actors::{presence::OnlineUsers, sessions::DirectoryCounters, tenants::TenantRegistry};
 
 use super::super::{app_services::AppServices, core_services::CoreServices, sockets::SocketServer};
+use amoiq_socketio::engine::EngineMetrics;
+
 use crate::{
     http::limits::Gate,
-    realtime::{chat::recovery::Recovery, engine},
+    realtime::chat::recovery::Recovery,
     telemetry::metrics::{Collected, MetricCollector, MetricFamilies},
 };
 
 pub(super) struct SessionCollector {
     directory: Arc<DirectoryCounters>,
-    engine: Arc<engine::Metrics>,
+    engine: Arc<EngineMetrics>,
     registry: Arc<TenantRegistry>,
     online: OnlineUsers,
 }
@@ -68,7 +70,7 @@ impl MetricCollector for SessionCollector {
 }
 
 pub(super) struct SocketCollector {
-    engine: Arc<engine::Metrics>,
+    engine: Arc<EngineMetrics>,
     recovery: Arc<Recovery>,
 }
 

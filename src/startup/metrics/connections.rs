@@ -7,7 +7,7 @@ pub(super) struct ConnectionCollector(pub(super) ServiceListeners);
 
 impl MetricCollector for ConnectionCollector {
     fn collect<'a>(&'a self, families: &'a mut MetricFamilies) -> Collected<'a> {
-        let ServiceListeners { ledger, service, operator, .. } = &self.0;
+        let ServiceListeners { limiter, service, operator, .. } = &self.0;
         families.gauges(
             "amoiq_tcp_connections",
             "Open TCP connections",
@@ -18,19 +18,19 @@ impl MetricCollector for ConnectionCollector {
             "amoiq_tcp_connections_limit",
             "The most TCP connections that are accepted",
             "listener",
-            [("service", service.most()), ("operator", operator.most())],
+            [("service", service.max()), ("operator", operator.max())],
         );
         families.counters(
             "amoiq_tcp_connections_refused",
             "TCP connections that were refused when they were accepted",
             "reason",
-            ledger.refused(),
+            limiter.refused(),
         );
         families.counters(
             "amoiq_tcp_connections_ended",
             "TCP connections that the service ended although the client would have gone on",
             "reason",
-            ledger.ended(),
+            limiter.ended(),
         );
         Box::pin(async {})
     }

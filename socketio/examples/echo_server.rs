@@ -1,0 +1,170 @@
+//! The server that the protocol's authors describe for conformance tests: it sends back what it receives.
+//!
+//! `/engine.io/` echoes every message. `/socket.io/` has the namespaces `/` and `/custom`: it emits `auth` with the
+//! client's credentials, answers `message` with `message-back`, and acknowledges `message-with-ack`, both with the same
+//! arguments, binary included. A client whose credentials have a `refuse` is refused with its value.
+//!
+//! ```sh
+//! cargo run -p amoiq-socketio --example echo_server -- --port 3000
+//! ```
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{App, HttpRequest, HttpServer};
+use amoiq_socketio::{
+    engine::{CloseReason, ConnectionLink, Engine, EngineMessage, EngineSettings, OutgoingPacket, Protocol},
+    random::RandomSource,
+    socket::{
+        AcceptedSocket, Application, ClientEvent, ConnectError, ConnectRefusal, ConnectRequest, EventOutcome,
+        LocalFuture, NamespaceServer, OutgoingEvent, SocketProtocol, SocketSettings,
+    },
+};
+use clap::Parser;
+use serde_json::{Value, json};
+
+/// Echoes, for conformance tests.
+#[derive(Parser)]
+struct EchoArguments {
+    /// The port on loopback. 0: a free one, which it prints.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// In milliseconds.
+    #[arg(long, default_value_t = 300)]
+    ping_interval: u64,
+    /// In milliseconds.
+    #[arg(long, default_value_t = 200)]
+    ping_timeout: u64,
+    /// In bytes.
+    #[arg(long, default_value_t = 1_000_000)]
+    max_payload: usize,
+    /// In milliseconds.
+    #[arg(long, default_value_t = 1_000)]
+    connect_timeout: u64,
+    /// In milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    upgrade_timeout: u64,
+    /// 0: no limit.
+    #[arg(long, default_value_t = 0)]
+    max_connections: usize,
+    /// Connections over the limit that are held.
+    #[arg(long, default_value_t = 0)]
+    held_connections: usize,
+    /// The shortest hold, in milliseconds; the longest is three times as long.
+    #[arg(long, default_value_t = 5_000)]
+    hold: u64,
+}
+
+/// Echoes the engine's messages.
+struct EngineEcho;
+
+impl Protocol for EngineEcho {
+    type Notice = ();
+
+    fn opened(&mut self, _: &mut ConnectionLink<'_, Self>) {}
+
+    fn received(&mut self, message: EngineMessage, link: &mut ConnectionLink<'_, Self>) {
+        link.send(OutgoingPacket::message(message));
+    }
+
+    fn notified(&mut self, (): (), _: &mut ConnectionLink<'_, Self>) {}
+
+    fn closed(&mut self, _: CloseReason, _: &mut ConnectionLink<'_, Self>) {}
+}
+
+/// Echoes events.
+struct SocketEcho;
+
+impl Application for SocketEcho {
+    type Socket = ();
+
+    const NAMESPACES: &'static [&'static str] = &["/", "/custom"];
+
+    fn connect(
+        self: &Rc<Self>,
+        request: ConnectRequest,
+    ) -> LocalFuture<Result<AcceptedSocket<()>, ConnectError>> {
+        if let Some(refuse) = request.auth.get("refuse") {
+            let refusal = ConnectRefusal { message: "REFUSED".into(), data: refuse.clone() };
+            return Box::pin(std::future::ready(Err(ConnectError::Refused(refusal))));
+        }
+        let mut accepted = AcceptedSocket::new(());
+        accepted.first_events.push(Arc::new(OutgoingEvent::new("auth", &request.auth)));
+        Box::pin(std::future::ready(Ok(accepted)))
+    }
+
+    fn event(self: &Rc<Self>, (): (), event: ClientEvent) -> LocalFuture<((), EventOutcome)> {
+        let args = event.args();
+        let outcome = match &*event.name {
+            "message" => {
+                let echo = OutgoingEvent::with_args("message-back", &args, event.attachments);
+                EventOutcome { emit: vec![Arc::new(echo)], ..EventOutcome::default() }
+            }
+            "message-with-ack" => {
+                EventOutcome { ack: Some(args), attachments: event.attachments, ..EventOutcome::default() }
+            }
+            _ => EventOutcome::default(),
+        };
+        Box::pin(std::future::ready(((), outcome)))
+    }
+
+    fn too_many(&self, retry_after_ms: u64) -> Value {
+        json!({ "retryAfterMs": retry_after_ms })
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the tests read the address from it")]
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let arguments = EchoArguments::parse();
+    let settings = EngineSettings {
+        ping_interval: Duration::from_millis(arguments.ping_interval),
+        ping_timeout: Duration::from_millis(arguments.ping_timeout),
+        max_payload: arguments.max_payload,
+        upgrade_timeout: Duration::from_millis(arguments.upgrade_timeout),
+        max_connections: arguments.max_connections,
+        held_connections: arguments.held_connections,
+        hold: Duration::from_millis(arguments.hold)..=Duration::from_millis(3 * arguments.hold),
+        ..EngineSettings::default()
+    };
+    let socket_settings = SocketSettings {
+        connect_timeout: Duration::from_millis(arguments.connect_timeout),
+        max_event_bytes: arguments.max_payload,
+        ..SocketSettings::default()
+    };
+    let random = RandomSource::system();
+    let engine = Engine::<EngineEcho>::new(settings.clone(), random.clone());
+    let sockets = Engine::<SocketProtocol<SocketEcho>>::new(settings, random.clone());
+    let last_socket = Arc::default();
+    let server = HttpServer::new(move || {
+        let server = NamespaceServer::new(
+            SocketEcho,
+            socket_settings.clone(),
+            random.clone(),
+            Arc::clone(&last_socket),
+        );
+        App::new().configure(|routes| {
+            engine.configure("/engine.io/", routes, Rc::new(peer), Rc::new(|_| EngineEcho));
+            sockets.configure(
+                "/socket.io/",
+                routes,
+                Rc::new(peer),
+                Rc::new(move |handshake| server.protocol(handshake)),
+            );
+        })
+    })
+    .h1_allow_half_closed(false)
+    .bind((Ipv4Addr::LOCALHOST, arguments.port))?;
+    for address in server.addrs() {
+        println!("echo server listens on http://{address}");
+    }
+    server.run().await
+}
+
+fn peer(request: &HttpRequest) -> IpAddr {
+    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+}

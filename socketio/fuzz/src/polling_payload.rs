@@ -1,0 +1,44 @@
+//! The body of a POST: all of it is understood, or none.
+//!
+//! A body is refused when it is not UTF-8, when one of its packets alone is, or when there are too many;
+//! what is taken can be written again, byte for byte.
+
+use amoiq_socketio::engine::{EngineMessage, EnginePacket, OutgoingPacket, decode_payload, encode_payload};
+use bytes::Bytes;
+
+use super::message;
+
+/// The most packets that any body is known to be taken with.
+const MAX_PACKETS: usize = 10_000;
+
+/// Checks a body.
+///
+/// # Panics
+/// When the codec is wrong about it.
+pub fn check(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    let parts: Vec<_> = body.split(|byte| *byte == 0x1e).map(|part| body.slice_ref(part)).collect();
+    let Ok(packets) = decode_payload(body.clone()) else {
+        let is_wrong = |part: &Bytes| decode_payload(part.clone()).is_err();
+        assert!(parts.len() > MAX_PACKETS || parts.iter().any(is_wrong), "refused for no reason");
+        return;
+    };
+    assert_eq!(packets.len(), parts.len(), "a packet between every two separators");
+    let written: Vec<_> = packets.iter().map(written).collect();
+    assert_eq!(encode_payload(&written).as_bytes(), data, "written as it was read");
+    for packet in &packets {
+        if let EnginePacket::Message(EngineMessage::Text(text)) = packet {
+            message::check(text);
+        }
+    }
+}
+
+fn written(packet: &EnginePacket) -> OutgoingPacket {
+    match packet {
+        EnginePacket::Close => OutgoingPacket::CLOSE,
+        EnginePacket::Probe => OutgoingPacket::Text("2probe".into()),
+        EnginePacket::Pong => OutgoingPacket::Text("3".into()),
+        EnginePacket::Upgrade => OutgoingPacket::Text("5".into()),
+        EnginePacket::Message(data) => OutgoingPacket::message(data.clone()),
+    }
+}

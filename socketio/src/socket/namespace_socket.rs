@@ -1,0 +1,240 @@
+//! One socket: a client in one namespace.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{AcceptedSocket, Application, ClientAck, ClientEvent, OutgoingEvent, SocketId};
+use crate::engine::{CloseReason, ConnectionLink, OutgoingPacket, Protocol};
+
+/// How many events of one socket wait while another is handled; then the transport reads no more.
+const MAX_WAITING: usize = 32;
+
+/// How many bytes these events may have together.
+const MAX_WAITING_BYTES: usize = 256 * 1024;
+
+/// How many events are kept for a socket before it is accepted.
+const MAX_EARLY_EVENTS: usize = 1_000;
+
+/// How many acknowledgements a socket may owe.
+const MAX_OPEN_ACKS: usize = 64;
+
+/// The period of the event rate.
+const RATE_PERIOD: Duration = Duration::from_secs(1);
+
+/// A client in one namespace.
+pub(super) struct NamespaceSocket<A: Application> {
+    pub(super) id: SocketId,
+    pub(super) namespace: &'static str,
+    pub(super) stage: SocketStage<A>,
+    /// Events that came while another is handled.
+    waiting: VecDeque<ClientEvent>,
+    waiting_bytes: usize,
+    /// Events for the socket from before it was accepted.
+    early_events: Vec<Arc<OutgoingEvent>>,
+    /// The last offset that the client has seen.
+    seen_offset: u64,
+    /// Whether the client gets the offsets of events.
+    recovers: bool,
+    /// Whether its rights are checked when the current event is done.
+    pub(super) is_review_due: bool,
+    /// For events of both kinds.
+    meters: [EventMeter; 2],
+    open_acks: BTreeMap<u64, oneshot::Sender<ClientAck>>,
+    last_ack: u64,
+}
+
+/// What a socket is doing.
+pub(super) enum SocketStage<A: Application> {
+    /// The application has not decided about it yet.
+    Connecting,
+    /// It waits for events.
+    Idle(A::Socket),
+    /// The application handles an event, and has the socket.
+    Working,
+}
+
+impl<A: Application> NamespaceSocket<A> {
+    pub(super) fn new(id: SocketId, namespace: &'static str) -> Self {
+        Self {
+            id,
+            namespace,
+            stage: SocketStage::Connecting,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            early_events: Vec::new(),
+            seen_offset: 0,
+            recovers: false,
+            is_review_due: false,
+            meters: Default::default(),
+            open_acks: BTreeMap::new(),
+            last_ack: 0,
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self.stage, SocketStage::Connecting)
+    }
+
+    /// Whether the client should send no more events for now.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES
+    }
+
+    /// Starts to deliver events: first those that the application gives it, then those that came early.
+    pub(super) fn accept<P: Protocol>(
+        &mut self,
+        accepted: AcceptedSocket<A::Socket>,
+        link: &mut ConnectionLink<'_, P>,
+    ) {
+        self.stage = SocketStage::Idle(accepted.socket);
+        self.recovers = accepted.pid.is_some();
+        for event in &accepted.first_events {
+            self.send_shared(event, link);
+        }
+        self.seen_offset = accepted.seen_offset.max(self.seen_offset);
+        for event in std::mem::take(&mut self.early_events) {
+            self.send_shared(&event, link);
+        }
+    }
+
+    /// Sends an event that is for this socket alone.
+    pub(super) fn send<P: Protocol>(&mut self, event: &Arc<OutgoingEvent>, link: &mut ConnectionLink<'_, P>) {
+        self.deliver(event, link, ConnectionLink::send);
+    }
+
+    /// Sends an event that other sockets get too, or that this one missed; never twice.
+    pub(super) fn send_shared<P: Protocol>(
+        &mut self,
+        event: &Arc<OutgoingEvent>,
+        link: &mut ConnectionLink<'_, P>,
+    ) {
+        self.deliver(event, link, ConnectionLink::send_shared);
+    }
+
+    fn deliver<'a, P: Protocol>(
+        &mut self,
+        event: &Arc<OutgoingEvent>,
+        link: &mut ConnectionLink<'a, P>,
+        send: fn(&mut ConnectionLink<'a, P>, OutgoingPacket),
+    ) {
+        if !self.is_connected() {
+            self.early_events.push(Arc::clone(event));
+            if self.early_events.len() > MAX_EARLY_EVENTS {
+                link.close(CloseReason::TooSlow);
+            }
+            return;
+        }
+        if event.offset().is_some_and(|offset| offset <= self.seen_offset) {
+            return;
+        }
+        event.packets(self.namespace, None, self.recovers).for_each(|packet| send(link, packet));
+    }
+
+    /// Sends an event that the client has to acknowledge.
+    pub(super) fn send_with_ack<P: Protocol>(
+        &mut self,
+        event: &OutgoingEvent,
+        reply: oneshot::Sender<ClientAck>,
+        link: &mut ConnectionLink<'_, P>,
+    ) {
+        // Acknowledgements that nobody waits for any more do not count.
+        self.open_acks.retain(|_, reply| !reply.is_closed());
+        if !self.is_connected() || self.open_acks.len() >= MAX_OPEN_ACKS {
+            return;
+        }
+        self.last_ack += 1;
+        self.open_acks.insert(self.last_ack, reply);
+        let packets = event.packets(self.namespace, Some(self.last_ack), false);
+        packets.for_each(|packet| link.send(packet));
+    }
+
+    /// The client acknowledged an event.
+    pub(super) fn acknowledged(&mut self, id: u64, ack: ClientAck) {
+        if let Some(reply) = self.open_acks.remove(&id) {
+            let _not_awaited = reply.send(ack);
+        }
+    }
+
+    /// Counts an event. The error is in how many milliseconds the next one is accepted.
+    pub(super) fn meter(&mut self, apart: bool, limit: usize) -> Result<(), u64> {
+        let [first, second] = &mut self.meters;
+        let meter = if apart { second } else { first };
+        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        meter.count(limit, Instant::now()).map_err(millis)
+    }
+
+    /// Queues an event. Returns the next event to handle, as [`Self::next_event`].
+    pub(super) fn enqueue(&mut self, event: ClientEvent) -> Option<(A::Socket, ClientEvent)> {
+        self.waiting_bytes += event.size_bytes();
+        self.waiting.push_back(event);
+        self.next_event()
+    }
+
+    /// The next event to handle and the socket for the application, unless it handles one already.
+    pub(super) fn next_event(&mut self) -> Option<(A::Socket, ClientEvent)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        match std::mem::replace(&mut self.stage, SocketStage::Working) {
+            SocketStage::Idle(socket) => {
+                let event = self.waiting.pop_front()?;
+                self.waiting_bytes -= event.size_bytes();
+                Some((socket, event))
+            }
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+}
+
+/// Limits the events of any second, wherever the second starts.
+#[derive(Debug, Default)]
+struct EventMeter {
+    /// When the recent events came; at most as many as the limit.
+    recent: VecDeque<Instant>,
+}
+
+impl EventMeter {
+    /// Counts an event. A limit of 0 is none. The error is how long to wait for the next one; a refused event does not
+    /// count.
+    fn count(&mut self, limit: usize, now: Instant) -> Result<(), Duration> {
+        if limit == 0 {
+            return Ok(());
+        }
+        while self.recent.front().is_some_and(|first| now.duration_since(*first) >= RATE_PERIOD) {
+            self.recent.pop_front();
+        }
+        match self.recent.front() {
+            Some(first) if self.recent.len() >= limit => Err(RATE_PERIOD - now.duration_since(*first)),
+            _ => {
+                self.recent.push_back(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_second_has_at_most_as_many_events_as_the_limit() {
+        let start = Instant::now();
+        let mut meter = EventMeter::default();
+        let mut count = |millis| meter.count(2, start + Duration::from_millis(millis));
+        assert_eq!(count(0), Ok(()));
+        assert_eq!(count(900), Ok(()));
+        assert_eq!(count(950), Err(Duration::from_millis(50)));
+        assert_eq!(count(1_000), Ok(()), "the first is a second old, and the refused one does not count");
+        assert_eq!(count(1_100), Err(Duration::from_millis(800)));
+        assert_eq!(EventMeter::default().count(0, start), Ok(()));
+    }
+}
