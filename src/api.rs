@@ -4,20 +4,21 @@
 //! | module | holds |
 //! |---|---|
 //! | [`field`] | a field of a request, and what is wrong with it |
-//! | [`draft`] | a message as a client wrote it |
-//! | [`message`] | a message as clients read it |
+//! | [`messages`] | messages as clients write and read them |
+//! | [`sessions`], [`tokens`] | requests about a session, and for tokens |
 //! | [`online`] | who is online, as agents read it |
 //! | [`webhooks`] | webhooks, for their owners and for the operator |
 //! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
 //! | [`problem`] | the catalogue of errors |
 //! | [`schema`] | schemas of types of the domain |
 
-pub mod draft;
 pub mod field;
 pub mod keys;
-pub mod message;
+pub mod messages;
 pub mod online;
 pub mod problem;
 pub mod schema;
+pub mod sessions;
 pub mod tenants;
+pub mod tokens;
 pub mod webhooks;

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use self::effective::EffectiveConfig;
-use crate::access::secret::Secret;
+use crate::access::{rate_limit::RateLimitSettings, secret::Secret};
 
 pub mod effective;
 pub mod environment;
@@ -34,7 +34,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub auth: AuthConfig,
     pub security: SecurityConfig,
-    pub rate_limit: RateLimitConfig,
+    pub rate_limit: RateLimitSettings,
     pub realtime: RealtimeConfig,
     pub presence: PresenceConfig,
     pub limits: LimitsConfig,
@@ -74,14 +74,6 @@ section!(AuthConfig {
     anonymous_token_seconds: u32,
 });
 section!(SecurityConfig { widget_key_reads_history: bool });
-section!(RateLimitConfig {
-    http_per_minute: u32,
-    secret_key_per_minute: u32,
-    session_misses_per_minute: u32,
-    socket_per_second: u32,
-    socket_messages_per_minute_per_ip: u32,
-    socket_connects_per_minute_per_ip: u32,
-});
 section!(RealtimeConfig {
     ping_interval_ms: u64,
     ping_timeout_ms: u64,

@@ -3,7 +3,7 @@
 //!
 //! | route | file |
 //! |---|---|
-//! | `POST /webchat/message` | [`send`] |
+//! | `POST /webchat/message` | [`messages`] |
 //! | `GET /api/chat/messages` | [`history`] |
 //! | `POST /api/chat/anonymous-token`, `POST /api/chat/token` | [`tokens`] |
 //! | `GET /api/chat/online-users` | [`online_users`] |
@@ -15,30 +15,22 @@ use actix_web::{HttpResponse, Route, guard, web};
 
 use crate::api::problem::Problem;
 
-pub mod access;
+pub mod authenticated;
 pub mod body;
-pub mod context;
-pub mod cors;
 pub mod fields;
 pub mod health;
 pub mod history;
-pub mod limits;
+pub mod messages;
+pub mod middleware;
 pub mod online_users;
-pub mod send;
 pub mod sessions;
-pub mod single;
 pub mod tokens;
-pub mod trace;
-pub mod traceparent;
-pub mod user_history;
 pub mod webhooks;
-
-pub use context::Context;
 
 /// Every route there is.
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
-        .service(resource("/webchat/message", "POST", [web::post().to(send::send)]))
+        .service(resource("/webchat/message", "POST", [web::post().to(messages::send)]))
         .service(resource("/api/chat/messages", "GET, HEAD", [get_or_head().to(history::read)]))
         .service(resource("/api/chat/anonymous-token", "POST", [web::post().to(tokens::anonymous)]))
         .service(resource("/api/chat/token", "POST", [web::post().to(tokens::mint)]))
@@ -51,10 +43,10 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 fn webhook_routes(routes: &mut web::ServiceConfig) {
-    use webhooks::{deliveries, endpoints, replay, secret, skip, standing, switch, trial};
+    use webhooks::{deliveries, endpoints, replay, test};
     let all = [get_or_head().to(endpoints::list), web::post().to(endpoints::create)];
     let one = [
-        get_or_head().to(standing::read),
+        get_or_head().to(endpoints::read),
         web::patch().to(endpoints::change),
         web::delete().to(endpoints::delete),
     ];
@@ -66,18 +58,22 @@ fn webhook_routes(routes: &mut web::ServiceConfig) {
     routes
         .service(resource("/api/webhooks", "GET, HEAD, POST", all))
         .service(resource("/api/webhooks/{webhook}", "GET, HEAD, PATCH, DELETE", one))
-        .service(resource("/api/webhooks/{webhook}/pause", "POST", [web::post().to(switch::pause)]))
-        .service(resource("/api/webhooks/{webhook}/resume", "POST", [web::post().to(switch::resume)]))
-        .service(resource("/api/webhooks/{webhook}/test", "POST", [web::post().to(trial::test)]))
-        .service(resource("/api/webhooks/{webhook}/rotate-secret", "POST", [web::post().to(secret::rotate)]))
+        .service(resource("/api/webhooks/{webhook}/pause", "POST", [web::post().to(endpoints::pause)]))
+        .service(resource("/api/webhooks/{webhook}/resume", "POST", [web::post().to(endpoints::resume)]))
+        .service(resource("/api/webhooks/{webhook}/test", "POST", [web::post().to(test::test)]))
+        .service(resource(
+            "/api/webhooks/{webhook}/rotate-secret",
+            "POST",
+            [web::post().to(endpoints::rotate_secret)],
+        ))
         .service(resource(
             "/api/webhooks/{webhook}/deliveries",
             "GET, HEAD",
             [get_or_head().to(deliveries::list)],
         ))
         .service(resource(redeliver, "POST", [web::post().to(deliveries::redeliver)]))
-        .service(resource(skip_one, "POST", [web::post().to(skip::one)]))
-        .service(resource(skip_many, "POST", [web::post().to(skip::many)]))
+        .service(resource(skip_one, "POST", [web::post().to(deliveries::skip)]))
+        .service(resource(skip_many, "POST", [web::post().to(deliveries::skip_many)]))
         .service(resource("/api/webhooks/{webhook}/replay", "GET, HEAD, POST, DELETE", replays));
 }
 

@@ -218,9 +218,9 @@ impl AppFactory {
                 .configure(|routes| self.webhooks.provide(routes))
                 .configure(http::configure)
                 // The last one is the outermost.
-                .wrap(from_fn(http::limits::limits))
-                .wrap(from_fn(http::cors::cors))
-                .wrap(from_fn(http::trace::trace))
+                .wrap(from_fn(http::middleware::limits::limits))
+                .wrap(from_fn(http::middleware::cors::cors))
+                .wrap(from_fn(http::middleware::trace::trace))
         };
         Ok(amoiq_connections::serve(listener, serving, app)?)
     }

@@ -9,21 +9,19 @@ use std::sync::Arc;
 
 use amoiq_actors::tenants::{KeyGrant, TenantRegistry, is_demo_tenant};
 use amoiq_events::{
-    Ambient, KeyId, SessionId, TenantId, UserId,
-    session::{MessageSender, SessionCaller},
-    tenant::{KeyHash, KeyKind, Tenant},
+    Ambient, KeyId, TenantId,
+    tenant::{KeyHash, KeyKind},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{access::key_uses, api::problem::Problem};
 
 pub mod origin;
+pub mod principal;
 pub mod token;
 
-pub use token::{Claims, TokenKeys, TokenRole};
-
-/// The shortest session id that a public credential may use to read: shorter ones can be guessed.
-pub const CAPABILITY_BYTES: usize = 16;
+pub use principal::{CallerRole, Principal, StaffRank};
+pub use token::{TokenClaims, TokenKeys, TokenRole, TokenSettings};
 
 /// A credential that is good, for whatever it covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub enum Credential {
         grants: Vec<KeyGrant>,
     },
     /// A token that verified, and whose key is not revoked.
-    Token(Box<Claims>),
+    Token(Box<TokenClaims>),
 }
 
 impl Credential {
@@ -52,105 +50,10 @@ impl Credential {
     }
 }
 
-/// What a caller is in its tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// A page with a widget key: whatever session it names.
-    WidgetKey,
-    /// A visitor with a token.
-    Visitor {
-        /// The one session that the token opens, when it is bound to one.
-        session: Option<SessionId>,
-        /// The user that a secret key vouched for.
-        verified: Option<UserId>,
-    },
-    /// A bot key.
-    Bot,
-    /// A secret key, or an agent's or admin's token.
-    Staff {
-        /// Whose token it is; nothing for a key.
-        user: Option<UserId>,
-        /// The name that the token gives.
-        name: Option<String>,
-        /// Which of the three.
-        rank: Rank,
-    },
-}
-
-/// What staff may do, the later the more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// An agent's token: conversations.
-    Agent,
-    /// An admin's token: webhooks too.
-    Admin,
-    /// The key itself: it alone mints tokens.
-    Key,
-}
-
-/// A caller, in the tenant that the request is about.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The tenant.
-    pub tenant_id: TenantId,
-    /// Its settings.
-    pub tenant: Arc<Tenant>,
-    /// What the caller is there.
-    pub role: Role,
-    /// For the log's envelope.
-    pub actor: Box<str>,
-    /// The key that the caller has, or that minted its token.
-    pub key_id: KeyId,
-}
-
-impl Principal {
-    /// What a session sees the caller as.
-    #[must_use]
-    pub fn caller(&self) -> SessionCaller {
-        match &self.role {
-            Role::Visitor { verified: Some(user), .. } => SessionCaller::Verified(user.clone()),
-            Role::WidgetKey | Role::Visitor { .. } => SessionCaller::Anonymous,
-            Role::Bot | Role::Staff { .. } => SessionCaller::Staff,
-        }
-    }
-
-    /// What the caller's messages are.
-    #[must_use]
-    pub fn sender(&self) -> MessageSender {
-        match self.role {
-            Role::WidgetKey | Role::Visitor { .. } => MessageSender::User,
-            Role::Bot => MessageSender::Bot,
-            Role::Staff { .. } => MessageSender::Agent,
-        }
-    }
-
-    /// Lets only agents, admins and secret keys pass.
-    ///
-    /// # Errors
-    /// [`Problem::Forbidden`] for everybody else.
-    pub fn require_staff(&self) -> Result<(), Problem> {
-        match self.role {
-            Role::Staff { .. } => Ok(()),
-            _ => Err(Problem::Forbidden("an agent, an admin or a secret key is needed")),
-        }
-    }
-
-    /// Lets only admins and secret keys pass.
-    ///
-    /// # Errors
-    /// [`Problem::Forbidden`] for everybody else.
-    pub fn require_admin(&self) -> Result<(), Problem> {
-        match self.role {
-            Role::Staff { rank: Rank::Admin | Rank::Key, .. } => Ok(()),
-            _ => Err(Problem::Forbidden("an admin or a secret key is needed")),
-        }
-    }
-}
-
-/// What a request says about itself, beside its credential.
+/// The tenants that a request names, and the way on which it came.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
-    /// The tenants it names, wherever it names them. They have to agree.
+pub struct TenantSelection {
+    /// The tenants, wherever it names them. They have to agree.
     pub tenants: Vec<TenantId>,
     /// Whether it came through a proxy (`X-Forwarded-For`, `Forwarded`).
     pub is_forwarded: bool,
@@ -232,9 +135,13 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the request's tenants disagree, none is named and none follows, or it is not covered.
-    pub fn principal(&self, credential: &Credential, asked: &Asked) -> Result<Principal, Problem> {
-        let named = asked.tenants.first();
-        if asked.tenants.iter().any(|tenant| Some(tenant) != named) {
+    pub fn principal(
+        &self,
+        credential: &Credential,
+        selection: &TenantSelection,
+    ) -> Result<Principal, Problem> {
+        let named = selection.tenants.first();
+        if selection.tenants.iter().any(|tenant| Some(tenant) != named) {
             return Err(Problem::field("tenantId", "the request names different tenants"));
         }
         let (tenant_id, role, key_id) = match credential {
@@ -248,7 +155,7 @@ impl Authenticator {
         };
         let snapshot = self.registry.current();
         let tenant = Arc::clone(snapshot.tenant(&tenant_id).ok_or(Problem::TenantNotFound)?);
-        if asked.is_forwarded && is_demo_tenant(&tenant) {
+        if selection.is_forwarded && is_demo_tenant(&tenant) {
             return Err(Problem::Forbidden("the demo tenant is not for use behind a proxy"));
         }
         let actor = credential.public_id().into();
@@ -270,27 +177,34 @@ fn tenant_of(grants: &[KeyGrant], named: Option<&TenantId>) -> Result<TenantId, 
     }
 }
 
-fn role_of_key(kind: KeyKind) -> Role {
+fn role_of_key(kind: KeyKind) -> CallerRole {
     match kind {
-        KeyKind::Widget => Role::WidgetKey,
-        KeyKind::Bot => Role::Bot,
-        KeyKind::Secret => Role::Staff { user: None, name: None, rank: Rank::Key },
+        KeyKind::Widget => CallerRole::WidgetKey,
+        KeyKind::Bot => CallerRole::Bot,
+        KeyKind::Secret => CallerRole::Staff { user: None, name: None, rank: StaffRank::Key },
     }
 }
 
-fn role_of_token(claims: &Claims) -> Role {
+fn role_of_token(claims: &TokenClaims) -> CallerRole {
     match claims.role {
-        TokenRole::Visitor => Role::Visitor {
+        TokenRole::Visitor => CallerRole::Visitor {
             session: claims.sid.clone(),
             verified: claims.verified.then(|| claims.sub.clone()),
         },
-        TokenRole::Agent => staff(claims, Rank::Agent),
-        TokenRole::Admin => staff(claims, Rank::Admin),
+        TokenRole::Agent => staff(claims, StaffRank::Agent),
+        TokenRole::Admin => staff(claims, StaffRank::Admin),
     }
 }
 
-fn staff(claims: &Claims, rank: Rank) -> Role {
-    Role::Staff { user: Some(claims.sub.clone()), name: claims.name.clone(), rank }
+fn staff(claims: &TokenClaims, rank: StaffRank) -> CallerRole {
+    CallerRole::Staff { user: Some(claims.sub.clone()), name: claims.name.clone(), rank }
+}
+
+/// The credential of an `Authorization` header of the form `Bearer …`.
+#[must_use]
+pub fn bearer(header: &str) -> Option<&str> {
+    let (scheme, credential) = header.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
 /// A key's hash and the public id that follows from it: the same key has the same id everywhere.

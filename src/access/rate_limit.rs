@@ -18,7 +18,16 @@ use std::{
 
 use amoiq_connections::client_network;
 use amoiq_events::{KeyId, TenantId, UserId};
+use serde::Deserialize;
 use tokio::time::Instant;
+
+use crate::api::problem::Problem;
+
+pub mod requests;
+pub mod sockets;
+
+pub use requests::RequestLimiter;
+pub use sockets::SocketLimiter;
 
 /// How long a window is.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -32,9 +41,22 @@ const SHARD_WINDOWS: usize = 8_192;
 /// When a shard is full, this part of its windows makes room at once, so that it is rare.
 const EVICTED_PART: usize = 8;
 
+/// A section of `config.toml`: `RateLimit`. A limit of 0 is none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct RateLimitSettings {
+    pub http_per_minute: u32,
+    pub secret_key_per_minute: u32,
+    pub session_misses_per_minute: u32,
+    pub socket_per_second: u32,
+    pub socket_messages_per_minute_per_ip: u32,
+    pub socket_connects_per_minute_per_ip: u32,
+}
+
 /// Who is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Counted {
+pub enum RateLimitKey {
     /// A client's address; IPv6 by its /64, since one client has all of it.
     Address(IpAddr),
     /// A secret or bot key, wherever it is used.
@@ -43,7 +65,7 @@ pub enum Counted {
     User(TenantId, UserId),
 }
 
-impl Counted {
+impl RateLimitKey {
     /// Counts an address.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
@@ -53,7 +75,7 @@ impl Counted {
 
 /// What is left after a request was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateAllowance {
     /// Requests in a window.
     pub limit: u32,
     /// Requests left in this one.
@@ -64,9 +86,23 @@ pub struct Allowance {
     pub exceeded: bool,
 }
 
+impl RateAllowance {
+    /// Refuses the request that was one too many.
+    ///
+    /// # Errors
+    /// [`Problem::RateLimited`].
+    pub fn check(&self) -> Result<(), Problem> {
+        if !self.exceeded {
+            return Ok(());
+        }
+        let retry_after_ms = u64::try_from(self.resets_in.as_millis()).unwrap_or(u64::MAX);
+        Err(Problem::RateLimited { retry_after_ms })
+    }
+}
+
 /// Counts of the last minute.
 pub struct RateLimiter {
-    shards: [Mutex<HashMap<Counted, Window>>; SHARDS],
+    shards: [Mutex<HashMap<RateLimitKey, Window>>; SHARDS],
     hasher: RandomState,
     refused: AtomicU64,
 }
@@ -90,7 +126,7 @@ impl RateLimiter {
 
     /// Counts a request. A limit of 0 is none: nothing is counted then.
     #[must_use]
-    pub fn count(&self, counted: &Counted, limit: u32, now: Instant) -> Option<Allowance> {
+    pub fn count(&self, counted: &RateLimitKey, limit: u32, now: Instant) -> Option<RateAllowance> {
         let allowance =
             self.with(counted, limit, now, |window| window.count = window.count.saturating_add(1))?;
         Some(self.noted(allowance))
@@ -102,7 +138,7 @@ impl RateLimiter {
         self.refused.load(Relaxed)
     }
 
-    fn noted(&self, allowance: Allowance) -> Allowance {
+    fn noted(&self, allowance: RateAllowance) -> RateAllowance {
         if allowance.exceeded {
             self.refused.fetch_add(1, Relaxed);
         }
@@ -111,18 +147,18 @@ impl RateLimiter {
 
     /// Looks without counting: whether one more would be too many.
     #[must_use]
-    pub fn peek(&self, counted: &Counted, limit: u32, now: Instant) -> Option<Allowance> {
+    pub fn peek(&self, counted: &RateLimitKey, limit: u32, now: Instant) -> Option<RateAllowance> {
         let allowance = self.with(counted, limit, now, |_| {})?;
-        Some(self.noted(Allowance { exceeded: allowance.remaining == 0, ..allowance }))
+        Some(self.noted(RateAllowance { exceeded: allowance.remaining == 0, ..allowance }))
     }
 
     fn with(
         &self,
-        counted: &Counted,
+        counted: &RateLimitKey,
         limit: u32,
         now: Instant,
         change: impl FnOnce(&mut Window),
-    ) -> Option<Allowance> {
+    ) -> Option<RateAllowance> {
         if limit == 0 {
             return None;
         }
@@ -137,7 +173,7 @@ impl RateLimiter {
             *window = fresh;
         }
         change(window);
-        Some(Allowance {
+        Some(RateAllowance {
             limit,
             remaining: limit.saturating_sub(window.count),
             resets_in: window.ends.saturating_duration_since(now),
@@ -152,7 +188,7 @@ impl Default for RateLimiter {
     }
 }
 
-fn make_room(windows: &mut HashMap<Counted, Window>, now: Instant) {
+fn make_room(windows: &mut HashMap<RateLimitKey, Window>, now: Instant) {
     if windows.len() < SHARD_WINDOWS {
         return;
     }
@@ -169,8 +205,8 @@ fn make_room(windows: &mut HashMap<Counted, Window>, now: Instant) {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Counted {
-        Counted::address(text.parse().unwrap())
+    fn address(text: &str) -> RateLimitKey {
+        RateLimitKey::address(text.parse().unwrap())
     }
 
     #[test]
@@ -202,7 +238,7 @@ mod tests {
     fn the_table_is_bounded_and_the_oldest_windows_make_room() {
         let (limiter, start) = (RateLimiter::new(), Instant::now());
         for number in 0..300_000_u32 {
-            let client = Counted::address(IpAddr::V4(number.into()));
+            let client = RateLimitKey::address(IpAddr::V4(number.into()));
             let now = start + Duration::from_millis(u64::from(number / 1_000));
             assert!(limiter.count(&client, 3, now).is_some());
         }

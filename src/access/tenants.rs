@@ -22,7 +22,7 @@ use crate::{
 pub mod change;
 pub mod settings;
 
-pub use change::{ChangeError, Tenants};
+pub use change::{TenantChangeError, TenantService};
 
 /// How many characters a key has after its prefix, at least.
 const KEY_CHARACTERS: usize = 8;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{FieldErrors, Problem};
 
+pub mod json;
 pub mod values;
 
 pub use values::{ClientTime, JsonObject, Label, StringList, TruthyValue};
@@ -73,16 +74,24 @@ impl<T> Field<T> {
     }
 }
 
-impl<'de, T: FieldValue> Deserialize<'de> for Field<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
+impl<T: FieldValue> Field<T> {
+    /// The field that a client sent with this value.
+    #[must_use]
+    pub fn read(value: Value) -> Self {
+        match value {
             Value::Null => Self::Null,
             value => match T::read(value) {
                 Ok(Some(value)) => Self::Value(value),
                 Ok(None) => Self::Absent,
                 Err(reason) => Self::Invalid(reason),
             },
-        })
+        }
+    }
+}
+
+impl<'de, T: FieldValue> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::read)
     }
 }
 

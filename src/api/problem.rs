@@ -3,21 +3,35 @@
 //! Every error has the form `{"error","code","details"}`, on HTTP and on sockets. What went wrong
 //! inside is logged and never told.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, future::Future, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use amoiq_actors::{projections::ViewError, sessions::SessionError};
-use amoiq_events::{session::SessionRefusal, store::AppendError};
 use serde_json::{Value, json};
+
+mod conversions;
 
 /// What is wrong with each field of a request.
 pub type FieldErrors = BTreeMap<&'static str, Cow<'static, str>>;
 
 /// How long a client waits before it asks a service again that could not help, in seconds.
 const RETRY_SECONDS: u64 = 1;
+
+/// How long a client waits for the store before it is told that nobody knows.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for work that needs the store, but not for ever.
+///
+/// # Errors
+/// The work's own; [`Problem::StoreUnavailable`] when it does not end in time. It may be done all the same.
+pub async fn in_time<T, E: Into<Problem>>(work: impl Future<Output = Result<T, E>>) -> Result<T, Problem> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_elapsed) => Err(Problem::StoreUnavailable),
+    }
+}
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -224,56 +238,5 @@ impl ResponseError for Problem {
             response.insert_header((header::ACCEPT_ENCODING, "identity"));
         }
         response.json(self.to_json())
-    }
-}
-
-impl From<SessionError> for Problem {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Refused(SessionRefusal::Full { limit }) => Self::SessionFull { limit },
-            SessionError::Refused(SessionRefusal::NotYours) => {
-                Self::Forbidden("the session belongs to a verified user")
-            }
-            SessionError::Refused(SessionRefusal::NotFound) => Self::SessionNotFound,
-            SessionError::Refused(SessionRefusal::OtherText(_)) => Self::IdempotencyMismatch,
-            SessionError::Busy | SessionError::Append(AppendError::Overloaded) => Self::Overloaded,
-            SessionError::Read(error) => error.into(),
-            SessionError::Append(AppendError::Unavailable(_)) => Self::StoreUnavailable,
-            error => {
-                tracing::error!(%error, "a session failed");
-                Self::Internal
-            }
-        }
-    }
-}
-
-impl From<amoiq_events::store::ReadError> for Problem {
-    fn from(error: amoiq_events::store::ReadError) -> Self {
-        use amoiq_events::store::ReadError;
-        match error {
-            ReadError::Overloaded => Self::Overloaded,
-            ReadError::Unavailable(reason) => {
-                tracing::error!(reason, "the store could not be read");
-                Self::StoreUnavailable
-            }
-            ReadError::Corrupt { .. } => {
-                tracing::error!(%error, "damage in the log; run `amoiq verify` and restore a backup");
-                Self::Internal
-            }
-        }
-    }
-}
-
-impl From<ViewError> for Problem {
-    fn from(error: ViewError) -> Self {
-        if matches!(error, ViewError::Behind) {
-            return Self::Overloaded;
-        }
-        tracing::error!(%error, "a read model failed");
-        match error {
-            ViewError::Database(error) if error.may_pass() => Self::StoreUnavailable,
-            ViewError::Log(error) => error.into(),
-            _ => Self::Internal,
-        }
     }
 }

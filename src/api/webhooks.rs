@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{IdSchema, ManagedBySchema, TimestampSchema};
 
+pub mod deliveries;
 pub mod settings;
 
 /// Whether a webhook is served.

@@ -1,21 +1,18 @@
 //! `GET /api/chat/online-users`: who is on the tenant's sites now, for agents.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
-use super::{access, context::Caller, fields::Fields, limits::Gate};
-use crate::{api::online::OnlineDirectory, api::problem::Problem};
+use super::authenticated::Authenticated;
+use crate::api::{online::OnlineDirectory, problem::Problem};
 
 /// Lists the visitors who are online, the newest first.
 ///
 /// # Errors
 /// See the catalogue.
 pub async fn list(
-    request: HttpRequest,
-    Caller(context): Caller,
-    gate: web::Data<Gate>,
+    caller: Authenticated,
     directory: web::Data<OnlineDirectory>,
 ) -> Result<HttpResponse, Problem> {
-    let principal = access::principal(&gate, &context, &request, &mut Fields::default())?;
-    principal.require_staff()?;
-    Ok(HttpResponse::Ok().json(directory.list(&principal.tenant_id).await?))
+    caller.principal.require_staff()?;
+    Ok(HttpResponse::Ok().json(directory.list(&caller.principal.tenant_id).await?))
 }

@@ -5,7 +5,7 @@ use amoiq_actors::{erasure::EraseError, tenants::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
 use serde_json::json;
 
-use crate::{access::tenants::ChangeError, api::problem::Problem};
+use crate::{access::tenants::TenantChangeError, api::problem::Problem};
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +76,11 @@ impl ResponseError for OperatorError {
     }
 }
 
-impl From<ChangeError> for OperatorError {
-    fn from(error: ChangeError) -> Self {
+impl From<TenantChangeError> for OperatorError {
+    fn from(error: TenantChangeError) -> Self {
         let error = match error {
-            ChangeError::Tenant(error) => error,
-            ChangeError::Late => return Self::Unknown,
+            TenantChangeError::Tenant(error) => error,
+            TenantChangeError::Late => return Self::Unknown,
         };
         match error {
             TenantError::Refused(refusal) => Self::Tenant(refusal),
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn who_cannot_know_whether_it_happened_is_told_to_look() {
         let unsaid = AppendError::Unavailable("the disk is gone".to_owned());
-        for error in [ChangeError::Late, TenantError::Append(unsaid).into()] {
+        for error in [TenantChangeError::Late, TenantError::Append(unsaid).into()] {
             let refusal = OperatorError::from(error);
             assert_eq!(refusal.entry(), ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE));
             let said = refusal.to_string();

@@ -13,7 +13,7 @@ use amoiq_events::event::EventCause;
 
 use crate::{
     api::problem::Problem,
-    http::{body, fields::Fields, trace::RequestId},
+    http::{body, fields::Fields, middleware::trace::RequestId},
 };
 
 /// The header that names the operator.

@@ -23,7 +23,7 @@ use super::{
     token::{MetricsNetworks, OperatorToken, authorise},
 };
 use crate::{
-    http::{body::BodyLimit, trace::trace},
+    http::{body::BodyLimit, middleware::trace::trace},
     telemetry::metrics::ServiceMetrics,
 };
 

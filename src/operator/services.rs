@@ -11,17 +11,17 @@ use amoiq_events::{
 
 use super::{OperatorError, OperatorIdentity};
 use crate::{
-    access::tenants::{DEMO_TENANT, Tenants},
+    access::tenants::{DEMO_TENANT, TenantService},
     api::problem::Problem,
-    http::webhooks::Registrar,
+    http::webhooks::WebhookRegistrar,
 };
 
 /// Carries changes to the tenants.
 pub struct OperatorServices {
     /// The way to every tenant.
-    pub tenants: Tenants,
+    pub tenants: TenantService,
     /// What an endpoint may be: the same as one that is made by API.
-    pub registrar: web::Data<Registrar>,
+    pub registrar: web::Data<WebhookRegistrar>,
     /// How endpoints are doing.
     pub webhooks: WebhooksHandle,
     /// The projections that can be made again.

@@ -8,6 +8,7 @@ use actix_web::{
     Error, HttpRequest, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    http::header,
     middleware::Next,
     web,
 };
@@ -17,9 +18,9 @@ use subtle::ConstantTimeEq;
 
 use super::{METRICS, OperatorError};
 use crate::{
-    access::secret::Secret,
+    access::{auth, secret::Secret},
     api::problem::Problem,
-    http::{context, single},
+    http::middleware::single_headers,
 };
 
 /// What a request has to bring as `Authorization: Bearer`.
@@ -41,7 +42,8 @@ impl OperatorToken {
     }
 
     fn opens_for(&self, request: &HttpRequest) -> bool {
-        let given = context::bearer(request).unwrap_or_default();
+        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = header.and_then(auth::bearer).unwrap_or_default();
         self.expose().as_bytes().ct_eq(given.as_bytes()).into()
     }
 }
@@ -66,7 +68,7 @@ pub async fn authorise<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Err(problem) = single::check(request.headers()) {
+    if let Err(problem) = single_headers::check(request.headers()) {
         return Ok(request.into_response(problem.error_response()));
     }
     let token = request.app_data::<web::Data<OperatorToken>>().cloned().ok_or(Problem::Internal)?;

@@ -10,13 +10,9 @@
 //! | [`socket`] | what is known of a socket; its place among those online |
 //! | [`commands`] | the events that clients send |
 //! | [`feed`] | from the log to the rooms |
-//! | [`metering`] | how often all sockets of a client may connect and send |
 //! | [`recovery`] | what a client that comes back has missed |
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::web;
 use amoiq_actors::sessions::{ProvenUsers, SessionAccess, SessionDirectory};
@@ -28,17 +24,18 @@ use amoiq_socketio::socket::{
 use serde_json::Value;
 
 use crate::{
-    access::auth::Role,
-    api::draft::Drafts,
+    access::auth::CallerRole,
+    access::auth::{Authenticator, origin::WidgetOrigins},
+    access::message_intake::MessageIntake,
+    access::rate_limit::SocketLimiter,
+    access::session_guard::SessionGuard,
     api::online::OnlineDirectory,
     api::problem::Problem,
-    http::{access::Doorkeeper, limits::Gate},
 };
 
 pub mod admission;
 pub mod commands;
 pub mod feed;
-pub mod metering;
 pub mod recovery;
 pub mod socket;
 
@@ -60,16 +57,22 @@ pub enum Room {
 /// What the chat is made of; the same for every worker.
 #[derive(Clone)]
 pub struct ChatParts {
-    /// Recognises credentials and counts misses.
-    pub gate: web::Data<Gate>,
+    /// Recognises credentials.
+    pub authenticator: web::Data<Authenticator>,
+    /// Decides who may open which session.
+    pub guard: web::Data<SessionGuard>,
+    /// The origins of pages that host the widget for every tenant.
+    pub widget_origins: WidgetOrigins,
+    /// Counts what the sockets of a client do together.
+    pub limiter: web::Data<SocketLimiter>,
     /// The sessions.
     pub directory: SessionDirectory,
     /// Who is online.
     pub online: OnlineDirectory,
     /// Whose names cannot be claimed.
     pub proven: ProvenUsers,
-    /// Reads messages.
-    pub drafts: Drafts,
+    /// Takes messages in.
+    pub intake: MessageIntake,
     /// How large an event may be, in bytes.
     pub event_bytes: usize,
     /// The log.
@@ -105,7 +108,7 @@ impl Chat {
     ) -> Result<(), Problem> {
         let naming = self.naming(socket, claimed).await;
         socket.bind(session.clone(), naming, page).await;
-        match self.doorkeeper().look_again(&socket.principal, &session).await {
+        match self.parts.guard.check_again(&socket.principal, &session).await {
             Ok(access) => {
                 if access == SessionAccess::Granted && !socket.has_written {
                     // Just now: what follows the first message was told before this socket was there.
@@ -130,7 +133,7 @@ impl Chat {
     async fn naming(&self, socket: &ChatSocket, claimed: Option<&UserId>) -> Naming {
         let (tenant, proven) = (&socket.principal.tenant_id, &self.parts.proven);
         match (&socket.principal.role, claimed.or(socket.claimed.as_ref())) {
-            (Role::Visitor { verified: Some(user), .. }, _) => {
+            (CallerRole::Visitor { verified: Some(user), .. }, _) => {
                 proven.saw(tenant, user);
                 Naming::Proven(user.clone())
             }
@@ -138,10 +141,6 @@ impl Chat {
             (_, Some(user)) => Naming::Claimed(user.clone()),
             (_, None) => Naming::Nobody,
         }
-    }
-
-    fn doorkeeper(&self) -> Doorkeeper<'_> {
-        Doorkeeper { gate: &self.parts.gate, directory: &self.parts.directory }
     }
 }
 
@@ -175,7 +174,7 @@ impl Application for Chat {
     }
 
     fn too_many(&self, retry_after_ms: u64) -> Value {
-        self.parts.gate.refused_messages.fetch_add(1, Ordering::Relaxed);
+        self.parts.limiter.note_refused_by_socket();
         Problem::RateLimited { retry_after_ms }.to_json()
     }
 
@@ -186,7 +185,6 @@ impl Application for Chat {
 
     fn review(&self, socket: &ChatSocket) -> Result<(), Value> {
         self.parts
-            .gate
             .authenticator
             .review(&socket.credential, &socket.principal)
             .map_err(|problem| problem.to_json())

@@ -1,10 +1,6 @@
 //! What the routes of the public API work with, each by its own type.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use actix_web::web;
 use amoiq_actors::{
@@ -18,32 +14,41 @@ use tokio::sync::mpsc;
 
 use super::{core_services::CoreServices, jwt_secrets, threads};
 use crate::{
-    access::auth::Authenticator,
-    access::forwarded::TrustedProxies,
-    access::rate_limit::RateLimiter,
-    api::draft::{Drafts, MessageLimits},
+    access::{
+        auth::{Authenticator, origin::WidgetOrigins},
+        forwarded::TrustedProxies,
+        message_intake::{MessageIntake, MessageLimits},
+        rate_limit::{RequestLimiter, SocketLimiter},
+        session_guard::SessionGuard,
+    },
     api::online::OnlineDirectory,
     config::{Config, PresenceConfig},
     http::{
-        access::Policy, body::BodyLimit, history::size::HistoryBytes, limits::Gate, tokens::AnonymousTtl,
+        body::BodyLimit,
+        history::{HistoryReader, page::HistoryBytes},
+        tokens::AnonymousTtl,
     },
-    realtime::chat::metering::SocketCounts,
 };
 
 /// How long a read waits until its projection has caught up.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// PresenceHandle changes of a tenant within this time are appended together.
+/// Presence changes of a tenant within this time are appended together.
 const PRESENCE_BATCH: Duration = Duration::from_millis(50);
 
 /// What the routes work with.
 #[derive(Clone)]
 pub(super) struct AppServices {
-    pub(super) gate: web::Data<Gate>,
+    pub(super) authenticator: web::Data<Authenticator>,
+    pub(super) guard: web::Data<SessionGuard>,
+    pub(super) request_limiter: web::Data<RequestLimiter>,
+    pub(super) socket_limiter: web::Data<SocketLimiter>,
+    widget_origins: web::Data<WidgetOrigins>,
+    pub(super) proxies: web::Data<TrustedProxies>,
     body_limit: web::Data<BodyLimit>,
-    pub(super) drafts: web::Data<Drafts>,
+    pub(super) intake: web::Data<MessageIntake>,
     anonymous_ttl: web::Data<AnonymousTtl>,
-    history_bytes: web::Data<HistoryBytes>,
+    history: web::Data<HistoryReader>,
     pub(super) directory: web::Data<SessionDirectory>,
     pub(super) inbox: web::Data<InboxView>,
     pub(super) proven: ProvenUsers,
@@ -62,26 +67,36 @@ impl AppServices {
         let proven = ProvenUsers::of(inbox.clone(), log.head());
         let directory = SessionDirectory::start(directory_settings(config), log, ambient, &proven);
         close_idle(core, &directory, &inbox);
-        let limits = MessageLimits {
-            text_characters: config.limits.text_characters,
-            user_info_bytes: config.limits.user_info_bytes,
+        let online = OnlineDirectory {
+            presence: presence.presence,
+            users: presence.users,
+            store: Arc::clone(log),
+            limit: config.presence.list_limit,
         };
+        let history = HistoryReader {
+            directory: directory.clone(),
+            inbox: inbox.clone(),
+            store: Arc::clone(log),
+            page_bytes: HistoryBytes(config.limits.history_bytes),
+        };
+        let limits = &config.rate_limit;
+        let reads_history = config.security.widget_key_reads_history;
         Ok(Self {
-            gate: web::Data::new(gate(core)?),
+            authenticator: web::Data::new(authenticator(core)?),
+            guard: web::Data::new(SessionGuard::new(directory.clone(), limits, reads_history)),
+            request_limiter: web::Data::new(RequestLimiter::new(limits)),
+            socket_limiter: web::Data::new(SocketLimiter::new(limits)),
+            widget_origins: web::Data::new(WidgetOrigins(config.server.widget_origins.clone())),
+            proxies: web::Data::new(TrustedProxies::new(config.server.trusted_proxies.clone())),
             body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
-            drafts: web::Data::new(Drafts { limits, ambient: ambient.clone() }),
+            intake: web::Data::new(message_intake(core, &directory, &online)),
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
-            history_bytes: web::Data::new(HistoryBytes(config.limits.history_bytes)),
+            history: web::Data::new(history),
             directory: web::Data::new(directory),
             inbox: web::Data::new(inbox),
             proven,
             rebuilds: vec![rebuilds],
-            online: web::Data::new(OnlineDirectory {
-                presence: presence.presence,
-                users: presence.users,
-                store: Arc::clone(log),
-                limit: config.presence.list_limit,
-            }),
+            online: web::Data::new(online),
             log: web::Data::from(Arc::clone(log)),
             ambient: web::Data::new(ambient.clone()),
         })
@@ -89,11 +104,15 @@ impl AppServices {
 
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
         routes
-            .app_data(self.gate.clone())
+            .app_data(self.authenticator.clone())
+            .app_data(self.guard.clone())
+            .app_data(self.request_limiter.clone())
+            .app_data(self.widget_origins.clone())
+            .app_data(self.proxies.clone())
             .app_data(self.body_limit.clone())
-            .app_data(self.drafts.clone())
+            .app_data(self.intake.clone())
             .app_data(self.anonymous_ttl.clone())
-            .app_data(self.history_bytes.clone())
+            .app_data(self.history.clone())
             .app_data(self.directory.clone())
             .app_data(self.inbox.clone())
             .app_data(self.online.clone())
@@ -102,25 +121,26 @@ impl AppServices {
     }
 }
 
-/// Who may call, and how often.
-fn gate(core: &CoreServices) -> anyhow::Result<Gate> {
-    let CoreServices { config, ambient, registry, .. } = core;
+fn authenticator(core: &CoreServices) -> anyhow::Result<Authenticator> {
     let tokens = jwt_secrets::token_keys(core)?;
-    let policy = Policy {
-        widget_key_reads_history: config.security.widget_key_reads_history,
-        widget_origins: config.server.widget_origins.clone(),
-    };
-    Ok(Gate {
-        authenticator: Authenticator::new(Arc::clone(registry), tokens, ambient.clone()),
-        requests: RateLimiter::new(),
-        misses: RateLimiter::new(),
-        refused_messages: AtomicU64::new(0),
-        sockets: SocketCounts::default(),
-        limits: config.rate_limit.clone(),
-        policy,
-        proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
-        ambient: ambient.clone(),
-    })
+    Ok(Authenticator::new(Arc::clone(&core.registry), tokens, core.ambient.clone()))
+}
+
+fn message_intake(
+    core: &CoreServices,
+    directory: &SessionDirectory,
+    online: &OnlineDirectory,
+) -> MessageIntake {
+    let limits = &core.config.limits;
+    MessageIntake {
+        limits: MessageLimits {
+            text_characters: limits.text_characters,
+            user_info_bytes: limits.user_info_bytes,
+        },
+        ambient: core.ambient.clone(),
+        directory: directory.clone(),
+        online: online.clone(),
+    }
 }
 
 /// Who is online.

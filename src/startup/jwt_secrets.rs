@@ -7,7 +7,10 @@ use anyhow::Context;
 
 use super::core_services::CoreServices;
 use crate::{
-    access::{auth::TokenKeys, secret::Secret},
+    access::{
+        auth::{TokenKeys, TokenSettings},
+        secret::Secret,
+    },
     config::AuthConfig,
 };
 
@@ -20,7 +23,8 @@ pub(super) fn token_keys(core: &CoreServices) -> anyhow::Result<TokenKeys> {
     check_secrets(auth)?;
     let secret = current_secret(&auth.jwt_secret, core.data_directory(), &core.ambient)?;
     let previous = previous_secrets(&auth.jwt_previous_secrets);
-    Ok(TokenKeys::new(&secret, previous, auth, core.ambient.clone()))
+    let settings = TokenSettings { issuer: auth.issuer.clone(), audience: auth.audience.clone() };
+    Ok(TokenKeys::new(&secret, previous, settings, core.ambient.clone()))
 }
 
 /// Checks that no configured secret is blank: with a blank one anybody could sign tokens.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{app_services::AppServices, core_services::CoreServices};
 use crate::{
+    access::{auth::origin::WidgetOrigins, forwarded::TrustedProxies},
     config::Config,
     realtime::chat::{
         Chat, ChatParts, ChatProtocol, Room,
@@ -44,6 +45,7 @@ pub(super) struct SocketServer {
     settings: SocketSettings,
     last_socket: Arc<AtomicU64>,
     echo: web::Data<Echo>,
+    proxies: web::Data<TrustedProxies>,
 }
 
 impl SocketServer {
@@ -56,15 +58,18 @@ impl SocketServer {
     ) -> Self {
         let CoreServices { config, log, ambient, registry, .. } = core;
         let rooms: Arc<RoomRegistry<Room>> = Arc::default();
-        let offsets = recovery::offsets(services.gate.clone(), log.epoch());
+        let offsets = recovery::offsets(services.authenticator.clone(), log.epoch());
         let (heard, told) = (Arc::clone(&rooms), Arc::clone(&offsets));
         let echo = feed::start(Arc::clone(log), log.head(), heard, told, signals);
         let chat = ChatParts {
-            gate: services.gate.clone(),
+            authenticator: services.authenticator.clone(),
+            guard: services.guard.clone(),
+            widget_origins: WidgetOrigins(config.server.widget_origins.clone()),
+            limiter: services.socket_limiter.clone(),
             directory: services.directory.as_ref().clone(),
             online: services.online.as_ref().clone(),
             proven: services.proven.clone(),
-            drafts: services.drafts.as_ref().clone(),
+            intake: services.intake.as_ref().clone(),
             event_bytes: config.limits.body_bytes,
             store: Arc::clone(log),
             ambient: ambient.clone(),
@@ -83,7 +88,8 @@ impl SocketServer {
         let may_hold = Box::new(move || listener.has_room_to_wait());
         let engine = Engine::with_hold_policy(engine_settings(config), random_source(ambient), may_hold);
         review_on_change(engine.clone(), registry);
-        Self { engine, rooms, parts: chat, settings, last_socket: Arc::default(), echo: web::Data::new(echo) }
+        let (echo, proxies) = (web::Data::new(echo), services.proxies.clone());
+        Self { engine, rooms, parts: chat, settings, last_socket: Arc::default(), echo, proxies }
     }
 
     /// Adds the routes to one worker and serves its sockets.
@@ -91,8 +97,8 @@ impl SocketServer {
         let chat = Chat::new(self.parts.clone(), self.rooms.start_worker());
         let random = random_source(&self.parts.ambient);
         let server = NamespaceServer::new(chat, self.settings.clone(), random, Arc::clone(&self.last_socket));
-        let gate = self.parts.gate.clone();
-        let client = move |request: &HttpRequest| gate.proxies.client_of(request);
+        let proxies = self.proxies.clone();
+        let client = move |request: &HttpRequest| proxies.client_of(request);
         let protocol = move |handshake| server.protocol(handshake);
         routes.app_data(self.echo.clone());
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(protocol));

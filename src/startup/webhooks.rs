@@ -16,22 +16,22 @@ use amoiq_events::{EventStore, Position};
 
 use super::core_services::CoreServices;
 use crate::{
-    access::tenants::Tenants,
+    access::tenants::TenantService,
     config,
-    http::webhooks::{Registrar, trial::Trials},
+    http::webhooks::{WebhookRegistrar, test::WebhookTests},
     operator::OperatorServices,
     webhooks::{DestinationPolicy, HttpSender},
 };
 
 /// Test deliveries take at most one in this many of the permits for attempts.
-const TRIALS_SHARE: usize = 16;
+const TESTS_SHARE: usize = 16;
 
 /// Webhook delivery and its management.
 #[derive(Clone)]
 pub(super) struct WebhookServer {
     lanes: web::Data<WebhooksHandle>,
-    registrar: web::Data<Registrar>,
-    trials: web::Data<Trials>,
+    registrar: web::Data<WebhookRegistrar>,
+    tests: web::Data<WebhookTests>,
 }
 
 impl WebhookServer {
@@ -53,8 +53,8 @@ impl WebhookServer {
             sender,
         };
         let lanes = WebhooksHandle::start(settings, services, &thread);
-        let registrar = Registrar {
-            tenants: Tenants {
+        let registrar = WebhookRegistrar {
+            tenants: TenantService {
                 store: Arc::clone(log),
                 ambient: ambient.clone(),
                 registry: Arc::clone(registry),
@@ -63,11 +63,11 @@ impl WebhookServer {
             limit: webhooks.endpoints_per_tenant,
             previous_secret_hours: webhooks.previous_secret_hours,
         };
-        let trials = Trials::new((webhooks.in_flight / TRIALS_SHARE).max(1));
+        let tests = WebhookTests::new((webhooks.in_flight / TESTS_SHARE).max(1));
         Ok(Self {
             lanes: web::Data::new(lanes),
             registrar: web::Data::new(registrar),
-            trials: web::Data::new(trials),
+            tests: web::Data::new(tests),
         })
     }
 
@@ -84,7 +84,7 @@ impl WebhookServer {
 
     /// Gives the routes what they need.
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
-        routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.trials.clone());
+        routes.app_data(self.lanes.clone()).app_data(self.registrar.clone()).app_data(self.tests.clone());
     }
 
     /// Lets the attempts in flight end. Those that do not are repeated after the next start.

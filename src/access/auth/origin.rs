@@ -3,11 +3,26 @@
 
 use amoiq_events::tenant::Tenant;
 
+use super::{CallerRole, Principal};
 use crate::api::problem::Problem;
+
+/// The origins of pages that host the widget for every tenant: `server.widget_origins`.
+#[derive(Debug, Clone, Default)]
+pub struct WidgetOrigins(pub Vec<String>);
+
+impl WidgetOrigins {
+    /// Lets a widget key pass only from its tenant's sites.
+    ///
+    /// # Errors
+    /// [`Problem::OriginNotAllowed`].
+    pub fn check(&self, principal: &Principal, site: &RequestSite<'_>) -> Result<(), Problem> {
+        if principal.role == CallerRole::WidgetKey { site.check(&principal.tenant, &self.0) } else { Ok(()) }
+    }
+}
 
 /// What a request says about the site it comes from.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Site<'a> {
+pub struct RequestSite<'a> {
     /// The `Origin` header.
     pub origin: Option<&'a str>,
     /// The `X-Website-Origin` header.
@@ -19,7 +34,7 @@ pub struct Site<'a> {
 /// The most of an origin that is told back, in characters.
 const TOLD_CHARACTERS: usize = 256;
 
-impl Site<'_> {
+impl RequestSite<'_> {
     /// The origin that counts, and what named it: the request's own, unless that is the widget's host; then the site
     /// that the widget names. Nothing when it says none at all.
     fn judged<'a>(&'a self, widget_origins: &[String]) -> Option<(&'a str, &'static str)> {
@@ -29,11 +44,7 @@ impl Site<'_> {
             .or(self.body_origin.map(|origin| (origin, "origin")))
     }
 
-    /// Lets a request pass whose site the tenant allows.
-    ///
-    /// # Errors
-    /// [`Problem::OriginNotAllowed`].
-    pub fn check(&self, tenant: &Tenant, widget_origins: &[String]) -> Result<(), Problem> {
+    fn check(&self, tenant: &Tenant, widget_origins: &[String]) -> Result<(), Problem> {
         let Some((origin, named_by)) = self.judged(widget_origins) else { return Ok(()) };
         let allowed = tenant.settings().map(|settings| settings.origins.as_slice()).unwrap_or_default();
         if allowed.iter().any(|pattern| matches(pattern, origin)) {
@@ -136,15 +147,15 @@ mod tests {
     #[test]
     fn the_site_behind_the_widgets_own_host_is_judged() {
         let own = ["https://widget.example".to_owned()];
-        let site = Site {
+        let site = RequestSite {
             origin: Some("https://widget.example"),
             website_origin: Some("https://site.example"),
             body_origin: Some("https://other.example"),
         };
         assert_eq!(site.judged(&own), Some(("https://site.example", "X-Website-Origin")));
         assert_eq!(site.judged(&[]), Some(("https://widget.example", "Origin")));
-        let unnamed = Site { website_origin: None, ..site };
+        let unnamed = RequestSite { website_origin: None, ..site };
         assert_eq!(unnamed.judged(&own), Some(("https://other.example", "origin")));
-        assert_eq!(Site::default().judged(&own), None);
+        assert_eq!(RequestSite::default().judged(&own), None);
     }
 }

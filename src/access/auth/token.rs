@@ -10,23 +10,12 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{access::secret::Secret, api::problem::Problem, config};
-
-/// What a token's holder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenRole {
-    /// A visitor of the tenant's site.
-    Visitor,
-    /// A person who answers.
-    Agent,
-    /// A person who sees everything.
-    Admin,
-}
+pub use crate::api::tokens::TokenRole;
+use crate::{access::secret::Secret, api::problem::Problem};
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub struct TokenClaims {
     /// Who made it: this service.
     pub iss: String,
     /// For whom: this service.
@@ -58,7 +47,7 @@ pub struct Claims {
 
 /// What is wanted of a new token.
 #[derive(Debug, Clone)]
-pub struct Mint {
+pub struct NewToken {
     /// The user.
     pub user: UserId,
     /// The tenant.
@@ -77,6 +66,15 @@ pub struct Mint {
     pub verified: bool,
 }
 
+/// Who issues tokens, and for whom: `auth.issuer` and `auth.audience`.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// `iss`
+    pub issuer: String,
+    /// `aud`
+    pub audience: String,
+}
+
 /// The keys that sign and verify.
 pub struct TokenKeys {
     signing: EncodingKey,
@@ -92,12 +90,7 @@ pub struct TokenKeys {
 impl TokenKeys {
     /// Keys from secrets: the first signs, all verify.
     #[must_use]
-    pub fn new(
-        secret: &Secret,
-        previous: &[Secret],
-        settings: &config::AuthConfig,
-        ambient: Ambient,
-    ) -> Self {
+    pub fn new(secret: &Secret, previous: &[Secret], settings: TokenSettings, ambient: Ambient) -> Self {
         let secrets = std::iter::once(secret).chain(previous);
         let verifying = secrets
             .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))
@@ -113,8 +106,8 @@ impl TokenKeys {
             header: Header { kid: Some(key_id(secret)), ..Header::new(Algorithm::HS256) },
             verifying,
             validation,
-            issuer: settings.issuer.clone(),
-            audience: settings.audience.clone(),
+            issuer: settings.issuer,
+            audience: settings.audience,
             ambient,
         }
     }
@@ -123,9 +116,9 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`Problem::Internal`] when it cannot be signed: a defect.
-    pub fn mint(&self, mint: Mint) -> Result<String, Problem> {
+    pub fn mint(&self, mint: NewToken) -> Result<String, Problem> {
         let now = self.ambient.now().as_millis() / 1_000;
-        let claims = Claims {
+        let claims = TokenClaims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: mint.user,
@@ -168,14 +161,14 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`Problem::InvalidJwtToken`] with the reason.
-    pub fn verify(&self, token: &str) -> Result<Claims, Problem> {
+    pub fn verify(&self, token: &str) -> Result<TokenClaims, Problem> {
         let invalid = Problem::InvalidJwtToken;
         let header = decode_header(token).map_err(|_malformed| invalid("malformed"))?;
         let named = header.kid.ok_or(invalid("it names no key"))?;
         let known = self.verifying.iter().find(|(id, _)| *id == named);
         let (_, key) = known.ok_or(invalid("it is signed with an unknown key"))?;
         // The algorithm is the validation's, whatever the header says.
-        let claims = decode::<Claims>(token, key, &self.validation)
+        let claims = decode::<TokenClaims>(token, key, &self.validation)
             .map_err(|error| match error.kind() {
                 jsonwebtoken::errors::ErrorKind::InvalidSignature => invalid("the signature is wrong"),
                 _ => invalid("a claim is missing or wrong"),
@@ -189,7 +182,7 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`Problem::InvalidJwtToken`].
-    pub fn check_end(&self, claims: &Claims) -> Result<(), Problem> {
+    pub fn check_end(&self, claims: &TokenClaims) -> Result<(), Problem> {
         if claims.exp <= self.ambient.now().as_millis() / 1_000 {
             return Err(Problem::InvalidJwtToken("it has expired"));
         }

@@ -58,6 +58,18 @@ pub struct WebhookSettingsRequest {
     pub rate_per_second: Field<u32>,
 }
 
+/// Replaces a webhook's secret.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RotateSecretRequest {
+    /// The tenant, where the credential is good for several.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub tenant_id: Field<TenantId>,
+    /// Whether the secret before leaked: it signs nothing any more.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub expire_previous: Field<bool>,
+}
+
 impl WebhookSettingsRequest {
     /// The settings of a new webhook.
     ///

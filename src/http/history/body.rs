@@ -22,40 +22,37 @@ use actix_web::{
 use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess, SessionDirectory};
 use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
-use super::{
-    Answer,
-    size::{Found, json_bytes},
-};
-use crate::{
-    api::message::{Audience, MessageView},
-    api::problem::Problem,
+use super::page::{HistoryPage, SessionMessage, json_bytes};
+use crate::api::{
+    messages::{Audience, MessageResponse},
+    problem::Problem,
 };
 
 /// A page whose texts have no more than this is written at once; a piece of a longer one has about as much.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Where pieces are read, and for whom.
-pub(in crate::http) struct Source {
-    pub(in crate::http) directory: SessionDirectory,
-    pub(in crate::http) tenant: TenantId,
-    pub(in crate::http) caller: SessionCaller,
+pub(super) struct HistorySource {
+    pub(super) directory: SessionDirectory,
+    pub(super) tenant: TenantId,
+    pub(super) caller: SessionCaller,
 }
 
-impl Source {
+impl HistorySource {
     /// The answer as it goes to the client.
     ///
     /// # Errors
     /// [`Problem::Internal`] when it cannot be written: a defect.
-    pub(in crate::http) fn respond(self, answer: &Answer) -> Result<HttpResponse, Problem> {
+    pub(super) fn respond(self, page: &HistoryPage) -> Result<HttpResponse, Problem> {
         let audience = Audience::of(&self.caller);
-        let texts: usize = answer.messages.iter().map(|(_, message)| message.size_bytes()).sum();
+        let texts: usize = page.messages.iter().map(|(_, message)| message.size_bytes()).sum();
         if texts <= PIECE_BYTES {
-            return Ok(HttpResponse::Ok().json(answer.view(audience)));
+            return Ok(HttpResponse::Ok().json(page.response(audience)));
         }
-        let (head, tail) = answer.around()?;
-        let mut rest = pieces(&answer.messages, audience);
+        let (head, tail) = page.around()?;
+        let mut rest = pieces(&page.messages, audience);
         let messages: usize = rest.iter().map(|piece| piece.bytes).sum();
-        let commas = answer.messages.len() - 1;
+        let commas = page.messages.len() - 1;
         let size = head.len() + messages + commas + tail.len();
         if let Some(last) = rest.back_mut() {
             last.after = tail;
@@ -67,12 +64,12 @@ impl Source {
         Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
     }
 
-    async fn read(&self, piece: Piece) -> Result<Bytes, BrokenOff> {
+    async fn read(&self, piece: PagePiece) -> Result<Bytes, HistoryBodyError> {
         let (window, limit) = (PageWindow::After(piece.first - 1), PageLimit::messages(piece.count));
         let reading = self.directory.read(&self.tenant, &piece.session, self.caller.clone(), window, limit);
-        let (access, page) = reading.await.map_err(Problem::from).map_err(BrokenOff::Unread)?;
+        let (access, page) = reading.await.map_err(Problem::from).map_err(HistoryBodyError::Unread)?;
         if access != SessionAccess::Granted || page.messages.len() != piece.count as usize {
-            return Err(BrokenOff::Gone);
+            return Err(HistoryBodyError::Gone);
         }
         let audience = Audience::of(&self.caller);
         let mut written = piece.before.into_bytes();
@@ -81,12 +78,12 @@ impl Source {
             if message.seq != piece.first {
                 written.push(b',');
             }
-            let view = MessageView::of(message, &piece.session, audience);
-            serde_json::to_writer(&mut written, &view).map_err(BrokenOff::Unwritten)?;
+            let view = MessageResponse::of(message, &piece.session, audience);
+            serde_json::to_writer(&mut written, &view).map_err(HistoryBodyError::Unwritten)?;
         }
         let commas = page.messages.len() - 1;
         if written.len() - begin != piece.bytes + commas {
-            return Err(BrokenOff::Gone);
+            return Err(HistoryBodyError::Gone);
         }
         written.extend_from_slice(piece.after.as_bytes());
         Ok(written.into())
@@ -95,7 +92,7 @@ impl Source {
 
 /// Why the rest of a page does not come. The connection is closed then, so that nobody takes it for whole.
 #[derive(Debug, thiserror::Error)]
-enum BrokenOff {
+enum HistoryBodyError {
     #[error("a session could not be read: {0}")]
     Unread(Problem),
     #[error("a session is not there any more, or not open to the reader")]
@@ -105,7 +102,7 @@ enum BrokenOff {
 }
 
 /// Neighbouring messages of one session.
-struct Piece {
+struct PagePiece {
     session: SessionId,
     /// The `seq` of the first.
     first: u32,
@@ -118,8 +115,8 @@ struct Piece {
 }
 
 /// Cuts a page into pieces.
-fn pieces(messages: &[Found], audience: Audience) -> VecDeque<Piece> {
-    let mut pieces = VecDeque::<Piece>::new();
+fn pieces(messages: &[SessionMessage], audience: Audience) -> VecDeque<PagePiece> {
+    let mut pieces = VecDeque::<PagePiece>::new();
     for found in messages {
         let (session, message) = found;
         let bytes = json_bytes(found, audience);
@@ -135,7 +132,7 @@ fn pieces(messages: &[Found], audience: Audience) -> VecDeque<Piece> {
             last => {
                 let before = if last.is_some() { "," } else { "" }.to_owned();
                 let (session, after) = (session.clone(), String::new());
-                pieces.push_back(Piece { session, first: message.seq, count: 1, bytes, before, after });
+                pieces.push_back(PagePiece { session, first: message.seq, count: 1, bytes, before, after });
             }
         }
     }
@@ -143,24 +140,27 @@ fn pieces(messages: &[Found], audience: Audience) -> VecDeque<Piece> {
 }
 
 /// A piece on its way from its session.
-type Reading = Pin<Box<dyn Future<Output = Result<Bytes, BrokenOff>>>>;
+type PieceRead = Pin<Box<dyn Future<Output = Result<Bytes, HistoryBodyError>>>>;
 
 /// The pieces of a page that are not written yet.
 struct HistoryBody {
-    source: Rc<Source>,
-    rest: VecDeque<Piece>,
-    reading: Option<Reading>,
+    source: Rc<HistorySource>,
+    rest: VecDeque<PagePiece>,
+    reading: Option<PieceRead>,
     size: u64,
 }
 
 impl MessageBody for HistoryBody {
-    type Error = BrokenOff;
+    type Error = HistoryBodyError;
 
     fn size(&self) -> BodySize {
         BodySize::Sized(self.size)
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, HistoryBodyError>>> {
         let this = &mut *self;
         if this.reading.is_none() {
             let Some(piece) = this.rest.pop_front() else { return Poll::Ready(None) };

@@ -1,147 +1,127 @@
-//! `GET /api/webhooks/{id}/deliveries` and `POST …/deliveries/{messageId}/redeliver`: what was sent to an
-//! endpoint, what became of it, and once more.
+//! Deliveries of a webhook: `GET /api/webhooks/{id}/deliveries` lists them, `POST …/deliveries/{messageId}/redeliver`
+//! repeats one, and `POST …/deliveries/{messageId}/skip` and `POST …/deliveries/skip` skip them.
+//!
+//! Deliveries that were skipped are listed as skipped and can be repeated; the deliveries after them in their session
+//! go on. A delivery that is being tried is not skipped.
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::webhooks::{
-    DeliveriesQuery, Delivery, DeliveryAttempt, DeliveryStatus, WebhookEndpoint, WebhooksHandle,
+use actix_web::{HttpResponse, web};
+use amoiq_actors::webhooks::{DeliveriesQuery, SkipQuery, WebhooksHandle};
+use amoiq_events::{EventStore, MessageId, Position};
+
+use super::{WebhookAdmin, replay};
+use crate::api::{
+    field::Validation,
+    problem::{Problem, in_time},
+    webhooks::deliveries::{
+        DeliveriesResponse, DeliveryChangedResponse, DeliveryCursor, DeliveryResponse, ListDeliveriesQuery,
+        LogPlace, SkipDeliveriesRequest, SkippedResponse,
+    },
 };
-use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
-use serde::Serialize;
-use serde_json::json;
-
-use super::{Manager, refusal::ask};
-use crate::{api::problem::Problem, http::fields::Fields, webhooks::failure_texts};
 
 /// How many deliveries a page has when nothing is said, and at the most.
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 100;
-
-/// What a cursor begins with.
-const CURSOR: &str = "d.";
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DeliveryView {
-    message_id: MessageId,
-    session_id: SessionId,
-    status: &'static str,
-    event_id: EventId,
-    next_attempt_at: Option<Timestamp>,
-    attempts: Vec<AttemptView>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AttemptView {
-    at: Timestamp,
-    status: Option<u16>,
-    duration_ms: u32,
-    error: Option<String>,
-    answer: Option<String>,
-}
-
-impl DeliveryView {
-    fn of(delivery: Delivery, attempts: Vec<DeliveryAttempt>, endpoint: &WebhookEndpoint) -> Self {
-        Self {
-            message_id: delivery.message_id,
-            session_id: delivery.session,
-            status: delivery.status.as_str(),
-            event_id: delivery.event_id,
-            next_attempt_at: delivery.next_at,
-            attempts: attempts.into_iter().map(|attempt| AttemptView::of(attempt, endpoint)).collect(),
-        }
-    }
-}
-
-impl AttemptView {
-    fn of(attempt: DeliveryAttempt, endpoint: &WebhookEndpoint) -> Self {
-        Self {
-            at: attempt.at,
-            status: attempt.status,
-            duration_ms: attempt.duration_ms,
-            error: attempt.error.map(|error| failure_texts::told(error, &endpoint.webhook.settings.url)),
-            answer: text(&attempt.answer),
-        }
-    }
-}
-
-/// What an endpoint answered, as text; nothing when that was nothing.
-pub(super) fn text(bytes: &[u8]) -> Option<String> {
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    deliveries: Vec<DeliveryView>,
-    has_more: bool,
-    next_cursor: Option<String>,
-}
 
 /// Lists deliveries, the newest message first.
 ///
 /// # Errors
 /// See the catalogue.
 pub async fn list(
-    request: HttpRequest,
-    manager: Manager,
+    admin: WebhookAdmin,
     id: web::Path<String>,
     webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
-    let endpoint = manager.endpoint(&id)?;
-    let (query, limit) = parse(Fields::of_query(request.query_string()))?;
-    let mut page = ask(webhooks.deliveries(&endpoint.tenant, &endpoint.id, query)).await?;
+    let endpoint = admin.endpoint(&id)?;
+    let (query, limit) = check(admin.0.query()?)?;
+    let mut page = in_time(webhooks.deliveries(&endpoint.tenant, &endpoint.id, query)).await?;
     let has_more = page.len() > limit;
     page.truncate(limit);
-    let last = page.last().map(|(delivery, _)| format!("{CURSOR}{}", delivery.position.as_u64()));
-    Ok(HttpResponse::Ok().json(Answer {
-        deliveries: page
-            .into_iter()
-            .map(|(delivery, attempts)| DeliveryView::of(delivery, attempts, &endpoint))
-            .collect(),
+    let last = page.last().map(|(delivery, _)| DeliveryCursor(delivery.position).to_string());
+    let deliveries = page.into_iter();
+    let deliveries =
+        deliveries.map(|(delivery, attempts)| DeliveryResponse::new(delivery, attempts, &endpoint));
+    Ok(HttpResponse::Ok().json(DeliveriesResponse {
+        deliveries: deliveries.collect(),
         has_more,
         next_cursor: last.filter(|_| has_more),
     }))
 }
 
-/// What is asked for: one more than a page has, to know whether there is another.
-fn parse(mut fields: Fields) -> Result<(DeliveriesQuery, usize), Problem> {
-    let status = fields.parsed("status", |named| {
-        let status = DeliveryStatus::ALL.into_iter().find(|status| status.as_str() == named);
-        status.ok_or("must be pending, delivered, failed, refused or skipped")
-    });
-    let before = fields.parsed("cursor", |cursor| {
-        let position = cursor.strip_prefix(CURSOR).and_then(|position| position.parse().ok());
-        position.map(Position::from_u64).ok_or("is not one that this service gave")
-    });
-    let limit = fields.number("limit").unwrap_or(DEFAULT_LIMIT);
+/// The query for one delivery more than a page has, to know whether there is another.
+fn check(query: ListDeliveriesQuery) -> Result<(DeliveriesQuery, usize), Problem> {
+    let mut validation = Validation::new();
+    let status = validation.optional("status", query.status).map(|filter| filter.0);
+    let before = validation.optional("cursor", query.cursor).map(|cursor| cursor.0);
+    let limit = validation.optional("limit", query.limit).unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        fields.refuse("limit", format!("must be 1 to {MAX_LIMIT}"));
+        validation.refuse("limit", format!("must be 1 to {MAX_LIMIT}"));
     }
-    fields.finish()?;
+    validation.finish()?;
     Ok((DeliveriesQuery { status, before, limit: limit + 1 }, limit as usize))
 }
 
-/// Delivers a message once more, under the same `webhook-id`.
+/// Delivers a message again, under the same `webhook-id`.
 ///
 /// # Errors
 /// See the catalogue.
 pub async fn redeliver(
-    manager: Manager,
+    admin: WebhookAdmin,
     path: web::Path<(String, String)>,
     webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
     let (id, message) = path.into_inner();
-    let endpoint = manager.endpoint(&id)?;
-    let message = message_id(&message)?;
-    ask(webhooks.redeliver(&endpoint.tenant, &endpoint.id, message)).await?;
-    Ok(HttpResponse::Accepted().json(json!({ "success": true, "messageId": message })))
+    let endpoint = admin.endpoint(&id)?;
+    let message_id = message_id(&message)?;
+    in_time(webhooks.redeliver(&endpoint.tenant, &endpoint.id, message_id)).await?;
+    Ok(HttpResponse::Accepted().json(DeliveryChangedResponse { success: true, message_id }))
+}
+
+/// Skips the delivery of a message. Repeating it changes nothing.
+///
+/// # Errors
+/// See the catalogue.
+pub async fn skip(
+    admin: WebhookAdmin,
+    path: web::Path<(String, String)>,
+    webhooks: web::Data<WebhooksHandle>,
+) -> Result<HttpResponse, Problem> {
+    let (id, message) = path.into_inner();
+    let endpoint = admin.endpoint(&id)?;
+    let message_id = message_id(&message)?;
+    in_time(webhooks.skip(&endpoint.tenant, &endpoint.id, message_id)).await?;
+    Ok(HttpResponse::Ok().json(DeliveryChangedResponse { success: true, message_id }))
+}
+
+/// Skips every delivery of a status, `pending` or `refused`: of one session, of messages before a place in the log, or
+/// all that wait by now.
+///
+/// # Errors
+/// See the catalogue. After [`Problem::StoreUnavailable`] some may have been skipped.
+pub async fn skip_many(
+    mut admin: WebhookAdmin<SkipDeliveriesRequest>,
+    id: web::Path<String>,
+    webhooks: web::Data<WebhooksHandle>,
+    store: web::Data<dyn EventStore>,
+) -> Result<HttpResponse, Problem> {
+    let endpoint = admin.endpoint(&id)?;
+    let body = admin.take_body();
+    let mut validation = Validation::new();
+    let status = validation.required("status", body.status);
+    let session = validation.optional("sessionId", body.session_id).map(|named| named.0);
+    let before = validation.optional("before", body.before);
+    validation.finish()?;
+    let status = status.ok_or(Problem::Internal)?.0;
+    let upto = match before {
+        None => Position::from_u64(u64::MAX),
+        Some(LogPlace::Position(position)) => Position::from_u64(position.as_u64().saturating_sub(1)),
+        Some(time @ LogPlace::Time(_)) => replay::position_before(time, &**store).await?,
+    };
+    let query = SkipQuery { status, upto, session };
+    let skipped = in_time(webhooks.skip_all(&endpoint.tenant, &endpoint.id, query)).await?;
+    Ok(HttpResponse::Ok().json(SkippedResponse { skipped }))
 }
 
 /// The message that a path names.
-///
-/// # Errors
-/// [`Problem::Validation`]
-pub(super) fn message_id(text: &str) -> Result<MessageId, Problem> {
+fn message_id(text: &str) -> Result<MessageId, Problem> {
     MessageId::parse(text).map_err(|error| Problem::field("messageId", error.to_string()))
 }

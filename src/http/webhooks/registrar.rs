@@ -8,17 +8,17 @@ use amoiq_events::{
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
 
-use super::Manager;
+use super::WebhookAdmin;
 use crate::{
-    access::tenants::{Tenants, previous_until},
+    access::tenants::{TenantService, previous_until},
     api::problem::Problem,
     webhooks::{DestinationPolicy, signature},
 };
 
 /// Makes and changes endpoints.
-pub struct Registrar {
+pub struct WebhookRegistrar {
     /// The way to every tenant.
-    pub tenants: Tenants,
+    pub tenants: TenantService,
     /// Where deliveries may go.
     pub destinations: DestinationPolicy,
     /// `webhooks.endpoints_per_tenant`
@@ -27,42 +27,42 @@ pub struct Registrar {
     pub previous_secret_hours: u32,
 }
 
-impl Registrar {
+impl WebhookRegistrar {
     /// Makes an endpoint.
     ///
     /// # Errors
     /// [`Problem::WebhookLimit`], and when the store does not take it.
-    pub async fn register(
+    pub async fn register<R>(
         &self,
-        manager: &Manager,
+        admin: &WebhookAdmin<R>,
         settings: WebhookSettings,
     ) -> Result<WebhookEndpoint, Problem> {
         let id = self.new_id()?;
         let (secret, limit) = (self.new_secret(), self.limit);
         let command = TenantCommand::RegisterWebhook { id: id.clone(), settings, secret, limit };
-        self.execute(manager, &id, command).await
+        self.execute(admin, &id, command).await
     }
 
     /// Does something to an endpoint that is there.
     ///
     /// # Errors
     /// [`Problem::WebhookNotFound`], and when the store does not take it.
-    pub async fn command(
+    pub async fn command<R>(
         &self,
-        manager: &Manager,
+        admin: &WebhookAdmin<R>,
         id: &WebhookId,
         command: WebhookCommand,
     ) -> Result<WebhookEndpoint, Problem> {
-        self.execute(manager, id, TenantCommand::Webhook(id.clone(), command)).await
+        self.execute(admin, id, TenantCommand::Webhook(id.clone(), command)).await
     }
 
     /// Ends an endpoint for good.
     ///
     /// # Errors
     /// [`Problem::WebhookNotFound`], and when the store does not take it.
-    pub async fn delete(&self, manager: &Manager, id: &WebhookId) -> Result<(), Problem> {
+    pub async fn delete<R>(&self, admin: &WebhookAdmin<R>, id: &WebhookId) -> Result<(), Problem> {
         let command = TenantCommand::Webhook(id.clone(), WebhookCommand::Delete);
-        self.tenants.change(&manager.principal.tenant_id, command, manager.cause.clone()).await?;
+        self.tenants.change(&admin.0.principal.tenant_id, command, admin.0.cause.clone()).await?;
         Ok(())
     }
 
@@ -89,14 +89,14 @@ impl Registrar {
         WebhookCommand::RotateSecret { secret: self.new_secret(), previous_until }
     }
 
-    async fn execute(
+    async fn execute<R>(
         &self,
-        manager: &Manager,
+        admin: &WebhookAdmin<R>,
         id: &WebhookId,
         command: TenantCommand,
     ) -> Result<WebhookEndpoint, Problem> {
-        let tenant_id = &manager.principal.tenant_id;
-        self.tenants.change(tenant_id, command, manager.cause.clone()).await?;
+        let tenant_id = &admin.0.principal.tenant_id;
+        self.tenants.change(tenant_id, command, admin.0.cause.clone()).await?;
         let snapshot = self.tenants.registry.current();
         let tenant = snapshot.tenant(tenant_id).ok_or(Problem::TenantNotFound)?;
         let webhook = tenant.webhook(id).ok_or(Problem::WebhookNotFound)?;

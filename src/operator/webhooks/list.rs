@@ -11,12 +11,12 @@ use super::{
     super::{OperatorError, OperatorServices, services},
     view, with,
 };
-use crate::http::webhooks::standing::StandingView;
+use crate::api::webhooks::WebhookStatusResponse;
 
 /// How long lanes are waited for: the list is shown without their word rather than not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Standings = HashMap<(TenantId, WebhookId), StandingView>;
+type Standings = HashMap<(TenantId, WebhookId), WebhookStatusResponse>;
 
 /// `GET /operator/webhooks`: everybody's.
 pub async fn all(services: web::Data<OperatorServices>) -> HttpResponse {
@@ -60,7 +60,7 @@ async fn standings(services: &OperatorServices) -> Standings {
     };
     let head = services.tenants.store.head();
     let of = |(endpoint, standing): &(Arc<WebhookEndpoint>, LaneStatus)| {
-        ((endpoint.tenant.clone(), endpoint.id.clone()), StandingView::of(standing, head))
+        ((endpoint.tenant.clone(), endpoint.id.clone()), WebhookStatusResponse::of(standing, head))
     };
     all.iter().map(of).collect()
 }

@@ -15,9 +15,8 @@ use super::{
     socket::{ChatSocket, Place},
 };
 use crate::{
-    access::auth::{Asked, Credential, Principal, Role, origin::Site},
-    api::problem::Problem,
-    http::{access, fields::id_text},
+    access::auth::{self, CallerRole, Credential, Principal, TenantSelection, origin::RequestSite},
+    api::{field::values::id_text, problem::Problem},
 };
 
 /// How long a token's end can pass unnoticed when the wall clock steps over it.
@@ -63,9 +62,8 @@ impl Introduction {
             }
             return Ok(Some(credential));
         }
-        let header = self.handshake.header("authorization").unwrap_or_default().trim();
-        let bearer = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        Ok(bearer.map(|(_, credential)| credential.trim().to_owned()))
+        let header = self.handshake.header("authorization").unwrap_or_default();
+        Ok(auth::bearer(header).map(str::to_owned))
     }
 
     /// Every tenant that it names.
@@ -89,16 +87,13 @@ impl Introduction {
     }
 
     fn check_site(&self, chat: &Chat, principal: &Principal) -> Result<(), Problem> {
-        if principal.role != Role::WidgetKey {
-            return Ok(());
-        }
         let told = self.text("origin");
-        let site = Site {
+        let site = RequestSite {
             origin: self.handshake.header("origin"),
             website_origin: self.handshake.header("x-website-origin"),
             body_origin: told.as_deref(),
         };
-        site.check(&principal.tenant, &chat.parts.gate.policy.widget_origins)
+        chat.parts.widget_origins.check(principal, &site)
     }
 
     /// Where its page is: what it says, else what its browser says.
@@ -134,21 +129,21 @@ impl Chat {
         let ConnectRequest { auth, handshake, socket: id, recipient, .. } = connecting;
         let client = handshake.client;
         let introduction = Introduction { auth, handshake };
-        let authenticator = &self.parts.gate.authenticator;
+        let authenticator = &self.parts.authenticator;
         let credential = introduction.credential();
         let credential = credential.and_then(|shown| authenticator.credential(shown.as_deref()));
-        self.count_connect(credential.as_ref(), client)?;
+        self.parts.limiter.count_connect(credential.as_ref().ok(), client)?;
         let credential = credential?;
         let is_forwarded =
             ["x-forwarded-for", "forwarded"].iter().any(|name| introduction.handshake.has_header(name));
-        let asked = Asked { tenants: introduction.tenants()?, is_forwarded };
+        let asked = TenantSelection { tenants: introduction.tenants()?, is_forwarded };
         let principal = authenticator.principal(&credential, &asked)?;
         introduction.check_role(&principal)?;
         introduction.check_site(self, &principal)?;
         let claimed = introduction.id("userId", UserId::parse)?;
-        access::check_user(&principal, claimed.as_ref())?;
-        let named = access::bound_session(&principal, introduction.id("sessionId", SessionId::parse)?)?;
-        let is_visitor = matches!(principal.role, Role::WidgetKey | Role::Visitor { .. });
+        principal.check_user(claimed.as_ref())?;
+        let named = principal.bound_session(introduction.id("sessionId", SessionId::parse)?)?;
+        let is_visitor = principal.is_visitor();
         let claimed = claimed.filter(|_| is_visitor);
         let place = Place {
             id,
@@ -176,14 +171,14 @@ impl Chat {
         let known = comeback.as_ref().and_then(|comeback| comeback.session.clone());
         let session = match named.filter(|_| is_visitor) {
             Some(named) => {
-                let access = self.doorkeeper().open(&socket.principal, client, &named).await?;
+                let access = self.parts.guard.open(&socket.principal, client, &named).await?;
                 socket.has_written = access == SessionAccess::Granted;
                 // Somewhere else it missed nothing, and does not recover either.
                 comeback = comeback.filter(|_| known.as_ref() == Some(&named));
                 Some(named)
             }
             None => match known {
-                Some(known) => match self.doorkeeper().open(&socket.principal, client, &known).await {
+                Some(known) => match self.parts.guard.open(&socket.principal, client, &known).await {
                     Ok(access) => {
                         socket.has_written = access == SessionAccess::Granted;
                         Some(known)
@@ -210,7 +205,7 @@ impl Chat {
 
     /// Gives a socket its places: from now on it hears what it may hear.
     async fn place(&self, socket: &mut ChatSocket, session: Option<SessionId>) -> Result<(), Problem> {
-        if matches!(socket.principal.role, Role::Staff { .. }) {
+        if matches!(socket.principal.role, CallerRole::Staff { .. }) {
             socket.join(Room::Staff(socket.principal.tenant_id.clone())).await;
         }
         match session {
@@ -231,7 +226,7 @@ impl Chat {
 /// that is left is worked out again at every look.
 fn review_after(credential: &Credential, ambient: &Ambient) -> Option<ReviewInterval> {
     let Credential::Token(claims) = credential else { return None };
-    if claims.role == crate::access::auth::TokenRole::Visitor {
+    if claims.role == auth::TokenRole::Visitor {
         return None;
     }
     let (end_ms, ambient) = (claims.exp.saturating_mul(1_000), ambient.clone());

@@ -5,18 +5,43 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::sessions::{SendOutcome, SessionAccess};
+use amoiq_actors::sessions::SessionAccess;
 use amoiq_events::{SessionId, TenantId, event::EventCause};
 use amoiq_socketio::socket::{ClientEvent, EventOutcome, OutgoingEvent};
-use serde_json::{json, value::RawValue};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, value::RawValue};
 
 use super::{Chat, Room, socket::ChatSocket};
 use crate::{
-    access::auth::Role,
-    api::draft::Draft,
-    api::problem::Problem,
-    http::{access, body, fields::Fields, send},
+    access::auth::CallerRole,
+    access::message_intake::{MessageDraft, response},
+    api::{
+        field::{self, Field, Validation, json},
+        messages::SendMessageRequest,
+        problem::Problem,
+        sessions::{SessionRequest, SessionResponse, TenantRequest},
+    },
 };
+
+/// The argument of an event.
+trait SocketRequest: DeserializeOwned {
+    /// The tenant that it names.
+    fn tenant_id(&mut self) -> Field<TenantId>;
+}
+
+macro_rules! socket_requests {
+    ($($request:ty),+) => {
+        $(
+            impl SocketRequest for $request {
+                fn tenant_id(&mut self) -> Field<TenantId> {
+                    self.tenant_id.take()
+                }
+            }
+        )+
+    };
+}
+
+socket_requests!(SendMessageRequest, SessionRequest, TenantRequest);
 
 impl Chat {
     /// Does what an event asks for. What a command gives back is the acknowledgement, as JSON.
@@ -29,10 +54,8 @@ impl Chat {
             "leave:session" => self.leave(socket, &event).await,
             _ => {
                 let unknown = Problem::field("event", "is not an event of this service");
-                return EventOutcome {
-                    ack: Some(json!([unknown.to_json()]).to_string()),
-                    ..EventOutcome::default()
-                };
+                let ack = Some(format!("[{}]", unknown.to_json()));
+                return EventOutcome { ack, ..EventOutcome::default() };
             }
         };
         let answer = result.unwrap_or_else(|problem| {
@@ -45,36 +68,37 @@ impl Chat {
         EventOutcome { emit, ack: Some(format!("[{answer}]")), attachments: Vec::new() }
     }
 
-    /// The fields of an event's argument; the tenant that it names, if any, has to be the socket's.
-    fn fields(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<Fields, Problem> {
+    /// The request in an event's argument; the tenant that it names, if any, has to be the socket's.
+    fn request<R: SocketRequest>(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<R, Problem> {
         let limit_bytes = self.parts.event_bytes;
         if event.size_bytes() > limit_bytes {
             return Err(Problem::PayloadTooLarge { limit_bytes });
         }
         let argument: Option<Box<RawValue>> =
             event.first().map_err(|error| Problem::MalformedJson(error.to_string()))?;
-        let mut fields = match argument {
-            Some(argument) => body::parse(argument.get().as_bytes())?,
-            None => Fields::default(),
+        let members = match argument {
+            Some(argument) => json::object(argument.get().as_bytes())?,
+            None => Map::new(),
         };
-        match fields.id("tenantId", TenantId::parse) {
+        let mut request: R = field::request(members)?;
+        match request.tenant_id().value("tenantId")? {
             Some(named) if named != socket.principal.tenant_id => {
                 Err(Problem::Forbidden("the connection is for another tenant"))
             }
-            _ => Ok(fields),
+            _ => Ok(request),
         }
     }
 
     async fn message(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
-        self.count_message(socket)?;
-        let fields = self.fields(socket, event)?;
+        self.parts.limiter.count_message(&socket.credential, socket.client)?;
+        let request = self.request(socket, event)?;
         let principal = &socket.principal;
-        let Draft { session: named, mut message } = self.parts.drafts.read(fields, principal)?;
-        access::check_user(principal, message.user_id.as_ref())?;
+        let MessageDraft { session: named, mut message } = self.parts.intake.read(request, principal)?;
+        principal.check_user(message.user_id.as_ref())?;
         message.user_id = message.user_id.or_else(|| socket.claimed.clone());
         let session = match (&principal.role, &socket.bound, named) {
-            (Role::Staff { .. } | Role::Bot, _, Some(named)) => named,
-            (Role::Staff { .. } | Role::Bot, _, None) => {
+            (CallerRole::Staff { .. } | CallerRole::Bot, _, Some(named)) => named,
+            (CallerRole::Staff { .. } | CallerRole::Bot, _, None) => {
                 return Err(Problem::field("sessionId", "is required"));
             }
             // Whatever a later message names.
@@ -82,7 +106,7 @@ impl Chat {
             (_, None, named) => {
                 let session = match named {
                     Some(named) => {
-                        let access = self.doorkeeper().open(principal, socket.client, &named).await?;
+                        let access = self.parts.guard.open(principal, socket.client, &named).await?;
                         socket.has_written = access == SessionAccess::Granted;
                         named
                     }
@@ -106,24 +130,10 @@ impl Chat {
         session: &SessionId,
         message: amoiq_events::session::SendMessage,
     ) -> Result<String, Problem> {
-        let message_id = message.message_id;
         let causation = format!("socket-{}", self.parts.ambient.uuid()).into();
         let cause = EventCause { causation, actor: socket.principal.actor.clone() };
-        let sending = self.parts.directory.send(&socket.principal.tenant_id, session, message, cause);
-        let sent = match tokio::time::timeout(send::PATIENCE, sending).await {
-            Ok(sent) => sent?,
-            Err(_elapsed) => return Err(Problem::StoreUnavailable),
-        };
-        let answer = match sent {
-            SendOutcome::Stored(stored) => {
-                self.parts.online.stored(&socket.principal.tenant_id, session, &stored);
-                json!({ "success": true, "messageId": message_id, "sessionId": session })
-            }
-            SendOutcome::Duplicate(first) => {
-                json!({ "success": true, "messageId": first, "sessionId": session, "duplicate": true })
-            }
-        };
-        Ok(answer.to_string())
+        let sent = self.parts.intake.send(&socket.principal, session, message, cause).await?;
+        to_json(&response(&sent, session.clone()))
     }
 
     async fn online_users(
@@ -133,7 +143,7 @@ impl Chat {
         emit: &mut Vec<Arc<OutgoingEvent>>,
     ) -> Result<String, Problem> {
         socket.principal.require_staff()?;
-        self.fields(socket, event)?.finish()?;
+        let _: TenantRequest = self.request(socket, event)?;
         let list = self.parts.online.list(&socket.principal.tenant_id).await?;
         emit.push(Arc::new(OutgoingEvent::new("online_users_list", &list)));
         Ok(list.get().to_owned())
@@ -141,32 +151,32 @@ impl Chat {
 
     /// The session that an event names.
     fn session_of(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<SessionId, Problem> {
-        let mut fields = self.fields(socket, event)?;
-        let named = fields.id("sessionId", SessionId::parse);
-        let session = fields.required("sessionId", named);
-        fields.finish()?;
+        let request: SessionRequest = self.request(socket, event)?;
+        let mut validation = Validation::new();
+        let session = validation.required("sessionId", request.session_id);
+        validation.finish()?;
         session.ok_or(Problem::Internal)
     }
 
     async fn join(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
-        let is_visitor = matches!(socket.principal.role, Role::WidgetKey | Role::Visitor { .. });
+        let is_visitor = socket.principal.is_visitor();
         if is_visitor && socket.bound.as_ref().is_some_and(|bound| *bound != session) {
             return Err(Problem::Forbidden("the socket is bound to another session"));
         }
-        let access = self.doorkeeper().open(&socket.principal, socket.client, &session).await?;
+        let access = self.parts.guard.open(&socket.principal, socket.client, &session).await?;
         if is_visitor && socket.bound.is_none() {
             socket.has_written = access == SessionAccess::Granted;
             self.bind(socket, session.clone(), None, None).await?;
         } else {
             let room = Room::Session(socket.principal.tenant_id.clone(), session.clone());
             socket.join(room.clone()).await;
-            if let Err(closed) = self.doorkeeper().look_again(&socket.principal, &session).await {
+            if let Err(closed) = self.parts.guard.check_again(&socket.principal, &session).await {
                 socket.place.leave(room).await;
                 return Err(closed);
             }
         }
-        Ok(json!({ "success": true, "sessionId": session }).to_string())
+        to_json(&SessionResponse { success: true, session_id: session })
     }
 
     async fn leave(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
@@ -175,6 +185,14 @@ impl Chat {
         if socket.bound.as_ref() != Some(&session) {
             socket.place.leave(Room::Session(socket.principal.tenant_id.clone(), session.clone())).await;
         }
-        Ok(json!({ "success": true, "sessionId": session }).to_string())
+        to_json(&SessionResponse { success: true, session_id: session })
     }
+}
+
+/// An acknowledgement.
+fn to_json(response: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(response).map_err(|error| {
+        tracing::error!(%error, "an acknowledgement could not be written");
+        Problem::Internal
+    })
 }

@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Room;
 use crate::{
-    api::message::{Audience, MessageView},
+    access::session_guard::NOT_YOURS,
+    api::messages::{Audience, MessageResponse},
     api::online::{GoneView, UserView},
-    http::access::NOT_YOURS,
 };
 
 /// How long it waits when the log cannot be read.
@@ -184,6 +184,6 @@ pub(super) fn message_created(
     message: &ChatMessage,
     audience: Audience,
 ) -> OutgoingEvent {
-    let view = MessageView::of(message, session, audience).in_tenant(tenant);
+    let view = MessageResponse::of(message, session, audience).in_tenant(tenant);
     OutgoingEvent::new("meta_message_created", &json!({ "message": view }))
 }

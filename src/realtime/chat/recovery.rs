@@ -31,8 +31,8 @@ use super::{
     socket::ChatSocket,
 };
 use crate::{
-    access::auth::{Role, TokenKeys},
-    api::message::Audience,
+    access::auth::{Authenticator, CallerRole, TokenKeys},
+    api::messages::Audience,
     api::problem::Problem,
 };
 
@@ -205,9 +205,9 @@ impl Pid {
 }
 
 /// Writes offsets that only this service can have written.
-pub fn offsets(gate: actix_web::web::Data<crate::http::limits::Gate>, epoch: Epoch) -> OffsetWriter {
+pub fn offsets(authenticator: actix_web::web::Data<Authenticator>, epoch: Epoch) -> OffsetWriter {
     Arc::new(move |position| {
-        let seal = gate.authenticator.tokens().seal("offset", &format!("{epoch}.{position}"));
+        let seal = authenticator.tokens().seal("offset", &format!("{epoch}.{position}"));
         format!("{position}.{seal}")
     })
 }
@@ -220,7 +220,7 @@ fn position_of(tokens: &TokenKeys, epoch: Epoch, offset: &str) -> Option<Positio
 
 impl Chat {
     fn asks_for_recovery(&self, auth: &Map<String, Value>, socket: &ChatSocket) -> bool {
-        let is_bot = socket.principal.role == Role::Bot;
+        let is_bot = socket.principal.role == CallerRole::Bot;
         auth.get("recovery") == Some(&Value::Bool(true)) && !is_bot && !self.parts.recovery.window.is_zero()
     }
 
@@ -236,7 +236,7 @@ impl Chat {
     }
 
     async fn believe(&self, shown: &str, offset: Option<&str>, socket: &ChatSocket) -> Option<Comeback> {
-        let (tokens, epoch) = (self.parts.gate.authenticator.tokens(), self.parts.store.epoch());
+        let (tokens, epoch) = (self.parts.authenticator.tokens(), self.parts.store.epoch());
         let pid = Pid::open(tokens, shown)?;
         if pid.tenant != socket.principal.tenant_id || pid.epoch != epoch.to_string() {
             return None;
@@ -247,7 +247,7 @@ impl Chat {
         };
         // A client that did not recover still shows the offset of the time before, which is not of this pid.
         let seen = seen.filter(|seen| seen.as_u64() > pid.start);
-        let is_staff = matches!(socket.principal.role, Role::Staff { .. });
+        let is_staff = matches!(socket.principal.role, CallerRole::Staff { .. });
         let session = match self.parts.recovery.look_up(pid.number) {
             Known::Gone => return None,
             _ if is_staff => None,
@@ -306,7 +306,7 @@ impl Chat {
         recovery.arrived(number, socket.place.id, socket.bound.as_ref());
         socket.place.recovers = Some((Arc::clone(recovery), number));
         // It hears what comes after `start`, and nothing else: that is what it is owed when it comes back.
-        Ok((Some(pid.seal(self.parts.gate.authenticator.tokens())), Vec::new(), head.as_u64()))
+        Ok((Some(pid.seal(self.parts.authenticator.tokens())), Vec::new(), head.as_u64()))
     }
 
     /// Everything that a socket would have heard after one place and up to another; nothing when that
@@ -318,7 +318,9 @@ impl Chat {
         head: Position,
     ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         match (&socket.principal.role, &socket.bound) {
-            (Role::Staff { .. }, _) => self.missed_by_staff(&socket.principal.tenant_id, after, head).await,
+            (CallerRole::Staff { .. }, _) => {
+                self.missed_by_staff(&socket.principal.tenant_id, after, head).await
+            }
             (_, Some(session)) => self.missed_in_session(socket, session, after, head).await,
             (_, None) => Ok(Some(Vec::new())),
         }

@@ -1,6 +1,6 @@
 //! The numbers of the chat: sessions and tenants in memory, sockets, and limits.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use actix_web::web;
 use amoiq_actors::{presence::OnlineUsers, sessions::DirectoryCounters, tenants::TenantRegistry};
@@ -9,7 +9,11 @@ use super::super::{app_services::AppServices, core_services::CoreServices, socke
 use amoiq_socketio::engine::EngineMetrics;
 
 use crate::{
-    http::limits::Gate,
+    access::{
+        forwarded::TrustedProxies,
+        rate_limit::{RequestLimiter, SocketLimiter},
+        session_guard::SessionGuard,
+    },
     realtime::chat::recovery::Recovery,
     telemetry::metrics::{Collected, MetricCollector, MetricFamilies},
 };
@@ -111,29 +115,38 @@ impl MetricCollector for SocketCollector {
     }
 }
 
-pub(super) struct LimitCollector(web::Data<Gate>);
+pub(super) struct LimitCollector {
+    requests: web::Data<RequestLimiter>,
+    sessions: web::Data<SessionGuard>,
+    sockets: web::Data<SocketLimiter>,
+    proxies: web::Data<TrustedProxies>,
+}
 
 impl LimitCollector {
     pub(super) fn new(services: &AppServices) -> Self {
-        Self(services.gate.clone())
+        Self {
+            requests: services.request_limiter.clone(),
+            sessions: services.guard.clone(),
+            sockets: services.socket_limiter.clone(),
+            proxies: services.proxies.clone(),
+        }
     }
 }
 
 impl MetricCollector for LimitCollector {
     fn collect<'a>(&'a self, families: &'a mut MetricFamilies) -> Collected<'a> {
-        let gate = &self.0;
         let refused = [
-            ("requests", gate.requests.refused()),
-            ("session_misses", gate.misses.refused()),
-            ("socket_messages", gate.refused_messages.load(Relaxed)),
-            ("socket_messages_of_client", gate.sockets.messages.refused()),
-            ("socket_connects_of_client", gate.sockets.connects.refused()),
+            ("requests", self.requests.refused()),
+            ("session_misses", self.sessions.refused()),
+            ("socket_messages", self.sockets.refused_by_sockets()),
+            ("socket_messages_of_client", self.sockets.refused_messages()),
+            ("socket_connects_of_client", self.sockets.refused_connects()),
         ];
         families.counters("amoiq_rate_limit_refusals", "What a rate limit refused", "limit", refused);
         families.counter(
             "amoiq_untrusted_forwarded_requests",
             "Requests with X-Forwarded-For or Forwarded from a peer that is not in server.trusted_proxies",
-            gate.proxies.ignored(),
+            self.proxies.ignored(),
         );
         Box::pin(async {})
     }

@@ -7,7 +7,7 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use crate::api::message::{Audience, MessageView};
+use crate::api::messages::{Audience, MessageResponse};
 
 /// What is known of the visitor, for people.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub(super) async fn at(
             SessionEvent::VisitorIdentified(told) => visitor.learn(told),
             SessionEvent::MessageCreated(created) => {
                 let message = ChatMessage::of(created, recorded.event.time, recorded.position);
-                messages.push(serde_json::to_value(MessageView::of(&message, session, Audience::Staff))?);
+                messages.push(serde_json::to_value(MessageResponse::of(&message, session, Audience::Staff))?);
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Names every request and counts it: the id that the client sends in `X-Request-Id`, or a new one, stands
 //! in the answer, in every line of the log that the request causes, and in the causation of its events.
-//! The lines name the trace too that the request is part of ([`super::traceparent`]).
+//! The lines name the trace too that the request is part of ([`traceparent`]).
 
 use std::time::Instant;
 
@@ -22,11 +22,14 @@ use tracing::{
     field::{self, Empty},
 };
 
-use super::{health::is_health_check, traceparent::TraceParent};
+use self::traceparent::TraceParent;
+use crate::http::health::is_health_check;
 use crate::{
     api::problem::Problem,
     telemetry::metrics::{WorkerMeter, requests::NO_ROUTE},
 };
+
+pub mod traceparent;
 
 /// The longest id that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -129,7 +132,7 @@ fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
     {
         let span = tracing::Span::current();
         span.record("http.response.status_code", status);
-        super::traceparent::name(&span, format!("{method} {route}"));
+        traceparent::name(&span, format!("{method} {route}"));
     }
     if response.status().is_server_error() {
         tracing::warn!(http.method = %method, http.route = route, http.status = status, "request failed");
@@ -183,7 +186,7 @@ mod tests {
         let app = test::init_service(app).await;
         let request = test::TestRequest::get().insert_header((HEADER, "asked-for"));
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let request = request.insert_header((super::super::traceparent::HEADER, parent));
+        let request = request.insert_header((traceparent::HEADER, parent));
         test::call_service(&app, request.to_request()).await;
         let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let line = told.lines().find(|line| line.contains("request failed")).unwrap();

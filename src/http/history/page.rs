@@ -1,4 +1,4 @@
-//! How large a page of history may be, and what is left out of one that would be larger.
+//! A page of history: its messages, how large it may be, and what is left out of one that would be larger.
 //!
 //! A page is measured as JSON, and what does not fit is left out at the far end of the reading direction. A page of
 //! `DEFAULT_LIMIT` messages is never cut while `limits.text_characters` and `limits.history_bytes` have their
@@ -12,10 +12,43 @@ use amoiq_actors::sessions::{ChatMessage, PageLimit};
 use amoiq_events::SessionId;
 
 use super::DEFAULT_LIMIT;
-use crate::api::message::{Audience, MessageView};
+use crate::api::{
+    messages::{Audience, HistoryResponse, MessageResponse},
+    problem::Problem,
+};
 
-/// A message and its session.
-pub(in crate::http) type Found = (SessionId, Arc<ChatMessage>);
+/// A message with its session.
+pub(super) type SessionMessage = (SessionId, Arc<ChatMessage>);
+
+/// A page of messages, ascending.
+pub(super) struct HistoryPage {
+    pub(super) messages: Vec<SessionMessage>,
+    pub(super) has_more: bool,
+    pub(super) next_cursor: Option<String>,
+}
+
+impl HistoryPage {
+    /// The page as an audience reads it.
+    pub(super) fn response(&self, audience: Audience) -> HistoryResponse {
+        let message = |(session, message): &SessionMessage| MessageResponse::of(message, session, audience);
+        self.with(self.messages.iter().map(message).collect())
+    }
+
+    /// The JSON before the messages and after them.
+    pub(super) fn around(&self) -> Result<(String, String), Problem> {
+        let empty = serde_json::to_string(&self.with(Vec::new())).map_err(|error| {
+            tracing::error!(%error, "an answer cannot be written");
+            Problem::Internal
+        })?;
+        let at = empty.find(']').ok_or(Problem::Internal)?;
+        let (before, after) = empty.split_at(at);
+        Ok((before.to_owned(), after.to_owned()))
+    }
+
+    fn with(&self, messages: Vec<MessageResponse>) -> HistoryResponse {
+        HistoryResponse { messages, has_more: self.has_more, next_cursor: self.next_cursor.clone() }
+    }
+}
 
 /// What stands around the messages of an answer, rounded up.
 const ENVELOPE_BYTES: usize = 128;
@@ -35,21 +68,21 @@ pub struct HistoryBytes(pub usize);
 
 impl HistoryBytes {
     /// What is asked of a session that is to give so many messages.
-    pub(in crate::http) fn limit(self, messages: u32) -> PageLimit {
+    pub(super) fn limit(self, messages: u32) -> PageLimit {
         PageLimit { messages, bytes: self.0 }
     }
 
     /// How many messages fit into one page, in the order of reading; the first one always does.
-    pub(in crate::http) fn fitting<'a>(
+    pub(super) fn fitting<'a>(
         self,
-        messages: impl DoubleEndedIterator<Item = &'a Found> + Clone,
+        messages: impl DoubleEndedIterator<Item = &'a SessionMessage> + Clone,
     ) -> usize {
         let room = self.0.saturating_sub(ENVELOPE_BYTES);
         if messages.clone().map(most_bytes).sum::<usize>() <= room {
             return messages.count();
         }
         let mut bytes = 0;
-        let fits = |found: &&Found| {
+        let fits = |found: &&SessionMessage| {
             bytes += counted_bytes(found, room);
             bytes <= room
         };
@@ -58,7 +91,7 @@ impl HistoryBytes {
 }
 
 /// What a message counts for in a page of so many bytes.
-fn counted_bytes(found: &Found, room: usize) -> usize {
+fn counted_bytes(found: &SessionMessage, room: usize) -> usize {
     let share = room / DEFAULT_LIMIT as usize;
     let in_utf8 = found.1.text.as_str().len() + FIELDS_BYTES;
     // Staff are shown the most.
@@ -66,9 +99,9 @@ fn counted_bytes(found: &Found, room: usize) -> usize {
 }
 
 /// What a message has as JSON.
-pub(super) fn json_bytes((session, message): &Found, audience: Audience) -> usize {
+pub(super) fn json_bytes((session, message): &SessionMessage, audience: Audience) -> usize {
     let mut count = ByteCount(0);
-    match serde_json::to_writer(&mut count, &MessageView::of(message, session, audience)) {
+    match serde_json::to_writer(&mut count, &MessageResponse::of(message, session, audience)) {
         Ok(()) => count.0,
         // Writing it would fail in the same way, and say so.
         Err(_unwritable) => 0,
@@ -76,7 +109,7 @@ pub(super) fn json_bytes((session, message): &Found, audience: Audience) -> usiz
 }
 
 /// More than a message can have as JSON, found without writing it: most pages are far from the limit.
-fn most_bytes((session, message): &Found) -> usize {
+fn most_bytes((session, message): &SessionMessage) -> usize {
     // The client's id stands there twice, and an anonymous user's id is made of the session's.
     let texts = 2 * message.size_bytes() + 2 * session.as_str().len();
     ESCAPED_BYTES * texts + NAMES_BYTES

@@ -8,17 +8,17 @@
 use std::fmt;
 
 use amoiq_actors::{
-    inbox::{IdentityProof, InboxEntry, InboxView},
-    sessions::{MessagePage, PageLimit, PageWindow, SessionDirectory},
+    inbox::{IdentityProof, InboxEntry},
+    sessions::{MessagePage, PageLimit, PageWindow},
 };
-use amoiq_events::{EventStore, Position, SessionId, UserId, session::SessionCaller, store::Epoch};
+use amoiq_events::{EventStore, Position, SessionId, UserId, store::Epoch};
 
-use super::history::{
-    Answer,
-    size::{Found, HistoryBytes},
+use super::{
+    HistoryReader,
+    page::{HistoryPage, SessionMessage},
 };
 use crate::{
-    access::auth::{Principal, Role},
+    access::auth::{CallerRole, Principal},
     api::problem::Problem,
 };
 
@@ -52,54 +52,51 @@ impl fmt::Display for UserCursor {
     }
 }
 
-/// What a history is read from.
-pub(super) struct Scope<'a> {
-    pub(super) directory: &'a SessionDirectory,
-    pub(super) inbox: &'a InboxView,
-    /// What was acknowledged up to here is in the answer.
+/// A user's history as one caller reads it.
+pub(super) struct UserHistory<'a> {
+    pub(super) reader: &'a HistoryReader,
+    pub(super) principal: &'a Principal,
+    /// The most messages of a page.
+    pub(super) limit: u32,
+    /// The end of the log: what was acknowledged up to here is in the answer.
     pub(super) head: Position,
-    pub(super) epoch: Epoch,
-    /// How large a page may be.
-    pub(super) most_bytes: HistoryBytes,
 }
 
-impl Scope<'_> {
+impl UserHistory<'_> {
     pub(super) async fn read(
         &self,
-        principal: &Principal,
         user: UserId,
         proof: IdentityProof,
         cursor: Option<UserCursor>,
-        limit: u32,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<HistoryPage, Problem> {
+        let Self { reader, principal, .. } = self;
         let tenant = principal.tenant_id.clone();
-        let sessions = self.inbox.sessions_of(tenant, user, proof, self.head).await?;
-        if sessions.is_empty() && matches!(principal.role, Role::Staff { .. }) {
+        let sessions = reader.inbox.sessions_of(tenant, user, proof, self.head).await?;
+        if sessions.is_empty() && matches!(principal.role, CallerRole::Staff { .. }) {
             return Err(Problem::UserNotFound);
         }
         let after_head = Position::from_u64(self.head.as_u64() + 1);
         let before = cursor.map_or(after_head, |cursor| cursor.before.min(after_head));
-        let (mut newest, mut has_more) = self.merge(principal, &sessions, before, limit).await?;
-        let fitting = self.most_bytes.fitting(newest.iter());
+        let (mut newest, mut has_more) = self.merge(&sessions, before).await?;
+        let fitting = reader.page_bytes.fitting(newest.iter());
         has_more |= fitting < newest.len();
         newest.truncate(fitting);
         let oldest = newest.last().filter(|_| has_more);
-        let next = oldest.map(|(_, message)| UserCursor { epoch: self.epoch, before: message.position });
+        let next =
+            oldest.map(|(_, message)| UserCursor { epoch: reader.store.epoch(), before: message.position });
         newest.reverse();
-        Ok(Answer { messages: newest, has_more, next_cursor: next.map(|cursor| cursor.to_string()) })
+        Ok(HistoryPage { messages: newest, has_more, next_cursor: next.map(|cursor| cursor.to_string()) })
     }
 
     /// The newest messages before a position, the newest first, and whether there are older ones. Sessions
     /// come with the newest message first: the rest is not read once none of them can add anything.
     async fn merge(
         &self,
-        principal: &Principal,
         sessions: &[InboxEntry],
         before: Position,
-        limit: u32,
-    ) -> Result<(Vec<Found>, bool), Problem> {
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found: Vec<Found> = Vec::new();
+    ) -> Result<(Vec<SessionMessage>, bool), Problem> {
+        let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let mut found: Vec<SessionMessage> = Vec::new();
         // Before this position there are messages that were not read, or not kept: nothing before it belongs
         // to this page.
         let mut complete_from = Position::START;
@@ -107,7 +104,7 @@ impl Scope<'_> {
             if entry.last_position < complete_from {
                 break;
             }
-            let page = self.session(principal, entry, before, limit).await?;
+            let page = self.session(entry, before).await?;
             if let Some(oldest) = page.messages.first().filter(|_| page.has_more) {
                 complete_from = complete_from.max(oldest.position);
             }
@@ -118,7 +115,7 @@ impl Scope<'_> {
             let fitting = found.iter().take(most).take_while(|(_, message)| {
                 let is_first = bytes == 0;
                 bytes += message.size_bytes();
-                is_first || bytes <= self.most_bytes.0
+                is_first || bytes <= self.reader.page_bytes.0
             });
             let fitting = fitting.count();
             found.truncate(fitting);
@@ -131,39 +128,28 @@ impl Scope<'_> {
     }
 
     /// The newest messages of one session before a position.
-    async fn session(
-        &self,
-        principal: &Principal,
-        entry: &InboxEntry,
-        before: Position,
-        limit: u32,
-    ) -> Result<MessagePage, Problem> {
-        let limit = self.most_bytes.limit(limit);
+    async fn session(&self, entry: &InboxEntry, before: Position) -> Result<MessagePage, Problem> {
+        let limit = self.reader.page_bytes.limit(self.limit);
         if entry.last_position < before {
-            let newest = self.page(principal, &entry.session, PageWindow::Newest, limit).await?;
+            let newest = self.page(&entry.session, PageWindow::Newest, limit).await?;
             // The session may have gone on since the inbox was asked.
             if newest.messages.last().is_none_or(|last| last.position < before) {
                 return Ok(newest);
             }
         }
-        let window = PageWindow::Before(self.first_at(principal, &entry.session, before).await?);
-        self.page(principal, &entry.session, window, limit).await
+        let window = PageWindow::Before(self.first_at(&entry.session, before).await?);
+        self.page(&entry.session, window, limit).await
     }
 
     /// The `seq` of the session's first message at or after a position, by bisection.
-    async fn first_at(
-        &self,
-        principal: &Principal,
-        session: &SessionId,
-        position: Position,
-    ) -> Result<u32, Problem> {
+    async fn first_at(&self, session: &SessionId, position: Position) -> Result<u32, Problem> {
         let one = PageLimit::messages(1);
-        let newest = self.page(principal, session, PageWindow::Newest, one).await?;
+        let newest = self.page(session, PageWindow::Newest, one).await?;
         let mut low = 1;
         let mut high = newest.messages.first().map_or(1, |message| message.seq + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = self.page(principal, session, PageWindow::After(middle - 1), one).await?;
+            let at = self.page(session, PageWindow::After(middle - 1), one).await?;
             if at.messages.first().is_some_and(|message| message.position < position) {
                 low = middle + 1;
             } else {
@@ -175,15 +161,14 @@ impl Scope<'_> {
 
     async fn page(
         &self,
-        principal: &Principal,
         session: &SessionId,
         window: PageWindow,
         limit: PageLimit,
     ) -> Result<MessagePage, Problem> {
         // The inbox vouched that the session is the user's: a verified user's history holds sessions
         // that were theirs together with someone else's claim, never someone else's own.
-        let caller: SessionCaller = principal.caller();
-        let (_, page) = self.directory.read(&principal.tenant_id, session, caller, window, limit).await?;
+        let (tenant, caller) = (&self.principal.tenant_id, self.principal.caller());
+        let (_, page) = self.reader.directory.read(tenant, session, caller, window, limit).await?;
         Ok(page)
     }
 }

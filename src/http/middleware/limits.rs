@@ -1,0 +1,86 @@
+//! Recognises the caller of a request and counts it, before anything else is done for it.
+
+use std::rc::Rc;
+
+use actix_web::{
+    Error, HttpMessage, ResponseError,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+};
+use amoiq_events::{Ambient, Timestamp};
+
+use super::{single_headers, trace::RequestId};
+use crate::{
+    access::{
+        auth::{self, Authenticator},
+        forwarded::TrustedProxies,
+        rate_limit::{RateAllowance, RequestLimiter},
+    },
+    api::problem::Problem,
+    http::authenticated::{RequestContext, provided},
+};
+
+/// The routes that are counted; health and sockets are not.
+const COUNTED_PATHS: [&str; 2] = ["/webchat/", "/api/"];
+
+/// Recognises and counts.
+///
+/// # Errors
+/// What fails inside; a request too many is an answer.
+pub async fn limits<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Err(problem) = single_headers::check(request.headers()) {
+        return Ok(request.into_response(problem.error_response()));
+    }
+    // The path as the router reads it: `/%61pi/` is `/api/`.
+    let path = request.match_info().as_str();
+    let is_counted = COUNTED_PATHS.iter().any(|prefix| path.starts_with(prefix));
+    if !is_counted {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let ambient = provided::<Ambient>(request.request())?.clone();
+    let context = context(&request)?;
+    let allowance = provided::<RequestLimiter>(request.request())?
+        .count(context.credential.as_ref().ok(), context.client);
+    request.extensions_mut().insert(Rc::new(context));
+    let mut response = match allowance.as_ref().map_or(Ok(()), RateAllowance::check) {
+        Err(exceeded) => request.into_response(exceeded.error_response()),
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+    };
+    if let Some(allowance) = allowance {
+        show(response.headers_mut(), &allowance, ambient.now());
+    }
+    Ok(response)
+}
+
+fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
+    let http = request.request();
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    Ok(RequestContext {
+        request_id: request_id.unwrap_or_default(),
+        client: provided::<TrustedProxies>(http)?.client_of(http),
+        credential: provided::<Authenticator>(http)?.credential(header.and_then(auth::bearer)),
+    })
+}
+
+/// The window ends by the monotonic clock; only what is shown of its end is a time of day.
+fn show(headers: &mut HeaderMap, allowance: &RateAllowance, now: Timestamp) {
+    let left = i64::try_from(allowance.resets_in.as_millis()).unwrap_or(i64::MAX);
+    let reset = now.plus_millis(left).as_millis().unsigned_abs().div_ceil(1_000);
+    let told = [
+        ("x-ratelimit-limit", u64::from(allowance.limit)),
+        ("x-ratelimit-remaining", u64::from(allowance.remaining)),
+        ("x-ratelimit-reset", reset),
+    ];
+    for (name, value) in told {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+}
+
+#[cfg(test)]
+mod tests;
