@@ -1,7 +1,7 @@
-//! The bytes of a websocket: the guard, the reader behind it, and what the frames say.
+//! The bytes of a websocket: the guard, the reader after it, and the packets in the frames.
 //!
-//! The first byte decides how the stream is cut; the rest is the stream. The guard's verdict may not
-//! depend on the cuts, and what it lets through the reader takes without an error, within the limit.
+//! The first byte decides how the stream is cut; the rest is the stream. The result of the guard must not depend on the
+//! cuts, and the reader has to accept what it lets through, within the limit.
 
 use actix_http::ws::{OpCode, Parser};
 use amoiq_socketio::engine::{EngineMessage, EnginePacket, FrameScan, FrameViolation};
@@ -22,15 +22,15 @@ const MAX_CONTROL_BYTES: usize = 125;
 /// When the codec is wrong about it.
 pub fn check(data: &[u8]) {
     let Some((&cut, stream)) = data.split_first() else { return };
-    let (passed, verdict) = scan(stream, |_| 1);
+    let (passed, result) = scan(stream, |_| 1);
     let (_, whole) = scan(stream, |_| stream.len());
     let (_, cut_somehow) = scan(stream, |number| 1 + (usize::from(cut) * 31 + number * 7) % 29);
-    assert_eq!(verdict, whole, "the guard judges a whole stream as it judges its bytes");
-    assert_eq!(verdict, cut_somehow, "the guard does not care where a stream is cut");
+    assert_eq!(result, whole, "the guard judges a whole stream as it judges its bytes");
+    assert_eq!(result, cut_somehow, "the guard does not care where a stream is cut");
     read(stream.get(..passed).expect("a part of it"));
 }
 
-/// Follows a stream in pieces: how many bytes were let through, and the verdict.
+/// Scans a stream in pieces: how many bytes pass, and the result.
 fn scan(stream: &[u8], size_of: impl Fn(usize) -> usize) -> (usize, Result<(), FrameViolation>) {
     let mut guard = FrameScan::new(MAX_MESSAGE_BYTES);
     let (mut passed, mut number) = (0, 0);
@@ -48,8 +48,8 @@ fn scan(stream: &[u8], size_of: impl Fn(usize) -> usize) -> (usize, Result<(), F
 /// Reads what the guard let through, as far as a connection would.
 fn read(stream: &[u8]) {
     let mut bytes = BytesMut::from(stream);
-    // The message that has begun and not ended, and whether it is text.
-    let mut begun: Option<(bool, BytesMut)> = None;
+    // The fragments of a message whose last frame has not come, and whether it is text.
+    let mut fragments: Option<(bool, BytesMut)> = None;
     loop {
         let Ok(frame) = Parser::parse(&mut bytes, true, MAX_MESSAGE_BYTES) else {
             assert!(!has_size(&bytes), "the guard let through what its reader refuses");
@@ -59,11 +59,11 @@ fn read(stream: &[u8]) {
         let payload = payload.unwrap_or_default();
         match code {
             OpCode::Text | OpCode::Binary => {
-                assert!(begun.is_none(), "a message in a message");
-                begun = Some((code == OpCode::Text, payload));
+                assert!(fragments.is_none(), "a message in a message");
+                fragments = Some((code == OpCode::Text, payload));
             }
             OpCode::Continue => {
-                let (_, so_far) = begun.as_mut().expect("a continuation of something");
+                let (_, so_far) = fragments.as_mut().expect("a continuation of something");
                 so_far.extend_from_slice(&payload);
             }
             OpCode::Ping | OpCode::Pong | OpCode::Close | OpCode::Bad => {
@@ -71,9 +71,9 @@ fn read(stream: &[u8]) {
                 continue;
             }
         }
-        let size = begun.as_ref().map_or(0, |(_, so_far)| so_far.len());
+        let size = fragments.as_ref().map_or(0, |(_, so_far)| so_far.len());
         assert!(size <= MAX_MESSAGE_BYTES, "a message over the limit");
-        if is_final && begun.take().is_some_and(|(is_text, whole)| is_text && !understood(whole)) {
+        if is_final && fragments.take().is_some_and(|(is_text, whole)| is_text && !understood(whole)) {
             return;
         }
     }
@@ -89,7 +89,7 @@ fn has_size(header: &[u8]) -> bool {
     }
 }
 
-/// Reads a text message. Not when a connection would end at it.
+/// Reads a text message. False when a connection would end at it.
 fn understood(text: BytesMut) -> bool {
     let Ok(text) = ByteString::try_from(text) else { return false };
     let Ok(packet) = EnginePacket::decode_text(&text) else { return false };

@@ -1,7 +1,7 @@
-//! What must hold of the codec whatever bytes it is given.
+//! What must hold for the codec with any input.
 //!
-//! Each check takes any bytes and panics when the codec is wrong about them. The fuzz targets look for
-//! such bytes; `tests/codec` replays the corpus that they left behind with the same checks.
+//! Each check takes any bytes and panics when the codec is wrong about them. The fuzz targets search for such bytes;
+//! `tests/codec` replays their corpus with the same checks.
 
 pub mod frame_stream;
 pub mod message;

@@ -1,4 +1,4 @@
-//! A text that should be a Socket.IO packet: what is understood of it can be written and read again.
+//! A text that may be a Socket.IO packet: a packet that is decoded can be encoded and decoded again.
 
 use amoiq_socketio::{
     engine::{EngineMessage, EnginePacket, OutgoingPacket},
@@ -42,7 +42,7 @@ fn written(DecodedPacket { packet, attachments }: &DecodedPacket) -> OutgoingPac
             let auth = Value::Object(auth.clone()).to_string();
             OutgoingPacket::Text(encode_packet('0', 0, namespace, None, &auth))
         }
-        // What it holds is not read, so it is not written either.
+        // Its content is not read, so any other content does.
         PacketBody::LargeConnect => {
             let auth = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CONNECT_BYTES));
             OutgoingPacket::Text(encode_packet('0', 0, namespace, None, &auth))
@@ -50,8 +50,8 @@ fn written(DecodedPacket { packet, attachments }: &DecodedPacket) -> OutgoingPac
         PacketBody::Disconnect => OutgoingPacket::Text(encode_packet('1', 0, namespace, None, "")),
         PacketBody::Event(event) => {
             let attached = vec![Bytes::new(); *attachments];
-            let emission = OutgoingEvent::with_args(&event.name, &event.args(), attached);
-            let mut packets = emission.packets(namespace, event.id, false);
+            let outgoing = OutgoingEvent::with_args(&event.name, &event.args(), attached);
+            let mut packets = outgoing.packets(namespace, event.id, false);
             let text = packets.next().expect("the packet itself");
             assert_eq!(packets.count(), *attachments, "each attachment is a packet");
             text

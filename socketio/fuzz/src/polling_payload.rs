@@ -1,14 +1,14 @@
-//! The body of a POST: all of it is understood, or none.
+//! The body of a POST is decoded whole or not at all.
 //!
-//! A body is refused when it is not UTF-8, when one of its packets alone is, or when there are too many;
-//! what is taken can be written again, byte for byte.
+//! A body is refused when it is not UTF-8, when one of its packets alone is refused, or when there are too many. A body
+//! that is decoded can be encoded again, byte for byte.
 
 use amoiq_socketio::engine::{EngineMessage, EnginePacket, OutgoingPacket, decode_payload, encode_payload};
 use bytes::Bytes;
 
 use super::message;
 
-/// The most packets that any body is known to be taken with.
+/// The most packets of a body.
 const MAX_PACKETS: usize = 10_000;
 
 /// Checks a body.

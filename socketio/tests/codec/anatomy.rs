@@ -1,9 +1,9 @@
-//! The parts of a Socket.IO packet's text, cut without the codec: what the codec writes is read with
-//! this, and what deviations are about is told from it. Nothing is judged but the type digit.
+//! Splits the text of a Socket.IO packet without the codec: the tests read with this what the codec writes, and describe
+//! deviations with it. It validates nothing but the type digit.
 
 use serde_json::{Value, value::RawValue};
 
-/// `<kind>[<count>-][<namespace>,][<id>]<json>`, each as it stands there.
+/// `<kind>[<count>-][<namespace>,][<id>]<json>`, each as written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Anatomy<'a> {
     pub kind: char,
@@ -16,7 +16,7 @@ pub struct Anatomy<'a> {
 }
 
 impl<'a> Anatomy<'a> {
-    /// None when the text does not begin as a packet does.
+    /// None when the text does not start like a packet.
     pub fn of(text: &'a str) -> Option<Self> {
         let kind = text.chars().next().filter(|kind| ('0'..='6').contains(kind))?;
         let rest = &text[1..];
@@ -44,7 +44,7 @@ impl<'a> Anatomy<'a> {
         serde_json::from_str(self.json).ok()
     }
 
-    /// The first element of an event's array, as it stands there.
+    /// The first element of an event's array, as written.
     pub fn name(&self) -> Option<&'a str> {
         let is_event = matches!(self.kind, '2' | '5');
         let elements: Vec<&RawValue> = serde_json::from_str(self.json).ok().filter(|_| is_event)?;

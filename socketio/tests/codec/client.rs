@@ -1,4 +1,4 @@
-//! What clients write: packets with what was meant by them, and packets that somebody damaged.
+//! What clients write: packets with their meaning, and damaged packets.
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use super::meaning::{Kind, Meaning};
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// What damage is made of: what the protocols treat apart, and what is longer than a byte.
+/// What damage inserts: characters with a meaning in the protocols, and texts longer than a byte.
 const TOKENS: [&str; 24] = [
     "-",
     "/",
@@ -62,7 +62,7 @@ pub fn namespace() -> impl Strategy<Value = String> {
     prop_oneof![Just("/".to_owned()), "/[a-z0-9-]{1,8}", "/[^,]{0,8}"]
 }
 
-/// The name of an event, as JSON, and as it is heard.
+/// The name of an event as JSON, and as the application gets it.
 fn name() -> impl Strategy<Value = (Value, String)> {
     let text = prop_oneof!["[a-z.]{1,10}", any::<String>()];
     let text = text.prop_filter("reserved", |name| !RESERVED.contains(&name.as_str()));
@@ -187,22 +187,22 @@ enum Damage {
 impl Damage {
     fn apply(&self, text: &str) -> String {
         let chars: Vec<char> = text.chars().collect();
-        let place = |index: &Index| index.index(chars.len() + 1);
+        let position = |index: &Index| index.index(chars.len() + 1);
         let end = |from: usize, count: usize| (from + count).min(chars.len());
         let joined = |parts: &[&[char]]| parts.concat().into_iter().collect();
         match self {
             Self::Insert(at, token) => {
-                let (token, at): (Vec<char>, _) = (token.chars().collect(), place(at));
+                let (token, at): (Vec<char>, _) = (token.chars().collect(), position(at));
                 joined(&[&chars[..at], &token, &chars[at..]])
             }
-            Self::Remove(at, count) => joined(&[&chars[..place(at)], &chars[end(place(at), *count)..]]),
+            Self::Remove(at, count) => joined(&[&chars[..position(at)], &chars[end(position(at), *count)..]]),
             Self::Replace(at, other) => {
-                joined(&[&chars[..place(at)], &[*other], &chars[end(place(at), 1)..]])
+                joined(&[&chars[..position(at)], &[*other], &chars[end(position(at), 1)..]])
             }
-            Self::End(at) => joined(&[&chars[..place(at)]]),
+            Self::End(at) => joined(&[&chars[..position(at)]]),
             Self::Repeat(at, count) => {
-                let until = end(place(at), *count);
-                joined(&[&chars[..until], &chars[place(at)..]])
+                let until = end(position(at), *count);
+                joined(&[&chars[..until], &chars[position(at)..]])
             }
         }
     }
@@ -222,11 +222,11 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// A text with a few changes, most of them near its begin, where the structure is.
+/// A text with a few changes, most of them near its start, where the structure is.
 pub fn damaged(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (text, vec(damage(), 1..4), any::<bool>()).prop_map(|(text, damages, at_begin)| {
+    (text, vec(damage(), 1..4), any::<bool>()).prop_map(|(text, damages, at_start)| {
         let split = text.char_indices().nth(12).map_or(text.len(), |(at, _)| at);
-        let (head, tail) = text.split_at(if at_begin { split } else { text.len() });
+        let (head, tail) = text.split_at(if at_start { split } else { text.len() });
         let head = damages.iter().fold(head.to_owned(), |head, damage| damage.apply(&head));
         format!("{head}{tail}")
     })

@@ -17,11 +17,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn the_corpus_of_frame_streams_holds() {
+fn the_corpus_of_frame_streams_passes() {
     replay("frame_stream", frame_stream::check);
 }
 
 #[test]
-fn the_corpus_of_polling_payloads_holds() {
+fn the_corpus_of_polling_payloads_passes() {
     replay("polling_payload", polling_payload::check);
 }

@@ -1,5 +1,5 @@
-//! Where the other implementation and the codec differ, and why. What is not in [`DEVIATIONS`] fails the
-//! differential tests. "Node" is the protocol's own implementation, which the codec follows.
+//! Where the other implementation and the codec differ, and why. A difference that is not in [`DEVIATIONS`] fails the
+//! differential tests. "Node" is the reference implementation, which the codec follows.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -20,12 +20,12 @@ pub enum Layer {
     Encoder,
 }
 
-/// In what two readings differ.
+/// How two readings differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Differs {
-    /// They take what the codec refuses.
+    /// They accept what the codec refuses.
     OnlyTheirs,
-    /// The codec takes what they refuse.
+    /// The codec accepts what they refuse.
     OnlyOurs,
     Kind,
     Namespace,
@@ -37,15 +37,15 @@ pub enum Differs {
     Text,
 }
 
-/// One way in which they differ.
+/// One known difference.
 pub struct Deviation {
     pub layer: Layer,
     pub differs: Differs,
-    /// Shows it.
+    /// A text that shows it.
     pub example: &'static str,
-    /// Who is right, and why.
+    /// Which is right, and why.
     pub why: &'static str,
-    /// Whether a text has what makes them differ.
+    /// Whether a text has the cause of the difference.
     pub when: fn(&str) -> bool,
 }
 
@@ -184,7 +184,7 @@ fn is_too_much(json: &str) -> bool {
     is_json(json) && serde_json::from_str::<Value>(json).is_err()
 }
 
-/// Whether a placeholder stands for no attachment.
+/// Whether a placeholder refers to no attachment.
 fn has_lost_placeholder(packet: &Anatomy<'_>) -> bool {
     fn is_lost(value: &Value, count: u64) -> bool {
         match value {
@@ -203,7 +203,7 @@ fn has_lost_placeholder(packet: &Anatomy<'_>) -> bool {
 }
 
 fn is_number(json: &str) -> bool {
-    json.starts_with(|begin: char| begin == '-' || begin.is_ascii_digit())
+    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// A JSON text's text.

@@ -1,5 +1,5 @@
-//! The codec against another implementation: on what clients write and on what is damaged both say the
-//! same, but for what [`DEVIATIONS`] lists.
+//! The codec against another implementation: both read packets of clients and damaged packets alike, except for
+//! [`DEVIATIONS`].
 
 use amoiq_socketio::{
     engine::{EngineMessage, EnginePacket, OutgoingPacket, decode_payload, encode_payload},
@@ -15,7 +15,7 @@ use super::{
     oxide, payloads,
 };
 
-/// Fails unless each difference that a text makes is listed.
+/// Checks that each difference of a text is listed.
 fn assert_listed(layer: Layer, text: &str, differences: &[Differs]) {
     for differs in differences {
         let is_listed = DEVIATIONS
@@ -34,7 +34,7 @@ fn engine_differences(text: &str) -> Vec<Differs> {
     }
 }
 
-/// How a body differs as a whole; what its packets make is none of it.
+/// How a body differs as a whole, apart from the differences of its packets.
 fn payload_differences(body: &str) -> Vec<Differs> {
     let ours = decode_payload(Bytes::copy_from_slice(body.as_bytes())).ok();
     let ours: Option<Vec<_>> = ours.map(|packets| packets.into_iter().map(Some).collect());
@@ -69,7 +69,7 @@ fn socket_differences(text: &str) -> Vec<Differs> {
 }
 
 #[test]
-fn every_listed_deviation_is_there() {
+fn every_listed_deviation_exists() {
     for listed in &DEVIATIONS {
         let text = listed.example;
         assert!((listed.when)(text), "{text:?} is no example of: {}", listed.why);

@@ -1,4 +1,4 @@
-//! Properties of the guard: frames that a client may send pass however they are cut, others do not.
+//! Properties of the frame guard: frames that a client may send pass however they are cut, others do not.
 
 use std::{
     collections::VecDeque,
@@ -64,7 +64,7 @@ fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
     ]
 }
 
-/// What comes from a socket, in chunks.
+/// The bytes of a socket, in chunks.
 struct ChunkStream(VecDeque<Bytes>);
 
 impl Stream for ChunkStream {
@@ -75,7 +75,7 @@ impl Stream for ChunkStream {
     }
 }
 
-/// What a guard lets through, and why it stopped.
+/// What a guard lets through, and why it ends the stream.
 fn guarded(chunks: VecDeque<Bytes>, limit: usize) -> (Vec<u8>, Option<FrameViolation>) {
     let (guard, progress) = FrameGuard::new(ChunkStream(chunks), limit);
     let mut guard = pin!(guard);
@@ -84,7 +84,7 @@ fn guarded(chunks: VecDeque<Bytes>, limit: usize) -> (Vec<u8>, Option<FrameViola
         match guard.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(chunk)) => passed.extend(chunk.expect("no error of the socket")),
             Poll::Ready(None) => return (passed, progress.violation()),
-            // It waits for the reader, which handles one frame at a time.
+            // The guard waits for the reader, which handles one frame at a time.
             Poll::Pending => progress.frame_handled(),
         }
     }
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_over_the_limit_ends_at_the_header_that_says_so(
+    fn a_message_over_the_limit_ends_at_the_header_that_exceeds_it(
         (pieces, mask) in (pieces(), any::<[u8; 4]>()),
         excess in 1..200_usize,
     ) {
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_ends_before_the_chunk_that_is_against_the_rules(
+    fn a_stream_ends_before_the_chunk_that_breaks_the_rules(
         (pieces, mask, size) in (pieces(), any::<[u8; 4]>(), 1..50_usize),
         bad in prop::sample::select(vec![0x83, 0xc1, 0x09, 0x80]),
     ) {

@@ -1,6 +1,5 @@
-//! The codec of both protocols, from outside: what is written is read as it was meant, whatever comes
-//! is judged without a panic, another implementation agrees but for what is listed, and the corpus that
-//! fuzzing left behind is replayed.
+//! The codec of both protocols from outside: it reads packets as they were meant, panics at nothing, agrees with another
+//! implementation except for listed deviations, and passes the corpus that fuzzing left.
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

@@ -1,9 +1,9 @@
-//! What a packet means, whoever read it: the codec, another implementation, or the one who wrote it.
+//! The meaning of a packet, in one form for the codec, another implementation, and the test that wrote it.
 
 use amoiq_socketio::socket::{DecodedPacket, PacketBody, SocketPacket};
 use serde_json::Value;
 
-/// What a client can say over Socket.IO.
+/// What a client can send over Socket.IO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Connect,
@@ -18,9 +18,9 @@ pub struct Meaning {
     pub kind: Kind,
     pub namespace: String,
     pub id: Option<u64>,
-    /// Of an event; none also when the reader found none.
+    /// The name of an event, if the reader found one.
     pub name: Option<String>,
-    /// The credentials, or the arguments without the name; none when they cannot be built as a value.
+    /// The credentials, or the arguments without the name; none when they do not fit into a value.
     pub value: Option<Value>,
     /// How many binary messages belong to it.
     pub attachments: usize,

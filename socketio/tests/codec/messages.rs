@@ -1,4 +1,4 @@
-//! Properties of Socket.IO packets: what clients write, what the service writes, and whatever else comes.
+//! Properties of Socket.IO packets: what clients write, what the server writes, and anything else.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn message_of(packet: &OutgoingPacket) -> &str {
     text.strip_prefix('4').expect("a message of the engine")
 }
 
-/// How a namespace stands in a packet's text.
+/// A namespace as written in a packet.
 fn named(namespace: &str) -> &str {
     if namespace == "/" { "" } else { namespace }
 }
@@ -40,8 +40,8 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_refused_or_can_be_written_again(text in any::<String>(), begin in "[0-6]?(1-)?(/a,)?[0-9]?") {
-        message::check(&format!("{begin}{text}").into());
+    fn any_text_is_refused_or_can_be_written_again(text in any::<String>(), start in "[0-6]?(1-)?(/a,)?[0-9]?") {
+        message::check(&format!("{start}{text}").into());
         message::check(&text.into());
     }
 
@@ -54,22 +54,22 @@ proptest! {
     }
 
     #[test]
-    fn an_emission_is_read_as_it_was_made(
+    fn an_outgoing_event_is_read_as_it_was_made(
         (namespace, id) in (client::namespace(), option::of(any::<u64>())),
         (name, argument) in (any::<String>(), client::value()),
         (offset, recovers) in (option::of(any::<u64>()), any::<bool>()),
     ) {
         let writer: OffsetWriter = Arc::new(|offset| format!("at-{offset}"));
-        let emission = OutgoingEvent::new(&name, &argument);
-        let emission = match offset {
-            Some(offset) => emission.at(offset, &writer),
-            None => emission,
+        let event = OutgoingEvent::new(&name, &argument);
+        let event = match offset {
+            Some(offset) => event.at(offset, &writer),
+            None => event,
         };
         let mut expected = vec![Value::from(name), argument];
         expected.extend(offset.filter(|_| recovers).map(|offset| Value::from(writer(offset))));
-        // The second time it may come from where it was kept.
+        // The second time the packet may come from the cache.
         for _ in 0..2 {
-            let packets: Vec<_> = emission.packets(&namespace, id, recovers).collect();
+            let packets: Vec<_> = event.packets(&namespace, id, recovers).collect();
             prop_assert_eq!(packets.len(), 1);
             let read = Anatomy::of(message_of(&packets[0])).expect("a packet");
             let id = id.map(|id| id.to_string()).unwrap_or_default();
@@ -86,8 +86,8 @@ proptest! {
         attachments in vec(vec(any::<u8>(), 0..8).prop_map(Bytes::from), 0..4),
     ) {
         let write = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
-        let emission = OutgoingEvent::with_args(&name, &write(&args).expect("JSON"), attachments.clone());
-        let packets: Vec<_> = emission.packets(&namespace, id, false).collect();
+        let event = OutgoingEvent::with_args(&name, &write(&args).expect("JSON"), attachments.clone());
+        let packets: Vec<_> = event.packets(&namespace, id, false).collect();
         let read = Anatomy::of(message_of(&packets[0])).expect("a packet");
         let (kind, count) = match attachments.len() {
             0 => ('2', String::new()),
@@ -112,7 +112,7 @@ proptest! {
         let read = Anatomy::of(text.strip_prefix('4').expect("a message of the engine")).expect("a packet");
         prop_assert_eq!((read.kind, read.namespace), (kind, named(&namespace)));
         prop_assert_eq!(read.count, if attachments > 0 { attachments.to_string() } else { String::new() });
-        // A number directly after no id would be one: what these packets carry is never a bare number.
+        // A bare number would be read as an id; these packets never carry one.
         prop_assume!(!json.is_number());
         prop_assert_eq!(read.id, id.map(|id| id.to_string()).unwrap_or_default());
         prop_assert_eq!(read.value(), Some(json));
@@ -145,8 +145,8 @@ fn an_event_without_arguments_has_none_however_it_is_written() {
         let PacketBody::Event(event) = decoded.packet.body else { panic!("not an event") };
         assert_eq!((event.args().as_str(), event.first::<Value>().expect("JSON")), ("[]", None), "{text:?}");
     }
-    let emission = OutgoingEvent::with_args("m", " [ ] ", Vec::new());
-    let packets: Vec<_> = emission.packets("/", None, false).collect();
+    let event = OutgoingEvent::with_args("m", " [ ] ", Vec::new());
+    let packets: Vec<_> = event.packets("/", None, false).collect();
     let json = Anatomy::of(message_of(&packets[0])).expect("a packet").value();
     assert_eq!(json, Some(json!(["m"])));
 }

@@ -1,4 +1,4 @@
-//! Another implementation of both protocols, asked what it understands and how it would write.
+//! Another implementation of both protocols: what it reads, and how it writes.
 
 use std::{
     pin::pin,
@@ -35,12 +35,12 @@ fn translated(packet: TheirPacket) -> Option<EnginePacket> {
     }
 }
 
-/// What they read: an engine's packet, which may be one that only servers send.
+/// Their reading of an engine packet, which may be one that only servers send.
 pub fn packet(text: &str) -> Option<Option<EnginePacket>> {
     TheirPacket::parse(ProtocolVersion::V4, text.to_owned()).ok().map(translated)
 }
 
-/// What they read: a body, unless any of its packets is refused.
+/// Their reading of a body, unless they refuse one of its packets.
 pub fn payload(body: &str) -> Option<Vec<Option<EnginePacket>>> {
     let mut packets = pin!(decoder(body.to_owned(), None, ProtocolVersion::V4, u64::MAX));
     let mut read = Vec::new();
@@ -67,7 +67,7 @@ pub fn written(packet: &EnginePacket) -> String {
     })
 }
 
-/// What they read: a message, and its attachments if it wants any.
+/// Their reading of a message, with attachments if it needs any.
 pub fn message(text: &str) -> Option<Meaning> {
     let state = ParserState::default();
     let config = ParseConfig { max_incoming_binaries: MAX_ATTACHMENTS, ..ParseConfig::default() };
@@ -90,13 +90,13 @@ pub fn message(text: &str) -> Option<Meaning> {
         PacketData::EventAck(data, id) | PacketData::BinaryAck(data, id) => {
             (Kind::Ack, Some(*id), None, array(data, 0))
         }
-        PacketData::ConnectError(_) => panic!("they do not read it either"),
+        PacketData::ConnectError(_) => panic!("they refuse it too"),
     };
     let id = id.map(|id| u64::try_from(id).expect("digits have no sign"));
     Some(Meaning { kind, namespace: ns.to_string(), id, name, value, attachments })
 }
 
-/// What stands in an array after the first `skipped` elements.
+/// The elements of an array after the first `skipped`.
 fn array(data: &TheirValue, skipped: usize) -> Option<Value> {
     let elements: Vec<Value> = serde_json::from_str(data.as_str()?).ok()?;
     Some(elements.into_iter().skip(skipped).collect())

@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_can_be_told_apart_again(
+    fn packets_of_a_payload_can_be_separated_again(
         messages in vec(prop_oneof![
             text().prop_map(|text| EngineMessage::Text(text.into())),
             binary().prop_map(EngineMessage::Binary),
@@ -81,13 +81,13 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_taken_whole_or_refused(bytes in vec(any::<u8>(), 0..60), text in any::<String>()) {
+    fn any_body_is_decoded_whole_or_refused(bytes in vec(any::<u8>(), 0..60), text in any::<String>()) {
         polling_payload::check(&bytes);
         polling_payload::check(text.as_bytes());
     }
 
     #[test]
-    fn one_bad_packet_spoils_a_body(parts in vec(written(), 1..6), at in any::<prop::sample::Index>()) {
+    fn one_malformed_packet_makes_a_body_malformed(parts in vec(written(), 1..6), at in any::<prop::sample::Index>()) {
         let mut parts: Vec<_> = parts.into_iter().map(|(_, part)| part).collect();
         parts.insert(at.index(parts.len() + 1), "2".to_owned());
         prop_assert_eq!(decode_payload(parts.join("\x1e").into()), Err(MalformedEnginePacket));

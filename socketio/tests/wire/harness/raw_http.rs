@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what goes out is what a test wrote, what comes in is read strictly.
+//! HTTP/1.1 without a library: sends what a test wrote and reads strictly.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -7,28 +7,28 @@ use std::{
 
 use serde_json::Value;
 
-use super::server::{PATIENCE, Server};
+use super::echo_server::{EchoServer, PATIENCE};
 
-/// A TCP connection that speaks HTTP, kept alive from answer to answer.
-pub struct Http {
+/// A TCP connection that speaks HTTP and stays open between answers.
+pub struct RawHttp {
     stream: BufReader<TcpStream>,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RawResponse {
     pub status: u16,
     /// Names in lower case.
     headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Http {
-    pub fn connect(server: &Server) -> Self {
+impl RawHttp {
+    pub fn connect(server: &EchoServer) -> Self {
         Self::at(server.address)
     }
 
-    /// To a server that is no echo server.
+    /// Connects to any server.
     pub fn at(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -53,18 +53,18 @@ impl Http {
         self.stream.get_mut().write_all(bytes).expect("written");
     }
 
-    /// Sends bytes to a server that may have hung up.
+    /// Sends bytes to a server that may have closed the connection.
     pub fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.stream.get_mut().write_all(bytes).is_ok()
     }
 
-    /// Says that no more is sent (FIN), and reads on.
+    /// Closes the writing half (FIN).
     pub fn finish(&mut self) {
         self.stream.get_mut().shutdown(Shutdown::Write).expect("a FIN");
     }
 
     /// Reads an answer: `content-length`, or chunks.
-    pub fn answer(&mut self) -> Answer {
+    pub fn answer(&mut self) -> RawResponse {
         let mut answer = self.head();
         if answer.header("transfer-encoding") == Some("chunked") {
             loop {
@@ -85,7 +85,7 @@ impl Http {
     }
 
     /// Reads the head of an answer.
-    pub fn head(&mut self) -> Answer {
+    pub fn head(&mut self) -> RawResponse {
         let line = self.line();
         let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
         let status = status.unwrap_or_else(|| panic!("no status line: {line:?}")).parse().expect("a status");
@@ -93,7 +93,7 @@ impl Http {
         loop {
             let line = self.line();
             if line.is_empty() {
-                return Answer { status, headers, body: Vec::new() };
+                return RawResponse { status, headers, body: Vec::new() };
             }
             let (name, value) = line.split_once(':').expect("a header");
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
@@ -106,13 +106,13 @@ impl Http {
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the stream ended: {line:?}")).to_owned()
     }
 
-    /// The connection itself, for what comes after HTTP.
+    /// The connection, for what follows HTTP.
     pub fn into_stream(self) -> BufReader<TcpStream> {
         self.stream
     }
 }
 
-impl Answer {
+impl RawResponse {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -139,8 +139,8 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub fn request(server: &Server, method: &str, target: &str, body: Option<&[u8]>) -> Answer {
-    let mut http = Http::connect(server);
+pub fn request(server: &EchoServer, method: &str, target: &str, body: Option<&[u8]>) -> RawResponse {
+    let mut http = RawHttp::connect(server);
     http.send(method, target, &[], body);
     http.answer()
 }

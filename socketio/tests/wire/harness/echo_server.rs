@@ -9,24 +9,23 @@ use std::{
     time::Duration,
 };
 
-/// How long anything is waited for before a test fails. Shorter than every patience of the server that
-/// is not a test's subject, so that none of them is mistaken for an answer.
+/// How long a test waits for anything. Shorter than every timeout of the server that is not the subject of a test, so
+/// that no test takes one for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A running echo server. When it is dropped it has to be alive still, and to have said nothing of a
-/// panic; then it is killed.
-pub struct Server {
+/// A running echo server. When it is dropped, it has to be alive and to have reported no panic; then it is killed.
+pub struct EchoServer {
     process: Child,
     pub address: SocketAddr,
 }
 
-impl Server {
-    /// With a heartbeat and a connect timeout that no test waits for.
+impl EchoServer {
+    /// Starts with a heartbeat and a connect timeout that no test waits for.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// With settings of its own: `--name value`.
+    /// Starts with other settings: `--name value`.
     pub fn start_with(settings: &[(&str, u64)]) -> Self {
         let calm = [("--ping-interval", 25_000), ("--ping-timeout", 20_000), ("--connect-timeout", 45_000)];
         let given = |name: &str| settings.iter().any(|(given, _)| *given == name);
@@ -41,7 +40,7 @@ impl Server {
             .spawn()
             .expect("`cargo build -p amoiq-socketio --example echo_server` comes first");
         let mut line = String::new();
-        let said = process.stdout.as_mut().expect("its words");
+        let said = process.stdout.as_mut().expect("its output");
         BufReader::new(said).read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("echo server listens on http://").expect("where it listens");
         Self { address: address.parse().expect("an address"), process }
@@ -53,7 +52,7 @@ impl Server {
         assert!(sent.expect("kill").success(), "{name} was not sent");
     }
 
-    /// How much memory it has, in bytes.
+    /// Its resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
@@ -61,7 +60,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for EchoServer {
     fn drop(&mut self) {
         let ended = self.process.try_wait();
         let _ended = self.process.kill();
@@ -77,7 +76,7 @@ impl Drop for Server {
     }
 }
 
-/// Examples stand beside the folder of test binaries.
+/// Cargo builds examples into the folder above that of test binaries.
 fn program() -> std::path::PathBuf {
     let binary = env::current_exe().expect("this binary");
     let target = binary.parent().and_then(|deps| deps.parent()).expect("the folder of the build");

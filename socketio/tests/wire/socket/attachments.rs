@@ -1,24 +1,27 @@
 //! Binary events and acknowledgements.
 
-use super::{
-    frames::WebSocket,
-    server::Server,
-    session::{SOCKET, Session, answers, join, socket},
+use crate::harness::{
+    echo_server::EchoServer,
+    engine_session::{EngineSession, SOCKET, assert_answers, join, socket},
+    websocket_client::WebSocket,
 };
 
 const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 
-/// A connected client is closed for this packet and the attachments after it.
-fn closes(server: &Server, packet: &str, attachments: usize) {
-    let (session, mut websocket) = Session::websocket(server, SOCKET);
+/// Checks that the server closes a client that sends this packet and the attachments after it.
+fn assert_closes(server: &EchoServer, packet: &str, attachments: usize) {
+    let (session, mut websocket) = EngineSession::websocket(server, SOCKET);
     join(&mut websocket, "");
     websocket.send_text(packet);
     for _ in 0..attachments {
         // It may be closed before the last one.
-        websocket.try_write(&super::frames::frame(super::frames::FINAL | super::frames::BINARY, b"x"));
+        websocket.try_write(&crate::harness::websocket_client::frame(
+            crate::harness::websocket_client::FINAL | crate::harness::websocket_client::BINARY,
+            b"x",
+        ));
     }
     assert_eq!(websocket.close_code(), Some(1002), "{packet}");
-    session.is_forgotten();
+    session.wait_until_forgotten();
 }
 
 /// The event's name and arguments with so many placeholders.
@@ -27,7 +30,7 @@ fn event(name: &str, attachments: usize) -> String {
     format!(r#"["{name}"{}]"#, placeholders.collect::<String>())
 }
 
-fn echoes_attachments(websocket: &mut WebSocket, count: usize) {
+fn assert_echoes_attachments(websocket: &mut WebSocket, count: usize) {
     websocket.send_text(&format!("45{count}-{}", event("message", count)));
     for number in 0..count {
         websocket.send_binary(format!("attachment {number} \u{0}").as_bytes());
@@ -40,16 +43,16 @@ fn echoes_attachments(websocket: &mut WebSocket, count: usize) {
 
 #[test]
 fn a_binary_event_is_answered_with_its_attachments() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
-    echoes_attachments(&mut websocket, 1);
-    echoes_attachments(&mut websocket, 3);
-    answers(&mut websocket);
+    assert_echoes_attachments(&mut websocket, 1);
+    assert_echoes_attachments(&mut websocket, 3);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn a_binary_event_is_acknowledged_with_its_attachments() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     join(&mut websocket, "/custom,");
     for namespace in ["", "/custom,"] {
@@ -62,8 +65,8 @@ fn a_binary_event_is_acknowledged_with_its_attachments() {
 
 #[test]
 fn a_binary_event_over_polling_is_answered_alike() {
-    let server = Server::start();
-    let session = Session::joined(&server);
+    let server = EchoServer::start();
+    let session = EngineSession::joined(&server);
     let event = format!(r#"451-["message",{PLACEHOLDER}]"#);
     assert_eq!(session.post(format!("{event}\x1ebAQID")).ok(), "ok");
     let echo = format!(r#"451-["message-back",{PLACEHOLDER}]"#);
@@ -71,16 +74,16 @@ fn a_binary_event_over_polling_is_answered_alike() {
 }
 
 #[test]
-fn ten_attachments_are_taken_and_eleven_are_not() {
-    let server = Server::start();
-    echoes_attachments(&mut socket(&server), 10);
-    closes(&server, &format!("4511-{}", event("message", 11)), 0);
-    closes(&server, &format!("4599999999999999999999-{}", event("message", 1)), 0);
+fn ten_attachments_are_accepted_and_eleven_are_not() {
+    let server = EchoServer::start();
+    assert_echoes_attachments(&mut socket(&server), 10);
+    assert_closes(&server, &format!("4511-{}", event("message", 11)), 0);
+    assert_closes(&server, &format!("4599999999999999999999-{}", event("message", 1)), 0);
 }
 
 #[test]
 fn a_placeholder_may_be_at_any_depth() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     let deep = format!("{}{PLACEHOLDER}{}", "[{\"a\":".repeat(50), "}]".repeat(50));
     websocket.send_text(&format!(r#"451-["message",{{"b":[0,{deep}]}}]"#));
@@ -90,58 +93,58 @@ fn a_placeholder_may_be_at_any_depth() {
 }
 
 #[test]
-fn a_placeholder_that_stands_for_no_attachment_closes_the_connection() {
-    let server = Server::start();
+fn a_placeholder_that_refers_to_no_attachment_closes_the_connection() {
+    let server = EchoServer::start();
     for num in ["1", "10", "-1", "\"0\"", "0.5", "null", "1e3"] {
         let placeholder = format!(r#"{{"_placeholder":true,"num":{num}}}"#);
-        closes(&server, &format!(r#"451-["message",{placeholder}]"#), 1);
-        closes(&server, &format!(r#"451-["message",[{{"a":{placeholder}}}]]"#), 1);
-        closes(&server, &format!("461-1[{placeholder}]"), 1);
+        assert_closes(&server, &format!(r#"451-["message",{placeholder}]"#), 1);
+        assert_closes(&server, &format!(r#"451-["message",[{{"a":{placeholder}}}]]"#), 1);
+        assert_closes(&server, &format!("461-1[{placeholder}]"), 1);
     }
-    closes(&server, r#"451-["message",{"_placeholder":true}]"#, 1);
+    assert_closes(&server, r#"451-["message",{"_placeholder":true}]"#, 1);
 }
 
 #[test]
-fn a_packet_whose_attachments_are_badly_announced_closes_the_connection() {
-    let server = Server::start();
+fn a_packet_with_a_malformed_attachment_count_closes_the_connection() {
+    let server = EchoServer::start();
     for packet in [r#"45["message"]"#, r#"451["message"]"#, r#"45-["message"]"#, r#"45+1-["message"]"#] {
-        closes(&server, packet, 0);
+        assert_closes(&server, packet, 0);
     }
-    closes(&server, "46-1[]", 0);
-    closes(&server, r#"451-["disconnect"]"#, 1);
+    assert_closes(&server, "46-1[]", 0);
+    assert_closes(&server, r#"451-["disconnect"]"#, 1);
 }
 
 #[test]
 fn text_while_attachments_are_missing_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for text in [r#"42["message"]"#, "41", r#"451-["message"]"#] {
-        let (session, mut websocket) = Session::websocket(&server, SOCKET);
+        let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
         join(&mut websocket, "");
         websocket.send_text(&format!("452-{}", event("message", 2)));
         websocket.send_binary(b"one of two");
         websocket.send_text(text);
         assert_eq!(websocket.close_code(), Some(1002), "{text}");
-        session.is_forgotten();
+        session.wait_until_forgotten();
     }
 }
 
 #[test]
 fn binary_that_nobody_announced_closes_the_connection() {
-    let server = Server::start();
-    let (session, mut websocket) = Session::websocket(&server, SOCKET);
+    let server = EchoServer::start();
+    let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
     join(&mut websocket, "");
     websocket.send_binary(b"hello");
     assert_eq!(websocket.close_code(), Some(1002));
-    session.is_forgotten();
+    session.wait_until_forgotten();
     let mut websocket = socket(&server);
-    echoes_attachments(&mut websocket, 1);
+    assert_echoes_attachments(&mut websocket, 1);
     websocket.send_binary(b"one too many");
     assert_eq!(websocket.close_code(), Some(1002));
 }
 
 #[test]
 fn attachments_that_together_are_over_the_limit_are_refused() {
-    let server = Server::start_with(&[("--max-payload", 10_000)]);
+    let server = EchoServer::start_with(&[("--max-payload", 10_000)]);
     let packet = format!("452-{}", event("message", 2));
     // The packet counts too, without the engine's digit.
     let room = 10_000 - (packet.len() - 1);

@@ -22,11 +22,11 @@ use amoiq_socketio::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    client::Http,
-    frames::WebSocket,
-    server::PATIENCE,
-    session::{SOCKET, opened, opening_target},
+use crate::harness::{
+    echo_server::PATIENCE,
+    engine_session::{SOCKET, opened, opening_target},
+    raw_http::RawHttp,
+    websocket_client::WebSocket,
 };
 
 /// The shortest hold.
@@ -131,7 +131,7 @@ fn serve_on(
 }
 
 fn guest(address: SocketAddr) -> WebSocket {
-    let mut websocket = WebSocket::upgrade(Http::at(address), &opening_target(SOCKET, "websocket"));
+    let mut websocket = WebSocket::upgrade(RawHttp::at(address), &opening_target(SOCKET, "websocket"));
     opened(&websocket.text());
     websocket.send_text("40");
     assert!(websocket.text().starts_with("40{"));
@@ -183,7 +183,7 @@ fn a_client_that_may_not_stay_is_told_why_before_its_connection_closes() {
 #[test]
 fn an_application_that_accepts_nobody_now_holds_clients_and_refuses_none() {
     let (address, ..) = serve(SocketSettings::default());
-    let mut websocket = WebSocket::upgrade(Http::at(address), &opening_target(SOCKET, "websocket"));
+    let mut websocket = WebSocket::upgrade(RawHttp::at(address), &opening_target(SOCKET, "websocket"));
     opened(&websocket.text());
     websocket.send_text(r#"40{"busy":true}"#);
     let since = Instant::now();
@@ -204,15 +204,15 @@ fn a_server_without_room_for_held_connections_refuses_clients() {
     let may_hold = Box::new(move || may_hold.load(Ordering::SeqCst));
     let engine = Engine::with_hold_policy(settings, random.clone(), may_hold);
     let (address, ..) = serve_on(engine, SocketSettings::default(), random);
-    let knock = || {
-        let mut http = Http::at(address);
+    let open_once = || {
+        let mut http = RawHttp::at(address);
         http.send("GET", &opening_target(SOCKET, "polling"), &[], None);
         http.answer()
     };
     let served = guest(address);
-    assert_eq!(knock().status, 200, "it waits");
+    assert_eq!(open_once().status, 200, "it waits");
     has_room.store(false, Ordering::SeqCst);
-    let refused = knock();
+    let refused = open_once();
     assert_eq!(refused.refusal(), (503, 4));
     assert!(refused.header("retry-after").is_some());
     drop(served);

@@ -1,23 +1,23 @@
 //! Events, acknowledgements, and packets that no client may send.
 
-use super::{
-    server::Server,
-    session::{NOT_NOW, SOCKET, Session, answers, join, socket},
+use crate::harness::{
+    echo_server::EchoServer,
+    engine_session::{BAD_REQUEST, EngineSession, SOCKET, assert_answers, join, socket},
 };
 
-/// A connected client that sends this is closed, and whoever comes next is served.
-fn closes(server: &Server, packet: &str) {
-    let (session, mut websocket) = Session::websocket(server, SOCKET);
+/// Checks that the server closes a client that sends this.
+fn assert_closes(server: &EchoServer, packet: &str) {
+    let (session, mut websocket) = EngineSession::websocket(server, SOCKET);
     join(&mut websocket, "");
     websocket.send_text(packet);
     let said: String = packet.chars().take(60).collect();
     assert_eq!(websocket.close_code(), Some(1002), "{said}");
-    session.is_forgotten();
+    session.wait_until_forgotten();
 }
 
 #[test]
 fn an_event_is_answered_with_its_arguments() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     for args in ["", r#",1,"2",{"3":[true]}"#, r#",null"#, r#",1.5e300,"\u0000\"""#, r#","€""#] {
         websocket.send_text(&format!(r#"42["message"{args}]"#));
@@ -26,16 +26,16 @@ fn an_event_is_answered_with_its_arguments() {
 }
 
 #[test]
-fn an_event_that_nobody_handles_is_passed_over() {
-    let server = Server::start();
+fn an_event_that_nobody_handles_is_ignored() {
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     websocket.send_text(r#"42["unheard",1]"#);
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn an_event_with_an_id_is_acknowledged_under_it() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     for id in ["0", "7", "456", "9007199254740991"] {
         websocket.send_text(&format!(r#"42{id}["message-with-ack",1,"2",{{"3":[false]}}]"#));
@@ -47,16 +47,16 @@ fn an_event_with_an_id_is_acknowledged_under_it() {
 }
 
 #[test]
-fn an_acknowledgement_that_nobody_asked_for_is_passed_over() {
-    let server = Server::start();
+fn an_acknowledgement_that_nobody_asked_for_is_ignored() {
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     websocket.send_text("431[1]");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn events_sent_together_are_answered_in_order() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     for number in 0..500 {
         websocket.send_text(&format!("42{number}[\"message-with-ack\",{number}]"));
@@ -68,14 +68,14 @@ fn events_sent_together_are_answered_in_order() {
 
 #[test]
 fn an_event_before_the_connect_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for packet in [r#"42["message"]"#, r#"42/custom,["message"]"#, "431[]", "41"] {
-        let (session, mut websocket) = Session::websocket(&server, SOCKET);
+        let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
         websocket.send_text(packet);
         websocket.close_code();
-        session.is_forgotten();
+        session.wait_until_forgotten();
     }
-    let (_, mut websocket) = Session::websocket(&server, SOCKET);
+    let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
     join(&mut websocket, "");
     websocket.send_text(r#"42/custom,["message"]"#);
     websocket.close_code();
@@ -83,19 +83,19 @@ fn an_event_before_the_connect_closes_the_connection() {
 
 #[test]
 fn a_reserved_event_name_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let names = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
     for name in names {
-        closes(&server, &format!(r#"42["{name}"]"#));
-        closes(&server, &format!(r#"427["{name}",1]"#));
+        assert_closes(&server, &format!(r#"42["{name}"]"#));
+        assert_closes(&server, &format!(r#"427["{name}",1]"#));
     }
-    closes(&server, r#"42["\u0063onnect"]"#);
-    closes(&server, r#"42[ "disconnect" ]"#);
+    assert_closes(&server, r#"42["\u0063onnect"]"#);
+    assert_closes(&server, r#"42[ "disconnect" ]"#);
 }
 
 #[test]
 fn invalid_json_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for packet in [
         r#"42["message""#,
         r#"42["message",]"#,
@@ -108,13 +108,13 @@ fn invalid_json_closes_the_connection() {
         r#"40/custom,{"a""#,
         "431[",
     ] {
-        closes(&server, packet);
+        assert_closes(&server, packet);
     }
 }
 
 #[test]
 fn a_malformed_packet_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for packet in [
         "4",
         "47",
@@ -136,28 +136,28 @@ fn a_malformed_packet_closes_the_connection() {
         "431{}",
         "431",
     ] {
-        closes(&server, packet);
+        assert_closes(&server, packet);
     }
 }
 
 #[test]
 fn a_connect_error_of_a_client_closes_the_connection() {
-    let server = Server::start();
-    closes(&server, r#"44{"message":"x"}"#);
-    closes(&server, "44");
+    let server = EchoServer::start();
+    assert_closes(&server, r#"44{"message":"x"}"#);
+    assert_closes(&server, "44");
 }
 
 #[test]
 fn a_malformed_packet_over_polling_is_400_and_ends_the_session() {
-    let server = Server::start();
-    let session = Session::joined(&server);
-    assert_eq!(session.post("42{}").refusal(), NOT_NOW);
-    session.is_dead();
+    let server = EchoServer::start();
+    let session = EngineSession::joined(&server);
+    assert_eq!(session.post("42{}").refusal(), BAD_REQUEST);
+    session.assert_closed();
 }
 
 #[test]
 fn json_of_any_depth_neither_crashes_nor_hangs_the_server() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let objects = "{\"a\":".repeat(100_000);
     for packet in [
@@ -168,8 +168,8 @@ fn json_of_any_depth_neither_crashes_nor_hangs_the_server() {
         format!("431{open}"),
         format!("451-[\"message\",{open}"),
     ] {
-        closes(&server, &packet);
-        answers(&mut socket(&server));
+        assert_closes(&server, &packet);
+        assert_answers(&mut socket(&server));
     }
     let mut websocket = socket(&server);
     websocket.send_text(&format!("42[\"message\",{open}{close}]"));

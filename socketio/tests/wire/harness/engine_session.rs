@@ -1,43 +1,43 @@
-//! A session of one of the echo server's two engines, and a socket that is connected over it.
+//! A session of one of the echo server's two engines, and a socket over it.
 
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::{
-    client::{Answer, Http, request},
-    frames::WebSocket,
-    server::{PATIENCE, Server},
+    echo_server::{EchoServer, PATIENCE},
+    raw_http::{RawHttp, RawResponse, request},
+    websocket_client::WebSocket,
 };
 
-/// Where the engine alone is served.
+/// The path of the engine without Socket.IO.
 pub const ENGINE: &str = "/engine.io/";
 
-/// Where Socket.IO is served.
+/// The path of Socket.IO.
 pub const SOCKET: &str = "/socket.io/";
 
-/// The refusal of a session that there is not.
-pub const UNKNOWN: (u16, u64) = (400, 1);
+/// The refusal of an unknown session.
+pub const UNKNOWN_SID: (u16, u64) = (400, 1);
 
 /// The refusal of a request that a session does not allow.
-pub const NOT_NOW: (u16, u64) = (400, 3);
+pub const BAD_REQUEST: (u16, u64) = (400, 3);
 
 /// A session, by its id.
-pub struct Session<'a> {
-    server: &'a Server,
+pub struct EngineSession<'a> {
+    server: &'a EchoServer,
     path: &'static str,
     pub sid: String,
 }
 
-impl<'a> Session<'a> {
-    /// One that polls.
-    pub fn polling(server: &'a Server, path: &'static str) -> Self {
+impl<'a> EngineSession<'a> {
+    /// Opens a session that polls.
+    pub fn polling(server: &'a EchoServer, path: &'static str) -> Self {
         let answer = request(server, "GET", &opening_target(path, "polling"), None);
         Self { server, path, sid: sid_of(answer.ok()) }
     }
 
-    /// One on a websocket.
-    pub fn websocket(server: &'a Server, path: &'static str) -> (Self, WebSocket) {
+    /// Opens a session on a websocket.
+    pub fn websocket(server: &'a EchoServer, path: &'static str) -> (Self, WebSocket) {
         let mut websocket = WebSocket::open(server, &opening_target(path, "websocket"));
         let sid = sid_of(&websocket.text());
         (Self { server, path, sid }, websocket)
@@ -48,17 +48,17 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a GET and does not wait for its answer.
-    pub fn begin_get(&self) -> Http {
-        let mut http = Http::connect(self.server);
+    pub fn start_get(&self) -> RawHttp {
+        let mut http = RawHttp::connect(self.server);
         http.send("GET", &self.target("polling"), &[], None);
         http
     }
 
-    pub fn get(&self) -> Answer {
-        self.begin_get().answer()
+    pub fn get(&self) -> RawResponse {
+        self.start_get().answer()
     }
 
-    pub fn post(&self, body: impl AsRef<[u8]>) -> Answer {
+    pub fn post(&self, body: impl AsRef<[u8]>) -> RawResponse {
         request(self.server, "POST", &self.target("polling"), Some(body.as_ref()))
     }
 
@@ -75,27 +75,27 @@ impl<'a> Session<'a> {
         websocket
     }
 
-    /// Waits until the server does not know it any more. What asks is a packet that changes nothing, so
-    /// that asking is not what ends it.
-    pub fn is_forgotten(&self) {
+    /// Waits until the server does not know the session any more. It asks with a packet that changes nothing, so that
+    /// asking does not end the session.
+    pub fn wait_until_forgotten(&self) {
         let start = Instant::now();
         loop {
             let answer = self.post("3");
-            if answer.status != 200 && answer.refusal() == UNKNOWN {
+            if answer.status != 200 && answer.refusal() == UNKNOWN_SID {
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "the session is still known");
         }
     }
 
-    /// The session is over: neither transport finds it.
-    pub fn is_dead(&self) {
+    /// Checks that the session is over: neither a GET nor a POST is accepted.
+    pub fn assert_closed(&self) {
         assert_eq!(self.get().status, 400);
         assert_eq!(self.post("4late").status, 400);
     }
 
     /// A session that polls and is connected to the namespace `/`.
-    pub fn joined(server: &'a Server) -> Self {
+    pub fn joined(server: &'a EchoServer) -> Self {
         let session = Self::polling(server, SOCKET);
         assert_eq!(session.post("40").ok(), "ok");
         let packets = session.poll_packets(2);
@@ -114,20 +114,20 @@ impl<'a> Session<'a> {
         packets
     }
 
-    /// The session echoes a message over polling.
-    pub fn polls_on(&self) {
+    /// Checks that the session echoes a message over polling.
+    pub fn assert_polls(&self) {
         assert_eq!(self.post("4still").ok(), "ok");
         assert_eq!(self.get().ok(), "4still");
     }
 }
 
-/// The websocket echoes a message of the engine.
-pub fn echoes(websocket: &mut WebSocket) {
+/// Checks that the engine echoes a message.
+pub fn assert_echoes(websocket: &mut WebSocket) {
     websocket.send_text("4still");
     assert_eq!(websocket.text(), "4still");
 }
 
-/// Where a session is opened.
+/// The target of a request that opens a session.
 pub fn opening_target(path: &str, transport: &str) -> String {
     format!("{path}?EIO=4&transport={transport}")
 }
@@ -143,13 +143,13 @@ fn sid_of(packet: &str) -> String {
 }
 
 /// A websocket that is connected to the namespace `/`.
-pub fn socket(server: &Server) -> WebSocket {
-    let (_, mut websocket) = Session::websocket(server, SOCKET);
+pub fn socket(server: &EchoServer) -> WebSocket {
+    let (_, mut websocket) = EngineSession::websocket(server, SOCKET);
     join(&mut websocket, "");
     websocket
 }
 
-/// Connects to a namespace (`/name,`, nothing for `/`); gives the socket's id.
+/// Connects to a namespace (`/name,`, nothing for `/`). Returns the socket's id.
 pub fn join(websocket: &mut WebSocket, namespace: &str) -> String {
     websocket.send_text(&format!("40{namespace}"));
     let answer = websocket.text();
@@ -159,8 +159,8 @@ pub fn join(websocket: &mut WebSocket, namespace: &str) -> String {
     welcome["sid"].as_str().expect("a sid").to_owned()
 }
 
-/// The server answers an event of a socket.
-pub fn answers(websocket: &mut WebSocket) {
+/// Checks that the server answers an event.
+pub fn assert_answers(websocket: &mut WebSocket) {
     websocket.send_text(r#"42["message","still"]"#);
     assert_eq!(websocket.text(), r#"42["message-back","still"]"#);
 }

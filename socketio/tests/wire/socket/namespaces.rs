@@ -7,18 +7,18 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    frames::CLOSE,
-    server::{PATIENCE, Server},
-    session::{SOCKET, Session, answers, join, socket},
+use crate::harness::{
+    echo_server::{EchoServer, PATIENCE},
+    engine_session::{EngineSession, SOCKET, assert_answers, join, socket},
+    websocket_client::CLOSE,
 };
 
 #[test]
 fn a_connect_is_answered_with_a_fresh_sid_and_nothing_else() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut sids = HashSet::new();
     for auth in ["", "{}", r#"{"token":"x"}"#] {
-        let (session, mut websocket) = Session::websocket(&server, SOCKET);
+        let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
         websocket.send_text(&format!("40{auth}"));
         let answer = websocket.text();
         let welcome: Value =
@@ -34,8 +34,8 @@ fn a_connect_is_answered_with_a_fresh_sid_and_nothing_else() {
 
 #[test]
 fn a_connect_over_polling_is_answered_alike() {
-    let server = Server::start();
-    let session = Session::polling(&server, SOCKET);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, SOCKET);
     assert_eq!(session.post("40").ok(), "ok");
     let answer = session.get();
     let packet = answer.ok().split('\x1e').next().and_then(|packet| packet.strip_prefix("40"));
@@ -46,9 +46,9 @@ fn a_connect_over_polling_is_answered_alike() {
 
 #[test]
 fn the_application_gets_what_a_client_connects_with() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for (namespace, prefix) in [("", ""), ("/custom,", "/custom,")] {
-        let (_, mut websocket) = Session::websocket(&server, SOCKET);
+        let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
         websocket.send_text(&format!(r#"40{namespace}{{"token":"a","deep":[1,{{"b":null}}]}}"#));
         assert!(websocket.text().starts_with(&format!("40{prefix}{{\"sid\":")));
         let event = websocket.text();
@@ -61,8 +61,8 @@ fn the_application_gets_what_a_client_connects_with() {
 
 #[test]
 fn a_refused_client_is_told_the_message_and_the_data() {
-    let server = Server::start();
-    let (_, mut websocket) = Session::websocket(&server, SOCKET);
+    let server = EchoServer::start();
+    let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
     websocket.send_text(r#"40{"refuse":{"error":"no","code":"DENIED","details":{}}}"#);
     let answer = websocket.text();
     let refusal: Value = serde_json::from_str(answer.strip_prefix("44").expect("a refusal")).expect("JSON");
@@ -73,8 +73,8 @@ fn a_refused_client_is_told_the_message_and_the_data() {
 
 #[test]
 fn an_unknown_namespace_is_refused_and_the_connection_stays() {
-    let server = Server::start();
-    let (_, mut websocket) = Session::websocket(&server, SOCKET);
+    let server = EchoServer::start();
+    let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
     for name in ["/random", "/CUSTOM", "/custom/", "/Ünï"] {
         websocket.send_text(&format!("40{name},"));
         assert_eq!(websocket.text(), format!(r#"44{name},{{"message":"Invalid namespace"}}"#));
@@ -82,15 +82,15 @@ fn an_unknown_namespace_is_refused_and_the_connection_stays() {
     websocket.send_text("40/random");
     assert_eq!(websocket.text(), r#"44/random,{"message":"Invalid namespace"}"#);
     join(&mut websocket, "");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn without_a_connect_the_connection_is_closed_after_the_connect_timeout() {
-    let server = Server::start_with(&[("--connect-timeout", 400), ("--ping-interval", 150)]);
+    let server = EchoServer::start_with(&[("--connect-timeout", 400), ("--ping-interval", 150)]);
     let start = Instant::now();
-    let (session, mut websocket) = Session::websocket(&server, SOCKET);
-    // It answers the ping, so that it is not the heartbeat that ends it.
+    let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
+    // Answers the ping, so that the heartbeat does not end the session.
     assert_eq!(websocket.text(), "2");
     websocket.send_text("3");
     let last = loop {
@@ -102,54 +102,54 @@ fn without_a_connect_the_connection_is_closed_after_the_connect_timeout() {
     assert_eq!(last, Some(CLOSE));
     let took = start.elapsed();
     assert!((Duration::from_millis(400)..PATIENCE).contains(&took), "after {took:?}");
-    session.is_forgotten();
+    session.wait_until_forgotten();
 }
 
 #[test]
-fn who_connects_in_time_stays_beyond_the_connect_timeout() {
-    let server = Server::start_with(&[("--connect-timeout", 500), ("--ping-interval", 600)]);
+fn a_client_that_connects_in_time_stays_beyond_the_connect_timeout() {
+    let server = EchoServer::start_with(&[("--connect-timeout", 500), ("--ping-interval", 600)]);
     let mut websocket = socket(&server);
-    // The ping is the sign that the connect timeout is over.
+    // The ping shows that the connect timeout is over.
     assert_eq!(websocket.text(), "2");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
-fn who_connects_and_leaves_in_time_stays_beyond_the_connect_timeout() {
-    let server = Server::start_with(&[("--connect-timeout", 500), ("--ping-interval", 600)]);
+fn a_client_that_connects_and_leaves_in_time_stays_beyond_the_connect_timeout() {
+    let server = EchoServer::start_with(&[("--connect-timeout", 500), ("--ping-interval", 600)]);
     let mut websocket = socket(&server);
     websocket.send_text("41");
     assert_eq!(websocket.text(), "2");
     join(&mut websocket, "");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn a_second_connect_to_the_same_namespace_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for namespace in ["", "/custom,"] {
-        let (session, mut websocket) = Session::websocket(&server, SOCKET);
+        let (session, mut websocket) = EngineSession::websocket(&server, SOCKET);
         join(&mut websocket, namespace);
         websocket.send_text(&format!("40{namespace}"));
         websocket.close_code();
-        session.is_forgotten();
+        session.wait_until_forgotten();
     }
 }
 
 #[test]
 fn a_disconnect_leaves_the_namespace_and_keeps_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     websocket.send_text("41");
     let first = join(&mut websocket, "");
     websocket.send_text("41");
     assert_ne!(join(&mut websocket, ""), first, "another socket");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }
 
 #[test]
 fn an_event_to_a_namespace_that_was_left_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = socket(&server);
     websocket.send_text("41");
     websocket.send_text(r#"42["message"]"#);
@@ -158,29 +158,29 @@ fn an_event_to_a_namespace_that_was_left_closes_the_connection() {
 
 #[test]
 fn namespaces_are_independent() {
-    let server = Server::start();
-    let (_, mut websocket) = Session::websocket(&server, SOCKET);
+    let server = EchoServer::start();
+    let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
     let main = join(&mut websocket, "");
     let custom = join(&mut websocket, "/custom,");
     assert_ne!(main, custom);
     websocket.send_text(r#"42/custom,["message",1]"#);
     assert_eq!(websocket.text(), r#"42/custom,["message-back",1]"#);
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
     websocket.send_text("41/custom,");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
     websocket.send_text(r#"42/custom,["message",1]"#);
     websocket.close_code();
 }
 
 #[test]
-fn of_all_namespaces_each_can_be_left_and_joined_again() {
-    let server = Server::start();
-    let (_, mut websocket) = Session::websocket(&server, SOCKET);
+fn each_namespace_can_be_left_and_joined_again() {
+    let server = EchoServer::start();
+    let (_, mut websocket) = EngineSession::websocket(&server, SOCKET);
     join(&mut websocket, "");
     join(&mut websocket, "/custom,");
     websocket.send_text("41/custom,");
     join(&mut websocket, "/custom,");
     websocket.send_text("41");
     join(&mut websocket, "");
-    answers(&mut websocket);
+    assert_answers(&mut websocket);
 }

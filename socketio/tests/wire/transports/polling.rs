@@ -1,18 +1,18 @@
-//! The polling transport, as long as nothing is wrong.
+//! The polling transport without errors.
 
-use super::{
-    client::Http,
-    server::Server,
-    session::{ENGINE, Session, opening_target},
+use crate::harness::{
+    echo_server::EchoServer,
+    engine_session::{ENGINE, EngineSession, opening_target},
+    raw_http::RawHttp,
 };
 
 #[test]
 fn a_get_answers_plain_text_that_is_not_stored() {
-    let server = Server::start();
-    let mut http = Http::connect(&server);
+    let server = EchoServer::start();
+    let mut http = RawHttp::connect(&server);
     http.send("GET", &opening_target(ENGINE, "polling"), &[], None);
     let open = http.answer();
-    let session = Session::polling(&server, ENGINE);
+    let session = EngineSession::polling(&server, ENGINE);
     session.post("4hello");
     for answer in [open, session.get()] {
         assert_eq!(answer.status, 200);
@@ -23,25 +23,25 @@ fn a_get_answers_plain_text_that_is_not_stored() {
 
 #[test]
 fn a_post_answers_ok_as_html() {
-    let server = Server::start();
-    let answer = Session::polling(&server, ENGINE).post("4hello");
+    let server = EchoServer::start();
+    let answer = EngineSession::polling(&server, ENGINE).post("4hello");
     assert_eq!(answer.ok(), "ok");
     assert_eq!(answer.header("content-type"), Some("text/html"));
 }
 
 #[test]
 fn a_get_waits_for_packets() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
-    let mut poll = session.begin_get();
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
+    let mut poll = session.start_get();
     assert_eq!(session.post("4hello").ok(), "ok");
     assert_eq!(poll.answer().ok(), "4hello");
 }
 
 #[test]
 fn a_get_answers_with_all_packets_between_separators() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
     for message in ["4first", "4", "4third €"] {
         assert_eq!(session.post(message).ok(), "ok");
     }
@@ -50,16 +50,16 @@ fn a_get_answers_with_all_packets_between_separators() {
 
 #[test]
 fn a_post_brings_several_packets_between_separators() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
     assert_eq!(session.post("4first\x1e3\x1e4second\x1ebAQID\x1e4").ok(), "ok");
     assert_eq!(session.get().ok(), "4first\x1e4second\x1ebAQID\x1e4");
 }
 
 #[test]
 fn binary_is_base64_on_polling() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
     for message in ["bAQIDBA==", "b", "b/+8=", "bHh4e"] {
         assert_eq!(session.post(message).ok(), "ok");
         assert_eq!(session.get().ok(), message);
@@ -68,9 +68,9 @@ fn binary_is_base64_on_polling() {
 
 #[test]
 fn one_connection_carries_requests_one_after_the_other() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
-    let mut http = Http::connect(&server);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
+    let mut http = RawHttp::connect(&server);
     for number in 0..20 {
         let message = format!("4{number}");
         http.send("POST", &session.target("polling"), &[], Some(message.as_bytes()));
@@ -82,9 +82,9 @@ fn one_connection_carries_requests_one_after_the_other() {
 
 #[test]
 fn a_post_may_come_in_chunks() {
-    let server = Server::start();
-    let session = Session::polling(&server, ENGINE);
-    let mut http = Http::connect(&server);
+    let server = EchoServer::start();
+    let session = EngineSession::polling(&server, ENGINE);
+    let mut http = RawHttp::connect(&server);
     http.send("POST", &session.target("polling"), &[("transfer-encoding", "chunked")], None);
     for piece in ["3\r\n4he\r\n", "3\r\nllo\r\n", "0\r\n\r\n"] {
         http.write(piece.as_bytes());
@@ -95,8 +95,8 @@ fn a_post_may_come_in_chunks() {
 
 #[test]
 fn many_events_in_one_payload_are_echoed_in_order() {
-    let server = Server::start();
-    let session = Session::joined(&server);
+    let server = EchoServer::start();
+    let session = EngineSession::joined(&server);
     let events: Vec<_> = (0..1_000).map(|number| format!("42[\"message\",{number}]")).collect();
     assert_eq!(session.post(events.join("\x1e")).ok(), "ok");
     let expected: Vec<_> = (0..1_000).map(|number| format!("42[\"message-back\",{number}]")).collect();

@@ -1,18 +1,18 @@
-//! Messages in fragments, and UTF-8 that is checked over all of a message.
+//! Messages in fragments, and UTF-8 that is checked over the whole message.
 
-use super::{
-    frames::{BINARY, CONTINUATION, FINAL, Frame, PING, PONG, TEXT, WebSocket, frame},
-    server::Server,
-    session::{ENGINE, Session, echoes},
+use crate::harness::{
+    echo_server::EchoServer,
+    engine_session::{ENGINE, EngineSession, assert_echoes},
+    websocket_client::{BINARY, CONTINUATION, FINAL, PING, PONG, ServerFrame, TEXT, WebSocket, frame},
 };
 
-fn websocket(server: &Server) -> WebSocket {
-    Session::websocket(server, ENGINE).1
+fn websocket(server: &EchoServer) -> WebSocket {
+    EngineSession::websocket(server, ENGINE).1
 }
 
 #[test]
 fn the_fragments_of_a_message_are_joined() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = websocket(&server);
     websocket.write(&frame(TEXT, b"4he"));
     websocket.write(&frame(CONTINUATION, b"l"));
@@ -22,16 +22,16 @@ fn the_fragments_of_a_message_are_joined() {
     websocket.write(&frame(BINARY, &[1, 2]));
     websocket.write(&frame(FINAL | CONTINUATION, &[3]));
     assert_eq!(websocket.binary(), [1, 2, 3]);
-    echoes(&mut websocket);
+    assert_echoes(&mut websocket);
 }
 
 #[test]
 fn a_ping_frame_between_fragments_is_answered_at_once() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = websocket(&server);
     websocket.write(&frame(TEXT, b"4he"));
     websocket.write(&frame(FINAL | PING, b"there?"));
-    assert_eq!(websocket.frame(), Some(Frame { opcode: PONG, payload: b"there?".to_vec() }));
+    assert_eq!(websocket.frame(), Some(ServerFrame { opcode: PONG, payload: b"there?".to_vec() }));
     websocket.write(&frame(FINAL | PONG, b""));
     websocket.write(&frame(FINAL | CONTINUATION, b"llo"));
     assert_eq!(websocket.text(), "4hello");
@@ -39,7 +39,7 @@ fn a_ping_frame_between_fragments_is_answered_at_once() {
 
 #[test]
 fn a_character_may_be_split_over_fragments() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = websocket(&server);
     let text = "4€𝄞é".as_bytes();
     let (last, begin) = text.split_last().expect("some bytes");
@@ -51,31 +51,31 @@ fn a_character_may_be_split_over_fragments() {
 
 #[test]
 fn text_that_is_not_utf8_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let overlong_surrogate_truncated = [&b"4\xc0\xaf"[..], b"4\xed\xa0\x80", b"4\xe2\x82", b"\xff"];
     for bytes in overlong_surrogate_truncated {
-        let (session, mut websocket) = Session::websocket(&server, ENGINE);
+        let (session, mut websocket) = EngineSession::websocket(&server, ENGINE);
         websocket.write(&frame(FINAL | TEXT, bytes));
         websocket.close_code();
-        session.is_forgotten();
+        session.wait_until_forgotten();
     }
 }
 
 #[test]
 fn text_that_is_not_utf8_over_its_fragments_closes_the_connection() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for pieces in [[&b"4\xe2\x82"[..], b"x"], [b"4ok", b"\xff"], [b"4\xe2", b"\x82"]] {
-        let (session, mut websocket) = Session::websocket(&server, ENGINE);
+        let (session, mut websocket) = EngineSession::websocket(&server, ENGINE);
         websocket.write(&frame(TEXT, pieces[0]));
         websocket.write(&frame(FINAL | CONTINUATION, pieces[1]));
         websocket.close_code();
-        session.is_forgotten();
+        session.wait_until_forgotten();
     }
 }
 
 #[test]
 fn binary_need_not_be_utf8() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let mut websocket = websocket(&server);
     websocket.send_binary(b"\xff\xfe\x00");
     assert_eq!(websocket.binary(), b"\xff\xfe\x00");

@@ -1,20 +1,20 @@
-//! How a session begins: the open packet and its sid.
+//! How a session starts: the open packet and its sid.
 
 use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::{
-    client::{Http, request},
-    frames::WebSocket,
-    server::Server,
-    session::{ENGINE, SOCKET, Session, opened, opening_target},
+use crate::harness::{
+    echo_server::EchoServer,
+    engine_session::{ENGINE, EngineSession, SOCKET, opened, opening_target},
+    raw_http::{RawHttp, request},
+    websocket_client::WebSocket,
 };
 
 #[test]
 fn the_open_packet_of_polling_has_exactly_five_fields_and_offers_the_websocket() {
-    let server = Server::start();
+    let server = EchoServer::start();
     for path in [ENGINE, SOCKET] {
         let packet = opened(request(&server, "GET", &opening_target(path, "polling"), None).ok());
         let expected = json!({
@@ -31,7 +31,7 @@ fn the_open_packet_of_polling_has_exactly_five_fields_and_offers_the_websocket()
 #[test]
 fn the_open_packet_of_a_websocket_has_exactly_five_fields_and_offers_nothing() {
     let settings = [("--ping-interval", 7_000), ("--ping-timeout", 8_000), ("--max-payload", 9_000)];
-    let server = Server::start_with(&settings);
+    let server = EchoServer::start_with(&settings);
     for path in [ENGINE, SOCKET] {
         let packet = opened(&WebSocket::open(&server, &opening_target(path, "websocket")).text());
         let expected = json!({
@@ -47,8 +47,8 @@ fn the_open_packet_of_a_websocket_has_exactly_five_fields_and_offers_nothing() {
 
 #[test]
 fn a_sid_has_at_least_96_random_bits() {
-    let server = Server::start();
-    let mut http = Http::connect(&server);
+    let server = EchoServer::start();
+    let mut http = RawHttp::connect(&server);
     let mut sids = HashSet::new();
     for _ in 0..400 {
         http.send("GET", &opening_target(ENGINE, "polling"), &[], None);
@@ -57,10 +57,9 @@ fn a_sid_has_at_least_96_random_bits() {
     }
     assert_eq!(sids.len(), 400, "no two are the same");
     let bytes = sids.iter().map(Vec::len).min().expect("one");
-    // Of 400 random bytes about 200 values are different ones; a clock or a counter has far fewer in its
-    // upper bytes.
-    let is_random = |place: &usize| {
-        let values: HashSet<u8> = sids.iter().map(|sid| sid[*place]).collect();
+    // 400 random bytes have about 200 different values; the upper bytes of a clock or a counter have far fewer.
+    let is_random = |index: &usize| {
+        let values: HashSet<u8> = sids.iter().map(|sid| sid[*index]).collect();
         values.len() > 150
     };
     assert!((0..bytes).filter(is_random).count() * 8 >= 96, "{bytes} bytes");
@@ -68,7 +67,7 @@ fn a_sid_has_at_least_96_random_bits() {
 
 #[test]
 fn the_applications_own_query_values_come_before_the_protocols() {
-    let server = Server::start();
+    let server = EchoServer::start();
     let own = format!("{ENGINE}?tenant=a%26b&sid%5B%5D=x&empty=&flag&EIO=4&transport=polling");
     let packet = opened(request(&server, "GET", &own, None).ok());
     let again = format!("{own}&sid={}", packet["sid"].as_str().expect("a sid"));
@@ -77,8 +76,8 @@ fn the_applications_own_query_values_come_before_the_protocols() {
 }
 
 #[test]
-fn jsonp_is_gone() {
-    let server = Server::start();
+fn jsonp_is_not_supported() {
+    let server = EchoServer::start();
     let answer = request(&server, "GET", &format!("{}&j=0", opening_target(ENGINE, "polling")), None);
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
     assert!(opened(answer.ok())["sid"].is_string());
@@ -86,9 +85,9 @@ fn jsonp_is_gone() {
 
 #[test]
 fn a_session_is_found_from_every_worker() {
-    let server = Server::start();
-    let sessions: Vec<_> = (0..8).map(|_| Session::polling(&server, ENGINE)).collect();
+    let server = EchoServer::start();
+    let sessions: Vec<_> = (0..8).map(|_| EngineSession::polling(&server, ENGINE)).collect();
     for _ in 0..3 {
-        sessions.iter().for_each(Session::polls_on);
+        sessions.iter().for_each(EngineSession::assert_polls);
     }
 }
