@@ -5,8 +5,7 @@
 //! | `session_directory` | finds or starts the actor of a session, and passivates idle ones |
 //! | `session_actor` | the actor of one session |
 //! | `transcript` | a session's messages, as every reader sees them |
-//! | `session_memory` | what one session holds in memory |
-//! | `directory_counters` | what operators see of the directory |
+//! | `directory_counters` | what operators see of the directory, and the memory of each session |
 //! | `proven_users` | which users a secret key has vouched for |
 //! | `idle_closer` | closes conversations that nobody continues |
 
@@ -15,7 +14,6 @@ mod idle_closer;
 mod proven_users;
 mod session_actor;
 mod session_directory;
-mod session_memory;
 mod transcript;
 
 pub use directory_counters::DirectoryCounters;

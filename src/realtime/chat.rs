@@ -134,7 +134,7 @@ impl Chat {
         let (tenant, proven) = (&socket.principal.tenant_id, &self.parts.proven);
         match (&socket.principal.role, claimed.or(socket.claimed.as_ref())) {
             (CallerRole::Visitor { verified: Some(user), .. }, _) => {
-                proven.saw(tenant, user);
+                proven.add(tenant, user);
                 Naming::Proven(user.clone())
             }
             (_, Some(user)) if proven.contains(tenant, user).await => Naming::Taken(user.clone()),

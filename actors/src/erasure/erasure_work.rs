@@ -81,7 +81,7 @@ impl ErasureTargets {
         order: ErasureOrder,
         ends: HashMap<SessionId, Position>,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let meant = ErasureCondition::BegunBy(order.until);
+        let meant = ErasureCondition::StartedBy(order.until);
         let RemovalOutcome { erased, mut gone, untried, failed, mut first_error } =
             self.remove(&order.tenant, order.sessions.clone(), meant, &order.cause).await;
         let left: Vec<_> = untried.into_iter().chain(failed).collect();

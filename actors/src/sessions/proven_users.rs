@@ -1,13 +1,13 @@
-//! Which users of a tenant a secret key has vouched for, so that nobody else can go by their names.
+//! Which users of a tenant a secret key has vouched for, so that nobody else can use their names.
 //!
-//! A proof is in the log as a `visitor.identified` that is verified; the inbox folds it, and answers here. What was
-//! presented to this process since it started is kept in memory, with what was asked before: so a proof counts from
-//! the moment in which its token first sends or names a session, not once the inbox has followed, and an erasure takes
-//! it back. A token that only read proves nothing yet. Two that come at the same time may be taken in either order: the
-//! claim is then stored as a claim.
+//! A proof is in the log as a verified `visitor.identified`; the inbox folds it and answers here. Proofs that this process
+//! has seen are also kept in memory, with earlier answers. So a proof counts as soon as its token first sends or names a
+//! session, before the inbox has folded it, and an erasure revokes it. A token that was only used for reading proves
+//! nothing yet. A proof and a claim that arrive at the same time may be processed in either order: the claim is then
+//! stored as a claim.
 //!
-//! While the inbox cannot answer (it is being made again), every claim counts as one to another's name. That keeps an
-//! honest visitor's name out of sight for a while, and never lets anybody go by another's.
+//! While the inbox cannot answer (during a rebuild), every claim counts as a claim to somebody else's name. That hides an
+//! honest visitor's name for a while, but never shows a name that belongs to somebody else.
 
 use std::{
     collections::HashMap,
@@ -20,24 +20,24 @@ use parking_lot::Mutex;
 
 use crate::inbox::InboxView;
 
-/// How many answers one half of the memory holds. When it is full the other half, which is older, is forgotten.
-const HALF: usize = 65_536;
+/// How many answers one half of the cache holds. When it is full, the other, older half is dropped.
+const HALF_ENTRIES: usize = 65_536;
 
-/// The way to ask. Cheap to clone; the default knows no more than what it is shown.
+/// Knows proven users. Cheap to clone. The default has no log and knows only what is added.
 #[derive(Clone, Default)]
 pub struct ProvenUsers {
-    known: Arc<Mutex<ProofCache>>,
+    cache: Arc<Mutex<ProofCache>>,
     log: Option<InboxProofs>,
 }
 
-/// Who answers for what was in the log when this process started.
+/// Proofs that were in the log when this process started.
 #[derive(Clone)]
 struct InboxProofs {
     inbox: InboxView,
     head: Position,
 }
 
-/// Answers, by a hash over tenant and user that nobody outside can compute.
+/// Answers, by a keyed hash over tenant and user that callers cannot predict.
 #[derive(Default)]
 struct ProofCache {
     keys: RandomState,
@@ -46,15 +46,15 @@ struct ProofCache {
 }
 
 impl ProvenUsers {
-    /// Over an inbox. `head` is the end of the log before this process served anybody: the inbox has to have come so
-    /// far, and no further, since later proofs are seen here.
+    /// Over an inbox. `head` is the end of the log before this process served requests. The inbox has to be that far and
+    /// no further, because later proofs are added here.
     #[must_use]
     pub fn of(inbox: InboxView, head: Position) -> Self {
         Self { log: Some(InboxProofs { inbox, head }), ..Self::default() }
     }
 
-    /// A token that vouches for a user was presented.
-    pub fn saw(&self, tenant: &TenantId, user: &UserId) {
+    /// Adds a user for whom a token vouched.
+    pub fn add(&self, tenant: &TenantId, user: &UserId) {
         self.with(|known| known.put(known.key(tenant, user), true));
     }
 
@@ -69,26 +69,26 @@ impl ProvenUsers {
         }
         let Some(InboxProofs { inbox, head }) = &self.log else { return false };
         match inbox.is_proven(tenant.clone(), user.clone(), *head).await {
-            // It may have been seen meanwhile.
+            // It may have been added meanwhile.
             Ok(is_proven) => self.with(|known| {
                 let is_proven = is_proven || known.get(key) == Some(true);
                 known.put(key, is_proven);
                 is_proven
             }),
             Err(error) => {
-                tracing::debug!(%error, "whose name it is cannot be looked up; it counts as another's");
+                tracing::debug!(%error, "whose name it is cannot be looked up; it counts as somebody else's");
                 true
             }
         }
     }
 
-    /// Forgets all answers: somebody was erased, and the inbox knows of it.
+    /// Forgets all answers: somebody was erased, and the inbox has folded that.
     pub(crate) fn forget(&self) {
-        self.with(|known| *known = ProofCache::default());
+        self.with(|cache| *cache = ProofCache::default());
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut ProofCache) -> T) -> T {
-        work(&mut self.known.lock())
+        work(&mut self.cache.lock())
     }
 }
 
@@ -107,7 +107,7 @@ impl ProofCache {
     }
 
     fn put(&mut self, key: u64, is_proven: bool) {
-        if self.recent.len() >= HALF && !self.recent.contains_key(&key) {
+        if self.recent.len() >= HALF_ENTRIES && !self.recent.contains_key(&key) {
             self.older = std::mem::take(&mut self.recent);
         }
         self.recent.insert(key, is_proven);
@@ -123,16 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn its_memory_is_bounded_and_keeps_what_came_last() {
+    fn its_cache_is_bounded_and_keeps_the_newest() {
         let (proven, tenant) = (ProvenUsers::default(), TenantId::parse("acme").unwrap());
-        let last = 3 * HALF;
-        (0..=last).for_each(|number| proven.saw(&tenant, &user(number)));
+        let last = 3 * HALF_ENTRIES;
+        (0..=last).for_each(|number| proven.add(&tenant, &user(number)));
         let (held, newest, oldest) = proven.with(|known| {
             let held = known.recent.len() + known.older.len();
             let [newest, oldest] = [last, 0].map(|number| known.key(&tenant, &user(number)));
             (held, known.get(newest), known.get(oldest))
         });
-        assert!(held <= 2 * HALF, "{held}");
+        assert!(held <= 2 * HALF_ENTRIES, "{held}");
         assert_eq!((newest, oldest), (Some(true), None));
     }
 }

@@ -1,26 +1,26 @@
-//! The actor of one session: it holds the fold of the session's stream and the newest messages.
+//! The actor of one session: it holds the session's state, folded from its stream, and the newest messages.
 //!
-//! The [`crate::directory`] starts it on the session's first request and passivates it when it is idle.
-//! It handles one request at a time and holds its mailbox until the append is known, so decisions
-//! never interleave. When the store could not say whether an append happened, the actor forgets its
-//! state and reads it again: what it believes is never ahead of the log.
+//! The directory starts it on the session's first request and passivates it when it is idle. It handles one request at a
+//! time and holds its mailbox until the append has ended, so decisions never interleave. When the store cannot say
+//! whether an append happened, the actor drops its state and reads it again: the state is never ahead of the log.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, Version,
+    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, UserId, Version,
     codec::{self, CodecError},
     event::{Event, EventCause},
-    session::{SessionCaller, SessionCommand, SessionEvent, SessionRefusal},
+    session::{Session, SessionCaller, SessionCommand, SessionEvent, SessionRefusal},
     store::{AppendError, ExpectedVersion, MAX_READ_EVENTS, ReadDirection, ReadError},
+    stream::StreamKind,
 };
 use tokio::sync::oneshot;
 
 use self::session_state::{LoadedSession, SessionState};
 use crate::sessions::{
+    directory_counters::SessionMemory,
     proven_users::ProvenUsers,
-    session_memory::SessionMemory,
     transcript::{ChatMessage, MessagePage, PageLimit, PageWindow},
 };
 
@@ -29,12 +29,11 @@ pub use session_erasure::ErasureCondition;
 mod message_reading;
 mod session_erasure;
 mod session_state;
-mod visitor_names;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
 const MAILBOX: usize = 2_048;
 
-/// How often a decision is made again after another writer was faster.
+/// How often it decides again after another writer was faster.
 const ATTEMPTS: usize = 3;
 
 /// What operators can set.
@@ -49,40 +48,40 @@ pub struct SessionSettings {
 pub enum SendOutcome {
     /// It is in the log.
     Stored(Arc<ChatMessage>),
-    /// It was sent before, as this one.
+    /// The log already contains it under this id.
     Duplicate(MessageId),
 }
 
-/// Whether a session's id opens it.
+/// Whether a caller may access a session whose id they know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionAccess {
     /// There is no such session.
     Missing,
-    /// It does.
+    /// Yes.
     Granted,
-    /// It is a verified user's, and this is somebody else.
+    /// No: it belongs to a verified user, and this is somebody else.
     Denied,
 }
 
 /// Why a session did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SessionError {
-    /// The domain says no.
+    /// The session's rules forbid it.
     #[error(transparent)]
     Refused(#[from] SessionRefusal),
     /// Too many requests wait already. Nothing was appended.
     #[error("the session has more requests than it can hold")]
     Busy,
-    /// The store did not take it. It may exist all the same, unless the error says otherwise.
+    /// The store did not confirm the append. The events may exist all the same, unless the error says otherwise.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// The stream could not be read. Nothing was appended.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The stream holds what this release cannot read. Nothing was appended.
+    /// The stream contains an event that this release cannot read. Nothing was appended.
     #[error(transparent)]
     Codec(#[from] Arc<CodecError>),
-    /// It is said to be erased, and its events are still there.
+    /// The log records its erasure, but its events could not be deleted yet.
     #[error("a session is erased and not deleted; the next start deletes it, if nothing does before: {0}")]
     Undeleted(AppendError),
     /// The actor ended while it worked: a defect.
@@ -92,15 +91,15 @@ pub enum SessionError {
 
 type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 
-/// What can be asked, with the way back of the answer.
+/// A request, with the channel for its answer.
 pub(crate) enum SessionRequest {
-    /// Carry out a command that adds a message.
+    /// Executes a command that adds a message.
     Send { command: SessionCommand, cause: EventCause, reply: Reply<SendOutcome> },
-    /// Carry out a command that adds none.
+    /// Executes a command that adds no message.
     Close { command: SessionCommand, cause: EventCause, reply: Reply<()> },
-    /// Delete the session, once its tenant's stream says so.
-    Erase { meant: ErasureCondition, cause: EventCause, reply: Reply<Option<Position>> },
-    /// Give messages to a caller whom the session's id opens it to.
+    /// Erases the session.
+    Erase { condition: ErasureCondition, cause: EventCause, reply: Reply<Option<Position>> },
+    /// Reads messages, if the caller may access the session.
     Read {
         caller: SessionCaller,
         window: PageWindow,
@@ -110,7 +109,7 @@ pub(crate) enum SessionRequest {
 }
 
 impl SessionRequest {
-    /// Answers without carrying it out.
+    /// Answers with an error, without executing it.
     pub(crate) fn refuse(self, error: SessionError) {
         match self {
             Self::Send { reply, .. } => drop(reply.send(Err(error))),
@@ -121,18 +120,17 @@ impl SessionRequest {
     }
 }
 
-/// A request in the actor's hands.
+/// A request for the actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ServeRequest {
     pub(crate) request: SessionRequest,
-    /// Let go of when the request is answered. The actor must not leave before: its successor would
-    /// read the log without the append that is on its way, and answer from that. Nor before a session
-    /// that is said to be erased is deleted.
+    /// Dropped when the request is answered. The actor must not be passivated before: its successor would read the log
+    /// without the append that is underway, and answer from that. Nor before an erased session is deleted.
     pub(crate) underway: Arc<()>,
 }
 
-/// Ends the actor: its state is in the log. Only for one without an [`ServeRequest`].
+/// Ends the actor, whose state is in the log. Only for an actor without a [`ServeRequest`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PassivateSession;
@@ -140,14 +138,14 @@ pub(crate) struct PassivateSession;
 /// The actor of one session.
 pub(crate) struct SessionActor {
     worker: Arc<SessionWorker>,
-    known: SessionState,
-    /// While it is condemned, as if a request were underway: its successor would not know that it is.
+    state: SessionState,
+    /// Kept while the session is erased but not deleted, as if a request were underway: a successor would not know it.
     stays: Option<Arc<()>>,
-    /// What all of this takes in memory.
+    /// The memory that its state takes.
     memory: Arc<SessionMemory>,
 }
 
-/// What the actor works with; it does not change.
+/// What the actor works with. It does not change.
 pub(crate) struct SessionWorker {
     stream: StreamName,
     store: Arc<dyn EventStore>,
@@ -160,9 +158,9 @@ impl SessionActor {
     /// Starts the actor on the caller's arbiter.
     pub(crate) fn launch(worker: SessionWorker, memory: Arc<SessionMemory>) -> Addr<Self> {
         Self::create(|ctx| {
-            // Not in `started`: until then a mailbox holds 16, and the first burst would be refused.
+            // Not in `started`: until then a mailbox holds 16 messages, and the first burst would be refused.
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { worker: Arc::new(worker), known: SessionState::Nothing, stays: None, memory }
+            Self { worker: Arc::new(worker), state: SessionState::Unloaded, stays: None, memory }
         })
     }
 }
@@ -180,16 +178,16 @@ impl Handler<ServeRequest> for SessionActor {
         _: &mut Self::Context,
     ) -> Self::Result {
         let worker = Arc::clone(&self.worker);
-        // Taken, not borrowed: when the work ends early, the state is gone and will be read again.
-        let known = std::mem::take(&mut self.known);
+        // Taken, not borrowed: when the work ends early, the state is dropped and will be read again.
+        let state = std::mem::take(&mut self.state);
         let work = async move {
-            let known = worker.serve(known, request).await;
-            let stays = matches!(known, SessionState::Condemned(_)).then_some(underway);
-            (known, stays)
+            let state = worker.serve(state, request).await;
+            let stays = matches!(state, SessionState::Undeleted(_)).then_some(underway);
+            (state, stays)
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|(known, stays), actor, _| {
-            (actor.known, actor.stays) = (known, stays);
-            actor.memory.holds(actor.known.size_bytes());
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|(state, stays), actor, _| {
+            (actor.state, actor.stays) = (state, stays);
+            actor.memory.set_state_bytes(actor.state.size_bytes());
         })))
     }
 }
@@ -213,35 +211,35 @@ impl SessionWorker {
         Self { stream, store, ambient, settings, proven }
     }
 
-    /// Answers a request and gives back what is known of the session afterwards.
-    async fn serve(&self, known: SessionState, request: SessionRequest) -> SessionState {
-        let condemned = if let SessionState::Condemned(at) = known { Some(at) } else { None };
+    /// Answers a request. Returns the state afterwards.
+    async fn serve(&self, state: SessionState, request: SessionRequest) -> SessionState {
+        let undeleted = if let SessionState::Undeleted(at) = state { Some(at) } else { None };
         let request = match request {
-            // Before it is loaded: damage must not keep a visitor's data from being erased.
-            SessionRequest::Erase { meant, cause, reply } => {
-                let (erased, known) = self.erase(condemned, meant, &cause).await;
+            // Before the stream is read: damage must not prevent the erasure of a visitor's data.
+            SessionRequest::Erase { condition, cause, reply } => {
+                let (erased, state) = self.erase(undeleted, condition, &cause).await;
                 drop(reply.send(erased));
-                return known;
+                return state;
             }
             other => other,
         };
-        if condemned.is_some()
+        if undeleted.is_some()
             && let Err(error) = self.store.delete(self.stream.clone()).await
         {
             request.refuse(error.into());
-            return known;
+            return state;
         }
-        let mut loaded = match known {
+        let mut loaded = match state {
             SessionState::Loaded(loaded) => loaded,
-            SessionState::Nothing | SessionState::Condemned(_) => match self.load().await {
+            SessionState::Unloaded | SessionState::Undeleted(_) => match self.load().await {
                 Ok(loaded) => Box::new(loaded),
                 Err(error) => {
                     request.refuse(error);
-                    return SessionState::Nothing;
+                    return SessionState::Unloaded;
                 }
             },
         };
-        // Whoever asked may have gone: what was appended stays.
+        // The caller may have stopped waiting; what was appended stays.
         let unknown = match request {
             SessionRequest::Send { command, cause, reply } => {
                 let result = self.send(&mut loaded, command, &cause).await;
@@ -261,7 +259,7 @@ impl SessionWorker {
                 false
             }
         };
-        if unknown { SessionState::Nothing } else { SessionState::Loaded(loaded) }
+        if unknown { SessionState::Unloaded } else { SessionState::Loaded(loaded) }
     }
 
     async fn load(&self) -> Result<LoadedSession, SessionError> {
@@ -322,7 +320,7 @@ impl SessionWorker {
     ) -> Result<(), SessionError> {
         let mut attempt = 1;
         loop {
-            self.look_up(&loaded.session, &mut command).await;
+            self.check_visitor_name(&loaded.session, &mut command).await;
             let events = loaded.session.decide(&command, self.settings.max_events)?;
             if events.is_empty() {
                 return Ok(());
@@ -335,6 +333,22 @@ impl SessionWorker {
                 result => return Ok(result?),
             }
         }
+    }
+
+    /// Finds out whether a message gives its visitor somebody else's name.
+    async fn check_visitor_name(&self, session: &Session, command: &mut SessionCommand) {
+        let SessionCommand::SendMessage(message) = command else { return };
+        let Some(StreamKind::Session(tenant, id)) = self.stream.kind() else { return };
+        if let SessionCaller::Verified(user) = &message.caller {
+            self.proven.add(&tenant, user);
+        }
+        // The id that stands in for a missing name is no name.
+        message.user_id.take_if(|user| user.is_anonymous() && *user == UserId::of_anonymous(&id));
+        let taken = match session.claim(message) {
+            Some(user) => self.proven.contains(&tenant, user).await,
+            None => false,
+        };
+        message.is_taken = taken;
     }
 
     async fn append(
@@ -354,12 +368,17 @@ impl SessionWorker {
                 loaded.apply(&event, time, appended.position);
             }
         }
-        assert_eq!(appended.version, loaded.session.version(), "{}: the fold is elsewhere", self.stream);
+        assert_eq!(
+            appended.version,
+            loaded.session.version(),
+            "{}: the state has another version than the stream",
+            self.stream
+        );
         Ok(())
     }
 }
 
-/// Whether the log may hold what the actor's state does not.
+/// Whether the log may contain events that the actor's state does not.
 fn is_unknown<T>(result: &Result<T, SessionError>) -> bool {
     matches!(result, Err(SessionError::Append(_) | SessionError::Read(_)))
 }

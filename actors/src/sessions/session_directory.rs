@@ -1,12 +1,10 @@
 //! Finds the actor of a session, or starts it.
 //!
-//! Sessions are spread over arbiters by a hash of their stream's name; on each arbiter one `DirectoryShard`
-//! knows the actors that live there. A shard passivates actors that are idle, and the least recently
-//! used ones when it holds too many or they hold too much memory together (`eviction.rs`); never one with a
-//! request underway, so that a session has one
-//! actor at a time, and never one whose session is erased and not deleted: no other would know. An actor
-//! that died is started again from the log by the next request: actix's own supervisor does not survive a
-//! panic.
+//! Sessions are distributed over arbiters by a hash of their stream's name; on each arbiter one `DirectoryShard` knows
+//! the actors that run there. A shard passivates idle actors, and the least recently used ones when there are too many or
+//! they take too much memory together (`session_eviction`). It never passivates an actor with a request underway, so a
+//! session has one actor at a time, and never one whose session is erased but not deleted, because no other actor would
+//! know. The next request starts a dead actor again from the log: actix's own supervisor does not survive a panic.
 
 use std::{
     collections::HashMap,
@@ -25,13 +23,12 @@ use amoiq_events::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::sessions::{
-    directory_counters::DirectoryCounters,
+    directory_counters::{DirectoryCounters, SessionMemory},
     proven_users::ProvenUsers,
     session_actor::{
         ErasureCondition, SendOutcome, ServeRequest, SessionAccess, SessionActor, SessionError,
         SessionRequest, SessionSettings, SessionWorker,
     },
-    session_memory::SessionMemory,
     transcript::{MessagePage, PageLimit, PageWindow},
 };
 
@@ -40,18 +37,18 @@ mod session_eviction;
 /// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
 const SHARD_MAILBOX: usize = 16_384;
 
-/// How long a read may take. A session serves one request at a time: a read waits behind a write, and one whose
-/// sync hangs has no end.
+/// How long a read may take. A session serves one request at a time, so a read waits for the write before it, and a write
+/// whose sync hangs never ends.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What operators can set.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectorySettings {
-    /// How many threads sessions live on.
+    /// The number of threads that run sessions.
     pub arbiters: usize,
     /// The most sessions in memory, over all arbiters.
     pub max_sessions: usize,
-    /// The most bytes that they hold together, over all arbiters: each has an equal part.
+    /// The most bytes that they take together. Each arbiter may use an equal part.
     pub max_memory_bytes: usize,
     /// How long a session without requests stays in memory.
     pub passivate_after: Duration,
@@ -59,7 +56,7 @@ pub struct DirectorySettings {
     pub session: SessionSettings,
 }
 
-/// The way to every session. Cheap to clone.
+/// Sends requests to sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct SessionDirectory {
     shards: Arc<[Addr<DirectoryShard>]>,
@@ -78,7 +75,8 @@ impl SessionDirectory {
         let count = settings.arbiters.max(1);
         let counters = Arc::new(DirectoryCounters::new(count));
         let shard = |number| {
-            let shard = DirectoryShard::new(settings, store, ambient, proven).counted(&counters, number);
+            let shard =
+                DirectoryShard::new(settings, store, ambient, proven).with_counters(&counters, number);
             DirectoryShard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
         };
         Self { shards: (0..count).map(shard).collect(), counters }
@@ -97,7 +95,7 @@ impl SessionDirectory {
         Self { shards: Arc::new([DirectoryShard::create(|ctx| shard.with_mailbox(ctx))]), counters }
     }
 
-    /// What operators count of it.
+    /// Counters for operators.
     #[must_use]
     pub fn counters(&self) -> &Arc<DirectoryCounters> {
         &self.counters
@@ -133,22 +131,22 @@ impl SessionDirectory {
         self.ask(tenant, session, |reply| SessionRequest::Close { command, cause, reply }).await
     }
 
-    /// Erases a session: its tenant's stream says so, and its own stream is deleted. The answer is the position
-    /// of what was said; nothing when there is no session that is meant.
+    /// Erases a session that meets the condition: an event in its tenant's stream records it, and its own stream is
+    /// deleted. Returns the position of that event, or `None` when there is no such session.
     ///
     /// # Errors
-    /// A [`SessionError`]. It may be erased all the same: doing it again is safe.
+    /// A [`SessionError`]. The session may be erased all the same; erasing it again is safe.
     pub async fn erase(
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        meant: ErasureCondition,
+        condition: ErasureCondition,
         cause: EventCause,
     ) -> Result<Option<Position>, SessionError> {
-        self.ask(tenant, session, |reply| SessionRequest::Erase { meant, cause, reply }).await
+        self.ask(tenant, session, |reply| SessionRequest::Erase { condition, cause, reply }).await
     }
 
-    /// Gives messages of a session to a caller whom its id opens it to.
+    /// Reads messages of a session, if the caller may access it.
     ///
     /// # Errors
     /// A [`SessionError`] when the session could not be read, or not within ten seconds.
@@ -168,7 +166,7 @@ impl SessionDirectory {
         })
     }
 
-    /// Whether a session's id opens it to a caller.
+    /// Whether a caller may access a session.
     ///
     /// # Errors
     /// A [`SessionError`] when the session could not be read.
@@ -199,7 +197,7 @@ impl SessionDirectory {
         match shard.try_send(RouteRequest { stream, request: request(reply) }) {
             Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
             Err(SendError::Full(_)) => {
-                self.counters.refuse();
+                self.counters.count_refusal();
                 Err(SessionError::Busy)
             }
             Err(SendError::Closed(_)) => Err(SessionError::Gone),
@@ -207,7 +205,7 @@ impl SessionDirectory {
     }
 }
 
-/// A request on its way to its session.
+/// A request for a session, on its way to the shard.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct RouteRequest {
@@ -223,9 +221,9 @@ struct DirectoryShard {
     ambient: Ambient,
     proven: ProvenUsers,
     counters: Arc<DirectoryCounters>,
-    /// Its place in the counters.
+    /// Which of the counters is its own.
     number: usize,
-    /// When it looks again for sessions to let go of, after it found none that could leave.
+    /// When it looks again for sessions to evict, after it found too few idle ones.
     looks_again: Instant,
 }
 
@@ -233,7 +231,7 @@ struct DirectoryShard {
 struct RunningSession {
     address: Addr<SessionActor>,
     last_used: Instant,
-    /// As many as there are requests in its hands, and this one.
+    /// One clone for each request that the actor has, and this one.
     underway: Arc<()>,
     memory: Arc<SessionMemory>,
 }
@@ -245,7 +243,7 @@ impl Actor for DirectoryShard {
         let idle = self.settings.passivate_after;
         ctx.run_interval((idle / 4).max(Duration::from_millis(10)), move |shard, _| {
             let now = Instant::now();
-            shard.passivate(|resident| now.duration_since(resident.last_used) >= idle);
+            shard.passivate(|running| now.duration_since(running.last_used) >= idle);
             shard.free_memory();
         });
     }
@@ -255,24 +253,24 @@ impl Handler<RouteRequest> for DirectoryShard {
     type Result = ();
 
     fn handle(&mut self, route: RouteRequest, _: &mut Self::Context) {
-        self.pass_on(route);
-        // Not before: the session that is asked for has a request underway now, and stays.
+        self.deliver(route);
+        // After that: the session has a request underway now, so it stays.
         self.free_memory();
     }
 }
 
 impl DirectoryShard {
-    fn pass_on(&mut self, RouteRequest { stream, request }: RouteRequest) {
-        let request = match self.resident(&stream).hand(request) {
+    fn deliver(&mut self, RouteRequest { stream, request }: RouteRequest) {
+        let request = match self.running_session(&stream).try_send(request) {
             Ok(()) => return,
             Err(SendError::Full(request)) => return self.refuse(request),
             Err(SendError::Closed(request)) => request,
         };
-        self.counters.die();
-        // It died: the log knows everything it knew.
+        self.counters.count_death();
+        // It died. Everything that it knew is in the log.
         self.actors.remove(&stream);
         if let Err(SendError::Full(request) | SendError::Closed(request)) =
-            self.resident(&stream).hand(request)
+            self.running_session(&stream).try_send(request)
         {
             self.refuse(request);
         }
@@ -289,34 +287,34 @@ impl DirectoryShard {
         Self { actors, settings, store, ambient, proven, counters, number, looks_again: Instant::now() }
     }
 
-    /// Counts where all shards do.
-    fn counted(self, counters: &Arc<DirectoryCounters>, number: usize) -> Self {
+    /// Uses the counters of the whole directory.
+    fn with_counters(self, counters: &Arc<DirectoryCounters>, number: usize) -> Self {
         Self { counters: Arc::clone(counters), number, ..self }
     }
 
     fn refuse(&self, request: SessionRequest) {
-        self.counters.refuse();
+        self.counters.count_refusal();
         request.refuse(SessionError::Busy);
     }
 
-    /// Before it runs: until its mailbox is given a size it holds 16, and a burst would be refused.
+    /// To be called before it runs: until then a mailbox holds 16 messages, and a burst would be refused.
     fn with_mailbox(self, ctx: &mut Context<Self>) -> Self {
         ctx.set_mailbox_capacity(SHARD_MAILBOX);
         self
     }
 
-    /// The session's actor, used just now.
-    fn resident(&mut self, stream: &StreamName) -> &RunningSession {
+    /// The session's actor, started if needed, marked as used now.
+    fn running_session(&mut self, stream: &StreamName) -> &RunningSession {
         if !self.actors.contains_key(stream) {
             self.make_room();
-            self.counters.start();
-            self.counters.holds(self.number, self.actors.len() + 1);
+            self.counters.count_start();
+            self.counters.set_sessions(self.number, self.actors.len() + 1);
         }
         let (store, ambient, counters, number) = (&self.store, &self.ambient, &self.counters, self.number);
         let proven = &self.proven;
         let session = self.settings.session;
         let last_used = Instant::now();
-        let resident = self.actors.entry(stream.clone()).or_insert_with(|| {
+        let running = self.actors.entry(stream.clone()).or_insert_with(|| {
             let memory = Arc::new(SessionMemory::new(counters, number));
             let worker = SessionWorker::new(
                 stream.clone(),
@@ -328,18 +326,18 @@ impl DirectoryShard {
             let address = SessionActor::launch(worker, Arc::clone(&memory));
             RunningSession { address, last_used, underway: Arc::default(), memory }
         });
-        resident.last_used = last_used;
-        resident
+        running.last_used = last_used;
+        running
     }
 }
 
 impl RunningSession {
-    /// Gives the request back when the actor does not take it.
-    fn hand(&self, request: SessionRequest) -> Result<(), SendError<SessionRequest>> {
+    /// Returns the request when the actor does not take it.
+    fn try_send(&self, request: SessionRequest) -> Result<(), SendError<SessionRequest>> {
         let underway = Arc::clone(&self.underway);
         self.address.try_send(ServeRequest { request, underway }).map_err(|error| match error {
-            SendError::Full(errand) => SendError::Full(errand.request),
-            SendError::Closed(errand) => SendError::Closed(errand.request),
+            SendError::Full(serve) => SendError::Full(serve.request),
+            SendError::Closed(serve) => SendError::Closed(serve.request),
         })
     }
 

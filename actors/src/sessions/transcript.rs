@@ -1,5 +1,4 @@
-//! A session's messages, as every reader sees them: the newest are kept in memory, older ones are
-//! read from the log.
+//! A session's messages, as every reader sees them. The newest are kept in memory; older ones are read from the log.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,12 +10,12 @@ use amoiq_events::{
 /// The most messages that are kept in memory for a session.
 const KEPT_MESSAGES: usize = 200;
 
-/// The most bytes of text that are kept in memory of them for a session, but one message in any case: a hundred
-/// messages of the usual length. A visitor can fill it with two long ones, in as many sessions as they like, so it
-/// is small; what does not fit is read from the log when somebody asks for it.
+/// The most bytes of text that are kept in memory for a session, but at least one message. A hundred messages of the usual
+/// length fit. A visitor can fill it with two long ones, in any number of sessions, so it is small; other messages are
+/// read from the log on request.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// What a message takes beside its texts.
+/// The bytes of a message besides its texts.
 const MESSAGE_BYTES: usize = size_of::<ChatMessage>() + 64;
 
 /// A message of a conversation.
@@ -24,32 +23,32 @@ const MESSAGE_BYTES: usize = size_of::<ChatMessage>() + 64;
 pub struct ChatMessage {
     /// Its id.
     pub id: MessageId,
-    /// Its place in the session: 1, 2, 3 …
+    /// Its number in the session: 1, 2, 3 …
     pub seq: u32,
-    /// As sent.
+    /// The text, as sent.
     pub text: MessageText,
     /// Who wrote it.
     pub sender: MessageSender,
-    /// When the service took it.
+    /// When the service accepted it.
     pub timestamp: Timestamp,
-    /// The visitor; nothing while they are anonymous.
+    /// The visitor; `None` while they are anonymous.
     pub user_id: Option<UserId>,
-    /// Whether a secret key vouched for them; nothing where the log does not say.
+    /// Whether a secret key vouched for the visitor; `None` where the log does not say.
     pub verified: Option<bool>,
-    /// Who the visitor says they are, where that is another's name.
+    /// The name that the visitor claims, if it is somebody else's.
     pub claimed_user_id: Option<UserId>,
     /// An agent's or bot's name.
     pub sender_name: Option<ShortText>,
-    /// The client's own id of it.
+    /// The id that the client gave it.
     pub client_message_id: Option<ClientMessageId>,
-    /// The client's own time of it.
+    /// The time that the client gave it.
     pub client_timestamp: Option<ShortText>,
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
 }
 
 impl ChatMessage {
-    /// The message that an event of the log tells of.
+    /// The message that an event recorded.
     #[must_use]
     pub fn of(created: &MessageCreated, timestamp: Timestamp, position: Position) -> Self {
         Self {
@@ -68,7 +67,7 @@ impl ChatMessage {
         }
     }
 
-    /// The bytes of its texts; less than the message has as JSON.
+    /// The bytes of its texts. As JSON the message is larger.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let length = |text: &Option<ShortText>| text.as_ref().map_or(0, |text| text.as_str().len());
@@ -81,28 +80,28 @@ impl ChatMessage {
     }
 }
 
-/// How much of a session's messages is wanted at the most.
+/// How much of a session's messages one page may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// So many messages.
+    /// The most messages.
     pub messages: u32,
-    /// So many bytes of their texts ([`ChatMessage::size_bytes`]), as far as they are read from the log; but one
-    /// message in any case.
+    /// The most bytes of their texts ([`ChatMessage::size_bytes`]), when they are read from the log; but at least one
+    /// message.
     pub bytes: usize,
 }
 
 impl PageLimit {
-    /// No messages: for who only asks whether a session opens.
+    /// No messages, for a caller who only asks for access.
     pub const NOTHING: Self = Self::messages(0);
 
-    /// So many messages, however long.
+    /// At most so many messages, of any length.
     #[must_use]
     pub const fn messages(messages: u32) -> Self {
         Self { messages, bytes: usize::MAX }
     }
 }
 
-/// Which messages of a session are wanted.
+/// Which messages of a session a page contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageWindow {
     /// The newest.
@@ -114,8 +113,8 @@ pub enum PageWindow {
 }
 
 impl PageWindow {
-    /// The first and last `seq` of at most `limit` messages of a session that ends at `last`, and
-    /// whether there are more in the direction of reading. Empty when the first is the higher one.
+    /// The first and last `seq` of at most `limit` messages of a session whose last message is `last`, and whether there
+    /// are more in the direction of reading. The page is empty when the first is higher than the last.
     #[must_use]
     pub fn span(self, last: u32, limit: u32) -> (u32, u32, bool) {
         match self {
@@ -133,7 +132,7 @@ impl PageWindow {
     }
 }
 
-/// Neighbouring messages, ascending.
+/// Consecutive messages, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MessagePage {
     /// The messages.
@@ -142,7 +141,7 @@ pub struct MessagePage {
     pub has_more: bool,
 }
 
-/// The newest messages of a session, without a gap to its end.
+/// The newest messages of a session, without gaps.
 #[derive(Debug, Default)]
 pub(crate) struct RecentMessages {
     messages: VecDeque<Arc<ChatMessage>>,
@@ -159,13 +158,13 @@ impl RecentMessages {
         }
     }
 
-    /// What they take in memory.
+    /// The memory that they take.
     pub(crate) fn size_bytes(&self) -> usize {
-        let places = self.messages.capacity() * size_of::<Arc<ChatMessage>>();
-        self.bytes + self.messages.len() * MESSAGE_BYTES + places
+        let queue = self.messages.capacity() * size_of::<Arc<ChatMessage>>();
+        self.bytes + self.messages.len() * MESSAGE_BYTES + queue
     }
 
-    /// The messages `low..=high`; nothing when the first of them is not in memory any more.
+    /// The messages `low..=high`; `None` when the first of them is not in memory.
     pub(crate) fn range(&self, low: u32, high: u32) -> Option<Vec<Arc<ChatMessage>>> {
         let first = self.messages.front()?.seq;
         let skip = usize::try_from(low.checked_sub(first)?).ok()?;
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_after_a_message_begins_with_the_next() {
+    fn a_page_after_a_message_starts_with_the_next() {
         assert_eq!(PageWindow::After(0).span(10, 4), (1, 4, true));
         assert_eq!(PageWindow::After(6).span(10, 4), (7, 10, false));
         assert_eq!(PageWindow::After(10).span(10, 4), (11, 10, false));

@@ -99,9 +99,9 @@ fn an_erased_session_that_is_not_deleted_stays_until_it_is() {
     paused(async {
         let given = Given::with(MAX_SESSIONS, MINUTE);
         given.say("s", "before").await;
-        let meant = ErasureCondition::BegunBy(given.store.head());
+        let condition = ErasureCondition::StartedBy(given.store.head());
         given.store.refuse_removals(usize::MAX);
-        let erased = given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
+        let erased = given.directory.erase(&tenant(), &id("s"), condition, cause()).await;
         assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");
         sleep(5 * MINUTE).await;
         for number in 0..2 * MAX_SESSIONS {

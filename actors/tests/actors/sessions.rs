@@ -149,9 +149,9 @@ fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_a
     paused(async {
         let given = Given::new();
         given.say("s", "before").await;
-        let meant = ErasureCondition::BegunBy(given.store.head());
+        let condition = ErasureCondition::StartedBy(given.store.head());
         given.store.refuse_removals(11);
-        let erase = async || given.directory.erase(&tenant(), &id("s"), meant, cause()).await;
+        let erase = async || given.directory.erase(&tenant(), &id("s"), condition, cause()).await;
         let erased = erase().await;
         assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");
         let sent = given.send("s", "", "lost").await;
@@ -163,7 +163,7 @@ fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_a
         assert_eq!(given.store.head(), position);
         given.say("s", "anew").await;
         assert_eq!(given.texts("s").await, ["anew"]);
-        // What began since then is not what was meant.
+        // What began since then is not what was condition.
         assert_eq!(erase().await.expect("nothing is there"), None);
         assert_eq!(given.texts("s").await, ["anew"]);
     });

@@ -1,5 +1,5 @@
-//! Giving messages to readers: from memory where they are there, otherwise from the log, a part at a time and
-//! no further than a page may hold.
+//! Reading messages: from memory if they are there, otherwise from the log, in portions and no more than a page may
+//! contain.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use amoiq_events::{
 use super::{ChatMessage, LoadedSession, SessionAccess, SessionError, SessionWorker};
 use crate::sessions::transcript::{MessagePage, PageLimit, PageWindow};
 
-/// How many events it reads at a time, so that few more are in memory than the page holds.
+/// How many events it reads at a time, so that little more is in memory than the page contains.
 const READ_EVENTS: u64 = 100;
 
 impl SessionWorker {
@@ -45,7 +45,7 @@ impl SessionWorker {
         Ok((SessionAccess::Granted, page))
     }
 
-    /// The oldest messages of a span that are not in memory any more.
+    /// The oldest messages of a span, from the log.
     async fn messages_after(
         &self,
         mut from: Version,
@@ -70,7 +70,7 @@ impl SessionWorker {
         Ok(page)
     }
 
-    /// The newest messages of a span that are not in memory any more, ascending.
+    /// The newest messages of a span, from the log, ascending.
     async fn messages_before(
         &self,
         from: Version,
@@ -118,6 +118,6 @@ impl SessionWorker {
 /// Some messages of the log, in the direction of reading.
 struct MessagesRead {
     messages: Vec<Arc<ChatMessage>>,
-    /// The version of the last event that was read; nothing at the end of the stream.
+    /// The version of the last event that was read; `None` at the end of the stream.
     last: Option<Version>,
 }

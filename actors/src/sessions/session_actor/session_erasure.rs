@@ -1,9 +1,9 @@
-//! Deleting a session: first its tenant's stream says so, then the session's stream goes.
+//! Erasing a session: an event in its tenant's stream records it, then the session's stream is deleted.
 //!
-//! The actor does both while it holds its mailbox, so nothing is appended in between. When the store does not
-//! delete, it gives up after some tries and says so; until the stream is gone it is as good as gone, and whoever
-//! asks next has it tried again. What was said and not done when the process died is done by the next start
-//! ([`crate::erasure::finish`]), before anybody is served.
+//! The actor does both while it holds its mailbox, so nothing is appended in between. When the store does not delete, the
+//! actor gives up after some tries and reports it. Until the stream is deleted no request reads it, and each request
+//! tries to delete it again. If the process dies in between, the next start deletes it before the service answers
+//! ([`crate::erasure::finish_erasures`]).
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use amoiq_events::{
 
 use super::{SessionError, SessionState, SessionWorker};
 
-/// How often it asks the store to delete. A store that is short of something has it again by then; one whose
-/// rows are damaged never deletes.
+/// How often it asks the store to delete. A store with a passing failure has recovered by then; one whose rows are damaged
+/// never deletes.
 const TRIES: u32 = 10;
 
 /// How long it waits when the store does not delete.
@@ -27,57 +27,57 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The last event of a session whose conversation is closed.
 const CLOSED: &str = "conversation.closed";
 
-/// Which session is to be erased: another may have begun under the same id.
+/// Which session is to be erased: another may have started under the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErasureCondition {
-    /// One that was there when the log ended at this position.
-    BegunBy(Position),
+    /// One that existed when the log ended at this position.
+    StartedBy(Position),
     /// One whose conversation was closed before this time.
     ClosedBefore(Timestamp),
 }
 
 impl SessionWorker {
-    /// Erases the session and tells the position of the event that says so; nothing when none is there that
-    /// is meant. With `condemned` it was said before, there.
+    /// Erases the session. Returns the position of the event that records it, or `None` when no session meets the condition.
+    /// With `undeleted`, the event at that position recorded it before.
     pub(super) async fn erase(
         &self,
-        condemned: Option<Position>,
-        meant: ErasureCondition,
+        undeleted: Option<Position>,
+        condition: ErasureCondition,
         cause: &EventCause,
     ) -> (Result<Option<Position>, SessionError>, SessionState) {
-        let at = match condemned {
+        let at = match undeleted {
             Some(at) => at,
-            None => match self.condemn(meant, cause).await {
+            None => match self.record(condition, cause).await {
                 Ok(Some(at)) => at,
-                other => return (other, SessionState::Nothing),
+                other => return (other, SessionState::Unloaded),
             },
         };
         match self.delete().await {
-            Ok(()) => (Ok(Some(at)), SessionState::Nothing),
-            Err(error) => (Err(SessionError::Undeleted(error)), SessionState::Condemned(at)),
+            Ok(()) => (Ok(Some(at)), SessionState::Unloaded),
+            Err(error) => (Err(SessionError::Undeleted(error)), SessionState::Undeleted(at)),
         }
     }
 
-    /// Says that the session is erased, when it is there and meant.
-    async fn condemn(
+    /// Records the erasure, if the session exists and meets the condition.
+    async fn record(
         &self,
-        meant: ErasureCondition,
+        condition: ErasureCondition,
         cause: &EventCause,
     ) -> Result<Option<Position>, SessionError> {
-        if !self.is_there(meant).await? {
+        if !self.meets(condition).await? {
             return Ok(None);
         }
         let Some(StreamKind::Session(tenant, session_id)) = self.stream.kind() else { return Ok(None) };
-        let said = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id }));
-        let said = vec![said.envelope(&self.ambient, cause)];
-        // What a tenant decides does not depend on it, so no version is expected.
-        let said = self.store.append(StreamName::tenant(&tenant), ExpectedVersion::Any, said).await?;
-        Ok(Some(said.position))
+        let erased = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id }));
+        let erased = vec![erased.envelope(&self.ambient, cause)];
+        // A tenant's decisions do not depend on it, so no version is expected.
+        let appended = self.store.append(StreamName::tenant(&tenant), ExpectedVersion::Any, erased).await?;
+        Ok(Some(appended.position))
     }
 
-    async fn is_there(&self, meant: ErasureCondition) -> Result<bool, SessionError> {
-        match meant {
-            ErasureCondition::BegunBy(end) => {
+    async fn meets(&self, condition: ErasureCondition) -> Result<bool, SessionError> {
+        match condition {
+            ErasureCondition::StartedBy(end) => {
                 let first = Version::from_u64(1);
                 match self.store.read_stream(self.stream.clone(), first, ReadDirection::Forward, 1).await {
                     Ok(events) => Ok(events.first().is_some_and(|first| first.position <= end)),
@@ -102,7 +102,7 @@ impl SessionWorker {
         loop {
             match self.store.delete(self.stream.clone()).await {
                 Err(error) if tries < TRIES => {
-                    tracing::warn!(%error, stream = %self.stream, "an erased session is still there; trying again");
+                    tracing::warn!(%error, stream = %self.stream, "an erased session is not deleted yet; trying again");
                     tries += 1;
                     tokio::time::sleep(RETRY_AFTER).await;
                 }

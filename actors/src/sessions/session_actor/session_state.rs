@@ -1,5 +1,4 @@
-//! What a session's actor knows of its stream. It is taken while a request is served, and given back with what
-//! is known afterwards.
+//! The state of a session's actor. A request takes it and returns the state afterwards.
 
 use std::sync::Arc;
 
@@ -10,30 +9,30 @@ use amoiq_events::{
 
 use crate::sessions::transcript::{ChatMessage, RecentMessages};
 
-/// What the actor knows.
+/// What the actor knows of its stream.
 #[derive(Default)]
 pub(super) enum SessionState {
-    /// Nothing: until the stream is read, and after an append whose end is unknown.
+    /// Nothing: before the stream is read, and after an append whose outcome is unknown.
     #[default]
-    Nothing,
+    Unloaded,
     /// All of it.
     Loaded(Box<LoadedSession>),
-    /// It was said to be erased, there, and the store did not delete it: it serves nobody any more,
-    /// and its actor stays in memory.
-    Condemned(Position),
+    /// The event at this position records its erasure, and the store did not delete it. It serves no request, and its
+    /// actor stays in memory.
+    Undeleted(Position),
 }
 
 impl SessionState {
-    /// What it takes in memory.
+    /// The memory that it takes.
     pub(super) fn size_bytes(&self) -> usize {
         match self {
-            Self::Nothing | Self::Condemned(_) => 0,
+            Self::Unloaded | Self::Undeleted(_) => 0,
             Self::Loaded(loaded) => loaded.session.size_bytes() + loaded.recent.size_bytes(),
         }
     }
 }
 
-/// The fold of the stream.
+/// The state folded from the stream, and its newest messages.
 #[derive(Default)]
 pub(super) struct LoadedSession {
     pub(super) session: Session,

@@ -1,13 +1,12 @@
-//! Forgets settled deliveries that are too old or too many: a reconciler, woken by a timer, that goes
-//! through all lanes. It rests between its transactions, so that the lanes' own go first.
+//! Removes settled deliveries that are too old or too many: at an interval it goes through all lanes. It pauses between
+//! its transactions, so that the lanes' own go first.
 
 use std::time::Duration;
 
-use actix::prelude::*;
 use amoiq_events::{Ambient, Timestamp};
 
 use super::{DeliveryStore, DeliveryStoreError, LaneId, log_damaged, removal::CHUNK_ROWS};
-use crate::age_clock::AgeClock;
+use crate::{age_clock::AgeClock, periodic_task::PeriodicTask};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -24,34 +23,17 @@ pub struct DeliveryRetention {
     pub keep: u32,
 }
 
-/// The actor that forgets.
-pub struct DeliveryReaper {
-    outbox: DeliveryStore,
-    age: AgeClock,
-    retention: DeliveryRetention,
-}
+/// Removes old deliveries.
+pub struct DeliveryReaper;
 
 impl DeliveryReaper {
     /// Starts it on the caller's arbiter.
     pub fn start(outbox: DeliveryStore, ambient: Ambient, retention: DeliveryRetention) {
-        Actor::start(Self { outbox, age: AgeClock::start(ambient), retention });
-    }
-}
-
-impl Actor for DeliveryReaper {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_EVERY.min(self.retention.keep_for), |reaper, ctx| {
-            let (outbox, keep) = (reaper.outbox.clone(), reaper.retention.keep);
-            let before = reaper.age.before(reaper.retention.keep_for);
-            let work = async move {
-                if let Err(error) = reap_all(&outbox, before, keep).await {
-                    tracing::warn!(%error, "old deliveries could not be looked up; trying again");
-                }
-            };
-            // The next look waits until this one is done.
-            ctx.wait(work.into_actor(reaper));
+        let age = AgeClock::start(ambient);
+        PeriodicTask::every(LOOK_EVERY.min(retention.keep_for)).start(async move || {
+            if let Err(error) = reap_all(&outbox, age.before(retention.keep_for), retention.keep).await {
+                tracing::warn!(%error, "old deliveries could not be looked up; trying again");
+            }
         });
     }
 }
