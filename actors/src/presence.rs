@@ -1,17 +1,25 @@
-//! Who of a tenant's visitors is online, by their open connections: the way in.
+//! Presence: which of a tenant's visitors are online, from their open connections.
 //!
-//! A connection is told here when it opens, names itself and closes. One `PresenceActor` per tenant
-//! turns that into `user.online` and `user.offline`: in the log for visitors who have written, and as signals
-//! ([`crate::online::PresenceSignals`]) for all others, so that connections alone write nothing to disk. A routing actor
-//! starts it with the tenant's first connection and lets it go once nobody is online and nothing is left to say.
-//! All of them live on one arbiter: they count and never wait.
+//! Connections report here when they open, identify themselves and close. One `PresenceActor` for each tenant turns that
+//! into `user.online` and `user.offline`: in the log for visitors who have written, and as signals ([`PresenceSignals`])
+//! for all others, so that connections alone write nothing to disk. A router starts the actor with the tenant's first
+//! connection and drops it once nobody is online and nothing is left to announce. All of them run on one arbiter: they
+//! count and never wait.
 //!
-//! What was handed over is neither lost nor overtaken, for a close that is lost is a ghost for ever. So
-//! a full mailbox makes the caller wait; and nothing is sent by actix's `send`, which lets more in than
-//! the mailbox's bound and takes a message back when its sender stops waiting for the answer.
+//! A reported change is neither lost nor reordered, because a lost close would leave a visitor online for ever. So a full
+//! mailbox makes the caller wait. Nothing is sent with actix's `send`, which accepts more than the mailbox's bound and
+//! withdraws a message when its sender stops waiting for the answer.
 //!
-//! It does not know who is listed (that is [`crate::online`]), and it remembers nothing: after a
-//! restart nobody is online until they connect again.
+//! The list of online users is [`OnlineUsers`]. Presence keeps nothing over a restart: nobody is online until they connect
+//! again.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `presence_actor` | the actor of one tenant's presence |
+//! | `tenant_presence` | its state: who is connected, and what was announced |
+//! | `presence_signals` | announcements of visitors who have not written |
+//! | `online_users` | the projection in memory of who is online |
+//! | `presence_table` | its state |
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,43 +43,43 @@ pub use online_users::OnlineUsers;
 pub use presence_signals::{PresenceSignal, PresenceSignals};
 pub use presence_table::{OnlineList, OnlineUser};
 
-/// How many changes are on their way to the tenants' actors; one more waits with its caller.
-const ROOM: usize = 4_096;
+/// How many changes are underway to the tenants' actors; one more waits with its caller.
+const MAX_UNDERWAY: usize = 4_096;
 
-/// More than can be on their way, so that no mailbox is ever full.
-const MAILBOX: usize = ROOM + 1;
+/// More than can be underway, so no mailbox is ever full.
+const MAILBOX: usize = MAX_UNDERWAY + 1;
 
-/// The same until the routing actor runs: actix gives a mailbox 16 places until it is told otherwise.
-const ROOM_AT_FIRST: usize = 15;
+/// The limit until the router runs: until then its mailbox holds 16 messages.
+const MAX_UNDERWAY_AT_FIRST: usize = 15;
 
-/// How often the routing actor looks for tenants to let go.
+/// How often the router drops actors that have nothing to do.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// What operators can set.
 #[derive(Debug, Clone, Copy)]
 pub struct PresenceSettings {
-    /// How long a visitor may be without a connection, as between two pages, and still be online.
+    /// How long a visitor stays online without a connection, for example between two pages.
     pub offline_grace: Duration,
-    /// Changes of a tenant within this time are one append.
+    /// Changes of a tenant within this time become one append.
     pub batch: Duration,
 }
 
-/// One open connection: a number that is unique in this process.
+/// An open connection: a number that is unique in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// Who a connection is, and where.
+/// The visitor of a connection, and the page they are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedVisitor {
-    /// Who, as agents see them.
+    /// The user id that agents see.
     pub user_id: UserId,
-    /// Whether a secret key vouched for them.
+    /// Whether a secret key vouched for it.
     pub verified: bool,
-    /// Who they say they are, where that is another's name.
+    /// The user id that the visitor claims, if it is somebody else's.
     pub claimed_user_id: Option<UserId>,
     /// The session that the connection is bound to.
     pub session_id: SessionId,
-    /// Whether there are messages in it: then the log says who came and went, and else a signal does.
+    /// Whether the session has messages: if so, changes are announced in the log, otherwise as signals.
     pub has_written: bool,
     /// The site's domain.
     pub domain: Option<ShortText>,
@@ -81,7 +89,7 @@ pub struct ConnectedVisitor {
     pub url: Option<ShortText>,
 }
 
-/// Who is to be forgotten: a user, whoever is in some sessions, or both.
+/// Whose connections to forget: those of a user, those in some sessions, or both.
 #[derive(Debug, Clone, Default)]
 pub struct ForgetTarget {
     /// The user.
@@ -90,20 +98,20 @@ pub struct ForgetTarget {
     pub sessions: Arc<HashSet<SessionId>>,
 }
 
-/// The presence actors are gone: the service is stopping.
+/// The presence actors ended: the service is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nobody counts who is online any more")]
+#[error("presence has ended: the service is stopping")]
 pub struct PresenceGone;
 
-/// The way to the presence of every tenant. Cheap to clone.
+/// Reports changes of connections. Cheap to clone.
 ///
-/// A method that returned has handed its change over, in the order of the calls; one that is dropped
-/// before may not have. A connection that goes away gives its [`PresenceHandle::close`] to a task.
+/// When a method returns, its change has been handed over, in the order of the calls. If its future is dropped before, the
+/// change may be lost, so a closing connection runs [`PresenceHandle::close`] in a task of its own.
 #[derive(Clone)]
 pub struct PresenceHandle {
-    /// Every visitor's socket keeps it, and a clone of an actor's address is an allocation.
+    /// Shared, because every visitor's socket has one and cloning an actor's address allocates.
     router: Arc<Addr<PresenceRouter>>,
-    room: Arc<Semaphore>,
+    underway: Arc<Semaphore>,
 }
 
 impl PresenceHandle {
@@ -115,10 +123,10 @@ impl PresenceHandle {
         ambient: &Ambient,
         signals: &PresenceSignals,
     ) -> Self {
-        let (router, room) = (PresenceRouter::new(settings, store, ambient, signals), room());
-        let more = Arc::clone(&room);
+        let (router, underway) = (PresenceRouter::new(settings, store, ambient, signals), limit_underway());
+        let more = Arc::clone(&underway);
         let open = move |ctx: &mut Context<PresenceRouter>| router.with_mailbox(ctx, &more);
-        Self { router: Arc::new(PresenceRouter::start_in_arbiter(&Arbiter::new().handle(), open)), room }
+        Self { router: Arc::new(PresenceRouter::start_in_arbiter(&Arbiter::new().handle(), open)), underway }
     }
 
     /// The same on the caller's own thread: for simulations, which must run in one order.
@@ -129,12 +137,12 @@ impl PresenceHandle {
         ambient: &Ambient,
         signals: &PresenceSignals,
     ) -> Self {
-        let (router, room) = (PresenceRouter::new(settings, store, ambient, signals), room());
-        Self { router: Arc::new(PresenceRouter::create(|ctx| router.with_mailbox(ctx, &room))), room }
+        let (router, underway) = (PresenceRouter::new(settings, store, ambient, signals), limit_underway());
+        Self { router: Arc::new(PresenceRouter::create(|ctx| router.with_mailbox(ctx, &underway))), underway }
     }
 
-    /// A connection is this visitor from now on; one that is not known opens. Whom it was before is offline
-    /// at once, without the grace, unless another connection is still theirs.
+    /// A connection belongs to this visitor from now on; an unknown connection opens. Its former visitor is offline at once,
+    /// without the grace period, unless they have another connection.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
@@ -144,68 +152,68 @@ impl PresenceHandle {
         connection: ConnectionId,
         visitor: ConnectedVisitor,
     ) -> Result<(), PresenceGone> {
-        self.hand(tenant, PresenceChange::Enter(connection, Box::new(visitor))).await
+        self.hand_over(tenant, PresenceChange::Identify(connection, Box::new(visitor))).await
     }
 
-    /// A connection closed. One that is not known, or closed before, changes nothing.
+    /// A connection closed. An unknown or closed connection changes nothing.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn close(&self, tenant: &TenantId, connection: ConnectionId) -> Result<(), PresenceGone> {
-        self.hand(tenant, PresenceChange::Leave(connection)).await
+        self.hand_over(tenant, PresenceChange::Close(connection)).await
     }
 
-    /// A session got its first message: the log says of its visitor what only signals said before.
+    /// A session got its first message: its visitor is announced in the log from now on.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn wrote(&self, tenant: &TenantId, session: SessionId) -> Result<(), PresenceGone> {
-        self.hand(tenant, PresenceChange::Wrote(session)).await
+        self.hand_over(tenant, PresenceChange::Wrote(session)).await
     }
 
-    /// A secret key vouched for a user: whoever only claims the name is shown without it from now on.
+    /// A secret key vouched for a user: visitors who only claim the name are shown without it from now on.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
     pub async fn proven(&self, tenant: &TenantId, user: UserId) -> Result<(), PresenceGone> {
-        self.hand(tenant, PresenceChange::Proven(user)).await
+        self.hand_over(tenant, PresenceChange::Proven(user)).await
     }
 
-    /// Has what was handed over before said at once instead of with the next batch. It never waits, so that a message
-    /// does not; where so much is on its way that it would have to, nothing is put forward.
-    pub fn hurry(&self, tenant: &TenantId) {
-        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            let route = RouteChange { tenant: tenant.clone(), change: PresenceChange::Hurry, room };
+    /// Announces earlier changes at once instead of with the next batch. It never waits, because a message would wait with
+    /// it; when too many changes are underway it does nothing.
+    pub fn flush(&self, tenant: &TenantId) {
+        if let Ok(permit) = Arc::clone(&self.underway).try_acquire_owned() {
+            let route = RouteChange { tenant: tenant.clone(), change: PresenceChange::Flush, permit };
             // Gone only when the service stops.
             let _stopping = self.router.try_send(route);
         }
     }
 
-    /// Waits until what was handed over before is in the log or signalled, but not longer than `patience`, and not for a
-    /// store that refuses: for a reader who wants to see whoever has just come.
-    pub async fn said(&self, tenant: &TenantId, patience: Duration) {
-        let (reply, said) = oneshot::channel();
-        if self.hand(tenant, PresenceChange::Ask(reply)).await.is_ok() {
-            // Late, or the store refuses: the reader sees what there is.
-            let _late = tokio::time::timeout(patience, said).await;
+    /// Waits until earlier changes are in the log or signalled, at most for `patience`, and not for a store that refuses. For
+    /// a reader who wants to see visitors who have just connected.
+    pub async fn announced(&self, tenant: &TenantId, patience: Duration) {
+        let (reply, announced) = oneshot::channel();
+        if self.hand_over(tenant, PresenceChange::Await(reply)).await.is_ok() {
+            // When it is late, or the store refuses, the reader sees what there is.
+            let _late = tokio::time::timeout(patience, announced).await;
         }
     }
 
-    /// Takes connections out, as if they had closed long ago, and waits until the log says so and nothing of them
-    /// is on its way to it. One that stays open counts again when it names itself.
+    /// Forgets connections, as if they had closed long ago, and waits until that is announced and nothing about them is
+    /// underway. A connection that stays open counts again when it identifies itself.
     ///
     /// # Errors
     /// [`PresenceGone`] when the service is stopping.
-    pub async fn forget(&self, tenant: &TenantId, whom: ForgetTarget) -> Result<(), PresenceGone> {
-        let (reply, said) = oneshot::channel();
-        self.hand(tenant, PresenceChange::Forget(whom, reply)).await?;
-        said.await.map_err(|_dropped| PresenceGone)
+    pub async fn forget(&self, tenant: &TenantId, target: ForgetTarget) -> Result<(), PresenceGone> {
+        let (reply, forgotten) = oneshot::channel();
+        self.hand_over(tenant, PresenceChange::Forget(target, reply)).await?;
+        forgotten.await.map_err(|_dropped| PresenceGone)
     }
 
-    async fn hand(&self, tenant: &TenantId, change: PresenceChange) -> Result<(), PresenceGone> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| PresenceGone)?;
-        let route = RouteChange { tenant: tenant.clone(), change, room };
-        // Whoever has room finds a place in the mailbox, so this fails only when the actor is gone.
+    async fn hand_over(&self, tenant: &TenantId, change: PresenceChange) -> Result<(), PresenceGone> {
+        let permit = Arc::clone(&self.underway).acquire_owned().await.map_err(|_closed| PresenceGone)?;
+        let route = RouteChange { tenant: tenant.clone(), change, permit };
+        // With a permit there is room in the mailbox, so this fails only when the actor is gone.
         self.router.try_send(route).map_err(|_closed| PresenceGone)
     }
 }
@@ -215,55 +223,55 @@ impl ForgetTarget {
         self.user.as_ref() == Some(user) || self.sessions.contains(session)
     }
 
-    fn is(&self, visitor: &ConnectedVisitor) -> bool {
+    fn includes(&self, visitor: &ConnectedVisitor) -> bool {
         let is_claimed = self.user.is_some() && visitor.claimed_user_id == self.user;
         is_claimed || self.names(&visitor.user_id, &visitor.session_id)
     }
 }
 
-fn room() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(ROOM_AT_FIRST))
+fn limit_underway() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_UNDERWAY_AT_FIRST))
 }
 
-/// What happened to a connection.
+/// A change of a connection, or a request about earlier changes.
 enum PresenceChange {
-    /// It opened, or named itself.
-    Enter(ConnectionId, Box<ConnectedVisitor>),
+    /// It opened, or identified itself.
+    Identify(ConnectionId, Box<ConnectedVisitor>),
     /// It closed.
-    Leave(ConnectionId),
+    Close(ConnectionId),
     /// A session has messages from now on.
     Wrote(SessionId),
     /// A secret key vouched for a user.
     Proven(UserId),
-    /// What is to be said is said at once.
-    Hurry,
-    /// They do not count any more; somebody waits until that is said.
+    /// Announce what is pending at once.
+    Flush,
+    /// These connections do not count any more. The caller waits until that is announced.
     Forget(ForgetTarget, oneshot::Sender<()>),
-    /// None: somebody waits until what came before is in the log.
-    Ask(oneshot::Sender<()>),
+    /// No change: the caller waits until earlier changes are announced.
+    Await(oneshot::Sender<()>),
 }
 
-/// A change on its way to its tenant.
+/// A change on its way to its tenant's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct RouteChange {
     tenant: TenantId,
     change: PresenceChange,
-    room: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// A change in the hands of the tenant's actor.
+/// A change for the tenant's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct ApplyChange {
     change: PresenceChange,
-    /// Let go of when the change is counted.
-    room: OwnedSemaphorePermit,
-    /// Kept by the actor for as long as it has something to do.
+    /// Dropped when the change is applied.
+    permit: OwnedSemaphorePermit,
+    /// Kept by the actor while it has something to do.
     busy: Arc<()>,
 }
 
-/// Knows the actor of each tenant.
+/// Passes changes to the tenants' actors.
 struct PresenceRouter {
     tenants: HashMap<TenantId, RunningPresence>,
     settings: PresenceSettings,
@@ -275,7 +283,7 @@ struct PresenceRouter {
 /// An actor in memory.
 struct RunningPresence {
     address: Addr<PresenceActor>,
-    /// Shared with the changes on their way to the actor, and with the actor while it has something to do.
+    /// Shared with changes on their way to the actor, and with the actor while it has something to do.
     busy: Arc<()>,
 }
 
@@ -285,7 +293,7 @@ impl Actor for PresenceRouter {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP_EVERY, |router, _| {
             // An actor without an address ends.
-            router.tenants.retain(|_, resident| Arc::strong_count(&resident.busy) > 1);
+            router.tenants.retain(|_, running| Arc::strong_count(&running.busy) > 1);
         });
     }
 }
@@ -294,12 +302,12 @@ impl Handler<RouteChange> for PresenceRouter {
     type Result = ();
 
     fn handle(&mut self, route: RouteChange, _: &mut Self::Context) {
-        let RouteChange { tenant, change, room } = route;
-        let Err(step) = self.resident(&tenant).hand(change, room) else { return };
-        // Nothing that it does can end it, a store that panics included: that would be a defect here.
-        tracing::error!(tenant.id = %tenant, "a presence actor ended; it begins again with nobody");
+        let RouteChange { tenant, change, permit } = route;
+        let Err(step) = self.running(&tenant).try_send(change, permit) else { return };
+        // Not even a store that panics ends it, so this is a defect.
+        tracing::error!(tenant.id = %tenant, "a presence actor ended; it starts again without connections");
         self.tenants.remove(&tenant);
-        drop(self.resident(&tenant).hand(step.change, step.room));
+        drop(self.running(&tenant).try_send(step.change, step.permit));
     }
 }
 
@@ -314,13 +322,13 @@ impl PresenceRouter {
         Self { tenants: HashMap::new(), settings, store, ambient, signals }
     }
 
-    fn with_mailbox(self, ctx: &mut Context<Self>, room: &Semaphore) -> Self {
+    fn with_mailbox(self, ctx: &mut Context<Self>, underway: &Semaphore) -> Self {
         ctx.set_mailbox_capacity(MAILBOX);
-        room.add_permits(ROOM - ROOM_AT_FIRST);
+        underway.add_permits(MAX_UNDERWAY - MAX_UNDERWAY_AT_FIRST);
         self
     }
 
-    fn resident(&mut self, tenant: &TenantId) -> &RunningPresence {
+    fn running(&mut self, tenant: &TenantId) -> &RunningPresence {
         self.tenants.entry(tenant.clone()).or_insert_with(|| {
             let (store, ambient) = (Arc::clone(&self.store), self.ambient.clone());
             let address = PresenceActor::launch(tenant, store, ambient, self.signals.clone(), self.settings);
@@ -330,9 +338,9 @@ impl PresenceRouter {
 }
 
 impl RunningPresence {
-    /// Gives the change back when the actor is gone.
-    fn hand(&self, change: PresenceChange, room: OwnedSemaphorePermit) -> Result<(), ApplyChange> {
-        let step = ApplyChange { change, room, busy: Arc::clone(&self.busy) };
+    /// Returns the change when the actor is gone.
+    fn try_send(&self, change: PresenceChange, permit: OwnedSemaphorePermit) -> Result<(), ApplyChange> {
+        let step = ApplyChange { change, permit, busy: Arc::clone(&self.busy) };
         self.address.try_send(step).map_err(SendError::into_inner)
     }
 }

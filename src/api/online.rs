@@ -54,7 +54,7 @@ impl OnlineDirectory {
     /// # Errors
     /// [`Problem::Overloaded`] when the list does not follow the log.
     pub async fn list(&self, tenant: &TenantId) -> Result<Box<RawValue>, Problem> {
-        self.presence.said(tenant, PATIENCE).await;
+        self.presence.announced(tenant, PATIENCE).await;
         let online = self.users.list(tenant, self.limit, self.store.head()).await?;
         to_raw_value(&OnlineView::of(&online)).map_err(|error| {
             tracing::error!(%error, "a list could not be written");

@@ -1,19 +1,17 @@
-//! Who is online: a projection that lives in memory and begins empty with every start of the service.
+//! Who is online: a projection in memory that is empty at each start of the service.
 //!
-//! It is the fold of the log and of [`PresenceSignals`]: visitors who have written are in the log, all others are told in
-//! memory. Everything that is true of the list is in one of the two.
+//! It is a fold of the log, for visitors who have written, and of [`PresenceSignals`], for all others.
 //!
-//! It follows the log's subscription from just before this process said that it started, so there is
-//! nothing to replay: `node.started` leaves nobody online, and what [`crate::presence`] appends comes
-//! after it. A visitor's messages move them to the page that they tell. Reading waits, bounded, until
-//! everything up to a position is folded in, and costs what the answer holds, however many are online.
+//! It follows the log from just before the `node.started` event of this process, so there is nothing to replay:
+//! `node.started` leaves nobody online, and all presence events of this process come after it. A message moves its visitor
+//! to the page that it names. A query waits, for a limited time, until everything up to a position is folded; its cost
+//! depends on the size of the answer, not on how many visitors are online.
 //!
-//! An event that this release cannot read is logged and passed: the next `user.online` or a restart
-//! mends what was missed, which is better than a list that stands still.
+//! An event that this release cannot read is logged and skipped. The next `user.online` or a restart corrects the list,
+//! which is better than a list that does not follow the log.
 
 use std::{sync::Arc, time::Duration};
 
-use actix::prelude::*;
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, TenantId, codec, session::SessionEvent,
     store::LogSubscription,
@@ -28,24 +26,24 @@ use super::{
 };
 use crate::projections::{ProgressReporter, ProjectionProgress, ViewError};
 
-/// The event that may be a proof.
+/// The event that may prove a user.
 const IDENTIFIED: &str = "visitor.identified";
 
 /// How long it waits after the log could not be read.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// The way to ask who is online. Cheap to clone.
+/// Queries of who is online. Cheap to clone.
 #[derive(Clone)]
 pub struct OnlineUsers {
     table: Arc<RwLock<PresenceTable>>,
     progress: ProjectionProgress,
-    /// How long a question waits for the projection to reach the log.
+    /// How long a query waits for the projection to reach the log.
     patience: Duration,
 }
 
 impl OnlineUsers {
-    /// Starts the projection on the caller's arbiter. `from` is the head of the log as it was before
-    /// `node.started` was appended. `presence` hears whom the log proves.
+    /// Starts the projection on the caller's arbiter. `from` is the head of the log before `node.started` was appended.
+    /// `presence` is told of users that the log proves.
     #[must_use]
     pub fn start(
         store: &Arc<dyn EventStore>,
@@ -54,15 +52,12 @@ impl OnlineUsers {
         signals: &PresenceSignals,
         presence: PresenceHandle,
     ) -> Self {
-        let (reporter, progress, _nobody_reads_tables) = ProjectionProgress::new();
+        // There are no tables on disk that could be damaged.
+        let (reporter, progress, _damages) = ProjectionProgress::new();
         reporter.reached(from);
         let table = Arc::clone(&signals.table);
-        let run = OnlineProjection { table: Arc::clone(&table), progress: reporter, presence };
-        let subscription = store.subscribe(from);
-        OnlineFollower::create(|ctx| {
-            ctx.spawn(run.follow(subscription).into_actor(&OnlineFollower).map(|(), _, ctx| ctx.stop()));
-            OnlineFollower
-        });
+        let projection = OnlineProjection { table: Arc::clone(&table), progress: reporter, presence };
+        actix::spawn(projection.follow(store.subscribe(from)));
         Self { table, progress, patience }
     }
 
@@ -78,8 +73,8 @@ impl OnlineUsers {
         self.table.read().total()
     }
 
-    /// A tenant's visitors who are online, at most `limit` of them, and how many there are; what was
-    /// appended up to `after` is in the answer.
+    /// At most `limit` of a tenant's visitors who are online, and how many there are; the answer includes everything that
+    /// was appended up to `after`.
     ///
     /// # Errors
     /// [`ViewError::Behind`] when the projection does not reach `after` in time.
@@ -94,16 +89,9 @@ impl OnlineUsers {
     }
 }
 
-/// The actor that runs the projection.
-struct OnlineFollower;
-
-impl Actor for OnlineFollower {
-    type Context = Context<Self>;
-}
-
-/// Its work.
+/// Folds the log into the table.
 struct OnlineProjection {
-    /// Read by whoever asks, written here alone, one event at a time: nobody waits for long.
+    /// Locked for one event or one query at a time, so nobody waits for long.
     table: Arc<RwLock<PresenceTable>>,
     progress: ProgressReporter,
     presence: PresenceHandle,
@@ -118,14 +106,14 @@ impl OnlineProjection {
                         self.fold(recorded).await;
                     }
                     self.progress.reached(subscription.position());
-                    // A log that always has more must not keep others from the arbiter.
+                    // A log that always has more must not block the arbiter.
                     tokio::task::yield_now().await;
                 }
-                // The log's end is the service stopping.
+                // The subscription ends when the service stops.
                 Ok(None) => return,
                 Err(error) => {
                     let error = ViewError::from(error);
-                    tracing::error!(%error, "who is online waits for the log and tries again");
+                    tracing::error!(%error, "the list of online users waits for the log and tries again");
                     self.progress.failed(&error);
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
@@ -135,29 +123,27 @@ impl OnlineProjection {
 
     async fn fold(&self, recorded: &RecordedEvent) {
         if recorded.event.kind == IDENTIFIED {
-            return self.identified(recorded).await;
+            return self.fold_identified(recorded).await;
         }
-        // Before it is decoded: most events are messages of visitors who are not online here.
+        // Checked before decoding: most events are messages of visitors who are not online here.
         if !self.table.read().concerns(&recorded.stream) {
             return;
         }
         match codec::decode(recorded) {
-            Ok(event) => {
-                self.table.write().apply(&recorded.stream, event);
-            }
+            Ok(event) => self.table.write().apply(&recorded.stream, event),
             Err(error) => {
-                tracing::error!(%error, stream = %recorded.stream, "who is online passes an event by");
+                tracing::error!(%error, stream = %recorded.stream, "the list of online users skips an event");
             }
         }
     }
 
-    /// Whoever goes by the name of somebody for whom a secret key vouched goes by it no longer.
-    async fn identified(&self, recorded: &RecordedEvent) {
+    /// Visitors who use the name of a proven user without a proof of their own are shown without it.
+    async fn fold_identified(&self, recorded: &RecordedEvent) {
         let Some(tenant) = recorded.stream.tenant_id() else { return };
-        if let Ok(Event::Session(SessionEvent::VisitorIdentified(told))) = codec::decode(recorded)
-            && let Some(user) = told.user_id.filter(|_| told.verified)
+        if let Ok(Event::Session(SessionEvent::VisitorIdentified(identified))) = codec::decode(recorded)
+            && let Some(user) = identified.user_id.filter(|_| identified.verified)
         {
-            // Gone only when the service stops.
+            // This fails only when the service is stopping.
             let _stopping = self.presence.proven(&tenant, user).await;
         }
     }

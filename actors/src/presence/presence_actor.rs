@@ -1,11 +1,10 @@
-//! The actor of one tenant's presence: a reconciler between who is connected and what was said of them.
+//! The actor of one tenant's presence: it reconciles who is connected with what was announced.
 //!
-//! The routing actor of [`crate::presence`] starts it. It holds its mailbox for nothing: while an append
-//! is underway, connections are counted on, and one append is underway at a time. What changed within
-//! `batch` is one append; what is more than one may hold waits for the next, so that a crowd does not fill the
-//! outboxes of those who watch. When the store refuses, the actor tries again with the difference as it is then.
-//! Signals go the same way beside it and need no store: one is underway at a time, and the next one says what there
-//! is to say by then. It needs three timers, however many users there are.
+//! The router of [`crate::presence`] starts it. It never holds its mailbox: while an append is underway it still counts
+//! connections. One append is underway at a time. Changes within `batch` become one append; what does not fit waits for
+//! the next one, so that a crowd does not fill the send queues of those who watch. When the store refuses, the actor tries
+//! again with the difference at that time. Signals are sent the same way but need no store: one is underway at a time,
+//! and the next one announces what is pending by then. Three timers are enough for any number of users.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +25,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// It never waits longer than this.
 const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How many readers wait for an append.
-const MAX_ASKED: usize = 1_024;
+/// How many readers may wait for announcements.
+const MAX_WAITING: usize = 1_024;
 
 /// The actor of one tenant's presence.
 pub(super) struct PresenceActor {
@@ -38,21 +37,21 @@ pub(super) struct PresenceActor {
     tenant: TenantId,
     settings: PresenceSettings,
     state: TenantPresence,
-    /// Kept while the state is not empty: the routing actor sees by it whom it can let go.
+    /// Kept while the state is not empty, so that the router does not drop the actor.
     busy: Option<Arc<()>>,
-    /// A timer runs after which the changes are appended.
+    /// A timer for the next append runs.
     will_append: bool,
-    /// A timer runs after which the changes are signalled.
+    /// A timer for the next signal runs.
     will_signal: bool,
-    /// A signal waits for room.
+    /// A signal is being sent.
     is_signalling: bool,
-    /// A timer runs after which the next grace ends.
+    /// A timer for the end of the next grace period runs.
     will_expire: bool,
-    /// Who waits until everything is said; at the bound one more is answered at once.
-    asked: Vec<oneshot::Sender<()>>,
-    /// Who waits until nothing is left to say of these users, whatever there is of others.
+    /// Readers who wait until everything is announced. Beyond the bound all are answered at once.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Erasures that wait until nothing about these users is pending.
     forgetting: Vec<(Vec<UserId>, oneshot::Sender<()>)>,
-    /// Grows while the store fails; nothing while it does not.
+    /// The wait before the next try; it grows while the store fails.
     retry_after: Option<Duration>,
 }
 
@@ -81,15 +80,15 @@ impl PresenceActor {
                 will_signal: false,
                 is_signalling: false,
                 will_expire: false,
-                asked: Vec::new(),
+                waiting: Vec::new(),
                 forgetting: Vec::new(),
                 retry_after: None,
             }
         })
     }
 
-    /// Sees to it that a timer runs for whatever is left to do.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
+    /// Starts the timers for what is left to do.
+    fn schedule(&mut self, ctx: &mut Context<Self>) {
         if self.state.is_empty() {
             self.busy = None;
             return;
@@ -105,28 +104,28 @@ impl PresenceActor {
             && !self.will_expire
         {
             self.will_expire = true;
-            // Not more often than there are appends, or a storm of closes were a storm of timers.
+            // Not more often than appends, or many closes would cause as many timers.
             ctx.run_later(wait.max(self.settings.batch), move |actor, ctx| {
                 actor.will_expire = false;
                 actor.state.expire(Instant::now(), grace);
-                actor.go_on(ctx);
+                actor.schedule(ctx);
             });
         }
     }
 
-    fn answer(&mut self) {
-        for reply in self.asked.drain(..) {
-            // Whoever asked may have stopped waiting.
+    fn answer_waiting(&mut self) {
+        for reply in self.waiting.drain(..) {
+            // The reader may have stopped waiting.
             let _gone = reply.send(());
         }
     }
 
     fn answer_forgotten(&mut self) {
         let state = &self.state;
-        let waiting = self.forgetting.extract_if(.., |(users, reply)| {
+        let forgotten = self.forgetting.extract_if(.., |(users, reply)| {
             reply.is_closed() || users.iter().all(|user| state.is_settled(user))
         });
-        for (_, reply) in waiting {
+        for (_, reply) in forgotten {
             let _gone = reply.send(());
         }
     }
@@ -162,8 +161,8 @@ impl PresenceActor {
         }
         self.is_signalling = true;
         let (signals, tenant) = (self.signals.clone(), self.tenant.clone());
-        let telling = async move { signals.tell(PresenceSignal { tenant, events }).await };
-        ctx.spawn(telling.into_actor(self).map(|(), actor, ctx| {
+        let sending = async move { signals.send(PresenceSignal { tenant, events }).await };
+        ctx.spawn(sending.into_actor(self).map(|(), actor, ctx| {
             actor.is_signalling = false;
             actor.signalled(ctx);
         }));
@@ -171,12 +170,12 @@ impl PresenceActor {
 
     fn signalled(&mut self, ctx: &mut Context<Self>) {
         self.answer_forgotten();
-        self.answer_when_said();
-        self.go_on(ctx);
+        self.answer_when_announced();
+        self.schedule(ctx);
     }
 
-    /// Says now what would be said with the next batch.
-    fn hurry(&mut self, ctx: &mut Context<Self>) {
+    /// Announces now what would be announced with the next batch.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
         if self.state.has_to_signal() {
             self.signal(ctx);
         }
@@ -189,9 +188,9 @@ impl PresenceActor {
         self.state.has_to_log() || self.state.has_to_signal() || self.is_signalling
     }
 
-    fn answer_when_said(&mut self) {
+    fn answer_when_announced(&mut self) {
         if !self.has_changes() && !self.state.is_appending() {
-            self.answer();
+            self.answer_waiting();
         }
     }
 
@@ -199,16 +198,16 @@ impl PresenceActor {
         if self.state.is_appending() {
             return;
         }
-        // Who is not there any more by now does not come into the log.
+        // A visitor who is gone by now is not announced.
         self.state.expire(Instant::now(), self.settings.offline_grace);
         let cause = EventCause { causation: "presence".into(), actor: "service:presence".into() };
         let Some(events) = self.state.next_append(&self.ambient, &cause) else {
             self.answer_forgotten();
-            self.answer_when_said();
-            return self.go_on(ctx);
+            self.answer_when_announced();
+            return self.schedule(ctx);
         };
         let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
-        // A task of its own: a store that panics must not take with it who is connected.
+        // A task of its own: a store that panics must not end this actor, which knows the connections.
         let work = actix::spawn(async move { store.append(stream, ExpectedVersion::Any, events).await });
         ctx.spawn(work.into_actor(self).map(|ended, actor, ctx| actor.appended(ended, ctx)));
     }
@@ -223,18 +222,18 @@ impl PresenceActor {
                 self.state.appended();
                 self.retry_after = None;
                 self.answer_forgotten();
-                self.answer_when_said();
-                return self.go_on(ctx);
+                self.answer_when_announced();
+                return self.schedule(ctx);
             }
             Ok(Err(error)) => (matches!(error, AppendError::Unavailable(_)), error.to_string()),
             Err(error) => (true, error.to_string()),
         };
         self.state.failed(may_exist);
-        self.answer();
+        self.answer_waiting();
         let wait = match self.retry_after {
             Some(last) => (last * 2).min(RETRY_AFTER_AT_MOST),
             None => {
-                tracing::warn!(stream = %self.stream, reason, "who is online waits for the store");
+                tracing::warn!(stream = %self.stream, reason, "presence waits for the store");
                 RETRY_AFTER
             }
         };
@@ -252,28 +251,28 @@ impl Handler<ApplyChange> for PresenceActor {
 
     fn handle(&mut self, step: ApplyChange, ctx: &mut Self::Context) {
         match step.change {
-            PresenceChange::Enter(connection, visitor) => {
-                self.state.enter(connection, *visitor, self.ambient.now())
+            PresenceChange::Identify(connection, visitor) => {
+                self.state.identify(connection, *visitor, self.ambient.now())
             }
-            PresenceChange::Leave(connection) => self.state.leave(connection, Instant::now()),
+            PresenceChange::Close(connection) => self.state.close(connection, Instant::now()),
             PresenceChange::Wrote(session) => {
                 self.state.wrote(&session);
-                self.hurry(ctx);
+                self.flush(ctx);
             }
-            PresenceChange::Proven(user) => self.state.displace(&user, self.ambient.now()),
-            PresenceChange::Hurry => self.hurry(ctx),
-            PresenceChange::Ask(reply) => self.asked.push(reply),
-            PresenceChange::Forget(whom, reply) => {
-                self.forgetting.push((self.state.forget(&whom), reply));
+            PresenceChange::Proven(user) => self.state.rename_claimants(&user, self.ambient.now()),
+            PresenceChange::Flush => self.flush(ctx),
+            PresenceChange::Await(reply) => self.waiting.push(reply),
+            PresenceChange::Forget(target, reply) => {
+                self.forgetting.push((self.state.forget(&target), reply));
                 self.answer_forgotten();
             }
         }
-        if self.asked.len() > MAX_ASKED {
-            self.answer();
+        if self.waiting.len() > MAX_WAITING {
+            self.answer_waiting();
         }
-        self.answer_when_said();
+        self.answer_when_announced();
         self.busy = Some(step.busy);
-        self.go_on(ctx);
-        drop(step.room);
+        self.schedule(ctx);
+        drop(step.permit);
     }
 }

@@ -1,4 +1,5 @@
-//! Signals of visitors who have not written: they are listed as online, and staff hears of them, with nothing on disk.
+//! Signals: announcements of visitors who have not written. They are listed as online and sent to staff, and nothing is
+//! written to disk.
 
 use std::sync::Arc;
 
@@ -8,38 +9,38 @@ use tokio::sync::mpsc;
 
 use super::presence_table::PresenceTable;
 
-/// How many signals wait for whoever hears them, each of at most 256 KiB. At the bound presence waits, and says what
-/// there is to say by then.
-const MAX_UNHEARD: usize = 16;
+/// How many signals, each of at most 256 KiB, wait for the receiver. At the bound presence waits, and then announces what is
+/// pending by then.
+const MAX_WAITING_SIGNALS: usize = 16;
 
-/// What is told of visitors who have not written. Cheap to clone.
+/// Sends signals and lists their visitors. Cheap to clone.
 #[derive(Clone)]
 pub struct PresenceSignals {
     pub(super) table: Arc<RwLock<PresenceTable>>,
-    heard: mpsc::Sender<PresenceSignal>,
+    sender: mpsc::Sender<PresenceSignal>,
 }
 
-/// Some of what is told, of one tenant.
+/// Announcements of one tenant.
 #[derive(Debug, Clone)]
 pub struct PresenceSignal {
-    /// Whose visitors.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Who came and who went, in order.
+    /// Visitors who came online or went offline, in order.
     pub events: Vec<PresenceEvent>,
 }
 
 impl PresenceSignals {
-    /// With the end at which they are heard. What nobody hears is listed all the same.
+    /// Signals, and where they are received. They are listed even if nothing receives them.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<PresenceSignal>) {
-        let (heard, hears) = mpsc::channel(MAX_UNHEARD);
-        (Self { table: Arc::default(), heard }, hears)
+        let (sender, receiver) = mpsc::channel(MAX_WAITING_SIGNALS);
+        (Self { table: Arc::default(), sender }, receiver)
     }
 
-    /// Lists what happened, and waits until there is room for whoever hears of it.
-    pub(crate) async fn tell(&self, signal: PresenceSignal) {
+    /// Lists the visitors, and waits until the receiver has room.
+    pub(crate) async fn send(&self, signal: PresenceSignal) {
         self.table.write().signal(&signal.tenant, &signal.events);
-        // Nobody listens once the service stops.
-        let _stopping = self.heard.send(signal).await;
+        // There is no receiver once the service stops.
+        let _stopping = self.sender.send(signal).await;
     }
 }

@@ -1,5 +1,4 @@
-//! Everybody who is online, by tenant: a pure fold of the log and of the signals. Folding an event twice changes
-//! nothing.
+//! All visitors who are online, by tenant: a pure fold of the log and of signals. Folding an event twice changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,18 +9,18 @@ use amoiq_events::{
     session::{MessageSender, SessionEvent, VisitedPage},
 };
 
-/// Somebody who is online.
+/// A visitor who is online.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnlineUser {
-    /// Who, as agents see them.
+    /// The user id that agents see.
     pub user_id: UserId,
     /// Their newest session.
     pub session_id: SessionId,
-    /// Since when.
+    /// Since when they are online.
     pub connected_at: Timestamp,
-    /// Whether a secret key vouched for them; nothing where the log does not say.
+    /// Whether a secret key vouched for the user id; `None` where the log does not say.
     pub verified: Option<bool>,
-    /// Who they say they are, where that is another's name.
+    /// The user id that they claim, if it is somebody else's.
     pub claimed_user_id: Option<UserId>,
     /// The site's domain.
     pub domain: Option<ShortText>,
@@ -31,120 +30,119 @@ pub struct OnlineUser {
     pub url: Option<ShortText>,
 }
 
-/// Who of a tenant's visitors is online.
+/// A tenant's visitors who are online.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OnlineList {
-    /// Those who came last, the newest first.
+    /// The newest ones, the newest first.
     pub users: Vec<OnlineUser>,
-    /// How many there are in all.
+    /// How many are online in all.
     pub total: usize,
 }
 
-/// Everybody who is online.
+/// All visitors who are online.
 #[derive(Default)]
 pub(super) struct PresenceTable {
     tenants: HashMap<TenantId, TenantVisitors>,
-    /// Who is shown under a session, by its stream's name: a message is looked up as it comes, without
-    /// taking the name apart.
+    /// The users of each session, by the name of its stream, so that a message's stream is looked up without parsing it.
     sessions: HashMap<StreamName, Vec<UserId>>,
 }
 
-/// The visitors of one tenant.
+/// The online visitors of one tenant.
 #[derive(Default)]
 struct TenantVisitors {
-    /// Where each stands in `by_age`.
+    /// The time under which each is in `by_age`.
     since: HashMap<UserId, Timestamp>,
-    /// The oldest first. The user's id tells apart those who came in the same millisecond.
+    /// The oldest first. The user id distinguishes visitors who came in the same millisecond.
     by_age: BTreeMap<(Timestamp, UserId), ListedVisitor>,
 }
 
-/// Somebody who is listed.
+/// An entry of the list.
 struct ListedVisitor {
     user: OnlineUser,
     source: PresenceSource,
 }
 
-/// Who says that somebody came or went.
+/// What announced a visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PresenceSource {
-    /// The log, of visitors who have written.
+    /// The log: the visitor has written.
     Log,
-    /// A signal, of those who have not. What the log says of the same user comes late, and does not take it back.
+    /// A signal: the visitor has not written. An older `user.offline` of the log does not end this entry.
     Signal,
 }
 
 impl PresenceTable {
     /// Whether an event of this stream can change anything.
     pub(super) fn concerns(&self, stream: &StreamName) -> bool {
-        let is_said = |kind: &str| kind == "presence" || kind == "node";
-        stream.as_str().split_once(':').is_some_and(|(kind, _)| is_said(kind))
+        let is_presence = |kind: &str| kind == "presence" || kind == "node";
+        stream.as_str().split_once(':').is_some_and(|(kind, _)| is_presence(kind))
             || self.sessions.contains_key(stream)
     }
 
-    /// Folds an event in.
+    /// Folds an event.
     pub(super) fn apply(&mut self, stream: &StreamName, event: Event) {
         match event {
-            Event::Node(NodeEvent::Started(_)) => self.begin(),
+            Event::Node(NodeEvent::Started(_)) => self.node_started(),
             Event::Presence(event) => {
                 let Some(tenant) = stream.tenant_id() else { return };
-                self.hear(tenant, event, PresenceSource::Log);
+                self.announce(tenant, event, PresenceSource::Log);
             }
             Event::Session(SessionEvent::MessageCreated(message))
                 if message.sender == MessageSender::User =>
             {
                 if let Some(page) = message.page {
-                    self.moved(stream, &page);
+                    self.set_page(stream, &page);
                 }
             }
             Event::Session(_) | Event::Tenant(_) => {}
         }
     }
 
-    /// Takes in what is told of visitors who have not written.
+    /// Folds a signal.
     pub(super) fn signal(&mut self, tenant: &TenantId, events: &[PresenceEvent]) {
         for event in events {
-            self.hear(tenant.clone(), event.clone(), PresenceSource::Signal);
+            self.announce(tenant.clone(), event.clone(), PresenceSource::Signal);
         }
     }
 
-    fn hear(&mut self, tenant: TenantId, event: PresenceEvent, source: PresenceSource) {
+    fn announce(&mut self, tenant: TenantId, event: PresenceEvent, source: PresenceSource) {
         match event {
-            PresenceEvent::Online(online) => self.came(tenant, online, source),
+            PresenceEvent::Online(online) => self.add(tenant, online, source),
             PresenceEvent::Offline(offline) => {
                 let known = self.tenants.get(&tenant).and_then(|visitors| visitors.get(&offline.user_id));
                 if known.is_some_and(|known| known.source == source) {
-                    self.went(&tenant, &offline.user_id);
+                    self.remove(&tenant, &offline.user_id);
                 }
             }
         }
     }
 
-    /// A process took over. Signals are its own.
-    fn begin(&mut self) {
-        let is_over = |visitors: &TenantVisitors| {
+    /// A process started: whoever an earlier process listed is gone. Signals are this process's own.
+    fn node_started(&mut self) {
+        let logged = |visitors: &TenantVisitors| {
             let old = visitors.by_age.iter().filter(|(_, entry)| entry.source == PresenceSource::Log);
             old.map(|((_, user), _)| user.clone()).collect::<Vec<_>>()
         };
-        let over: Vec<_> =
-            self.tenants.iter().map(|(tenant, visitors)| (tenant.clone(), is_over(visitors))).collect();
-        for (tenant, users) in over {
-            users.iter().for_each(|user| self.went(&tenant, user));
+        let gone: Vec<_> =
+            self.tenants.iter().map(|(tenant, visitors)| (tenant.clone(), logged(visitors))).collect();
+        for (tenant, users) in gone {
+            users.iter().for_each(|user| self.remove(&tenant, user));
         }
     }
 
-    /// Those of a tenant who came last, and how many there are.
+    /// The newest of a tenant's visitors, and how many there are.
     pub(super) fn newest(&self, tenant: &TenantId, limit: usize) -> OnlineList {
         let Some(visitors) = self.tenants.get(tenant) else { return OnlineList::default() };
         let users = visitors.by_age.values().rev().take(limit).map(|entry| entry.user.clone()).collect();
         OnlineList { users, total: visitors.by_age.len() }
     }
 
-    /// How many there are of all tenants.
+    /// How many visitors of all tenants are online.
     pub(super) fn total(&self) -> usize {
         self.tenants.values().map(|visitors| visitors.by_age.len()).sum()
     }
 
-    fn came(&mut self, tenant: TenantId, online: UserOnline, source: PresenceSource) {
+    fn add(&mut self, tenant: TenantId, online: UserOnline, source: PresenceSource) {
         let UserOnline { user_id, session_id, connected_at, verified, claimed_user_id, .. } = online;
         let key = (connected_at, user_id.clone());
         let known = self.tenants.get_mut(&tenant).and_then(|visitors| visitors.by_age.get_mut(&key));
@@ -152,15 +150,15 @@ impl PresenceTable {
             known.user.session_id == session_id && known.user.verified == verified
         };
         if let Some(known) = known.filter(is_same) {
-            // Said again, because the visitor has written now, or because the store did not say whether it was said:
-            // the page known here is newer.
+            // Announced again, because the visitor has written now or because an append had an unknown outcome. The page
+            // here is newer.
             known.source = source;
             return;
         }
-        self.went(&tenant, &user_id);
+        self.remove(&tenant, &user_id);
         let stream = StreamName::session(&tenant, &session_id);
         let users = self.sessions.entry(stream).or_default();
-        // Hardly a session has more than one, so it begins with a place for one.
+        // Few sessions have more than one user.
         users.reserve_exact(1);
         users.push(user_id.clone());
         let visitors = self.tenants.entry(tenant).or_default();
@@ -171,7 +169,7 @@ impl PresenceTable {
         visitors.by_age.insert(key, ListedVisitor { user, source });
     }
 
-    fn went(&mut self, tenant: &TenantId, user_id: &UserId) {
+    fn remove(&mut self, tenant: &TenantId, user_id: &UserId) {
         let Some(visitors) = self.tenants.get_mut(tenant) else { return };
         let gone = visitors.take(user_id);
         if visitors.by_age.is_empty() {
@@ -187,8 +185,8 @@ impl PresenceTable {
         }
     }
 
-    /// The visitor of a session told their page: what it does not say is not known any more.
-    fn moved(&mut self, stream: &StreamName, page: &VisitedPage) {
+    /// The visitor of a session is on another page. Fields that it does not name are cleared.
+    fn set_page(&mut self, stream: &StreamName, page: &VisitedPage) {
         let (Some(users), Some(tenant)) = (self.sessions.get(stream), stream.tenant_id()) else { return };
         let Some(visitors) = self.tenants.get_mut(&tenant) else { return };
         for user_id in users {

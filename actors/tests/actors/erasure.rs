@@ -104,7 +104,7 @@ fn nothing_says_afterwards_that_the_erased_were_online() {
         let named = async |user, session| {
             let named = erasing.presence.identify(&tenant(), ConnectionId(1), visitor(user, session)).await;
             named.expect("it is taken");
-            erasing.presence.said(&tenant(), DEADLINE).await;
+            erasing.presence.announced(&tenant(), DEADLINE).await;
         };
         named("quentina", "a").await;
         assert_eq!(erasing.presence(&tenant()).await, [1]);

@@ -150,7 +150,7 @@ fn a_message_does_not_leave_its_visitor_to_the_next_batch() {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
         given.identify(2, "bob", "s1").await;
-        given.presence.hurry(&tenant());
+        given.presence.flush(&tenant());
         sleep(BATCH / 10).await;
         assert_eq!(
             (given.signalled(), given.said().await),

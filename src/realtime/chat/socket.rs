@@ -66,7 +66,7 @@ impl Place {
     /// Has what was said of it said at once.
     pub(super) fn hurry(&self) {
         if let Some(presence) = &self.presence {
-            presence.hurry(&self.tenant);
+            presence.flush(&self.tenant);
         }
     }
 

@@ -1,11 +1,11 @@
-//! What was said of each user, and what is to be said.
+//! What was announced of each user, and what is to be announced.
 //!
-//! Of a visitor who has written, and of whomever the log says to be online, the log says what changes. Of everybody
-//! else it is signalled. A visitor who writes their first message is signalled already; then the log says it too.
+//! Changes of a visitor who has written, or who is online according to the log, are announced in the log. Others are
+//! signalled. A visitor who writes their first message was signalled already; then they are also announced in the log.
 //!
-//! An append whose end is unknown leaves its users unknown, and they are said to be online or offline
-//! again. As long as the difference is the same it goes under the same ids, so the store recognises it;
-//! else the log may say a thing twice, which every fold of it has to bear.
+//! After an append with an unknown outcome the status of its users is unknown, and they are announced again. While the
+//! difference is the same, the events have the same ids, so the store recognises them. Otherwise the log may say a thing
+//! twice, which every fold has to accept.
 
 use amoiq_events::{
     Ambient, Event, NewEvent, SessionId, ShortText, Timestamp, UserId,
@@ -17,14 +17,14 @@ use amoiq_events::{
 use super::{TenantPresence, UserPresence, VisitorConnection};
 use crate::presence::ConnectedVisitor;
 
-/// How much one append or signal says. Whoever watches is sent it at once, so it is a small part of what may wait for
-/// them: visitors decide how many they are and how long their addresses, and must not make a reader a slow one.
-const MOST_BYTES: usize = 256 * 1024;
+/// The most bytes of one append or signal. Watchers are sent it at once, so it is a small part of what a send queue holds:
+/// visitors decide how many they are and how long their addresses are, and must not overflow a watcher's queue.
+const MAX_ANNOUNCED_BYTES: usize = 256 * 1024;
 
-/// What a signal takes beside its texts.
+/// The bytes of a signal besides its texts.
 const FRAME_BYTES: usize = 128;
 
-/// An entry in the list of those online, as far as it tells one from another.
+/// What identifies an entry of the list of online users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OnlineEntry {
     session: SessionId,
@@ -32,32 +32,32 @@ pub(super) struct OnlineEntry {
     verified: bool,
 }
 
-/// What the log says of a user.
+/// A user's status according to the log.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum LoggedPresence {
     Offline,
     Online(OnlineEntry),
-    /// One or the other: an append did not say how it ended.
+    /// One or the other: the outcome of an append is unknown.
     Unknown {
         session: SessionId,
         verified: bool,
     },
 }
 
-/// Events of one append.
+/// The events of one append.
 pub(super) struct PresenceAppend {
     pub(super) events: Vec<PresenceEvent>,
     envelopes: Vec<NewEvent>,
 }
 
-/// What is to be said of a user, and where.
+/// What is to be announced of a user, and where.
 enum DueAnnouncement {
     Log(PresenceEvent),
     Signal(PresenceEvent),
 }
 
 impl TenantPresence {
-    /// Whether the log may have to say something.
+    /// Whether something may have to be appended.
     pub(in crate::presence) fn has_to_log(&self) -> bool {
         !self.to_log.is_empty()
     }
@@ -72,10 +72,10 @@ impl TenantPresence {
         self.underway.is_some()
     }
 
-    /// What is to be signalled now, or as much of it as one signal takes. It counts as said.
+    /// What is to be signalled now, or as much of it as fits in one signal. It counts as announced.
     pub(in crate::presence) fn next_signal(&mut self) -> Vec<PresenceEvent> {
         let (mut events, mut bytes) = (Vec::new(), 0);
-        while bytes < MOST_BYTES
+        while bytes < MAX_ANNOUNCED_BYTES
             && events.len() < MAX_APPEND_EVENTS
             && let Some(user_id) = self.to_signal.pop_front()
         {
@@ -84,7 +84,7 @@ impl TenantPresence {
                 Some(DueAnnouncement::Signal(event)) => {
                     bytes += size_bytes(&event);
                     if let Some(user) = self.users.get_mut(&user_id) {
-                        user.signalled = line_of(&event);
+                        user.signalled = entry_of(&event);
                     }
                     events.push(event);
                     self.settle(&user_id);
@@ -95,8 +95,8 @@ impl TenantPresence {
         events
     }
 
-    /// The difference between who is connected and what the log says, or as much of it as one append
-    /// takes. Its end is told by [`TenantPresence::appended`] or [`TenantPresence::failed`].
+    /// The difference between who is connected and what the log says, or as much of it as fits in one append. The caller
+    /// reports the outcome with [`TenantPresence::appended`] or [`TenantPresence::failed`].
     pub(in crate::presence) fn next_append(
         &mut self,
         ambient: &Ambient,
@@ -104,7 +104,7 @@ impl TenantPresence {
     ) -> Option<Vec<NewEvent>> {
         assert!(self.underway.is_none(), "one append is underway at a time");
         let failed = self.failed.take();
-        // No more than what failed, or what came after it would make it another append.
+        // At most as many as failed, or newer changes would make it another append.
         let most = failed.as_ref().map_or(MAX_APPEND_EVENTS, |failed| failed.events.len());
         let mut events = Vec::new();
         while events.len() < most
@@ -134,21 +134,21 @@ impl TenantPresence {
         for event in attempt.events {
             let user_id = subject(&event).0.clone();
             if matches!(event, PresenceEvent::Offline(_)) {
-                self.begin_anew(&user_id);
+                self.restart(&user_id);
             }
             if let Some(user) = self.users.get_mut(&user_id) {
-                user.logged = line_of(&event).map_or(LoggedPresence::Offline, LoggedPresence::Online);
+                user.logged = entry_of(&event).map_or(LoggedPresence::Offline, LoggedPresence::Online);
                 if user.logged != LoggedPresence::Offline {
                     user.signalled = None;
                 }
                 user.is_pending = false;
             }
-            // They may have come or gone meanwhile.
-            self.look_at(&user_id);
+            // They may have connected or left meanwhile.
+            self.enqueue(&user_id);
         }
     }
 
-    /// The append did not succeed, or the store cannot say.
+    /// The append failed, or its outcome is unknown.
     pub(in crate::presence) fn failed(&mut self, may_exist: bool) {
         let Some(attempt) = self.underway.take() else { return };
         for event in attempt.events.iter().rev() {
@@ -160,15 +160,15 @@ impl TenantPresence {
                     LoggedPresence::Unknown { session: session.clone(), verified: is_verified(event) };
             }
             if may_exist && matches!(event, PresenceEvent::Offline(_)) {
-                self.begin_anew(user_id);
+                self.restart(user_id);
             }
             self.to_log.push_front(user_id.clone());
         }
         self.failed = Some(attempt);
     }
 
-    /// Puts a user in a queue when there is something to say of them, and forgets one of whom there is nothing left.
-    pub(super) fn look_at(&mut self, user_id: &UserId) {
+    /// Puts a user in a queue if there is something to announce. Otherwise a user without connections is removed.
+    pub(super) fn enqueue(&mut self, user_id: &UserId) {
         let due = self.due(user_id);
         let Some(user) = self.users.get_mut(user_id).filter(|user| !user.is_pending) else { return };
         user.is_pending = due.is_some();
@@ -179,26 +179,26 @@ impl TenantPresence {
         }
     }
 
-    /// There is nothing to say of a user any more.
+    /// Nothing is left to announce of a user.
     fn settle(&mut self, user_id: &UserId) {
         if let Some(user) = self.users.get_mut(user_id) {
             user.is_pending = false;
-            if user.by_turn.is_empty() {
+            if user.by_order.is_empty() {
                 self.users.remove(user_id);
             }
         }
     }
 
-    /// What is to be said of a user.
+    /// What is to be announced of a user.
     fn due(&self, user_id: &UserId) -> Option<DueAnnouncement> {
         let user = self.users.get(user_id)?;
-        match user.by_turn.last().and_then(|(_, id)| self.connections.get(id)) {
+        match user.by_order.last().and_then(|(_, id)| self.connections.get(id)) {
             Some(newest) => user.due_online(newest),
             None => user.due_offline(user_id),
         }
     }
 
-    /// What is more than one append may hold is left for the next: addresses can be long.
+    /// Events that do not fit are left for the next append: addresses can be long.
     fn put_into_envelopes(
         &mut self,
         mut events: Vec<PresenceEvent>,
@@ -209,7 +209,7 @@ impl TenantPresence {
         for event in &events {
             let envelope = Event::Presence(event.clone()).envelope(ambient, cause);
             bytes += envelope.data.len();
-            if bytes > MOST_BYTES && !envelopes.is_empty() {
+            if bytes > MAX_ANNOUNCED_BYTES && !envelopes.is_empty() {
                 break;
             }
             envelopes.push(envelope);
@@ -222,41 +222,41 @@ impl TenantPresence {
 }
 
 impl UserPresence {
-    /// Whether they were said to be online, and not taken back.
-    pub(super) fn is_said_online(&self) -> bool {
+    /// Whether they are announced as online.
+    pub(super) fn is_announced_online(&self) -> bool {
         matches!(self.logged, LoggedPresence::Online(_)) || self.signalled.is_some()
     }
 
-    /// Whether it was said that a secret key vouched for them.
-    pub(super) fn said_verified(&self) -> Option<bool> {
+    /// Whether they are announced as verified.
+    pub(super) fn announced_verified(&self) -> Option<bool> {
         match (&self.signalled, &self.logged) {
-            (Some(line), _) | (None, LoggedPresence::Online(line)) => Some(line.verified),
+            (Some(entry), _) | (None, LoggedPresence::Online(entry)) => Some(entry.verified),
             (None, LoggedPresence::Offline | LoggedPresence::Unknown { .. }) => None,
         }
     }
 
-    /// The sessions that they are said to be in.
-    pub(super) fn said_sessions(&self) -> impl Iterator<Item = &SessionId> {
+    /// The sessions in which they are announced.
+    pub(super) fn announced_sessions(&self) -> impl Iterator<Item = &SessionId> {
         let logged = match &self.logged {
             LoggedPresence::Offline => None,
             LoggedPresence::Online(OnlineEntry { session, .. }) | LoggedPresence::Unknown { session, .. } => {
                 Some(session)
             }
         };
-        logged.into_iter().chain(self.signalled.as_ref().map(|line| &line.session))
+        logged.into_iter().chain(self.signalled.as_ref().map(|entry| &entry.session))
     }
 
     fn due_online(&self, newest: &VisitorConnection) -> Option<DueAnnouncement> {
         let visitor = &newest.visitor;
-        let line = OnlineEntry {
+        let entry = OnlineEntry {
             session: visitor.session_id.clone(),
             since: self.connected_at,
             verified: visitor.verified,
         };
-        let is_told = self.signalled.as_ref() == Some(&line);
+        let is_told = self.signalled.as_ref() == Some(&entry);
         let in_log = visitor.has_written || self.logged != LoggedPresence::Offline;
         match in_log {
-            true if self.logged == LoggedPresence::Online(line) => None,
+            true if self.logged == LoggedPresence::Online(entry) => None,
             true => Some(DueAnnouncement::Log(online(visitor, self.connected_at, is_told))),
             false if is_told => None,
             false => Some(DueAnnouncement::Signal(online(visitor, self.connected_at, false))),
@@ -274,8 +274,8 @@ impl UserPresence {
                 | LoggedPresence::Unknown { session, verified },
                 _,
             ) => Some(DueAnnouncement::Log(offline(session, *verified))),
-            (LoggedPresence::Offline, Some(line)) => {
-                Some(DueAnnouncement::Signal(offline(&line.session, line.verified)))
+            (LoggedPresence::Offline, Some(entry)) => {
+                Some(DueAnnouncement::Signal(offline(&entry.session, entry.verified)))
             }
             (LoggedPresence::Offline, None) => None,
         }
@@ -299,8 +299,8 @@ fn online(visitor: &ConnectedVisitor, connected_at: Timestamp, is_told: bool) ->
     })
 }
 
-/// The entry that an event makes; nothing when it ends one.
-fn line_of(event: &PresenceEvent) -> Option<OnlineEntry> {
+/// The entry that an event adds; `None` when it removes one.
+fn entry_of(event: &PresenceEvent) -> Option<OnlineEntry> {
     let PresenceEvent::Online(UserOnline { session_id, connected_at, .. }) = event else { return None };
     Some(OnlineEntry { session: session_id.clone(), since: *connected_at, verified: is_verified(event) })
 }
@@ -312,17 +312,17 @@ fn is_verified(event: &PresenceEvent) -> bool {
     }
 }
 
-/// About what an event takes where it is told.
+/// Approximately the bytes of an event for a watcher.
 fn size_bytes(event: &PresenceEvent) -> usize {
     let (user, session) = subject(event);
     let ids = FRAME_BYTES + user.as_str().len() + session.as_str().len();
     let PresenceEvent::Online(UserOnline { domain, origin, url, .. }) = event else { return ids };
     let texts = [domain, origin, url].into_iter().flatten();
-    // In JSON a control character takes six bytes.
+    // A control character takes six bytes in JSON.
     texts.map(|text: &ShortText| 6 * text.as_str().len()).sum::<usize>() + ids
 }
 
-/// Whom an event is about, and in which session.
+/// The user and session of an event.
 pub(super) fn subject(event: &PresenceEvent) -> (&UserId, &SessionId) {
     match event {
         PresenceEvent::Online(online) => (&online.user_id, &online.session_id),
