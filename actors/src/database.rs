@@ -1,10 +1,9 @@
-//! A SQLite database beside the log, and its two threads: one writes it, another reads it. Nothing of
-//! SQLite runs where requests are served.
+//! A SQLite database beside the log, with one thread that writes and one that reads. No SQLite call runs on a thread that
+//! serves requests.
 //!
-//! The writer takes every change that waits and commits them as one transaction. One that fails is
-//! undone by itself; all are answered after the commit, and with its error when that fails. The last
-//! commits before a power failure may be lost (`synchronous=NORMAL`), never one before them: what must
-//! not be lost at all stands in the log.
+//! The writer takes all waiting changes and commits them as one transaction. A change that fails is rolled back alone. All
+//! are answered after the commit, with its error if it fails. A power failure may lose the last commits
+//! (`synchronous=NORMAL`), but never an earlier one: what must not be lost at all is in the log.
 
 use std::{
     io,
@@ -38,20 +37,20 @@ const MAX_COMMIT_CHANGES: usize = QUEUE;
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How many pages the write-ahead log may have before they are copied: that syncs, and the same few pages
-/// are written again and again. 16 MiB.
+/// How many pages the write-ahead log may have before a checkpoint, which syncs; the same few pages are written many times.
+/// 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4_096;
 
-/// How often cutting the write-ahead log is tried before somebody is said to read for long. Each takes up to 200 ms.
-const CUT_TRIES: u32 = 15;
+/// How often truncating the write-ahead log is tried before it counts as read for long. A try takes up to 200 ms.
+const TRUNCATE_TRIES: u32 = 15;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the housekeeping thread runs.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
 
 /// How many prepared statements a connection keeps: more than any of these databases has.
 const STATEMENTS: usize = 64;
 
-/// The way to the threads. They end when the last clone of it is gone.
+/// A handle to the threads. They end with its last clone.
 #[derive(Clone)]
 pub(crate) struct SqliteDatabase(DatabaseAccess);
 
@@ -71,25 +70,25 @@ enum DatabaseAccess {
 type Query = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl SqliteDatabase {
-    /// Opens the file, or makes it. `prepare` runs on the writer's connection: it makes the tables.
+    /// Opens the file, or creates it, and reads every page. `prepare` creates the tables on the writer's connection.
     pub(crate) fn open<E: HasDatabaseError>(
         path: &Path,
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
-        make(path);
+        create_file(path);
         let checked = connect(path).and_then(|conn| check(&conn));
         checked.map_err(|error| error.judged(&Reading::new(path)))?;
         Self::open_unchecked(path, name, prepare)
     }
 
-    /// The same without reading every page first: for a file whose damage is found and mended later.
+    /// The same without reading every page, for a file whose damage is found and repaired later.
     pub(crate) fn open_unchecked<E: HasDatabaseError>(
         path: &Path,
         name: &str,
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
-        make(path);
+        create_file(path);
         let reading = Arc::new(Reading::new(path));
         let connected = || connect(path).map_err(|error| error.judged(&reading));
         let writing = connected()?;
@@ -104,7 +103,7 @@ impl SqliteDatabase {
         }))
     }
 
-    /// What of its file does not read now.
+    /// The part of its file that cannot be read at the transaction.
     pub(crate) fn unreadable(&self) -> Option<UnreadableFile> {
         match &self.0 {
             DatabaseAccess::Threads { reading, .. } => reading.failing(),
@@ -119,7 +118,7 @@ impl SqliteDatabase {
         }
     }
 
-    /// One in memory, without threads: for simulations, which must run in one order.
+    /// A database in memory, without threads, for simulations, which must run in one order.
     pub(crate) fn in_memory<E: HasDatabaseError>(
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -128,7 +127,7 @@ impl SqliteDatabase {
         Ok(Self(DatabaseAccess::Here(Arc::new(Mutex::new(conn)))))
     }
 
-    /// Makes a change: all of it or nothing, whatever becomes of others in the same transaction.
+    /// Makes a change, completely or not at all, independent of other changes in the same transaction.
     pub(crate) async fn write<T, E>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -144,7 +143,7 @@ impl SqliteDatabase {
         let asked = Box::new(PendingChange { work: Some(change), outcome: None, reply });
         match &self.0 {
             DatabaseAccess::Threads { writer, .. } => {
-                // When nobody takes it any more, nobody answers.
+                // A writer that ended does not answer.
                 let _closed = writer.send(asked).await;
                 answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
@@ -157,7 +156,7 @@ impl SqliteDatabase {
         }
     }
 
-    /// Asks a question. It sees one moment of the database, however many statements it takes.
+    /// Runs a query in one read transaction.
     pub(crate) async fn read<T, E>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -169,8 +168,8 @@ impl SqliteDatabase {
         let (reply, mut answer) = oneshot::channel();
         let database = self.clone();
         let ask = move |conn: &mut Connection| {
-            let moment = conn.transaction().map_err(DatabaseError::from);
-            let answer = moment.map_err(E::from).and_then(|moment| query(&moment));
+            let transaction = conn.transaction().map_err(DatabaseError::from);
+            let answer = transaction.map_err(E::from).and_then(|transaction| query(&transaction));
             drop(reply.send(answer.map_err(|error| database.judged(error))));
         };
         match &self.0 {
@@ -187,7 +186,7 @@ impl SqliteDatabase {
 }
 
 impl SqliteDatabase {
-    /// Sees to it that its files hold nothing that was removed before. That reads the whole file.
+    /// Overwrites what was removed before, in every file. That reads the whole file.
     pub(crate) async fn scrub(&self) -> Result<(), DatabaseError> {
         let mut next = Some(scrub::FIRST);
         while let Some(from) = next {
@@ -202,16 +201,16 @@ impl SqliteDatabase {
         let mut tries = 1;
         loop {
             match self.truncate_log().await {
-                Err(DatabaseError::Busy) if tries < CUT_TRIES => tries += 1,
+                Err(DatabaseError::Busy) if tries < TRUNCATE_TRIES => tries += 1,
                 cut => return cut,
             }
         }
     }
 
-    /// Brings everything into the one file, and cuts the write-ahead log to nothing.
+    /// Moves everything into the one file, and truncates the write-ahead log.
     pub(crate) async fn truncate_log(&self) -> Result<(), DatabaseError> {
         let DatabaseAccess::Threads { reader, .. } = &self.0 else { return Ok(()) };
-        // Outside of any transaction, on a thread that nobody writes on.
+        // Outside of any transaction, and not on the thread that writes.
         let (reply, answer) = oneshot::channel();
         let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));
         let _closed = reader.send(Box::new(cut)).await;
@@ -224,18 +223,18 @@ impl SqliteDatabase {
     }
 }
 
-/// A change that waits, whatever its answer is made of.
+/// A waiting change, with an answer of any type.
 trait QueuedChange: Send {
-    /// Makes it. Whether it holds: if not, it has to be undone.
+    /// Makes the change. Returns whether it succeeded; otherwise it has to be rolled back.
     fn apply(&mut self, transaction: &Transaction<'_>) -> bool;
 
-    /// Answers it, now that the end of the transaction is known.
+    /// Answers it, when the transaction has ended.
     fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
 }
 
 struct PendingChange<T, E, F> {
     work: Option<F>,
-    /// Nothing while it was not made.
+    /// `None` until it is made.
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -253,7 +252,7 @@ where
 
     fn answer(self: Box<Self>, committed: Result<(), DatabaseError>) {
         let answer = match (self.outcome, committed) {
-            // It failed by itself: its own words say more.
+            // Its own error says more than the transaction's.
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(error.into()),
             (Some(outcome), Ok(())) => outcome,
@@ -263,23 +262,23 @@ where
     }
 }
 
-/// Makes the changes as one transaction, each within its own savepoint. What does not hold is undone.
+/// Makes the changes in one transaction, each within its own savepoint. Those that fail are rolled back.
 fn commit(conn: &mut Connection, changes: &mut [Box<dyn QueuedChange>]) -> Result<(), DatabaseError> {
-    // Immediate: a change that reads first would else be refused when another process wrote meanwhile.
+    // Immediate: otherwise a change that reads first would be refused when another process wrote meanwhile.
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Alone it needs no savepoint, which copies every page that is changed.
+    // A single change needs no savepoint, which copies every page that is changed.
     if let [change] = changes {
-        let holds = change.apply(&transaction);
-        return if holds { Ok(transaction.commit()?) } else { Ok(()) };
+        let succeeded = change.apply(&transaction);
+        return if succeeded { Ok(transaction.commit()?) } else { Ok(()) };
     }
     for change in changes {
         transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
-        let holds = change.apply(&transaction);
-        // A full disk, or a row that may not be: SQLite may have ended the whole transaction.
+        let succeeded = change.apply(&transaction);
+        // On a full disk or a violated constraint SQLite may have rolled back the whole transaction.
         if transaction.is_autocommit() {
             return Err(DatabaseError::Undone);
         }
-        if !holds {
+        if !succeeded {
             transaction.prepare_cached("ROLLBACK TO change")?.execute([])?;
         }
         transaction.prepare_cached("RELEASE change")?.execute([])?;
@@ -309,7 +308,7 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
     Ok(queue)
 }
 
-/// Starts the thread that keeps the write-ahead log short, and tries again what does not read.
+/// Starts the thread that keeps the write-ahead log short, and tries to read again what could not be read.
 fn spawn_housekeeping(
     name: String,
     conn: Connection,
@@ -319,18 +318,18 @@ fn spawn_housekeeping(
     let (stop, stopped) = std_mpsc::sync_channel(0);
     let (mut cutter, reading) = (Cutter::new(path), Arc::clone(reading));
     std::thread::Builder::new().name(name).spawn(move || {
-        while stopped.recv_timeout(LOOK_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
+        while stopped.recv_timeout(HOUSEKEEPING_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             reading.probe();
             if let Err(error) = cutter.look(&conn) {
-                tracing::warn!(%error, "a write-ahead log could not be cut; trying again");
+                tracing::warn!(%error, "a write-ahead log could not be truncated; trying again");
             }
         }
     })?;
     Ok(stop)
 }
 
-/// Makes the file, for its owner alone. When that is refused SQLite says so.
-fn make(path: &Path) {
+/// Creates the file, readable by its owner alone. If that fails, SQLite reports it.
+fn create_file(path: &Path) {
     drop(private::make_file(path));
 }
 
@@ -342,14 +341,14 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", write_ahead::LARGE_BYTES)?;
-    // What an erased session left must not stand in free pages.
+    // What an erased session left must not stay in free pages.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
 
-/// Reads every page once. Damage that only a change would meet would stop that change for good.
+/// Reads every page once. Otherwise damage might be found only by a change, which could then never be made.
 pub(crate) fn check(conn: &Connection) -> Result<(), DatabaseError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
@@ -359,7 +358,7 @@ pub(crate) fn check(conn: &Connection) -> Result<(), DatabaseError> {
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)).into())
 }
 
-/// Removes a database that can be made again, with what stands beside it.
+/// Removes a database that can be built again, with its other files.
 pub(crate) fn remove(path: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();

@@ -1,26 +1,26 @@
-//! Why a database did not do as it was told, and whether that is for its bytes or for the disk.
+//! Why a database refused something, and whether the cause is damage or the disk.
 
 use std::sync::Arc;
 
 use amoiq_events::store::sqlite::readable::{self, Reading, UnreadableFile};
 use rusqlite::ErrorCode;
 
-/// Why a database did not do as it was told.
+/// Why a database refused something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
-    /// SQLite's words. Shared: every change of a commit that failed is told them.
+    /// SQLite's error. Shared, because every change of a failed commit gets it.
     #[error("{0}")]
     Refused(Arc<rusqlite::Error>),
-    /// The system does not give what stands there. It says nothing of damage, and may pass.
+    /// The system cannot read the file at the moment. That does not mean damage, and may pass.
     #[error("{0}")]
     Unreadable(UnreadableFile),
-    /// Another change of the same transaction met what undoes all of it, a full disk for one.
+    /// Another change of the same transaction caused its rollback, for example on a full disk.
     #[error("the transaction was rolled back")]
     Undone,
-    /// Somebody reads it for long, a backup perhaps.
-    #[error("it is being read: its write-ahead log cannot be cut")]
+    /// It is being read for long, perhaps by a backup.
+    #[error("it is being read: its write-ahead log cannot be truncated")]
     Busy,
-    /// The thread is gone: it has panicked, or nobody has the database any more and the service is stopping.
+    /// The thread ended: it panicked, or the service is stopping.
     #[error("it is closed")]
     Closed,
 }
@@ -32,14 +32,14 @@ impl From<rusqlite::Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether the file is not what SQLite wrote.
+    /// Whether the file is damaged: not what SQLite wrote.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         let Self::Refused(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
     }
 
-    /// Whether asking again later may help: it is for the disk, or for others, that it was refused.
+    /// Whether trying again later may help: the cause is the disk, or another user of the database.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -49,7 +49,7 @@ impl DatabaseError {
         }
     }
 
-    /// The same, unless what seems to be damage is that the file does not read.
+    /// The same error, or `Unreadable` if what seems to be damage is that the file cannot be read.
     pub(super) fn judged(self, reading: &Reading) -> Self {
         let is_unread = matches!(&self, Self::Refused(error) if readable::is_unread(error));
         if !is_unread && !self.is_damage() {
@@ -63,9 +63,9 @@ impl DatabaseError {
     }
 }
 
-/// An error of whoever has a database, in which the database's own may be.
+/// An error type that may contain a database's error.
 pub(crate) trait HasDatabaseError: From<DatabaseError> {
-    /// The database's own; the error itself when it is another.
+    /// The database's error, or the error itself when it is another.
     fn into_database_error(self) -> Result<DatabaseError, Self>;
 }
 
@@ -75,7 +75,7 @@ impl HasDatabaseError for DatabaseError {
     }
 }
 
-/// The error, looked into: whether a file that seems to be damaged was read.
+/// The error, after checking whether a file that seems to be damaged could be read.
 pub(super) fn judged<E: HasDatabaseError>(error: E, reading: &Reading) -> E {
     match error.into_database_error() {
         Ok(error) => error.judged(reading).into(),

@@ -1,10 +1,10 @@
-//! The actor of one tenant: it decides about settings, keys and webhooks, and publishes what follows
-//! to the [`crate::registry`].
+//! The actor of one tenant: it decides about settings, keys and webhooks, and publishes the result in the
+//! [`TenantRegistry`].
 //!
-//! Commands are rare, so the actor keeps nothing between them and is started by whoever has one. It begins
-//! with what is published and reads what its stream has after that: sessions that are erased are noted there
-//! too, so the whole can be long. Two at once are harmless: an append that expects another version is a
-//! conflict, and whoever has it reads on and decides again.
+//! Commands are rare, so the actor keeps no state between them, and each caller with a command starts one. It takes the
+//! published state and reads what its stream has after that: erased sessions are recorded there too, so the stream can be
+//! long. Two actors at once are harmless: an append that expects another version is a conflict, and the actor then reads
+//! on and decides again.
 
 use std::sync::Arc;
 
@@ -22,19 +22,19 @@ use crate::tenants::tenant_registry::{TenantLoadError, TenantRegistry, catch_up}
 /// How many commands wait for one tenant.
 const MAILBOX: usize = 64;
 
-/// How often a command is decided when others come in between.
+/// How often a command is decided when others append in between.
 const ATTEMPTS: u32 = 16;
 
 /// Why a tenant did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
-    /// The domain says no.
+    /// The tenant's rules forbid it.
     #[error(transparent)]
     Refused(#[from] TenantRefusal),
     /// The stream could not be read.
     #[error(transparent)]
     Load(#[from] TenantLoadError),
-    /// The store did not take it.
+    /// The store did not confirm the append.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// The actor ended while it worked: a defect.
@@ -42,7 +42,7 @@ pub enum TenantError {
     Gone,
 }
 
-/// The way to one tenant.
+/// Sends commands to one tenant.
 #[derive(Clone)]
 pub struct TenantHandle(Addr<TenantActor>);
 
@@ -62,7 +62,7 @@ impl TenantHandle {
         }))
     }
 
-    /// Carries a command out and answers with the number of events it took.
+    /// Executes a command. Returns the number of events that it appended.
     ///
     /// # Errors
     /// A [`TenantError`].
@@ -115,8 +115,7 @@ impl TenantWorker {
                 Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
                 appended => {
                     appended?;
-                    // Also when nothing followed: an append before this may have ended without anybody
-                    // knowing.
+                    // Also without events: an earlier append may have succeeded without its caller's knowledge.
                     self.registry.publish(&self.id, &tenant);
                     return Ok(events.len());
                 }
@@ -124,7 +123,7 @@ impl TenantWorker {
         }
     }
 
-    /// What is known without reading: part of the log, and maybe not its newest part.
+    /// The published state, which may be behind the log.
     fn published(&self) -> Tenant {
         self.registry.current().of_log(&self.id).map(|tenant| Tenant::clone(tenant)).unwrap_or_default()
     }

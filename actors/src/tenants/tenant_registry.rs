@@ -1,5 +1,4 @@
-//! Tenants and keys as a snapshot: readers take it without waiting for anybody, tenants' actors
-//! replace it when something changed.
+//! Tenants and keys as a snapshot: readers take it without waiting, and tenants' actors replace it after a change.
 
 use std::sync::{
     Arc,
@@ -18,20 +17,20 @@ use imbl::HashMap;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-/// What a key gives its holder, for one tenant or ([`TenantId::every`]) for all.
+/// What a key permits, for one tenant or ([`TenantId::every`]) for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyGrant {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// The key's public id.
     pub key_id: KeyId,
-    /// What it may do.
+    /// What the key may do.
     pub kind: KeyKind,
-    /// When it was used.
+    /// When the key was used last.
     pub used: KeyLastUse,
 }
 
-/// The day on which a key was used last, in days since 1970; each copy of a grant has the same one.
+/// The day on which a key was used last, in days since 1970. All copies of a grant share it.
 #[derive(Debug, Clone, Default)]
 pub struct KeyLastUse(Arc<AtomicU32>);
 
@@ -44,34 +43,34 @@ impl PartialEq for KeyLastUse {
 impl Eq for KeyLastUse {}
 
 impl KeyLastUse {
-    /// It is used on this day.
+    /// The key is used on this day.
     pub fn note(&self, day: u32) {
-        // Most often it is the same day: nothing is written then that other threads read.
+        // Usually the day is the same, and then nothing is written that other threads read.
         if self.0.load(Relaxed) < day {
             self.0.fetch_max(day, Relaxed);
         }
     }
 
-    /// The last day; nothing when there was none.
+    /// The last day; `None` if the key was never used.
     #[must_use]
     pub fn day(&self) -> Option<u32> {
         Some(self.0.load(Relaxed)).filter(|day| *day > 0)
     }
 }
 
-/// Tenants and keys at one moment. The next one shares with it what did not change, so a change costs what it
-/// changes, however many tenants and keys there are.
+/// Tenants and keys at one time. The next snapshot shares what did not change, so the cost of a change does not depend on
+/// the number of tenants and keys.
 #[derive(Debug, Clone, Default)]
 pub struct TenantSnapshot {
-    /// Every tenant of the log, the ones that are not served among them.
+    /// Every tenant of the log, including those that are not served.
     all: HashMap<TenantId, Arc<Tenant>>,
-    /// By the first half of the hash; the whole is compared in constant time.
+    /// By the first half of the key's hash; the whole hash is compared in constant time.
     grants: HashMap<[u8; 16], Vec<(KeyHash, Vec<KeyGrant>)>>,
-    /// The same by public id, for tokens: they name the key that minted them.
+    /// The same by public id: a token names the key that signed it for a caller.
     grants_by_id: HashMap<KeyId, Vec<KeyGrant>>,
     /// Whether the demo tenant may be served.
     allows_demo: bool,
-    /// How many tenants there are beside it.
+    /// How many other tenants there are.
     customers: usize,
 }
 
@@ -80,17 +79,17 @@ impl TenantSnapshot {
         Self { allows_demo, ..Self::default() }
     }
 
-    /// The demo tenant is served only while there is no other, and only where it is allowed.
+    /// The demo tenant is served only if it is allowed and there is no other tenant.
     fn serves_demo(&self) -> bool {
         self.allows_demo && self.customers == 0
     }
 
-    /// The same with a tenant as it is now.
+    /// A snapshot with a new state of a tenant.
     fn with(&self, id: &TenantId, tenant: Arc<Tenant>) -> Self {
         let mut next = self.clone();
         let before = next.all.insert(id.clone(), Arc::clone(&tenant)).unwrap_or_default();
-        next.customers += usize::from(is_own(&tenant));
-        next.customers -= usize::from(is_own(&before));
+        next.customers += usize::from(ends_demo(&tenant));
+        next.customers -= usize::from(ends_demo(&before));
         let none = Tenant::default();
         let granted = |tenant, serves| if serves || !is_demo_tenant(tenant) { tenant } else { &none };
         next.change(id, granted(&before, self.serves_demo()), granted(&tenant, next.serves_demo()));
@@ -104,7 +103,7 @@ impl TenantSnapshot {
         next
     }
 
-    /// Grants what a tenant's keys give now, and no more what they gave before.
+    /// Replaces the grants of a tenant's keys.
     fn change(&mut self, id: &TenantId, before: &Tenant, now: &Tenant) {
         for change in now.key_changes(before) {
             match change {
@@ -151,10 +150,10 @@ impl TenantSnapshot {
     #[must_use]
     pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
         let tenant = self.all.get(id)?;
-        (is_customer(tenant) && (self.serves_demo() || !is_demo_tenant(tenant))).then_some(tenant)
+        (has_settings(tenant) && (self.serves_demo() || !is_demo_tenant(tenant))).then_some(tenant)
     }
 
-    /// A tenant of the log, also one that is not served, or the holder of keys for all.
+    /// A tenant of the log, also one that is not served, or the holder of keys for all tenants.
     #[must_use]
     pub fn of_log(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
         self.all.get(id)
@@ -165,23 +164,23 @@ impl TenantSnapshot {
         self.all.iter().filter(|(id, _)| self.tenant(id).is_some())
     }
 
-    /// Whether a tenant had a webhook and has deleted it, or never had it.
+    /// Whether a tenant deleted a webhook, or never had it.
     #[must_use]
     pub fn is_deleted(&self, tenant: &TenantId, webhook: &WebhookId) -> bool {
         self.all.get(tenant).is_none_or(|tenant| tenant.webhook(webhook).is_none())
     }
 
-    /// Every tenant of the log, also those that are not served, and the holder of keys for all.
+    /// Every tenant of the log, also those that are not served, and the holder of keys for all tenants.
     pub fn all(&self) -> impl Iterator<Item = (&TenantId, &Arc<Tenant>)> {
         self.all.iter()
     }
 
-    /// Every tenant of the log, and the holder of keys for all.
+    /// The ids of the same.
     pub fn known(&self) -> impl Iterator<Item = &TenantId> {
         self.all.keys()
     }
 
-    /// What the key with this hash gives; nothing for a key that is unknown or revoked.
+    /// What the key with this hash permits; empty for an unknown or revoked key.
     #[must_use]
     pub fn grants(&self, hash: &KeyHash) -> &[KeyGrant] {
         let same_half = self.grants.get(&half(hash)).map(Vec::as_slice).unwrap_or_default();
@@ -189,7 +188,7 @@ impl TenantSnapshot {
         found.map(|(_, grants)| grants.as_slice()).unwrap_or_default()
     }
 
-    /// When each key was used last, of those that were.
+    /// The day on which each key was used last, for keys that were used.
     pub fn uses(&self) -> impl Iterator<Item = (&KeyId, u32)> {
         let used = |grant: &KeyGrant| grant.used.day();
         let last = move |(id, grants)| {
@@ -199,12 +198,12 @@ impl TenantSnapshot {
         self.grants_by_id.iter().filter_map(last)
     }
 
-    /// Takes over when a key was used last.
+    /// Restores when a key was used last.
     pub fn note_use(&self, key: &KeyId, day: u32) {
         self.grants_by_id.get(key).into_iter().flatten().for_each(|grant| grant.used.note(day));
     }
 
-    /// What the key with this public id gives for a tenant.
+    /// What the key with this public id permits for a tenant.
     #[must_use]
     pub fn grant_of(&self, key: &KeyId, tenant: &TenantId) -> Option<&KeyGrant> {
         let covers = |grant: &&KeyGrant| grant.tenant == *tenant || grant.tenant.is_every();
@@ -212,7 +211,7 @@ impl TenantSnapshot {
     }
 }
 
-/// Whether a tenant is the demo that the program brings.
+/// Whether a tenant is the demo that comes with the program.
 #[must_use]
 pub fn is_demo_tenant(tenant: &Tenant) -> bool {
     tenant.settings().is_some_and(|settings| settings.source == ManagedBy::Builtin)
@@ -222,21 +221,21 @@ fn half(hash: &KeyHash) -> [u8; 16] {
     hash.0.first_chunk().copied().unwrap_or_default()
 }
 
-/// Whether it is a customer's, and so ends the demo.
-fn is_own(tenant: &Tenant) -> bool {
-    is_customer(tenant) && !is_demo_tenant(tenant)
+/// Whether it is a customer's tenant, which ends the demo.
+fn ends_demo(tenant: &Tenant) -> bool {
+    has_settings(tenant) && !is_demo_tenant(tenant)
 }
 
-/// Whether it is a tenant of its own, not only a holder of keys for all.
-fn is_customer(tenant: &Tenant) -> bool {
+/// Whether it is a tenant, not only the holder of keys for all tenants.
+fn has_settings(tenant: &Tenant) -> bool {
     tenant.settings().is_some()
 }
 
-/// Where the newest snapshot is found.
+/// Publishes the newest snapshot.
 #[derive(Debug)]
 pub struct TenantRegistry {
     current: ArcSwap<TenantSnapshot>,
-    /// Tells those who keep something that followed from a snapshot that there is another.
+    /// Notifies those who derive something from a snapshot that there is a newer one.
     changed: watch::Sender<()>,
 }
 
@@ -244,7 +243,7 @@ impl TenantRegistry {
     /// Reads every tenant from the log.
     ///
     /// # Errors
-    /// When the log cannot be read, or holds what this release does not know.
+    /// When the log cannot be read, or contains events that this release does not know.
     pub async fn load(store: &dyn EventStore, allows_demo: bool) -> Result<Self, TenantLoadError> {
         let mut snapshot = TenantSnapshot::new(allows_demo);
         let mut after = None;
@@ -269,8 +268,7 @@ impl TenantRegistry {
         self.current.load()
     }
 
-    /// Puts a tenant in the place of what was known of it, unless that is as new: a slow answer never
-    /// covers what was decided after it.
+    /// Publishes a tenant's state, unless the published one is as new: a slow caller never overwrites a later decision.
     pub(crate) fn publish(&self, id: &TenantId, tenant: &Tenant) {
         let is_known = |snapshot: &TenantSnapshot| {
             let known = snapshot.all.get(id).map(|known| known.version()).unwrap_or_default();
@@ -282,11 +280,11 @@ impl TenantRegistry {
             }
             Arc::new(current.with(id, Arc::new(tenant.clone())))
         });
-        // Whoever follows from snapshots looks at all of it: not for nothing.
+        // Subscribers look at the whole snapshot, so they are notified only of changes.
         self.changed.send_if_modified(|()| !is_known(&before));
     }
 
-    /// Hears of every change: for those who keep something that followed from a snapshot.
+    /// Notifications of changes, for those who derive something from a snapshot.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -296,15 +294,15 @@ impl TenantRegistry {
 /// Why a tenant could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantLoadError {
-    /// The store refused.
+    /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log is newer than the program.
+    /// The log contains an event that this release does not know.
     #[error(transparent)]
     Codec(#[from] codec::CodecError),
 }
 
-/// Folds into a tenant what its stream has after it.
+/// Folds the rest of its stream into a tenant.
 pub(crate) async fn catch_up(
     store: &dyn EventStore,
     stream: &StreamName,
