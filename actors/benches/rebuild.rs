@@ -21,7 +21,8 @@ use amoiq_actors::{
     projections::{RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
-    Ambient, ClientMessageId, Event, EventStore, MessageText, NewEvent, SessionId, StreamName, TenantId,
+    Ambient, ClientMessageId, Event, EventLog, EventStore, MessageText, NewEvent, SessionId, StreamName,
+    TenantId,
     event::EventCause,
     session::{ConversationStarted, MessageCreated, MessageSender, SessionEvent, SessionStarted},
     store::{ExpectedVersion, sqlite::SqliteStore},

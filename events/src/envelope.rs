@@ -2,11 +2,13 @@
 
 use std::{borrow::Cow, fmt};
 
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
 
 use crate::{EventId, StreamName, Timestamp};
 
-/// A place in the log of all streams. Opaque: it increases, it may skip, and nothing else is promised.
+/// A place in the log of all streams. Opaque: it increases, and nothing else is promised. It can be compared and
+/// kept; arithmetic with it is a backend's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(u64);
@@ -15,13 +17,16 @@ impl Position {
     /// Before the first event.
     pub const START: Self = Self(0);
 
-    /// The place with this number, as a store or a cursor kept it.
+    /// After every event, to compare with. Nothing is read from there.
+    pub const END: Self = Self(u64::MAX);
+
+    /// The position with this number, as a store, a cursor or a person wrote it.
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number, to keep in a checkpoint or a cursor.
+    /// The number, to write it down.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -34,7 +39,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// An event's number in its stream: 1, 2, 3 …; 0 stands before the first.
+/// An event's number in its stream: 1, 2, 3 …; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(u64);
@@ -42,6 +47,12 @@ pub struct Version(u64);
 impl Version {
     /// Of a stream without events.
     pub const NONE: Self = Self(0);
+
+    /// Of the first event of a stream.
+    pub const FIRST: Self = Self(1);
+
+    /// At or after the newest event of any stream: where reading backward starts.
+    pub const LAST: Self = Self(u64::MAX);
 
     /// The version with this number.
     #[must_use]
@@ -53,6 +64,21 @@ impl Version {
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
+    }
+
+    /// The version of the next event.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    /// The version of the event before; nothing before the first.
+    #[must_use]
+    pub const fn previous(self) -> Option<Self> {
+        match self.0 {
+            0 | 1 => None,
+            number => Some(Self(number - 1)),
+        }
     }
 
     /// The version `count` events later.
@@ -67,6 +93,27 @@ impl fmt::Display for Version {
         self.0.fmt(f)
     }
 }
+
+/// Numbers as SQLite keeps them. It counts to 2^63 - 1: a higher number is written as that, so that it is after
+/// everything there too. What a damaged row holds is for its checksum to judge, so every number is read.
+macro_rules! sql_number {
+    ($type:ident) => {
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))
+            }
+        }
+
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_i64().map(|number| Self(number.cast_unsigned()))
+            }
+        }
+    };
+}
+
+sql_number!(Position);
+sql_number!(Version);
 
 /// When and where something was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,7 +12,7 @@
 //! | [`stream`], [`envelope`] | where an event lives and what surrounds it |
 //! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
 //! | [`histogram`] | counts of values, for operators |
-//! | [`store`] | the event store: the trait, and the `memory` and `sqlite` backends |
+//! | [`store`] | the event store: the traits, and the `memory` and `sqlite` backends |
 
 pub mod ambient;
 pub mod codec;
@@ -34,7 +34,7 @@ pub use ambient::Ambient;
 pub use envelope::{NewEvent, Position, RecordedEvent, Version};
 pub use event::Event;
 pub use id::{ClientMessageId, EventId, KeyId, MessageId, SessionId, TenantId, UserId, WebhookId};
-pub use store::EventStore;
+pub use store::{EventLog, EventStore};
 pub use stream::StreamName;
 pub use text::{MessageText, ShortText};
 pub use timestamp::Timestamp;

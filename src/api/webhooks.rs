@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use amoiq_actors::webhooks::{LaneStatus, WebhookEndpoint};
 use amoiq_events::{
-    Position, TenantId, Timestamp, WebhookId,
+    EventLog, TenantId, Timestamp, WebhookId,
     tenant::ManagedBy,
     webhook::{Webhook, WebhookStatus},
 };
@@ -134,11 +134,11 @@ pub struct WebhookStatusResponse {
 }
 
 impl WebhookStatusResponse {
-    /// Shows a lane's status; the log ends at `head`.
+    /// Shows a lane's status against its log.
     #[must_use]
-    pub fn of(standing: &LaneStatus, head: Position) -> Self {
+    pub fn of(standing: &LaneStatus, log: &dyn EventLog) -> Self {
         Self {
-            lag_events: head.as_u64().saturating_sub(standing.cursor.as_u64()),
+            lag_events: log.events_after(standing.cursor),
             pending: standing.pending,
             refused: standing.refused,
             in_flight: standing.in_flight,

@@ -9,7 +9,7 @@ use crate::api::online::OnlineDirectory;
 
 /// How far a projection may be behind the log while the service counts as ready, in positions: what
 /// it folds in within a second.
-const READY_LAG_POSITIONS: u64 = 50_000;
+const READY_LAG_EVENTS: u64 = 50_000;
 
 const PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -44,10 +44,10 @@ pub async fn ready(
     if let Some(failure) = online.users.progress().failure() {
         reasons.push(format!("the list of who is online does not follow the log: {failure}"));
     }
-    let lag = store.head().as_u64().saturating_sub(inbox.progress().position().as_u64());
+    let lag = store.events_after(inbox.progress().position());
     // While there is nothing to serve from, the answers that need it say so; the others do not wait.
-    if lag > READY_LAG_POSITIONS && !inbox.progress().is_filling() {
-        reasons.push(format!("the inbox is {lag} positions behind the log"));
+    if lag > READY_LAG_EVENTS && !inbox.progress().is_filling() {
+        reasons.push(format!("the inbox is {lag} events behind the log"));
     }
     if reasons.is_empty() {
         HttpResponse::Ok().json(json!({ "status": "ready" }))

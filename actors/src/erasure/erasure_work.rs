@@ -85,10 +85,9 @@ impl ErasureTargets {
         let RemovalOutcome { erased, mut gone, untried, failed, mut first_error } =
             self.remove(&order.tenant, order.sessions.clone(), meant, &order.cause).await;
         let left: Vec<_> = untried.into_iter().chain(failed).collect();
-        let after = Position::from_u64(order.until.as_u64().saturating_add(1));
         // It may be gone from the log and not from elsewhere.
         for session in order.sessions.iter().filter(|session| !left.contains(session)) {
-            let end = ends.get(session).map_or(after, |end| after.max(*end));
+            let end = ends.get(session).map_or(order.until, |end| order.until.max(*end));
             gone.entry(session.clone()).or_insert(end);
         }
         let names_nobody = gone.is_empty() && order.user.is_none();

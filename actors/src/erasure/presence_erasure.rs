@@ -26,23 +26,23 @@ pub(super) async fn forget(
     user: Option<&UserId>,
 ) -> Result<(), EraseError> {
     let stream = StreamName::presence(tenant);
-    let mut from = Version::from_u64(u64::MAX);
+    let mut from = Version::LAST;
     loop {
         let events =
             store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
         if let Some(last) = events.iter().find(|event| names(event, sessions, user)) {
-            return truncate(store, stream, last.version.plus(1)).await;
+            return truncate(store, stream, last.version.next()).await;
         }
-        match events.last().map(|oldest| oldest.version.as_u64()) {
-            Some(oldest) if oldest > 1 => from = Version::from_u64(oldest - 1),
-            _ => return Ok(()),
+        match events.last().and_then(|oldest| oldest.version.previous()) {
+            Some(older) => from = older,
+            None => return Ok(()),
         }
     }
 }
 
 /// Some events at a time: each time is one in the log's queue, and appends of others come between.
 async fn truncate(store: &dyn EventStore, stream: StreamName, end: Version) -> Result<(), EraseError> {
-    let first = store.read_stream(stream.clone(), Version::from_u64(1), ReadDirection::Forward, 1).await?;
+    let first = store.read_stream(stream.clone(), Version::FIRST, ReadDirection::Forward, 1).await?;
     let mut begin = first.first().map_or(end, |first| first.version);
     while begin < end {
         begin = begin.plus(STEP).min(end);

@@ -33,11 +33,10 @@ pub async fn finish_erasures(store: &dyn EventStore) -> Result<usize, EraseError
     let mut count = 0;
     for SessionErasure { tenant, session, at } in newest(store).await? {
         let stream = StreamName::session(&tenant, &session);
-        let first = store.read_stream(stream.clone(), Version::from_u64(1), ReadDirection::Forward, 1).await;
+        let first = store.read_stream(stream.clone(), Version::FIRST, ReadDirection::Forward, 1).await;
         let begins_at = match first {
             Ok(events) => events.first().map(|event| event.position),
-            // Damage of no event says nothing of where it begins.
-            Err(ReadError::Corrupt { position, .. }) if position > Position::START => Some(position),
+            Err(ReadError::EventDamaged { position, .. }) => Some(position),
             Err(error) => return Err(error.into()),
         };
         if begins_at.is_some_and(|position| position < at) {
@@ -79,7 +78,7 @@ async fn newest_of(
     found: &mut Vec<SessionErasure>,
 ) -> Result<(), EraseError> {
     let Some(tenant) = stream.tenant_id() else { return Ok(()) };
-    let (mut from, mut count) = (Version::from_u64(u64::MAX), 0);
+    let (mut from, mut count) = (Version::LAST, 0);
     loop {
         let events =
             store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
@@ -91,8 +90,8 @@ async fn newest_of(
             found.push(SessionErasure { tenant, session, at: recorded.position });
             count += 1;
         }
-        match events.last().map(|oldest| oldest.version.as_u64()) {
-            Some(oldest) if oldest > 1 && count < LOOK_BACK => from = Version::from_u64(oldest - 1),
+        match events.last().and_then(|oldest| oldest.version.previous()) {
+            Some(older) if count < LOOK_BACK => from = older,
             _ => return Ok(()),
         }
     }

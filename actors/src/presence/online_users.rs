@@ -102,10 +102,10 @@ impl OnlineProjection {
         loop {
             match subscription.next().await {
                 Ok(Some(batch)) => {
-                    for recorded in &batch[..] {
+                    for recorded in &batch.events[..] {
                         self.fold(recorded).await;
                     }
-                    self.progress.reached(subscription.position());
+                    self.progress.reached(batch.upto);
                     // A log that always has more must not block the arbiter.
                     tokio::task::yield_now().await;
                 }

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::ReadError};
+use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
@@ -114,11 +114,10 @@ impl DeadLetters {
     pub(crate) async fn remove_gone(&self, store: &dyn EventStore) -> Result<(), ViewError> {
         let mut gone = HashSet::new();
         for letter in self.all() {
-            let before = Position::from_u64(letter.position.saturating_sub(1));
-            let is_there = match store.read_all(before, 1).await {
-                Ok(events) => events.first().is_some_and(|first| first.event.id.to_string() == letter.event),
+            let is_there = match store.event_at(Position::from_u64(letter.position)).await {
+                Ok(found) => found.is_some_and(|found| found.event.id.to_string() == letter.event),
                 // An event that cannot be read exists.
-                Err(ReadError::Corrupt { .. }) => true,
+                Err(error) if error.is_damage() => true,
                 Err(error) => return Err(error.into()),
             };
             if !is_there {

@@ -248,8 +248,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses or is damaged; a part may be removed then.
     pub async fn erase(&self, tenant: &TenantId, session: &SessionId) -> Result<usize, DeliveryStoreError> {
-        self.erase_all(tenant, &Arc::new(HashMap::from([(session.clone(), Position::from_u64(u64::MAX))])))
-            .await
+        self.erase_all(tenant, &Arc::new(HashMap::from([(session.clone(), Position::END)]))).await
     }
 
     /// Sees to it that its files hold nothing that was removed before.

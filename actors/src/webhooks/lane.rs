@@ -190,7 +190,7 @@ impl WebhookLane {
         let longest = self.services.settings.schedule.longest_wait(delivery.tries);
         let due = delivery.next_at.map_or(now.instant, |date| now.instant_of(date, longest));
         delivery.next_at = Some(now.date_of(due));
-        self.backlog.add(delivery, DeliveryOrigin::Stored, None, due);
+        self.backlog.add(delivery, (DeliveryOrigin::Stored, self.read), None, due);
     }
 
     fn is_served(&self) -> bool {

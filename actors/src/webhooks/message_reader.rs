@@ -46,10 +46,8 @@ impl MessageReader {
         tenant: &TenantId,
         position: Position,
     ) -> Result<Option<Arc<LoggedMessage>>, MessageReadError> {
-        let before = Position::from_u64(position.as_u64().saturating_sub(1));
-        let events = self.log.read_all(before, 1).await?;
-        let Some(event) = events.first().filter(|event| event.position == position) else { return Ok(None) };
-        Ok(decode_message(event)?.filter(|message| message.tenant == *tenant))
+        let Some(event) = self.log.event_at(position).await? else { return Ok(None) };
+        Ok(decode_message(&event)?.filter(|message| message.tenant == *tenant))
     }
 }
 

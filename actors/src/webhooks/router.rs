@@ -143,13 +143,14 @@ impl Handler<RouteBatch> for WebhookRouter {
 
     fn handle(&mut self, RouteBatch(batch): RouteBatch, _: &mut Self::Context) -> Self::Result {
         let mut by_tenant: BTreeMap<TenantId, TenantMessages> = BTreeMap::new();
-        for event in batch.iter() {
+        for event in &batch.events[..] {
+            let before = std::mem::replace(&mut self.routed, event.position);
             let Some(StreamKind::Session(tenant, _)) = event.stream.kind() else { continue };
             if self.lanes.contains_key(&tenant) {
-                by_tenant.entry(tenant).or_default().push(event);
+                by_tenant.entry(tenant).or_default().push(event, before);
             }
         }
-        self.routed = batch.last().map_or(self.routed, |last| last.position);
+        self.routed = batch.upto;
         let mut offers = Vec::new();
         for (tenant, messages) in by_tenant.into_iter().filter(|(_, messages)| !messages.is_empty()) {
             for link in self.lanes.get_mut(&tenant).into_iter().flat_map(BTreeMap::values_mut) {
@@ -165,19 +166,20 @@ impl Handler<RouteBatch> for WebhookRouter {
 #[derive(Default)]
 struct TenantMessages {
     messages: Vec<Arc<LoggedMessage>>,
-    /// A newer release wrote the event at this position. Lanes are offered what comes before it, and then read for
-    /// themselves.
-    unreadable: Option<Position>,
+    /// The positions before an event that a newer release wrote, and of the event itself. Lanes are offered what comes
+    /// before it, and then read for themselves.
+    unreadable: Option<(Position, Position)>,
 }
 
 impl TenantMessages {
-    fn push(&mut self, event: &RecordedEvent) {
+    /// Adds an event; `before` is the position of the event before it.
+    fn push(&mut self, event: &RecordedEvent, before: Position) {
         if self.unreadable.is_some() {
             return;
         }
         match decode_message(event) {
             Ok(message) => self.messages.extend(message),
-            Err(_newer) => self.unreadable = Some(event.position),
+            Err(_newer) => self.unreadable = Some((before, event.position)),
         }
     }
 
@@ -188,9 +190,9 @@ impl TenantMessages {
     /// The same as offers. A gap between two offers makes a lane read what is in it.
     fn offers(&self, after: Position, upto: Position) -> impl Iterator<Item = OfferMessages> {
         let messages = self.messages.clone();
-        let before = |position: Position| Position::from_u64(position.as_u64().saturating_sub(1));
-        let first = OfferMessages { after, upto: self.unreadable.map_or(upto, before), messages };
-        let rest = self.unreadable.map(|after| OfferMessages { after, upto, messages: Vec::new() });
+        let first =
+            OfferMessages { after, upto: self.unreadable.map_or(upto, |(before, _)| before), messages };
+        let rest = self.unreadable.map(|(_, after)| OfferMessages { after, upto, messages: Vec::new() });
         [Some(first), rest].into_iter().flatten()
     }
 }

@@ -15,7 +15,7 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    Event, EventStore, SessionId, StreamName, TenantId, UserId, Version,
+    Event, EventLog, SessionId, StreamName, TenantId, UserId, Version,
     presence::{PresenceEvent, UserOffline},
     store::{ExpectedVersion, ReadDirection},
 };

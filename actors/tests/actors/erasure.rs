@@ -10,7 +10,7 @@ use amoiq_actors::{
     sessions::PageWindow,
 };
 use amoiq_events::{
-    Event, EventStore, RecordedEvent, StreamName,
+    Event, EventLog, RecordedEvent, StreamName,
     store::ExpectedVersion,
     tenant::{SessionErased, TenantEvent},
 };

@@ -8,7 +8,7 @@ use amoiq_actors::{
     retention::{RetentionSettings, RetentionTask},
 };
 use amoiq_events::{
-    Event, EventStore, StreamName,
+    Event, EventLog, StreamName,
     store::ExpectedVersion,
     tenant::{SessionErased, TenantEvent},
 };

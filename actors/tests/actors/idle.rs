@@ -8,7 +8,7 @@ use amoiq_actors::{
     sessions::IdleCloser,
 };
 use amoiq_events::{
-    Event, EventStore, codec,
+    Event, EventLog, codec,
     session::{ConversationCloseReason, SessionEvent},
     store::LogSubscription,
     stream::StreamKind,
@@ -60,7 +60,7 @@ async fn next_closed(subscription: &mut LogSubscription) -> String {
     loop {
         let batch = timeout(DEADLINE, subscription.next()).await.expect("in time");
         let batch = batch.expect("memory can be read").expect("the store is open");
-        for recorded in batch.iter() {
+        for recorded in batch.events.iter() {
             let Event::Session(SessionEvent::ConversationClosed(closed)) =
                 codec::decode(recorded).expect("an event")
             else {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_actors::presence::{
     ConnectedVisitor, ConnectionId, PresenceHandle, PresenceSettings, PresenceSignals,
 };
-use amoiq_events::{Ambient, EventStore, ShortText, StreamName};
+use amoiq_events::{Ambient, EventLog, EventStore, ShortText, StreamName};
 use tokio::{
     sync::Notify,
     task::spawn_local,

@@ -7,7 +7,8 @@ use amoiq_actors::presence::{
     PresenceSignal, PresenceSignals,
 };
 use amoiq_events::{
-    Ambient, Event, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
+    Ambient, Event, EventLog, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp,
+    UserId,
     ambient::{Clock, SeededEntropy},
     codec,
     presence::PresenceEvent,

@@ -9,7 +9,7 @@ use std::{
 
 use amoiq_actors::presence::OnlineUser;
 use amoiq_events::{
-    Event, EventStore, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
+    Event, EventLog, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
 };
 use tokio::time::sleep;
 

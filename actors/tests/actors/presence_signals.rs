@@ -6,7 +6,7 @@ use amoiq_actors::presence::{
     ConnectedVisitor, ConnectionId, PresenceHandle, PresenceSettings, PresenceSignals,
 };
 use amoiq_events::{
-    Ambient, Event, EventStore, StreamName, UserId, codec,
+    Ambient, Event, EventLog, StreamName, UserId, codec,
     presence::PresenceEvent,
     session::{SessionEvent, VisitorIdentified},
     store::ExpectedVersion,

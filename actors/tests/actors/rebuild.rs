@@ -6,7 +6,7 @@ use std::time::Duration;
 use amoiq_actors::projections::{
     DeadLetters, Projection, RebuildOutcome, RebuildUnderway, ViewError, ViewGeneration, ViewTables,
 };
-use amoiq_events::{EventStore, RecordedEvent, Timestamp};
+use amoiq_events::{EventLog, RecordedEvent, Timestamp};
 use rusqlite::Connection;
 
 use crate::{

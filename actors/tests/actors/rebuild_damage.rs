@@ -8,7 +8,7 @@ use amoiq_actors::{
     projections::{Projector, RebuildHandle, ViewError, ViewGeneration, ViewStore},
 };
 use amoiq_events::{
-    EventStore, UserId,
+    EventLog, UserId,
     session::{SendMessage, SessionCaller},
 };
 use rusqlite::Connection;

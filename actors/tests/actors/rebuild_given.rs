@@ -9,7 +9,7 @@ use amoiq_actors::projections::{
     Projection, ProjectionProgress, Projector, RebuildHandle, RebuildOutcome, RebuildReport, ViewError,
     ViewGeneration, ViewStore, ViewTables,
 };
-use amoiq_events::{Event, EventStore, NewEvent, RecordedEvent, StreamName, codec, store::ExpectedVersion};
+use amoiq_events::{Event, EventLog, NewEvent, RecordedEvent, StreamName, codec, store::ExpectedVersion};
 use rusqlite::Connection;
 use tempfile::TempDir;
 

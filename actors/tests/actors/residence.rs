@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
-use amoiq_events::EventStore;
+use amoiq_events::EventLog;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
 use crate::{

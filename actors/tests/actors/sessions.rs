@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
-use amoiq_events::{EventStore, store::AppendError};
+use amoiq_events::{EventLog, store::AppendError};
 use tokio::{sync::Notify, task::spawn_local};
 
 use crate::{

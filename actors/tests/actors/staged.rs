@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,10 +11,10 @@ use std::{
 };
 
 use amoiq_events::{
-    EventStore, NewEvent, Position, RecordedEvent, StreamName, Version,
+    EventLog, EventStore, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version,
     store::{
-        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogSubscription, ReadDirection, ReadError,
-        StoreFuture, StoreHealth, memory::MemoryStore,
+        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogMaintenance, LogSubscription, ReadDirection,
+        ReadError, StoreFuture, StoreHealth, memory::MemoryStore,
     },
 };
 use tokio::sync::{Notify, Semaphore};
@@ -176,7 +177,7 @@ impl StagedStore {
     }
 }
 
-impl EventStore for StagedStore {
+impl EventLog for StagedStore {
     fn append(
         &self,
         stream: StreamName,
@@ -225,7 +226,7 @@ impl EventStore for StagedStore {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&stream) {
             let (position, reason) = (Position::from_u64(1), "as the script says".to_owned());
-            return Box::pin(async move { Err(ReadError::Corrupt { position, reason }) });
+            return Box::pin(async move { Err(ReadError::EventDamaged { position, reason }) });
         }
         self.memory.read_stream(stream, from, direction, limit)
     }
@@ -247,10 +248,36 @@ impl EventStore for StagedStore {
         self.memory.subscribe(after)
     }
 
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        self.memory.event_at(position)
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        self.memory.position_at(time)
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        self.memory.newest_within(bound)
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        self.memory.events_after(position)
+    }
+
     fn head(&self) -> Position {
         self.memory.head()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        self.memory.max_append_bytes()
+    }
+}
+
+impl LogMaintenance for StagedStore {
     fn streams(
         &self,
         prefix: &str,
@@ -271,10 +298,6 @@ impl EventStore for StagedStore {
             return Box::pin(async { Err(AppendError::Unavailable("as the script says".into())) });
         }
         self.memory.delete(stream)
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     fn health(&self) -> StoreHealth {

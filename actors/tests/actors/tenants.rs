@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use amoiq_actors::tenants::{TenantError, TenantHandle, TenantRegistry};
 use amoiq_events::{
-    Event, EventStore, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
+    Event, EventLog, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
     store::{AppendError, ExpectedVersion},
     tenant::{
         DesiredTenant, KeyHash, KeyKind, ManagedBy, SessionErased, TenantCommand, TenantEvent, TenantSettings,

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,10 +13,10 @@ use std::{
 };
 
 use amoiq_events::{
-    EventStore, NewEvent, Position, RecordedEvent, StreamName, Version,
+    EventLog, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version,
     store::{
-        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogSubscription, ReadDirection, ReadError,
-        StoreFuture, StoreHealth, memory::MemoryStore,
+        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogMaintenance, LogSubscription, ReadDirection,
+        ReadError, StoreFuture, StoreHealth, memory::MemoryStore,
     },
 };
 
@@ -81,7 +82,7 @@ impl FaultyStore {
     }
 }
 
-impl EventStore for FaultyStore {
+impl EventLog for FaultyStore {
     fn append(
         &self,
         stream: StreamName,
@@ -162,10 +163,44 @@ impl EventStore for FaultyStore {
         self.memory.subscribe(after)
     }
 
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        let (memory, fails, before) = (self.memory.clone(), self.fails(), self.delay());
+        Box::pin(async move {
+            pass(before).await;
+            if fails {
+                Err(ReadError::Unavailable("by seed".into()))
+            } else {
+                memory.event_at(position).await
+            }
+        })
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        self.memory.position_at(time)
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        self.memory.newest_within(bound)
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        self.memory.events_after(position)
+    }
+
     fn head(&self) -> Position {
         self.memory.head()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.memory.epoch()
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        self.memory.max_append_bytes()
+    }
+}
+
+impl LogMaintenance for FaultyStore {
     fn streams(
         &self,
         prefix: &str,
@@ -181,10 +216,6 @@ impl EventStore for FaultyStore {
 
     fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         self.memory.delete(stream)
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.memory.epoch()
     }
 
     fn health(&self) -> StoreHealth {

@@ -6,7 +6,9 @@ use amoiq_actors::{
     inbox::InboxProjection,
     projections::{Projection, Projector, ViewGeneration, ViewStore, ViewTables},
 };
-use amoiq_events::{EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind};
+use amoiq_events::{
+    EventLog, EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind,
+};
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot, task::LocalSet};

@@ -167,7 +167,7 @@ fn failed(world: &World, stream: &StreamName, error: &SessionError, absent: impl
         SessionError::Append(AppendError::Conflict { .. } | AppendError::Overloaded)
         | SessionError::Read(_) => absent(),
         // Nothing here fills a mailbox, is too large, panics or writes what cannot be read.
-        SessionError::Append(AppendError::Size)
+        SessionError::Append(AppendError::Size { .. })
         | SessionError::Refused(_)
         | SessionError::Busy
         | SessionError::Codec(_)

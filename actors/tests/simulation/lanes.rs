@@ -7,6 +7,7 @@
 
 use std::{
     cell::RefCell,
+    ops::Bound,
     rc::Rc,
     sync::{
         Arc,
@@ -23,7 +24,8 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    Ambient, Event, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
+    Ambient, Event, EventLog, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp,
+    WebhookId,
     ambient::{Clock, SeededEntropy},
     event::EventCause,
     session::{MessageCreated, MessageSender, SessionEvent},
@@ -325,7 +327,11 @@ impl World {
         let (tenant, webhook) = &endpoint;
         let head = self.memory.head().as_u64();
         let (one, other) = (self.dice.below(head), self.dice.below(head));
-        let (after, until) = (Position::from_u64(one.min(other)), Position::from_u64(one.max(other)));
+        let within = async |number| {
+            let bound = Bound::Included(Position::from_u64(number));
+            self.memory.newest_within(bound).await.expect("memory can be read")
+        };
+        let (after, until) = (within(one.min(other)).await, within(one.max(other)).await);
         self.receivers.asked_again(tenant, webhook);
         let at = Instant::now();
         // One that is refused, or that a crash cut off, owes nothing.

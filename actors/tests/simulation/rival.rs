@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use amoiq_events::{
-    Event, EventStore, Version, codec,
+    Event, EventLog, Version, codec,
     event::EventCause,
     session::{Session, SessionCaller, SessionCommand},
     store::{ExpectedVersion, MAX_READ_EVENTS, ReadDirection},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use amoiq_events::{
-    Event, EventStore, Position, RecordedEvent, StreamName, UserId, codec,
+    Event, EventLog, Position, RecordedEvent, StreamName, UserId, codec,
     session::{MessageCreated, SessionEvent},
     store::{MAX_READ_EVENTS, StoreFuture, memory::MemoryStore},
     stream::StreamKind,

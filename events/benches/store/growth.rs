@@ -7,7 +7,7 @@ use std::{
 };
 
 use amoiq_events::{
-    EventStore, Position, Version,
+    EventLog, Position, Version,
     store::{ExpectedVersion, ReadDirection, sqlite::SqliteStore},
 };
 use criterion::Criterion;

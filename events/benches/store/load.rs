@@ -9,7 +9,7 @@ use std::{
 };
 
 use amoiq_events::{
-    Ambient, EventId, EventStore, NewEvent, SessionId, StreamName, TenantId, Timestamp, Version,
+    Ambient, EventId, EventLog, NewEvent, SessionId, StreamName, TenantId, Timestamp, Version,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use tokio::runtime::Runtime;

@@ -1,9 +1,12 @@
 //! Catch-up subscriptions: first what is in the log, then what is appended, in position order, each
 //! event once.
 //!
-//! The store publishes each commit into a bounded window of recent batches. A subscriber only holds
+//! The store publishes each commit into a bounded window of recent commits. A subscriber only holds
 //! a position: while the window reaches back that far it is served from memory, otherwise it reads
 //! the log. So a slow subscriber costs nothing and misses nothing.
+//!
+//! Events at the end of the log may be removed before a subscriber reads them. The subscriber then gets an empty
+//! batch that says how far it is, so that nobody waits for an event that is gone.
 
 use std::{
     collections::VecDeque,
@@ -18,53 +21,59 @@ use crate::{Position, RecordedEvent};
 /// How many events the window holds; a subscriber that is further behind reads the log.
 const WINDOW_EVENTS: usize = 16_384;
 
-/// How many bytes they have at the most, but for the newest batch, which is there whatever it has. Some 12,000 events of
-/// the usual size; long messages, which any visitor can write, take no more memory than these.
+/// How many bytes these events have at most; the newest commit stays in the window whatever its size. Some 12,000 events
+/// of the usual size; long messages, which any visitor can write, take no more memory than these.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many events one read of the log asks for.
 const CATCH_UP_EVENTS: usize = 1_000;
 
-/// Neighbouring events of the log.
-pub type EventBatch = Arc<[RecordedEvent]>;
+/// The next part of the log, as a subscription hands it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBatch {
+    /// Neighbouring events; none when all of this part was removed.
+    pub events: Arc<[RecordedEvent]>,
+    /// The subscription has handed out everything up to here.
+    pub upto: Position,
+}
 
 /// Reads the log for subscribers that are behind.
 pub(crate) type ReadLog =
     Arc<dyn Fn(Position, usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> + Send + Sync>;
 
 /// The publishing side, owned by a store.
-pub(crate) struct Feed {
-    window: Arc<RwLock<Window>>,
+pub(crate) struct LogFeed {
+    window: Arc<RwLock<RecentWindow>>,
     head: watch::Sender<Position>,
     read: ReadLog,
 }
 
-/// Recent batches: each continues the one before without a gap.
-struct Window {
-    /// The position that the first batch continues.
+/// Recent commits: each continues the one before without a gap.
+struct RecentWindow {
+    /// The position that the first commit continues.
     after: Position,
-    batches: VecDeque<EventBatch>,
+    commits: VecDeque<Arc<[RecordedEvent]>>,
     events: usize,
     bytes: usize,
 }
 
-impl Feed {
+impl LogFeed {
     pub(crate) fn new(head: Position, read: ReadLog) -> Self {
-        let window = Window { after: head, batches: VecDeque::new(), events: 0, bytes: 0 };
+        let window = RecentWindow { after: head, commits: VecDeque::new(), events: 0, bytes: 0 };
         Self { window: Arc::new(RwLock::new(window)), head: watch::Sender::new(head), read }
     }
 
-    /// Hands a durable batch to the subscribers.
-    pub(crate) fn publish(&self, batch: EventBatch) {
-        let Some(last) = batch.last().map(|event| event.position) else { return };
-        self.window.write().unwrap_or_else(PoisonError::into_inner).push(batch);
+    /// Hands a durable commit to the subscribers.
+    pub(crate) fn publish(&self, commit: Arc<[RecordedEvent]>) {
+        let Some(last) = commit.last().map(|event| event.position) else { return };
+        self.window.write().unwrap_or_else(PoisonError::into_inner).push(commit);
         self.head.send_replace(last);
     }
 
-    /// Forgets what the window holds, because the log was changed behind it.
+    /// Empties the window, because events that it holds were removed from the log.
     pub(crate) fn clear(&self) {
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        *window = Window { after: *self.head.borrow(), batches: VecDeque::new(), events: 0, bytes: 0 };
+        *window = RecentWindow { after: *self.head.borrow(), commits: VecDeque::new(), events: 0, bytes: 0 };
     }
 
     pub(crate) fn head(&self) -> Position {
@@ -81,45 +90,46 @@ impl Feed {
     }
 }
 
-impl Window {
-    fn push(&mut self, batch: EventBatch) {
-        self.events += batch.len();
-        self.bytes += bytes(&batch);
-        self.batches.push_back(batch);
-        while (self.events > WINDOW_EVENTS || self.bytes > WINDOW_BYTES) && self.batches.len() > 1 {
-            let Some(oldest) = self.batches.pop_front() else { return };
+impl RecentWindow {
+    fn push(&mut self, commit: Arc<[RecordedEvent]>) {
+        self.events += commit.len();
+        self.bytes += bytes(&commit);
+        self.commits.push_back(commit);
+        while (self.events > WINDOW_EVENTS || self.bytes > WINDOW_BYTES) && self.commits.len() > 1 {
+            let Some(oldest) = self.commits.pop_front() else { return };
             self.events -= oldest.len();
             self.bytes -= bytes(&oldest);
             self.after = oldest.last().map_or(self.after, |event| event.position);
         }
     }
 
-    /// The batch that holds the first event after a position; nothing when the window begins later.
-    fn batch_after(&self, after: Position) -> Option<EventBatch> {
+    /// The commit that holds the first event after a position; nothing when the window starts later.
+    fn commit_after(&self, after: Position) -> Option<Arc<[RecordedEvent]>> {
         if after < self.after {
             return None;
         }
-        let ends_before = |batch: &EventBatch| batch.last().is_some_and(|event| event.position <= after);
-        self.batches.get(self.batches.partition_point(ends_before)).cloned()
+        let ends_before =
+            |commit: &Arc<[RecordedEvent]>| commit.last().is_some_and(|event| event.position <= after);
+        self.commits.get(self.commits.partition_point(ends_before)).cloned()
     }
 }
 
-/// What a batch takes of memory, but for names that events share.
-fn bytes(batch: &[RecordedEvent]) -> usize {
-    batch.iter().map(|recorded| size_of::<RecordedEvent>() + recorded.event.data.len()).sum()
+/// What events take of memory, without the names that they share.
+fn bytes(events: &[RecordedEvent]) -> usize {
+    events.iter().map(|recorded| size_of::<RecordedEvent>() + recorded.event.data.len()).sum()
 }
 
 /// The receiving side: one subscriber's place in the log.
 pub struct LogSubscription {
     after: Position,
-    window: Arc<RwLock<Window>>,
+    window: Arc<RwLock<RecentWindow>>,
     head: watch::Receiver<Position>,
     read: ReadLog,
 }
 
 impl LogSubscription {
-    /// The next events, at least one; waits when there are none yet. Nothing once the store is closed
-    /// and everything was handed out.
+    /// The next part of the log; waits when there is none yet. Nothing once the store is closed and everything was
+    /// handed out.
     ///
     /// # Errors
     /// When the log cannot be read. The place in the log is kept: the next call tries again.
@@ -127,13 +137,10 @@ impl LogSubscription {
         loop {
             let head = *self.head.borrow_and_update();
             if head > self.after {
-                let batch = self.take().await?;
-                if let Some(last) = batch.last() {
-                    self.after = last.position;
-                    return Ok(Some(batch));
-                }
-                // The log ends before its head: what stood there was deleted.
-                self.after = head;
+                let events = self.take().await?;
+                // The log ends before its head: the events up to there were removed.
+                self.after = events.last().map_or(head, |last| last.position);
+                return Ok(Some(EventBatch { events, upto: self.after }));
             }
             if self.head.changed().await.is_err() {
                 return Ok(None);
@@ -147,11 +154,11 @@ impl LogSubscription {
         self.after
     }
 
-    async fn take(&self) -> Result<EventBatch, ReadError> {
-        let recent = self.window.read().unwrap_or_else(PoisonError::into_inner).batch_after(self.after);
+    async fn take(&self) -> Result<Arc<[RecordedEvent]>, ReadError> {
+        let recent = self.window.read().unwrap_or_else(PoisonError::into_inner).commit_after(self.after);
         match recent {
-            Some(batch) if batch.first().is_some_and(|event| event.position > self.after) => Ok(batch),
-            Some(batch) => Ok(batch.iter().filter(|event| event.position > self.after).cloned().collect()),
+            Some(commit) if commit.first().is_some_and(|event| event.position > self.after) => Ok(commit),
+            Some(commit) => Ok(commit.iter().filter(|event| event.position > self.after).cloned().collect()),
             None => Ok((self.read)(self.after, CATCH_UP_EVENTS).await?.into()),
         }
     }
@@ -162,7 +169,7 @@ mod tests {
     use super::*;
     use crate::{EventId, NewEvent, StreamName, Timestamp, Version};
 
-    fn batch(position: u64, bytes: usize) -> EventBatch {
+    fn commit(position: u64, bytes: usize) -> Arc<[RecordedEvent]> {
         let event = NewEvent {
             id: EventId::from_uuid(uuid::Uuid::from_u128(u128::from(position))),
             kind: "node.started".into(),
@@ -177,17 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_bounded_in_bytes_and_keeps_the_newest_batch() {
-        let window = || Window { after: Position::START, batches: VecDeque::new(), events: 0, bytes: 0 };
+    fn the_window_is_bounded_in_bytes_and_keeps_the_newest_commit() {
+        let window =
+            || RecentWindow { after: Position::START, commits: VecDeque::new(), events: 0, bytes: 0 };
         let mut large = window();
-        (1..=100).for_each(|position| large.push(batch(position, 1024 * 1024)));
-        assert!((3..=4).contains(&large.batches.len()), "{} of a megabyte", large.batches.len());
-        assert_eq!(large.after.as_u64(), 100 - large.batches.len() as u64);
-        assert!(large.batch_after(Position::START).is_none(), "who is behind reads the log");
-        large.push(batch(101, 2 * WINDOW_BYTES));
-        assert_eq!((large.batches.len(), large.events), (1, 1));
+        (1..=100).for_each(|position| large.push(commit(position, 1024 * 1024)));
+        assert!((3..=4).contains(&large.commits.len()), "{} of a megabyte", large.commits.len());
+        assert_eq!(large.after.as_u64(), 100 - large.commits.len() as u64);
+        assert!(large.commit_after(Position::START).is_none(), "who is behind reads the log");
+        large.push(commit(101, 2 * WINDOW_BYTES));
+        assert_eq!((large.commits.len(), large.events), (1, 1));
         let mut small = window();
-        (1..=100).for_each(|position| small.push(batch(position, 100)));
-        assert_eq!(small.batches.len(), 100);
+        (1..=100).for_each(|position| small.push(commit(position, 100)));
+        assert_eq!(small.commits.len(), 100);
     }
 }

@@ -1,6 +1,7 @@
 //! The store in memory: for tests and simulations. It forgets everything with the process.
 //!
-//! Its positions skip on purpose, so that nothing comes to rely on the next one being one more.
+//! Its positions are like byte offsets: they skip hundreds, irregularly, and a position that it never gave out is
+//! refused. So a test notices whoever calculates with positions.
 
 use std::{
     collections::BTreeMap,
@@ -9,30 +10,34 @@ use std::{
 };
 
 use super::{
-    AppendError, AppendReceipt, Epoch, EventBatch, EventStore, ExpectedVersion, LogSubscription,
-    MAX_READ_EVENTS, REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture, StoreHealth, check_size,
-    feed::Feed,
+    AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
+    MAX_READ_EVENTS, REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture, StoreHealth, feed::LogFeed,
+    log::check_size,
 };
-use crate::{NewEvent, Position, RecordedEvent, StreamName, Version};
+use crate::{NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
+
+/// The most bytes of one append, as many as the embedded store takes.
+const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
 
 /// The store in memory. Clones share one log.
 #[derive(Clone)]
 pub struct MemoryStore {
-    log: Arc<Mutex<Log>>,
-    feed: Arc<Feed>,
+    log: Arc<Mutex<MemoryLog>>,
+    feed: Arc<LogFeed>,
     epoch: Epoch,
 }
 
 #[derive(Default)]
-struct Log {
+struct MemoryLog {
     events: BTreeMap<Position, RecordedEvent>,
-    streams: BTreeMap<StreamName, Stream>,
-    last: Position,
+    streams: BTreeMap<StreamName, StreamIndex>,
+    /// Every position that was given out, in order; also those of events that were removed.
+    given_out: Vec<Position>,
 }
 
-/// Where a stream's events stand.
+/// Where a stream's events are.
 #[derive(Default)]
-struct Stream {
+struct StreamIndex {
     positions: BTreeMap<Version, Position>,
     /// Kept when the events before it are truncated away.
     version: Version,
@@ -42,14 +47,14 @@ impl MemoryStore {
     /// A store without events.
     #[must_use]
     pub fn new() -> Self {
-        let log = Arc::new(Mutex::new(Log::default()));
+        let log = Arc::new(Mutex::new(MemoryLog::default()));
         let shared = Arc::clone(&log);
-        let read = move |after, limit| ready(Ok(lock(&shared).after(after, limit)));
-        Self { log, feed: Arc::new(Feed::new(Position::START, Arc::new(read))), epoch: Epoch(1) }
+        let read = move |after, limit| ready(lock(&shared).after(after, limit));
+        Self { log, feed: Arc::new(LogFeed::new(Position::START, Arc::new(read))), epoch: Epoch(1) }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Log)) -> StoreFuture<Result<(), AppendError>> {
-        // The lock is held while clearing: no batch falls between the window and the head.
+    fn change(&self, change: impl FnOnce(&mut MemoryLog)) -> StoreFuture<Result<(), AppendError>> {
+        // The lock is held while clearing: no commit falls between the window and the head.
         let mut log = lock(&self.log);
         change(&mut log);
         self.feed.clear();
@@ -63,21 +68,21 @@ impl Default for MemoryStore {
     }
 }
 
-impl EventStore for MemoryStore {
+impl EventLog for MemoryStore {
     fn append(
         &self,
         stream: StreamName,
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
     ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
-        if let Err(error) = check_size(&events) {
+        if let Err(error) = check_size(&events, MAX_APPEND_BYTES) {
             return ready(Err(error));
         }
-        // The lock is held while publishing: batches reach the feed in the order of their positions.
+        // The lock is held while publishing: commits reach the feed in the order of their positions.
         let mut log = lock(&self.log);
         let added = log.append(&stream, expected, events);
-        ready(added.map(|(appended, batch)| {
-            self.feed.publish(batch);
+        ready(added.map(|(appended, commit)| {
+            self.feed.publish(commit);
             appended
         }))
     }
@@ -93,17 +98,54 @@ impl EventStore for MemoryStore {
     }
 
     fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        ready(Ok(lock(&self.log).after(after, limit)))
+        ready(lock(&self.log).after(after, limit))
     }
 
     fn subscribe(&self, after: Position) -> LogSubscription {
         self.feed.subscribe(after)
     }
 
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        let log = lock(&self.log);
+        ready(log.check(position).map(|()| log.events.get(&position).cloned()))
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        let log = lock(&self.log);
+        let before = log.events.values().rev().find(|event| event.event.time < time);
+        ready(Ok(before.map_or(Position::START, |event| event.position)))
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        let log = lock(&self.log);
+        let is_within = |position: &Position| match bound {
+            Bound::Included(end) => *position <= end,
+            Bound::Excluded(end) => *position < end,
+            Bound::Unbounded => true,
+        };
+        ready(Ok(log.given_out.iter().rfind(|position| is_within(position)).copied().unwrap_or_default()))
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        let log = lock(&self.log);
+        let passed = log.given_out.partition_point(|known| *known <= position);
+        (log.given_out.len() - passed) as u64
+    }
+
     fn head(&self) -> Position {
         self.feed.head()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        MAX_APPEND_BYTES
+    }
+}
+
+impl LogMaintenance for MemoryStore {
     fn streams(
         &self,
         prefix: &str,
@@ -122,13 +164,9 @@ impl EventStore for MemoryStore {
 
     fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
         self.change(|log| {
-            log.remove(&stream, Version::from_u64(u64::MAX));
+            log.remove(&stream, Version::LAST);
             log.streams.remove(&stream);
         })
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     fn health(&self) -> StoreHealth {
@@ -136,13 +174,13 @@ impl EventStore for MemoryStore {
     }
 }
 
-impl Log {
+impl MemoryLog {
     fn append(
         &mut self,
         stream: &StreamName,
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
-    ) -> Result<(AppendReceipt, EventBatch), AppendError> {
+    ) -> Result<(AppendReceipt, Arc<[RecordedEvent]>), AppendError> {
         let actual = self.streams.get(stream).map(|known| known.version).unwrap_or_default();
         let fits = match expected {
             ExpectedVersion::Any => true,
@@ -156,17 +194,18 @@ impl Log {
             return Err(AppendError::Conflict { expected, actual });
         }
         let known = self.streams.entry(stream.clone()).or_default();
-        let mut batch = Vec::with_capacity(events.len());
+        let mut last = self.given_out.last().copied().unwrap_or_default();
+        let mut commit = Vec::with_capacity(events.len());
         for event in events {
-            let skip = 1 + self.last.as_u64() % 3;
-            self.last = Position::from_u64(self.last.as_u64() + skip);
-            known.version = known.version.plus(1);
-            known.positions.insert(known.version, self.last);
-            let (position, version) = (self.last, known.version);
-            batch.push(RecordedEvent { position, stream: stream.clone(), version, event });
+            last = Position::from_u64(last.as_u64() + skip(&event, last));
+            known.version = known.version.next();
+            known.positions.insert(known.version, last);
+            let (position, version) = (last, known.version);
+            commit.push(RecordedEvent { position, stream: stream.clone(), version, event });
         }
-        self.events.extend(batch.iter().map(|event| (event.position, event.clone())));
-        Ok((AppendReceipt { version: known.version, position: self.last }, batch.into()))
+        self.given_out.extend(commit.iter().map(|event| event.position));
+        self.events.extend(commit.iter().map(|event| (event.position, event.clone())));
+        Ok((AppendReceipt { version: known.version, position: last }, commit.into()))
     }
 
     /// The first answer, when these very events are stored already.
@@ -196,12 +235,19 @@ impl Log {
     fn before_recent(&self, stream: &StreamName, event: &NewEvent) -> Option<Version> {
         let mut recent = self.events.values().rev().take(REMEMBERED_IDS);
         let found = recent.find(|known| known.event.id == event.id && known.stream == *stream)?;
-        Some(Version::from_u64(found.version.as_u64() - 1))
+        Some(found.version.previous().unwrap_or_default())
     }
 
-    fn after(&self, after: Position, limit: usize) -> Vec<RecordedEvent> {
-        let behind = self.events.range((Bound::Excluded(after), Bound::Unbounded));
-        behind.take(limit.min(MAX_READ_EVENTS)).map(|(_, event)| event.clone()).collect()
+    /// Refuses a position that was never given out.
+    fn check(&self, position: Position) -> Result<(), ReadError> {
+        let is_known = position == Position::START || self.given_out.binary_search(&position).is_ok();
+        if is_known { Ok(()) } else { Err(ReadError::UnknownPosition(position)) }
+    }
+
+    fn after(&self, after: Position, limit: usize) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.check(after)?;
+        let later = self.events.range((Bound::Excluded(after), Bound::Unbounded));
+        Ok(later.take(limit.min(MAX_READ_EVENTS)).map(|(_, event)| event.clone()).collect())
     }
 
     fn stream(
@@ -230,10 +276,43 @@ impl Log {
     }
 }
 
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+/// How far an event's position is from the one before it: as many bytes as it might take, and some more.
+fn skip(event: &NewEvent, last: Position) -> u64 {
+    let bytes = event.kind.len() + event.causation.len() + event.actor.len() + event.data.len();
+    128 + bytes as u64 + last.as_u64() % 61
+}
+
+fn lock(log: &Mutex<MemoryLog>) -> MutexGuard<'_, MemoryLog> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ready<T: Send + 'static>(value: T) -> StoreFuture<T> {
     Box::pin(std::future::ready(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventId;
+
+    #[tokio::test]
+    async fn a_position_between_two_events_is_refused() {
+        let store = MemoryStore::new();
+        for number in 1..=3 {
+            let event = NewEvent {
+                id: EventId::from_uuid(uuid::Uuid::from_u128(number)),
+                kind: "node.started".into(),
+                schema: 1,
+                time: Timestamp::from_millis(1),
+                causation: "test".into(),
+                actor: "test".into(),
+                data: b"{}".as_slice().into(),
+            };
+            store.append(StreamName::node("n"), ExpectedVersion::Any, vec![event]).await.unwrap();
+        }
+        let unknown = Position::from_u64(store.head().as_u64() - 1);
+        assert_eq!(store.read_all(unknown, 1).await, Err(ReadError::UnknownPosition(unknown)));
+        assert_eq!(store.event_at(unknown).await, Err(ReadError::UnknownPosition(unknown)));
+        assert_eq!(store.subscribe(unknown).next().await, Err(ReadError::UnknownPosition(unknown)));
+    }
 }

@@ -71,7 +71,7 @@ impl StoreMeter {
             Ok(_) => &self.appends,
             Err(AppendError::Conflict { .. }) => conflict,
             Err(AppendError::Overloaded) => overloaded,
-            Err(AppendError::Size) => size,
+            Err(AppendError::Size { .. }) => size,
             Err(AppendError::Unavailable(_)) => unavailable,
         };
         counter.fetch_add(1, Relaxed);

@@ -11,6 +11,7 @@
 
 use std::{
     fs::File,
+    ops::Bound,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
@@ -31,10 +32,11 @@ use self::{
     writer::{Append, Job, Writer},
 };
 use super::{
-    AppendError, AppendReceipt, Epoch, EventStore, ExpectedVersion, LogSubscription, MAX_READ_EVENTS,
-    ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter, check_size, feed::Feed,
+    AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
+    MAX_READ_EVENTS, ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter, feed::LogFeed,
+    log::check_size,
 };
-use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Version};
+use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
 
 mod backup;
 mod checkpoint;
@@ -60,6 +62,7 @@ mod row;
 mod schema;
 pub mod scrub;
 mod seal;
+mod seek;
 mod verify;
 mod witness;
 mod work;
@@ -81,6 +84,9 @@ pub use work::{Report, WorkProgress};
 /// The two ends of a job's answer.
 type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 type Answer<T> = oneshot::Receiver<Result<T, AppendError>>;
+
+/// The most bytes that the data of one append may have together.
+const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
 const QUEUE: usize = 16_384;
@@ -105,7 +111,7 @@ pub struct SqliteStore {
     jobs: Sender<Job>,
     readers: Readers,
     reading: Arc<Reading>,
-    feed: Arc<Feed>,
+    feed: Arc<LogFeed>,
     heads: Arc<Heads>,
     epoch: Epoch,
     health: watch::Receiver<StoreHealth>,
@@ -170,7 +176,7 @@ impl SqliteStore {
         let readers = Readers::start(&path, &reading)?;
         let for_feed = readers.clone();
         let read = move |after, limit| for_feed.read(move |conn| query::read_all(conn, after, limit));
-        let feed = Arc::new(Feed::new(last, Arc::new(read)));
+        let feed = Arc::new(LogFeed::new(last, Arc::new(read)));
         let write_ahead = Arc::new(WriteAhead::default());
         let (jobs, queue) = bounded(QUEUE);
         let (stop_others, stopped) = bounded(0);
@@ -258,8 +264,8 @@ impl SqliteStore {
         let first = ask_once();
         Box::pin(async move {
             match first.await {
-                // No event's damage but the index's: what follows from it is known once it was made again.
-                Err(ReadError::Corrupt { position, .. }) if position == Position::START => {
+                // The index is damaged, no event: the answer is known once the index was made again.
+                Err(error) if error.is_about_the_file() => {
                     if let Ok(mended) = ask(&jobs, Job::MendIndex) {
                         drop(answered(mended).await);
                     }
@@ -271,20 +277,20 @@ impl SqliteStore {
     }
 }
 
-impl EventStore for SqliteStore {
+impl EventLog for SqliteStore {
     fn append(
         &self,
         stream: StreamName,
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
     ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
-        let checked = check_size(&events);
+        let checked = check_size(&events, MAX_APPEND_BYTES);
         let append = |reply| Job::Append(Append { stream, expected, events, reply });
         match checked.and_then(|()| ask(&self.jobs, append)) {
             Ok(answer) => Box::pin(answered(answer)),
             Err(refused) => {
                 self.meter.answered(&Err::<AppendReceipt, _>(refused.clone()));
-                Box::pin(std::future::ready(Err(refused)))
+                ready(Err(refused))
             }
         }
     }
@@ -307,10 +313,37 @@ impl EventStore for SqliteStore {
         self.feed.subscribe(after)
     }
 
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        self.read(move |conn, _| query::event_at(conn, position))
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        let head = self.head();
+        self.read(move |conn, _| seek::position_at(conn, time, head))
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        ready(Ok(within(bound, self.head())))
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        count(position, self.head())
+    }
+
     fn head(&self) -> Position {
         self.feed.head()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        MAX_APPEND_BYTES
+    }
+}
+
+impl LogMaintenance for SqliteStore {
     fn streams(
         &self,
         prefix: &str,
@@ -332,10 +365,6 @@ impl EventStore for SqliteStore {
 
     fn scrub(&self) -> StoreFuture<Result<(), AppendError>> {
         Box::pin(removal::scrub(self.jobs.clone(), self.readers.clone()))
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     fn health(&self) -> StoreHealth {
@@ -366,6 +395,24 @@ fn ask<T>(jobs: &Sender<Job>, job: impl FnOnce(Reply<T>) -> Job) -> Result<Answe
 
 async fn answered<T>(answer: Answer<T>) -> Result<T, AppendError> {
     answer.await.unwrap_or_else(|_gone| Err(closed()))
+}
+
+/// Positions count events here, also those that were removed: every number up to the head is a position.
+fn within(bound: Bound<Position>, head: Position) -> Position {
+    match bound {
+        Bound::Included(end) => end.min(head),
+        Bound::Excluded(end) => Position::from_u64(end.as_u64().saturating_sub(1)).min(head),
+        Bound::Unbounded => head,
+    }
+}
+
+/// How many positions there are after one, up to the head.
+fn count(after: Position, head: Position) -> u64 {
+    head.as_u64().saturating_sub(after.as_u64())
+}
+
+fn ready<T: Send + 'static>(answer: T) -> StoreFuture<T> {
+    Box::pin(std::future::ready(answer))
 }
 
 fn closed() -> AppendError {

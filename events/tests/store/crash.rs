@@ -6,8 +6,9 @@
 use std::{fs, path::Path};
 
 use amoiq_events::{
-    Ambient, EventStore, Position,
+    Ambient, EventLog, Position,
     ambient::SeededEntropy,
+    store::LogMaintenance,
     store::{
         ExpectedVersion, ReadDirection,
         sqlite::{OpenError, SqliteStore},

@@ -3,7 +3,8 @@
 use std::fs;
 
 use amoiq_events::{
-    Ambient, EventStore, NewEvent, Position, Version,
+    Ambient, EventLog, NewEvent, Position, Version,
+    store::LogMaintenance,
     store::{
         ExpectedVersion, ReadDirection, ReadError,
         sqlite::{OpenError, SqliteStore},
@@ -37,7 +38,7 @@ async fn a_flipped_byte_is_reported_with_its_position_and_hurts_no_other_stream(
     let after = within(store.read_all(damaged, 10)).await.expect("what follows reads");
     assert_eq!(numbers(&after), [6]);
     let mut subscription = store.subscribe(Position::START);
-    assert!(matches!(within(subscription.next()).await, Err(ReadError::Corrupt { .. })));
+    assert!(matches!(within(subscription.next()).await, Err(ReadError::EventDamaged { .. })));
 
     let next =
         within(store.append(stream("a"), ExpectedVersion::Exact(Version::from_u64(2)), vec![event(7)]));
@@ -70,7 +71,7 @@ async fn a_file_that_is_no_database_is_refused() {
 
 fn assert_corrupt<T: std::fmt::Debug>(read: Result<T, ReadError>, at: Position) {
     match read {
-        Err(ReadError::Corrupt { position, .. }) => assert_eq!(position, at),
+        Err(ReadError::EventDamaged { position, .. }) => assert_eq!(position, at),
         other => panic!("not reported: {other:?}"),
     }
 }

@@ -91,6 +91,33 @@ pub(crate) async fn removed_events_are_passed_over(given: &mut Given) {
     assert_eq!(within(waiting).await.expect("took"), [9]);
 }
 
+pub(crate) async fn a_subscription_says_that_it_passed_a_removed_end(given: &mut Given) {
+    let mut subscription = given.store().subscribe(Position::START);
+    given.has(&stream("a"), 1..=2).await;
+    assert_eq!(take(&mut subscription, 2).await.len(), 2);
+    // Removed while the subscription waits for it, and before one that starts has read it.
+    let waiting = tokio::spawn(async move {
+        let batch = within(subscription.next()).await.expect("read").expect("the store is open");
+        (batch, subscription)
+    });
+    given.has(&stream("b"), 3..=4).await;
+    given.delete(&stream("b")).await;
+    let (mut batch, mut subscription) = within(waiting).await.expect("waited");
+    let head = given.store().head();
+    while batch.upto < head {
+        batch = within(subscription.next()).await.expect("read").expect("the store is open");
+    }
+    assert_eq!((batch.upto, subscription.position()), (head, head));
+    let mut late = given.store().subscribe(Position::START);
+    assert_eq!(numbers(&take(&mut late, 2).await), [1, 2]);
+    let end = within(late.next()).await.expect("read").expect("the store is open");
+    assert_eq!((end.events.len(), end.upto), (0, head), "nothing is left, and it says so");
+    given.has(&stream("a"), 5..=5).await;
+    for subscription in [&mut subscription, &mut late] {
+        assert_eq!(numbers(&take(subscription, 1).await), [5]);
+    }
+}
+
 pub(crate) async fn nothing_is_missed_when_streams_are_removed_meanwhile(given: &mut Given) {
     const KEPT: u64 = 400;
     let mut subscription = given.store().subscribe(Position::START);
@@ -98,7 +125,7 @@ pub(crate) async fn nothing_is_missed_when_streams_are_removed_meanwhile(given: 
         let mut kept = Vec::new();
         while kept.len() < usize::try_from(KEPT).expect("small") {
             let batch = within(subscription.next()).await.expect("read").expect("the store is open");
-            kept.extend(numbers(&batch).into_iter().filter(|number| *number <= KEPT));
+            kept.extend(numbers(&batch.events).into_iter().filter(|number| *number <= KEPT));
         }
         kept
     });

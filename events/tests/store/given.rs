@@ -187,7 +187,7 @@ pub(crate) async fn take(subscription: &mut LogSubscription, count: usize) -> Ve
     let mut events = Vec::with_capacity(count);
     while events.len() < count {
         let batch = within(subscription.next()).await.expect("read").expect("the store is open");
-        events.extend_from_slice(&batch);
+        events.extend_from_slice(&batch.events);
     }
     events
 }

@@ -6,7 +6,8 @@
 use std::{ops::Range, path::Path};
 
 use amoiq_events::{
-    Ambient, EventStore, Position, StreamName, Version,
+    Ambient, EventLog, Position, StreamName, Version,
+    store::LogMaintenance,
     store::{AppendError, ExpectedVersion, ReadDirection, ReadError, sqlite::repair_index},
 };
 use rusqlite::Connection;
@@ -73,7 +74,7 @@ async fn reading_the_log_never_passes_by_what_is_hidden_by_a_damaged_key() {
                 let expected: Vec<u64> = (after + 1..=EVENTS).take(3).collect();
                 assert_eq!(numbers(&events), expected, "after {after}");
             }
-            Err(ReadError::Corrupt { .. }) => hidden += 1,
+            Err(ReadError::EventDamaged { .. }) => hidden += 1,
             Err(other) => panic!("after {after}: {other}"),
         }
     }
@@ -110,7 +111,7 @@ async fn a_damaged_name_before_a_prefix_is_not_left_out_of_its_list() {
 
     let store = open(dir.path());
     let listed = within(store.streams("session:", None, 10)).await;
-    assert!(matches!(listed, Err(ReadError::Corrupt { .. })), "without one: {listed:?}");
+    assert!(matches!(listed, Err(ReadError::IndexDamaged { table: "streams" })), "without one: {listed:?}");
     drop(store);
     accept_an_index(&path);
 
@@ -130,7 +131,7 @@ async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
     let read = || store.read_stream(stream("b"), Version::from_u64(1), ReadDirection::Forward, 10);
     for _ in 0..3 {
         let refused = within(read()).await;
-        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(ReadError::IndexDamaged { table: "streams" })), "{refused:?}");
     }
     accept_an_index(&path);
     assert_eq!(numbers(&within(read()).await.expect("it was made again")), [2]);
@@ -165,7 +166,7 @@ async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
     drop(conn);
     let store = open(dir.path());
     let passed = within(store.read_all(Position::START, 10)).await;
-    assert!(matches!(passed, Err(ReadError::Corrupt { .. })), "passed by what is lost: {passed:?}");
+    assert!(matches!(passed, Err(ReadError::EventDamaged { .. })), "passed by what is lost: {passed:?}");
 }
 
 #[tokio::test]
@@ -182,7 +183,7 @@ async fn an_index_is_not_made_from_a_log_that_lacks_an_event() {
     for session in ["a", "b"] {
         let read = store.read_stream(stream(session), Version::from_u64(1), ReadDirection::Forward, 10);
         let refused = within(read).await;
-        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{session}: {refused:?}");
+        assert!(matches!(&refused, Err(error) if error.is_damage()), "{session}: {refused:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`given`] | a store to test, and the words the facts are told in |
-//! | [`append`], [`reading`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
+//! | [`append`], [`reading`], [`seeking`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`crash`], [`damage`], [`index`] | what the embedded store finds after a crash or on a bad disk |
 //! | [`removed`] | what removing leaves in its files |
@@ -21,6 +21,7 @@ mod model;
 mod reading;
 mod removal;
 mod removed;
+mod seeking;
 
 /// Makes a test of every fact for every backend, and checks the whole log after each.
 macro_rules! every_backend {
@@ -67,9 +68,20 @@ every_backend! {
         a_read_gives_no_more_than_its_limit
         a_stream_that_is_not_there_is_empty
         the_log_reads_in_pages_after_any_position
-        the_end_of_numbers_is_behind_the_log
+        after_the_end_of_the_log_is_nothing_or_no_position
+        an_event_is_found_by_its_position_until_it_is_removed
+        how_far_a_reader_is_behind_is_counted_in_events
+        a_number_that_a_person_names_becomes_a_position_of_the_log
+        a_reader_gives_pages_until_the_end
         the_head_is_the_newest_position
         streams_are_listed_by_prefix_in_order_and_in_pages
+    }
+    seeking {
+        reading_after_the_position_starts_with_the_first_event_of_the_time
+        a_time_after_all_events_is_the_end_of_the_log
+        events_of_the_same_time_are_all_after_the_position
+        every_event_after_the_position_has_the_time_although_clocks_jitter
+        removed_events_are_no_obstacle
     }
     removal {
         a_truncated_stream_keeps_its_versions_and_positions
@@ -93,6 +105,7 @@ every_backend! {
         nothing_is_missed_or_repeated_under_concurrent_appends
         a_slow_subscriber_reads_what_left_the_window
         removed_events_are_passed_over
+        a_subscription_says_that_it_passed_a_removed_end
         nothing_is_missed_when_streams_are_removed_meanwhile
         a_subscription_ends_with_the_store
         what_is_left_is_handed_out_after_the_store_closed

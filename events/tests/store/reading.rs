@@ -1,8 +1,10 @@
 //! Contract: reading streams, the log, and the list of streams.
 
+use std::ops::Bound;
+
 use amoiq_events::{
-    Position, StreamName,
-    store::{MAX_READ_EVENTS, ReadDirection},
+    Position, StreamName, Version,
+    store::{LogReader, MAX_READ_EVENTS, ReadDirection, ReadError},
 };
 
 use crate::given::{Given, numbers, stream, versions, within};
@@ -85,8 +87,7 @@ pub(crate) async fn the_log_reads_in_pages_after_any_position(given: &mut Given)
     interleave(given, &stream("a"), 30).await;
     let log = given.log().await;
     for limit in [1, 7, 1_000] {
-        for after in 0..=log.last().expect("events").position.as_u64() + 1 {
-            let after = Position::from_u64(after);
+        for after in std::iter::once(Position::START).chain(log.iter().map(|event| event.position)) {
             let read = within(given.store().read_all(after, limit)).await.expect("read");
             let wanted = log.iter().filter(|event| event.position > after).take(limit);
             assert!(read.iter().eq(wanted), "{limit} after {after}");
@@ -94,10 +95,76 @@ pub(crate) async fn the_log_reads_in_pages_after_any_position(given: &mut Given)
     }
 }
 
-pub(crate) async fn the_end_of_numbers_is_behind_the_log(given: &mut Given) {
-    given.has(&stream("a"), 1..=3).await;
-    for after in [u64::MAX, u64::MAX - 1, i64::MAX.cast_unsigned(), i64::MAX.cast_unsigned() + 1] {
-        assert_eq!(within(given.store().read_all(Position::from_u64(after), 10)).await, Ok(Vec::new()));
+pub(crate) async fn after_the_end_of_the_log_is_nothing_or_no_position(given: &mut Given) {
+    let last = given.has(&stream("a"), 1..=3).await.position.as_u64();
+    let numbers = [u64::MAX, u64::MAX - 1, i64::MAX.cast_unsigned(), i64::MAX.cast_unsigned() + 1, last + 1];
+    for position in numbers.map(Position::from_u64) {
+        match within(given.store().read_all(position, 10)).await {
+            Ok(events) => assert_eq!(events, []),
+            Err(error) => assert_eq!(error, ReadError::UnknownPosition(position)),
+        }
+        match within(given.store().event_at(position)).await {
+            Ok(event) => assert_eq!(event, None),
+            Err(error) => assert_eq!(error, ReadError::UnknownPosition(position)),
+        }
+        assert_eq!(given.store().events_after(position), 0);
+    }
+}
+
+pub(crate) async fn an_event_is_found_by_its_position_until_it_is_removed(given: &mut Given) {
+    interleave(given, &stream("a"), 30).await;
+    for event in given.log().await {
+        let found = within(given.store().event_at(event.position)).await;
+        assert_eq!(found, Ok(Some(event)));
+    }
+    let removed = given.log().await;
+    given.delete(&stream("a")).await;
+    for event in removed {
+        let found = within(given.store().event_at(event.position)).await.expect("read");
+        assert_eq!(found.is_none(), event.stream == stream("a"));
+    }
+}
+
+pub(crate) async fn how_far_a_reader_is_behind_is_counted_in_events(given: &mut Given) {
+    interleave(given, &stream("a"), 20).await;
+    let log = given.log().await;
+    assert_eq!(given.store().events_after(Position::START), log.len() as u64);
+    for (number, event) in (1..).zip(&log) {
+        assert_eq!(given.store().events_after(event.position), (log.len() - number) as u64);
+    }
+}
+
+pub(crate) async fn a_number_that_a_person_names_becomes_a_position_of_the_log(given: &mut Given) {
+    given.has(&stream("a"), 1..=5).await;
+    let positions: Vec<Position> = given.log().await.iter().map(|event| event.position).collect();
+    let newest = async |bound| within(given.store().newest_within(bound)).await.expect("read");
+    for (number, position) in positions.iter().enumerate() {
+        let before = number.checked_sub(1).map_or(Position::START, |before| positions[before]);
+        assert_eq!(newest(Bound::Included(*position)).await, *position);
+        assert_eq!(newest(Bound::Excluded(*position)).await, before);
+    }
+    for bound in [Bound::Included(Position::END), Bound::Excluded(Position::END), Bound::Unbounded] {
+        assert_eq!(newest(bound).await, given.store().head());
+    }
+    assert_eq!(newest(Bound::Included(Position::START)).await, Position::START);
+    assert_eq!(newest(Bound::Excluded(Position::START)).await, Position::START);
+}
+
+pub(crate) async fn a_reader_gives_pages_until_the_end(given: &mut Given) {
+    interleave(given, &stream("a"), 30).await;
+    let (store, log) = (given.store(), given.log().await);
+    let mut all = LogReader::all(&*store, Position::START).with_page_events(7);
+    let mut of_stream = LogReader::stream(&*store, stream("a"), Version::from_u64(4)).with_page_events(7);
+    for (reader, wanted) in [
+        (&mut all, log.clone()),
+        (&mut of_stream, log.into_iter().filter(|event| event.stream == stream("a")).skip(3).collect()),
+    ] {
+        let mut read = Vec::new();
+        while let Some(page) = within(reader.next_page()).await.expect("read") {
+            assert!((1..=7).contains(&page.len()));
+            read.extend(page);
+        }
+        assert_eq!(read, wanted);
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, time::Duration};
 
 use amoiq_events::{
-    EventStore, NewEvent, Position, StreamName, Version,
+    EventLog, NewEvent, Position, StreamName, Version,
+    store::LogMaintenance,
     store::{
         ExpectedVersion,
         sqlite::{Kind, verify},

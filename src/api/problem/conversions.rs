@@ -38,7 +38,13 @@ impl From<amoiq_events::store::ReadError> for Problem {
                 tracing::error!(reason, "the store could not be read");
                 Self::StoreUnavailable
             }
-            ReadError::Corrupt { .. } => {
+            ReadError::UnknownPosition(_) => {
+                tracing::error!(%error, "the log was asked for a position that it never gave out");
+                Self::Internal
+            }
+            ReadError::EventDamaged { .. }
+            | ReadError::IndexDamaged { .. }
+            | ReadError::FileDamaged { .. } => {
                 tracing::error!(%error, "damage in the log; run `amoiq verify` and restore a backup");
                 Self::Internal
             }

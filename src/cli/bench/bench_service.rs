@@ -12,7 +12,7 @@ use amoiq_actors::{
     sessions::{DirectorySettings, ProvenUsers, SessionDirectory, SessionSettings},
 };
 use amoiq_events::{
-    Ambient, EventStore, Position,
+    Ambient, EventLog, EventStore, Position,
     store::sqlite::{self, SqliteStore},
 };
 use anyhow::{Context, ensure};
@@ -114,7 +114,7 @@ impl BenchService {
         };
         let outcome = tokio::time::timeout(PATIENCE, outcome).await.context("the rebuild does not end")?;
         ensure!(outcome == RebuildOutcome::Done, "the inbox was not made again: {outcome:?}");
-        let events = self.store.head().as_u64();
+        let events = self.store.events_after(Position::START);
         Ok(read("rebuild", "rebuild of the inbox, events", events, begun.elapsed()))
     }
 

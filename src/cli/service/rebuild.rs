@@ -16,7 +16,7 @@ use amoiq_actors::{
     projections::{Projection as _, RebuildOutcome, RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
-    Ambient, EventStore,
+    Ambient, EventStore, Position,
     store::sqlite::{OpenError, SqliteStore},
 };
 use anyhow::{Context, bail, ensure};
@@ -144,7 +144,7 @@ async fn on_files(
     let views = ViewStore::open(&config.store.path.join("views.db"))?;
     let (reports, mut following) = watch::channel(RebuildReport::started(log.head()));
     let skip = skip.then(|| ambient.now());
-    let mut bar = ProgressDisplay::new(InboxProjection::NAME, log.head().as_u64());
+    let mut bar = ProgressDisplay::new(InboxProjection::NAME, log.events_after(Position::START));
     let mut done = 0;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut work = std::pin::pin!(rebuild::<InboxProjection>(&views, &log, skip, &reports));
@@ -153,9 +153,10 @@ async fn on_files(
             rebuilt = &mut work => break rebuilt.map_or_else(|error| RebuildOutcome::of(&error), |()| RebuildOutcome::Done),
             _ = interrupted.recv() => break RebuildOutcome::Cancelled,
             Ok(()) = following.changed() => {
-                let position = following.borrow_and_update().position.as_u64();
-                bar.advance(position.saturating_sub(done));
-                done = position;
+                let position = following.borrow_and_update().position;
+                let now = log.events_after(Position::START).saturating_sub(log.events_after(position));
+                bar.advance(now.saturating_sub(done));
+                done = now;
             }
         }
     };

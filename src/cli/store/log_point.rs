@@ -1,8 +1,8 @@
 //! A place in the log, as an operator names it: a position, or a time.
 
-use std::str::FromStr;
+use std::{ops::Bound, str::FromStr};
 
-use amoiq_events::{EventStore, Position, Timestamp, store::position_at};
+use amoiq_events::{EventStore, Position, Timestamp};
 
 /// A position, or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +28,15 @@ impl LogPoint {
     pub(super) async fn end(self, store: &dyn EventStore) -> anyhow::Result<Position> {
         Ok(match self {
             Self::Position(position) => position,
-            Self::Time(time) => position_at(store, time.plus_millis(1)).await?,
+            Self::Time(time) => store.position_at(time.plus_millis(1)).await?,
         })
     }
 
     /// The position to read after, so that what belongs to it comes first.
     pub(super) async fn begin(self, store: &dyn EventStore) -> anyhow::Result<Position> {
         Ok(match self {
-            Self::Position(position) => Position::from_u64(position.as_u64().saturating_sub(1)),
-            Self::Time(time) => position_at(store, time).await?,
+            Self::Position(position) => store.newest_within(Bound::Excluded(position)).await?,
+            Self::Time(time) => store.position_at(time).await?,
         })
     }
 }

@@ -10,7 +10,7 @@ mod tenant;
 use std::{io::Write, path::Path};
 
 use amoiq_events::{
-    EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
+    EventLog, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
     store::{MAX_READ_EVENTS, ReadDirection, sqlite::ReadOnlyStore},
 };
 use clap::Args;

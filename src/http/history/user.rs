@@ -5,7 +5,10 @@
 //! after the other while the user writes on: what was taken after the first read began, or is not before the cursor,
 //! is left out, so that pages neither overlap nor leave anything between them.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::{Bound, RangeBounds},
+};
 
 use amoiq_actors::{
     inbox::{IdentityProof, InboxEntry},
@@ -41,8 +44,7 @@ impl UserCursor {
         if cursor.epoch == store.epoch() {
             return Ok(cursor);
         }
-        let after_head = Position::from_u64(store.head().as_u64() + 1);
-        Ok(Self { epoch: store.epoch(), before: cursor.before.min(after_head) })
+        Ok(Self { epoch: store.epoch(), before: cursor.before })
     }
 }
 
@@ -51,6 +53,9 @@ impl fmt::Display for UserCursor {
         write!(f, "u.{}.{}", self.epoch, self.before)
     }
 }
+
+/// The part of the log that a page is read from.
+type PositionSpan = (Bound<Position>, Bound<Position>);
 
 /// A user's history as one caller reads it.
 pub(super) struct UserHistory<'a> {
@@ -75,9 +80,11 @@ impl UserHistory<'_> {
         if sessions.is_empty() && matches!(principal.role, CallerRole::Staff { .. }) {
             return Err(Problem::UserNotFound);
         }
-        let after_head = Position::from_u64(self.head.as_u64() + 1);
-        let before = cursor.map_or(after_head, |cursor| cursor.before.min(after_head));
-        let (mut newest, mut has_more) = self.merge(&sessions, before).await?;
+        let end = match cursor {
+            Some(cursor) if cursor.before <= self.head => Bound::Excluded(cursor.before),
+            _ => Bound::Included(self.head),
+        };
+        let (mut newest, mut has_more) = self.merge(&sessions, (Bound::Unbounded, end)).await?;
         let fitting = reader.page_bytes.fitting(newest.iter());
         has_more |= fitting < newest.len();
         newest.truncate(fitting);
@@ -88,12 +95,12 @@ impl UserHistory<'_> {
         Ok(HistoryPage { messages: newest, has_more, next_cursor: next.map(|cursor| cursor.to_string()) })
     }
 
-    /// The newest messages before a position, the newest first, and whether there are older ones. Sessions
+    /// The newest messages of a span, the newest first, and whether there are older ones. Sessions
     /// come with the newest message first: the rest is not read once none of them can add anything.
     async fn merge(
         &self,
         sessions: &[InboxEntry],
-        before: Position,
+        span: PositionSpan,
     ) -> Result<(Vec<SessionMessage>, bool), Problem> {
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut found: Vec<SessionMessage> = Vec::new();
@@ -104,7 +111,7 @@ impl UserHistory<'_> {
             if entry.last_position < complete_from {
                 break;
             }
-            let page = self.session(entry, before).await?;
+            let page = self.session(entry, span).await?;
             if let Some(oldest) = page.messages.first().filter(|_| page.has_more) {
                 complete_from = complete_from.max(oldest.position);
             }
@@ -127,22 +134,22 @@ impl UserHistory<'_> {
         Ok((found, complete_from > Position::START))
     }
 
-    /// The newest messages of one session before a position.
-    async fn session(&self, entry: &InboxEntry, before: Position) -> Result<MessagePage, Problem> {
+    /// The newest messages of one session within a span.
+    async fn session(&self, entry: &InboxEntry, span: PositionSpan) -> Result<MessagePage, Problem> {
         let limit = self.reader.page_bytes.limit(self.limit);
-        if entry.last_position < before {
+        if span.contains(&entry.last_position) {
             let newest = self.page(&entry.session, PageWindow::Newest, limit).await?;
             // The session may have gone on since the inbox was asked.
-            if newest.messages.last().is_none_or(|last| last.position < before) {
+            if newest.messages.last().is_none_or(|last| span.contains(&last.position)) {
                 return Ok(newest);
             }
         }
-        let window = PageWindow::Before(self.first_at(&entry.session, before).await?);
+        let window = PageWindow::Before(self.first_after(&entry.session, span).await?);
         self.page(&entry.session, window, limit).await
     }
 
-    /// The `seq` of the session's first message at or after a position, by bisection.
-    async fn first_at(&self, session: &SessionId, position: Position) -> Result<u32, Problem> {
+    /// The `seq` of the session's first message after a span, by bisection.
+    async fn first_after(&self, session: &SessionId, span: PositionSpan) -> Result<u32, Problem> {
         let one = PageLimit::messages(1);
         let newest = self.page(session, PageWindow::Newest, one).await?;
         let mut low = 1;
@@ -150,7 +157,7 @@ impl UserHistory<'_> {
         while low < high {
             let middle = low + (high - low) / 2;
             let at = self.page(session, PageWindow::After(middle - 1), one).await?;
-            if at.messages.first().is_some_and(|message| message.position < position) {
+            if at.messages.first().is_some_and(|message| span.contains(&message.position)) {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -4,6 +4,8 @@
 //! Deliveries that were skipped are listed as skipped and can be repeated; the deliveries after them in their session
 //! go on. A delivery that is being tried is not skipped.
 
+use std::ops::Bound;
+
 use actix_web::{HttpResponse, web};
 use amoiq_actors::webhooks::{DeliveriesQuery, SkipQuery, WebhooksHandle};
 use amoiq_events::{EventStore, MessageId, Position};
@@ -112,8 +114,8 @@ pub async fn skip_many(
     validation.finish()?;
     let status = status.ok_or(Problem::Internal)?.0;
     let upto = match before {
-        None => Position::from_u64(u64::MAX),
-        Some(LogPlace::Position(position)) => Position::from_u64(position.as_u64().saturating_sub(1)),
+        None => Position::END,
+        Some(LogPlace::Position(position)) => store.newest_within(Bound::Excluded(position)).await?,
         Some(time @ LogPlace::Time(_)) => replay::position_before(time, &**store).await?,
     };
     let query = SkipQuery { status, upto, session };

@@ -54,7 +54,7 @@ pub async fn read(
     let standing = in_time(webhooks.status(&endpoint.tenant, &endpoint.id)).await?;
     Ok(HttpResponse::Ok().json(WebhookWithStatusResponse {
         webhook: WebhookResponse::from(&endpoint),
-        standing: WebhookStatusResponse::of(&standing, store.head()),
+        standing: WebhookStatusResponse::of(&standing, &**store),
     }))
 }
 

@@ -1,9 +1,11 @@
 //! `POST`, `GET` and `DELETE /api/webhooks/{id}/replay`: delivers a part of the log again, under the same
 //! `webhook-id`s. New messages wait until it is done, so that the order of each session holds.
 
+use std::ops::Bound;
+
 use actix_web::{HttpResponse, web};
 use amoiq_actors::webhooks::{ReplayProgress, WebhookEndpoint, WebhooksHandle};
-use amoiq_events::{EventStore, Position, store::position_at};
+use amoiq_events::{EventStore, Position};
 
 use super::WebhookAdmin;
 use crate::api::{
@@ -47,8 +49,8 @@ pub async fn start(
 /// When the log cannot be read.
 pub(super) async fn position_before(place: LogPlace, store: &dyn EventStore) -> Result<Position, Problem> {
     match place {
-        LogPlace::Position(position) => Ok(position),
-        LogPlace::Time(time) => Ok(position_at(store, time).await?),
+        LogPlace::Position(position) => Ok(store.newest_within(Bound::Included(position)).await?),
+        LogPlace::Time(time) => Ok(store.position_at(time).await?),
     }
 }
 

@@ -58,9 +58,11 @@ async fn standings(services: &OperatorServices) -> Standings {
         tracing::warn!("the lanes of webhooks do not say how they are");
         return Standings::new();
     };
-    let head = services.tenants.store.head();
     let of = |(endpoint, standing): &(Arc<WebhookEndpoint>, LaneStatus)| {
-        ((endpoint.tenant.clone(), endpoint.id.clone()), WebhookStatusResponse::of(standing, head))
+        (
+            (endpoint.tenant.clone(), endpoint.id.clone()),
+            WebhookStatusResponse::of(standing, &*services.tenants.store),
+        )
     };
     all.iter().map(of).collect()
 }

@@ -74,7 +74,7 @@ async fn follow(
             Ok(Some(batch)) => {
                 // Whoever joins later was not here when these were appended.
                 if !rooms.is_empty() {
-                    let news = batch.iter().filter_map(|event| cast(event, &offsets, Hearing::First));
+                    let news = batch.events.iter().filter_map(|event| cast(event, &offsets, Hearing::First));
                     rooms.broadcast(news.collect()).await;
                 }
                 reached.send_replace(subscription.position());

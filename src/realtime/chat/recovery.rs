@@ -246,7 +246,7 @@ impl Chat {
             None => None,
         };
         // A client that did not recover still shows the offset of the time before, which is not of this pid.
-        let seen = seen.filter(|seen| seen.as_u64() > pid.start);
+        let seen = seen.filter(|seen| *seen > Position::from_u64(pid.start));
         let is_staff = matches!(socket.principal.role, CallerRole::Staff { .. });
         let session = match self.parts.recovery.look_up(pid.number) {
             Known::Gone => return None,
@@ -265,9 +265,7 @@ impl Chat {
 
     /// The session whose event stands at a place in the log.
     async fn session_at(&self, position: Position, tenant: &TenantId) -> Option<SessionId> {
-        let before = Position::from_u64(position.as_u64().saturating_sub(1));
-        let found = self.parts.store.read_all(before, 1).await.ok()?;
-        let event = found.first().filter(|event| event.position == position)?;
+        let event = self.parts.store.event_at(position).await.ok()??;
         match event.stream.kind()? {
             StreamKind::Session(of, session) if of == *tenant => Some(session),
             _ => None,

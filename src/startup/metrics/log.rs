@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use amoiq_actors::{presence::OnlineUsers, projections::ProjectionProgress};
 use amoiq_events::{
-    EventStore,
+    EventLog,
+    store::LogMaintenance,
     store::{StoreHealth, sqlite::SqliteStore},
 };
 
@@ -97,9 +98,8 @@ impl MetricCollector for ProjectionCollector {
             let (mut positions, mut events, mut seconds, mut failing) = (vec![], vec![], vec![], vec![]);
             for (name, progress) in [("inbox", &self.inbox), ("online", self.online.progress())] {
                 let position = progress.position();
-                let head = self.ages.log.head();
                 positions.push((name, position.as_u64()));
-                events.push((name, head.as_u64().saturating_sub(position.as_u64())));
+                events.push((name, self.ages.log.events_after(position)));
                 seconds.push((name, self.ages.after(position).await));
                 failing.push((name, progress.failure().is_some()));
             }
@@ -110,7 +110,7 @@ impl MetricCollector for ProjectionCollector {
                 label,
                 positions,
             );
-            families.gauges("amoiq_projection_lag_events", "Positions that are not folded in", label, events);
+            families.gauges("amoiq_projection_lag_events", "Events that are not folded in", label, events);
             families.gauges(
                 "amoiq_projection_lag_seconds",
                 "How old the first event is that is not folded in",

@@ -85,12 +85,8 @@ impl WebhookCollector {
             held,
         );
         families.gauge("amoiq_webhook_in_flight_attempts", "Attempts that are made or noted", in_flight);
-        let lag = head.as_u64().saturating_sub(slowest.as_u64());
-        families.gauge(
-            "amoiq_webhook_lag_events",
-            "Positions that the slowest enabled endpoint is behind",
-            lag,
-        );
+        let lag = self.ages.log.events_after(slowest);
+        families.gauge("amoiq_webhook_lag_events", "Events that the slowest enabled endpoint is behind", lag);
         families.gauge(
             "amoiq_webhook_lag_seconds",
             "How old the first event is that the slowest enabled endpoint has not passed",

@@ -7,7 +7,7 @@
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use amoiq_events::{
-    EventStore,
+    EventStore, Position,
     store::{Epoch, EventBatch},
 };
 use tokio::{
@@ -218,7 +218,7 @@ impl<P: Projection> ProjectorLoop<P> {
 
     /// Whether operators should read of a rebuild in the service's log.
     fn is_worth_logging(&self) -> bool {
-        self.is_requested || self.live.store.head().as_u64() > SHORT_LOG
+        self.is_requested || self.live.store.events_after(Position::START) > SHORT_LOG
     }
 
     async fn filled(&mut self, filled: Result<FilledGeneration<P>, RebuildError>) {
@@ -337,15 +337,14 @@ impl<P: Projection> LiveProjection<P> {
         serving: ViewGeneration,
         batch: EventBatch,
     ) -> Result<Option<ViewGeneration>, ViewError> {
-        let Some(last) = batch.last() else { return Ok(Some(serving)) };
-        let position = last.position;
+        let position = batch.upto;
         let skipped = self.views.letters().skipped_by(P::NAME);
         let fold = self.views.write(move |transaction| {
             if ViewGeneration::serving(transaction, P::NAME)? != Some(serving) {
                 return Ok(None);
             }
             let mut changes = P::default();
-            fold(&mut changes, transaction, serving.tables, batch.iter(), &skipped)?;
+            fold(&mut changes, transaction, serving.tables, batch.events.iter(), &skipped)?;
             changes.store(transaction, serving.tables)?;
             serving.advance(transaction, P::NAME, position).map(Some)
         });

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use amoiq_events::{
-    Ambient, NewEvent, StreamName,
+    Ambient, EventLog, NewEvent, StreamName,
     store::{Epoch, ExpectedVersion, memory::MemoryStore},
 };
 use tempfile::TempDir;

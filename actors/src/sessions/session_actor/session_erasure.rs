@@ -81,15 +81,13 @@ impl SessionWorker {
                 let first = Version::from_u64(1);
                 match self.store.read_stream(self.stream.clone(), first, ReadDirection::Forward, 1).await {
                     Ok(events) => Ok(events.first().is_some_and(|first| first.position <= end)),
-                    // Damage must not keep a visitor's data from being erased. That of no event does not say where.
-                    Err(ReadError::Corrupt { position, .. }) if position > Position::START => {
-                        Ok(position <= end)
-                    }
+                    // Damage of an event must not keep a visitor's data from being erased.
+                    Err(ReadError::EventDamaged { position, .. }) => Ok(position <= end),
                     Err(error) => Err(error.into()),
                 }
             }
             ErasureCondition::ClosedBefore(before) => {
-                let newest = Version::from_u64(u64::MAX);
+                let newest = Version::LAST;
                 let read = self.store.read_stream(self.stream.clone(), newest, ReadDirection::Backward, 1);
                 let last = read.await?.into_iter().next();
                 Ok(last.is_some_and(|last| last.event.kind == CLOSED && last.event.time < before))

@@ -76,7 +76,7 @@ pub(super) struct SessionScan {
     pub(super) error: Option<DeliveryStoreError>,
 }
 
-/// Which of the next deliveries are of some sessions, each before a position. A damaged one hides none behind it.
+/// Which of the next deliveries are of some sessions, each up to a position. A damaged one hides none behind it.
 pub(super) fn of_sessions(
     conn: &Connection,
     lane: LaneId,
@@ -89,7 +89,7 @@ pub(super) fn of_sessions(
         looked.last = Some(position);
         match kept {
             Ok(DeliveryRow { delivery, .. })
-                if sessions.get(&delivery.session).is_some_and(|before| position < *before) =>
+                if sessions.get(&delivery.session).is_some_and(|until| position <= *until) =>
             {
                 looked.found.push(position);
             }

@@ -68,8 +68,9 @@ pub(super) struct DeliveryBacklog {
     lines: HashMap<SessionId, BTreeSet<Position>>,
     /// What nobody is in front of, by when it is due.
     due: BTreeSet<(Instant, Position)>,
-    /// Not in `outbox.db`, or not yet written as they are: their cursor waits.
-    unwritten: BTreeMap<Position, DeliveryOrigin>,
+    /// Not in `outbox.db`, or not yet written as they are: the cursor of their reading waits where that was before it
+    /// came to them.
+    unwritten: BTreeMap<Position, (DeliveryOrigin, Position)>,
     /// The texts that are kept, in bytes.
     fresh_bytes: usize,
     /// How many were set aside after a refusal.
@@ -109,11 +110,11 @@ impl DeliveryBacklog {
         entry.is_some_and(|entry| entry.announcement.is_none() && !entry.is_in_flight)
     }
 
-    /// Takes one in: fresh from the log with its announcement, or as it is stored.
+    /// Takes one in: fresh from the log with its announcement, or as it is stored. Its reading had come to `after`.
     pub(super) fn add(
         &mut self,
         delivery: Delivery,
-        origin: DeliveryOrigin,
+        (origin, after): (DeliveryOrigin, Position),
         announcement: Option<Arc<LoggedMessage>>,
         due: Instant,
     ) {
@@ -122,14 +123,14 @@ impl DeliveryBacklog {
             return;
         }
         if origin != DeliveryOrigin::Stored {
-            self.unwritten.insert(position, origin);
+            self.unwritten.insert(position, (origin, after));
         }
         self.insert(delivery, announcement, due);
     }
 
     /// What a replay brought and is in memory only.
     pub(super) fn replayed(&self) -> Vec<Delivery> {
-        let replayed = self.unwritten.iter().filter(|(_, origin)| **origin == DeliveryOrigin::Replay);
+        let replayed = self.unwritten.iter().filter(|(_, (origin, _))| *origin == DeliveryOrigin::Replay);
         let held = replayed.filter_map(|(position, _)| self.entries.get(position));
         held.map(|entry| entry.delivery.clone()).collect()
     }
@@ -144,9 +145,9 @@ impl DeliveryBacklog {
 
     /// The lane's own reading came by one that is held: from now on its cursor waits for it, whoever brought it.
     /// A replay that brought it may be cancelled, and would not bring it again.
-    pub(super) fn meet(&mut self, position: Position) {
+    pub(super) fn meet(&mut self, position: Position, after: Position) {
         if let Some(origin) = self.unwritten.get_mut(&position) {
-            *origin = DeliveryOrigin::Live;
+            *origin = (DeliveryOrigin::Live, after);
         }
     }
 
@@ -321,9 +322,9 @@ impl DeliveryBacklog {
         read: Position,
         writing: &BTreeSet<Position>,
     ) -> Position {
-        let held = self.unwritten.iter().find(|(position, of)| **of == origin && !writing.contains(position));
-        let before = held.map(|(position, _)| Position::from_u64(position.as_u64().saturating_sub(1)));
-        before.map_or(read, |before| before.min(read))
+        let mut unwritten = self.unwritten.iter();
+        let held = unwritten.find(|(position, (of, _))| *of == origin && !writing.contains(position));
+        held.map_or(read, |(_, (_, after))| (*after).min(read))
     }
 
     fn first(&self, session: &SessionId) -> Option<Position> {

@@ -11,7 +11,7 @@ use std::{
 
 use amoiq_events::{Position, SessionId};
 
-/// Sessions whose messages before a position are gone.
+/// Sessions whose messages up to a position, and at it, are gone.
 pub(super) type SessionCutoffs = Arc<HashMap<SessionId, Position>>;
 
 /// Shows that something is underway.
@@ -49,7 +49,7 @@ impl ErasedSessions {
     /// Whether a message is of a session that was forgotten.
     pub(super) fn holds(&self, position: Position, session: &SessionId) -> bool {
         let is_gone =
-            |sessions: &SessionCutoffs| sessions.get(session).is_some_and(|before| position < *before);
+            |sessions: &SessionCutoffs| sessions.get(session).is_some_and(|until| position <= *until);
         self.sessions.iter().any(|(_, sessions)| is_gone(sessions))
     }
 
@@ -58,7 +58,7 @@ impl ErasedSessions {
         let oldest = self.underway.first().copied();
         self.sessions.retain(|(since, sessions)| {
             let may_come_back = oldest.is_some_and(|oldest| oldest < *since);
-            let is_ahead = |before: &Position| before.as_u64() > known.as_u64().saturating_add(1);
+            let is_ahead = |until: &Position| *until > known;
             may_come_back || sessions.values().any(is_ahead)
         });
     }
@@ -68,8 +68,8 @@ impl ErasedSessions {
 mod tests {
     use super::*;
 
-    fn sessions(before: u64) -> SessionCutoffs {
-        Arc::new(HashMap::from([(SessionId::parse("a").unwrap(), Position::from_u64(before))]))
+    fn sessions(until: u64) -> SessionCutoffs {
+        Arc::new(HashMap::from([(SessionId::parse("a").unwrap(), Position::from_u64(until))]))
     }
 
     fn holds(forgotten: &ErasedSessions) -> bool {
@@ -80,7 +80,7 @@ mod tests {
     fn what_was_forgotten_is_let_go_when_older_work_is_back_though_newer_goes_on() {
         let mut forgotten = ErasedSessions::default();
         let older = forgotten.begin();
-        forgotten.add(sessions(4));
+        forgotten.add(sessions(3));
         let newer = forgotten.begin();
         forgotten.settle(Position::from_u64(9));
         assert!(holds(&forgotten), "an attempt from before may bring it");
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_the_log_may_still_bring_stays_forgotten() {
         let mut forgotten = ErasedSessions::default();
-        forgotten.add(sessions(8));
+        forgotten.add(sessions(7));
         forgotten.settle(Position::from_u64(6));
         assert!(holds(&forgotten), "the message at 7 has not come by");
         forgotten.settle(Position::from_u64(7));

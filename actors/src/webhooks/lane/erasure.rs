@@ -5,7 +5,7 @@ use amoiq_events::SessionId;
 
 use super::{erased_sessions::SessionCutoffs, *};
 
-/// Forgets everything of these sessions, each before a position. The answer comes once nothing of it is on its way
+/// Forgets everything of these sessions, each up to a position. The answer comes once nothing of it is on its way
 /// into `outbox.db`; what is there already is for whoever asks.
 #[derive(Message)]
 #[rtype(result = "Result<(), LaneError>")]

@@ -177,7 +177,7 @@ impl WebhookLane {
         }
         if self.backlog.contains(announcement.position) {
             if origin == DeliveryOrigin::Live {
-                self.backlog.meet(announcement.position);
+                self.backlog.meet(announcement.position, self.read);
             }
             return;
         }
@@ -194,6 +194,7 @@ impl WebhookLane {
             refused_at: None,
             changed_at: now.date,
         };
+        let origin = (origin, if origin == DeliveryOrigin::Replay { self.replay_read } else { self.read });
         if self.backlog.is_blocked(&announcement.session) {
             self.outcomes.push((delivery.clone(), None));
             self.backlog.add(delivery, origin, None, now.instant);

@@ -88,8 +88,8 @@ impl WebhookRouter {
         if is_first {
             let head = self.services.log.head();
             let cursors = starts.iter().map(|start| start.progress.cursor);
-            let earliest = Position::from_u64(head.as_u64().saturating_sub(LOOK_BACK));
-            self.routed = cursors.min().unwrap_or(head).clamp(earliest, head);
+            let near = cursors.filter(|cursor| self.services.log.events_after(*cursor) <= LOOK_BACK);
+            self.routed = near.min().unwrap_or(head).min(head);
         }
         for mut start in starts {
             start.known = self.routed;

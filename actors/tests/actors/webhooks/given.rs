@@ -19,7 +19,7 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    Ambient, Event, EventStore, MessageText, NewEvent, Position, StreamName, TenantId, Timestamp,
+    Ambient, Event, EventLog, MessageText, NewEvent, Position, StreamName, TenantId, Timestamp,
     ambient::{Clock, SeededEntropy},
     session::{MessageCreated, MessageSender, SessionEvent},
     store::ExpectedVersion,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, LaneProgress, RetrySchedule};
-use amoiq_events::{EventStore, NewEvent, StreamName};
+use amoiq_events::{NewEvent, StreamName, store::LogMaintenance};
 use tokio::time::sleep;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use amoiq_events::{EventId, EventStore, Position, RecordedEvent, SessionId, TenantId, stream::StreamKind};
+use amoiq_events::{EventId, EventLog, Position, RecordedEvent, SessionId, TenantId, stream::StreamKind};
 
 use tokio::time::Instant;
 

@@ -106,7 +106,7 @@ impl Exporting<'_> {
                 }
                 Err(error) => {
                     stretch.end = match error {
-                        ReadError::Corrupt { position, .. } if position > stretch.end => position,
+                        ReadError::EventDamaged { position, .. } if position > stretch.end => position,
                         // A whole page: what stands next on it is not known.
                         _ => Position::from_u64(stretch.end.as_u64() + 1),
                     };

@@ -41,7 +41,13 @@ pub enum OpenError {
     Unreadable(UnreadableFile),
     /// SQLite refused.
     #[error("log.db: {0}{advice}", advice = advice(.0))]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
+    /// A row of what the store keeps beside the events is not what was written.
+    #[error("log.db: a row of `{table}` is damaged: stop the service and run `amoiq verify --repair`")]
+    IndexDamaged {
+        /// The table.
+        table: &'static str,
+    },
     /// Events were acknowledged, and there is no log.
     #[error("log.db is gone or empty, although {0} positions were acknowledged: {RESTORE}")]
     Gone(Position),
@@ -65,14 +71,31 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match seal::damaged_row(&error) {
+            Some(row) => Self::IndexDamaged { table: row.table },
+            None => Self::Database(error),
+        }
+    }
+}
+
 impl OpenError {
+    /// Whether the file is not what was written.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::IndexDamaged { .. } => true,
+            Self::Database(error) => seal::is_damage(error),
+            _ => false,
+        }
+    }
+
     /// The same, unless what seems to be damage of a file is that the system does not read it.
     pub(super) fn judged(self, path: &Path) -> Self {
         let is_doubtful = match &self {
             Self::Database(error) => seal::is_damage(error) || readable::is_io(error),
-            Self::Damaged(error) => {
-                matches!(error, ReadError::Corrupt { position, .. } if *position == Position::START)
-            }
+            Self::Damaged(error) => error.is_about_the_file(),
+            Self::IndexDamaged { .. } => true,
             _ => false,
         };
         let found = if is_doubtful { readable::find(path) } else { None };
@@ -88,8 +111,7 @@ fn other_release(found: i64, known: i64) -> &'static str {
     }
 }
 
-/// What to do about an error of SQLite's; our own say it themselves.
+/// What to do about an error of SQLite's.
 fn advice(error: &rusqlite::Error) -> String {
-    let is_told = error.to_string().contains("amoiq verify");
-    if seal::is_damage(error) && !is_told { format!(": {RESTORE}") } else { String::new() }
+    if seal::is_damage(error) { format!(": {RESTORE}") } else { String::new() }
 }

@@ -47,6 +47,17 @@ pub(super) fn read_all(
     Ok(events)
 }
 
+/// The event at a position; nothing when it was removed.
+pub(super) fn event_at(conn: &Connection, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+    let _snapshot = snapshot(conn).map_err(failed)?;
+    let floor = Position::from_u64(schema::meta(conn, "floor").map_err(failed)?);
+    match Lookup::new(conn)?.find(position)? {
+        Some(linked) => Ok(Some(linked.recorded)),
+        None if position <= floor || position > last_position(conn).map_err(failed)? => Ok(None),
+        None => Err(row::corrupt(position, "the event is missing")),
+    }
+}
+
 /// Up to `limit` events of one stream, from a version on and with it.
 pub(super) fn read_stream(
     conn: &Connection,
@@ -145,11 +156,12 @@ impl<'a> Lookup<'a> {
     }
 
     fn event(&mut self, position: Position) -> Result<Linked, ReadError> {
-        let mut rows = self.0.query([position.as_u64().cast_signed()]).map_err(failed)?;
-        match rows.next().map_err(failed)? {
-            Some(row) => row::decode(row),
-            None => Err(row::corrupt(position, "the event is missing")),
-        }
+        self.find(position)?.ok_or_else(|| row::corrupt(position, "the event is missing"))
+    }
+
+    fn find(&mut self, position: Position) -> Result<Option<Linked>, ReadError> {
+        let mut rows = self.0.query([position]).map_err(failed)?;
+        rows.next().map_err(failed)?.map(row::decode).transpose()
     }
 }
 
@@ -237,9 +249,9 @@ pub(super) fn last_position(conn: &Connection) -> rusqlite::Result<Position> {
 
 /// What SQLite says is wrong: damage is told apart from trouble that may pass.
 pub(super) fn failed(error: rusqlite::Error) -> ReadError {
-    if seal::is_damage(&error) {
-        row::corrupt(Position::START, &error.to_string())
-    } else {
-        ReadError::Unavailable(error.to_string())
+    match seal::damaged_row(&error) {
+        Some(row) => ReadError::IndexDamaged { table: row.table },
+        None if seal::is_damage(&error) => ReadError::FileDamaged { reason: error.to_string() },
+        None => ReadError::Unavailable(error.to_string()),
     }
 }

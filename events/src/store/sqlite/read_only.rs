@@ -6,6 +6,7 @@
 //! read as one file, which is right only while there is no write-ahead log: with one, opening is refused.
 
 use std::{
+    ops::Bound,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,21 +15,21 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{OpenError, checkpoint, heads::Heads, query, repair, schema};
+use super::{OpenError, checkpoint, count, heads::Heads, query, ready, repair, schema, seek, within};
 use crate::{
-    NewEvent, Position, RecordedEvent, StreamName, Version,
+    NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version,
     store::{
-        AppendError, AppendReceipt, Epoch, EventStore, ExpectedVersion, LogSubscription, ReadDirection,
-        ReadError, StoreFuture, StoreHealth, feed::Feed,
+        AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
+        ReadDirection, ReadError, StoreFuture, StoreHealth, feed::LogFeed,
     },
 };
 
-/// The log, to read. What is appended after it was opened is in [`EventStore::read_all`], but not in
-/// [`EventStore::read_stream`].
+/// The log, to read. What is appended after it was opened is in [`EventLog::read_all`], but not in
+/// [`EventLog::read_stream`].
 pub struct ReadOnlyStore {
     conn: Arc<Mutex<Connection>>,
     heads: Arc<Heads>,
-    feed: Feed,
+    feed: LogFeed,
     epoch: Epoch,
 }
 
@@ -53,11 +54,11 @@ impl ReadOnlyStore {
         let conn = Arc::new(Mutex::new(conn));
         let shared = Arc::clone(&conn);
         let read = move |after, limit| ready(query::read_all(&lock(&shared), after, limit));
-        Ok(Self { conn, heads, feed: Feed::new(head, Arc::new(read)), epoch })
+        Ok(Self { conn, heads, feed: LogFeed::new(head, Arc::new(read)), epoch })
     }
 }
 
-impl EventStore for ReadOnlyStore {
+impl EventLog for ReadOnlyStore {
     fn append(
         &self,
         _stream: StreamName,
@@ -86,10 +87,37 @@ impl EventStore for ReadOnlyStore {
         self.feed.subscribe(after)
     }
 
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        ready(query::event_at(&lock(&self.conn), position))
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        let head = self.head();
+        ready(seek::position_at(&lock(&self.conn), time, head))
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        ready(Ok(within(bound, self.head())))
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        count(position, self.head())
+    }
+
     fn head(&self) -> Position {
         head(&lock(&self.conn)).unwrap_or_else(|_unreadable| self.feed.head())
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl LogMaintenance for ReadOnlyStore {
     fn streams(
         &self,
         prefix: &str,
@@ -107,10 +135,6 @@ impl EventStore for ReadOnlyStore {
         ready(Err(refused()))
     }
 
-    fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
     fn health(&self) -> StoreHealth {
         StoreHealth::Failing("opened to read".to_owned())
     }
@@ -118,10 +142,6 @@ impl EventStore for ReadOnlyStore {
 
 fn refused() -> AppendError {
     AppendError::Unavailable("opened to read".to_owned())
-}
-
-fn ready<T: Send + 'static>(answer: T) -> StoreFuture<T> {
-    Box::pin(std::future::ready(answer))
 }
 
 fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {

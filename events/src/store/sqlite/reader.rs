@@ -7,10 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{OpenError, readable::Reading, schema};
-use crate::{
-    Position,
-    store::{ReadError, StoreFuture},
-};
+use crate::store::{ReadError, StoreFuture};
 
 /// How many threads read.
 const THREADS: usize = 2;
@@ -90,11 +87,7 @@ impl Readers {
 
 /// Whether it may be for a file that could not be read. What is said of an event was read.
 fn is_doubtful(error: &ReadError) -> bool {
-    match error {
-        ReadError::Corrupt { position, .. } => *position == Position::START,
-        ReadError::Unavailable(_) => true,
-        ReadError::Overloaded => false,
-    }
+    error.is_about_the_file() || matches!(error, ReadError::Unavailable(_))
 }
 
 fn spawn(number: usize, conn: Connection, jobs: Receiver<Job>) -> io::Result<()> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     StreamName, Version,
-    store::{AppendError, ReadDirection, ReadError, StoreFuture},
+    store::{AppendError, ReadDirection, StoreFuture},
 };
 
 /// How many events of a stream a transaction removes.
@@ -190,7 +190,7 @@ impl Writer {
                 })
                 .collect()),
             // Damage must not keep a visitor's data from being erased.
-            Err(ReadError::Corrupt { .. }) => query::scan(&self.conn, stream, below),
+            Err(error) if error.is_damage() => query::scan(&self.conn, stream, below),
             Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into())),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     OpenError, Recovery,
     heads::{self, Head, Heads, Ledger},
-    query, row, schema, seal,
+    query, schema,
     witness::Witness,
     writer::Job,
 };
@@ -91,7 +91,7 @@ pub(super) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
 /// Whether the index can be made again later: it is for a full disk, not for what the log says, that it was not.
 pub(super) fn may_pass(error: &OpenError) -> bool {
     match error {
-        OpenError::Database(error) => !seal::is_damage(error),
+        OpenError::Database(_) | OpenError::IndexDamaged { .. } => !error.is_damage(),
         OpenError::Damaged(error) => matches!(error, ReadError::Unavailable(_)),
         _ => true,
     }
@@ -100,13 +100,13 @@ pub(super) fn may_pass(error: &OpenError) -> bool {
 /// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
 fn check_pages(conn: &Connection) -> Result<(), OpenError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(row::corrupt(Position::START, &found))) }
+    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(ReadError::FileDamaged { reason: found })) }
 }
 
 /// Reads the heads that the database does not know; all of them when one that it knows is damaged.
 pub(super) fn index(conn: &Connection) -> Result<Ledger, OpenError> {
     match read_index(conn) {
-        Err(OpenError::Database(error)) if seal::is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             remake_index(conn)?;
             read_index(conn)
         }
@@ -178,5 +178,5 @@ fn advance(
 
 fn missing(position: Position) -> OpenError {
     let reason = "an event of its stream is missing before it".to_owned();
-    OpenError::Damaged(ReadError::Corrupt { position, reason })
+    OpenError::Damaged(ReadError::EventDamaged { position, reason })
 }

@@ -71,7 +71,7 @@ pub(super) fn decode(row: &Row<'_>) -> Result<Linked, ReadError> {
 }
 
 pub(super) fn corrupt(position: Position, reason: &str) -> ReadError {
-    ReadError::Corrupt { position, reason: reason.to_owned() }
+    ReadError::EventDamaged { position, reason: reason.to_owned() }
 }
 
 /// CRC-32C over every column; lengths are in it, so that bytes cannot move between columns.

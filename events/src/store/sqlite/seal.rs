@@ -4,7 +4,14 @@
 //! a row that is not what was written is never used: a mark is done without, a damaged index is made again
 //! when the store is opened, everything else is an error that says what to do.
 
-use rusqlite::ffi;
+use rusqlite::types::Type;
+
+/// A row beside the log is not what was written, or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a row of `{table}` is not what was written")]
+pub(super) struct DamagedRow {
+    pub(super) table: &'static str,
+}
 
 /// CRC-32C over a name and numbers. The table is part of it, so that no row stands for one of another.
 pub(super) fn of(table: &str, name: &str, numbers: &[u64]) -> i64 {
@@ -16,9 +23,21 @@ pub(super) fn of(table: &str, name: &str, numbers: &[u64]) -> i64 {
 }
 
 /// A row of `table` is not what was written, or is gone.
-pub(super) fn broken(table: &str) -> rusqlite::Error {
-    let advice = format!("a row of `{table}` is damaged: stop the service and run `amoiq verify --repair`");
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(advice))
+pub(super) fn broken(table: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, Box::new(DamagedRow { table }))
+}
+
+/// The row that an error is about, when it is one of [`broken`].
+pub(super) fn damaged_row(error: &rusqlite::Error) -> Option<DamagedRow> {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, cause) => cause.downcast_ref().copied(),
+        _ => None,
+    }
+}
+
+/// What to tell of an error.
+pub(super) fn reason(error: &rusqlite::Error) -> String {
+    damaged_row(error).map_or_else(|| error.to_string(), |row| row.to_string())
 }
 
 /// Whether SQLite or a checksum says that the file is not what was written.

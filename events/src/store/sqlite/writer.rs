@@ -29,8 +29,7 @@ use super::{
 use crate::{
     NewEvent, Position, RecordedEvent, StreamName, Version,
     store::{
-        AppendError, AppendReceipt, ExpectedVersion, ReadDirection, ReadError, StoreHealth, StoreMeter,
-        feed::Feed,
+        AppendError, AppendReceipt, ExpectedVersion, ReadDirection, StoreHealth, StoreMeter, feed::LogFeed,
     },
 };
 
@@ -73,7 +72,7 @@ pub(super) struct Writer {
     pub(super) witness: Witness,
     pub(super) write_ahead: Arc<WriteAhead>,
     pub(super) reading: Arc<Reading>,
-    pub(super) feed: Arc<Feed>,
+    pub(super) feed: Arc<LogFeed>,
     pub(super) health: watch::Sender<StoreHealth>,
     pub(super) meter: Arc<StoreMeter>,
     pub(super) opened: Instant,
@@ -304,7 +303,7 @@ impl Writer {
         ) {
             Ok(stored) => stored,
             // Damage is not this writer's to report: the ids cannot be compared, so it is a conflict.
-            Err(ReadError::Corrupt { .. }) => return Ok(None),
+            Err(error) if error.is_damage() => return Ok(None),
             Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into())),
         };
         stored.extend(fresh.cloned());
@@ -392,5 +391,5 @@ impl Writer {
 }
 
 pub(super) fn unavailable(error: &rusqlite::Error) -> AppendError {
-    AppendError::Unavailable(error.to_string())
+    AppendError::Unavailable(seal::reason(error))
 }

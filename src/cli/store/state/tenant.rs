@@ -54,7 +54,7 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
     // From the newest event back, the first one of a user says whether they were online.
     let mut users: BTreeMap<UserId, Option<UserOnline>> = BTreeMap::new();
     let stream = StreamName::presence(tenant);
-    let mut version = Version::from_u64(u64::MAX);
+    let mut version = Version::LAST;
     'pages: loop {
         let events =
             log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;
@@ -88,7 +88,7 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
 async fn last_start(log: &dyn EventStore, at: Position) -> anyhow::Result<Position> {
     let mut latest = Position::START;
     for stream in log.streams("node:", None, MAX_READ_EVENTS).await? {
-        let mut version = Version::from_u64(u64::MAX);
+        let mut version = Version::LAST;
         loop {
             let starts =
                 log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;

@@ -9,7 +9,8 @@ use std::{
 };
 
 use amoiq_events::{
-    Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId, Version,
+    Ambient, EventLog, NewEvent, SessionId, StreamName, TenantId, Version,
+    store::LogMaintenance,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use amoiq_testkit::{SECRET_KEY, TestApp, cli};

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use amoiq_events::{
-    Ambient, EventStore as _, NewEvent, SessionId, StreamName, TenantId,
+    Ambient, EventLog, NewEvent, SessionId, StreamName, TenantId,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use amoiq_testkit::{SECRET_KEY, TestApp, cli};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use amoiq_events::{
-    Ambient, EventStore as _, NewEvent, Position, StreamName,
+    Ambient, EventLog, NewEvent, Position, StreamName,
     store::{
         ExpectedVersion,
         sqlite::{self, SqliteStore},

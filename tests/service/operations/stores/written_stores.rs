@@ -6,7 +6,7 @@ use std::{
 };
 
 use amoiq_events::{
-    Ambient, Event, EventStore, SessionId, StreamName, TenantId,
+    Ambient, Event, EventLog, SessionId, StreamName, TenantId,
     event::EventCause,
     store::{ExpectedVersion, sqlite::SqliteStore},
     tenant::{SessionErased, TenantEvent},

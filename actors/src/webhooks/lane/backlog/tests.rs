@@ -64,7 +64,12 @@ fn announcement(delivery: &Delivery) -> Arc<LoggedMessage> {
 fn fresh(backlog: &mut DeliveryBacklog, position: u64, name: &str) {
     let delivery = delivery(position, name);
     let announcement = announcement(&delivery);
-    backlog.add(delivery, DeliveryOrigin::Live, Some(announcement), now().instant);
+    backlog.add(delivery, (DeliveryOrigin::Live, before(position)), Some(announcement), now().instant);
+}
+
+/// Where the event before one is.
+fn before(position: u64) -> Position {
+    Position::from_u64(position - 1)
 }
 
 fn started(backlog: &mut DeliveryBacklog) -> Vec<u64> {
@@ -140,7 +145,12 @@ fn a_failure_is_stored_with_its_followers_and_blocks_only_its_session() {
 #[test]
 fn a_delivery_that_was_asked_for_again_holds_nobody() {
     let mut backlog = DeliveryBacklog::default();
-    backlog.add(Delivery { holds: false, ..delivery(1, "a") }, DeliveryOrigin::Stored, None, now().instant);
+    backlog.add(
+        Delivery { holds: false, ..delivery(1, "a") },
+        (DeliveryOrigin::Stored, before(1)),
+        None,
+        now().instant,
+    );
     fresh(&mut backlog, 5, "a");
     assert_eq!(started(&mut backlog), [1, 5]);
     assert_eq!(cursor(&backlog, 9), 4);
@@ -154,7 +164,7 @@ fn what_a_replay_brings_goes_before_what_is_newer() {
     fresh(&mut backlog, 7, "a");
     let older = delivery(3, "a");
     let text = announcement(&older);
-    backlog.add(older, DeliveryOrigin::Replay, Some(text), now().instant);
+    backlog.add(older, (DeliveryOrigin::Replay, before(3)), Some(text), now().instant);
     assert_eq!(started(&mut backlog), [3]);
     assert_eq!(cursor(&backlog, 9), 6, "a replay does not hold the lane's own cursor");
     finish(&mut backlog, delivered(3, "a"));
@@ -178,9 +188,9 @@ fn what_a_replay_brought_holds_the_lanes_own_cursor_once_that_came_by() {
     let mut backlog = DeliveryBacklog::default();
     let older = delivery(3, "a");
     let text = announcement(&older);
-    backlog.add(older, DeliveryOrigin::Replay, Some(text), now().instant);
+    backlog.add(older, (DeliveryOrigin::Replay, before(3)), Some(text), now().instant);
     assert_eq!(cursor(&backlog, 9), 9);
-    backlog.meet(Position::from_u64(3));
+    backlog.meet(Position::from_u64(3), before(3));
     assert_eq!(cursor(&backlog, 9), 2);
 }
 

@@ -80,7 +80,7 @@ impl Scan<'_> {
                 Ok(Linked { recorded, previous }) => self.event(recorded, *previous),
                 Err(error) => {
                     let reason = match error {
-                        ReadError::Corrupt { reason, .. } => reason.clone(),
+                        ReadError::EventDamaged { reason, .. } => reason.clone(),
                         other => other.to_string(),
                     };
                     let stream = self.stream_at(*position);

@@ -1,0 +1,204 @@
+//! The log as everybody uses it: append, read, subscribe.
+//!
+//! A [`Position`] is opaque: it increases, and nothing else is promised. It may be a byte offset that skips
+//! hundreds with every event, so nobody outside a backend adds to it, halves it or counts with it. A backend may
+//! refuse a position that it never gave out ([`ReadError::UnknownPosition`]). What a reader or a subscriber sees
+//! is durable.
+
+use std::{fmt, future::Future, ops::Bound, pin::Pin};
+
+use super::LogSubscription;
+use crate::{NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
+
+/// The answer of a store, some time later.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// The most events that one append may carry.
+pub const MAX_APPEND_EVENTS: usize = 1_000;
+
+/// The most events that one read returns, however many are asked for: read transactions stay short.
+pub const MAX_READ_EVENTS: usize = 1_000;
+
+/// An [`ExpectedVersion::Any`] append is recognised as a repeat within this many of the newest events.
+pub const REMEMBERED_IDS: usize = 10_000;
+
+/// Which version the writer believes a stream to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedVersion {
+    /// The writer does not care.
+    Any,
+    /// The stream has no events.
+    NoStream,
+    /// Exactly this one.
+    Exact(Version),
+}
+
+/// Which way to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadDirection {
+    /// Rising versions.
+    Forward,
+    /// Falling versions.
+    Backward,
+}
+
+/// Where an append ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendReceipt {
+    /// The version of its last event.
+    pub version: Version,
+    /// The position of its last event.
+    pub position: Position,
+}
+
+/// Why an append did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The stream has another version than the writer expected. Nothing was appended.
+    #[error("expected {expected:?}, the stream is at {actual}")]
+    Conflict {
+        /// What the writer expected.
+        expected: ExpectedVersion,
+        /// What the stream has.
+        actual: Version,
+    },
+    /// The queue of the writer is full. Nothing was appended.
+    #[error("the store has more to write than it can hold")]
+    Overloaded,
+    /// More than [`MAX_APPEND_EVENTS`], more bytes than the backend takes, or nothing at all. Nothing was appended.
+    #[error("an append has 1 to {MAX_APPEND_EVENTS} events of together at most {max_bytes} bytes")]
+    Size {
+        /// [`EventLog::max_append_bytes`]
+        max_bytes: usize,
+    },
+    /// The store could not write, or could not say. The events may exist all the same: appending
+    /// them again under the same ids is safe.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Why a read did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// An event is not what was written, or is missing. It is never handed out.
+    #[error("the log is damaged at position {position}: {reason}; `amoiq verify` says what to do")]
+    EventDamaged {
+        /// The event.
+        position: Position,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A row of the index, which the store keeps beside the events, is not what was written.
+    #[error(
+        "the index of the log is damaged: a row of `{table}` is not what was written; `amoiq verify` says what to do"
+    )]
+    IndexDamaged {
+        /// The table.
+        table: &'static str,
+    },
+    /// The file is not what the store wrote; no single event is known to be damaged.
+    #[error("the log is damaged: {reason}; `amoiq verify` says what to do")]
+    FileDamaged {
+        /// What the database says.
+        reason: String,
+    },
+    /// No event has, or had, this position.
+    #[error("no event has the position {0}")]
+    UnknownPosition(Position),
+    /// The queue of the readers is full.
+    #[error("the store has more to read than it can hold")]
+    Overloaded,
+    /// The store could not read.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Names one history. A restore or a lost end of the log starts another, and what was derived from the one
+/// before (views, cursors, offsets) is not valid for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl ReadError {
+    /// Whether what is stored is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::EventDamaged { .. }) || self.is_about_the_file()
+    }
+
+    /// Whether the index or the file is damaged rather than an event: an event's checksum shows that it was read.
+    pub(crate) fn is_about_the_file(&self) -> bool {
+        matches!(self, Self::IndexDamaged { .. } | Self::FileDamaged { .. })
+    }
+}
+
+/// An append-only log of streams.
+pub trait EventLog: Send + Sync + 'static {
+    /// Adds events to the end of a stream, all or none, and answers when they are durable.
+    ///
+    /// The same event ids again give the first answer: for [`ExpectedVersion::Exact`] and
+    /// [`ExpectedVersion::NoStream`] when the ids stored after the expected version are these, for
+    /// [`ExpectedVersion::Any`] within the last [`REMEMBERED_IDS`].
+    fn append(
+        &self,
+        stream: StreamName,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>>;
+
+    /// Reads up to `limit` events of a stream, from version `from` on and including it.
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: ReadDirection,
+        limit: usize,
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>>;
+
+    /// Reads up to `limit` events of all streams after a position.
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>>;
+
+    /// Gives every event after a position, first what is there, then what comes, in order, each once.
+    fn subscribe(&self, after: Position) -> LogSubscription;
+
+    /// The event at a position; nothing when it was removed.
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>>;
+
+    /// The position after which every event has at least this time, so that reading after it starts with the first
+    /// of them. When no event is as late, that is the end of the log.
+    ///
+    /// Events carry the time at which they were decided: on one machine that differs from their order by less than
+    /// ten seconds. A clock that was set back by more is beyond what this sees.
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>>;
+
+    /// The newest position within a bound, [`Position::START`] when there is none. It turns a number that a person
+    /// named into a position that this log knows.
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>>;
+
+    /// How many events were appended after a position, at once: how far a reader at that position is behind.
+    /// Events that were removed since may be among them.
+    fn events_after(&self, position: Position) -> u64;
+
+    /// The position of the newest durable event.
+    fn head(&self) -> Position;
+
+    /// The history that this log holds.
+    fn epoch(&self) -> Epoch;
+
+    /// The most bytes that the data of one append may have together.
+    fn max_append_bytes(&self) -> usize;
+}
+
+/// Checks what every backend must refuse before it queues an append.
+pub(crate) fn check_size(events: &[NewEvent], max_bytes: usize) -> Result<(), AppendError> {
+    let bytes: usize = events.iter().map(|event| event.data.len()).sum();
+    if events.is_empty() || events.len() > MAX_APPEND_EVENTS || bytes > max_bytes {
+        return Err(AppendError::Size { max_bytes });
+    }
+    Ok(())
+}
