@@ -6,12 +6,14 @@
 //! | [`field`] | a field of a request, and what is wrong with it |
 //! | [`messages`] | messages as clients write and read them |
 //! | [`sessions`], [`tokens`] | requests about a session, and for tokens |
+//! | [`connect_auth`] | what a client says when it connects a socket |
 //! | [`online`] | who is online, as agents read it |
 //! | [`webhooks`] | webhooks, for their owners and for the operator |
 //! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
 //! | [`problem`] | the catalogue of errors |
 //! | [`schema`] | schemas of types of the domain |
 
+pub mod connect_auth;
 pub mod field;
 pub mod keys;
 pub mod messages;

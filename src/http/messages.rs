@@ -13,7 +13,7 @@ use crate::{
         session_guard::SessionGuard,
     },
     api::{field::Field, messages::SendMessageRequest, problem::Problem},
-    realtime::chat::feed::Echo,
+    realtime::event_feed::FeedProgress,
 };
 
 /// How long an answer waits for the sockets that get the message: a widget wants its echo first.
@@ -27,7 +27,7 @@ pub async fn send(
     mut caller: Authenticated<SendMessageRequest>,
     guard: web::Data<SessionGuard>,
     intake: web::Data<MessageIntake>,
-    echo: web::Data<Echo>,
+    feed: web::Data<FeedProgress>,
 ) -> Result<HttpResponse, Problem> {
     let mut body = std::mem::take(&mut caller.body);
     if let Some(key) = idempotency_key(&caller.request) {
@@ -45,7 +45,7 @@ pub async fn send(
 
     let sent = intake.send(principal, &session, message, caller.cause.clone()).await?;
     if let SendOutcome::Stored(stored) = &sent {
-        echo.of(stored.position, ECHO_PATIENCE).await;
+        feed.wait_for(stored.position, ECHO_PATIENCE).await;
     }
     let response = response(&sent, session);
     let (tenant, message, duplicate) = (&principal.tenant_id, response.message_id, response.duplicate);

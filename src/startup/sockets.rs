@@ -21,10 +21,11 @@ use super::{app_services::AppServices, core_services::CoreServices};
 use crate::{
     access::{auth::origin::WidgetOrigins, forwarded::TrustedProxies},
     config::Config,
-    realtime::chat::{
-        Chat, ChatParts, ChatProtocol, Room,
-        feed::{self, Echo},
-        recovery::{self, Recovery},
+    realtime::{
+        ChatApplication, ChatProtocol, ChatRoom, ChatServices,
+        event_feed::{self, FeedProgress},
+        recovery_table::RecoveryTable,
+        recovery_tokens::offset_writer,
     },
 };
 
@@ -40,11 +41,11 @@ const KEPT_HEADERS: [&str; 7] =
 #[derive(Clone)]
 pub(super) struct SocketServer {
     engine: Engine<ChatProtocol>,
-    rooms: Arc<RoomRegistry<Room>>,
-    parts: ChatParts,
+    rooms: Arc<RoomRegistry<ChatRoom>>,
+    services: ChatServices,
     settings: SocketSettings,
     last_socket: Arc<AtomicU64>,
-    echo: web::Data<Echo>,
+    feed: web::Data<FeedProgress>,
     proxies: web::Data<TrustedProxies>,
 }
 
@@ -57,11 +58,11 @@ impl SocketServer {
         signals: mpsc::Receiver<PresenceSignal>,
     ) -> Self {
         let CoreServices { config, log, ambient, registry, .. } = core;
-        let rooms: Arc<RoomRegistry<Room>> = Arc::default();
-        let offsets = recovery::offsets(services.authenticator.clone(), log.epoch());
-        let (heard, told) = (Arc::clone(&rooms), Arc::clone(&offsets));
-        let echo = feed::start(Arc::clone(log), log.head(), heard, told, signals);
-        let chat = ChatParts {
+        let rooms: Arc<RoomRegistry<ChatRoom>> = Arc::default();
+        let offsets = offset_writer(services.authenticator.clone(), log.epoch());
+        let feed =
+            event_feed::start(Arc::clone(log), log.head(), Arc::clone(&rooms), Arc::clone(&offsets), signals);
+        let chat = ChatServices {
             authenticator: services.authenticator.clone(),
             guard: services.guard.clone(),
             widget_origins: WidgetOrigins(config.server.widget_origins.clone()),
@@ -73,7 +74,7 @@ impl SocketServer {
             event_bytes: config.limits.body_bytes,
             store: Arc::clone(log),
             ambient: ambient.clone(),
-            recovery: Arc::new(Recovery::new(
+            recovery: Arc::new(RecoveryTable::new(
                 Duration::from_secs(config.realtime.recovery_seconds),
                 config.realtime.outbox_bytes,
             )),
@@ -88,19 +89,19 @@ impl SocketServer {
         let may_hold = Box::new(move || listener.has_room_to_wait());
         let engine = Engine::with_hold_policy(engine_settings(config), random_source(ambient), may_hold);
         review_on_change(engine.clone(), registry);
-        let (echo, proxies) = (web::Data::new(echo), services.proxies.clone());
-        Self { engine, rooms, parts: chat, settings, last_socket: Arc::default(), echo, proxies }
+        let (feed, proxies) = (web::Data::new(feed), services.proxies.clone());
+        Self { engine, rooms, services: chat, settings, last_socket: Arc::default(), feed, proxies }
     }
 
     /// Adds the routes to one worker and serves its sockets.
     pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
-        let chat = Chat::new(self.parts.clone(), self.rooms.start_worker());
-        let random = random_source(&self.parts.ambient);
+        let chat = ChatApplication::new(self.services.clone(), self.rooms.start_worker());
+        let random = random_source(&self.services.ambient);
         let server = NamespaceServer::new(chat, self.settings.clone(), random, Arc::clone(&self.last_socket));
         let proxies = self.proxies.clone();
         let client = move |request: &HttpRequest| proxies.client_of(request);
         let protocol = move |handshake| server.protocol(handshake);
-        routes.app_data(self.echo.clone());
+        routes.app_data(self.feed.clone());
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(protocol));
     }
 
@@ -110,8 +111,8 @@ impl SocketServer {
     }
 
     /// How many clients came back, and recovered what they missed.
-    pub(super) fn recovery(&self) -> Arc<Recovery> {
-        Arc::clone(&self.parts.recovery)
+    pub(super) fn recovery(&self) -> Arc<RecoveryTable> {
+        Arc::clone(&self.services.recovery)
     }
 
     /// Closes every connection, spread over this time.

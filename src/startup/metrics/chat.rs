@@ -14,7 +14,7 @@ use crate::{
         rate_limit::{RequestLimiter, SocketLimiter},
         session_guard::SessionGuard,
     },
-    realtime::chat::recovery::Recovery,
+    realtime::recovery_table::RecoveryTable,
     telemetry::metrics::{Collected, MetricCollector, MetricFamilies},
 };
 
@@ -75,7 +75,7 @@ impl MetricCollector for SessionCollector {
 
 pub(super) struct SocketCollector {
     engine: Arc<EngineMetrics>,
-    recovery: Arc<Recovery>,
+    recovery: Arc<RecoveryTable>,
 }
 
 impl SocketCollector {

@@ -1,0 +1,198 @@
+//! From the log to the rooms.
+//!
+//! One subscription turns appended events into events for clients, in the order of the log. Nothing else broadcasts, and
+//! nothing that is not durable is broadcast. The one exception are presence signals about visitors who have not written,
+//! which are not in the log.
+
+use std::{sync::Arc, time::Duration};
+
+use amoiq_actors::{presence::PresenceSignal, sessions::ChatMessage};
+use amoiq_events::{
+    Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
+    session::SessionEvent, stream::StreamKind,
+};
+use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use super::ChatRoom;
+use crate::{
+    access::session_guard::NOT_YOURS,
+    api::messages::{Audience, MessageResponse},
+    api::online::{GoneView, UserView},
+};
+
+/// How long to wait before the log is read again after a failure.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How far the rooms are, for a sender whose answer should come after the echo.
+#[derive(Clone)]
+pub struct FeedProgress {
+    position: watch::Receiver<Position>,
+    rooms: Arc<RoomRegistry<ChatRoom>>,
+}
+
+impl FeedProgress {
+    /// Waits until every socket that gets an event has it in its queue, but not longer than `patience`: the event is
+    /// durable already.
+    pub async fn wait_for(&self, position: Position, patience: Duration) {
+        if self.rooms.is_empty() {
+            return;
+        }
+        let mut current = self.position.clone();
+        let reached = current.wait_for(|current| *current >= position);
+        // Late or stopping: the sender is answered all the same.
+        let _late = tokio::time::timeout(patience, reached).await;
+    }
+}
+
+/// Starts to follow the log from a position on the current thread.
+pub fn start(
+    store: Arc<dyn EventStore>,
+    from: Position,
+    rooms: Arc<RoomRegistry<ChatRoom>>,
+    offsets: OffsetWriter,
+    signals: mpsc::Receiver<PresenceSignal>,
+) -> FeedProgress {
+    let (reached, position) = watch::channel(from);
+    let progress = FeedProgress { position, rooms: Arc::clone(&rooms) };
+    actix::spawn(broadcast_signals(signals, Arc::clone(&rooms)));
+    actix::spawn(broadcast_log(store, from, rooms, offsets, reached));
+    progress
+}
+
+async fn broadcast_log(
+    store: Arc<dyn EventStore>,
+    from: Position,
+    rooms: Arc<RoomRegistry<ChatRoom>>,
+    offsets: OffsetWriter,
+    reached: watch::Sender<Position>,
+) {
+    let mut subscription = store.subscribe(from);
+    loop {
+        match subscription.next().await {
+            Ok(Some(batch)) => {
+                // A socket that joins later is not owed what was appended before.
+                if !rooms.is_empty() {
+                    let broadcasts =
+                        batch.events.iter().filter_map(|event| broadcast_of(event, &offsets, Delivery::Live));
+                    rooms.broadcast(broadcasts.collect()).await;
+                }
+                reached.send_replace(subscription.position());
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "the rooms cannot follow the log and try again");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Tells staff about visitors who have not written.
+async fn broadcast_signals(mut signals: mpsc::Receiver<PresenceSignal>, rooms: Arc<RoomRegistry<ChatRoom>>) {
+    while let Some(PresenceSignal { tenant, events }) = signals.recv().await {
+        if rooms.is_empty() {
+            continue;
+        }
+        let broadcast = |event| {
+            // A signal has no offset, since it has no position in the log.
+            let event = Arc::new(presence_event(event));
+            RoomBroadcast {
+                rooms: vec![ChatRoom::Staff(tenant.clone())],
+                event,
+                unrestricted_event: None,
+                owner: None,
+            }
+        };
+        rooms.broadcast(events.iter().map(broadcast).collect()).await;
+    }
+}
+
+/// When an event reaches a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// When it is appended.
+    Live,
+    /// After the client was away.
+    Recovered,
+}
+
+fn presence_event(event: &PresenceEvent) -> OutgoingEvent {
+    match event {
+        PresenceEvent::Online(online) => OutgoingEvent::new("user_online", &UserView::of(online)),
+        PresenceEvent::Offline(offline) => OutgoingEvent::new("user_offline", &GoneView::of(offline)),
+    }
+}
+
+/// What clients get of a recorded event, and which of them. Once a session belongs to a verified user, others get no
+/// more of it.
+pub(super) fn broadcast_of(
+    recorded: &RecordedEvent,
+    offsets: &OffsetWriter,
+    delivery: Delivery,
+) -> Option<RoomBroadcast<ChatRoom>> {
+    let kind = &*recorded.event.kind;
+    if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
+        return None;
+    }
+    let event = match codec::decode(recorded) {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::error!(
+                position = %recorded.position, %error,
+                "an event cannot be read and is not broadcast"
+            );
+            return None;
+        }
+    };
+    let (rooms, event, for_staff) = match (recorded.stream.kind()?, event) {
+        (StreamKind::Session(tenant, session), Event::Session(SessionEvent::MessageCreated(created))) => {
+            let message = ChatMessage::of(&created, recorded.event.time, recorded.position);
+            let shown_to = |audience| message_created(&tenant, &session, &message, audience);
+            let (event, for_staff) = (shown_to(Audience::Visitor), shown_to(Audience::Staff));
+            (
+                vec![ChatRoom::Session(tenant.clone(), session), ChatRoom::Staff(tenant)],
+                event,
+                Some(for_staff),
+            )
+        }
+        (StreamKind::Session(tenant, session), Event::Session(SessionEvent::VisitorIdentified(visitor))) => {
+            let owner = visitor.user_id.filter(|_| visitor.verified)?;
+            return Some(RoomBroadcast {
+                rooms: vec![ChatRoom::Session(tenant, session)],
+                event: Arc::new(OutgoingEvent::new("error", &NOT_YOURS.to_json())),
+                unrestricted_event: None,
+                owner: Some(owner.as_str().into()),
+            });
+        }
+        // Everybody who is connected got the signal.
+        (_, Event::Presence(PresenceEvent::Online(online)))
+            if online.is_told && delivery == Delivery::Live =>
+        {
+            return None;
+        }
+        (StreamKind::Presence(tenant), Event::Presence(event)) => {
+            (vec![ChatRoom::Staff(tenant)], presence_event(&event), None)
+        }
+        _ => return None,
+    };
+    let with_offset = |event: OutgoingEvent| Arc::new(event.at(recorded.position.as_u64(), offsets));
+    Some(RoomBroadcast {
+        rooms,
+        event: with_offset(event),
+        unrestricted_event: for_staff.map(with_offset),
+        owner: None,
+    })
+}
+
+/// `meta_message_created`, without its offset.
+pub(super) fn message_created(
+    tenant: &TenantId,
+    session: &SessionId,
+    message: &ChatMessage,
+    audience: Audience,
+) -> OutgoingEvent {
+    let response = MessageResponse::of(message, session, audience).in_tenant(tenant);
+    OutgoingEvent::new("meta_message_created", &json!({ "message": response }))
+}
