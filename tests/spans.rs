@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amoiq_testkit::{
-    AppLauncher, SECRET_KEY, TestApp, eventually,
-    metrics_scrape::{metric_value, scrape},
-};
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, eventually, metric_value, scrape};
 use reqwest::Method;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -29,6 +29,7 @@ pub struct AppLauncher {
     config_file: Option<PathBuf>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    checks_store: bool,
 }
 
 impl Default for AppLauncher {
@@ -52,6 +53,7 @@ impl AppLauncher {
             config_file: None,
             environment: Vec::new(),
             wrapper: Vec::new(),
+            checks_store: true,
         };
         launcher
             .environment("AMOIQ__SERVER__BIND", "127.0.0.1:0")
@@ -96,6 +98,12 @@ impl AppLauncher {
         self
     }
 
+    /// Without a look at the store in the end, because the test damages it, or its disk.
+    pub fn unchecked(mut self) -> Self {
+        self.checks_store = false;
+        self
+    }
+
     /// Starts the program and waits until it says where it listens.
     #[must_use]
     #[track_caller]
@@ -114,13 +122,14 @@ impl AppLauncher {
         let config = self.write_config();
         let mut command = self.command(&data, config.path());
         let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Self::wait_for_address(process.expect("the program starts"), data, owned)
+        Self::wait_for_address(process.expect("the program starts"), data, owned, self.checks_store)
     }
 
     fn wait_for_address(
         mut process: Child,
         data: PathBuf,
         owned: Option<TempDir>,
+        checks_store: bool,
     ) -> Result<TestApp, String> {
         let printed = PrintedLines::default();
         let (kept, errors) = (Arc::clone(&printed), Arc::<Mutex<Vec<String>>>::default());
@@ -145,7 +154,7 @@ impl AppLauncher {
         };
         // What it prints later is shown with the test's own output.
         thread::spawn(move || lines.for_each(|line| eprintln!("amoiq: {line}")));
-        Ok(TestApp { process, address, data, client: http_client(), printed, _owned: owned })
+        Ok(TestApp { process, address, data, client: http_client(), printed, checks_store, _owned: owned })
     }
 
     /// Starts the program on its directory and waits for nothing. The program reads the file.
@@ -173,7 +182,6 @@ impl AppLauncher {
     }
 
     fn command(&self, data: &Path, config: &Path) -> Command {
-        std::fs::create_dir_all(data).expect("a directory");
         let mut words = self.wrapper.iter().map(Path::new).chain([self.program.as_path()]);
         let mut command = Command::new(words.next().expect("a program"));
         command

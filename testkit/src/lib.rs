@@ -4,10 +4,10 @@
 //! |---|---|
 //! | [`app_launcher`], [`test_app`] | the real program as a process, with a data directory of its own |
 //! | [`cli`] | the program's other commands, run on a data directory |
-//! | [`api_response`], [`operator_client`], [`socket_client`] | clients |
+//! | [`clients`] | HTTP, the operator interface, sockets, metrics |
 //! | [`receivers`] | endpoints that webhooks are sent to |
 //! | [`faulty_disk`] | a disk that fails when a test says so |
-//! | [`metrics_scrape`] | the metrics of a running service |
+//! | [`store_invariants`] | what must hold of every data directory |
 //! | [`process_figures`] | what the kernel says about a process |
 //! | [`demo_keys`] | the keys of the demo tenant |
 //! | [`waiting`] | waiting for a condition, with a deadline |
@@ -18,24 +18,23 @@
     reason = "a test fails by panicking"
 )]
 
-pub mod api_response;
 pub mod app_launcher;
 pub mod cli;
+pub mod clients;
 pub mod demo_keys;
 pub mod faulty_disk;
-pub mod metrics_scrape;
-pub mod operator_client;
 pub mod process_figures;
 pub mod receivers;
-pub mod socket_client;
+pub mod store_invariants;
 pub mod test_app;
 pub mod waiting;
 
-pub use api_response::{ApiResponse, http_client};
 pub use app_launcher::AppLauncher;
+pub use clients::{
+    ApiResponse, OperatorClient, SocketClient, SocketEvent, SocketHandshake, http_client, metric_value,
+    scrape,
+};
 pub use demo_keys::{BOT_KEY, SECRET_KEY, WIDGET_KEY};
 pub use faulty_disk::FaultyDisk;
-pub use operator_client::OperatorClient;
-pub use socket_client::{SocketClient, SocketEvent, SocketHandshake};
 pub use test_app::TestApp;
 pub use waiting::{PATIENCE, eventually};

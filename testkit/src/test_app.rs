@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,18 +16,23 @@ use reqwest::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{ApiResponse, AppLauncher};
+use crate::{
+    ApiResponse, AppLauncher, eventually, metric_value, scrape,
+    store_invariants::{assert_replay_gives_inbox, assert_verifies, inbox_rows},
+};
 
 /// The lines of standard output, in order.
 pub(crate) type PrintedLines = Arc<Mutex<Vec<String>>>;
 
-/// A running service. It is killed when it is dropped.
+/// A running service. It is killed when it is dropped, and then its data directory is checked
+/// ([`store_invariants`](crate::store_invariants)), unless the launcher was told otherwise.
 pub struct TestApp {
     pub(crate) process: Child,
     pub(crate) address: String,
     pub(crate) data: PathBuf,
     pub(crate) client: Client,
     pub(crate) printed: PrintedLines,
+    pub(crate) checks_store: bool,
     /// The data directory, when nobody else owns it.
     pub(crate) _owned: Option<TempDir>,
 }
@@ -185,10 +191,33 @@ impl TestApp {
     }
 }
 
+impl TestApp {
+    /// Waits until the inbox holds everything that is in the log.
+    fn wait_for_inbox(&self) {
+        let lag = "amoiq_projection_lag_events{projection=\"inbox\"}";
+        eventually("the inbox follows the log", || {
+            inbox_rows(&self.data).is_ok() && metric_value(&scrape(self), lag) == Some(0.0)
+        });
+    }
+}
+
 impl Drop for TestApp {
     fn drop(&mut self) {
+        let is_checked = self.checks_store && !thread::panicking();
+        let is_running = self.exit_status().is_none();
+        if is_checked && is_running {
+            self.wait_for_inbox();
+        }
         // It may have ended already.
         drop(self.process.kill());
         drop(self.process.wait());
+        // A test may have dropped the directory before.
+        if is_checked && self.data.join("log.db").exists() {
+            assert_verifies(&self.data);
+            // The inbox of a service that a test stopped or killed may be behind, or another service's by now.
+            if is_running {
+                assert_replay_gives_inbox(&self.data);
+            }
+        }
     }
 }

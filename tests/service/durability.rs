@@ -8,7 +8,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use amoiq_events::{Ambient, ambient::SeededEntropy};
 use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually, http_client};
 use serde_json::{Value, json};
 
+mod faults;
 mod files;
 mod power;
 
@@ -203,14 +203,4 @@ pub fn history(app: &TestApp, session: &str) -> Vec<Value> {
             return pages.into_iter().rev().flatten().collect();
         }
     }
-}
-
-/// A copy of a data directory whose program is gone.
-fn copy(directory: &Path) -> tempfile::TempDir {
-    let copied = tempfile::tempdir().expect("a directory");
-    for entry in std::fs::read_dir(directory).expect("a directory") {
-        let entry = entry.expect("an entry");
-        std::fs::copy(entry.path(), copied.path().join(entry.file_name())).expect("copied");
-    }
-    copied
 }

@@ -9,13 +9,12 @@
 //! | [`presence`] | who is online |
 //! | [`webhook_api`], [`webhook_delivery`] | endpoints and what they are sent |
 //! | [`operator`], [`operations`] | the operator interface, the command line, backups, damage, upgrades |
-//! | [`lifecycle`], [`durability`], [`faults`] | stops, kills, power cuts, disks that fail |
+//! | [`lifecycle`], [`durability`] | stops, kills, power cuts, disks that fail |
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod access;
 mod durability;
-mod faults;
 mod lifecycle;
 mod messages;
 mod operations;

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use amoiq_events::{Ambient, ambient::SeededEntropy, store::sqlite::SqliteStore};
-use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually};
+use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually, store_invariants::copy_of};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{copy, history};
+use super::history;
 
 const SESSIONS: usize = 4;
 const LOST: [&str; 2] = ["\"level\":\"ERROR\"", "the log lost its end"];
@@ -69,7 +69,7 @@ fn a_tail_that_is_torn_inside_a_commit_without_an_answer_is_nothing() {
     let garbage = |count| (0..count).flat_map(|_| dice.next().to_le_bytes()).collect::<Vec<_>>();
     let half_a_frame = frame[..frame.len() / 2].to_vec();
     for tail in [garbage(1), garbage(3), garbage(4_000), half_a_frame, frame.to_vec()] {
-        let torn = copy(written.directory.path());
+        let torn = copy_of(written.directory.path());
         fs::write(torn.path().join("log.db-wal"), [&wal[..], &tail].concat()).expect("written");
         let app = start(&torn);
         assert_eq!(written.left(&app), written.messages.len());
@@ -87,7 +87,7 @@ fn acknowledged_commits_that_are_cut_out_are_reported_and_begin_an_epoch() {
     let dice = SeededEntropy::new(3);
     let mut losses = Vec::new();
     for round in 0..8 {
-        let damaged = copy(written.directory.path());
+        let damaged = copy_of(written.directory.path());
         let at = usize::try_from(dice.next()).expect("fits") % whole.len();
         let mut wal = whole.clone();
         if round % 2 == 0 {
@@ -128,7 +128,7 @@ fn a_flipped_byte_is_reported_and_hurts_no_other_session() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).expect("written");
 
-    let app = start(&written.directory);
+    let app = AppLauncher::new().data(written.directory.path()).unchecked().start();
     for _ in 0..2 {
         let damaged = app.get(SECRET_KEY, "/api/chat/messages?sessionId=session-of-files-1");
         assert_eq!(damaged.error(), (500, "INTERNAL_ERROR"));
@@ -188,7 +188,7 @@ fn the_read_models_are_made_again_from_the_log() {
     };
     let changes: [&dyn Fn(&Path); 3] = [&remove, &no_database, &garbage_within];
     for change in changes {
-        let changed = copy(written.directory.path());
+        let changed = copy_of(written.directory.path());
         change(changed.path());
         assert_eq!(user_history(&start(&changed)), before);
     }

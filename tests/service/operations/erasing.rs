@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, time::Duration};
 
-use amoiq_testkit::{AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually};
+use amoiq_testkit::{
+    AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually, store_invariants::copy_of,
+};
 use serde_json::{Value, json};
 
 use crate::operations::{
     stores::store_damage::flip_value,
-    stores::written_stores::{copy, new_file, say_as_ann},
+    stores::written_stores::{new_file, say_as_ann},
 };
 
 /// What is known of the person, each of it a text that stands nowhere else.
@@ -186,7 +188,7 @@ fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
     assert_eq!(say_as_ann(&service, HERS[0], "somebody begins anew").status, 200);
     service.stop();
     for column in ["name", "version", "position", "first", "checksum"] {
-        let data = copy(made.path());
+        let data = copy_of(made.path());
         flip_value(data.path(), "streams", column, &format!("name = 'session:demo:{}'", HERS[0]));
         let service = TestApp::start_on(data.path());
         assert_eq!(

@@ -55,7 +55,7 @@ fn a_start_waits_for_whoever_has_the_store_and_says_who_that_is() {
     let store = SqliteStore::open(data.path(), &Ambient::system()).expect("the store");
     let mut starting = Starting::on(data.path());
     let said = starting.until("waiting");
-    assert!(said.contains(&format!("({}, `operations-", std::process::id())), "{said}");
+    assert!(said.contains(&format!("({}, `service-", std::process::id())), "{said}");
     drop(store);
     starting.until(" listens on ");
 }
@@ -64,7 +64,7 @@ fn a_start_waits_for_whoever_has_the_store_and_says_who_that_is() {
 fn a_start_and_a_rebuild_that_waited_in_vain_say_who_has_the_store() {
     let data = stopped();
     let _store = SqliteStore::open(data.path(), &Ambient::system()).expect("the store");
-    let own = format!("({}, `operations-", std::process::id());
+    let own = format!("({}, `service-", std::process::id());
     let refused = std::thread::scope(|scope| {
         let rebuilding = scope.spawn(|| cli::run(data.path(), &["rebuild", "inbox"]));
         let started =

@@ -3,14 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use amoiq_events::event::CATALOGUE;
-use amoiq_testkit::{AppLauncher, cli, eventually};
-use rusqlite::{Connection, types::Value as Column};
+use amoiq_testkit::{AppLauncher, cli, eventually, store_invariants::inbox_rows};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::operations::{
     backups::refused,
     stores::released_stores::{FIXTURE_SECRET, configuration, has_settled, unpacked},
-    stores::written_stores::inbox_generation,
 };
 
 /// What a fixture was made of: the first program that had conversations, and every release.
@@ -86,10 +85,10 @@ fn has_what_it_had(data: &Path, expected: &Value) {
     let known = expected["events"].as_array().expect("a list");
     assert_eq!(&events[..known.len()], &known[..], "what is stored does not change");
 
-    let before = inbox(data);
-    assert!(before.len() > 3, "{before:?}");
+    let before = inbox_rows(data).expect("the inbox");
+    assert!(before.iter().flatten().count() > 3, "{before:?}");
     cli::stdout_of(data, &["rebuild", "inbox"]);
-    assert_eq!(inbox(data), before);
+    assert_eq!(inbox_rows(data).expect("the inbox"), before);
 }
 
 /// Everything that was said is said still; a later release may say more.
@@ -106,22 +105,4 @@ fn has_all_of(expected: &Value, found: &Value) {
         }
         (expected, found) => assert_eq!(expected, found),
     }
-}
-
-/// The rows of the inbox that serves.
-fn inbox(data: &Path) -> Vec<Vec<Column>> {
-    let views = Connection::open(data.join("views.db")).expect("a database");
-    let number = inbox_generation(&views).expect("one serves");
-    ["inbox", "inbox_users"]
-        .into_iter()
-        .flat_map(|table| {
-            let sql = format!("SELECT * FROM {table}_{number} ORDER BY 1, 2, 3");
-            let mut statement = views.prepare(&sql).expect("a table");
-            let width = statement.column_count();
-            let rows = statement
-                .query_map([], |row| (0..width).map(|column| row.get(column)).collect())
-                .expect("rows");
-            rows.collect::<Result<Vec<_>, _>>().expect("columns")
-        })
-        .collect()
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use amoiq_testkit::{TestApp, WIDGET_KEY, cli, metrics_scrape::scrape};
+use amoiq_testkit::{TestApp, WIDGET_KEY, cli, scrape};
 use serde_json::{Value, json};
 
 fn file(path: &str) -> String {

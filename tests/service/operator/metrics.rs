@@ -7,7 +7,7 @@ use std::{
 
 use amoiq_testkit::{
     AppLauncher, OperatorClient, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually,
-    metrics_scrape::{metric_value, scrape},
+    metric_value, scrape,
 };
 use reqwest::Method;
 

@@ -13,12 +13,12 @@ use amoiq_events::{
     store::LogMaintenance,
     store::{ExpectedVersion, sqlite::SqliteStore},
 };
-use amoiq_testkit::{SECRET_KEY, TestApp, cli};
+use amoiq_testkit::{SECRET_KEY, TestApp, cli, store_invariants::copy_of};
 use serde_json::Value;
 
 use crate::operations::{
     stores::released_stores::unpacked,
-    stores::written_stores::{copy, killed, new_file, say_as_ann, stopped, texts_of},
+    stores::written_stores::{killed, new_file, say_as_ann, stopped, texts_of},
 };
 
 /// The first version that stays of the long session.
@@ -152,7 +152,7 @@ fn a_stopped_store_is_read_where_nothing_can_be_written() {
 
     // With a write-ahead log it is all of it, or a refusal: never the part that is in the one file.
     let data = killed();
-    let expected = cli::stdout_of(copy(data.path()).path(), &["events", "export"]);
+    let expected = cli::stdout_of(copy_of(data.path()).path(), &["events", "export"]);
     assert!(fs::metadata(data.path().join("log.db-wal")).expect("a file").len() > 0);
     bar(data.path());
     let output = cli::run(data.path(), &["events", "export"]);

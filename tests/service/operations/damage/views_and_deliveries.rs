@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use amoiq_events::store::sqlite::columns;
-use amoiq_testkit::cli;
+use amoiq_testkit::{cli, store_invariants::inbox_generation};
 use rusqlite::{
     Connection,
     types::{Value as Column, ValueRef},
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::operations::{
     stores::released_stores::reopened,
     stores::store_damage::{flip_in, swap_cells},
-    stores::written_stores::{inbox_generation, stopped},
+    stores::written_stores::stopped,
 };
 
 /// The tables of a file that carry checksums, each with its columns.

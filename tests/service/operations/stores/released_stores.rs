@@ -8,11 +8,9 @@ use std::{
 };
 
 use amoiq_actors::{inbox::InboxProjection, projections::Projection as _};
-use amoiq_testkit::{AppLauncher, eventually};
+use amoiq_testkit::{AppLauncher, eventually, store_invariants::copy_of};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::operations::stores::written_stores::copy;
 
 /// What the configuration of the fixtures calls its keys.
 pub const FIXTURE_SECRET: &str = "sk_fixture_0000000000000000";
@@ -48,7 +46,7 @@ pub fn reopened() -> TempDir {
         service.stop();
         data
     });
-    copy(made.path())
+    copy_of(made.path())
 }
 
 /// Whether this release's tables serve, and no others are there.

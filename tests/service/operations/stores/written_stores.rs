@@ -11,7 +11,10 @@ use amoiq_events::{
     store::{ExpectedVersion, sqlite::SqliteStore},
     tenant::{SessionErased, TenantEvent},
 };
-use amoiq_testkit::{ApiResponse, TestApp, WIDGET_KEY, eventually};
+use amoiq_testkit::{
+    ApiResponse, TestApp, WIDGET_KEY, eventually,
+    store_invariants::{copy_of, inbox_generation},
+};
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
@@ -33,13 +36,13 @@ pub fn texts_of(session: &str) -> Vec<String> {
 /// The store that tests share, stopped: each works on a copy.
 pub fn stopped() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
-    copy(MADE.get_or_init(|| made(true)).path())
+    copy_of(MADE.get_or_init(|| made(true)).path())
 }
 
 /// The same, as a service leaves it that is killed.
 pub fn killed() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
-    copy(MADE.get_or_init(|| made(false)).path())
+    copy_of(MADE.get_or_init(|| made(false)).path())
 }
 
 fn made(is_stopped: bool) -> TempDir {
@@ -60,27 +63,11 @@ fn made(is_stopped: bool) -> TempDir {
     directory
 }
 
-/// The generation of the inbox that serves.
-pub fn inbox_generation(views: &Connection) -> rusqlite::Result<i64> {
-    let sql = "SELECT number FROM generations WHERE projection = 'inbox' AND state = 1";
-    views.query_row(sql, [], |row| row.get(0))
-}
-
 /// How many sessions are in it.
 fn in_the_inbox(data: &Path) -> rusqlite::Result<i64> {
     let views = Connection::open(data.join("views.db"))?;
     let sql = format!("SELECT count(*) FROM inbox_{}", inbox_generation(&views)?);
     views.query_row(&sql, [], |row| row.get(0))
-}
-
-/// A copy of a data directory.
-pub fn copy(from: &Path) -> TempDir {
-    let copied = tempfile::tempdir().expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        std::fs::copy(entry.path(), copied.path().join(entry.file_name())).expect("copied");
-    }
-    copied
 }
 
 /// Notes in the log of a stopped store that sessions were erased, and does not erase them.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amoiq_testkit::{AppLauncher, PATIENCE, TestApp, eventually, http_client, metrics_scrape::metric_value};
+use amoiq_testkit::{AppLauncher, PATIENCE, TestApp, eventually, http_client, metric_value};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
