@@ -203,7 +203,8 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        let is_checked = self.checks_store && !thread::panicking();
+        // A test may have dropped the directory before.
+        let is_checked = self.checks_store && !thread::panicking() && self.data.join("log.db").exists();
         let is_running = self.exit_status().is_none();
         if is_checked && is_running {
             self.wait_for_inbox();
@@ -211,8 +212,7 @@ impl Drop for TestApp {
         // It may have ended already.
         drop(self.process.kill());
         drop(self.process.wait());
-        // A test may have dropped the directory before.
-        if is_checked && self.data.join("log.db").exists() {
+        if is_checked {
             assert_verifies(&self.data);
             // The inbox of a service that a test stopped or killed may be behind, or another service's by now.
             if is_running {

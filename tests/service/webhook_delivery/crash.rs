@@ -19,11 +19,11 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// A service with one endpoint that takes everything.
 struct Scene {
-    directory: TempDir,
     app: TestApp,
     endpoint: Endpoint,
     mailbox: VerifyingReceiver,
     said: usize,
+    directory: TempDir,
 }
 
 impl Scene {
