@@ -3,6 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`error`](mod@error) | an error as clients read it |
 //! | [`field`] | a field of a request, and what is wrong with it |
 //! | [`messages`] | messages as clients write and read them |
 //! | [`sessions`], [`tokens`] | requests about a session, and for tokens |
@@ -10,15 +11,19 @@
 //! | [`online`] | who is online, as agents read it |
 //! | [`webhooks`] | webhooks, for their owners and for the operator |
 //! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
+//! | [`erasure`], [`rebuilds`] | what the operator erases and rebuilds |
 //! | [`problem`] | the catalogue of errors |
 //! | [`schema`] | schemas of types of the domain |
 
 pub mod connect_auth;
+pub mod erasure;
+pub mod error;
 pub mod field;
 pub mod keys;
 pub mod messages;
 pub mod online;
 pub mod problem;
+pub mod rebuilds;
 pub mod schema;
 pub mod sessions;
 pub mod tenants;

@@ -17,7 +17,6 @@ use crate::api::problem::Problem;
 
 pub mod authenticated;
 pub mod body;
-pub mod fields;
 pub mod health;
 pub mod history;
 pub mod messages;

@@ -81,11 +81,10 @@ fn configure(routes: &mut web::ServiceConfig) {
             "GET, HEAD",
         ))
         .service(with_allow(webhook, "PATCH, DELETE"))
-        .service(with_allow(
-            web::resource("/operator/tenants/{tenant}/webhooks/{webhook}/{action}")
-                .route(web::post().to(webhooks::act)),
-            "POST",
-        ))
+        .service(webhook_action("pause", web::post().to(webhooks::pause)))
+        .service(webhook_action("resume", web::post().to(webhooks::resume)))
+        .service(webhook_action("disable", web::post().to(webhooks::disable)))
+        .service(webhook_action("rotate-secret", web::post().to(webhooks::rotate_secret)))
         .service(with_allow(web::resource("/operator/erase").route(web::post().to(erasure::erase)), "POST"))
         .service(with_allow(web::resource(METRICS).route(get_or_head().to(scrape::scrape)), "GET, HEAD"))
         .default_service(web::to(not_found));
@@ -94,6 +93,12 @@ fn configure(routes: &mut web::ServiceConfig) {
 /// A resource with a list and a way to add to it.
 fn list_and_create(path: &'static str, get: actix_web::Route, post: actix_web::Route) -> actix_web::Resource {
     with_allow(web::resource(path).route(get).route(post), "GET, HEAD, POST")
+}
+
+/// Something that is done to a webhook.
+fn webhook_action(action: &str, post: actix_web::Route) -> actix_web::Resource {
+    let path = format!("/operator/tenants/{{tenant}}/webhooks/{{webhook}}/{action}");
+    with_allow(web::resource(path).route(post), "POST")
 }
 
 /// Answers every other method with the methods that the resource has.

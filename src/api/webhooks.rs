@@ -10,9 +10,13 @@ use amoiq_events::{
     webhook::{Webhook, WebhookStatus},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::schema::{IdSchema, ManagedBySchema, TimestampSchema};
+use super::{
+    field::{Field, Validation},
+    problem::Problem,
+    schema::{IdSchema, ManagedBySchema, TimestampSchema},
+};
 
 pub mod deliveries;
 pub mod settings;
@@ -169,9 +173,14 @@ pub struct WithSecret<W> {
     /// The secret that signs deliveries, `whsec_…`.
     pub secret: String,
     /// Only after a rotation: until when the secret before signs as well, or `null` when it no longer does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_or_time")]
     #[schemars(with = "Option<TimestampSchema>")]
     pub previous_secret_valid_until: Option<Option<Timestamp>>,
+}
+
+/// Reads a member that is there: `null` is a value too.
+fn null_or_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl<W> WithSecret<W> {
@@ -240,4 +249,29 @@ pub struct WebhookDeletedResponse {
     pub id: WebhookId,
     /// Always true.
     pub deleted: bool,
+}
+
+/// Disables a webhook.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DisableWebhookRequest {
+    /// The reason, for people; at most 1,000 characters.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub reason: Field<String>,
+}
+
+impl DisableWebhookRequest {
+    /// The reason; a general one when the request names none.
+    ///
+    /// # Errors
+    /// [`Problem::Validation`].
+    pub fn reason(self) -> Result<String, Problem> {
+        let mut validation = Validation::new();
+        let reason = validation.optional("reason", self.reason);
+        if let Some(reason) = &reason {
+            settings::check_note(&mut validation, "reason", reason);
+        }
+        validation.finish()?;
+        Ok(reason.unwrap_or_else(|| "an operator disabled it".to_owned()))
+    }
 }

@@ -7,7 +7,7 @@ mod table;
 
 pub(super) use self::{
     progress::{ProgressDisplay, StagedProgress},
-    table::{fields, table},
+    table::{cell, fields, table},
 };
 
 /// Writes a result, of one line or several, to standard output.

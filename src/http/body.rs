@@ -8,7 +8,6 @@ use actix_web::{
 use amoiq_connections::{BodyError, is_identity, read_body};
 use serde_json::{Map, Value};
 
-use super::fields::Fields;
 use crate::api::{field::json, problem::Problem};
 
 /// The largest body, in bytes: `limits.body_bytes`.
@@ -47,22 +46,6 @@ pub async fn members(
             if is_json(request) { json::object(&bytes) } else { Err(Problem::UnsupportedMediaType) }
         }
     }
-}
-
-/// The fields of a body that has to be a JSON object, for the operator interface.
-///
-/// # Errors
-/// As [`members`].
-pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Fields, Problem> {
-    Ok(Fields::new(members(request, payload, BodyRule::Required).await?))
-}
-
-/// The same for a route whose body may be absent.
-///
-/// # Errors
-/// As [`members`].
-pub async fn read_optional(request: &HttpRequest, payload: web::Payload) -> Result<Fields, Problem> {
-    Ok(Fields::new(members(request, payload, BodyRule::Optional).await?))
 }
 
 async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Problem> {

@@ -18,7 +18,6 @@
 pub mod admin;
 pub mod deliveries;
 pub mod endpoints;
-pub mod fields;
 pub mod registrar;
 pub mod replay;
 pub mod test;

@@ -1,56 +1,46 @@
-//! `POST /operator/erase`: a session, or every session of a user, is erased from everything that is kept.
+//! `POST /operator/erase`: erases a session, or every session of a user, from everything that is stored.
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web;
 use amoiq_actors::erasure::{EraseError, EraserHandle};
-use amoiq_events::{SessionId, UserId, tenant::TenantRefusal};
-use serde_json::json;
+use amoiq_events::tenant::TenantRefusal;
 
-use super::{OperatorError, OperatorIdentity, OperatorServices, services};
-use crate::{api::problem::Problem, http::body};
+use super::{ChangeRequest, OperatorError, OperatorServices};
+use crate::api::{
+    erasure::{EraseRequest, EraseResponse, ErasureSubject},
+    problem::Problem,
+};
 
-/// How long it may take. What is not done by then goes on.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a request waits for the erasure, which continues afterwards.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// `tenant`, and `session` or `user`. With `dryRun` nothing is erased: the answer is what would be.
+/// Erases, or lists in a dry run what would be erased.
 ///
 /// # Errors
-/// When there is no such tenant or session, a field is wrong, or a part of the service does not do it.
+/// When the tenant or the session does not exist, a field is invalid, or a part of the service could not erase.
 pub async fn erase(
-    request: HttpRequest,
-    payload: web::Payload,
+    ChangeRequest { operator, body }: ChangeRequest<EraseRequest>,
     services: web::Data<OperatorServices>,
     eraser: web::Data<EraserHandle>,
-    operator: OperatorIdentity,
-) -> Result<HttpResponse, OperatorError> {
-    let mut fields = body::read(&request, payload).await?;
-    let tenant = fields.id_text("tenant");
-    let tenant = fields.required("tenant", tenant);
-    let session = fields.id("session", SessionId::parse);
-    let user = fields.id("user", UserId::parse);
-    let dry_run = fields.flag("dryRun");
-    if session.is_some() == user.is_some() {
-        fields.refuse("session", "is required, or `user`, and not both");
-    }
-    fields.finish()?;
-    let tenant = services::tenant_id(&tenant.unwrap_or_default())?;
+) -> Result<web::Json<EraseResponse>, OperatorError> {
+    let (tenant, subject, is_dry_run) = body.validated()?;
     if !services.snapshot().known().any(|known| *known == tenant) {
         return Err(OperatorError::Tenant(TenantRefusal::NotFound));
     }
-    let sessions = match (&session, &user) {
-        (Some(session), _) => vec![session.clone()],
-        (None, Some(user)) => eraser.sessions_of(&tenant, user).await?,
-        (None, None) => Vec::new(),
+    let (sessions, user) = match subject {
+        ErasureSubject::Session(session) => (vec![session], None),
+        ErasureSubject::User(user) => (eraser.sessions_of(&tenant, &user).await?, Some(user)),
     };
-    if dry_run {
-        return Ok(HttpResponse::Ok().json(json!({ "tenant": tenant, "sessions": sessions })));
+    if is_dry_run {
+        return Ok(web::Json(EraseResponse { tenant, sessions }));
     }
+    let is_of_user = user.is_some();
     let erasing = eraser.erase(tenant.clone(), sessions, user, operator.0);
-    let erased = tokio::time::timeout(PATIENCE, erasing).await;
-    let erased = erased.map_err(|_elapsed| OperatorError::Erasure(EraseError::Late))??;
-    if erased.is_empty() && session.is_some() {
+    let erased = tokio::time::timeout(TIMEOUT, erasing).await;
+    let sessions = erased.map_err(|_elapsed| OperatorError::Erasure(EraseError::Late))??;
+    if sessions.is_empty() && !is_of_user {
         return Err(Problem::SessionNotFound.into());
     }
-    Ok(HttpResponse::Ok().json(json!({ "tenant": tenant, "sessions": erased })))
+    Ok(web::Json(EraseResponse { tenant, sessions }))
 }

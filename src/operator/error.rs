@@ -1,46 +1,53 @@
-//! Why an operator's request was not carried out, in the form that every error has.
+//! Why a request to the operator interface failed, in the form of every error.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use amoiq_actors::{erasure::EraseError, tenants::TenantError};
 use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRefusal};
-use serde_json::json;
 
-use crate::{access::tenants::TenantChangeError, api::problem::Problem};
+use crate::{
+    access::tenants::TenantChangeError,
+    api::{
+        error::{ErrorDetails, ErrorResponse},
+        problem::Problem,
+    },
+};
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// As for every other client.
+    /// A problem that any other client can have too.
     #[error(transparent)]
     Problem(#[from] Problem),
-    /// The token is absent or another one.
-    #[error("Invalid operator token: it stands in operator.json in the data directory")]
+    /// The token is missing or wrong.
+    #[error("Invalid operator token: the valid one is in operator.json in the data directory")]
     Token,
-    /// The tenant says no.
+    /// The tenant refuses the command.
     #[error(transparent)]
     Tenant(TenantRefusal),
-    /// Nobody can say whether it happened.
-    #[error("it may have happened, now or in a moment: list, and revoke or delete what you do not know")]
+    /// Nobody knows whether the change happened.
+    #[error(
+        "the change may have happened, or may still happen: list, and revoke or delete what you do not recognise"
+    )]
     Unknown,
-    /// A rebuild is under way.
+    /// A rebuild is under way already.
     #[error("{0} is being rebuilt already: wait for it, or cancel it")]
-    Underway(&'static str),
-    /// Somebody could not be erased everywhere.
-    #[error("not everything is erased yet; the service goes on with it: {0}")]
+    RebuildUnderway(&'static str),
+    /// Something could not be erased everywhere.
+    #[error("not everything is erased yet; the service continues: {0}")]
     Erasure(#[from] EraseError),
-    /// The id is the demo tenant's.
-    #[error("`demo` is the tenant that comes with the program: choose another id")]
+    /// The id belongs to the demo tenant.
+    #[error("`demo` is the id of the built-in demo tenant: choose another id")]
     Reserved,
 }
 
 impl OperatorError {
-    /// The catalogue.
+    /// The code and the status.
     fn entry(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Problem(problem) => (problem.code(), problem.status_code()),
             Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
             Self::Unknown => ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Underway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
+            Self::RebuildUnderway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
             Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
             Self::Tenant(refusal) => match refusal {
@@ -52,7 +59,7 @@ impl OperatorError {
                 TenantRefusal::Webhook(WebhookRefusal::NotFound) => {
                     ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND)
                 }
-                // Ids are made here, and operators make as many endpoints as they want: defects.
+                // Ids are generated here, and the number of an operator's webhooks is not limited: these are defects.
                 TenantRefusal::KeyTaken
                 | TenantRefusal::Webhook(WebhookRefusal::Taken | WebhookRefusal::TooMany { .. }) => {
                     (Problem::Internal.code(), StatusCode::INTERNAL_SERVER_ERROR)
@@ -72,7 +79,11 @@ impl ResponseError for OperatorError {
             return problem.error_response();
         }
         let (code, status) = self.entry();
-        HttpResponse::build(status).json(json!({ "error": self.to_string(), "code": code, "details": {} }))
+        HttpResponse::build(status).json(ErrorResponse {
+            error: self.to_string(),
+            code: code.to_owned(),
+            details: ErrorDetails::default(),
+        })
     }
 }
 
@@ -85,12 +96,12 @@ impl From<TenantChangeError> for OperatorError {
         match error {
             TenantError::Refused(refusal) => Self::Tenant(refusal),
             TenantError::Append(AppendError::Unavailable(_)) => Self::Unknown,
-            // Somebody else changed the tenant at the same time: nothing happened.
+            // Somebody else changed the tenant at the same time: nothing was changed here.
             TenantError::Append(AppendError::Overloaded | AppendError::Conflict { .. }) => {
                 Problem::Overloaded.into()
             }
             error => {
-                tracing::error!(%error, "a tenant failed");
+                tracing::error!(%error, "the actor of a tenant failed");
                 Problem::Internal.into()
             }
         }

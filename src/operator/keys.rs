@@ -1,93 +1,90 @@
-//! `/operator/tenants/{tenant}/keys`: keys, made here, shown once and kept as a hash.
+//! `/operator/tenants/{tenant}/keys`: keys, which are made here, shown once and stored as a hash.
 //!
-//! The tenant `*` holds the keys that are good for every tenant. Revoking a key ends what it opened: its
-//! requests at once, its sockets within a second, the tokens that it minted with it.
+//! The tenant `*` holds the keys that are valid for every tenant. When a key is revoked, its requests are refused at once,
+//! its sockets are closed within a second, and the tokens that it minted become invalid.
 
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     Ambient, KeyId,
     tenant::{KeyIssued, KeyKind, ManagedBy, TenantCommand, TenantKey},
 };
-use serde_json::json;
 
-use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services, tenants::named};
-use crate::{access::auth, access::key_uses, access::secret::Secret, access::tenants::settings};
+use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services};
+use crate::{
+    access::{auth, key_uses, secret::Secret, tenants::settings},
+    api::{
+        field::Validation,
+        keys::{
+            IssueKeyRequest, KeyIssuedResponse, KeyResponse, KeyRevokedResponse, KeySummary, KeysResponse,
+        },
+        problem::Problem,
+    },
+};
 
-/// `GET …/keys`: what they are, when each was made and on which day it was used last; never the keys themselves.
+/// `GET …/keys`: lists keys, never with the key itself.
 ///
 /// # Errors
-/// When there is no such tenant.
+/// When the tenant does not exist.
 pub async fn list(
     services: web::Data<OperatorServices>,
     path: web::Path<String>,
-) -> Result<HttpResponse, OperatorError> {
+) -> Result<web::Json<KeysResponse>, OperatorError> {
     let id = services::tenant_id(&path)?;
     let tenant = services.tenant(&id)?;
     let snapshot = services.snapshot();
-    let view = |TenantKey { issued, created }: &TenantKey| {
+    let shown = |TenantKey { issued, created }: &TenantKey| {
         let grant = snapshot.grant_of(&issued.key_id, &id);
         let last_used = grant.and_then(|grant| grant.used.day()).map(key_uses::date);
-        json!({
-            "id": issued.key_id,
-            "kind": issued.kind,
-            "source": issued.source,
-            "name": issued.name,
-            "created": created,
-            "lastUsed": last_used,
-        })
+        KeyResponse { summary: summary(issued), created: *created, last_used }
     };
-    let keys: Vec<_> = tenant.keys().map(view).collect();
-    Ok(HttpResponse::Ok().json(json!({ "keys": keys })))
+    Ok(web::Json(KeysResponse { keys: tenant.keys().map(shown).collect() }))
 }
 
-/// `POST …/keys`: `kind` is `widget`, `secret` or `bot`; `name` says what it is for. The answer is the only place where the key is.
+/// `POST …/keys`: issues a key. This is the only response that contains it.
 ///
 /// # Errors
-/// When there is no such tenant, or no such kind.
+/// When the tenant does not exist, or a field is invalid.
 pub async fn issue(
-    ChangeRequest { operator, mut body }: ChangeRequest,
+    ChangeRequest { operator, body }: ChangeRequest<IssueKeyRequest>,
     path: web::Path<String>,
     services: web::Data<OperatorServices>,
 ) -> Result<HttpResponse, OperatorError> {
     let id = services::tenant_id(&path)?;
-    let kind = body.parsed("kind", kind_of);
-    let kind = body.required("kind", kind);
-    let name = body.parsed("name", |text| settings::check_name(text).map(|()| text.to_owned()));
-    body.finish()?;
-    let kind = kind.unwrap_or(KeyKind::Widget);
+    let mut validation = Validation::new();
+    let kind = validation.required("kind", body.kind);
+    let name = validation.parsed("name", body.name, |name| settings::check_name(&name).map(|()| name));
+    validation.finish()?;
+    let kind = kind.ok_or(Problem::Internal)?;
     let secret = new_key(kind, &services.tenants.ambient);
     let (key_id, hash) = auth::fingerprint(secret.expose());
-    let key =
-        KeyIssued { key_id: key_id.clone(), kind, hash, source: ManagedBy::Operator, name: name.clone() };
+    let key = KeyIssued { key_id, kind, hash, source: ManagedBy::Operator, name };
+    let response = KeyIssuedResponse { summary: summary(&key), key: secret.expose().to_owned() };
     services.execute(&id, TenantCommand::IssueKey { key, for_every: id.is_every() }, operator).await?;
-    let view = json!({
-        "id": key_id, "kind": kind, "source": ManagedBy::Operator, "name": name, "key": secret.expose(),
-    });
-    Ok(HttpResponse::Created().json(view))
+    Ok(HttpResponse::Created().json(response))
 }
 
 /// `DELETE …/keys/{key}`
 ///
 /// # Errors
-/// When there is no such key, or it comes from the configuration.
+/// When the key does not exist, or comes from the configuration.
 pub async fn revoke(
     operator: OperatorIdentity,
     path: web::Path<(String, String)>,
     services: web::Data<OperatorServices>,
-) -> Result<HttpResponse, OperatorError> {
+) -> Result<web::Json<KeyRevokedResponse>, OperatorError> {
     let (tenant, key) = path.into_inner();
-    let id = services::tenant_id(&tenant)?;
-    let key = named("key", KeyId::parse(&key))?;
-    services.execute(&id, TenantCommand::RevokeKey(key.clone()), operator).await?;
-    Ok(HttpResponse::Ok().json(json!({ "id": key, "revoked": true })))
+    let tenant = services::tenant_id(&tenant)?;
+    let id = services::path_id("key", KeyId::parse(&key))?;
+    services.execute(&tenant, TenantCommand::RevokeKey(id.clone()), operator).await?;
+    Ok(web::Json(KeyRevokedResponse { id, revoked: true }))
 }
 
-fn kind_of(text: &str) -> Result<KeyKind, &'static str> {
-    match text {
-        "widget" => Ok(KeyKind::Widget),
-        "secret" => Ok(KeyKind::Secret),
-        "bot" => Ok(KeyKind::Bot),
-        _ => Err("must be `widget`, `secret` or `bot`"),
+fn summary(issued: &KeyIssued) -> KeySummary {
+    KeySummary {
+        id: issued.key_id.clone(),
+        kind: issued.kind,
+        source: issued.source,
+        name: issued.name.clone(),
     }
 }
 

@@ -10,10 +10,14 @@ use std::{
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use amoiq_events::event::EventCause;
+use serde::de::DeserializeOwned;
 
 use crate::{
-    api::problem::Problem,
-    http::{body, fields::Fields, middleware::trace::RequestId},
+    api::{field, problem::Problem},
+    http::{
+        body::{self, BodyRule},
+        middleware::trace::RequestId,
+    },
 };
 
 /// The header that names the operator.
@@ -53,27 +57,28 @@ pub fn is_operator_name(text: &str) -> bool {
         && text.chars().all(|char| char.is_ascii_alphanumeric() || "._-+@".contains(char))
 }
 
-/// A request that changes something. Without a body there are no fields.
+/// A request that changes something. Without a body it has no fields.
 #[derive(Debug)]
-pub struct ChangeRequest {
+pub struct ChangeRequest<R> {
     /// Who makes the change.
     pub operator: OperatorIdentity,
     /// The fields of the body.
-    pub body: Fields,
+    pub body: R,
 }
 
-impl FromRequest for ChangeRequest {
+impl<R: DeserializeOwned + 'static> FromRequest for ChangeRequest<R> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
-        let operator = OperatorIdentity::extract(&request);
+        let operator = identify(&request);
         let payload = web::Payload::from_request(&request, payload);
         Box::pin(async move {
-            let operator = operator.await?;
+            let operator = operator?;
             let payload = payload.await.map_err(|_never| Problem::Internal)?;
-            Ok(Self { operator, body: body::read_optional(&request, payload).await? })
+            let members = body::members(&request, payload, BodyRule::Optional).await?;
+            Ok(Self { operator, body: field::request(members)? })
         })
     }
 }

@@ -1,6 +1,6 @@
-//! What the operator's routes work with: the way to every tenant, and the newest snapshot of all.
+//! What the routes of the operator interface work with.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use actix_web::web;
 use amoiq_actors::{projections::RebuildHandle, tenants::TenantSnapshot, webhooks::WebhooksHandle};
@@ -16,24 +16,24 @@ use crate::{
     http::webhooks::WebhookRegistrar,
 };
 
-/// Carries changes to the tenants.
+/// What the routes of the operator interface work with.
 pub struct OperatorServices {
-    /// The way to every tenant.
+    /// Changes tenants.
     pub tenants: TenantService,
-    /// What an endpoint may be: the same as one that is made by API.
+    /// The rules for webhooks, which are those of the management API.
     pub registrar: web::Data<WebhookRegistrar>,
-    /// How endpoints are doing.
+    /// The statuses of webhooks.
     pub webhooks: WebhooksHandle,
-    /// The projections that can be made again.
+    /// The projections that can be rebuilt.
     pub rebuilds: Vec<RebuildHandle>,
 }
 
 impl OperatorServices {
-    /// Carries a change out and answers with the number of events it took. When it is answered, the log
-    /// has it and every worker goes by it.
+    /// Executes a command and returns the number of its events. Afterwards the change is in the log and in effect in every
+    /// worker.
     ///
     /// # Errors
-    /// A [`OperatorError`].
+    /// An [`OperatorError`].
     pub async fn execute(
         &self,
         tenant: &TenantId,
@@ -48,10 +48,10 @@ impl OperatorServices {
         Ok(events)
     }
 
-    /// A tenant, or the holder of keys for every tenant, as it is now.
+    /// A tenant, or `*`, which holds the keys for every tenant.
     ///
     /// # Errors
-    /// When there is none.
+    /// When the tenant does not exist.
     pub fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, OperatorError> {
         match self.tenants.registry.current().of_log(id) {
             Some(tenant) if tenant.settings().is_some() || id.is_every() => Ok(Arc::clone(tenant)),
@@ -60,36 +60,45 @@ impl OperatorServices {
         }
     }
 
-    /// Everything there is.
+    /// The current snapshot of all tenants.
     #[must_use]
     pub fn snapshot(&self) -> Arc<TenantSnapshot> {
         Arc::clone(&self.tenants.registry.current())
     }
 
-    /// Whether a tenant is served: the demo is not while there is another.
+    /// Whether a tenant is served: the demo tenant is not while there is another one.
     #[must_use]
     pub fn serves(&self, id: &TenantId) -> bool {
         self.tenants.registry.current().tenant(id).is_some()
     }
 }
 
-/// The tenant that a path names; `*` holds the keys for every tenant.
+/// The tenant in a path. `*` holds the keys for every tenant.
 ///
 /// # Errors
-/// When it is no id.
+/// When it is not a valid id.
 pub fn tenant_id(text: &str) -> Result<TenantId, Problem> {
-    TenantId::try_from(text.to_owned()).map_err(|error| Problem::field("tenant", error.to_string()))
+    path_id("tenant", TenantId::try_from(text.to_owned()))
 }
 
-/// The same for a tenant that is to be made.
+/// An id in a path.
 ///
 /// # Errors
-/// When it is no id, stands for every tenant, is the demo's, or means another place in an address.
-pub fn new_tenant_id(text: &str) -> Result<TenantId, OperatorError> {
-    let id = TenantId::parse(text).map_err(|error| Problem::field("id", error.to_string()))?;
+/// When it is not a valid id; the error names the part of the path.
+pub fn path_id<T, E: Display>(name: &'static str, parsed: Result<T, E>) -> Result<T, Problem> {
+    parsed.map_err(|error| Problem::field(name, error.to_string()))
+}
+
+/// The id of a tenant that is to be created.
+///
+/// # Errors
+/// When it is the id of the demo tenant, or an address with it would name another resource.
+pub fn new_tenant_id(id: TenantId) -> Result<TenantId, OperatorError> {
     match id.as_str() {
         DEMO_TENANT => Err(OperatorError::Reserved),
-        "." | ".." => Err(Problem::field("id", "must not be `.` or `..`: no address could name it").into()),
+        "." | ".." => {
+            Err(Problem::field("id", "must not be `.` or `..`: no address could contain it").into())
+        }
         _ => Ok(id),
     }
 }

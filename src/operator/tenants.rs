@@ -1,108 +1,91 @@
-//! `/operator/tenants`: customers, made and changed without a restart.
+//! `/operator/tenants`: tenants, created and changed without a restart.
 
 use actix_web::{HttpResponse, web};
 use amoiq_events::{
     TenantId,
-    tenant::{ManagedBy, Tenant, TenantCommand, TenantSettings},
+    tenant::{ManagedBy, TenantCommand, TenantSettings},
 };
-use serde_json::{Value, json};
 
 use super::{ChangeRequest, OperatorError, OperatorServices, services};
-use crate::{access::tenants::settings, api::problem::Problem, http::fields::Fields};
+use crate::{
+    access::tenants::settings,
+    api::{
+        field::{StringList, Validation},
+        problem::Problem,
+        tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
+    },
+};
 
 /// `GET /operator/tenants`
-pub async fn list(services: web::Data<OperatorServices>) -> HttpResponse {
+pub async fn list(services: web::Data<OperatorServices>) -> web::Json<TenantsResponse> {
     let snapshot = services.snapshot();
     let mut all: Vec<_> = snapshot.all().collect();
     all.sort_unstable_by_key(|(id, _)| *id);
-    let views: Vec<_> = all.into_iter().map(|(id, tenant)| view(&services, id, tenant)).collect();
-    HttpResponse::Ok().json(json!({ "tenants": views }))
+    let tenants = all.into_iter().map(|(id, tenant)| TenantResponse::new(id, tenant, services.serves(id)));
+    web::Json(TenantsResponse { tenants: tenants.collect() })
 }
 
 /// `GET /operator/tenants/{tenant}`
 ///
 /// # Errors
-/// When there is none.
+/// When the tenant does not exist.
 pub async fn show(
     services: web::Data<OperatorServices>,
     path: web::Path<String>,
-) -> Result<HttpResponse, OperatorError> {
-    answer(&services, &services::tenant_id(&path)?)
+) -> Result<web::Json<TenantResponse>, OperatorError> {
+    Ok(web::Json(response(&services, &services::tenant_id(&path)?)?))
 }
 
-/// `POST /operator/tenants`: `id`, and `name` and `origins` when they are not the id and any.
+/// `POST /operator/tenants`. Without a name the tenant is called by its id, without origins any site may embed the widget.
 ///
 /// # Errors
-/// When there is one already, or a field is wrong.
+/// When the tenant exists already, or a field is invalid.
 pub async fn create(
-    ChangeRequest { operator, mut body }: ChangeRequest,
+    ChangeRequest { operator, body }: ChangeRequest<CreateTenantRequest>,
     services: web::Data<OperatorServices>,
 ) -> Result<HttpResponse, OperatorError> {
-    let id = body.id_text("id");
-    let id = body.required("id", id);
-    let (name, origins) = name_and_origins(&mut body);
-    body.finish()?;
-    let id = services::new_tenant_id(&id.unwrap_or_default())?;
+    let mut validation = Validation::new();
+    let id = validation.required("id", body.id);
+    let (name, origins) = name_and_origins(&mut validation, body.settings);
+    validation.finish()?;
+    let id = services::new_tenant_id(id.ok_or(Problem::Internal)?)?;
     let settings = TenantSettings {
         name: name.unwrap_or_else(|| id.to_string()),
         origins: origins.unwrap_or_else(|| vec!["*".to_owned()]),
         source: ManagedBy::Operator,
     };
     services.execute(&id, TenantCommand::Create(settings), operator).await?;
-    Ok(HttpResponse::Created().json(view(&services, &id, &*services.tenant(&id)?)))
+    Ok(HttpResponse::Created().json(response(&services, &id)?))
 }
 
-/// `PATCH /operator/tenants/{tenant}`: `name`, `origins`.
+/// `PATCH /operator/tenants/{tenant}`
 ///
 /// # Errors
-/// When there is none, it comes from the configuration, or a field is wrong.
+/// When the tenant does not exist or comes from the configuration, or a field is invalid.
 pub async fn update(
-    ChangeRequest { operator, mut body }: ChangeRequest,
+    ChangeRequest { operator, body }: ChangeRequest<TenantSettingsRequest>,
     path: web::Path<String>,
     services: web::Data<OperatorServices>,
-) -> Result<HttpResponse, OperatorError> {
+) -> Result<web::Json<TenantResponse>, OperatorError> {
     let id = services::tenant_id(&path)?;
-    let (name, origins) = name_and_origins(&mut body);
-    body.finish()?;
+    let mut validation = Validation::new();
+    let (name, origins) = name_and_origins(&mut validation, body);
+    validation.finish()?;
     services.execute(&id, TenantCommand::Update { name, origins }, operator).await?;
-    answer(&services, &id)
+    Ok(web::Json(response(&services, &id)?))
 }
 
-fn answer(services: &OperatorServices, id: &TenantId) -> Result<HttpResponse, OperatorError> {
-    let tenant = services.tenant(id)?;
-    Ok(HttpResponse::Ok().json(view(services, id, &tenant)))
+fn response(services: &OperatorServices, id: &TenantId) -> Result<TenantResponse, OperatorError> {
+    Ok(TenantResponse::new(id, &*services.tenant(id)?, services.serves(id)))
 }
 
-fn view(services: &OperatorServices, id: &TenantId, tenant: &Tenant) -> Value {
-    let settings = tenant.settings();
-    json!({
-        "id": id,
-        "name": settings.map(|settings| &settings.name),
-        "origins": settings.map(|settings| &settings.origins),
-        "source": settings.map(|settings| settings.source),
-        "served": services.serves(id),
-        "keys": tenant.keys().count(),
-        "webhooks": tenant.webhooks().count(),
-    })
-}
-
-fn name_and_origins(fields: &mut Fields) -> (Option<String>, Option<Vec<String>>) {
-    let name = fields.parsed("name", |text| settings::check_name(text).map(|()| text.to_owned()));
-    (name, origins(fields))
-}
-
-fn origins(fields: &mut Fields) -> Option<Vec<String>> {
-    let origins = fields.texts("origins", crate::api::tenants::MAX_ORIGINS)?;
-    if let Err(reason) = settings::check_origins(&origins) {
-        fields.refuse("origins", reason);
-    }
-    Some(origins)
-}
-
-/// A text that is a field of a path, told as one.
-pub(super) fn named<T, E: std::fmt::Display>(
-    field: &'static str,
-    parsed: Result<T, E>,
-) -> Result<T, Problem> {
-    parsed.map_err(|error| Problem::field(field, error.to_string()))
+fn name_and_origins(
+    validation: &mut Validation,
+    request: TenantSettingsRequest,
+) -> (Option<String>, Option<Vec<String>>) {
+    let name = validation.parsed("name", request.name, |name| settings::check_name(&name).map(|()| name));
+    let origins = validation.parsed("origins", request.origins, |StringList(origins)| {
+        settings::check_origins(&origins).map(|()| origins)
+    });
+    (name, origins)
 }

@@ -1,8 +1,7 @@
-//! `/operator/tenants/{tenant}/webhooks`: endpoints, as their operator manages them.
+//! `/operator/tenants/{tenant}/webhooks`: webhooks, as the operator manages them.
 //!
-//! What an endpoint may be is what it may be by API. Two things differ: `webhooks.endpoints_per_tenant` limits
-//! what customers make and not what operators do, and the values of headers are not shown, because they may
-//! be the customer's secrets.
+//! The rules are those of the management API, with two differences: `webhooks.endpoints_per_tenant` limits what customers
+//! create, not what operators create, and the values of headers are not shown, because they may be the customer's secrets.
 
 pub mod list;
 
@@ -12,137 +11,143 @@ use amoiq_events::{
     tenant::{ManagedBy, TenantCommand, TenantRefusal},
     webhook::{Webhook, WebhookCommand, WebhookRefusal},
 };
-use serde_json::{Value, json};
 
-use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services, tenants::named};
-use crate::{api::problem::Problem, http::webhooks::fields};
+use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices, services};
+use crate::api::{
+    problem::Problem,
+    webhooks::{
+        DisableWebhookRequest, OperatorWebhookResponse, WebhookDeletedResponse, WithSecret,
+        settings::{RotateSecretRequest, WebhookSettingsRequest},
+    },
+};
 
 const NOT_FOUND: OperatorError = OperatorError::Tenant(TenantRefusal::Webhook(WebhookRefusal::NotFound));
 
-/// `POST …/webhooks`: `url`, and what else there is to set. The answer is the only place where the
-/// secret is.
+/// The tenant and the id of a webhook in a path.
+type WebhookPath = web::Path<(String, String)>;
+
+/// `POST …/webhooks`: creates a webhook. The response contains the secret.
 ///
 /// # Errors
-/// When there is no such tenant, or a field is wrong.
+/// When the tenant does not exist, or a field is invalid.
 pub async fn register(
-    ChangeRequest { operator, mut body }: ChangeRequest,
+    ChangeRequest { operator, body }: ChangeRequest<WebhookSettingsRequest>,
     path: web::Path<String>,
     services: web::Data<OperatorServices>,
 ) -> Result<HttpResponse, OperatorError> {
     let tenant = services::tenant_id(&path)?;
-    let settings = fields::settings(&mut body, &services.registrar.destinations)?;
+    let settings = body.settings(&services.registrar.destinations)?;
     let (id, secret) = (services.registrar.new_id()?, services.registrar.new_secret());
     let command = WebhookCommand::Register { settings, secret, source: ManagedBy::Operator };
-    let made = carry_out(&services, &tenant, &id, command, operator).await?;
-    Ok(HttpResponse::Created().json(with_secret(view(&tenant, &id, &made), &made)))
+    let created = execute(&services, (&tenant, &id), command, operator).await?;
+    let shown = OperatorWebhookResponse::new(&tenant, &id, &created);
+    Ok(HttpResponse::Created().json(WithSecret::created(shown, &created)))
 }
 
-/// `PATCH …/webhooks/{webhook}`: what is absent stays, `null` gives back what need not be there.
+/// `PATCH …/webhooks/{webhook}`: an absent field keeps its value, `null` removes it.
 ///
 /// # Errors
-/// When there is none, it comes from the configuration, or a field is wrong.
+/// When the webhook does not exist or comes from the configuration, or a field is invalid.
 pub async fn update(
-    ChangeRequest { operator, mut body }: ChangeRequest,
-    path: web::Path<(String, String)>,
+    ChangeRequest { operator, body }: ChangeRequest<WebhookSettingsRequest>,
+    path: WebhookPath,
     services: web::Data<OperatorServices>,
-) -> Result<HttpResponse, OperatorError> {
-    let (tenant, id) = ids(&path.0, &path.1)?;
-    let command = WebhookCommand::Change(fields::change(&mut body, &services.registrar.destinations)?);
-    let changed = carry_out(&services, &tenant, &id, command, operator).await?;
-    Ok(HttpResponse::Ok().json(view(&tenant, &id, &changed)))
+) -> Result<web::Json<OperatorWebhookResponse>, OperatorError> {
+    let command = WebhookCommand::Change(body.change(&services.registrar.destinations)?);
+    change(&services, &path, command, operator).await
 }
 
-/// `DELETE …/webhooks/{webhook}`: for good.
+/// `DELETE …/webhooks/{webhook}`: deletes a webhook permanently.
 ///
 /// # Errors
-/// When there is none, or it comes from the configuration.
+/// When the webhook does not exist, or comes from the configuration.
 pub async fn delete(
     operator: OperatorIdentity,
-    path: web::Path<(String, String)>,
+    path: WebhookPath,
     services: web::Data<OperatorServices>,
-) -> Result<HttpResponse, OperatorError> {
-    let (tenant, id) = ids(&path.0, &path.1)?;
+) -> Result<web::Json<WebhookDeletedResponse>, OperatorError> {
+    let (tenant, id) = ids(&path)?;
     services.execute(&tenant, TenantCommand::Webhook(id.clone(), WebhookCommand::Delete), operator).await?;
-    Ok(HttpResponse::Ok().json(json!({ "id": id, "deleted": true })))
+    Ok(web::Json(WebhookDeletedResponse { id, deleted: true }))
 }
 
-/// `POST …/webhooks/{webhook}/{action}`: `pause`, `resume`, `disable` with a `reason`, `rotate-secret`, with
-/// `expirePrevious` when the secret leaked.
+/// `POST …/webhooks/{webhook}/pause`
 ///
 /// # Errors
-/// When there is no such webhook or action.
-pub async fn act(
-    ChangeRequest { operator, mut body }: ChangeRequest,
-    path: web::Path<(String, String, String)>,
+/// When the webhook does not exist.
+pub async fn pause(
+    operator: OperatorIdentity,
+    path: WebhookPath,
     services: web::Data<OperatorServices>,
-) -> Result<HttpResponse, OperatorError> {
-    let (tenant, id) = ids(&path.0, &path.1)?;
-    let command = match path.2.as_str() {
-        "pause" => WebhookCommand::Pause,
-        "resume" => WebhookCommand::Resume,
-        "disable" => {
-            let reason = fields::note(&mut body, "reason");
-            WebhookCommand::Disable { reason: reason.unwrap_or_else(|| "an operator disabled it".to_owned()) }
-        }
-        "rotate-secret" => services.registrar.rotation(body.flag("expirePrevious")),
-        _ => return Err(Problem::NotFound.into()),
-    };
-    body.finish()?;
-    let is_rotation = matches!(command, WebhookCommand::RotateSecret { .. });
-    let now = carry_out(&services, &tenant, &id, command, operator).await?;
-    let view = view(&tenant, &id, &now);
-    Ok(HttpResponse::Ok().json(if is_rotation {
-        let until = now.previous.as_ref().map(|(_, until)| until);
-        with(with_secret(view, &now), "previousSecretValidUntil", json!(until))
-    } else {
-        view
-    }))
+) -> Result<web::Json<OperatorWebhookResponse>, OperatorError> {
+    change(&services, &path, WebhookCommand::Pause, operator).await
 }
 
-/// An endpoint as operators are shown it.
-fn view(tenant: &TenantId, id: &WebhookId, webhook: &Webhook) -> Value {
-    let settings = &webhook.settings;
-    json!({
-        "tenant": tenant,
-        "id": id,
-        "url": settings.url,
-        "events": settings.events,
-        "description": settings.description,
-        "headers": settings.headers.keys().collect::<Vec<_>>(),
-        "ratePerSecond": settings.rate_per_second,
-        "status": webhook.status.as_str(),
-        "disabledReason": webhook.status.reason(),
-        "source": webhook.source,
-        "createdAt": webhook.registered.time,
-    })
+/// `POST …/webhooks/{webhook}/resume`
+///
+/// # Errors
+/// When the webhook does not exist.
+pub async fn resume(
+    operator: OperatorIdentity,
+    path: WebhookPath,
+    services: web::Data<OperatorServices>,
+) -> Result<web::Json<OperatorWebhookResponse>, OperatorError> {
+    change(&services, &path, WebhookCommand::Resume, operator).await
 }
 
-/// In the two answers that tell it.
-fn with_secret(view: Value, webhook: &Webhook) -> Value {
-    with(view, "secret", json!(webhook.secret.expose()))
+/// `POST …/webhooks/{webhook}/disable`
+///
+/// # Errors
+/// When the webhook does not exist, or the reason is too long.
+pub async fn disable(
+    ChangeRequest { operator, body }: ChangeRequest<DisableWebhookRequest>,
+    path: WebhookPath,
+    services: web::Data<OperatorServices>,
+) -> Result<web::Json<OperatorWebhookResponse>, OperatorError> {
+    change(&services, &path, WebhookCommand::Disable { reason: body.reason()? }, operator).await
 }
 
-/// The same with one field more.
-fn with(mut view: Value, name: &str, value: Value) -> Value {
-    if let Some(fields) = view.as_object_mut() {
-        fields.insert(name.to_owned(), value);
-    }
-    view
+/// `POST …/webhooks/{webhook}/rotate-secret`: replaces the secret. The response contains the new one.
+///
+/// # Errors
+/// When the webhook does not exist.
+pub async fn rotate_secret(
+    ChangeRequest { operator, body }: ChangeRequest<RotateSecretRequest>,
+    path: WebhookPath,
+    services: web::Data<OperatorServices>,
+) -> Result<web::Json<WithSecret<OperatorWebhookResponse>>, OperatorError> {
+    let (tenant, id) = ids(&path)?;
+    let is_leaked = body.expire_previous.value("expirePrevious")?.unwrap_or_default();
+    let rotated =
+        execute(&services, (&tenant, &id), services.registrar.rotation(is_leaked), operator).await?;
+    let shown = OperatorWebhookResponse::new(&tenant, &id, &rotated);
+    Ok(web::Json(WithSecret::rotated(shown, &rotated)))
 }
 
-fn ids(tenant: &str, webhook: &str) -> Result<(TenantId, WebhookId), Problem> {
-    Ok((services::tenant_id(tenant)?, named("webhook", WebhookId::parse(webhook))?))
+fn ids(path: &WebhookPath) -> Result<(TenantId, WebhookId), Problem> {
+    let (tenant, webhook) = &**path;
+    Ok((services::tenant_id(tenant)?, services::path_id("webhook", WebhookId::parse(webhook))?))
 }
 
-/// Does something to an endpoint and gives it as it is then.
-async fn carry_out(
+/// Changes a webhook and shows it.
+async fn change(
     services: &OperatorServices,
-    tenant: &TenantId,
-    id: &WebhookId,
+    path: &WebhookPath,
+    command: WebhookCommand,
+    operator: OperatorIdentity,
+) -> Result<web::Json<OperatorWebhookResponse>, OperatorError> {
+    let (tenant, id) = ids(path)?;
+    let changed = execute(services, (&tenant, &id), command, operator).await?;
+    Ok(web::Json(OperatorWebhookResponse::new(&tenant, &id, &changed)))
+}
+
+/// Executes a command on a webhook of a tenant and returns the webhook as it is afterwards.
+async fn execute(
+    services: &OperatorServices,
+    (tenant, id): (&TenantId, &WebhookId),
     command: WebhookCommand,
     operator: OperatorIdentity,
 ) -> Result<Webhook, OperatorError> {
     services.execute(tenant, TenantCommand::Webhook(id.clone(), command), operator).await?;
-    let now = services.tenant(tenant)?;
-    now.webhook(id).cloned().ok_or(NOT_FOUND)
+    services.tenant(tenant)?.webhook(id).cloned().ok_or(NOT_FOUND)
 }

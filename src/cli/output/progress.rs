@@ -51,6 +51,11 @@ impl ProgressDisplay {
         }
     }
 
+    /// Counts the steps up to this number.
+    pub(crate) fn reach(&mut self, done: u64) {
+        self.advance(done.saturating_sub(self.done));
+    }
+
     /// Prints how much was done in which time.
     pub(crate) fn finish(self) {
         if let Some(bar) = &self.bar {
@@ -112,7 +117,7 @@ impl StagedProgress {
     pub(crate) fn show(&mut self, work: WorkProgress) {
         match &mut self.current {
             Some((what, progress)) if *what == work.what => {
-                progress.advance(work.done.saturating_sub(progress.done));
+                progress.reach(work.done);
             }
             _ => {
                 self.finish();

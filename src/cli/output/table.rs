@@ -1,48 +1,57 @@
-//! Answers as people read them: lists as tables, objects as lines of fields.
+//! Responses as people read them: lists as tables, single objects as lines of fields.
+//!
+//! Some texts come from customers. Control characters in them are escaped, so that no text moves the cursor of the
+//! terminal or starts a line.
 
+use std::io::Write;
+
+use serde::Serialize;
 use serde_json::Value;
+use tabwriter::TabWriter;
 
-/// Objects of a list as lines under headings; each column is a field, or one within a field: `a.b`.
-pub(crate) fn table(list: &Value, columns: &[&str]) -> String {
-    let heading = |column: &&str| column.rsplit('.').next().unwrap_or_default().to_uppercase();
-    let mut rows = vec![columns.iter().map(heading).collect::<Vec<_>>()];
-    let cells = |object: &Value| columns.iter().map(|column| cell(find(object, column))).collect();
-    rows.extend(list.as_array().into_iter().flatten().map(cells));
-    let width =
-        |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..columns.len()).map(|index| width(index).unwrap_or_default()).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+/// A table with a line for each item of a list.
+pub(crate) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    align(std::iter::once(headings.map(str::to_owned)).chain(rows))
 }
 
-/// The fields of an object, one a line.
-pub(crate) fn fields(object: &Value) -> String {
-    let all: Vec<_> =
-        object.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
-    let width = all.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let line = |(name, value): &(&String, &Value)| format!("{name:width$}  {}", cell(Some(value)));
-    all.iter().map(line).collect::<Vec<_>>().join("\n")
+/// The fields of an object, one a line. Fields without a value are left out.
+///
+/// # Errors
+/// When the object cannot be serialised, which is a defect.
+pub(crate) fn fields(object: &impl Serialize) -> anyhow::Result<String> {
+    let Value::Object(members) = serde_json::to_value(object)? else { return Ok(String::new()) };
+    let shown = members.into_iter().filter(|(_, value)| !value.is_null());
+    Ok(align(shown.map(|(name, value)| [name, cell(&value)])))
 }
 
-fn find<'a>(object: &'a Value, column: &str) -> Option<&'a Value> {
-    column.split('.').try_fold(object, |within, name| within.get(name))
+/// A value in one cell; `-` stands for none.
+pub(crate) fn cell(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::Null) | Err(_) => "-".to_owned(),
+        Ok(Value::String(text)) => escape(&text),
+        Ok(Value::Array(values)) => values.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Ok(other) => other.to_string(),
+    }
 }
 
-/// Some texts are customers': none of them steers the terminal or begins a line.
-fn cell(value: Option<&Value>) -> String {
+fn escape(text: &str) -> String {
     let shown =
         |char: char| if char.is_control() { char.escape_debug().to_string() } else { char.to_string() };
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.chars().map(shown).collect(),
-        Some(Value::Array(values)) => {
-            values.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(" ")
-        }
-        Some(other) => other.to_string(),
+    text.chars().map(shown).collect()
+}
+
+fn align<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut aligned = TabWriter::new(Vec::new()).padding(2).minwidth(0);
+    for row in rows {
+        // Nothing can go wrong in memory.
+        drop(writeln!(aligned, "{}", row.join("\t")));
     }
+    let bytes = aligned.into_inner().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -52,27 +61,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_has_a_line_for_each_object_and_aligned_columns() {
-        let list = json!([{"id": "a", "keys": 2}, {"id": "longer", "keys": null}]);
-        assert_eq!(table(&list, &["id", "keys"]), "ID      KEYS\na       2\nlonger  -");
+    fn a_table_has_a_line_for_each_item_and_aligned_columns() {
+        let rows = [("a", Some(2)), ("longer", None)].map(|(id, keys)| [cell(&id), cell(&keys)]);
+        assert_eq!(table(["ID", "KEYS"], rows), "ID      KEYS\na       2\nlonger  -");
     }
 
     #[test]
-    fn a_column_may_be_within_a_field_that_is_not_there() {
-        let list = json!([{"standing": {"pending": 2}}, {"standing": null}]);
-        assert_eq!(table(&list, &["standing.pending"]), "PENDING\n2\n-");
+    fn a_text_does_not_control_the_terminal() {
+        assert_eq!(cell(&"a\u{1b}[2J\nb\u{9b}\tc"), "a\\u{1b}[2J\\nb\\u{9b}\\tc");
     }
 
     #[test]
-    fn a_text_does_not_steer_the_terminal() {
-        let list = json!([{"url": "a\u{1b}[2J\nb\u{9b}"}]);
-        assert_eq!(table(&list, &["url"]), "URL\na\\u{1b}[2J\\nb\\u{9b}");
-    }
-
-    #[test]
-    fn fields_that_are_absent_are_not_shown() {
+    fn fields_without_a_value_are_left_out() {
         assert_eq!(
-            fields(&json!({"id": "a", "name": null, "origins": ["x", "y"]})),
+            fields(&json!({"id": "a", "name": null, "origins": ["x", "y"]})).unwrap(),
             "id       a\norigins  x y"
         );
     }

@@ -1,88 +1,102 @@
-//! `amoiq erase`: removes a person from the log, the read models, the outbox and their files.
+//! `amoiq erase`: erases a person from the log, the read models, the webhook database and their files.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use amoiq_events::{SessionId, TenantId, UserId};
 use anyhow::{bail, ensure};
 use clap::Args;
 use reqwest::Method;
-use serde_json::{Value, json};
 
 use super::client::{ClientOptions, OperatorClient};
-use crate::config::Config;
+use crate::{
+    api::{
+        erasure::{EraseRequest, EraseResponse},
+        field::Field,
+    },
+    config::Config,
+};
 
-/// Whom, and whether to ask first.
+/// Erase a person from everything that the running service stores.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EraseCommand {
     #[command(flatten)]
     options: ClientOptions,
-    /// The tenant's id.
+    /// The id of the tenant.
     #[arg(long)]
     tenant: String,
-    /// One session.
+    /// Erase one session.
     #[arg(long, conflicts_with = "user", required_unless_present = "user")]
     session: Option<String>,
-    /// Every session that this user was in, by proof or by their own word.
+    /// Erase every session that belongs to this user, whether the user id was proven or only claimed.
     #[arg(long)]
     user: Option<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
 
-/// Carries the command out.
+/// Runs the command.
 ///
 /// # Errors
-/// When the service does not answer or refuses, or nobody says yes.
+/// When the service does not answer or refuses, or nobody confirms.
 pub(crate) fn run(config: &Config, command: &EraseCommand) -> anyhow::Result<()> {
-    let service = OperatorClient::find(config, &command.options)?;
-    let body = |dry_run: bool| {
-        let EraseCommand { tenant, session, user, .. } = command;
-        json!({ "tenant": tenant, "session": session, "user": user, "dryRun": dry_run })
-    };
-    // A user is in at most a thousand sessions at a time.
-    let mut all = Vec::new();
+    let client = OperatorClient::find(config, &command.options)?.for_erasure();
+    let request = command.request()?;
+    let dry_run = EraseRequest { dry_run: Field::Value(true), ..request.clone() };
+    let erase = |request: &EraseRequest| client.send::<_, EraseResponse>(Method::POST, &["erase"], request);
+    let mut sessions = Vec::new();
+    // The service erases at most a thousand sessions of a user at a time.
     loop {
-        let found = service.ask(Method::POST, &["erase"], Some(&body(true)))?;
-        let sessions = listed(&found);
-        if command.user.is_some() && sessions.is_empty() && !all.is_empty() {
+        let found = erase(&dry_run)?;
+        if command.user.is_some() && found.sessions.is_empty() && !sessions.is_empty() {
             break;
         }
         if !command.yes {
-            confirm(&command.tenant, &sessions)?;
+            confirm(&found)?;
         }
-        let answer = service.ask_long(Method::POST, &["erase"], Some(&body(false)))?;
-        let erased = listed(&answer);
+        let erased = erase(&request)?.sessions;
         let is_last = command.session.is_some() || erased.is_empty();
-        all.extend(erased);
+        sessions.extend(erased);
         if is_last {
             break;
         }
     }
-    let answer = json!({ "tenant": command.tenant, "sessions": all });
-    service.show(&answer, |_| match all.len() {
-        0 => "no session is the user's; what presence said of them is erased".to_owned(),
-        count => format!("erased, {count}:\n{}", all.join("\n")),
+    let Field::Value(tenant) = request.tenant else { bail!("--tenant is missing") };
+    client.show(&EraseResponse { tenant, sessions }, |erased| {
+        Ok(match erased.sessions.len() {
+            0 => "the user has no sessions; the user's presence is erased".to_owned(),
+            count => format!("erased {count} sessions:\n{}", lines(&erased.sessions, "")),
+        })
     })
 }
 
-fn listed(answer: &Value) -> Vec<String> {
-    let sessions = answer["sessions"].as_array().into_iter().flatten();
-    sessions.filter_map(|session| session.as_str().map(str::to_owned)).collect()
+impl EraseCommand {
+    fn request(&self) -> anyhow::Result<EraseRequest> {
+        Ok(EraseRequest {
+            tenant: Field::Value(TenantId::try_from(self.tenant.clone())?),
+            session: Field::of(self.session.as_deref().map(SessionId::parse).transpose()?),
+            user: Field::of(self.user.as_deref().map(UserId::parse).transpose()?),
+            dry_run: Field::Absent,
+        })
+    }
 }
 
-/// Shows what will be erased, and goes on when somebody says yes.
-fn confirm(tenant: &str, sessions: &[String]) -> anyhow::Result<()> {
+fn lines(sessions: &[SessionId], indent: &str) -> String {
+    sessions.iter().map(|session| format!("{indent}{session}\n")).collect()
+}
+
+/// Shows what will be erased, and asks for confirmation.
+fn confirm(found: &EraseResponse) -> anyhow::Result<()> {
     let mut terminal = io::stderr().lock();
-    writeln!(terminal, "of {tenant}, for good: {} sessions", sessions.len())?;
-    for session in sessions {
-        writeln!(terminal, "  {session}")?;
-    }
-    ensure!(io::stdin().is_terminal(), "nothing was erased: say --yes where nobody can be asked");
+    let (tenant, count) = (&found.tenant, found.sessions.len());
+    writeln!(terminal, "{count} sessions of {tenant} will be erased permanently:")?;
+    write!(terminal, "{}", lines(&found.sessions, "  "))?;
+    ensure!(io::stdin().is_terminal(), "nothing was erased: without a terminal, confirm with --yes");
     write!(terminal, "Erase? [y/N] ")?;
     terminal.flush()?;
-    let mut said = String::new();
-    io::stdin().lock().read_line(&mut said)?;
-    if !matches!(said.trim(), "y" | "Y" | "yes") {
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
         bail!("nothing was erased");
     }
     Ok(())

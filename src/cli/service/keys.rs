@@ -1,17 +1,22 @@
-//! `amoiq key`: keys of the running service's tenants. A key is shown once, when it is made.
+//! `amoiq key`: the keys of the running service's tenants. A key is shown once, when it is issued.
 
+use amoiq_events::tenant::{KeyKind, ManagedBy};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::client::{ClientOptions, OperatorClient, TenantArgument};
 use crate::{
-    cli::output::{fields, print_result, table},
+    api::{
+        field::Field,
+        keys::{IssueKeyRequest, KeyIssuedResponse, KeyResponse, KeyRevokedResponse, KeysResponse},
+    },
+    cli::output::{cell, fields, print_result, table},
     config::Config,
 };
 
-/// Keys of the running service's tenants.
+/// Manage the keys of the running service's tenants.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ManageKeysCommand {
     #[command(flatten)]
@@ -22,38 +27,38 @@ pub(crate) struct ManageKeysCommand {
 
 #[derive(Debug, Clone, Subcommand)]
 enum KeyAction {
-    /// A tenant's keys, without the keys themselves.
+    /// List a tenant's keys, without the keys themselves.
     List(TenantArgument),
-    /// Make a key. It is shown now and never again.
+    /// Issue a key. It is shown now and never again.
     Create {
         #[command(flatten)]
         of: TenantArgument,
-        /// What it may do.
+        /// What the key may do.
         #[arg(long)]
         kind: KeyKindArgument,
-        /// What it is for, for people.
+        /// What the key is for, for people.
         #[arg(long)]
         name: Option<String>,
     },
-    /// End a key, its sockets, and the tokens that it minted.
+    /// Revoke a key. Its sockets are closed, and the tokens that it minted become invalid.
     Revoke {
         #[command(flatten)]
         of: TenantArgument,
-        /// Its public id, `key-…`.
+        /// The public id of the key, `key-…`.
         key: String,
     },
-    /// Make a key of the same kind and name, then end the old one.
+    /// Issue a key of the same kind and name, then revoke the old one.
     Rotate {
         #[command(flatten)]
         of: TenantArgument,
-        /// The old one's public id, `key-…`.
+        /// The public id of the old key, `key-…`.
         key: String,
     },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum KeyKindArgument {
-    /// `wk_`: in every visitor's page.
+    /// `wk_`: for the pages of visitors.
     Widget,
     /// `sk_`: for a customer's server.
     Secret,
@@ -61,58 +66,90 @@ enum KeyKindArgument {
     Bot,
 }
 
-/// Carries the command out.
+impl From<KeyKindArgument> for KeyKind {
+    fn from(kind: KeyKindArgument) -> Self {
+        match kind {
+            KeyKindArgument::Widget => Self::Widget,
+            KeyKindArgument::Secret => Self::Secret,
+            KeyKindArgument::Bot => Self::Bot,
+        }
+    }
+}
+
+/// Runs the command.
 ///
 /// # Errors
 /// When the service does not answer, or refuses.
 pub(crate) fn run(config: &Config, command: &ManageKeysCommand) -> anyhow::Result<()> {
-    let service = OperatorClient::find(config, &command.options)?;
+    let client = OperatorClient::find(config, &command.options)?;
     match &command.action {
-        KeyAction::List(TenantArgument { tenant }) => {
-            let answer = service.ask(Method::GET, &["tenants", tenant, "keys"], None)?;
-            service.show(&answer, |answer| {
-                table(&answer["keys"], &["id", "kind", "source", "created", "lastUsed", "name"])
-            })
-        }
+        KeyAction::List(TenantArgument { tenant }) => show_list(&client, tenant),
         KeyAction::Create { of, kind, name } => {
-            let kind = match kind {
-                KeyKindArgument::Widget => "widget",
-                KeyKindArgument::Secret => "secret",
-                KeyKindArgument::Bot => "bot",
-            };
-            service.show(&issue(&service, &of.tenant, &json!({ "kind": kind, "name": name }))?, fields)
+            client.show_fields(&issue(&client, &of.tenant, (*kind).into(), name.clone())?)
         }
-        KeyAction::Revoke { of, key } => service.show(&revoke(&service, &of.tenant, key)?, fields),
-        KeyAction::Rotate { of, key } => rotate(&service, &of.tenant, key, command.options.json),
+        KeyAction::Revoke { of, key } => client.show_fields(&revoke(&client, &of.tenant, key)?),
+        KeyAction::Rotate { of, key } => rotate(&client, &of.tenant, key, command.options.json),
     }
 }
 
-fn issue(service: &OperatorClient, tenant: &str, wanted: &Value) -> anyhow::Result<Value> {
-    service.ask(Method::POST, &["tenants", tenant, "keys"], Some(wanted))
+fn show_list(client: &OperatorClient, tenant: &str) -> anyhow::Result<()> {
+    let row = |KeyResponse { summary, created, last_used }: &KeyResponse| {
+        [
+            cell(&summary.id),
+            cell(&summary.kind),
+            cell(&summary.source),
+            cell(created),
+            cell(last_used),
+            cell(&summary.name),
+        ]
+    };
+    let headings = ["ID", "KIND", "SOURCE", "CREATED", "LAST USED", "NAME"];
+    client.show(&list(client, tenant)?, |shown| Ok(table(headings, shown.keys.iter().map(row))))
 }
 
-fn revoke(service: &OperatorClient, tenant: &str, key: &str) -> anyhow::Result<Value> {
-    service.ask(Method::DELETE, &["tenants", tenant, "keys", key], None)
+fn list(client: &OperatorClient, tenant: &str) -> anyhow::Result<KeysResponse> {
+    client.request(Method::GET, &["tenants", tenant, "keys"])
 }
 
-/// Two changes, each shown once it is made: when the second one fails, both keys are good.
-fn rotate(service: &OperatorClient, tenant: &str, key: &str, is_json: bool) -> anyhow::Result<()> {
-    let answer = service.ask(Method::GET, &["tenants", tenant, "keys"], None)?;
-    let keys = answer.get("keys").and_then(Value::as_array).into_iter().flatten();
-    let old = keys.into_iter().find(|known| known["id"] == key).context("the key does not exist")?;
+fn issue(
+    client: &OperatorClient,
+    tenant: &str,
+    kind: KeyKind,
+    name: Option<String>,
+) -> anyhow::Result<KeyIssuedResponse> {
+    let request = IssueKeyRequest { kind: Field::Value(kind), name: Field::of(name) };
+    client.send(Method::POST, &["tenants", tenant, "keys"], &request)
+}
+
+fn revoke(client: &OperatorClient, tenant: &str, key: &str) -> anyhow::Result<KeyRevokedResponse> {
+    client.request(Method::DELETE, &["tenants", tenant, "keys", key])
+}
+
+/// What a rotation did: after a failed revocation both keys are valid.
+#[derive(Serialize)]
+struct KeyRotation<'a> {
+    issued: &'a KeyIssuedResponse,
+    revoked: Option<&'a KeyRevokedResponse>,
+}
+
+/// Makes two changes and shows each one as soon as it is made.
+fn rotate(client: &OperatorClient, tenant: &str, key: &str, is_json: bool) -> anyhow::Result<()> {
+    let keys = list(client, tenant)?.keys;
+    let old = keys.into_iter().map(|known| known.summary).find(|known| known.id.as_str() == key);
+    let old = old.context("the key does not exist")?;
     ensure!(
-        old["source"] != "configuration",
-        "the key comes from the configuration: change it there and start the service again"
+        old.source != ManagedBy::Configuration,
+        "the key comes from the configuration: change it there and restart the service"
     );
-    let issued = issue(service, tenant, &json!({ "kind": old["kind"], "name": old["name"] }))?;
+    let issued = issue(client, tenant, old.kind, old.name)?;
     if !is_json {
-        print_result(&format!("issued:\n{}\n", fields(&issued)))?;
+        print_result(&format!("issued:\n{}\n", fields(&issued)?))?;
     }
-    let revoked = revoke(service, tenant, key);
+    let revoked = revoke(client, tenant, key);
     if is_json {
-        let done = revoked.as_ref().ok();
-        print_result(&serde_json::to_string_pretty(&json!({ "issued": issued, "revoked": done }))?)?;
+        let rotation = KeyRotation { issued: &issued, revoked: revoked.as_ref().ok() };
+        print_result(&serde_json::to_string_pretty(&rotation)?)?;
     }
-    let revoked = revoked.with_context(|| format!("{key} is still good, and so is the new one"))?;
-    if is_json { Ok(()) } else { print_result(&format!("\nrevoked:\n{}", fields(&revoked))) }
+    let revoked = revoked.with_context(|| format!("{key} is still valid, and so is the new key"))?;
+    if is_json { Ok(()) } else { print_result(&format!("\nrevoked:\n{}", fields(&revoked)?)) }
 }

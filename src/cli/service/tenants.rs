@@ -1,16 +1,20 @@
-//! `amoiq tenant`: customers of the running client.
+//! `amoiq tenant`: the tenants of the running service.
 
+use amoiq_events::TenantId;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
 
 use super::client::{ClientOptions, OperatorClient};
 use crate::{
-    cli::output::{fields, table},
+    api::{
+        field::{Field, StringList},
+        tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
+    },
+    cli::output::{cell, table},
     config::Config,
 };
 
-/// Customers of the running client.
+/// Manage the tenants of the running service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ManageTenantsCommand {
     #[command(flatten)]
@@ -21,23 +25,23 @@ pub(crate) struct ManageTenantsCommand {
 
 #[derive(Debug, Clone, Subcommand)]
 enum TenantAction {
-    /// Every tenant there is.
+    /// List all tenants.
     List,
-    /// One tenant.
+    /// Show one tenant.
     Show {
-        /// Its id.
+        /// The id of the tenant.
         tenant: String,
     },
-    /// Make a tenant. The demo tenant goes with the first one.
+    /// Create a tenant. The demo tenant disappears with the first one.
     Create {
-        /// 1 to 256 bytes.
+        /// The id of the tenant, 1 to 256 bytes.
         tenant: String,
         #[command(flatten)]
         settings: TenantSettingsArguments,
     },
-    /// Change a tenant; what is not named stays.
+    /// Change a tenant. Settings that are not given stay as they are.
     Update {
-        /// Its id.
+        /// The id of the tenant.
         tenant: String,
         #[command(flatten)]
         settings: TenantSettingsArguments,
@@ -46,44 +50,56 @@ enum TenantAction {
 
 #[derive(Debug, Clone, Args)]
 struct TenantSettingsArguments {
-    /// For people.
+    /// A name for people.
     #[arg(long)]
     name: Option<String>,
-    /// A site that may embed the widget: `*`, `https://site.example` or `https://*.site.example`. Repeat it
-    /// for more; all of them take the place of those before.
+    /// A site that may embed the widget: `*`, `https://site.example` or `https://*.site.example`. Repeat the option
+    /// for more sites. The given sites replace all earlier ones.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
 }
 
 impl TenantSettingsArguments {
-    /// What is not named is null, which is as good as absent.
-    fn body(&self, id: Option<&str>) -> Value {
-        let origins = (!self.origins.is_empty()).then_some(&self.origins);
-        json!({ "id": id, "name": self.name, "origins": origins })
+    fn request(&self) -> TenantSettingsRequest {
+        let origins = (!self.origins.is_empty()).then(|| StringList(self.origins.clone()));
+        TenantSettingsRequest { name: Field::of(self.name.clone()), origins: Field::of(origins) }
     }
 }
 
-/// Carries the command out.
+/// Runs the command.
 ///
 /// # Errors
-/// When the client does not answer, or refuses.
+/// When the service does not answer, or refuses.
 pub(crate) fn run(config: &Config, command: &ManageTenantsCommand) -> anyhow::Result<()> {
     let client = OperatorClient::find(config, &command.options)?;
-    match &command.action {
-        TenantAction::List => {
-            let answer = client.ask(Method::GET, &["tenants"], None)?;
-            let columns = ["id", "name", "source", "served", "keys", "webhooks", "origins"];
-            client.show(&answer, |answer| table(&answer["tenants"], &columns))
-        }
-        TenantAction::Show { tenant } => {
-            client.show(&client.ask(Method::GET, &["tenants", tenant], None)?, fields)
-        }
+    let tenant: TenantResponse = match &command.action {
+        TenantAction::List => return list(&client),
+        TenantAction::Show { tenant } => client.request(Method::GET, &["tenants", tenant])?,
         TenantAction::Create { tenant, settings } => {
-            let body = settings.body(Some(tenant));
-            client.show(&client.ask(Method::POST, &["tenants"], Some(&body))?, fields)
+            let id = Field::Value(TenantId::try_from(tenant.clone())?);
+            let request = CreateTenantRequest { id, settings: settings.request() };
+            client.send(Method::POST, &["tenants"], &request)?
         }
         TenantAction::Update { tenant, settings } => {
-            client.show(&client.ask(Method::PATCH, &["tenants", tenant], Some(&settings.body(None)))?, fields)
+            client.send(Method::PATCH, &["tenants", tenant], &settings.request())?
         }
-    }
+    };
+    client.show_fields(&tenant)
+}
+
+fn list(client: &OperatorClient) -> anyhow::Result<()> {
+    let tenants: TenantsResponse = client.request(Method::GET, &["tenants"])?;
+    let row = |tenant: &TenantResponse| {
+        [
+            cell(&tenant.id),
+            cell(&tenant.name),
+            cell(&tenant.source),
+            cell(&tenant.served),
+            cell(&tenant.keys),
+            cell(&tenant.webhooks),
+            cell(&tenant.origins),
+        ]
+    };
+    let headings = ["ID", "NAME", "SOURCE", "SERVED", "KEYS", "WEBHOOKS", "ORIGINS"];
+    client.show(&tenants, |shown| Ok(table(headings, shown.tenants.iter().map(row))))
 }

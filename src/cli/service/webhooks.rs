@@ -1,30 +1,23 @@
-//! `amoiq webhook`: endpoints of the running service's tenants. A secret is shown once, when it is made.
+//! `amoiq webhook`: the webhook endpoints of the running service's tenants. A secret is shown once, when it is made.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value, json};
 
 use super::client::{ClientOptions, OperatorClient, TenantArgument};
 use crate::{
-    cli::output::{fields, table},
+    api::{
+        field::Field,
+        webhooks::{
+            DisableWebhookRequest, OperatorWebhookResponse, OperatorWebhookWithStatusResponse,
+            OperatorWebhooksResponse, WebhookDeletedResponse, WithSecret,
+            settings::{RotateSecretRequest, WebhookSettingsRequest},
+        },
+    },
+    cli::output::{cell, table},
     config::Config,
 };
 
-/// What of an endpoint the list shows.
-const COLUMNS: [&str; 10] = [
-    "tenant",
-    "id",
-    "status",
-    "standing.lagEvents",
-    "standing.pending",
-    "standing.refused",
-    "standing.failingSince",
-    "source",
-    "url",
-    "disabledReason",
-];
-
-/// Webhook endpoints of the running service's tenants.
+/// Manage the webhook endpoints of the running service's tenants.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ManageWebhooksCommand {
     #[command(flatten)]
@@ -35,51 +28,51 @@ pub(crate) struct ManageWebhooksCommand {
 
 #[derive(Debug, Clone, Subcommand)]
 enum WebhookAction {
-    /// Endpoints, whether they are served and how they are doing: how many events of the log they are
-    /// behind, how many deliveries wait, how many it refused, since when everything has failed.
+    /// List endpoints, whether they are served, and how their deliveries are getting on: how many events of the log
+    /// they have yet to pass, how many deliveries wait, how many were refused, and since when every attempt has failed.
     List {
-        /// Whose; everybody's when absent.
+        /// The tenant; without it, endpoints of all tenants are listed.
         #[arg(long)]
         tenant: Option<String>,
     },
-    /// Make an endpoint. Its secret is shown now and never again.
+    /// Create an endpoint. Its secret is shown now and never again.
     Create {
         #[command(flatten)]
         of: TenantArgument,
-        /// Where deliveries go.
+        /// The address that deliveries are sent to.
         url: String,
         #[command(flatten)]
         settings: WebhookSettingsArguments,
     },
-    /// Change an endpoint; what is not named stays.
+    /// Change an endpoint. Settings that are not given stay as they are.
     Update {
         #[command(flatten)]
         endpoint: EndpointArguments,
-        /// Where deliveries go.
+        /// The address that deliveries are sent to.
         #[arg(long)]
         url: Option<String>,
         #[command(flatten)]
         settings: WebhookSettingsArguments,
     },
-    /// Stop an endpoint for now. It keeps its place in the log.
+    /// Pause an endpoint. It keeps its position in the log.
     Pause(EndpointArguments),
-    /// Serve an endpoint again, from where it stopped.
+    /// Resume an endpoint from the position where it stopped.
     Resume(EndpointArguments),
-    /// Stop an endpoint with a reason.
+    /// Disable an endpoint, with a reason.
     Disable {
         #[command(flatten)]
         endpoint: EndpointArguments,
-        /// For people.
+        /// The reason, for people.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// End an endpoint for good.
+    /// Delete an endpoint permanently.
     Delete(EndpointArguments),
-    /// Make a new secret; the old one signs beside it for `webhooks.previous_secret_hours`.
+    /// Replace the secret. The old one also signs for another `webhooks.previous_secret_hours`.
     RotateSecret {
         #[command(flatten)]
         endpoint: EndpointArguments,
-        /// The old one leaked: it signs nothing any more.
+        /// Stop signing with the old secret at once, because it leaked.
         #[arg(long)]
         expire_previous: bool,
     },
@@ -89,66 +82,118 @@ enum WebhookAction {
 struct EndpointArguments {
     #[command(flatten)]
     of: TenantArgument,
-    /// Its id, `wh-…`.
+    /// The id of the endpoint, `wh-…`.
     webhook: String,
 }
 
 #[derive(Debug, Clone, Args)]
 struct WebhookSettingsArguments {
-    /// For people; an empty one removes it.
+    /// A note for people; an empty text removes it.
     #[arg(long)]
     description: Option<String>,
-    /// At most so many deliveries a second, 1 to 1000; 0 is no limit.
+    /// The most deliveries in a second, 1 to 1000; 0 removes the limit.
     #[arg(long)]
     rate_per_second: Option<u32>,
 }
 
 impl WebhookSettingsArguments {
-    /// What is named. Null removes a setting, so what is not named must not be there.
-    fn body(&self, url: Option<&str>) -> Value {
-        let url = url.map(|url| ("url", json!(url)));
-        let description = self.description.as_deref().map(|text| (!text.is_empty()).then_some(text));
-        let rate = self.rate_per_second.map(|rate| (rate > 0).then_some(rate));
-        let description = description.map(|text| ("description", json!(text)));
-        let rate = rate.map(|rate| ("ratePerSecond", json!(rate)));
-        let named = [url, description, rate].into_iter().flatten();
-        Value::Object(named.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+    fn request(&self, url: Option<&str>) -> WebhookSettingsRequest {
+        WebhookSettingsRequest {
+            url: Field::of(url.map(str::to_owned)),
+            description: given_or_removed(self.description.clone(), String::is_empty),
+            rate_per_second: given_or_removed(self.rate_per_second, |&rate| rate == 0),
+            ..WebhookSettingsRequest::default()
+        }
     }
 }
 
-/// Carries the command out.
+/// The field for an option: null removes the setting, and without the option the setting stays.
+fn given_or_removed<T>(option: Option<T>, removes: impl FnOnce(&T) -> bool) -> Field<T> {
+    match option {
+        Some(value) if removes(&value) => Field::Null,
+        option => Field::of(option),
+    }
+}
+
+/// Runs the command.
 ///
 /// # Errors
 /// When the service does not answer, or refuses.
 pub(crate) fn run(config: &Config, command: &ManageWebhooksCommand) -> anyhow::Result<()> {
-    let service = OperatorClient::find(config, &command.options)?;
-    let one = |endpoint: &EndpointArguments, method: Method, action: Option<&str>, body: Option<&Value>| {
-        let path = ["tenants", &endpoint.of.tenant, "webhooks", &endpoint.webhook];
-        let path: Vec<_> = path.into_iter().chain(action).collect();
-        service.show(&service.ask(method, &path, body)?, fields)
-    };
-    let act = |endpoint: &EndpointArguments, action: &str, body: Value| {
-        one(endpoint, Method::POST, Some(action), Some(&body))
-    };
-    match &command.action {
-        WebhookAction::List { tenant } => {
-            let of_one = tenant.as_deref().map(|tenant| vec!["tenants", tenant, "webhooks"]);
-            let answer = service.ask(Method::GET, &of_one.unwrap_or_else(|| vec!["webhooks"]), None)?;
-            service.show(&answer, |answer| table(&answer["webhooks"], &COLUMNS))
-        }
+    let client = OperatorClient::find(config, &command.options)?;
+    let shown: OperatorWebhookResponse = match &command.action {
+        WebhookAction::List { tenant } => return list(&client, tenant.as_deref()),
         WebhookAction::Create { of, url, settings } => {
-            let (path, body) = (["tenants", &of.tenant, "webhooks"], settings.body(Some(url)));
-            service.show(&service.ask(Method::POST, &path, Some(&body))?, fields)
+            let (path, request) = (["tenants", &of.tenant, "webhooks"], settings.request(Some(url)));
+            let created: WithSecret<OperatorWebhookResponse> = client.send(Method::POST, &path, &request)?;
+            return client.show_fields(&created);
         }
         WebhookAction::Update { endpoint, url, settings } => {
-            one(endpoint, Method::PATCH, None, Some(&settings.body(url.as_deref())))
+            client.send(Method::PATCH, &endpoint.path(), &settings.request(url.as_deref()))?
         }
-        WebhookAction::Pause(endpoint) => act(endpoint, "pause", json!({})),
-        WebhookAction::Resume(endpoint) => act(endpoint, "resume", json!({})),
-        WebhookAction::Disable { endpoint, reason } => act(endpoint, "disable", json!({ "reason": reason })),
-        WebhookAction::Delete(endpoint) => one(endpoint, Method::DELETE, None, None),
+        WebhookAction::Pause(endpoint) => client.request(Method::POST, &endpoint.action("pause"))?,
+        WebhookAction::Resume(endpoint) => client.request(Method::POST, &endpoint.action("resume"))?,
+        WebhookAction::Disable { endpoint, reason } => {
+            let request = DisableWebhookRequest { reason: Field::of(reason.clone()) };
+            client.send(Method::POST, &endpoint.action("disable"), &request)?
+        }
+        WebhookAction::Delete(endpoint) => {
+            let deleted: WebhookDeletedResponse = client.request(Method::DELETE, &endpoint.path())?;
+            return client.show_fields(&deleted);
+        }
         WebhookAction::RotateSecret { endpoint, expire_previous } => {
-            act(endpoint, "rotate-secret", json!({ "expirePrevious": expire_previous }))
+            let expire_previous = Field::Value(*expire_previous);
+            let request = RotateSecretRequest { expire_previous, ..RotateSecretRequest::default() };
+            let path = endpoint.action("rotate-secret");
+            let rotated: WithSecret<OperatorWebhookResponse> = client.send(Method::POST, &path, &request)?;
+            return client.show_fields(&rotated);
         }
+    };
+    client.show_fields(&shown)
+}
+
+impl EndpointArguments {
+    fn path(&self) -> [&str; 4] {
+        ["tenants", &self.of.tenant, "webhooks", &self.webhook]
     }
+
+    fn action<'a>(&'a self, action: &'a str) -> [&'a str; 5] {
+        ["tenants", &self.of.tenant, "webhooks", &self.webhook, action]
+    }
+}
+
+fn list(client: &OperatorClient, tenant: Option<&str>) -> anyhow::Result<()> {
+    let webhooks: OperatorWebhooksResponse = match tenant {
+        Some(tenant) => client.request(Method::GET, &["tenants", tenant, "webhooks"])?,
+        None => client.request(Method::GET, &["webhooks"])?,
+    };
+    let row =
+        |OperatorWebhookWithStatusResponse { webhook, standing }: &OperatorWebhookWithStatusResponse| {
+            let (summary, status) = (&webhook.summary, standing.as_ref());
+            [
+                cell(&webhook.tenant),
+                cell(&summary.id),
+                cell(&summary.status),
+                cell(&status.map(|status| status.lag_events)),
+                cell(&status.map(|status| status.pending)),
+                cell(&status.map(|status| status.refused)),
+                cell(&status.and_then(|status| status.failing_since)),
+                cell(&summary.source),
+                cell(&summary.url),
+                cell(&summary.disabled_reason),
+            ]
+        };
+    let headings = [
+        "TENANT",
+        "ID",
+        "STATUS",
+        "LAG EVENTS",
+        "PENDING",
+        "REFUSED",
+        "FAILING SINCE",
+        "SOURCE",
+        "URL",
+        "DISABLED REASON",
+    ];
+    client.show(&webhooks, |shown| Ok(table(headings, shown.webhooks.iter().map(row))))
 }

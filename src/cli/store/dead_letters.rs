@@ -1,12 +1,11 @@
-//! `amoiq dead-letters`: the events that projections pass by, because `amoiq rebuild --skip` let them.
+//! `amoiq dead-letters`: the events that projections skip because `amoiq rebuild --skip` allowed it.
 
-use amoiq_actors::projections::DeadLetters;
+use amoiq_actors::projections::{DeadLetter, DeadLetters};
 use anyhow::{Context, ensure};
 use clap::Args;
-use serde_json::json;
 
 use crate::{
-    cli::output::{print_result, table},
+    cli::output::{cell, print_result, table},
     config::Config,
 };
 
@@ -18,17 +17,22 @@ pub(crate) struct DeadLettersCommand {
     json: bool,
 }
 
-/// Reads the list, beside a running service too.
+/// Prints the list. This also works while a service runs.
 ///
 /// # Errors
-/// When it is damaged, or there is no store that it could be of.
+/// When the list is damaged, or there is no store.
 pub(crate) fn run(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> {
     let log = config.store.path.join("log.db");
-    let is_there = log.try_exists().with_context(|| log.display().to_string())?;
-    ensure!(is_there, "{} does not exist", log.display());
-    let letters = json!(DeadLetters::open(&config.store.path)?.all());
+    let exists = log.try_exists().with_context(|| log.display().to_string())?;
+    ensure!(exists, "{} does not exist", log.display());
+    let letters = DeadLetters::open(&config.store.path)?.all();
     if command.json {
         return print_result(&serde_json::to_string_pretty(&letters)?);
     }
-    print_result(&table(&letters, &["projection", "position", "type", "skippedAt", "reason"]))
+    let row = |letter: &DeadLetter| {
+        let DeadLetter { projection, position, kind, skipped_at, reason, .. } = letter;
+        [cell(projection), cell(position), cell(kind), cell(skipped_at), cell(reason)]
+    };
+    let headings = ["PROJECTION", "POSITION", "TYPE", "SKIPPED AT", "REASON"];
+    print_result(&table(headings, letters.iter().map(row)))
 }

@@ -120,7 +120,7 @@ fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_l
     assert_eq!(rotated["issued"]["name"], "unused");
     let table = cli::run(app.data(), &["key", "list", "--tenant", "acme"]);
     let table = String::from_utf8(table.stdout).expect("a text");
-    assert!(table.starts_with("ID ") && table.contains("CREATED") && table.contains("LASTUSED"), "{table}");
+    assert!(table.starts_with("ID ") && table.contains("CREATED") && table.contains("LAST USED"), "{table}");
 }
 
 #[test]

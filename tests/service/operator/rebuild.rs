@@ -51,7 +51,7 @@ fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
     assert!(all.status.success());
     assert!(String::from_utf8_lossy(&all.stderr).contains("online lives in memory"));
     assert!(cli::failure_of(app.data(), &["rebuild", "online"]).contains("online lives in memory"));
-    assert!(cli::failure_of(app.data(), &["rebuild", "other"]).contains("`other` is no projection"));
+    assert!(cli::failure_of(app.data(), &["rebuild", "other"]).contains("`other` is not a projection"));
     let twice = cli::json_of(app.data(), &["rebuild", "inbox", "inbox"]);
     assert_eq!(twice["state"], "done", "{twice}");
     let door = OperatorClient::of(&app);

@@ -100,7 +100,7 @@ fn an_id_that_an_address_would_lose_is_refused() {
     for words in commands {
         let refused = cli::failure_of(app.data(), words);
         assert!(
-            refused.contains("is no id") || refused.contains("VALIDATION_FAILED"),
+            refused.contains("is not a valid id") || refused.contains("VALIDATION_FAILED"),
             "{words:?}: {refused}"
         );
     }
