@@ -200,3 +200,21 @@ fn every_message_that_the_runbook_explains_is_one_of_the_program() {
     let unknown: Vec<_> = parts.filter(|part| !texts.contains(part)).collect();
     assert_eq!(unknown, Vec::<&str>::new());
 }
+
+#[test]
+fn every_type_of_the_glossary_is_one_of_the_program() {
+    let texts = product_texts();
+    let lines = prose(&root().join("docs/GLOSSARY.md"));
+    let rows: Vec<_> = lines.iter().filter(|line| line.starts_with("| **")).collect();
+    assert_eq!(rows.len(), 40, "one row for each term");
+    let columns = rows.iter().filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+    let names = columns.flat_map(|column| column.split('`').skip(1).step_by(2));
+    let is_declared = |name: &str| {
+        ["struct", "enum", "trait"].iter().any(|kind| {
+            let is_end = |char: char| !char.is_alphanumeric() && char != '_';
+            texts.split(&format!("{kind} {name}")).skip(1).any(|rest| rest.starts_with(is_end))
+        })
+    };
+    let unknown: Vec<_> = names.filter(|name| !is_declared(name)).collect();
+    assert_eq!(unknown, Vec::<&str>::new());
+}
