@@ -267,7 +267,7 @@ impl DeliveryStore {
         Ok(self.database.truncate_log().await?)
     }
 
-    /// Removes every delivery of some sessions, each before a position, from their tenant's lanes, settled or
+    /// Removes every delivery of some sessions, each up to a position, from their tenant's lanes, settled or
     /// not, in short transactions: all of them are looked through once. Returns how many there were. A lane that
     /// knows one still and records it writes it again: lanes forget the sessions first. The files hold copies
     /// until they are scrubbed.

@@ -138,7 +138,7 @@ impl WebhooksHandle {
         ask(&self.find(tenant, webhook).await?.lane, CancelReplay).await?
     }
 
-    /// Removes everything about some sessions, each before a position, from the memory of a tenant's lanes and from
+    /// Removes everything about some sessions, each up to a position, from the memory of a tenant's lanes and from
     /// `outbox.db`, which is done even if a lane fails. An attempt that is running may end, and is not recorded.
     ///
     /// # Errors

@@ -1,118 +1,77 @@
-//! The actor of one endpoint: it decides what is tried when, and how far the endpoint is.
+//! The actor of one endpoint: it decides which delivery is attempted when, and records how far the endpoint is.
 //!
-//! [`super::router`] starts it and brings it the live log. What it did not take from the router, because
-//! it was full, paused or busy with a replay, it reads for itself. Its place in the log passes an event once
-//! that is delivered or stands in `outbox.db`; so whatever happens, every message comes at least once,
-//! and of a session in order.
+//! The [router](super::router) starts it and offers it the live log. What the lane does not take from the router,
+//! because it is full, paused or busy with a replay, it reads for itself later. Its cursor passes an event once that
+//! event is delivered or stored in `outbox.db`. So every message arrives at least once, and in order within a session.
 //!
-//! An attempt holds its place until what became of it is written: a crash repeats no more than the
-//! attempts that are underway. Everything it holds is bounded; at a bound it stops reading, and the log
-//! keeps the rest.
+//! An attempt counts as running until its outcome is written: a crash repeats no more than the running attempts.
+//! Everything in memory is bounded; at a bound the lane stops reading, and the log keeps the rest.
+//!
+//! The actor connects parts that know nothing of each other and are tested by themselves:
+//!
+//! | part | decides |
+//! |---|---|
+//! | [`lane_state`] | whether the endpoint is served, and what may start |
+//! | [`log_cursor`] | where the lane and its replay are in the log |
+//! | [`attempt_scheduler`] | which delivery is attempted when, and what follows from the outcome |
+//! | [`record_queue`] | what is written next |
+//! | [`erased_sessions`] | what must not come back after an erasure |
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use actix::prelude::*;
-use amoiq_events::{Position, Timestamp, webhook::WebhookStatus};
-use tokio::{sync::oneshot, time::Instant};
+use amoiq_events::{Position, webhook::WebhookStatus};
+use tokio::time::Instant;
 
 use super::{
-    delivery::{Delivery, DeliveryAttempt, DeliveryStatus, HoldOff, LaneProgress},
+    delivery::{Delivery, LaneProgress},
     delivery_store::LaneId,
-    pacing::{
-        clock_reading::{ClockReading, later},
-        endpoint_throttle::EndpointThrottle,
-    },
+    pacing::clock_reading::ClockReading,
     sender::{LoggedMessage, WebhookEndpoint},
     services::LaneServices,
 };
 
-mod attempts;
+mod attempt_scheduler;
 mod backlog;
 mod commands;
 mod erased_sessions;
-mod erasure;
-mod reading;
-mod refusal_evidence;
-mod refusals;
+mod intake;
+mod lane_state;
+mod log_cursor;
+mod record_queue;
 mod retry_backoff;
+mod sending;
 mod skips;
 mod writing;
 
-use backlog::{DeliveryBacklog, DeliveryOrigin};
-pub(super) use commands::{CancelReplay, GetLaneStatus, RedeliverMessage, StartReplay};
+use attempt_scheduler::AttemptScheduler;
+pub(super) use commands::{CancelReplay, ForgetSessions, GetLaneStatus, RedeliverMessage, StartReplay};
 pub use commands::{LaneError, LaneStatus};
-use erased_sessions::{ErasedSessions, WorkToken};
-pub(super) use erasure::ForgetSessions;
-use refusal_evidence::RefusalEvidence;
+use erased_sessions::ErasedSessions;
+use lane_state::{EndpointView, LaneEvent, LaneState};
+use log_cursor::LogCursor;
+use record_queue::RecordQueue;
 use retry_backoff::RetryBackoff;
 pub use skips::SkipQuery;
 pub(super) use skips::{SkipDelivery, SkipMatching};
 
-/// How many messages wait for a lane. It works through them without ever waiting.
+/// How many messages wait for a lane. It handles each of them without waiting for anything.
 const MAILBOX: usize = 16;
-
-/// Deliveries that are only in memory.
-const FRESH: usize = 256;
-
-/// Their texts together, in bytes.
-const FRESH_BYTES: usize = 1024 * 1024;
-
-/// How long it waits first when the log or `outbox.db` does not answer.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The actor of one endpoint.
 pub(super) struct WebhookLane {
     services: Arc<LaneServices>,
     id: LaneId,
-    /// As it was when it was looked at last.
+    /// As the registry showed it last.
     endpoint: Arc<WebhookEndpoint>,
-    backlog: DeliveryBacklog,
-    throttle: EndpointThrottle,
-    reception: RefusalEvidence,
-    /// Since when everything has failed in this process, and for how long it had before.
-    failing: Option<(Instant, Duration)>,
-    /// As they are written; the cursors among them follow from the backlog.
-    progress: LaneProgress,
-    /// Everything up to here was taken in,
-    read: Position,
-    /// the same of the replay that runs,
-    replay_read: Position,
-    /// and the log goes on at least to here.
-    known: Position,
-    /// What stands in `outbox.db` behind the cursor since before the start: settled, or pending. It takes its
-    /// place when the lane comes by: what is before it in its session may stand in the log alone.
-    stored: BTreeMap<Position, Option<Delivery>>,
-    /// Attempts that are made, or whose outcome is not written yet.
-    underway: usize,
-    /// Waits to be written.
-    outcomes: Vec<(Delivery, Option<DeliveryAttempt>)>,
-    /// Wait for what is written next.
-    acks: Vec<oneshot::Sender<()>>,
-    /// Sessions that were erased, until nothing of them can come any more: some seconds.
-    forgotten: ErasedSessions,
-    /// How often its owner did something about it: what an attempt from before met says nothing of the endpoint
-    /// as it is now.
-    changes: u64,
-    /// How the log fails, how `outbox.db` does, and how the log does for deliveries that are read again.
-    reading_trouble: RetryBackoff,
-    writing_trouble: RetryBackoff,
-    unreadable: BTreeMap<Position, RetryBackoff>,
-    /// It waits for a place.
-    is_asking: bool,
-    is_writing: bool,
-    is_reading: bool,
-    /// The progress have changed since they were written.
-    is_marked: bool,
-    /// The endpoint was deleted, or its tenant is not served any more.
-    is_over: bool,
-    /// It asked to be disabled.
-    is_given_up: bool,
-    /// The service is stopping: nothing new is begun.
-    is_draining: bool,
+    state: LaneState,
+    cursor: LogCursor,
+    scheduler: AttemptScheduler,
+    records: RecordQueue,
+    erased: ErasedSessions,
+    read_backoff: RetryBackoff,
+    write_backoff: RetryBackoff,
+    /// The next wake-up, and the timer of it.
     wake: Option<(Instant, SpawnHandle)>,
 }
 
@@ -122,8 +81,9 @@ pub(super) struct LaneStart {
     pub(super) endpoint: Arc<WebhookEndpoint>,
     pub(super) progress: LaneProgress,
     pub(super) unsettled: Vec<Delivery>,
+    /// The settled deliveries after the cursor.
     pub(super) settled: BTreeSet<Position>,
-    /// What the router has passed already.
+    /// How far the router has read.
     pub(super) known: Position,
 }
 
@@ -132,117 +92,90 @@ impl WebhookLane {
     pub(super) fn launch(services: Arc<LaneServices>, start: LaneStart) -> Addr<Self> {
         let LaneStart { id, endpoint, progress, unsettled, settled, known } = start;
         let now = services.now();
-        let stored = settled.into_iter().map(|position| (position, None)).collect();
-        let not_before = progress.hold_off.map(|hold_off| now.instant_of(hold_off.until, hold_off.wait));
         let mut lane = Self {
-            throttle: EndpointThrottle::new(services.settings.throttle.clone(), not_before),
-            reception: RefusalEvidence::new(services.settings.throttle.breaker_failures),
-            failing: progress.failing_since.map(|since| (now.instant, now.since(since))),
+            scheduler: AttemptScheduler::new(Arc::clone(&services.settings), &progress, now),
+            cursor: LogCursor::new(&progress, settled, known),
+            records: RecordQueue::new(progress.cursor),
             services,
             id,
             endpoint,
-            backlog: DeliveryBacklog::default(),
-            read: progress.cursor,
-            replay_read: progress.replay.map(|replay| replay.cursor).unwrap_or_default(),
-            progress,
-            known,
-            stored,
-            underway: 0,
-            outcomes: Vec::new(),
-            acks: Vec::new(),
-            forgotten: ErasedSessions::default(),
-            changes: 0,
-            reading_trouble: RetryBackoff::default(),
-            writing_trouble: RetryBackoff::default(),
-            unreadable: BTreeMap::new(),
-            is_asking: false,
-            is_writing: false,
-            is_reading: false,
-            is_marked: false,
-            is_over: false,
-            is_given_up: false,
-            is_draining: false,
+            state: LaneState::default(),
+            erased: ErasedSessions::default(),
+            read_backoff: RetryBackoff::default(),
+            write_backoff: RetryBackoff::default(),
             wake: None,
         };
-        lane.recall(unsettled, now);
+        lane.restore(unsettled, now);
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             lane
         })
     }
 
-    /// Takes in what waits in `outbox.db`. What its place has not come for yet waits for that.
-    fn recall(&mut self, pending: Vec<Delivery>, now: ClockReading) {
-        let replay = self.progress.replay.filter(|replay| !replay.is_over());
-        let passed = replay.map_or(self.progress.cursor, |replay| replay.cursor.min(self.progress.cursor));
-        for delivery in pending {
-            self.recall_refusal(&delivery, now);
+    /// Takes the deliveries that wait in `outbox.db`. Those after the cursor join the backlog when the lane reads past
+    /// them.
+    fn restore(&mut self, unsettled: Vec<Delivery>, now: ClockReading) {
+        let passed = self.cursor.passed_at_start();
+        for delivery in unsettled {
+            self.scheduler.restore_refusal(&delivery, now);
             if delivery.position > passed {
-                self.stored.insert(delivery.position, Some(delivery));
+                self.cursor.keep_recovered(delivery);
             } else {
-                self.add_stored(delivery, now);
+                self.scheduler.add_stored(delivery, now);
             }
         }
     }
 
-    /// A delivery from `outbox.db` takes its place. Its date was of the wall clock, which may have been set since.
-    fn add_stored(&mut self, mut delivery: Delivery, now: ClockReading) {
-        let longest = self.services.settings.schedule.longest_wait(delivery.tries);
-        let due = delivery.next_at.map_or(now.instant, |date| now.instant_of(date, longest));
-        delivery.next_at = Some(now.date_of(due));
-        self.backlog.add(delivery, (DeliveryOrigin::Stored, self.read), None, due);
-    }
-
-    fn is_served(&self) -> bool {
-        let is_on = self.endpoint.webhook.status == WebhookStatus::Enabled && !self.is_over;
-        is_on && !self.is_given_up && !self.is_draining
-    }
-
-    /// Does whatever can be done now: tries, reads, writes.
+    /// Does whatever can be done now: sends, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        self.forgotten.settle(self.known);
-        self.look_at_endpoint();
-        self.review_refusals(ctx);
-        self.try_what_is_due(ctx);
+        self.erased.settle(self.cursor.known());
+        self.see_endpoint();
+        let now = self.services.now();
+        if let Some(hold_end) = self.scheduler.review_refusals(now) {
+            self.wake_at(hold_end, now.instant, ctx);
+        }
+        self.send_due(ctx);
         self.read_on(ctx);
         self.write(ctx);
     }
 
-    /// Sees what became of the endpoint. A change is published before its owner is answered; the router hears of it
-    /// later, and what was said after it may be here before that. So it is looked at before anything is begun.
-    fn look_at_endpoint(&mut self) {
+    /// Looks at the endpoint in the registry. A change is published there before its owner is answered, and before the
+    /// router hears of it; so the lane looks before it starts anything.
+    fn see_endpoint(&mut self) {
         let snapshot = self.services.registry.current();
         let tenant = snapshot.tenant(&self.endpoint.tenant);
         let Some(webhook) = tenant.and_then(|tenant| tenant.webhook(&self.endpoint.id)) else {
-            self.is_over = true;
+            self.state.apply(LaneEvent::EndpointSeen(EndpointView::Missing));
             return;
         };
-        self.is_over = false;
-        if *webhook == self.endpoint.webhook {
-            return;
+        let known = &self.endpoint.webhook;
+        let is_new = webhook.status != known.status || webhook.settings.url != known.settings.url;
+        let view = match &webhook.status {
+            WebhookStatus::Enabled if is_new => EndpointView::EnabledAnew,
+            WebhookStatus::Enabled => EndpointView::Enabled,
+            WebhookStatus::Paused | WebhookStatus::Disabled { .. } => EndpointView::Stopped,
+        };
+        if webhook != known {
+            self.endpoint = Arc::new(WebhookEndpoint {
+                webhook: webhook.clone(),
+                ..WebhookEndpoint::clone(&self.endpoint)
+            });
         }
-        let is_resumed = webhook.status != self.endpoint.webhook.status;
-        let is_elsewhere = webhook.settings.url != self.endpoint.webhook.settings.url;
-        self.endpoint =
-            Arc::new(WebhookEndpoint { webhook: webhook.clone(), ..WebhookEndpoint::clone(&self.endpoint) });
-        if is_resumed || is_elsewhere {
-            self.begin_anew();
+        if is_new {
+            self.start_anew();
         }
+        self.state.apply(LaneEvent::EndpointSeen(view));
     }
 
-    /// Its owner did something about the endpoint: what was learnt before counts no more.
-    fn begin_anew(&mut self) {
-        self.throttle.reset();
-        self.reception.reset();
+    /// The owner changed the endpoint: what was learnt before no longer counts.
+    fn start_anew(&mut self) {
         let now = self.services.now();
-        self.backlog.hurry_all(now);
-        self.stored.values_mut().flatten().for_each(|delivery| delivery.next_at = Some(now.date));
-        (self.progress.failing_since, self.progress.hold_off, self.failing) = (None, None, None);
-        (self.is_marked, self.is_given_up) = (true, false);
-        self.changes += 1;
+        self.scheduler.reset(now);
+        self.cursor.make_recovered_due(now.date);
+        self.records.add_progress();
     }
 
-    /// Wakes at a moment, unless it wakes before.
+    /// Wakes up at a time, unless it wakes up earlier.
     fn wake_at(&mut self, at: Instant, now: Instant, ctx: &mut Context<Self>) {
         if self.wake.is_some_and(|(earlier, _)| earlier <= at) {
             return;
@@ -250,11 +183,11 @@ impl WebhookLane {
         if let Some((_, later)) = self.wake.take() {
             ctx.cancel_future(later);
         }
-        let handle = ctx.run_later(at.saturating_duration_since(now), |lane, ctx| {
+        let timer = ctx.run_later(at.saturating_duration_since(now), |lane, ctx| {
             lane.wake = None;
             lane.pump(ctx);
         });
-        self.wake = Some((at, handle));
+        self.wake = Some((at, timer));
     }
 }
 
@@ -270,11 +203,11 @@ impl Actor for WebhookLane {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct OfferMessages {
-    /// It begins after this position
+    /// It starts after this position
     pub(super) after: Position,
     /// and ends with this one.
     pub(super) upto: Position,
-    /// What it says to the endpoints of the lane's tenant; nothing, when the lane is to note how far it is.
+    /// The messages for the endpoints of the lane's tenant. Without any, the lane saves its cursor.
     pub(super) messages: Vec<Arc<LoggedMessage>>,
 }
 
@@ -282,9 +215,9 @@ impl Handler<OfferMessages> for WebhookLane {
     type Result = ();
 
     fn handle(&mut self, offer: OfferMessages, ctx: &mut Self::Context) {
-        self.take(&offer);
+        self.take_offer(&offer);
         if offer.messages.is_empty() {
-            self.note_progress();
+            self.save_cursor();
         }
         self.pump(ctx);
     }
@@ -303,7 +236,7 @@ impl Handler<RefreshEndpoint> for WebhookLane {
     }
 }
 
-/// Nothing new is begun; the answer is how many attempts are underway.
+/// Starts no more attempts. The answer is how many are running.
 #[derive(Message)]
 #[rtype(usize)]
 pub(super) struct DrainLane;
@@ -312,12 +245,12 @@ impl Handler<DrainLane> for WebhookLane {
     type Result = usize;
 
     fn handle(&mut self, _: DrainLane, _: &mut Self::Context) -> usize {
-        self.is_draining = true;
-        self.underway
+        self.state.apply(LaneEvent::DrainStarted);
+        self.scheduler.in_flight()
     }
 }
 
-/// The endpoint was deleted: whatever is underway is dropped.
+/// The endpoint was deleted: the running attempts are dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopLane;

@@ -238,7 +238,7 @@ impl Handler<SweepLanes> for WebhookRouter {
 #[rtype(result = "Result<(), LaneError>")]
 pub(super) struct ForgetTenantSessions {
     pub(super) tenant: TenantId,
-    /// Each before a position.
+    /// Each up to a position.
     pub(super) sessions: Arc<HashMap<SessionId, Position>>,
 }
 

@@ -52,7 +52,7 @@ pub struct WebhookServices {
 
 /// What lanes share.
 pub(super) struct LaneServices {
-    pub(super) settings: LaneSettings,
+    pub(super) settings: Arc<LaneSettings>,
     pub(super) log: Arc<dyn EventStore>,
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
@@ -66,7 +66,7 @@ impl LaneServices {
         let WebhookServices { log, ambient, registry, deliveries, sender } = services;
         let attempts = AttemptRunner::new(&settings, sender, ambient.clone());
         let messages = MessageReader::new(Arc::clone(&log));
-        Self { settings, log, ambient, registry, deliveries, attempts, messages }
+        Self { settings: Arc::new(settings), log, ambient, registry, deliveries, attempts, messages }
     }
 
     /// Disables an endpoint by an event of its tenant.

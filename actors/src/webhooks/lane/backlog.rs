@@ -1,8 +1,8 @@
-//! The deliveries of one lane that are not settled: which one may be tried next, and how far the lane's
-//! cursors may go. A pure structure: what time it is is told; no waiting, no disk.
+//! The unsettled deliveries of one lane: which one may be attempted next, and how far the lane's cursors may move.
+//! Pure: the current time is an argument, and nothing here waits or touches a disk.
 //!
-//! Of a session only the first is tried; the others wait until it is settled or set aside. What is only in memory holds
-//! its cursor back, so that a crash finds it in the log again.
+//! Only the first delivery of each session is attempted; the others wait until it is settled or set aside. A delivery
+//! that is only in memory holds back its cursor, so that the lane reads it from the log again after a crash.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,158 +18,174 @@ use crate::webhooks::{
     sender::LoggedMessage,
 };
 
-/// Which reading of the log brought a delivery, and so whose cursor waits for it.
+/// The most deliveries that are only in memory.
+const MAX_UNWRITTEN: usize = 256;
+
+/// The most bytes of their texts together.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+
+/// One of the two cursors of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DeliveryOrigin {
+pub(super) enum LaneCursor {
     /// The lane's own way through the log.
     Live,
-    /// A replay.
+    /// The replay's.
     Replay,
-    /// `outbox.db`: no cursor waits for it.
-    Stored,
+}
+
+/// A delivery from the log that holds back the cursor that came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CursorHold {
+    pub(super) cursor: LaneCursor,
+    /// Where the cursor was before it came to the delivery.
+    pub(super) after: Position,
 }
 
 /// A delivery that is not settled.
 #[derive(Debug, Clone)]
 struct BacklogEntry {
     delivery: Delivery,
-    /// When it is tried next. Its delivery has the date of that, which is shown and stored.
+    /// When it is attempted next. The delivery has the same time as a date, which is shown and stored.
     due: Instant,
-    /// Kept while it is fresh; what is tried again later is read from the log again.
-    announcement: Option<Arc<LoggedMessage>>,
+    /// Kept until the first attempt; later attempts read it from the log again.
+    message: Option<Arc<LoggedMessage>>,
     is_in_flight: bool,
 }
 
 impl BacklogEntry {
-    /// Takes its text out of memory.
-    fn forget(&mut self, fresh_bytes: &mut usize) -> bool {
-        let forgotten = self.announcement.take();
-        *fresh_bytes -= forgotten.as_ref().map_or(0, |announcement| size_of(announcement));
-        forgotten.is_some()
+    /// Removes the message from memory. Returns whether it was there.
+    fn drop_message(&mut self, text_bytes: &mut usize) -> bool {
+        let message = self.message.take();
+        *text_bytes -= message.as_deref().map_or(0, text_size);
+        message.is_some()
     }
 }
 
-fn size_of(announcement: &LoggedMessage) -> usize {
-    announcement.message.text.as_str().len()
+fn text_size(message: &LoggedMessage) -> usize {
+    message.message.text.as_str().len()
 }
 
-/// What is tried next.
+/// The delivery that is attempted next.
 #[derive(Debug, Clone)]
 pub(super) struct DueDelivery {
     pub(super) delivery: Delivery,
-    pub(super) announcement: Option<Arc<LoggedMessage>>,
+    pub(super) message: Option<Arc<LoggedMessage>>,
 }
 
-/// The deliveries of one lane that are not settled.
+/// The unsettled deliveries of one lane.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryBacklog {
     entries: BTreeMap<Position, BacklogEntry>,
-    /// Those that hold their followers, by session, in the log's order.
-    lines: HashMap<SessionId, BTreeSet<Position>>,
-    /// What nobody is in front of, by when it is due.
+    /// Per session, the deliveries that later ones wait for, in the order of the log.
+    queues: HashMap<SessionId, BTreeSet<Position>>,
+    /// The deliveries that wait for no other, by the time when they are due.
     due: BTreeSet<(Instant, Position)>,
-    /// Not in `outbox.db`, or not yet written as they are: the cursor of their reading waits where that was before it
-    /// came to them.
-    unwritten: BTreeMap<Position, (DeliveryOrigin, Position)>,
-    /// The texts that are kept, in bytes.
-    fresh_bytes: usize,
+    /// The deliveries whose present state is not in `outbox.db`.
+    unwritten: BTreeMap<Position, CursorHold>,
+    /// The bytes of all messages in memory.
+    text_bytes: usize,
     /// How many were set aside after a refusal.
     set_aside: usize,
 }
 
 impl DeliveryBacklog {
-    /// How many are held.
+    /// How many deliveries are unsettled.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many were set aside after a refusal: they are tried on and hold nobody.
+    /// How many were set aside after a refusal. They are still attempted, and no other waits for them.
     pub(super) fn set_aside(&self) -> usize {
         self.set_aside
     }
 
-    /// How many a crash would find in the log again, not in `outbox.db`.
-    pub(super) fn unwritten(&self) -> usize {
-        self.unwritten.len()
+    /// How many wait in the order of their session.
+    pub(super) fn in_order(&self) -> usize {
+        self.entries.len() - self.set_aside
     }
 
-    /// The texts that are kept, in bytes.
-    pub(super) fn fresh_bytes(&self) -> usize {
-        self.fresh_bytes
+    /// Whether a lane that may have `pending` deliveries can add no more.
+    pub(super) fn is_full(&self, pending: usize) -> bool {
+        self.len() >= pending || self.unwritten.len() >= MAX_UNWRITTEN || self.text_bytes >= MAX_TEXT_BYTES
     }
 
-    /// Whether a delivery is held, or was until a moment ago.
+    /// Whether a read of the log is worth its cost: half of the memory is free. A read returns many events, and costs
+    /// the same if only a few of them fit.
+    pub(super) fn is_read_worthwhile(&self) -> bool {
+        self.unwritten.len() <= MAX_UNWRITTEN / 2 && self.text_bytes <= MAX_TEXT_BYTES / 2
+    }
+
+    /// Whether a delivery is here, or was until its last state is written.
     pub(super) fn contains(&self, position: Position) -> bool {
         self.entries.contains_key(&position) || self.unwritten.contains_key(&position)
     }
 
-    /// Whether a session waits for a delivery that failed, so that a follower has to be stored.
+    /// Whether a session waits for a delivery that failed. A new delivery of it is stored at once.
     pub(super) fn is_blocked(&self, session: &SessionId) -> bool {
-        let first = self.lines.get(session).and_then(BTreeSet::first);
+        let first = self.queues.get(session).and_then(BTreeSet::first);
         let entry = first.and_then(|first| self.entries.get(first));
-        entry.is_some_and(|entry| entry.announcement.is_none() && !entry.is_in_flight)
+        entry.is_some_and(|entry| entry.message.is_none() && !entry.is_in_flight)
     }
 
-    /// Takes one in: fresh from the log with its announcement, or as it is stored. Its reading had come to `after`.
+    /// Adds a delivery: a new one from the log, or one from `outbox.db`, which holds back no cursor.
     pub(super) fn add(
         &mut self,
         delivery: Delivery,
-        (origin, after): (DeliveryOrigin, Position),
-        announcement: Option<Arc<LoggedMessage>>,
+        hold: Option<CursorHold>,
+        message: Option<Arc<LoggedMessage>>,
         due: Instant,
     ) {
         let position = delivery.position;
         if self.contains(position) {
             return;
         }
-        if origin != DeliveryOrigin::Stored {
-            self.unwritten.insert(position, (origin, after));
+        if let Some(hold) = hold {
+            self.unwritten.insert(position, hold);
         }
-        self.insert(delivery, announcement, due);
+        self.insert(delivery, message, due);
     }
 
-    /// What a replay brought and is in memory only.
-    pub(super) fn replayed(&self) -> Vec<Delivery> {
-        let replayed = self.unwritten.iter().filter(|(_, (origin, _))| *origin == DeliveryOrigin::Replay);
+    /// The deliveries of a replay that are only in memory.
+    pub(super) fn unwritten_replays(&self) -> Vec<Delivery> {
+        let replayed = self.unwritten.iter().filter(|(_, hold)| hold.cursor == LaneCursor::Replay);
         let held = replayed.filter_map(|(position, _)| self.entries.get(position));
         held.map(|entry| entry.delivery.clone()).collect()
     }
 
-    /// Takes one in that was settled and was asked for again. What became of it before may not be known to be
-    /// written yet: the cursor waits for that as it did.
+    /// Adds a settled delivery again. If its last state is not yet written, the cursor still waits for that.
     pub(super) fn add_again(&mut self, delivery: Delivery, due: Instant) {
         if !self.entries.contains_key(&delivery.position) {
             self.insert(delivery, None, due);
         }
     }
 
-    /// The lane's own reading came by one that is held: from now on its cursor waits for it, whoever brought it.
-    /// A replay that brought it may be cancelled, and would not bring it again.
-    pub(super) fn meet(&mut self, position: Position, after: Position) {
-        if let Some(origin) = self.unwritten.get_mut(&position) {
-            *origin = (DeliveryOrigin::Live, after);
+    /// The lane's own reading has come from `after` to a delivery that is already here: from now on it holds back the
+    /// live cursor. The replay that added it may be cancelled, and would not add it again.
+    pub(super) fn claim_for_live(&mut self, position: Position, after: Position) {
+        if let Some(hold) = self.unwritten.get_mut(&position) {
+            *hold = CursorHold { cursor: LaneCursor::Live, after };
         }
     }
 
-    fn insert(&mut self, delivery: Delivery, announcement: Option<Arc<LoggedMessage>>, due: Instant) {
+    fn insert(&mut self, delivery: Delivery, message: Option<Arc<LoggedMessage>>, due: Instant) {
         let position = delivery.position;
         let (holds, session) = (delivery.holds, delivery.session.clone());
-        self.fresh_bytes += announcement.as_deref().map_or(0, size_of);
+        self.text_bytes += message.as_deref().map_or(0, text_size);
         self.set_aside += usize::from(delivery.status == DeliveryStatus::Refused);
-        self.entries.insert(position, BacklogEntry { delivery, due, announcement, is_in_flight: false });
+        self.entries.insert(position, BacklogEntry { delivery, due, message, is_in_flight: false });
         if holds {
-            let line = self.lines.entry(session).or_default();
-            let first = line.first().copied();
-            line.insert(position);
+            let queue = self.queues.entry(session).or_default();
+            let first = queue.first().copied();
+            queue.insert(position);
             if let Some(first) = first.filter(|first| *first > position) {
-                self.not_due(first);
+                self.unschedule(first);
             }
         }
-        self.make_due(position);
+        self.schedule(position);
     }
 
-    /// Takes out what is due first; it is in flight then. A probe goes to the oldest session whose message was not
-    /// refused, else to the oldest: what was refused says little of an endpoint that takes others.
+    /// Starts the attempt that is due first. A probe chooses the oldest session whose message was not refused, or else
+    /// the oldest session: a refused message says little about an endpoint that takes others.
     pub(super) fn start(&mut self, now: Instant, is_probe: bool) -> Option<DueDelivery> {
         let mut due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, position)| *position);
         let position = if is_probe {
@@ -177,23 +193,23 @@ impl DeliveryBacklog {
         } else {
             due.next()
         }?;
-        self.not_due(position);
+        self.unschedule(position);
         let entry = self.entries.get_mut(&position)?;
         entry.is_in_flight = true;
-        Some(DueDelivery { delivery: entry.delivery.clone(), announcement: entry.announcement.clone() })
+        Some(DueDelivery { delivery: entry.delivery.clone(), message: entry.message.clone() })
     }
 
     fn was_refused(&self, position: Position) -> bool {
         self.entries.get(&position).is_some_and(|entry| entry.delivery.refused_at.is_some())
     }
 
-    /// When the next one is due.
+    /// When the next delivery is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// An attempt ended, this is what became of its delivery, and it is due then if it is not settled. What has to
-    /// be written with it follows: itself, and those behind it that wait in `outbox.db` from now on.
+    /// Ends an attempt: the delivery as it is now, and when it is due if it is not settled. Returns what has to be
+    /// written: the delivery, and later ones of its session that have to wait from now on.
     pub(super) fn finish(&mut self, delivery: Delivery, due: Instant) -> Vec<Delivery> {
         let (position, session) = (delivery.position, delivery.session.clone());
         if delivery.status.is_settled() {
@@ -202,14 +218,14 @@ impl DeliveryBacklog {
         }
         let Some(entry) = self.entries.get_mut(&position) else { return vec![delivery] };
         (entry.is_in_flight, entry.due) = (false, due);
-        entry.forget(&mut self.fresh_bytes);
+        entry.drop_message(&mut self.text_bytes);
         let before = std::mem::replace(&mut entry.delivery, delivery.clone());
         self.set_aside += usize::from(delivery.status == DeliveryStatus::Refused);
         self.set_aside -= usize::from(before.status == DeliveryStatus::Refused);
         if before.holds && !delivery.holds {
-            self.leave_line(&session, position);
+            self.leave_queue(&session, position);
         }
-        self.make_due(position);
+        self.schedule(position);
         let mut written = vec![delivery];
         if self.first(&session) == Some(position) {
             written.extend(self.store_followers(&session, position));
@@ -217,52 +233,52 @@ impl DeliveryBacklog {
         written
     }
 
-    /// Takes one out that is not in flight: its owner does not wait for it any more.
-    pub(super) fn take_out(&mut self, position: Position) -> Option<Delivery> {
+    /// Removes a delivery unless it is in flight.
+    pub(super) fn remove_idle(&mut self, position: Position) -> Option<Delivery> {
         self.entries.get(&position).filter(|entry| !entry.is_in_flight)?;
         self.remove(position)
     }
 
-    /// Which delivery is of a message.
-    pub(super) fn of_message(&self, message: MessageId) -> Option<Position> {
+    /// The position of the delivery of a message.
+    pub(super) fn position_of(&self, message: MessageId) -> Option<Position> {
         let mut entries = self.entries.iter();
         entries.find(|(_, entry)| entry.delivery.message_id == message).map(|(position, _)| *position)
     }
 
-    /// Those that meet a condition, in the log's order.
-    pub(super) fn matching(&self, mut meets: impl FnMut(&Delivery) -> bool, most: usize) -> Vec<Position> {
-        let idle = self.entries.iter().filter(|(_, entry)| !entry.is_in_flight && meets(&entry.delivery));
-        idle.take(most).map(|(position, _)| *position).collect()
+    /// The first deliveries that match and are not in flight, in the order of the log.
+    pub(super) fn matching(&self, mut matches: impl FnMut(&Delivery) -> bool, limit: usize) -> Vec<Position> {
+        let idle = self.entries.iter().filter(|(_, entry)| !entry.is_in_flight && matches(&entry.delivery));
+        idle.take(limit).map(|(position, _)| *position).collect()
     }
 
     fn remove(&mut self, position: Position) -> Option<Delivery> {
-        self.not_due(position);
+        self.unschedule(position);
         let mut entry = self.entries.remove(&position)?;
-        entry.forget(&mut self.fresh_bytes);
+        entry.drop_message(&mut self.text_bytes);
         self.set_aside -= usize::from(entry.delivery.status == DeliveryStatus::Refused);
-        self.leave_line(&entry.delivery.session, position);
+        self.leave_queue(&entry.delivery.session, position);
         Some(entry.delivery)
     }
 
-    /// Who is next in a session then may be tried.
-    fn leave_line(&mut self, session: &SessionId, position: Position) {
-        let Some(line) = self.lines.get_mut(session) else { return };
-        line.remove(&position);
-        match line.first().copied() {
-            Some(next) => self.make_due(next),
-            None => drop(self.lines.remove(session)),
+    /// The next delivery of the session may be attempted then.
+    fn leave_queue(&mut self, session: &SessionId, position: Position) {
+        let Some(queue) = self.queues.get_mut(session) else { return };
+        queue.remove(&position);
+        match queue.first().copied() {
+            Some(next) => self.schedule(next),
+            None => drop(self.queues.remove(session)),
         }
     }
 
-    /// What is behind a failed delivery and only in memory: it is stored now, and read again later.
+    /// Deliveries that follow a failed one and are only in memory are stored now; their messages are read again later.
     fn store_followers(&mut self, session: &SessionId, position: Position) -> Vec<Delivery> {
-        let Some(line) = self.lines.get(session) else { return Vec::new() };
-        let behind = line.iter().copied().filter(|behind| *behind > position);
+        let Some(queue) = self.queues.get(session) else { return Vec::new() };
+        let followers = queue.iter().copied().filter(|follower| *follower > position);
         let mut stored = Vec::new();
-        for behind in behind {
-            if let Some(entry) = self.entries.get_mut(&behind)
+        for follower in followers {
+            if let Some(entry) = self.entries.get_mut(&follower)
                 && !entry.is_in_flight
-                && entry.forget(&mut self.fresh_bytes)
+                && entry.drop_message(&mut self.text_bytes)
             {
                 stored.push(entry.delivery.clone());
             }
@@ -270,9 +286,9 @@ impl DeliveryBacklog {
         stored
     }
 
-    /// A delivery that is stored is due now, from the schedule's beginning.
-    pub(super) fn hurry(&mut self, position: Position, now: ClockReading) -> Option<Delivery> {
-        self.bring_forward(position, now);
+    /// Makes a delivery due now and starts its schedule again. Returns the delivery.
+    pub(super) fn restart_schedule(&mut self, position: Position, now: ClockReading) -> Option<Delivery> {
+        self.make_due(position, now);
         let entry = self.entries.get_mut(&position)?;
         if !entry.is_in_flight {
             entry.delivery.tries = 0;
@@ -280,58 +296,58 @@ impl DeliveryBacklog {
         Some(entry.delivery.clone())
     }
 
-    /// A delivery that waits for its time is due now.
-    pub(super) fn bring_forward(&mut self, position: Position, now: ClockReading) {
-        self.not_due(position);
+    /// Makes a delivery due now, unless it is in flight.
+    pub(super) fn make_due(&mut self, position: Position, now: ClockReading) {
+        self.unschedule(position);
         if let Some(entry) = self.entries.get_mut(&position).filter(|entry| !entry.is_in_flight) {
             (entry.due, entry.delivery.next_at) = (now.instant, Some(now.date));
         }
-        self.make_due(position);
+        self.schedule(position);
     }
 
-    /// Everything that waits for its time is due now, and what was refused before counts no more.
-    pub(super) fn hurry_all(&mut self, now: ClockReading) {
+    /// Makes every scheduled delivery due now, and forgets refusals of those that others wait for.
+    pub(super) fn make_all_due(&mut self, now: ClockReading) {
         let due: Vec<_> = self.due.iter().map(|(_, position)| *position).collect();
         for position in due {
             if let Some(entry) = self.entries.get_mut(&position).filter(|entry| entry.delivery.holds) {
                 entry.delivery.refused_at = None;
             }
-            self.bring_forward(position, now);
+            self.make_due(position, now);
         }
     }
 
-    /// Drops what meets a condition. What is in flight stays in flight, and unknown.
-    pub(super) fn drop_all(&mut self, mut drops: impl FnMut(&Delivery) -> bool) {
-        let dropped: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| drops(&entry.delivery)).map(|(at, _)| *at).collect();
-        for position in dropped {
+    /// Removes the deliveries that match. Attempts in flight go on, but their deliveries are unknown here.
+    pub(super) fn discard(&mut self, mut matches: impl FnMut(&Delivery) -> bool) {
+        let discarded: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| matches(&entry.delivery)).map(|(at, _)| *at).collect();
+        for position in discarded {
             self.unwritten.remove(&position);
             self.remove(position);
         }
     }
 
-    /// What became of a delivery is in `outbox.db`.
-    pub(super) fn written(&mut self, position: Position) {
+    /// The state of a delivery is in `outbox.db` now.
+    pub(super) fn mark_written(&mut self, position: Position) {
         self.unwritten.remove(&position);
     }
 
-    /// How far a cursor may go that has read up to `read`, once changes of `writing` are written.
+    /// How far a cursor that has read up to `read` may move, once the deliveries in `writing` are written.
     pub(super) fn cursor(
         &self,
-        origin: DeliveryOrigin,
+        cursor: LaneCursor,
         read: Position,
         writing: &BTreeSet<Position>,
     ) -> Position {
         let mut unwritten = self.unwritten.iter();
-        let held = unwritten.find(|(position, (of, _))| *of == origin && !writing.contains(position));
-        held.map_or(read, |(_, (_, after))| (*after).min(read))
+        let first = unwritten.find(|(position, hold)| hold.cursor == cursor && !writing.contains(position));
+        first.map_or(read, |(_, hold)| hold.after.min(read))
     }
 
     fn first(&self, session: &SessionId) -> Option<Position> {
-        self.lines.get(session)?.first().copied()
+        self.queues.get(session)?.first().copied()
     }
 
-    fn make_due(&mut self, position: Position) {
+    fn schedule(&mut self, position: Position) {
         let Some(entry) = self.entries.get(&position) else { return };
         let is_first = !entry.delivery.holds || self.first(&entry.delivery.session) == Some(position);
         if is_first && !entry.is_in_flight {
@@ -339,7 +355,7 @@ impl DeliveryBacklog {
         }
     }
 
-    fn not_due(&mut self, position: Position) {
+    fn unschedule(&mut self, position: Position) {
         let Some(entry) = self.entries.get(&position) else { return };
         self.due.remove(&(entry.due, position));
     }

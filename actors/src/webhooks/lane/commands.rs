@@ -1,30 +1,36 @@
-//! What an endpoint's owner asks of its lane. The answer comes when it is written.
+//! What the owner of an endpoint and an erasure ask of a lane. The answer comes once the consequences are written.
 
-use amoiq_events::MessageId;
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix::prelude::*;
+use amoiq_events::{MessageId, Position, Timestamp};
 use tokio::sync::oneshot;
 
-use super::*;
-use crate::webhooks::{delivery::ReplayProgress, delivery_store::DeliveryStoreError};
+use super::{WebhookLane, backlog::LaneCursor, erased_sessions::SessionCutoffs};
+use crate::webhooks::{
+    delivery::{Delivery, DeliveryStatus, ReplayProgress},
+    delivery_store::DeliveryStoreError,
+};
 
 /// Why a lane did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LaneError {
-    /// The endpoint is deleted, or was never there.
+    /// The endpoint was deleted, or never existed.
     #[error("the webhook does not exist")]
     NoEndpoint,
-    /// The endpoint is there, its lane is not yet.
+    /// The endpoint exists, and its lane has not started yet.
     #[error("the webhook's lane has not started")]
     NotStarted,
-    /// No such delivery is kept.
+    /// No delivery of the message is stored.
     #[error("no delivery of this message is kept")]
     NoDelivery,
-    /// It is being tried, or has been a moment ago.
+    /// The delivery is being attempted, or its last attempt is not written yet.
     #[error("the delivery is in flight")]
     InFlight,
-    /// It was delivered, or has failed for good.
+    /// The delivery has succeeded, or has failed for good.
     #[error("the delivery is settled")]
     Settled,
-    /// So many wait already.
+    /// Too many deliveries wait already.
     #[error("the endpoint has too many deliveries waiting")]
     Full,
     /// One replay runs at a time.
@@ -46,21 +52,24 @@ pub enum LaneError {
 pub struct LaneStatus {
     /// Everything up to here is delivered, or waits for its next attempt.
     pub cursor: Position,
-    /// Deliveries that wait in order, those that are tried at the moment among them.
+    /// Deliveries that wait in order, including those being attempted.
     pub pending: usize,
-    /// Deliveries that the endpoint refuses while it takes others: set aside, and tried on.
+    /// Deliveries that were set aside: the endpoint refuses them and takes others. They are still attempted.
     pub refused: usize,
-    /// Sessions that wait for a message that was refused, for as long as that holds them.
+    /// Sessions that wait for a refused message until its hold is over.
     pub held_sessions: usize,
-    /// Attempts that are made at the moment.
+    /// Attempts that are running.
     pub in_flight: usize,
-    /// Since when everything has failed.
+    /// Since when every attempt has failed.
     pub failing_since: Option<Timestamp>,
-    /// It is left alone until then.
+    /// The endpoint is not called before.
     pub not_before: Option<Timestamp>,
-    /// The replay that runs, or the last one.
+    /// The running replay, or the last one.
     pub replay: Option<ReplayProgress>,
 }
+
+/// The future of a handler that answers once everything is written.
+type WhenWritten = ResponseActFuture<WebhookLane, Result<(), LaneError>>;
 
 /// Delivers a message again, whatever became of it before.
 #[derive(Message)]
@@ -68,18 +77,20 @@ pub struct LaneStatus {
 pub(in crate::webhooks) struct RedeliverMessage(pub(in crate::webhooks) MessageId);
 
 impl Handler<RedeliverMessage> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
+    type Result = WhenWritten;
 
     fn handle(&mut self, RedeliverMessage(message): RedeliverMessage, _: &mut Self::Context) -> Self::Result {
         let (services, id) = (Arc::clone(&self.services), self.id);
-        let ticket = self.forgotten.begin();
+        let token = self.erased.start_work();
         let finding = async move { services.deliveries.find(id, message).await };
         let redelivering = finding.into_actor(self).map(move |found, lane, ctx| {
-            let begun = found.map_err(LaneError::from).and_then(|found| lane.redeliver(found, ctx));
-            lane.forgotten.end(ticket);
-            begun
+            let result = found.map_err(LaneError::from).and_then(|found| lane.redeliver(found, ctx));
+            lane.erased.end_work(token);
+            result
         });
-        Box::pin(redelivering.then(wait))
+        Box::pin(redelivering.then(|written, lane, _| {
+            async move { written?.await.map_err(|_stopped| LaneError::Gone) }.into_actor(lane)
+        }))
     }
 }
 
@@ -87,47 +98,71 @@ impl Handler<RedeliverMessage> for WebhookLane {
 #[derive(Message)]
 #[rtype(result = "Result<(), LaneError>")]
 pub(in crate::webhooks) struct StartReplay {
-    /// What stands after this position
+    /// What is after this position
     pub(in crate::webhooks) after: Position,
     /// and up to this one, or up to where the lane is.
     pub(in crate::webhooks) until: Option<Position>,
 }
 
 impl Handler<StartReplay> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
+    type Result = WhenWritten;
 
-    fn handle(&mut self, asked: StartReplay, ctx: &mut Self::Context) -> Self::Result {
-        let begun = self.replay(&asked, ctx);
-        Box::pin(fut::ready(begun).then(wait))
+    fn handle(&mut self, StartReplay { after, until }: StartReplay, ctx: &mut Self::Context) -> Self::Result {
+        if self.cursor.replay().is_some_and(|replay| !replay.is_over()) {
+            return Box::pin(fut::ready(Err(LaneError::Replaying)));
+        }
+        self.cursor.start_replay(after, until);
+        self.when_written(ctx)
     }
 }
 
-/// Ends a replay. What it has begun is delivered all the same.
+/// Ends a replay. The deliveries that it has added stay.
 #[derive(Message)]
 #[rtype(result = "Result<(), LaneError>")]
 pub(in crate::webhooks) struct CancelReplay;
 
 impl Handler<CancelReplay> for WebhookLane {
-    type Result = ResponseActFuture<Self, Result<(), LaneError>>;
+    type Result = WhenWritten;
 
     fn handle(&mut self, _: CancelReplay, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(replay) = self.progress.replay.as_mut().filter(|replay| !replay.is_over()) {
-            replay.is_cancelled = true;
-            // No reading brings it after a restart.
-            let begun = self.backlog.replayed().into_iter();
-            self.outcomes.extend(begun.map(|delivery| (delivery, None)));
+        if self.cursor.cancel_replay() {
+            // No reading would bring these again after a restart.
+            for delivery in self.scheduler.backlog.unwritten_replays() {
+                self.records.push(delivery, None);
+            }
         }
-        self.take_stored(self.read);
-        let noted = self.note(ctx);
-        Box::pin(fut::ready(Ok(noted)).then(wait))
+        self.add_recovered(self.cursor.read());
+        self.when_written(ctx)
     }
 }
 
-/// Asks how it is doing.
+/// Forgets everything about these sessions, each up to a position. The answer comes once nothing of them is on its way
+/// into `outbox.db`; what is there already is removed by the caller.
+#[derive(Message)]
+#[rtype(result = "Result<(), LaneError>")]
+pub(in crate::webhooks) struct ForgetSessions(pub(in crate::webhooks) SessionCutoffs);
+
+impl Handler<ForgetSessions> for WebhookLane {
+    type Result = WhenWritten;
+
+    fn handle(&mut self, ForgetSessions(sessions): ForgetSessions, ctx: &mut Self::Context) -> Self::Result {
+        self.erased.add(sessions);
+        let (erased, cursor) = (&self.erased, &mut self.cursor);
+        let is_erased = |delivery: &Delivery| erased.contains_delivery(delivery);
+        cursor.discard_recovered(is_erased);
+        self.scheduler.discard(is_erased, |position| cursor.is_recovered(position));
+        for (delivery, attempt) in self.records.remove(is_erased) {
+            self.scheduler.release(delivery.position, attempt.is_some());
+        }
+        self.when_written(ctx)
+    }
+}
+
+/// Asks how the endpoint is doing.
 #[derive(Message)]
 #[rtype(result = "LaneStatus")]
 pub(in crate::webhooks) struct GetLaneStatus {
-    /// The router brought it what was for it up to here,
+    /// The router offered the lane everything up to here,
     pub(in crate::webhooks) offered: Position,
     /// and has seen nothing for it up to here.
     pub(in crate::webhooks) routed: Position,
@@ -137,30 +172,22 @@ impl Handler<GetLaneStatus> for WebhookLane {
     type Result = MessageResult<GetLaneStatus>;
 
     fn handle(&mut self, asked: GetLaneStatus, _: &mut Self::Context) -> Self::Result {
-        let is_level = self.read >= asked.offered.max(self.known);
-        let read = if is_level { self.read.max(asked.routed) } else { self.read };
+        let read = self.cursor.read();
+        let is_level = read >= asked.offered.max(self.cursor.known());
+        let read = if is_level { read.max(asked.routed) } else { read };
         let now = self.services.now();
-        let until = self.throttle.not_before().filter(|until| *until > now.instant);
+        let (backlog, status) = (&self.scheduler.backlog, self.scheduler.status(now.instant));
         MessageResult(LaneStatus {
-            cursor: self.backlog.cursor(DeliveryOrigin::Live, read, &BTreeSet::new()),
-            pending: self.backlog.len() - self.backlog.set_aside(),
-            refused: self.backlog.set_aside(),
-            held_sessions: self.reception.holding(),
-            in_flight: self.underway,
-            failing_since: self.progress.failing_since,
-            not_before: until.map(|until| now.date_of(until)),
-            replay: self.progress.replay,
+            cursor: backlog.cursor(LaneCursor::Live, read, &BTreeSet::new()),
+            pending: backlog.in_order(),
+            refused: backlog.set_aside(),
+            held_sessions: status.held_sessions,
+            in_flight: status.in_flight,
+            failing_since: status.failing_since,
+            not_before: status.not_before.map(|until| now.date_of(until)),
+            replay: self.cursor.replay(),
         })
     }
-}
-
-/// Waits until what was asked for is written.
-fn wait(
-    noted: Result<oneshot::Receiver<()>, LaneError>,
-    lane: &mut WebhookLane,
-    _: &mut Context<WebhookLane>,
-) -> fut::future::FutureWrap<impl Future<Output = Result<(), LaneError>> + use<>, WebhookLane> {
-    async move { noted?.await.map_err(|_stopped| LaneError::Gone) }.into_actor(lane)
 }
 
 impl WebhookLane {
@@ -169,18 +196,14 @@ impl WebhookLane {
         found: Option<Delivery>,
         ctx: &mut Context<Self>,
     ) -> Result<oneshot::Receiver<()>, LaneError> {
-        let is_kept = |delivery: &Delivery| !self.has_forgotten(delivery.position, &delivery.session);
-        let delivery = found.filter(is_kept).ok_or(LaneError::NoDelivery)?;
-        let now = self.services.now();
-        // One that waits for its place in the log is due once its place comes.
-        if let Some(Some(waiting)) = self.stored.get_mut(&delivery.position) {
-            (waiting.tries, waiting.next_at) = (0, Some(now.date));
-            self.outcomes.push((waiting.clone(), None));
-            return Ok(self.note(ctx));
-        }
-        if let Some(waiting) = self.backlog.hurry(delivery.position, now) {
-            self.outcomes.push((waiting, None));
-        } else if self.backlog.len() >= self.services.settings.pending {
+        let delivery = found.filter(|delivery| !self.erased.contains_delivery(delivery));
+        let delivery = delivery.ok_or(LaneError::NoDelivery)?;
+        let (now, position) = (self.services.now(), delivery.position);
+        if let Some(waiting) = self.cursor.restart_recovered(position, now.date) {
+            self.records.push(waiting, None);
+        } else if let Some(waiting) = self.scheduler.backlog.restart_schedule(position, now) {
+            self.records.push(waiting, None);
+        } else if self.scheduler.has_all_pending() {
             return Err(LaneError::Full);
         } else {
             let again = Delivery {
@@ -192,33 +215,22 @@ impl WebhookLane {
                 changed_at: now.date,
                 ..delivery
             };
-            self.outcomes.push((again.clone(), None));
-            self.backlog.add_again(again, now.instant);
+            self.records.push(again.clone(), None);
+            self.scheduler.backlog.add_again(again, now.instant);
         }
-        Ok(self.note(ctx))
+        Ok(self.written(ctx))
     }
 
-    fn replay(
-        &mut self,
-        asked: &StartReplay,
-        ctx: &mut Context<Self>,
-    ) -> Result<oneshot::Receiver<()>, LaneError> {
-        if self.progress.replay.is_some_and(|replay| !replay.is_over()) {
-            return Err(LaneError::Replaying);
-        }
-        let until = asked.until.map_or(self.read, |until| until.min(self.read));
-        let after = asked.after.min(until);
-        self.progress.replay =
-            Some(ReplayProgress { after, until, cursor: after, begun: 0, is_cancelled: false });
-        self.replay_read = after;
-        Ok(self.note(ctx))
-    }
-
-    /// Sees to it that everything is written; the answer comes then.
-    pub(super) fn note(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
-        let (ack, noted) = oneshot::channel();
-        self.acks.push(ack);
+    /// Writes everything. Ends when that is done.
+    pub(super) fn written(&mut self, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+        let written = self.records.written();
         self.pump(ctx);
-        noted
+        written
+    }
+
+    /// Writes everything, and answers then.
+    pub(super) fn when_written(&mut self, ctx: &mut Context<Self>) -> WhenWritten {
+        let written = self.written(ctx);
+        Box::pin(async move { written.await.map_err(|_stopped| LaneError::Gone) }.into_actor(self))
     }
 }

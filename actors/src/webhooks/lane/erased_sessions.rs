@@ -1,8 +1,8 @@
-//! Which sessions a lane was told to forget, for as long as something of them may still come.
+//! The sessions that a lane was told to forget, for as long as something of them may still arrive.
 //!
-//! What may bring it began before: an attempt, a reading, a search. Each takes a ticket; once those from before
-//! are back, and the log is known up to where the sessions end, nothing of them comes any more. On a lane that
-//! is never idle too: what begins later does not count.
+//! Only work that started before may bring it: an attempt, a read, a search. Each such piece of work holds a token. Once
+//! the older work has ended, and the log is known up to where the sessions end, nothing of them can arrive any more. Work
+//! that starts later does not count, so that this ends on a busy lane, too.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,55 +11,62 @@ use std::{
 
 use amoiq_events::{Position, SessionId};
 
-/// Sessions whose messages up to a position, and at it, are gone.
+use crate::webhooks::delivery::Delivery;
+
+/// Sessions whose messages up to and including a position were erased.
 pub(super) type SessionCutoffs = Arc<HashMap<SessionId, Position>>;
 
-/// Shows that something is underway.
+/// A piece of work that has started and not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WorkToken(u64);
 
-/// The sessions that are forgotten, and what may bring them.
+/// The erased sessions, and the work that may still bring something of them.
 #[derive(Debug, Default)]
 pub(super) struct ErasedSessions {
-    /// Each with the first ticket that was given after it.
+    /// Each with the first token that was given after it was added.
     sessions: Vec<(WorkToken, SessionCutoffs)>,
-    underway: BTreeSet<WorkToken>,
-    given: u64,
+    running: BTreeSet<WorkToken>,
+    next_token: u64,
 }
 
 impl ErasedSessions {
-    /// Something begins that may bring messages, or what became of one.
-    pub(super) fn begin(&mut self) -> WorkToken {
-        let ticket = WorkToken(self.given);
-        self.given += 1;
-        self.underway.insert(ticket);
-        ticket
+    /// Work starts that may bring messages or deliveries.
+    pub(super) fn start_work(&mut self) -> WorkToken {
+        let token = WorkToken(self.next_token);
+        self.next_token += 1;
+        self.running.insert(token);
+        token
     }
 
-    /// It is back, and what it brought was looked at.
-    pub(super) fn end(&mut self, ticket: WorkToken) {
-        self.underway.remove(&ticket);
+    /// Work has ended, and what it brought was handled.
+    pub(super) fn end_work(&mut self, token: WorkToken) {
+        self.running.remove(&token);
     }
 
-    /// Forgets these from now on.
+    /// Forgets these sessions from now on.
     pub(super) fn add(&mut self, sessions: SessionCutoffs) {
-        self.sessions.push((WorkToken(self.given), sessions));
+        self.sessions.push((WorkToken(self.next_token), sessions));
     }
 
-    /// Whether a message is of a session that was forgotten.
-    pub(super) fn holds(&self, position: Position, session: &SessionId) -> bool {
-        let is_gone =
+    /// Whether a message belongs to an erased session.
+    pub(super) fn contains(&self, position: Position, session: &SessionId) -> bool {
+        let is_erased =
             |sessions: &SessionCutoffs| sessions.get(session).is_some_and(|until| position <= *until);
-        self.sessions.iter().any(|(_, sessions)| is_gone(sessions))
+        self.sessions.iter().any(|(_, sessions)| is_erased(sessions))
     }
 
-    /// Drops those of which nothing comes any more, where the log is known up to here.
+    /// Whether a delivery belongs to an erased session.
+    pub(super) fn contains_delivery(&self, delivery: &Delivery) -> bool {
+        self.contains(delivery.position, &delivery.session)
+    }
+
+    /// Drops the sessions of which nothing can arrive any more, when the log is known up to here.
     pub(super) fn settle(&mut self, known: Position) {
-        let oldest = self.underway.first().copied();
-        self.sessions.retain(|(since, sessions)| {
-            let may_come_back = oldest.is_some_and(|oldest| oldest < *since);
+        let oldest = self.running.first().copied();
+        self.sessions.retain(|(added, sessions)| {
+            let has_older_work = oldest.is_some_and(|oldest| oldest < *added);
             let is_ahead = |until: &Position| *until > known;
-            may_come_back || sessions.values().any(is_ahead)
+            has_older_work || sessions.values().any(is_ahead)
         });
     }
 }
@@ -72,31 +79,31 @@ mod tests {
         Arc::new(HashMap::from([(SessionId::parse("a").unwrap(), Position::from_u64(until))]))
     }
 
-    fn holds(forgotten: &ErasedSessions) -> bool {
-        forgotten.holds(Position::from_u64(3), &SessionId::parse("a").unwrap())
+    fn contains(erased: &ErasedSessions) -> bool {
+        erased.contains(Position::from_u64(3), &SessionId::parse("a").unwrap())
     }
 
     #[test]
-    fn what_was_forgotten_is_let_go_when_older_work_is_back_though_newer_goes_on() {
-        let mut forgotten = ErasedSessions::default();
-        let older = forgotten.begin();
-        forgotten.add(sessions(3));
-        let newer = forgotten.begin();
-        forgotten.settle(Position::from_u64(9));
-        assert!(holds(&forgotten), "an attempt from before may bring it");
-        forgotten.end(older);
-        forgotten.settle(Position::from_u64(9));
-        assert!(!holds(&forgotten), "one that began later cannot");
-        forgotten.end(newer);
+    fn a_session_is_dropped_when_older_work_has_ended_though_newer_goes_on() {
+        let mut erased = ErasedSessions::default();
+        let older = erased.start_work();
+        erased.add(sessions(3));
+        let newer = erased.start_work();
+        erased.settle(Position::from_u64(9));
+        assert!(contains(&erased), "an attempt from before may bring it");
+        erased.end_work(older);
+        erased.settle(Position::from_u64(9));
+        assert!(!contains(&erased), "work that started later cannot");
+        erased.end_work(newer);
     }
 
     #[test]
-    fn what_the_log_may_still_bring_stays_forgotten() {
-        let mut forgotten = ErasedSessions::default();
-        forgotten.add(sessions(7));
-        forgotten.settle(Position::from_u64(6));
-        assert!(holds(&forgotten), "the message at 7 has not come by");
-        forgotten.settle(Position::from_u64(7));
-        assert!(!holds(&forgotten));
+    fn a_session_stays_erased_while_the_log_may_still_bring_it() {
+        let mut erased = ErasedSessions::default();
+        erased.add(sessions(7));
+        erased.settle(Position::from_u64(6));
+        assert!(contains(&erased), "the message at 7 has not been read yet");
+        erased.settle(Position::from_u64(7));
+        assert!(!contains(&erased));
     }
 }

@@ -1,28 +1,29 @@
-//! What does not answer is asked later each time, and is complained of once.
+//! The waits between repeated tries of something that does not answer. Only the first failure is logged.
 
 use std::time::Duration;
 
-use super::RETRY_AFTER;
+/// The first wait.
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How something fails that is asked again and again.
+/// How often something has failed in a row.
 #[derive(Debug, Default)]
 pub(super) struct RetryBackoff {
     failures: u32,
 }
 
 impl RetryBackoff {
-    /// It failed: how long to wait, and whether it went well before.
-    pub(super) fn fails(&mut self) -> (Duration, bool) {
-        let wait = RETRY_AFTER.saturating_mul(1 << self.failures.min(20)).min(LONGEST);
+    /// It failed. Returns how long to wait, and whether this is the first failure.
+    pub(super) fn record_failure(&mut self) -> (Duration, bool) {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(20)).min(LONGEST_WAIT);
         self.failures = self.failures.saturating_add(1);
         (wait, self.failures == 1)
     }
 
-    /// It went well: whether it had failed before.
-    pub(super) fn ends(&mut self) -> bool {
+    /// It succeeded. Returns whether it had failed before.
+    pub(super) fn record_success(&mut self) -> bool {
         std::mem::take(&mut self.failures) > 0
     }
 }
@@ -32,10 +33,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_minute_and_only_the_first_and_the_end_are_new() {
-        let mut trouble = RetryBackoff::default();
+    fn waits_double_up_to_a_minute_and_only_the_first_failure_and_the_end_are_new() {
+        let mut backoff = RetryBackoff::default();
         let seconds: Vec<_> =
-            (0..8).map(|_| trouble.fails()).map(|(wait, is_new)| (wait.as_secs(), is_new)).collect();
+            (0..8).map(|_| backoff.record_failure()).map(|(wait, is_new)| (wait.as_secs(), is_new)).collect();
         let waits = [
             (1, true),
             (2, false),
@@ -47,7 +48,7 @@ mod tests {
             (60, false),
         ];
         assert_eq!(seconds, waits);
-        assert!(trouble.ends() && !trouble.ends());
-        assert_eq!(trouble.fails(), (Duration::from_secs(1), true));
+        assert!(backoff.record_success() && !backoff.record_success());
+        assert_eq!(backoff.record_failure(), (Duration::from_secs(1), true));
     }
 }

@@ -1,99 +1,82 @@
-//! How a lane notes what became of its deliveries. One writing is underway at a time; what happens
-//! meanwhile goes together into the next.
+//! How a lane writes its deliveries and its progress to `outbox.db`.
 
-use super::*;
-use crate::webhooks::delivery_store::DeliveryStoreError;
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix::prelude::*;
+
+use super::{LaneEvent, WebhookLane, backlog::LaneCursor, record_queue::RecordBatch};
+use crate::webhooks::{delivery::LaneProgress, delivery_store::DeliveryStoreError};
 
 impl WebhookLane {
-    /// Writes whatever has to be written.
+    /// Writes what waits, unless a write is running.
     pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
-        if self.is_writing || (self.outcomes.is_empty() && self.acks.is_empty() && !self.is_marked) {
-            return;
+        if self.state.may_write()
+            && let Some(batch) = self.records.take()
+        {
+            self.write_batch(batch, ctx);
         }
-        let writing = std::mem::take(&mut self.outcomes);
-        let acks = std::mem::take(&mut self.acks);
-        self.write_these(writing, acks, ctx);
     }
 
-    fn write_these(
-        &mut self,
-        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
-        acks: Vec<oneshot::Sender<()>>,
-        ctx: &mut Context<Self>,
-    ) {
-        let progress = self.marks_with(&entries);
-        self.is_writing = true;
-        self.is_marked = false;
+    fn write_batch(&mut self, batch: RecordBatch, ctx: &mut Context<Self>) {
+        self.state.apply(LaneEvent::WriteStarted);
+        let progress = self.progress_after(&batch);
         let (services, lane) = (Arc::clone(&self.services), self.id);
-        let (noted, deliveries) = (progress.clone(), entries.clone());
-        let writing = async move { services.deliveries.record(lane, noted, deliveries).await };
+        let (saved, records) = (progress.clone(), batch.records.clone());
+        let writing = async move { services.deliveries.record(lane, saved, records).await };
         ctx.spawn(writing.into_actor(self).map(move |result, lane, ctx| match result {
-            Ok(()) => lane.have_written(&entries, progress, acks, ctx),
-            Err(error) => lane.write_again(&error, entries, acks, ctx),
+            Ok(()) => lane.batch_written(batch, &progress, ctx),
+            Err(error) => lane.write_later(&error, batch, ctx),
         }));
     }
 
-    /// The progress once these are written.
-    fn marks_with(&self, entries: &[(Delivery, Option<DeliveryAttempt>)]) -> LaneProgress {
-        let positions: BTreeSet<_> = entries.iter().map(|(delivery, _)| delivery.position).collect();
-        let mut progress = self.progress.clone();
-        progress.cursor = self.backlog.cursor(DeliveryOrigin::Live, self.read, &positions);
-        if let Some(replay) = &mut progress.replay {
-            replay.cursor = self.backlog.cursor(DeliveryOrigin::Replay, self.replay_read, &positions);
+    /// The progress once a batch is written.
+    fn progress_after(&self, batch: &RecordBatch) -> LaneProgress {
+        let writing: BTreeSet<_> = batch.records.iter().map(|(delivery, _)| delivery.position).collect();
+        let backlog = &self.scheduler.backlog;
+        let cursor = backlog.cursor(LaneCursor::Live, self.cursor.read(), &writing);
+        let mut replay = self.cursor.replay();
+        if let Some(replay) = &mut replay {
+            replay.cursor = backlog.cursor(LaneCursor::Replay, self.cursor.replay_read(), &writing);
         }
+        let mut progress = LaneProgress { cursor, replay, ..LaneProgress::default() };
+        self.scheduler.save(&mut progress);
         progress
     }
 
-    fn have_written(
-        &mut self,
-        entries: &[(Delivery, Option<DeliveryAttempt>)],
-        progress: LaneProgress,
-        acks: Vec<oneshot::Sender<()>>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.is_writing = false;
-        if self.writing_trouble.ends() {
+    fn batch_written(&mut self, batch: RecordBatch, progress: &LaneProgress, ctx: &mut Context<Self>) {
+        self.state.apply(LaneEvent::WriteEnded);
+        if self.write_backoff.record_success() {
             tracing::info!(tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
-                "a lane notes its deliveries again");
+                "a lane can record its deliveries again");
         }
-        for (delivery, attempt) in entries {
-            self.backlog.written(delivery.position);
-            if attempt.is_some() {
-                self.underway -= 1;
-            }
+        for (delivery, attempt) in &batch.records {
+            self.scheduler.release(delivery.position, attempt.is_some());
         }
-        self.progress.cursor = progress.cursor;
-        if let (Some(now), Some(written)) = (&mut self.progress.replay, progress.replay) {
-            // What was written may be of the replay before this one.
-            let read = self.backlog.cursor(DeliveryOrigin::Replay, self.replay_read, &BTreeSet::new());
-            now.cursor = written.cursor.min(read).max(now.after);
+        self.records.cursor_saved(progress.cursor);
+        if let Some(written) = progress.replay {
+            let backlog = &self.scheduler.backlog;
+            let read = backlog.cursor(LaneCursor::Replay, self.cursor.replay_read(), &BTreeSet::new());
+            self.cursor.replay_written(written, read);
         }
-        for ack in acks {
-            // Whoever asked may have stopped waiting.
-            let _gone = ack.send(());
-        }
+        batch.notify();
         self.pump(ctx);
     }
 
-    /// Nothing is forgotten: places stay taken until it is written, so that soon nothing more is tried.
-    fn write_again(
-        &mut self,
-        error: &DeliveryStoreError,
-        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
-        acks: Vec<oneshot::Sender<()>>,
-        ctx: &mut Context<Self>,
-    ) {
-        let (wait, is_new) = self.writing_trouble.fails();
+    /// Repeats a failed write later. Nothing is lost: attempts count as running until they are written, so that soon no
+    /// more start.
+    fn write_later(&mut self, error: &DeliveryStoreError, batch: RecordBatch, ctx: &mut Context<Self>) {
+        self.state.apply(LaneEvent::WriteFailed);
+        let (wait, is_new) = self.write_backoff.record_failure();
         if is_new {
             tracing::error!(%error, tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
-                "a lane cannot note its deliveries; it tries again");
+                "a lane cannot record its deliveries; it tries again");
         }
-        ctx.run_later(wait, |lane, ctx| lane.write_these(entries, acks, ctx));
+        ctx.run_later(wait, |lane, ctx| lane.write_batch(batch, ctx));
     }
 
-    /// Notes how far it is although nothing was delivered, so that a restart does not read all of it again.
-    pub(super) fn note_progress(&mut self) {
-        let cursor = self.backlog.cursor(DeliveryOrigin::Live, self.read, &BTreeSet::new());
-        self.is_marked |= cursor > self.progress.cursor;
+    /// Saves the cursor although nothing was delivered, so that a restart does not read everything again.
+    pub(super) fn save_cursor(&mut self) {
+        let cursor = self.scheduler.backlog.cursor(LaneCursor::Live, self.cursor.read(), &BTreeSet::new());
+        self.records.add_cursor(cursor);
     }
 }

@@ -37,7 +37,7 @@ fn delivery(position: u64, name: &str) -> Delivery {
     }
 }
 
-fn announcement(delivery: &Delivery) -> Arc<LoggedMessage> {
+fn message(delivery: &Delivery) -> Arc<LoggedMessage> {
     Arc::new(LoggedMessage {
         event_id: delivery.event_id,
         position: delivery.position,
@@ -63,13 +63,16 @@ fn announcement(delivery: &Delivery) -> Arc<LoggedMessage> {
 
 fn fresh(backlog: &mut DeliveryBacklog, position: u64, name: &str) {
     let delivery = delivery(position, name);
-    let announcement = announcement(&delivery);
-    backlog.add(delivery, (DeliveryOrigin::Live, before(position)), Some(announcement), now().instant);
+    let message = message(&delivery);
+    backlog.add(delivery, live(position), Some(message), now().instant);
 }
 
-/// Where the event before one is.
-fn before(position: u64) -> Position {
-    Position::from_u64(position - 1)
+fn live(position: u64) -> Option<CursorHold> {
+    Some(CursorHold { cursor: LaneCursor::Live, after: Position::from_u64(position - 1) })
+}
+
+fn replay(position: u64) -> Option<CursorHold> {
+    Some(CursorHold { cursor: LaneCursor::Replay, after: Position::from_u64(position - 1) })
 }
 
 fn started(backlog: &mut DeliveryBacklog) -> Vec<u64> {
@@ -96,7 +99,7 @@ fn later_by(seconds: u64) -> Instant {
 }
 
 fn cursor(backlog: &DeliveryBacklog, read: u64) -> u64 {
-    backlog.cursor(DeliveryOrigin::Live, Position::from_u64(read), &BTreeSet::new()).as_u64()
+    backlog.cursor(LaneCursor::Live, Position::from_u64(read), &BTreeSet::new()).as_u64()
 }
 
 #[test]
@@ -120,10 +123,10 @@ fn the_cursor_waits_for_what_is_not_written() {
     finish(&mut backlog, delivered(4, "a"));
     assert_eq!(cursor(&backlog, 9), 3, "it is delivered, but nothing says so yet");
     let writing = BTreeSet::from([Position::from_u64(4)]);
-    assert_eq!(backlog.cursor(DeliveryOrigin::Live, Position::from_u64(9), &writing).as_u64(), 5);
-    backlog.written(Position::from_u64(4));
+    assert_eq!(backlog.cursor(LaneCursor::Live, Position::from_u64(9), &writing).as_u64(), 5);
+    backlog.mark_written(Position::from_u64(4));
     finish(&mut backlog, delivered(6, "b"));
-    backlog.written(Position::from_u64(6));
+    backlog.mark_written(Position::from_u64(6));
     assert_eq!(cursor(&backlog, 9), 9);
 }
 
@@ -139,18 +142,13 @@ fn a_failure_is_stored_with_its_followers_and_blocks_only_its_session() {
     assert!(backlog.is_blocked(&session("a")) && !backlog.is_blocked(&session("b")));
     assert_eq!(started(&mut backlog), [0; 0]);
     assert_eq!(backlog.next_due(), Some(later_by(5)));
-    assert_eq!(backlog.fresh_bytes(), 5, "only that of the other session is kept");
+    assert_eq!(backlog.text_bytes, 5, "only that of the other session is kept");
 }
 
 #[test]
 fn a_delivery_that_was_asked_for_again_holds_nobody() {
     let mut backlog = DeliveryBacklog::default();
-    backlog.add(
-        Delivery { holds: false, ..delivery(1, "a") },
-        (DeliveryOrigin::Stored, before(1)),
-        None,
-        now().instant,
-    );
+    backlog.add(Delivery { holds: false, ..delivery(1, "a") }, None, None, now().instant);
     fresh(&mut backlog, 5, "a");
     assert_eq!(started(&mut backlog), [1, 5]);
     assert_eq!(cursor(&backlog, 9), 4);
@@ -163,8 +161,8 @@ fn what_a_replay_brings_goes_before_what_is_newer() {
     let mut backlog = DeliveryBacklog::default();
     fresh(&mut backlog, 7, "a");
     let older = delivery(3, "a");
-    let text = announcement(&older);
-    backlog.add(older, (DeliveryOrigin::Replay, before(3)), Some(text), now().instant);
+    let text = message(&older);
+    backlog.add(older, replay(3), Some(text), now().instant);
     assert_eq!(started(&mut backlog), [3]);
     assert_eq!(cursor(&backlog, 9), 6, "a replay does not hold the lane's own cursor");
     finish(&mut backlog, delivered(3, "a"));
@@ -177,7 +175,7 @@ fn what_is_hurried_is_due_from_the_beginning_of_its_schedule() {
     fresh(&mut backlog, 1, "a");
     started(&mut backlog);
     finish(&mut backlog, failed(1, "a"));
-    let hurried = backlog.hurry(Position::from_u64(1), now()).unwrap();
+    let hurried = backlog.restart_schedule(Position::from_u64(1), now()).unwrap();
     assert_eq!((hurried.tries, hurried.next_at), (0, Some(DATE)));
     assert_eq!(started(&mut backlog), [1]);
     assert_eq!(backlog.len(), 1);
@@ -187,10 +185,10 @@ fn what_is_hurried_is_due_from_the_beginning_of_its_schedule() {
 fn what_a_replay_brought_holds_the_lanes_own_cursor_once_that_came_by() {
     let mut backlog = DeliveryBacklog::default();
     let older = delivery(3, "a");
-    let text = announcement(&older);
-    backlog.add(older, (DeliveryOrigin::Replay, before(3)), Some(text), now().instant);
+    let text = message(&older);
+    backlog.add(older, replay(3), Some(text), now().instant);
     assert_eq!(cursor(&backlog, 9), 9);
-    backlog.meet(Position::from_u64(3), before(3));
+    backlog.claim_for_live(Position::from_u64(3), Position::from_u64(2));
     assert_eq!(cursor(&backlog, 9), 2);
 }
 
@@ -203,7 +201,7 @@ fn what_is_asked_for_again_before_its_end_is_noted_is_tried_again() {
     backlog.add_again(Delivery { holds: false, ..delivery(4, "a") }, now().instant);
     assert_eq!(cursor(&backlog, 9), 3, "that it was delivered is not written yet");
     assert_eq!(started(&mut backlog), [4]);
-    backlog.written(Position::from_u64(4));
+    backlog.mark_written(Position::from_u64(4));
     assert_eq!((cursor(&backlog, 9), backlog.len()), (9, 1));
 }
 
@@ -221,13 +219,13 @@ fn a_session_goes_on_behind_what_was_set_aside() {
     finish(&mut backlog, refused(1, "a"));
     assert_eq!(started(&mut backlog), [0; 0]);
     let aside = Delivery { status: DeliveryStatus::Refused, holds: false, ..refused(1, "a") };
-    backlog.bring_forward(Position::from_u64(1), now());
+    backlog.make_due(Position::from_u64(1), now());
     assert_eq!(started(&mut backlog), [1]);
     finish(&mut backlog, aside);
     assert_eq!((started(&mut backlog), backlog.set_aside()), (vec![2], 1));
     finish(&mut backlog, delivered(2, "a"));
     assert_eq!(started(&mut backlog), [3]);
-    backlog.bring_forward(Position::from_u64(1), now());
+    backlog.make_due(Position::from_u64(1), now());
     assert_eq!(started(&mut backlog), [1], "it is tried on");
     finish(&mut backlog, delivered(1, "a"));
     assert_eq!((backlog.len(), backlog.set_aside()), (1, 0));
@@ -257,10 +255,10 @@ fn what_is_taken_out_lets_its_session_go_on_and_what_is_in_flight_stays() {
         fresh(&mut backlog, position, name);
     }
     started(&mut backlog);
-    assert_eq!(backlog.take_out(Position::from_u64(1)), None, "it is in flight");
+    assert_eq!(backlog.remove_idle(Position::from_u64(1)), None, "it is in flight");
     finish(&mut backlog, failed(1, "a"));
-    assert_eq!(backlog.take_out(Position::from_u64(2)).unwrap().position.as_u64(), 2);
-    assert_eq!(backlog.take_out(Position::from_u64(1)).unwrap().position.as_u64(), 1);
+    assert_eq!(backlog.remove_idle(Position::from_u64(2)).unwrap().position.as_u64(), 2);
+    assert_eq!(backlog.remove_idle(Position::from_u64(1)).unwrap().position.as_u64(), 1);
     assert_eq!(started(&mut backlog), [3]);
     assert_eq!(cursor(&backlog, 9), 0, "that they were taken out is not written yet");
 }

@@ -6,20 +6,20 @@ use super::*;
 
 const HOLD: Duration = Duration::from_secs(300);
 
-const OF_MESSAGE: RefusalVerdict = RefusalVerdict::OfMessage { is_held_enough: false };
-const SET_ASIDE: RefusalVerdict = RefusalVerdict::OfMessage { is_held_enough: true };
-const CHANCE: RefusalVerdict = RefusalVerdict::OfEndpoint { is_certain: false };
-const BROKEN: RefusalVerdict = RefusalVerdict::OfEndpoint { is_certain: true };
+const OF_MESSAGE: RefusalVerdict = RefusalVerdict::MessageRefused { is_hold_over: false };
+const SET_ASIDE: RefusalVerdict = RefusalVerdict::MessageRefused { is_hold_over: true };
+const CHANCE: RefusalVerdict = RefusalVerdict::EndpointFails { is_certain: false };
+const BROKEN: RefusalVerdict = RefusalVerdict::EndpointFails { is_certain: true };
 
 /// An endpoint, and a clock that the test moves.
 struct Given {
-    reception: RefusalEvidence,
+    evidence: RefusalEvidence,
     now: Instant,
 }
 
 impl Given {
     fn new() -> Self {
-        Self { reception: RefusalEvidence::new(5), now: Instant::now() }
+        Self { evidence: RefusalEvidence::new(5), now: Instant::now() }
     }
 
     /// One that has taken so many.
@@ -31,14 +31,16 @@ impl Given {
 
     /// A first attempt at the only message of a session is taken.
     fn took(&mut self, position: u64) {
-        self.reception.took(Position::from_u64(position), &session(position), true);
+        self.evidence.record_success(Position::from_u64(position), &session(position), true);
     }
 
     fn refused(&mut self, position: u64) -> RefusalVerdict {
-        let is_first = !self.reception.refusals.contains_key(&Position::from_u64(position));
+        let is_first = !self.evidence.messages.contains_key(&Position::from_u64(position));
         let holds_until = Some(self.now + HOLD);
         let name = session(position);
-        self.reception.refused((Position::from_u64(position), &name), self.now, holds_until, is_first)
+        let position = Position::from_u64(position);
+        let attempt = RefusedAttempt { position, session: &name, holds_until, is_first_attempt: is_first };
+        self.evidence.record_refusal(attempt, self.now)
     }
 
     fn passes(&mut self, seconds: u64) {
@@ -46,7 +48,7 @@ impl Given {
     }
 
     fn due(&mut self) -> Vec<u64> {
-        self.reception.due_again(self.now).into_iter().map(Position::as_u64).collect()
+        self.evidence.take_retries(self.now).into_iter().map(Position::as_u64).collect()
     }
 }
 
@@ -66,10 +68,10 @@ fn a_refusal_is_of_the_message_once_another_session_was_taken_since() {
 fn what_its_own_session_took_says_nothing_of_others() {
     let mut given = Given::that_took(3);
     given.refused(1);
-    given.reception.took(Position::from_u64(2), &session(1), false);
+    given.evidence.record_success(Position::from_u64(2), &session(1), false);
     assert_eq!(given.refused(1), CHANCE);
     given.took(3);
-    given.reception.took(Position::from_u64(4), &session(1), false);
+    given.evidence.record_success(Position::from_u64(4), &session(1), false);
     assert_eq!(given.refused(1), OF_MESSAGE, "another one was before that");
 }
 
@@ -107,12 +109,15 @@ fn a_message_that_held_its_session_for_long_enough_is_set_aside_at_its_next_refu
     let mut given = Given::that_took(3);
     given.refused(1);
     given.took(2);
-    assert_eq!((given.due(), given.reception.next_end()), (vec![], Some(given.now + HOLD)));
+    assert_eq!((given.due(), given.evidence.next_hold_end()), (vec![], Some(given.now + HOLD)));
     given.passes(300);
     assert_eq!(given.due(), [1]);
     assert_eq!(given.refused(1), SET_ASIDE);
-    given.reception.let_go(Position::from_u64(1));
-    assert_eq!((given.due(), given.reception.next_end(), given.reception.holding()), (vec![], None, 0));
+    given.evidence.set_aside(Position::from_u64(1));
+    assert_eq!(
+        (given.due(), given.evidence.next_hold_end(), given.evidence.held_sessions()),
+        (vec![], None, 0)
+    );
     assert_eq!(given.refused(1), OF_MESSAGE, "it holds nobody any more");
 }
 
@@ -127,7 +132,7 @@ fn a_message_waits_for_a_verdict_until_another_session_is_taken() {
     given.took(2);
     assert_eq!(given.due(), [1], "it is tried as soon as that may have changed");
     assert_eq!(given.due(), [0; 0], "and once");
-    given.reception.failed(Position::from_u64(1), given.now, false);
+    given.evidence.record_failure(Position::from_u64(1), given.now, false);
     given.took(3);
     assert_eq!(given.due(), [1], "what came of it was no verdict");
 }
@@ -136,8 +141,8 @@ fn a_message_waits_for_a_verdict_until_another_session_is_taken() {
 fn nothing_is_set_aside_by_one_that_is_broken_however_long_that_lasts() {
     let mut given = Given::that_took(20);
     for minute in 0..120 {
-        assert!(matches!(given.refused(minute + 1), RefusalVerdict::OfEndpoint { .. }));
-        assert!(matches!(given.refused(1), RefusalVerdict::OfEndpoint { .. }));
+        assert!(matches!(given.refused(minute + 1), RefusalVerdict::EndpointFails { .. }));
+        assert!(matches!(given.refused(1), RefusalVerdict::EndpointFails { .. }));
         given.passes(60);
         assert_eq!(given.due(), [0; 0]);
     }
@@ -153,14 +158,14 @@ fn nothing_holds_its_session_when_too_much_waits() {
     given.refused(1);
     given.took(2);
     assert_eq!(given.due(), [0; 0]);
-    given.reception.end_holds(given.now);
+    given.evidence.end_all_holds(given.now);
     assert_eq!((given.due(), given.refused(1)), (vec![1], SET_ASIDE));
 }
 
 #[test]
 fn what_was_refused_before_the_start_holds_its_session_for_the_rest() {
     let mut given = Given::new();
-    given.reception.recall(Position::from_u64(1), session(1), Some(given.now + Duration::from_secs(7)));
+    given.evidence.restore(Position::from_u64(1), session(1), Some(given.now + Duration::from_secs(7)));
     given.took(2);
     given.passes(6);
     assert_eq!(given.due(), [0; 0]);
@@ -174,12 +179,12 @@ fn what_is_settled_is_forgotten() {
     for position in 1..=4 {
         assert_eq!(given.refused(position), CHANCE);
     }
-    given.reception.release(Position::from_u64(1));
+    given.evidence.settle(Position::from_u64(1));
     given.took(2);
-    given.reception.retain(|position| position == Position::from_u64(4));
-    assert_eq!((given.reception.holding(), given.reception.ending.len()), (1, 1));
+    given.evidence.retain(|position| position == Position::from_u64(4));
+    assert_eq!((given.evidence.held_sessions(), given.evidence.holds.len()), (1, 1));
     given.passes(300);
     assert_eq!(given.due(), [4]);
-    given.reception.reset();
-    assert_eq!((given.reception.holding(), given.due()), (0, vec![]));
+    given.evidence.reset();
+    assert_eq!((given.evidence.held_sessions(), given.due()), (0, vec![]));
 }
