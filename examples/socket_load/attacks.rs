@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::attack::{Attack, Scale};
+use crate::attack::{Attack, AttackScale};
 
-/// Which, and against what.
+/// Which attacks, and against which program.
 #[derive(Args)]
-pub struct Attacks {
-    /// The program; it is started for each attack.
+pub struct AttackCommand {
+    /// The program, which is started for each attack.
     #[arg(long, default_value = "target/release/amoiq")]
     program: PathBuf,
     /// Only these.
@@ -20,10 +20,10 @@ pub struct Attacks {
     small: bool,
 }
 
-impl Attacks {
-    /// Prints a line for each; one that is not fended off is named and the rest are still tried.
+impl AttackCommand {
+    /// Prints a line for each attack, and continues after one that the service does not withstand.
     pub fn run(self) -> anyhow::Result<()> {
-        let scale = if self.small { Scale::Test } else { Scale::Full };
+        let scale = if self.small { AttackScale::Test } else { AttackScale::Full };
         let all = <Attack as clap::ValueEnum>::value_variants();
         let chosen = if self.only.is_empty() { all } else { &self.only };
         let mut failed = 0;
@@ -31,12 +31,12 @@ impl Attacks {
             match attack.attempt(&self.program, scale) {
                 Ok(report) => println!("{:<20} {report}", format!("{attack:?}")),
                 Err(error) => {
-                    println!("{:<20} NOT FENDED OFF: {error:#}", format!("{attack:?}"));
+                    println!("{:<20} NOT WITHSTOOD: {error:#}", format!("{attack:?}"));
                     failed += 1;
                 }
             }
         }
-        anyhow::ensure!(failed == 0, "{failed} attacks were not fended off");
+        anyhow::ensure!(failed == 0, "the service does not withstand {failed} attacks");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! One room with many listeners: how fast a message reaches all of them.
+//! How fast a message reaches the many listeners of one room.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use clap::Args;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    client::{Client, message},
-    crowd::{crowd, source},
-    latency::Latency,
+    concurrency::{run_many, source_address},
     loopback,
+    raw_client::{RawClient, message},
+    well_behaved_pair::LatencyFigures,
 };
 
 const SESSION: &str = "session-of-the-fanout";
 
 /// How many listeners and messages.
 #[derive(Args)]
-pub struct Fanout {
+pub struct FanoutCommand {
     #[arg(long, default_value = "http://127.0.0.1:4000")]
     url: String,
     #[arg(long, default_value_t = 1_000)]
@@ -26,12 +26,12 @@ pub struct Fanout {
     messages: usize,
 }
 
-impl Fanout {
+impl FanoutCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let (address, count) = (loopback(&self.url)?, self.messages);
-        let listeners = crowd(self.receivers, 200, move |number| async move {
-            let mut client = Client::visitor(address, source(number)).await?;
-            client.say(&format!(r#"421["join:session",{{"sessionId":"{SESSION}"}}]"#)).await?;
+        let listeners = run_many(self.receivers, 200, move |number| async move {
+            let mut client = RawClient::visitor(address, source_address(number)).await?;
+            client.send_text(&format!(r#"421["join:session",{{"sessionId":"{SESSION}"}}]"#)).await?;
             let answer = client.text().await?;
             ensure!(answer.starts_with("431[{\"success\":true") || answer.contains("sessionId"), "{answer}");
             Ok(client)
@@ -41,24 +41,26 @@ impl Fanout {
         let mut hearing = JoinSet::new();
         for mut listener in listeners {
             hearing.spawn(async move {
-                let mut heard = Vec::with_capacity(count);
+                let mut received = Vec::with_capacity(count);
                 for number in 0..count {
                     let text = listener.text().await?;
                     ensure!(text.contains(&format!("\"text\":\"fan-{number}\"")), "out of order: {text}");
-                    heard.push(start.elapsed());
+                    received.push(start.elapsed());
                 }
-                anyhow::Ok(heard)
+                anyhow::Ok(received)
             });
         }
-        let (mut speaker, mut sent) = (Client::visitor(address, 1).await?, Vec::with_capacity(count));
+        let (mut speaker, mut sent) = (RawClient::visitor(address, 1).await?, Vec::with_capacity(count));
         for number in 0..count {
             sent.push(start.elapsed());
-            speaker.say(&message(SESSION, &format!("fan-{number}"))).await?;
+            speaker.send_text(&message(SESSION, &format!("fan-{number}"))).await?;
             speaker.text().await?;
         }
         let mut all = Vec::with_capacity(count * self.receivers);
-        while let Some(heard) = hearing.join_next().await {
-            all.extend(heard??.into_iter().zip(&sent).map(|(heard, sent)| heard.saturating_sub(*sent)));
+        while let Some(received) = hearing.join_next().await {
+            all.extend(
+                received??.into_iter().zip(&sent).map(|(received, sent)| received.saturating_sub(*sent)),
+            );
         }
         let took = start.elapsed();
         let rate = all.len() as f64 / took.as_secs_f64();
@@ -68,7 +70,7 @@ impl Fanout {
             self.receivers,
             took.as_secs_f64()
         );
-        println!("to each listener {}", Latency::of(all));
+        println!("to each listener {}", LatencyFigures::of(all));
         ensure!(took < Duration::from_secs(600), "it took too long");
         Ok(())
     }

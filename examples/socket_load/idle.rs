@@ -1,4 +1,4 @@
-//! What connections that say nothing cost: most pages are looked at without a word.
+//! The cost of silent connections: most visitors of a page never write.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use clap::Args;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    client::Client,
-    crowd::{crowd, source},
+    concurrency::{run_many, source_address},
     loopback,
+    raw_client::RawClient,
 };
 
-/// How long the service may rest before it is looked at.
-const REST: Duration = Duration::from_secs(5);
+/// The pause before the service is measured.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How many, and for how long.
 #[derive(Args)]
-pub struct Idle {
+pub struct IdleCommand {
     #[arg(long, default_value = "http://127.0.0.1:4000")]
     url: String,
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// How long they stay.
+    /// How long they stay, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// The service's process, to look at its memory and processor time.
+    /// The process id of the service, to measure its memory and processor time.
     #[arg(long)]
     pid: Option<u32>,
-    /// Do not say who they are: the engine's connections alone.
+    /// Send no CONNECT: measures connections of the engine alone.
     #[arg(long)]
     mute: bool,
 }
 
-impl Idle {
+impl IdleCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let address = loopback(&self.url)?;
         let before = self.pid.map(resident_bytes).transpose()?;
         let is_mute = self.mute;
-        let clients = crowd(self.connections, 200, move |number| async move {
-            let client = Client::open(address, source(number), "tenantId=demo").await?;
+        let clients = run_many(self.connections, 200, move |number| async move {
+            let client = RawClient::open(address, source_address(number), "tenantId=demo").await?;
             if is_mute { Ok(client) } else { client.introduce(WIDGET_KEY).await }
         })
         .await?;
@@ -52,9 +52,11 @@ impl Idle {
         for mut client in clients {
             reading.spawn(async move {
                 loop {
-                    // Nothing comes for longer than a client's patience; pings are answered.
+                    // Waits longer than a client's timeout, and answers pings.
                     match client.next().await {
-                        Ok(Some(crate::frame::Frame::Text(ping))) if ping == "2" => client.say("3").await?,
+                        Ok(Some(crate::websocket_frame::ServerFrame::Text(ping))) if ping == "2" => {
+                            client.send_text("3").await?
+                        }
                         Ok(Some(_)) => {}
                         Ok(None) => anyhow::bail!("closed by the server"),
                         Err(error) => return Err(error.into()),
@@ -62,7 +64,7 @@ impl Idle {
                 }
             });
         }
-        sleep(REST).await;
+        sleep(PAUSE).await;
         let ticks = self.pid.map(processor_ticks).transpose()?;
         if let (Some(pid), Some(before)) = (self.pid, before) {
             let after = resident_bytes(pid)?;

@@ -1,4 +1,4 @@
-//! Load on the sockets of a running service, and attacks on one that it starts itself.
+//! Puts load on the sockets of a running service, and attacks a service that it starts itself.
 //!
 //! ```sh
 //! cargo build --release && cargo build --release --example socket_load
@@ -9,10 +9,10 @@
 //! socket_load attack --program target/release/amoiq
 //! ```
 //!
-//! It speaks to loopback alone, with the demo tenant's keys, and everything that it does has an end. It
-//! shares the machine with the service: its own processor time is in every latency.
+//! It connects to loopback only, with the keys of the demo tenant, and ends by itself. It shares the machine with the
+//! service, so every latency includes its own processor time.
 #![expect(unreachable_pub, reason = "nobody uses a program as a library")]
-#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "it prints figures")]
 
 mod attacks;
 mod fanout;
@@ -21,30 +21,24 @@ mod storm;
 
 #[path = "../../tests/attacks/attack.rs"]
 mod attack;
-#[path = "../../tests/attacks/client.rs"]
-mod client;
-#[path = "../../tests/attacks/connections.rs"]
-mod connections;
-#[path = "../../tests/attacks/crowd.rs"]
-mod crowd;
-#[path = "../../tests/attacks/filling.rs"]
-mod filling;
-#[path = "../../tests/attacks/flood.rs"]
-mod flood;
-#[path = "../../tests/attacks/frame.rs"]
-mod frame;
-#[path = "../../tests/attacks/frames.rs"]
-mod frames;
-#[path = "../../tests/attacks/latency.rs"]
-mod latency;
-#[path = "../../tests/attacks/pair.rs"]
-mod pair;
-#[path = "../../tests/attacks/patience.rs"]
-mod patience;
-#[path = "../../tests/attacks/polls.rs"]
-mod polls;
-#[path = "../../tests/attacks/silence.rs"]
-mod silence;
+#[path = "../../tests/attacks/concurrency.rs"]
+mod concurrency;
+#[path = "../../tests/attacks/connection_attacks.rs"]
+mod connection_attacks;
+#[path = "../../tests/attacks/flood_attacks.rs"]
+mod flood_attacks;
+#[path = "../../tests/attacks/frame_attacks.rs"]
+mod frame_attacks;
+#[path = "../../tests/attacks/polling_attacks.rs"]
+mod polling_attacks;
+#[path = "../../tests/attacks/raw_client.rs"]
+mod raw_client;
+#[path = "../../tests/attacks/slow_attacks.rs"]
+mod slow_attacks;
+#[path = "../../tests/attacks/websocket_frame.rs"]
+mod websocket_frame;
+#[path = "../../tests/attacks/well_behaved_pair.rs"]
+mod well_behaved_pair;
 
 use std::net::SocketAddr;
 
@@ -53,32 +47,32 @@ use clap::{Parser, Subcommand};
 
 /// Load on the sockets.
 #[derive(Parser)]
-struct Arguments {
+struct LoadArguments {
     #[command(subcommand)]
-    command: Command,
+    command: LoadCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Connections that say nothing: what they cost.
-    Idle(idle::Idle),
-    /// Many visitors come at once and go at once, beside a pair that talks.
-    Storm(storm::Storm),
-    /// One room with many listeners.
-    Fanout(fanout::Fanout),
-    /// The attacks in full size, each against a service of its own.
-    Attack(attacks::Attacks),
+enum LoadCommand {
+    /// Measures the cost of silent connections.
+    Idle(idle::IdleCommand),
+    /// Lets many visitors connect at once and leave at once, beside a pair that exchanges messages.
+    Storm(storm::StormCommand),
+    /// Sends messages to one room with many listeners.
+    Fanout(fanout::FanoutCommand),
+    /// Runs the attacks in full size, each against a service of its own.
+    Attack(attacks::AttackCommand),
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = LoadArguments::parse();
     amoiq_testkit::process_figures::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.command {
-        Command::Idle(idle) => runtime.block_on(idle.run()),
-        Command::Storm(storm) => runtime.block_on(storm.run()),
-        Command::Fanout(fanout) => runtime.block_on(fanout.run()),
-        Command::Attack(attacks) => attacks.run(),
+        LoadCommand::Idle(idle) => runtime.block_on(idle.run()),
+        LoadCommand::Storm(storm) => runtime.block_on(storm.run()),
+        LoadCommand::Fanout(fanout) => runtime.block_on(fanout.run()),
+        LoadCommand::Attack(attacks) => attacks.run(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Many visitors come within a second and go within a second, as when a site's server restarts. What a
-//! pair that talks feels of it, and what an admin is told.
+//! Many visitors connect within a second and leave within a second, as when a site's server restarts: how a pair that
+//! exchanges messages is affected, and what an admin gets.
 
 use std::time::Duration;
 
@@ -8,34 +8,37 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::Client,
-    crowd::{crowd, source},
-    latency::Latency,
+    concurrency::{run_many, source_address},
     loopback,
-    pair::{Experience, Pair},
+    raw_client::RawClient,
+    well_behaved_pair::LatencyFigures,
+    well_behaved_pair::{PairReport, WellBehavedPair},
 };
 
 /// How many.
 #[derive(Args)]
-pub struct Storm {
+pub struct StormCommand {
     #[arg(long, default_value = "http://127.0.0.1:4000")]
     url: String,
     #[arg(long, default_value_t = 5_000)]
     connections: usize,
-    /// How long each quiet part lasts. Longer than `presence.offline_grace_ms`, or not all are seen to go.
+    /// How long each quiet part lasts, in seconds: longer than `presence.offline_grace_ms`, or not every visitor goes
+    /// offline in time.
     #[arg(long, default_value_t = 6)]
     seconds: u64,
 }
 
-impl Storm {
+impl StormCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let (address, quiet) = (loopback(&self.url)?, Duration::from_secs(self.seconds));
-        let pair = Pair::start(address)?;
+        let pair = WellBehavedPair::start(address)?;
         sleep(quiet).await;
         let mut marks = vec![Instant::now()];
-        // A storm is as wide as the queue of those who wait to be accepted.
-        let visitors =
-            crowd(self.connections, 1_000, move |number| Client::visitor(address, source(number))).await?;
+        // As many at once as the queue of the kernel takes.
+        let visitors = run_many(self.connections, 1_000, move |number| {
+            RawClient::visitor(address, source_address(number))
+        })
+        .await?;
         marks.push(Instant::now());
         sleep(quiet).await;
         marks.push(Instant::now());
@@ -45,31 +48,31 @@ impl Storm {
         sleep(quiet).await;
         let experience = pair.stop()?;
         print(&experience, &marks);
-        let heard = experience.heard;
-        // The pair's visitor came once, and named its session.
-        println!("the admin heard {heard:?}");
-        ensure!(heard.lists == 0, "a list that nobody asked for");
-        ensure!(heard.online >= self.connections as u64, "somebody was not announced");
-        ensure!(heard.offline >= self.connections as u64, "somebody's end was not announced");
+        let received = experience.received;
+        // The pair's visitor connected once and named its session.
+        println!("the admin received {received:?}");
+        ensure!(received.lists == 0, "a list that nobody asked for");
+        ensure!(received.online >= self.connections as u64, "a visitor was not announced as online");
+        ensure!(received.offline >= self.connections as u64, "a visitor was not announced as offline");
         Ok(())
     }
 }
 
 /// A line for each part.
-fn print(experience: &Experience, marks: &[Instant]) {
-    let names = ["before", "they come", "they are here", "they go", "after"];
+fn print(experience: &PairReport, marks: &[Instant]) {
+    let names = ["before", "connecting", "connected", "leaving", "after"];
     for (place, name) in names.iter().enumerate() {
-        let begin = place.checked_sub(1).and_then(|before| marks.get(before));
+        let start = place.checked_sub(1).and_then(|before| marks.get(before));
         let end = marks.get(place);
-        // A message belongs to the part in which it was sent, and to that in which it came back.
+        // A message counts in the part in which it was sent and in the part in which it came back.
         let is_in = |sent: Instant, took: Duration| {
-            begin.is_none_or(|begin| sent + took >= *begin) && end.is_none_or(|end| sent < *end)
+            start.is_none_or(|start| sent + took >= *start) && end.is_none_or(|end| sent < *end)
         };
         let those = experience.round_trips.iter().filter(|(sent, took)| is_in(*sent, *took));
-        let took = match (begin, end) {
-            (Some(begin), Some(end)) => format!("{:.2} s", (*end - *begin).as_secs_f64()),
+        let took = match (start, end) {
+            (Some(start), Some(end)) => format!("{:.2} s", (*end - *start).as_secs_f64()),
             _ => String::new(),
         };
-        println!("{name:<14} {}  {took}", Latency::of(those.map(|(_, took)| *took)));
+        println!("{name:<14} {}  {took}", LatencyFigures::of(those.map(|(_, took)| *took)));
     }
 }

@@ -1,13 +1,12 @@
-//! Many clients at once, but not all in the same instant.
+//! Many clients at once, with a bound on how many start at the same time.
 
 use std::{future::Future, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-/// Runs `count` futures, at most `at_once` of them at a time. The first failure ends it.
-///
-/// What they give comes in the order in which they ended.
-pub async fn crowd<T, F>(count: usize, at_once: usize, one: impl Fn(usize) -> F) -> anyhow::Result<Vec<T>>
+/// Runs `count` futures, at most `at_once` of them at a time, until the first failure. Returns their results in the order
+/// in which they ended.
+pub async fn run_many<T, F>(count: usize, at_once: usize, one: impl Fn(usize) -> F) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = anyhow::Result<T>> + Send + 'static,
@@ -27,7 +26,7 @@ where
     Ok(done)
 }
 
-/// The address of loopback that a client comes from: ports of one are soon used up.
-pub fn source(number: usize) -> u8 {
+/// The loopback address of a client, because the ports of one address are soon used up.
+pub fn source_address(number: usize) -> u8 {
     u8::try_from(number % 8 + 1).unwrap_or(1)
 }

@@ -1,31 +1,31 @@
-//! Websocket frames, made and read by hand: what attacks is below what a library would let one send.
+//! Websocket frames without a library, which would not send what attacks.
 //!
-//! Frames of clients are masked with zeros, which is a mask like any other and leaves the payload as it
-//! is. Frames of the server are taken as they come; it does not check what the server has to keep to.
+//! Frames of clients are masked with zeros, which is a valid mask and leaves the payload unchanged. Frames of the server
+//! are not validated.
 
 use bytes::{Buf, BytesMut};
 
 /// The first byte of a whole text.
 pub const TEXT: u8 = 0x81;
-/// The first byte of a text that goes on.
-pub const TEXT_BEGIN: u8 = 0x01;
-/// The first byte of a piece in the middle.
-pub const PIECE: u8 = 0x00;
+/// The first byte of the first fragment of a text.
+pub const TEXT_START: u8 = 0x01;
+/// The first byte of a fragment in the middle.
+pub const CONTINUATION: u8 = 0x00;
 /// The first byte of whole binary.
 pub const BINARY: u8 = 0x82;
 
-/// What the server sent.
+/// A frame of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// A text, or what should be one.
+pub enum ServerFrame {
+    /// A text, even if it is not UTF-8.
     Text(String),
-    /// The end, with its close code if there is one.
+    /// A close frame and its code.
     Close(Option<u16>),
     /// Anything else.
     Other,
 }
 
-/// A header that declares so much payload, which need not follow.
+/// A header that announces so much payload.
 pub fn header(first: u8, payload_bytes: u64) -> Vec<u8> {
     let mut frame = vec![first];
     if let Ok(short @ 0..126) = u8::try_from(payload_bytes) {
@@ -48,8 +48,8 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Takes the first whole frame off what was read.
-pub fn take(read: &mut BytesMut) -> Option<Frame> {
+/// Takes the first whole frame from the buffer.
+pub fn take(read: &mut BytesMut) -> Option<ServerFrame> {
     let (first, second) = (*read.first()?, *read.get(1)?);
     let extended = |count: usize| {
         let bytes = read.get(2..2 + count)?;
@@ -66,10 +66,10 @@ pub fn take(read: &mut BytesMut) -> Option<Frame> {
     read.advance(head);
     let payload = read.split_to(size);
     Some(match first & 0x0f {
-        1 => Frame::Text(String::from_utf8_lossy(&payload).into_owned()),
-        8 => Frame::Close(
+        1 => ServerFrame::Text(String::from_utf8_lossy(&payload).into_owned()),
+        8 => ServerFrame::Close(
             payload.get(..2).map(|code| code.iter().fold(0, |code, byte| code << 8 | u16::from(*byte))),
         ),
-        _ => Frame::Other,
+        _ => ServerFrame::Other,
     })
 }

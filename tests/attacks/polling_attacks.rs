@@ -1,4 +1,4 @@
-//! Attacks by long-polling and by upgrading from it.
+//! Attacks with long-polling and upgrades.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use anyhow::{Context, ensure};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    attack::{Outcome, Stage},
-    client::Client,
-    crowd::{crowd, source},
+    attack::{AttackEnvironment, AttackOutcome},
+    concurrency::{run_many, source_address},
+    raw_client::RawClient,
 };
 
 const OPEN: &str = "/socket.io/?tenantId=demo&EIO=4&transport=polling";
 
-/// Heartbeat of the stage, twice over, and some time more.
+/// More than two heartbeats.
 const FORGOTTEN: Duration = Duration::from_secs(20);
 
-/// Upgrades that stop half-way, each at another place.
-pub async fn abandoned_upgrades(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(2_000, 10_000), stage.server.socket_address());
-    let sids = crowd(count, 100, move |number| async move {
-        let mut poller = Client::dial(address, source(number)).await?;
+/// Upgrades that stop at different steps.
+pub async fn abandoned_upgrades(environment: &AttackEnvironment) -> anyhow::Result<AttackOutcome> {
+    let (count, address) = (environment.scale.of(2_000, 10_000), environment.server.socket_address());
+    let sids = run_many(count, 100, move |number| async move {
+        let mut poller = RawClient::dial(address, source_address(number)).await?;
         let sid = open(&mut poller).await?;
-        let mut upgrade = Client::open(address, source(number), &format!("sid={sid}")).await?;
+        let mut upgrade = RawClient::open(address, source_address(number), &format!("sid={sid}")).await?;
         if number % 3 > 0 {
-            upgrade.say("2probe").await?;
+            upgrade.send_text("2probe").await?;
         }
         if number % 3 > 1 {
             let answer = upgrade.text().await?;
@@ -34,36 +34,38 @@ pub async fn abandoned_upgrades(stage: &Stage) -> anyhow::Result<Outcome> {
         Ok(sid)
     })
     .await?;
-    stage.all_sockets_are_closed(FORGOTTEN).await?;
-    // Nobody polls, so the sessions are forgotten as well. Asking for one earlier would keep it.
-    stage
-        .eventually("forgotten", FORGOTTEN, || Ok(stage.server.printed_times(&["ping_timeout"]) == count))
+    environment.all_sockets_are_closed(FORGOTTEN).await?;
+    // Nobody polls, so the sessions end too. A request for one would keep it.
+    environment
+        .eventually("forgotten", FORGOTTEN, || {
+            Ok(environment.server.printed_times(&["ping_timeout"]) == count)
+        })
         .await?;
-    let mut client = Client::dial(address, 1).await?;
+    let mut client = RawClient::dial(address, 1).await?;
     for sid in sids {
         let answer =
             client.request("GET", &format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), b"").await?;
         ensure!(answer.1 == r#"{"code":1,"message":"Session ID unknown"}"#, "{answer:?}");
     }
-    Ok(Outcome::of(count))
+    Ok(AttackOutcome::of(count))
 }
 
-/// A poll that is answered every millisecond, and a new session every millisecond beside it.
-pub async fn storm(stage: &Stage) -> anyhow::Result<Outcome> {
-    let (count, address) = (stage.scale.of(1_500, 10_000), stage.server.socket_address());
+/// A poll and a new session every millisecond.
+pub async fn storm(environment: &AttackEnvironment) -> anyhow::Result<AttackOutcome> {
+    let (count, address) = (environment.scale.of(1_500, 10_000), environment.server.socket_address());
     tokio::try_join!(polls(address, count), handshakes(address, count))?;
-    stage.all_sockets_are_closed(FORGOTTEN).await?;
-    Ok(Outcome::of(count))
+    environment.all_sockets_are_closed(FORGOTTEN).await?;
+    Ok(AttackOutcome::of(count))
 }
 
 async fn polls(address: std::net::SocketAddr, count: usize) -> anyhow::Result<()> {
-    let mut client = Client::dial(address, 2).await?;
+    let mut client = RawClient::dial(address, 2).await?;
     let sid = open(&mut client).await?;
     let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
     let connect = format!(r#"40{{"apiKey":"{WIDGET_KEY}"}}"#);
     client.request("POST", &target, connect.as_bytes()).await?;
     let welcome = poll(&mut client, &target).await?;
-    ensure!(welcome.starts_with("40{\"sid\""), "not let in: {welcome}");
+    ensure!(welcome.starts_with("40{\"sid\""), "not connected: {welcome}");
     let mut pace = every_millisecond();
     for number in 0..count {
         pace.tick().await;
@@ -75,8 +77,8 @@ async fn polls(address: std::net::SocketAddr, count: usize) -> anyhow::Result<()
     Ok(())
 }
 
-/// What waits for the client, or comes first. A ping in it is answered.
-async fn poll(client: &mut Client, target: &str) -> anyhow::Result<String> {
+/// Polls once. A ping in the payload is answered.
+async fn poll(client: &mut RawClient, target: &str) -> anyhow::Result<String> {
     let (status, packets) = client.request("GET", target, b"").await?;
     ensure!(status == 200, "{status} {packets}");
     if packets.split('\u{1e}').any(|packet| packet == "2") {
@@ -86,7 +88,7 @@ async fn poll(client: &mut Client, target: &str) -> anyhow::Result<String> {
 }
 
 async fn handshakes(address: std::net::SocketAddr, count: usize) -> anyhow::Result<()> {
-    let mut client = Client::dial(address, 3).await?;
+    let mut client = RawClient::dial(address, 3).await?;
     let mut pace = every_millisecond();
     for _ in 0..count {
         pace.tick().await;
@@ -101,7 +103,7 @@ fn every_millisecond() -> tokio::time::Interval {
     pace
 }
 
-async fn open(client: &mut Client) -> anyhow::Result<String> {
+async fn open(client: &mut RawClient) -> anyhow::Result<String> {
     let (status, open) = client.request("GET", OPEN, b"").await?;
     ensure!(status == 200, "{status} {open}");
     Ok(open.split('"').nth(3).context("no sid")?.to_owned())

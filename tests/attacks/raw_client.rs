@@ -1,7 +1,7 @@
-//! A client in the widget's form, on a bare TCP stream.
+//! A client like the widget, on a bare TCP stream.
 //!
-//! It answers pings while it is read from, and nothing else by itself. Whatever it waits for it waits
-//! for at most [`PATIENCE`].
+//! It answers pings while a test reads from it, and does nothing else by itself. It waits for anything at most
+//! [`TIMEOUT`].
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,40 +17,44 @@ use tokio::{
     time::timeout,
 };
 
-use crate::frame::{self, Frame, TEXT};
+use crate::websocket_frame::{self, ServerFrame, TEXT};
 
-/// How long anything is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client waits for anything.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client.
-pub struct Client {
+pub struct RawClient {
     pub stream: TcpStream,
     read: BytesMut,
 }
 
-/// How a websocket was answered.
-pub enum Opened {
-    /// It is one.
-    WebSocket(Client),
-    /// It is none: the status, the body.
+/// The answer to an upgrade.
+pub enum UpgradeAnswer {
+    /// The websocket.
+    WebSocket(RawClient),
+    /// A refusal: its status and body.
     Refused(u16, String),
 }
 
-impl Client {
-    /// A TCP connection from one of the addresses of loopback. Ports of one address are soon used up.
-    pub async fn dial(address: SocketAddr, source: u8) -> anyhow::Result<Self> {
+impl RawClient {
+    /// Connects from one of the addresses of loopback, because the ports of one are soon used up.
+    pub async fn dial(address: SocketAddr, source_address: u8) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // A client that is gone leaves its port to the next.
-        socket.bind((Ipv4Addr::new(127, 0, 0, source.max(1)), 0).into())?;
+        // A closed client leaves its port to the next.
+        socket.bind((Ipv4Addr::new(127, 0, 0, source_address.max(1)), 0).into())?;
         let stream =
-            timeout(PATIENCE, socket.connect(address)).await.context("connecting took too long")??;
+            timeout(TIMEOUT, socket.connect(address)).await.context("connecting took too long")??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, read: BytesMut::new() })
     }
 
-    /// A websocket of the engine at `query` beside the protocol's own values.
-    pub async fn try_open(address: SocketAddr, source: u8, query: &str) -> anyhow::Result<Opened> {
-        let mut client = Self::dial(address, source).await?;
+    /// Asks for a websocket, with `query` before the protocol's values.
+    pub async fn try_open(
+        address: SocketAddr,
+        source_address: u8,
+        query: &str,
+    ) -> anyhow::Result<UpgradeAnswer> {
+        let mut client = Self::dial(address, source_address).await?;
         let request = format!(
             "GET /socket.io/?{query}&EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\n\
              Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -59,66 +63,66 @@ impl Client {
         client.stream.write_all(request.as_bytes()).await?;
         let (status, body) = client.head().await?;
         if status == 101 {
-            return Ok(Opened::WebSocket(client));
+            return Ok(UpgradeAnswer::WebSocket(client));
         }
-        Ok(Opened::Refused(status, body))
+        Ok(UpgradeAnswer::Refused(status, body))
     }
 
-    /// The same, which has to succeed. The open packet is not read yet.
-    pub async fn open(address: SocketAddr, source: u8, query: &str) -> anyhow::Result<Self> {
-        match Self::try_open(address, source, query).await? {
-            Opened::WebSocket(client) => Ok(client),
-            Opened::Refused(status, body) => bail!("no websocket: {status} {body}"),
+    /// Opens a websocket. Its open packet is not read yet.
+    pub async fn open(address: SocketAddr, source_address: u8, query: &str) -> anyhow::Result<Self> {
+        match Self::try_open(address, source_address, query).await? {
+            UpgradeAnswer::WebSocket(client) => Ok(client),
+            UpgradeAnswer::Refused(status, body) => bail!("no websocket: {status} {body}"),
         }
     }
 
-    /// A visitor's socket, let in.
-    pub async fn visitor(address: SocketAddr, source: u8) -> anyhow::Result<Self> {
-        Self::open(address, source, "tenantId=demo").await?.introduce(WIDGET_KEY).await
+    /// A visitor's connected socket.
+    pub async fn visitor(address: SocketAddr, source_address: u8) -> anyhow::Result<Self> {
+        Self::open(address, source_address, "tenantId=demo").await?.introduce(WIDGET_KEY).await
     }
 
-    /// An admin's socket, let in: it hears everything of the tenant.
+    /// An admin's connected socket, which gets everything of the tenant.
     pub async fn admin(address: SocketAddr) -> anyhow::Result<Self> {
         Self::open(address, 1, "tenantId=demo&role=admin").await?.introduce(SECRET_KEY).await
     }
 
-    /// Says who it is, and is let in.
+    /// Sends CONNECT and waits for the answer.
     pub async fn introduce(mut self, key: &str) -> anyhow::Result<Self> {
         let open = self.text().await?;
         ensure!(open.starts_with("0{"), "no open packet: {open}");
-        self.say(&format!("40{{\"apiKey\":\"{key}\",\"tenantId\":\"demo\"}}")).await?;
+        self.send_text(&format!("40{{\"apiKey\":\"{key}\",\"tenantId\":\"demo\"}}")).await?;
         let welcome = self.text().await?;
-        ensure!(welcome.starts_with("40{\"sid\""), "not let in: {welcome}");
+        ensure!(welcome.starts_with("40{\"sid\""), "not connected: {welcome}");
         Ok(self)
     }
 
     /// Sends a text.
-    pub async fn say(&mut self, text: &str) -> anyhow::Result<()> {
-        self.write(&frame::frame(TEXT, text.as_bytes())).await
+    pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.write(&websocket_frame::frame(TEXT, text.as_bytes())).await
     }
 
     /// Sends bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        Ok(timeout(PATIENCE, self.stream.write_all(bytes)).await.context("writing took too long")??)
+        Ok(timeout(TIMEOUT, self.stream.write_all(bytes)).await.context("writing took too long")??)
     }
 
-    /// The next text that is not a ping; pings are answered. Nothing is lost when it is given up.
+    /// The next text that is not a ping; pings are answered. Cancelling this loses nothing.
     pub async fn text(&mut self) -> anyhow::Result<String> {
         loop {
-            match timeout(PATIENCE, self.next()).await.context("nothing came")?? {
-                Some(Frame::Text(ping)) if ping == "2" => self.say("3").await?,
-                Some(Frame::Text(text)) => return Ok(text),
-                Some(Frame::Other) => {}
-                Some(Frame::Close(code)) => bail!("closed with {code:?}"),
+            match timeout(TIMEOUT, self.next()).await.context("nothing arrived")?? {
+                Some(ServerFrame::Text(ping)) if ping == "2" => self.send_text("3").await?,
+                Some(ServerFrame::Text(text)) => return Ok(text),
+                Some(ServerFrame::Other) => {}
+                Some(ServerFrame::Close(code)) => bail!("closed with {code:?}"),
                 None => bail!("the connection ended"),
             }
         }
     }
 
-    /// The next frame; none at the stream's end. Nothing is lost when it is given up.
-    pub async fn next(&mut self) -> std::io::Result<Option<Frame>> {
+    /// The next frame; none at the end of the stream. Cancelling this loses nothing.
+    pub async fn next(&mut self) -> std::io::Result<Option<ServerFrame>> {
         loop {
-            if let Some(frame) = frame::take(&mut self.read) {
+            if let Some(frame) = websocket_frame::take(&mut self.read) {
                 return Ok(Some(frame));
             }
             if self.stream.read_buf(&mut self.read).await? == 0 {
@@ -127,23 +131,22 @@ impl Client {
         }
     }
 
-    /// Reads until the server has closed: its close code, if it said one. A connection that breaks is
-    /// closed as well.
-    pub async fn closed_within(&mut self, patience: Duration) -> anyhow::Result<Option<u16>> {
+    /// Reads until the server has closed the connection, in order or not. Returns its close code if there is one.
+    pub async fn closed_within(&mut self, limit: Duration) -> anyhow::Result<Option<u16>> {
         let ends = async {
             let mut code = None;
             loop {
                 match self.next().await {
-                    Ok(Some(Frame::Close(said))) => code = said,
+                    Ok(Some(ServerFrame::Close(said))) => code = said,
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => return code,
                 }
             }
         };
-        timeout(patience, ends).await.with_context(|| format!("not closed within {patience:?}"))
+        timeout(limit, ends).await.with_context(|| format!("not closed within {limit:?}"))
     }
 
-    /// Sends a request and reads its answer: the status, the body.
+    /// Sends a request. Returns the status and the body of its answer.
     pub async fn request(
         &mut self,
         method: &str,
@@ -164,7 +167,7 @@ impl Client {
 
     /// Reads an answer's head, and its body if it has a length.
     pub async fn head(&mut self) -> anyhow::Result<(u16, String)> {
-        timeout(PATIENCE, self.answer()).await.context("no answer")?
+        timeout(TIMEOUT, self.answer()).await.context("no answer")?
     }
 
     async fn answer(&mut self) -> anyhow::Result<(u16, String)> {
