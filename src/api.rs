@@ -3,12 +3,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`error`](mod@error) | an error as clients read it |
 //! | [`field`] | a field of a request, and what is wrong with it |
 //! | [`messages`] | messages as clients write and read them |
 //! | [`sessions`], [`tokens`] | requests about a session, and for tokens |
 //! | [`connect_auth`] | what a client says when it connects a socket |
 //! | [`online`] | who is online, as agents read it |
+//! | [`health`] | the health of the service |
+//! | [`openapi`] | the OpenAPI document of requests and responses |
 //! | [`webhooks`] | webhooks, for their owners and for the operator |
 //! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
 //! | [`erasure`], [`rebuilds`] | what the operator erases and rebuilds |
@@ -17,11 +18,12 @@
 
 pub mod connect_auth;
 pub mod erasure;
-pub mod error;
 pub mod field;
+pub mod health;
 pub mod keys;
 pub mod messages;
 pub mod online;
+pub mod openapi;
 pub mod problem;
 pub mod rebuilds;
 pub mod schema;

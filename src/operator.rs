@@ -104,7 +104,7 @@ fn webhook_action(action: &str, post: actix_web::Route) -> actix_web::Resource {
 /// Answers every other method with the methods that the resource has.
 fn with_allow(resource: actix_web::Resource, allow: &'static str) -> actix_web::Resource {
     resource.default_service(web::to(move || async move {
-        Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow })
+        Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow: allow.into() })
     }))
 }
 

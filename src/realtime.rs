@@ -209,5 +209,5 @@ fn connect_error(problem: Problem) -> ConnectError {
 }
 
 fn refusal(problem: &Problem) -> ConnectRefusal {
-    ConnectRefusal { message: problem.code().to_owned(), data: problem.to_json() }
+    ConnectRefusal { message: problem.code().as_str().to_owned(), data: problem.to_json() }
 }

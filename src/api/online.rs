@@ -10,9 +10,11 @@ use amoiq_events::{
     EventStore, SessionId, ShortText, TenantId, Timestamp, UserId,
     presence::{UserOffline, UserOnline},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::schema::{IdSchema, TimestampSchema};
 use crate::api::problem::Problem;
 
 /// How long a list waits for visitors who have just come to be in the log.
@@ -56,45 +58,55 @@ impl OnlineDirectory {
     pub async fn list(&self, tenant: &TenantId) -> Result<Box<RawValue>, Problem> {
         self.presence.announced(tenant, PATIENCE).await;
         let online = self.users.list(tenant, self.limit, self.store.head()).await?;
-        to_raw_value(&OnlineView::of(&online)).map_err(|error| {
+        to_raw_value(&OnlineUsersResponse::of(&online)).map_err(|error| {
             tracing::error!(%error, "a list could not be written");
             Problem::Internal
         })
     }
 }
 
-#[derive(Serialize)]
-struct OnlineView<'a> {
-    users: Vec<UserView<'a>>,
+/// The users who are online, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub struct OnlineUsersResponse<'a> {
+    /// The newest `presence.list_limit` of them.
+    users: Vec<OnlineUserResponse<'a>>,
+    /// How many there are.
     total: usize,
 }
 
 /// Somebody who is online, in a list and when they come.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct UserView<'a> {
+pub struct OnlineUserResponse<'a> {
+    #[schemars(with = "IdSchema")]
     user_id: &'a UserId,
+    #[schemars(with = "IdSchema")]
     session_id: &'a SessionId,
+    #[schemars(with = "TimestampSchema")]
     connected_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<IdSchema>")]
     claimed_user_id: Option<&'a UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     domain: Option<&'a ShortText>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     origin: Option<&'a ShortText>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     url: Option<&'a ShortText>,
 }
 
-impl<'a> OnlineView<'a> {
+impl<'a> OnlineUsersResponse<'a> {
     fn of(online: &'a OnlineList) -> Self {
-        Self { users: online.users.iter().map(UserView::listed).collect(), total: online.total }
+        Self { users: online.users.iter().map(OnlineUserResponse::listed).collect(), total: online.total }
     }
 }
 
-impl<'a> UserView<'a> {
+impl<'a> OnlineUserResponse<'a> {
     fn listed(user: &'a OnlineUser) -> Self {
         Self {
             user_id: &user.user_id,
@@ -125,16 +137,18 @@ impl<'a> UserView<'a> {
 }
 
 /// Somebody who went.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct GoneView<'a> {
+pub struct OfflineUserResponse<'a> {
+    #[schemars(with = "IdSchema")]
     user_id: &'a UserId,
+    #[schemars(with = "IdSchema")]
     session_id: &'a SessionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
 }
 
-impl<'a> GoneView<'a> {
+impl<'a> OfflineUserResponse<'a> {
     /// Somebody who went.
     #[must_use]
     pub fn of(user: &'a UserOffline) -> Self {

@@ -9,12 +9,55 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 mod conversions;
+mod error_code;
+
+pub use error_code::ErrorCode;
 
 /// What is wrong with each field of a request.
 pub type FieldErrors = BTreeMap<&'static str, Cow<'static, str>>;
+
+/// An error as clients read it, over HTTP and over sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorResponse {
+    /// What clients decide by.
+    pub code: ErrorCode,
+    /// More about it; empty where there is nothing to add.
+    pub details: ErrorDetails,
+    /// A text for people.
+    pub error: String,
+}
+
+/// More about an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorDetails {
+    /// What is wrong with each field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// Which limit was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// That limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The largest body, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// The site that may not use the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The header or field that named the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_by: Option<String>,
+    /// When to try again, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
 
 /// How long a client waits before it asks a service again that could not help, in seconds.
 const RETRY_SECONDS: u64 = 1;
@@ -111,7 +154,7 @@ pub enum Problem {
     #[error("Method not allowed")]
     MethodNotAllowed {
         /// Which, for the `Allow` header.
-        allow: &'static str,
+        allow: Cow<'static, str>,
     },
     /// The body is over the limit.
     #[error("The body is larger than {limit_bytes} bytes")]
@@ -151,57 +194,57 @@ impl Problem {
 
     /// The code that clients decide by.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.entry().0
-    }
-
-    fn status(&self) -> StatusCode {
-        self.entry().1
-    }
-
-    /// The catalogue.
-    fn entry(&self) -> (&'static str, StatusCode) {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::InvalidApiKey => ("INVALID_API_KEY", StatusCode::UNAUTHORIZED),
-            Self::InvalidJwtToken(_) => ("INVALID_JWT_TOKEN", StatusCode::UNAUTHORIZED),
-            Self::Forbidden(_) => ("FORBIDDEN", StatusCode::FORBIDDEN),
-            Self::OriginNotAllowed { .. } => ("ORIGIN_NOT_ALLOWED", StatusCode::FORBIDDEN),
-            Self::MissingTenantId => ("MISSING_TENANT_ID", StatusCode::BAD_REQUEST),
-            Self::Validation(_) | Self::SessionFull { .. } => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
-            Self::IdempotencyMismatch => ("IDEMPOTENCY_MISMATCH", StatusCode::UNPROCESSABLE_ENTITY),
-            Self::MalformedJson(_) => ("MALFORMED_JSON", StatusCode::BAD_REQUEST),
-            Self::TenantNotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::SessionNotFound => ("SESSION_NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::UserNotFound => ("USER_NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::WebhookNotFound => ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::WebhookConfigured => ("WEBHOOK_CONFIGURED", StatusCode::CONFLICT),
-            Self::WebhookLimit { .. } => ("WEBHOOK_LIMIT_REACHED", StatusCode::CONFLICT),
-            Self::ReplayRunning => ("REPLAY_RUNNING", StatusCode::CONFLICT),
-            Self::DeliveryInFlight => ("DELIVERY_IN_FLIGHT", StatusCode::CONFLICT),
-            Self::DeliverySettled => ("DELIVERY_SETTLED", StatusCode::CONFLICT),
-            Self::NotFound | Self::NotKept(_) => ("NOT_FOUND", StatusCode::NOT_FOUND),
-            Self::MethodNotAllowed { .. } => ("METHOD_NOT_ALLOWED", StatusCode::METHOD_NOT_ALLOWED),
-            Self::PayloadTooLarge { .. } => ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
-                ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            Self::InvalidApiKey => ErrorCode::InvalidApiKey,
+            Self::InvalidJwtToken(_) => ErrorCode::InvalidJwtToken,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::OriginNotAllowed { .. } => ErrorCode::OriginNotAllowed,
+            Self::MissingTenantId => ErrorCode::MissingTenantId,
+            Self::Validation(_) | Self::SessionFull { .. } => ErrorCode::ValidationFailed,
+            Self::IdempotencyMismatch => ErrorCode::IdempotencyMismatch,
+            Self::MalformedJson(_) => ErrorCode::MalformedJson,
+            Self::TenantNotFound => ErrorCode::TenantNotFound,
+            Self::SessionNotFound => ErrorCode::SessionNotFound,
+            Self::UserNotFound => ErrorCode::UserNotFound,
+            Self::WebhookNotFound => ErrorCode::WebhookNotFound,
+            Self::WebhookConfigured => ErrorCode::WebhookConfigured,
+            Self::WebhookLimit { .. } => ErrorCode::WebhookLimitReached,
+            Self::ReplayRunning => ErrorCode::ReplayRunning,
+            Self::DeliveryInFlight => ErrorCode::DeliveryInFlight,
+            Self::DeliverySettled => ErrorCode::DeliverySettled,
+            Self::NotFound | Self::NotKept(_) => ErrorCode::NotFound,
+            Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed,
+            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => ErrorCode::UnsupportedMediaType,
+            Self::RateLimited { .. } => ErrorCode::RateLimitExceeded,
+            Self::Internal => ErrorCode::InternalError,
+            Self::StoreUnavailable => ErrorCode::StoreUnavailable,
+            Self::Overloaded => ErrorCode::Overloaded,
+        }
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::default();
+        match self {
+            Self::Validation(fields) => {
+                let texts = fields.iter().map(|(name, reason)| ((*name).to_owned(), reason.to_string()));
+                details.fields = texts.collect();
             }
-            Self::RateLimited { .. } => ("RATE_LIMIT_EXCEEDED", StatusCode::TOO_MANY_REQUESTS),
-            Self::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
-            Self::StoreUnavailable => ("STORE_UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Overloaded => ("OVERLOADED", StatusCode::SERVICE_UNAVAILABLE),
+            Self::SessionFull { limit } => {
+                details.reason = Some("session_full".to_owned());
+                details.limit = Some(*limit);
+            }
+            Self::OriginNotAllowed { origin, named_by } => {
+                details.origin = Some(origin.clone());
+                details.named_by = Some((*named_by).to_owned());
+            }
+            Self::WebhookLimit { limit } => details.limit = u64::try_from(*limit).ok(),
+            Self::PayloadTooLarge { limit_bytes } => details.limit_bytes = u64::try_from(*limit_bytes).ok(),
+            Self::RateLimited { retry_after_ms } => details.retry_after_ms = Some(*retry_after_ms),
+            _ => {}
         }
-    }
-
-    fn details(&self) -> Value {
-        match self {
-            Self::Validation(fields) => json!({ "fields": fields }),
-            Self::SessionFull { limit } => json!({ "reason": "session_full", "limit": limit }),
-            Self::OriginNotAllowed { origin, named_by } => json!({ "origin": origin, "namedBy": named_by }),
-            Self::WebhookLimit { limit } => json!({ "limit": limit }),
-            Self::PayloadTooLarge { limit_bytes } => json!({ "limitBytes": limit_bytes }),
-            Self::RateLimited { retry_after_ms } => json!({ "retryAfterMs": retry_after_ms }),
-            _ => json!({}),
-        }
+        details
     }
 
     /// `Retry-After`, in seconds, where trying again may help.
@@ -215,28 +258,35 @@ impl Problem {
 
     /// The error as clients read it.
     #[must_use]
+    pub fn response(&self) -> ErrorResponse {
+        ErrorResponse { code: self.code(), details: self.details(), error: self.to_string() }
+    }
+
+    /// The same as JSON.
+    #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({ "error": self.to_string(), "code": self.code(), "details": self.details() })
+        // Texts, numbers and names can always be written.
+        serde_json::to_value(self.response()).unwrap_or_default()
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status()
+        self.code().status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status());
+        let mut response = HttpResponse::build(self.code().status());
         if let Some(seconds) = self.retry_after_seconds() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Self::MethodNotAllowed { allow } = self {
-            response.insert_header((header::ALLOW, *allow));
+            response.insert_header((header::ALLOW, allow.as_ref()));
         }
         if matches!(self, Self::UnsupportedEncoding) {
             // What would be taken (RFC 9110, 15.5.16).
             response.insert_header((header::ACCEPT_ENCODING, "identity"));
         }
-        response.json(self.to_json())
+        response.json(self.response())
     }
 }

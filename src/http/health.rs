@@ -3,9 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use amoiq_actors::inbox::InboxView;
 use amoiq_events::{EventStore, store::StoreHealth};
-use serde_json::json;
 
-use crate::api::online::OnlineDirectory;
+use crate::api::{
+    health::{HealthResponse, HealthStatus, UnavailableResponse},
+    online::OnlineDirectory,
+};
 
 /// How far a projection may be behind the log while the service counts as ready, in positions: what
 /// it folds in within a second.
@@ -20,7 +22,7 @@ pub fn is_health_check(request: &HttpRequest) -> bool {
 
 /// The process answers.
 pub async fn alive() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok" }))
+    HttpResponse::Ok().json(HealthResponse { status: HealthStatus::Ok })
 }
 
 /// The store takes writes and is read, and the projections follow it; otherwise 503 and the reasons.
@@ -50,8 +52,9 @@ pub async fn ready(
         reasons.push(format!("the inbox is {lag} events behind the log"));
     }
     if reasons.is_empty() {
-        HttpResponse::Ok().json(json!({ "status": "ready" }))
+        HttpResponse::Ok().json(HealthResponse { status: HealthStatus::Ready })
     } else {
-        HttpResponse::ServiceUnavailable().json(json!({ "status": "unavailable", "reasons": reasons }))
+        let status = HealthStatus::Unavailable;
+        HttpResponse::ServiceUnavailable().json(UnavailableResponse { status, reasons })
     }
 }

@@ -6,10 +6,7 @@ use amoiq_events::{store::AppendError, tenant::TenantRefusal, webhook::WebhookRe
 
 use crate::{
     access::tenants::TenantChangeError,
-    api::{
-        error::{ErrorDetails, ErrorResponse},
-        problem::Problem,
-    },
+    api::problem::{ErrorCode, ErrorDetails, ErrorResponse, Problem},
 };
 
 /// Why a request failed.
@@ -41,28 +38,26 @@ pub enum OperatorError {
 }
 
 impl OperatorError {
-    /// The code and the status.
-    fn entry(&self) -> (&'static str, StatusCode) {
+    /// The code that clients decide by.
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Problem(problem) => (problem.code(), problem.status_code()),
-            Self::Token => ("INVALID_OPERATOR_TOKEN", StatusCode::UNAUTHORIZED),
-            Self::Unknown => ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE),
-            Self::RebuildUnderway(_) => ("REBUILD_UNDERWAY", StatusCode::CONFLICT),
-            Self::Erasure(_) => ("ERASURE_INCOMPLETE", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Reserved => ("VALIDATION_FAILED", StatusCode::BAD_REQUEST),
+            Self::Problem(problem) => problem.code(),
+            Self::Token => ErrorCode::InvalidOperatorToken,
+            Self::Unknown => ErrorCode::OutcomeUnknown,
+            Self::RebuildUnderway(_) => ErrorCode::RebuildUnderway,
+            Self::Erasure(_) => ErrorCode::ErasureIncomplete,
+            Self::Reserved => ErrorCode::ValidationFailed,
             Self::Tenant(refusal) => match refusal {
-                TenantRefusal::NotFound => ("TENANT_NOT_FOUND", StatusCode::NOT_FOUND),
-                TenantRefusal::Exists => ("TENANT_EXISTS", StatusCode::CONFLICT),
-                TenantRefusal::Configured => ("MANAGED_BY_CONFIGURATION", StatusCode::CONFLICT),
-                TenantRefusal::Demo => ("MANAGED_BY_PROGRAM", StatusCode::CONFLICT),
-                TenantRefusal::KeyNotFound => ("KEY_NOT_FOUND", StatusCode::NOT_FOUND),
-                TenantRefusal::Webhook(WebhookRefusal::NotFound) => {
-                    ("WEBHOOK_NOT_FOUND", StatusCode::NOT_FOUND)
-                }
+                TenantRefusal::NotFound => ErrorCode::TenantNotFound,
+                TenantRefusal::Exists => ErrorCode::TenantExists,
+                TenantRefusal::Configured => ErrorCode::ManagedByConfiguration,
+                TenantRefusal::Demo => ErrorCode::ManagedByProgram,
+                TenantRefusal::KeyNotFound => ErrorCode::KeyNotFound,
+                TenantRefusal::Webhook(WebhookRefusal::NotFound) => ErrorCode::WebhookNotFound,
                 // Ids are generated here, and the number of an operator's webhooks is not limited: these are defects.
                 TenantRefusal::KeyTaken
                 | TenantRefusal::Webhook(WebhookRefusal::Taken | WebhookRefusal::TooMany { .. }) => {
-                    (Problem::Internal.code(), StatusCode::INTERNAL_SERVER_ERROR)
+                    ErrorCode::InternalError
                 }
             },
         }
@@ -71,18 +66,18 @@ impl OperatorError {
 
 impl ResponseError for OperatorError {
     fn status_code(&self) -> StatusCode {
-        self.entry().1
+        self.code().status()
     }
 
     fn error_response(&self) -> HttpResponse {
         if let Self::Problem(problem) = self {
             return problem.error_response();
         }
-        let (code, status) = self.entry();
-        HttpResponse::build(status).json(ErrorResponse {
-            error: self.to_string(),
-            code: code.to_owned(),
+        let (code, error) = (self.code(), self.to_string());
+        HttpResponse::build(code.status()).json(ErrorResponse {
+            code,
             details: ErrorDetails::default(),
+            error,
         })
     }
 }
@@ -117,7 +112,7 @@ mod tests {
         let unsaid = AppendError::Unavailable("the disk is gone".to_owned());
         for error in [TenantChangeError::Late, TenantError::Append(unsaid).into()] {
             let refusal = OperatorError::from(error);
-            assert_eq!(refusal.entry(), ("OUTCOME_UNKNOWN", StatusCode::SERVICE_UNAVAILABLE));
+            assert_eq!(refusal.code(), ErrorCode::OutcomeUnknown);
             let said = refusal.to_string();
             assert!(said.contains("list") && !said.contains("clientMessageId"), "{said}");
         }

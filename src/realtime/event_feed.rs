@@ -19,7 +19,7 @@ use super::ChatRoom;
 use crate::{
     access::session_guard::NOT_YOURS,
     api::messages::{Audience, MessageResponse},
-    api::online::{GoneView, UserView},
+    api::online::{OfflineUserResponse, OnlineUserResponse},
 };
 
 /// How long to wait before the log is read again after a failure.
@@ -120,8 +120,10 @@ pub(super) enum Delivery {
 
 fn presence_event(event: &PresenceEvent) -> OutgoingEvent {
     match event {
-        PresenceEvent::Online(online) => OutgoingEvent::new("user_online", &UserView::of(online)),
-        PresenceEvent::Offline(offline) => OutgoingEvent::new("user_offline", &GoneView::of(offline)),
+        PresenceEvent::Online(online) => OutgoingEvent::new("user_online", &OnlineUserResponse::of(online)),
+        PresenceEvent::Offline(offline) => {
+            OutgoingEvent::new("user_offline", &OfflineUserResponse::of(offline))
+        }
     }
 }
 

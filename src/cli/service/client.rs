@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::{
-    api::error::ErrorResponse,
+    api::problem::ErrorResponse,
     cli::output::{cell, fields, print_result},
     config::Config,
     operator::{
