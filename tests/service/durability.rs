@@ -4,7 +4,7 @@
 //! A round leaves up to one message of each connection without an answer. The connection sends it again
 //! in the next round, as a client does, and it counts as one message.
 //!
-//! `AMOIQ_CRASH_ROUNDS` makes more rounds than 20; `AMOIQ_CRASH_SEED` repeats the choices of a run.
+//! `AMOIQ_CRASH_ROUNDS` makes more rounds than 10; `AMOIQ_CRASH_SEED` repeats the choices of a run.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -88,7 +88,7 @@ impl Connection {
 #[test]
 fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let rounds = number("AMOIQ_CRASH_ROUNDS").unwrap_or(20);
+    let rounds = number("AMOIQ_CRASH_ROUNDS").unwrap_or(10);
     let seed = number("AMOIQ_CRASH_SEED")
         .unwrap_or_else(|| u64::from_le_bytes(Ambient::system().bytes()) % 1_000_000);
     eprintln!("AMOIQ_CRASH_SEED={seed} AMOIQ_CRASH_ROUNDS={rounds}");

@@ -2,7 +2,10 @@
 
 use std::{fs, net::SocketAddr};
 
-use reqwest::{Method, blocking::RequestBuilder};
+use reqwest::{
+    Method,
+    blocking::{Client, RequestBuilder},
+};
 use serde_json::Value;
 
 use crate::{ApiResponse, TestApp, http_client};
@@ -13,6 +16,7 @@ pub struct OperatorClient {
     pub address: String,
     /// The bearer token of this start.
     pub token: String,
+    client: Client,
 }
 
 impl OperatorClient {
@@ -22,7 +26,7 @@ impl OperatorClient {
         let text = fs::read(app.data().join("operator.json")).expect("the file exists");
         let access: Value = serde_json::from_slice(&text).expect("JSON");
         let field = |name: &str| access[name].as_str().expect("a text").to_owned();
-        Self { address: field("operator"), token: field("token") }
+        Self { address: field("operator"), token: field("token"), client: http_client() }
     }
 
     /// `127.0.0.1:PORT`
@@ -39,7 +43,7 @@ impl OperatorClient {
 
     /// A request without it.
     pub fn request_without_token(&self, method: Method, path: &str) -> RequestBuilder {
-        http_client().request(method, format!("{}{path}", self.address))
+        self.client.request(method, format!("{}{path}", self.address))
     }
 
     /// Sends a request with the token.

@@ -2,10 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
 };
 
-use amoiq_testkit::{AppLauncher, PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually, http_client};
+use amoiq_testkit::{
+    AppLauncher, OperatorClient, PATIENCE, SECRET_KEY, TestApp, WIDGET_KEY, eventually,
+    process_figures::resident_bytes,
+};
+use reqwest::Method;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
@@ -16,7 +20,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The bytes of an answer, and the answer.
 fn page(app: &TestApp, query: &str) -> (usize, Value) {
-    let request = app.request(reqwest::Method::GET, &format!("/api/chat/messages?{query}"));
+    let request = app.request(Method::GET, &format!("/api/chat/messages?{query}"));
     let response = request.bearer_auth(SECRET_KEY).send().expect("an answer");
     assert_eq!(response.status(), 200);
     let told = response.content_length();
@@ -122,20 +126,11 @@ fn a_users_history_is_cut_at_its_bytes_and_its_pages_lose_nothing() {
     assert_eq!(texts, said, "every message once, in order");
 }
 
-/// What the program holds in memory.
-fn resident_bytes(app: &TestApp) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", app.pid())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1_024
-}
-
 /// A reader that has got the begin of a page and takes the rest when it likes.
 fn slow_reader(app: &TestApp) -> TcpStream {
-    let address: SocketAddr =
-        app.address().strip_prefix("http://").expect("http").parse().expect("an address");
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(16_384).expect("an option");
-    socket.connect(&address.into()).expect("a connection");
+    socket.connect(&app.socket_address().into()).expect("a connection");
     let mut reader = TcpStream::from(socket);
     reader.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let head = format!("Host: x\r\nAuthorization: Bearer {SECRET_KEY}\r\n\r\n");
@@ -150,11 +145,12 @@ fn readers_that_do_not_read_on_hold_no_pages() {
     let app = TestApp::start();
     (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let (size, _) = page(&app, &format!("sessionId={SESSION}&limit=500"));
-    let before = resident_bytes(&app);
+    let resident = || usize::try_from(resident_bytes(app.pid()).expect("a process")).expect("fits");
+    let before = resident();
     let mut readers: Vec<_> = (0..40).map(|_| slow_reader(&app)).collect();
     // 40 pages are 160 MiB; what waits for each reader is some pieces of 64 KiB.
     let bound = readers.len() * 512 * 1024 + 24 * 1024 * 1024;
-    eventually("memory is what the pieces are worth", || resident_bytes(&app) < before + bound);
+    eventually("memory is what the pieces are worth", || resident() < before + bound);
     // Who reads on after all gets the whole page.
     let mut last = readers.pop().expect("a reader");
     let (mut rest, mut piece) = (256, [0; 65_536]);
@@ -171,12 +167,8 @@ fn a_long_answer_breaks_off_when_its_session_is_erased_meanwhile() {
     let app = TestApp::start();
     (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let mut reader = slow_reader(&app);
-    let operator = std::fs::read(app.data().join("operator.json")).expect("a description");
-    let operator: Value = serde_json::from_slice(&operator).expect("JSON");
-    let text = |name: &str| operator[name].as_str().expect("a text").to_owned();
-    let asking =
-        http_client().post(format!("{}/operator/erase", text("operator"))).bearer_auth(text("token"));
-    asking.json(&json!({"tenant": "demo", "session": SESSION})).send().expect("an answer");
+    let session = json!({"tenant": "demo", "session": SESSION});
+    OperatorClient::of(&app).send(Method::POST, "/operator/erase", Some(&session));
     // It may take a moment until no file has a byte of it; the session is gone before that.
     let history = format!("/api/chat/messages?sessionId={SESSION}");
     eventually("it is erased", || app.get(SECRET_KEY, &history).status == 404);

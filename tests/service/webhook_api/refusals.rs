@@ -187,8 +187,12 @@ fn two_hundred_a_second_are_two_hundred_a_second() {
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "0")
         .environment("AMOIQ__RATE_LIMIT__SECRET_KEY_PER_MINUTE", "0")
         .start();
-    // A machine that stands still for a while makes a rate slower, never faster: one run of some shows what it is.
-    let runs: Vec<_> = (0..4).map(|_| 800.0 / paced(&app, 200)).collect();
+    // A machine that pauses makes a rate slower, never faster: one run in four has to reach it, and none may exceed it.
+    let is_reached = |rate: &f64| *rate >= 190.0;
+    let mut runs = Vec::new();
+    while runs.len() < 2 || (runs.len() < 4 && !runs.iter().any(is_reached)) {
+        runs.push(800.0 / paced(&app, 200));
+    }
     assert!(runs.iter().all(|rate| *rate <= 210.0), "{runs:?}");
-    assert!(runs.iter().any(|rate| *rate >= 190.0), "{runs:?}");
+    assert!(runs.iter().any(is_reached), "{runs:?}");
 }
