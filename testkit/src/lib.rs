@@ -8,6 +8,7 @@
 //! | [`receivers`] | endpoints that webhooks are sent to |
 //! | [`faulty_disk`] | a disk that fails when a test says so |
 //! | [`store_invariants`] | what must hold of every data directory |
+//! | [`stores`] | event stores that misbehave |
 //! | [`process_figures`] | what the kernel says about a process |
 //! | [`demo_keys`] | the keys of the demo tenant |
 //! | [`waiting`] | waiting for a condition, with a deadline |
@@ -26,6 +27,7 @@ pub mod faulty_disk;
 pub mod process_figures;
 pub mod receivers;
 pub mod store_invariants;
+pub mod stores;
 pub mod test_app;
 pub mod waiting;
 

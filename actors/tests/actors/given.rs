@@ -16,9 +16,8 @@ use amoiq_events::{
         SessionEvent,
     },
 };
+use amoiq_testkit::stores::ScriptedStore;
 use tokio::{runtime, task::LocalSet};
-
-use crate::staged::StagedStore;
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +25,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A directory over a store that does as it is told.
 #[derive(Clone)]
 pub(crate) struct Given {
-    pub(crate) store: StagedStore,
+    pub(crate) store: ScriptedStore,
     pub(crate) directory: SessionDirectory,
     pub(crate) ambient: Ambient,
     pub(crate) clock: Arc<ManualClock>,
@@ -59,7 +58,7 @@ impl Given {
         max_memory_bytes: usize,
         passivate_after: Duration,
     ) -> Self {
-        let store = StagedStore::new();
+        let store = ScriptedStore::new();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)));
         let session = SessionSettings { max_events: 50_000 };

@@ -11,12 +11,10 @@ use amoiq_events::{
     },
     webhook::{WebhookSecret, WebhookSettings},
 };
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, task::spawn_local};
 
-use crate::{
-    given::{Given, cause, paused},
-    staged::Turn,
-};
+use crate::given::{Given, cause, paused};
 
 #[test]
 fn reconciling_publishes_what_follows_and_twice_changes_nothing() {
@@ -97,7 +95,7 @@ fn what_was_durable_although_nobody_could_say_is_published_by_the_retry() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
-        given.store.next(Turn::DurableButUnknown);
+        given.store.next(ScriptedAppend::DurableButUnknown);
         let answer = acme.execute(wants("acme", ManagedBy::Configuration, &[1]), cause()).await;
         assert!(matches!(answer, Err(TenantError::Append(AppendError::Unavailable(_)))), "{answer:?}");
         let again = acme.execute(wants("acme", ManagedBy::Configuration, &[1]), cause()).await;
@@ -112,7 +110,7 @@ fn a_slow_answer_does_not_publish_over_what_came_after_it() {
         let (given, registry) = given_nothing().await;
         let (slow, fast) = (start(&given, &registry, "acme"), start(&given, &registry, "acme"));
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::AnswerHeld(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::AnswerHeld(Arc::clone(&may)));
         let first = spawn_local(async move {
             slow.execute(wants("old", ManagedBy::Configuration, &[]), cause()).await.map(drop)
         });
@@ -180,7 +178,7 @@ fn a_command_reads_what_is_not_known_of_a_tenant_whose_sessions_are_erased_all_t
         };
         reading("all that is new", 5).await;
         reading("with nothing new", 1).await;
-        (0..15).for_each(|_| given.store.next(Turn::After(vec![erased(&given)])));
+        (0..15).for_each(|_| given.store.next(ScriptedAppend::After(vec![erased(&given)])));
         // The first attempt finds nothing new, each other one the session that came in between.
         reading("with one that is faster", 1 + 2 * 15).await;
     });

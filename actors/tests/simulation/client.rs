@@ -9,9 +9,10 @@ use amoiq_events::{
     event::EventCause,
     session::{AgentAuthor, ConversationCloseReason, MessageSender, SendMessage, SessionCaller, VisitedPage},
 };
+use amoiq_testkit::stores::SeededDice;
 use tokio::{task::spawn_local, time::sleep};
 
-use crate::{dice::Dice, judge, world::World};
+use crate::{judge, world::World};
 
 /// How many things a client does.
 const STEPS: u32 = 14;
@@ -221,7 +222,7 @@ pub(crate) fn every_session(count: u64) -> impl Iterator<Item = (TenantId, Sessi
     TENANTS.into_iter().flat_map(move |tenant| (0..count).map(move |number| named(tenant, number)))
 }
 
-fn some_session(dice: &Dice, count: u64) -> (TenantId, SessionId) {
+fn some_session(dice: &SeededDice, count: u64) -> (TenantId, SessionId) {
     // The same names with every tenant, so that a mix-up would show.
     named(dice.pick(&TENANTS), dice.below(count))
 }
@@ -231,7 +232,7 @@ fn named(tenant: &str, number: u64) -> (TenantId, SessionId) {
     (TenantId::parse(tenant).expect("an id"), session)
 }
 
-fn some_caller(dice: &Dice) -> SessionCaller {
+fn some_caller(dice: &SeededDice) -> SessionCaller {
     match dice.below(10) {
         0..6 => SessionCaller::Anonymous,
         6..9 => SessionCaller::Staff,
@@ -240,7 +241,7 @@ fn some_caller(dice: &Dice) -> SessionCaller {
 }
 
 /// An agent; nobody knows which one wrote before that was recorded.
-fn some_author(dice: &Dice) -> Option<AgentAuthor> {
+fn some_author(dice: &SeededDice) -> Option<AgentAuthor> {
     let named = |author: fn(UserId) -> AgentAuthor| Some(author(user(dice)));
     match dice.below(4) {
         0 => named(AgentAuthor::Token),
@@ -250,7 +251,7 @@ fn some_author(dice: &Dice) -> Option<AgentAuthor> {
     }
 }
 
-fn user(dice: &Dice) -> UserId {
+fn user(dice: &SeededDice) -> UserId {
     UserId::parse(dice.pick(&["ann", "bob"])).expect("an id")
 }
 
@@ -263,7 +264,7 @@ pub(crate) fn name(caller: &SessionCaller) -> &str {
     }
 }
 
-fn some_window(dice: &Dice) -> PageWindow {
+fn some_window(dice: &SeededDice) -> PageWindow {
     let seq = u32::try_from(dice.below(12)).expect("a small number");
     dice.pick(&[PageWindow::Newest, PageWindow::Before(seq), PageWindow::After(seq)])
 }

@@ -9,14 +9,12 @@ use amoiq_actors::{
 use amoiq_events::{
     EventLog, EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind,
 };
+use amoiq_testkit::stores::SeededDice;
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot, task::LocalSet};
 
-use crate::{
-    dice::Dice,
-    witness::{State, Witness},
-};
+use crate::witness::{State, Witness};
 
 /// How long the projection may take to reach the log's end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,7 +77,7 @@ fn project(path: &Path, store: MemoryStore, asked: oneshot::Receiver<Position>) 
 }
 
 /// The projection is the same however it came to be, and says what the log says.
-pub(crate) fn check(witness: &Witness, dice: &Dice, live: Option<LiveInbox>) {
+pub(crate) fn check(witness: &Witness, dice: &SeededDice, live: Option<LiveInbox>) {
     let mut conn = Connection::open_in_memory().expect("a database");
     let reset = conn.transaction().expect("a transaction");
     InboxProjection::create(&reset, TABLES).expect("new tables");

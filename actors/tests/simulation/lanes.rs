@@ -33,6 +33,7 @@ use amoiq_events::{
     tenant::{ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
 };
+use amoiq_testkit::stores::{FaultyStore, SeededDice};
 use tokio::{
     runtime,
     task::{LocalSet, spawn_local},
@@ -40,7 +41,6 @@ use tokio::{
 };
 
 use self::receivers::Receivers;
-use crate::{dice::Dice, faulty::FaultyStore};
 
 mod judge;
 mod receivers;
@@ -79,7 +79,7 @@ struct World {
     store: FaultyStore,
     ambient: Ambient,
     wall_clock: Arc<WallClock>,
-    dice: Dice,
+    dice: SeededDice,
     outbox: DeliveryStore,
     receivers: Receivers,
     settings: LaneSettings,
@@ -129,7 +129,7 @@ pub(crate) fn run(seed: u64) -> String {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let dice = Dice::new(seed);
+        let dice = SeededDice::new(seed);
         let memory = MemoryStore::new();
         let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
         let settings = LaneSettings {

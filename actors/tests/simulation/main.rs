@@ -28,8 +28,6 @@ use std::{
 };
 
 mod client;
-mod dice;
-mod faulty;
 mod inbox;
 mod invariants;
 mod judge;

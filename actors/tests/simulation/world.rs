@@ -14,6 +14,7 @@ use amoiq_events::{
     ambient::{ManualClock, SeededEntropy},
     store::memory::MemoryStore,
 };
+use amoiq_testkit::stores::{FaultyStore, SeededDice};
 use tokio::{
     runtime,
     task::{LocalSet, spawn_local},
@@ -22,8 +23,6 @@ use tokio::{
 
 use crate::{
     client::{self, Client},
-    dice::Dice,
-    faulty::FaultyStore,
     inbox::{self, LiveInbox},
     invariants,
     judge::{self, Ledger},
@@ -47,7 +46,7 @@ pub(crate) struct World {
     pub(crate) memory: MemoryStore,
     pub(crate) ambient: Ambient,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) dice: Dice,
+    pub(crate) dice: SeededDice,
     pub(crate) settings: DirectorySettings,
     /// How many sessions each tenant has.
     pub(crate) sessions: u64,
@@ -60,7 +59,7 @@ pub(crate) struct World {
 /// Runs a seed and gives a digest of the log it leaves.
 pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
     let world = Rc::new(World::new(seed));
-    let inbox_dice = Dice::new(!seed);
+    let inbox_dice = SeededDice::new(!seed);
     let mut inbox = with_inbox.then(|| LiveInbox::start(&world.memory));
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
@@ -94,7 +93,7 @@ pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let dice = Dice::new(seed);
+        let dice = SeededDice::new(seed);
         let memory = MemoryStore::new();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
         let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));

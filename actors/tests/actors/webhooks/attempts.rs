@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_events::webhook::{WebhookCommand, WebhookSettings, WebhookStatus};
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     delivery_store::given::{GivenOutbox, webhook},
     given::tenant,
-    staged::Turn,
     webhooks::given::{GivenLanes, Node, answer, endpoint_at, until},
 };
 
@@ -108,7 +108,7 @@ fn an_endpoint_that_is_enabled_while_it_is_being_disabled_is_served_again() {
         node.say("first", "one").await;
         given.receivers.called(1).await;
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::AnswerHeld(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::AnswerHeld(Arc::clone(&may)));
         given.receivers.reply(0, answer(410));
         sleep(A_WHILE).await;
         // It stands in the log and is not published. So the lane never hears of it.

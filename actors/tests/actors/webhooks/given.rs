@@ -26,6 +26,7 @@ use amoiq_events::{
     tenant::{DesiredTenant, ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
 };
+use amoiq_testkit::stores::ScriptedStore;
 use tokio::{
     runtime::{self, Runtime},
     sync::oneshot,
@@ -36,7 +37,6 @@ use tokio::{
 use crate::{
     delivery_store::given::webhook,
     given::{DEADLINE, cause, id, tenant},
-    staged::StagedStore,
 };
 
 /// The clock that jumps, as the world's time. Somebody may set it.
@@ -62,7 +62,7 @@ impl Clock for WallClock {
 /// What outlives a node.
 pub(crate) struct GivenLanes {
     runtime: Runtime,
-    pub(crate) store: StagedStore,
+    pub(crate) store: ScriptedStore,
     pub(crate) ambient: Ambient,
     pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) outbox: DeliveryStore,
@@ -89,7 +89,7 @@ impl GivenLanes {
         };
         Self {
             runtime,
-            store: StagedStore::new(),
+            store: ScriptedStore::new(),
             ambient: Ambient::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(SeededEntropy::new(1))),
             wall_clock: clock,
             outbox: DeliveryStore::in_memory().expect("an outbox"),

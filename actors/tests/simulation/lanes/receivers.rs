@@ -11,10 +11,10 @@ use std::{
 
 use amoiq_actors::webhooks::{SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
 use amoiq_events::{EventId, MessageId, Position, SessionId, TenantId, WebhookId};
+use amoiq_testkit::stores::SeededDice;
 use tokio::time::{Instant, sleep};
 
 use super::EndpointName;
-use crate::dice::Dice;
 
 /// As long as noting takes at the most.
 pub(super) const INSTANT: Duration = Duration::from_millis(2);
@@ -42,7 +42,7 @@ pub(super) struct Arrival {
 pub(super) struct Receivers(Arc<Mutex<Yard>>);
 
 struct Yard {
-    dice: Dice,
+    dice: SeededDice,
     /// How many of a hundred attempts fail, by endpoint.
     trouble: u64,
     /// When the service died, so often as it did.
@@ -67,7 +67,7 @@ enum Mood {
 }
 
 impl Receivers {
-    pub(super) fn new(dice: &Dice) -> Self {
+    pub(super) fn new(dice: &SeededDice) -> Self {
         let yard = Yard {
             dice: dice.fork(),
             trouble: dice.pick(&[0, 10, 40, 80]),
@@ -127,7 +127,7 @@ impl Receivers {
         &self,
         tenant: &TenantId,
         webhook: &WebhookId,
-        dice: &Dice,
+        dice: &SeededDice,
     ) -> Option<MessageId> {
         let arrivals = self.arrivals(&(tenant.clone(), webhook.clone()));
         let index = usize::try_from(dice.below(arrivals.len() as u64)).ok()?;

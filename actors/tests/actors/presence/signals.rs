@@ -11,6 +11,7 @@ use amoiq_events::{
     session::{SessionEvent, VisitorIdentified},
     store::ExpectedVersion,
 };
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -18,8 +19,7 @@ use tokio::{
 
 use crate::{
     given::{DEADLINE, cause, id, paused, tenant},
-    presence_given::{BATCH, GivenPresence, a_batch, rest, visitor},
-    staged::Turn,
+    presence::given::{BATCH, GivenPresence, a_batch, rest, visitor},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -167,7 +167,7 @@ fn a_store_that_takes_nothing_keeps_nobody_from_being_told_of_the_silent() {
     paused(async {
         let given = GivenPresence::new();
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::Held(Arc::clone(&may)));
         given.identify(1, "bob", "s1").await;
         a_batch().await;
         given.identify(2, "ann", "silent").await;

@@ -11,12 +11,12 @@ use amoiq_actors::presence::OnlineUser;
 use amoiq_events::{
     Event, EventLog, Position, UserId, ambient::SeededEntropy, codec, presence::PresenceEvent,
 };
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::time::sleep;
 
 use crate::{
     given::{DEADLINE, paused, tenant},
-    presence_given::{GivenPresence, rest},
-    staged::Turn,
+    presence::given::{GivenPresence, rest},
 };
 
 const SEEDS: u64 = 40;
@@ -33,13 +33,13 @@ impl Dice {
         self.0.next() % sides
     }
 
-    fn turn(&self) -> Turn {
+    fn turn(&self) -> ScriptedAppend {
         match self.below(6) {
-            0 => Turn::Overloaded,
-            1 => Turn::Lost,
-            2 => Turn::DurableButUnknown,
-            3 => Turn::Panics,
-            _ => Turn::Works,
+            0 => ScriptedAppend::Overloaded,
+            1 => ScriptedAppend::Lost,
+            2 => ScriptedAppend::DurableButUnknown,
+            3 => ScriptedAppend::Panics,
+            _ => ScriptedAppend::Works,
         }
     }
 }
@@ -90,7 +90,7 @@ async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
             sleep(Duration::from_millis(dice.below(200))).await;
         }
     }
-    given.store.always(Turn::Works);
+    given.store.always(ScriptedAppend::Works);
     rest().await;
     count
 }

@@ -13,16 +13,14 @@ use amoiq_events::{
     codec,
     presence::PresenceEvent,
 };
+use amoiq_testkit::stores::ScriptedStore;
 use tokio::{
     sync::mpsc,
     task::spawn_local,
     time::{Instant, sleep},
 };
 
-use crate::{
-    given::{DEADLINE, tenant},
-    staged::StagedStore,
-};
+use crate::given::{DEADLINE, tenant};
 
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 pub(crate) const BATCH: Duration = Duration::from_millis(50);
@@ -30,7 +28,7 @@ pub(crate) const BATCH: Duration = Duration::from_millis(50);
 /// A presence over a store that does as it is told.
 #[derive(Clone)]
 pub(crate) struct GivenPresence {
-    pub(crate) store: StagedStore,
+    pub(crate) store: ScriptedStore,
     pub(crate) shared: Arc<dyn EventStore>,
     pub(crate) presence: PresenceHandle,
     pub(crate) online: OnlineUsers,
@@ -54,7 +52,7 @@ impl GivenPresence {
     }
 
     pub(crate) fn with_grace(offline_grace: Duration) -> Self {
-        let store = StagedStore::new();
+        let store = ScriptedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());
         let clock = RuntimeClock(Instant::now());
         let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));

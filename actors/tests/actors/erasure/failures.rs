@@ -12,14 +12,14 @@ use amoiq_events::{
     store::ExpectedVersion,
     tenant::{SessionErased, TenantEvent},
 };
+use amoiq_testkit::stores::ScriptedAppend;
 use rusqlite::Connection;
 
 use crate::{
-    erasing_given::Erasing,
+    erasure::given::Erasing,
     given::{DEADLINE, Given, cause, id, in_real_time, tenant},
-    presence_given::other_tenant,
-    rebuild_given::until,
-    staged::Turn,
+    presence::given::other_tenant,
+    projections::given::until,
 };
 
 const HERS: [&str; 10] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"];
@@ -38,15 +38,15 @@ async fn given() -> Erasing {
 
 /// The store refuses after some of the sessions, and works again later.
 async fn erased_in_part(erasing: &Erasing) {
-    for turn in [Turn::Works, Turn::Works, Turn::Works] {
+    for turn in [ScriptedAppend::Works, ScriptedAppend::Works, ScriptedAppend::Works] {
         erasing.given.store.next(turn);
     }
     for _ in HERS {
-        erasing.given.store.next(Turn::Overloaded);
+        erasing.given.store.next(ScriptedAppend::Overloaded);
     }
     let erased = erasing.erase(&HERS, "quentina").await;
     assert!(erased.is_err(), "{erased:?}");
-    erasing.given.store.always(Turn::Works);
+    erasing.given.store.always(ScriptedAppend::Works);
 }
 
 #[test]
@@ -191,15 +191,15 @@ fn sessions_that_cannot_be_erased_keep_those_behind_them_waiting_once() {
                 erasing.given.store.damage(StreamName::presence(&tenant()));
             }
             for _ in 0..MAX_FAILURES {
-                erasing.given.store.next(Turn::Overloaded);
+                erasing.given.store.next(ScriptedAppend::Overloaded);
             }
             let sessions: Vec<_> = HERS.into_iter().chain(["other"]).collect();
             let erased = erasing.erase(&sessions, "quentina").await;
             assert!(erased.is_err(), "{erased:?}");
             assert_eq!(erasing.given.texts("other").await, ["hello"]);
             // One can be erased now, and the rest still cannot.
-            erasing.given.store.always(Turn::Overloaded);
-            erasing.given.store.next(Turn::Works);
+            erasing.given.store.always(ScriptedAppend::Overloaded);
+            erasing.given.store.next(ScriptedAppend::Works);
             let before = erasing.given.store.appends().len();
             let next = erasing.restarted().await;
             until(|| next.given.store.appends().len() >= before + 2).await;

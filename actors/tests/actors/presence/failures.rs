@@ -3,12 +3,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     given::paused,
-    presence_given::{GivenPresence, a_batch, rest},
-    staged::Turn,
+    presence::given::{GivenPresence, a_batch, rest},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -19,7 +19,7 @@ fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.store.always(Turn::Overloaded);
+        given.store.always(ScriptedAppend::Overloaded);
         given.close(1).await;
         given.identify(2, "bob", "s2").await;
         given.identify(3, "came and went", "s3").await;
@@ -29,7 +29,7 @@ fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
         given.identify(4, "cleo", "s4").await;
         let tries = given.store.appends().len();
         assert!((20..60).contains(&tries), "{tries} appends in a minute");
-        given.store.always(Turn::Works);
+        given.store.always(ScriptedAppend::Works);
         rest().await;
         assert_eq!(
             given.said().await,
@@ -43,9 +43,9 @@ fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
 fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
     paused(async {
         let given = GivenPresence::new();
-        given.store.next(Turn::DurableButUnknown);
-        given.store.next(Turn::Lost);
-        given.store.next(Turn::DurableButUnknown);
+        given.store.next(ScriptedAppend::DurableButUnknown);
+        given.store.next(ScriptedAppend::Lost);
+        given.store.next(ScriptedAppend::DurableButUnknown);
         given.identify(1, "ann", "s1").await;
         given.identify(2, "bob", "s2").await;
         a_batch().await;
@@ -59,7 +59,7 @@ fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
 #[test]
 fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
     paused(async {
-        for turn in [Turn::DurableButUnknown, Turn::Lost, Turn::Panics] {
+        for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost, ScriptedAppend::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
             given.store.next(turn);
             given.identify(1, "ann", "s1").await;
@@ -75,7 +75,7 @@ fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
 #[test]
 fn who_comes_back_while_it_is_unknown_whether_they_left_is_online() {
     paused(async {
-        for turn in [Turn::DurableButUnknown, Turn::Lost, Turn::Panics] {
+        for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost, ScriptedAppend::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
             given.identify(1, "ann", "s1").await;
             a_batch().await;
@@ -100,7 +100,7 @@ fn who_comes_back_before_the_store_took_that_they_left_was_there_all_the_time() 
         given.identify(1, "ann", "s1").await;
         a_batch().await;
         let before = given.listed().await;
-        given.store.next(Turn::Overloaded);
+        given.store.next(ScriptedAppend::Overloaded);
         given.close(1).await;
         sleep(Duration::from_millis(200)).await;
         assert_eq!(given.store.appends().len(), 2, "the second did not end well");
@@ -116,7 +116,7 @@ fn connections_are_counted_while_an_append_is_underway() {
     paused(async {
         let given = GivenPresence::with_grace(Duration::ZERO);
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::Held(Arc::clone(&may)));
         given.identify(1, "ann", "s1").await;
         given.identify(2, "bob", "s2").await;
         a_batch().await;
@@ -141,7 +141,7 @@ fn a_store_that_panics_takes_nobody_with_it() {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
         a_batch().await;
-        given.store.next(Turn::Panics);
+        given.store.next(ScriptedAppend::Panics);
         given.identify(2, "bob", "s2").await;
         rest().await;
         given.close(1).await;
@@ -155,11 +155,11 @@ fn an_id_is_in_the_log_once_however_often_it_was_tried() {
     paused(async {
         let given = GivenPresence::new();
         for number in 0..50 {
-            given.store.next(Turn::DurableButUnknown);
+            given.store.next(ScriptedAppend::DurableButUnknown);
             given.identify(number, &format!("user {number}"), "s").await;
             sleep(Duration::from_millis(30)).await;
         }
-        given.store.always(Turn::Works);
+        given.store.always(ScriptedAppend::Works);
         rest().await;
         let log = given.store.log().await;
         let ids: HashSet<_> = log.iter().map(|recorded| recorded.event.id).collect();

@@ -5,12 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
 use amoiq_events::EventLog;
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
-use crate::{
-    given::{Given, cause, id, paused, tenant},
-    staged::Turn,
-};
+use crate::given::{Given, cause, id, paused, tenant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -79,7 +77,7 @@ fn a_session_with_a_request_underway_stays_however_long_that_takes() {
         let given = Given::with(1_000, MINUTE);
         given.say("s", "one").await;
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::Held(Arc::clone(&may)));
         let other = given.clone();
         let slow = spawn_local(async move { other.say("s", "two").await });
         sleep(5 * MINUTE).await;

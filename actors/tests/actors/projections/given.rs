@@ -10,13 +10,11 @@ use amoiq_actors::projections::{
     ViewGeneration, ViewStore, ViewTables,
 };
 use amoiq_events::{Event, EventLog, NewEvent, RecordedEvent, StreamName, codec, store::ExpectedVersion};
+use amoiq_testkit::stores::ScriptedStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::{
-    given::{DEADLINE, Given, id, in_real_time, tenant},
-    staged::StagedStore,
-};
+use crate::given::{DEADLINE, Given, id, in_real_time, tenant};
 
 /// Writes down each position once; a second time would be refused by the table. Version 3 still serves the
 /// tables of version 1.
@@ -63,26 +61,26 @@ impl<const VERSION: u32> Projection for Positions<VERSION> {
 }
 
 /// Runs a projection until its own tables serve the whole log, and ends it.
-pub(crate) fn run<P: Projection>(file: &Path, store: &StagedStore) {
+pub(crate) fn run<P: Projection>(file: &Path, store: &ScriptedStore) {
     in_real_time(async {
         let progress = start::<P>(file, store);
         progress.reach(store.head(), DEADLINE).await.expect("the projection");
     });
 }
 
-pub(crate) fn start<P: Projection>(file: &Path, store: &StagedStore) -> ProjectionProgress {
+pub(crate) fn start<P: Projection>(file: &Path, store: &ScriptedStore) -> ProjectionProgress {
     start_with_rebuilds::<P>(file, store).0
 }
 
 pub(crate) fn start_with_rebuilds<P: Projection>(
     file: &Path,
-    store: &StagedStore,
+    store: &ScriptedStore,
 ) -> (ProjectionProgress, RebuildHandle) {
     Projector::<P>::start_with_rebuilds(&ViewStore::open(file).expect("views.db"), &store.shared())
 }
 
 /// A projection whose first tables are there and hold the log.
-pub(crate) async fn served(file: &Path, store: &StagedStore) -> (ProjectionProgress, RebuildHandle) {
+pub(crate) async fn served(file: &Path, store: &ScriptedStore) -> (ProjectionProgress, RebuildHandle) {
     let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(file, store);
     progress.reach(store.head(), DEADLINE).await.expect("the projection");
     assert_eq!(ended(&rebuilds).await.outcome, Some(RebuildOutcome::Done), "the first tables");
@@ -119,22 +117,22 @@ pub(crate) fn found(file: &Path) -> (Vec<i64>, i64) {
     (rows.collect::<Result<_, _>>().expect("rows"), made)
 }
 
-pub(crate) fn positions(store: &StagedStore) -> Vec<i64> {
+pub(crate) fn positions(store: &ScriptedStore) -> Vec<i64> {
     let log = in_real_time(store.log());
     log.iter().map(|event| event.position.as_u64().cast_signed()).collect()
 }
 
-pub(crate) fn log_of(messages: u32) -> StagedStore {
-    let store = StagedStore::new();
+pub(crate) fn log_of(messages: u32) -> ScriptedStore {
+    let store = ScriptedStore::new();
     say(&store, messages);
     store
 }
 
-pub(crate) fn say(store: &StagedStore, messages: u32) {
+pub(crate) fn say(store: &ScriptedStore, messages: u32) {
     in_real_time(speak(store, messages));
 }
 
-pub(crate) async fn speak(store: &StagedStore, messages: u32) {
+pub(crate) async fn speak(store: &ScriptedStore, messages: u32) {
     let given = Given { store: store.clone(), ..Given::new() }.restarted();
     for number in 0..messages {
         given.say("s", &format!("message {number}")).await;
@@ -142,7 +140,7 @@ pub(crate) async fn speak(store: &StagedStore, messages: u32) {
 }
 
 /// Appends an event that no release can read, and gives its position.
-pub(crate) async fn poison(store: &StagedStore) -> i64 {
+pub(crate) async fn poison(store: &ScriptedStore) -> i64 {
     let given = Given::new();
     let event = NewEvent {
         id: given.ambient.event_id(),

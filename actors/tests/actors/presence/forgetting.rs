@@ -4,12 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use amoiq_actors::presence::ForgetTarget;
 use amoiq_events::UserId;
+use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, task::spawn_local};
 
 use crate::{
     given::{id, paused, tenant},
-    presence_given::{GivenPresence, a_batch, rest},
-    staged::Turn,
+    presence::given::{GivenPresence, a_batch, rest},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -75,7 +75,7 @@ fn what_is_on_its_way_is_waited_for_and_taken_back() {
     paused(async {
         let given = GivenPresence::new();
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::Held(Arc::clone(&may)));
         given.identify(1, "ann", "s1").await;
         a_batch().await;
         let forgetting = spawn_local({
@@ -97,7 +97,7 @@ fn who_comes_back_while_they_are_forgotten_is_said_to_be_online_again() {
         given.identify(1, "ann", "s1").await;
         a_batch().await;
         let may = Arc::new(Notify::new());
-        given.store.next(Turn::Held(Arc::clone(&may)));
+        given.store.next(ScriptedAppend::Held(Arc::clone(&may)));
         given.identify(2, "bob", "s2").await;
         a_batch().await;
         let forgetting = spawn_local({
@@ -116,10 +116,10 @@ fn who_comes_back_while_they_are_forgotten_is_said_to_be_online_again() {
 #[test]
 fn a_store_that_fails_is_waited_for() {
     paused(async {
-        for turn in [Turn::DurableButUnknown, Turn::Lost] {
+        for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost] {
             let given = GivenPresence::new();
             given.store.next(turn);
-            given.store.next(Turn::Overloaded);
+            given.store.next(ScriptedAppend::Overloaded);
             given.identify(1, "ann", "s1").await;
             a_batch().await;
             forget(&given, user("ann")).await;

@@ -13,7 +13,7 @@ use amoiq_events::{
 
 use crate::{
     given::{DEADLINE, cause, id, paused, tenant},
-    presence_given::{GivenPresence, other_tenant, visitor},
+    presence::given::{GivenPresence, other_tenant, visitor},
 };
 
 const NOTHING: [&str; 0] = [];

@@ -1,5 +1,5 @@
-//! A store that does as it is told: each append takes the next turn of a script, and the usual one when
-//! there is none; that is an ordinary one unless it is told otherwise. Readings of the whole log can be held.
+//! A store that follows a script: each append takes the next entry, or the usual one when the script is empty, which
+//! succeeds unless a test says otherwise. Readings of the whole log can be held back.
 
 use std::{
     collections::VecDeque,
@@ -21,9 +21,10 @@ use tokio::sync::{Notify, Semaphore};
 
 /// Clones share the log and the script.
 #[derive(Clone)]
-pub(crate) struct StagedStore {
-    pub(crate) memory: MemoryStore,
-    script: Arc<Mutex<Script>>,
+pub struct ScriptedStore {
+    /// The log.
+    pub memory: MemoryStore,
+    script: Arc<Mutex<AppendScript>>,
     reads: Arc<AtomicUsize>,
     /// So many of the next removals are refused.
     stuck: Arc<AtomicUsize>,
@@ -32,30 +33,30 @@ pub(crate) struct StagedStore {
     /// Up to where streams were truncated, one after the other.
     truncations: Arc<Mutex<Vec<u64>>>,
     /// What was read of the whole log is handed out when it may.
-    gate: Arc<Gate>,
+    gate: Arc<ReadGate>,
     epoch: Epoch,
 }
 
-struct Gate {
+struct ReadGate {
     may: Semaphore,
     is_closed: AtomicBool,
     waiting: AtomicUsize,
-    /// How many came.
+    /// How many readings there were.
     readings: AtomicUsize,
 }
 
-struct Script {
+struct AppendScript {
     /// Of the next appends.
-    next: VecDeque<Turn>,
+    next: VecDeque<ScriptedAppend>,
     /// Of those after them.
-    usual: Turn,
+    usual: ScriptedAppend,
     /// How many events each append brought, the ones that failed among them.
     appends: Vec<usize>,
 }
 
 /// What an append does.
 #[derive(Clone)]
-pub(crate) enum Turn {
+pub enum ScriptedAppend {
     /// It appends.
     Works,
     /// Appends nothing, and says so.
@@ -74,97 +75,101 @@ pub(crate) enum Turn {
     AnswerHeld(Arc<Notify>),
 }
 
-impl StagedStore {
-    pub(crate) fn new() -> Self {
-        let script = Script { next: VecDeque::new(), usual: Turn::Works, appends: Vec::new() };
+impl ScriptedStore {
+    /// An empty store whose appends all succeed.
+    pub fn new() -> Self {
+        let script =
+            AppendScript { next: VecDeque::new(), usual: ScriptedAppend::Works, appends: Vec::new() };
         let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
         let (reads, stuck) = (Arc::default(), Arc::default());
         let (damaged, truncations) = (Arc::default(), Arc::default());
         let may = Semaphore::new(0);
         let (is_closed, waiting, readings) =
             (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let gate = Arc::new(Gate { may, is_closed, waiting, readings });
+        let gate = Arc::new(ReadGate { may, is_closed, waiting, readings });
         Self { memory, script, reads, stuck, damaged, truncations, gate, epoch: Epoch(1) }
     }
 
     /// The same log as another history.
-    pub(crate) fn with_epoch(&self, epoch: u64) -> Self {
+    pub fn with_epoch(&self, epoch: u64) -> Self {
         Self { epoch: Epoch(epoch), ..self.clone() }
     }
 
-    pub(crate) fn next(&self, turn: Turn) {
+    /// Adds to the script of the next appends.
+    pub fn next(&self, turn: ScriptedAppend) {
         self.script().next.push_back(turn);
     }
 
     /// From here on, whatever stood in the script.
-    pub(crate) fn always(&self, turn: Turn) {
+    pub fn always(&self, turn: ScriptedAppend) {
         let mut script = self.script();
         script.next.clear();
         script.usual = turn;
     }
 
     /// So many of the next removals of streams are refused.
-    pub(crate) fn refuse_removals(&self, count: usize) {
+    pub fn refuse_removals(&self, count: usize) {
         self.stuck.store(count, Ordering::SeqCst);
     }
 
     /// From here on reading this stream finds damage.
-    pub(crate) fn damage(&self, stream: StreamName) {
+    pub fn damage(&self, stream: StreamName) {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
     }
 
     /// Up to where streams were truncated, one after the other.
-    pub(crate) fn truncations(&self) -> Vec<u64> {
+    pub fn truncations(&self) -> Vec<u64> {
         self.truncations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many events each append brought, the ones that failed among them.
-    pub(crate) fn appends(&self) -> Vec<usize> {
+    pub fn appends(&self) -> Vec<usize> {
         self.script().appends.clone()
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    fn script(&self) -> MutexGuard<'_, AppendScript> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often a stream was read.
-    pub(crate) fn reads(&self) -> usize {
+    pub fn reads(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
     }
 
     /// From here on readings of the whole log see what is there, and wait with it.
-    pub(crate) fn hold_readings(&self) {
+    pub fn hold_readings(&self) {
         self.gate.is_closed.store(true, Ordering::SeqCst);
     }
 
     /// How often the whole log was read on from a position.
-    pub(crate) fn readings(&self) -> usize {
+    pub fn readings(&self) -> usize {
         self.gate.readings.load(Ordering::SeqCst)
     }
 
     /// How many wait.
-    pub(crate) fn held_readings(&self) -> usize {
+    pub fn held_readings(&self) -> usize {
         self.gate.waiting.load(Ordering::SeqCst)
     }
 
     /// One may go on.
-    pub(crate) fn release_reading(&self) {
+    pub fn release_reading(&self) {
         self.gate.waiting.fetch_sub(1, Ordering::SeqCst);
         self.gate.may.add_permits(1);
     }
 
     /// All may, and those that follow.
-    pub(crate) fn release_readings(&self) {
+    pub fn release_readings(&self) {
         self.gate.is_closed.store(false, Ordering::SeqCst);
         self.gate.may.add_permits(self.gate.waiting.swap(0, Ordering::SeqCst));
     }
 
-    pub(crate) fn shared(&self) -> Arc<dyn EventStore> {
+    /// The store as its users know it.
+    pub fn shared(&self) -> Arc<dyn EventStore> {
         Arc::new(self.clone())
     }
 
     /// The whole log.
-    pub(crate) async fn log(&self) -> Vec<RecordedEvent> {
+    pub async fn log(&self) -> Vec<RecordedEvent> {
         let mut log: Vec<RecordedEvent> = Vec::new();
         loop {
             let after = log.last().map(|event| event.position).unwrap_or_default();
@@ -177,7 +182,7 @@ impl StagedStore {
     }
 }
 
-impl EventLog for StagedStore {
+impl EventLog for ScriptedStore {
     fn append(
         &self,
         stream: StreamName,
@@ -191,23 +196,23 @@ impl EventLog for StagedStore {
         let unavailable = || Err(AppendError::Unavailable("as the script says".into()));
         Box::pin(async move {
             match turn {
-                Turn::Works => memory.append(stream, expected, events).await,
-                Turn::Overloaded => Err(AppendError::Overloaded),
-                Turn::Lost => unavailable(),
-                Turn::Panics => panic!("as the script says"),
-                Turn::DurableButUnknown => {
+                ScriptedAppend::Works => memory.append(stream, expected, events).await,
+                ScriptedAppend::Overloaded => Err(AppendError::Overloaded),
+                ScriptedAppend::Lost => unavailable(),
+                ScriptedAppend::Panics => panic!("as the script says"),
+                ScriptedAppend::DurableButUnknown => {
                     memory.append(stream, expected, events).await?;
                     unavailable()
                 }
-                Turn::After(others) => {
+                ScriptedAppend::After(others) => {
                     memory.append(stream.clone(), ExpectedVersion::Any, others).await?;
                     memory.append(stream, expected, events).await
                 }
-                Turn::Held(may) => {
+                ScriptedAppend::Held(may) => {
                     may.notified().await;
                     memory.append(stream, expected, events).await
                 }
-                Turn::AnswerHeld(may) => {
+                ScriptedAppend::AnswerHeld(may) => {
                     let answer = memory.append(stream, expected, events).await;
                     may.notified().await;
                     answer
@@ -277,7 +282,7 @@ impl EventLog for StagedStore {
     }
 }
 
-impl LogMaintenance for StagedStore {
+impl LogMaintenance for ScriptedStore {
     fn streams(
         &self,
         prefix: &str,

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use crate::{
     given::{DEADLINE, Given, cause, id, in_real_time, message, tenant},
-    rebuild_given::{Positions, found, log_of, positions, run, say, serving, speak, start, views_db},
+    projections::given::{Positions, found, log_of, positions, run, say, serving, speak, start, views_db},
 };
 
 #[test]

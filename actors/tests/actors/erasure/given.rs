@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::{
     given::{DEADLINE, Given, cause, id, tenant},
-    rebuild_given::until,
+    projections::given::until,
 };
 
 /// There is no endpoint that could fail.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::{
     given::{DEADLINE, in_real_time},
-    rebuild_given::{
+    projections::given::{
         Positions, ended, found, log_of, poison, positions, run, say, served, serving, speak, start,
         start_with_rebuilds, until, views_db,
     },

@@ -20,16 +20,16 @@ use amoiq_events::{
     },
 };
 
-use crate::dice::Dice;
+use super::SeededDice;
 
 /// No answer is delayed by as much as this.
 const DELAY_MILLIS: u64 = 6;
 
 /// Clones share the log and the trouble.
 #[derive(Clone)]
-pub(crate) struct FaultyStore {
+pub struct FaultyStore {
     memory: MemoryStore,
-    dice: Dice,
+    dice: SeededDice,
     /// How many of a hundred operations fail.
     trouble: Arc<AtomicU64>,
     in_doubt: Arc<Mutex<BTreeMap<StreamName, u64>>>,
@@ -37,7 +37,7 @@ pub(crate) struct FaultyStore {
 
 /// What becomes of an append.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum AppendFate {
     Answered,
     /// Not durable, and said so.
     Lost,
@@ -49,18 +49,19 @@ enum Fate {
 }
 
 impl FaultyStore {
-    pub(crate) fn new(memory: MemoryStore, dice: Dice, trouble_percent: u64) -> Self {
+    /// A store over this one, of which so many in a hundred operations fail.
+    pub fn new(memory: MemoryStore, dice: SeededDice, trouble_percent: u64) -> Self {
         Self { memory, dice, trouble: Arc::new(AtomicU64::new(trouble_percent)), in_doubt: Arc::default() }
     }
 
     /// From here on nothing fails.
-    pub(crate) fn calm_down(&self) {
+    pub fn calm_down(&self) {
         self.trouble.store(0, Ordering::SeqCst);
     }
 
     /// The version that a stream had after its last append that was durable and said not to be: whoever
     /// was told so has to look.
-    pub(crate) fn in_doubt(&self, stream: &StreamName) -> u64 {
+    pub fn in_doubt(&self, stream: &StreamName) -> u64 {
         let in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
         in_doubt.get(stream).copied().unwrap_or_default()
     }
@@ -69,11 +70,17 @@ impl FaultyStore {
         self.dice.percent(self.trouble.load(Ordering::SeqCst))
     }
 
-    fn fate(&self) -> Fate {
+    fn fate(&self) -> AppendFate {
         if self.fails() {
-            self.dice.pick(&[Fate::Lost, Fate::Ambiguous, Fate::Ambiguous, Fate::Late, Fate::Overloaded])
+            self.dice.pick(&[
+                AppendFate::Lost,
+                AppendFate::Ambiguous,
+                AppendFate::Ambiguous,
+                AppendFate::Late,
+                AppendFate::Overloaded,
+            ])
         } else {
-            Fate::Answered
+            AppendFate::Answered
         }
     }
 
@@ -95,12 +102,12 @@ impl EventLog for FaultyStore {
         Box::pin(async move {
             pass(before).await;
             match fate {
-                Fate::Answered => {
+                AppendFate::Answered => {
                     let answer = memory.append(stream, expected, events).await;
                     pass(after).await;
                     return answer;
                 }
-                Fate::Ambiguous => {
+                AppendFate::Ambiguous => {
                     let answer = memory.append(stream.clone(), expected, events).await;
                     pass(after).await;
                     if let Ok(appended) = answer {
@@ -108,14 +115,14 @@ impl EventLog for FaultyStore {
                         in_doubt.insert(stream, appended.version.as_u64());
                     }
                 }
-                Fate::Late => {
+                AppendFate::Late => {
                     tokio::task::spawn_local(async move {
                         pass(after).await;
                         drop(memory.append(stream, expected, events).await);
                     });
                 }
-                Fate::Overloaded => return Err(AppendError::Overloaded),
-                Fate::Lost => pass(after).await,
+                AppendFate::Overloaded => return Err(AppendError::Overloaded),
+                AppendFate::Lost => pass(after).await,
             }
             Err(AppendError::Unavailable("by seed".into()))
         })
