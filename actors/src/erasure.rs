@@ -1,14 +1,15 @@
-//! Erases sessions: what a person wrote and what is known of them, from everything that is kept.
+//! Erases sessions: what a person wrote and what is known about them, from everything that is stored.
 //!
-//! One actor does it, one order at a time; the service starts it, and operators and [`crate::retention`] ask
-//! it. For each session its own actor notes `session.erased` and deletes the stream, in one go
-//! ([`SessionDirectory::erase`]). Then what hangs on it goes: presence, the inbox (which folds the event), what waits
-//! for webhooks. For a person it also sees to the files: no free page and no write-ahead log holds a byte.
+//! One actor does it, one order at a time; operators and [`crate::retention`] send it orders. For each session, the
+//! session's own actor records `session.erased` and deletes the stream, without a gap in between
+//! ([`SessionDirectory::erase`]). Then everything derived from it is removed: presence, the inbox (which folds the event),
+//! and waiting deliveries of webhooks. For a person it also scrubs the files: no free page and no write-ahead log keeps a
+//! copy.
 //!
-//! A stop at any moment is made good: [`finish_erasures`] deletes what was said to be erased, before anybody is served,
-//! and the orders themselves stand in a file until all of it is done: whoever starts next, and whoever failed,
-//! does them again. One part that fails keeps no other from being erased. Copies that were made before are out
-//! of reach: older backups, and what webhooks have delivered.
+//! A stop at any time leaves nothing undone: [`finish_erasures`] deletes what the log records as erased before the service
+//! answers requests, and orders stay in a file until all of their work is done. The next start, or the actor itself after
+//! a failure, repeats them. A part that fails does not prevent the erasure from the others. Copies that were made before
+//! are out of reach: older backups, and what webhooks have delivered.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -39,34 +40,34 @@ mod unfinished_erasures;
 /// How many orders wait.
 const MAILBOX: usize = 16;
 
-/// How long it waits before it does again what failed.
+/// How long it waits before it repeats what failed.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 
 /// Why something was not erased, or not everywhere.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
-    /// A session's actor.
+    /// A session was not erased.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The inbox.
+    /// The inbox did not follow, or was not scrubbed.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// Webhooks.
+    /// Deliveries were not removed.
     #[error(transparent)]
     Webhooks(LaneError),
-    /// The log does not read.
+    /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log does not write.
+    /// The log cannot be written.
     #[error(transparent)]
     Store(#[from] AppendError),
-    /// The file that says that an erasure is underway.
+    /// The file of unfinished orders.
     #[error("the file `erasing` in the data directory: {0}")]
-    Marker(#[from] std::io::Error),
-    /// A backup that is not there yet may hold it.
+    OrdersFile(#[from] std::io::Error),
+    /// A backup or export that is being made may contain it.
     #[error("a backup or an export is being made, and may hold what is erased")]
-    Copied,
-    /// The file that says so.
+    CopyUnderway,
+    /// The file that records whether a copy is being made.
     #[error("log.witness: {0}")]
     Witness(std::io::Error),
     /// A part did not answer in time.
@@ -86,60 +87,60 @@ impl From<LaneError> for EraseError {
     }
 }
 
-/// What an erasure works on.
+/// Everything from which a session is erased.
 #[derive(Clone)]
 pub struct ErasureTargets {
-    /// The way to sessions.
+    /// The sessions' actors.
     pub directory: SessionDirectory,
     /// The read model of sessions.
     pub inbox: InboxView,
-    /// Who was vouched for.
+    /// The users that a secret key vouched for.
     pub proven: ProvenUsers,
-    /// What counts who is online.
+    /// The presence of visitors.
     pub presence: PresenceHandle,
-    /// What delivers to endpoints.
+    /// The deliveries of webhooks.
     pub webhooks: WebhooksHandle,
     /// The log.
     pub store: Arc<dyn EventStore>,
-    /// The data directory; nothing where there are no files.
+    /// The data directory; `None` when there are no files.
     pub data: Option<PathBuf>,
 }
 
-/// The way to the actor. Cheap to clone.
+/// Erases sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct EraserHandle {
     actor: Addr<EraserActor>,
-    premises: Arc<ErasureTargets>,
+    targets: Arc<ErasureTargets>,
 }
 
 impl EraserHandle {
-    /// Starts it on the caller's arbiter. What an earlier process left half done is done then.
+    /// Starts the actor on the caller's arbiter. It first finishes the orders of an earlier process.
     #[must_use]
-    pub fn start(premises: ErasureTargets) -> Self {
-        let premises = Arc::new(premises);
-        let desk = Arc::clone(&premises);
+    pub fn start(targets: ErasureTargets) -> Self {
+        let targets = Arc::new(targets);
+        let actor = EraserActor { targets: Arc::clone(&targets), is_unfinished: true };
         let actor = EraserActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            EraserActor { premises: desk, is_unfinished: true }
+            actor
         });
-        Self { actor, premises }
+        Self { actor, targets }
     }
 
-    /// Every session that a user was in, by proof or by their own word; the newest 1,000.
+    /// The sessions of a user, proven or claimed; at most the newest 1,000.
     ///
     /// # Errors
     /// When the inbox does not answer.
     pub async fn sessions_of(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<SessionId>, EraseError> {
-        let head = self.premises.store.head();
+        let head = self.targets.store.head();
         let found =
-            self.premises.inbox.sessions_of(tenant.clone(), user.clone(), IdentityProof::Disputed, head);
+            self.targets.inbox.sessions_of(tenant.clone(), user.clone(), IdentityProof::Disputed, head);
         Ok(found.await?.into_iter().map(|entry| entry.session).collect())
     }
 
-    /// Erases these sessions, and for a user what presence says of them. The answer is what there was.
+    /// Erases these sessions, and the presence of a user. Returns the sessions that existed.
     ///
     /// # Errors
-    /// An [`EraseError`]: what is not done yet is tried again, by itself.
+    /// An [`EraseError`]. The actor repeats what is not done yet.
     pub async fn erase(
         &self,
         tenant: TenantId,
@@ -147,13 +148,12 @@ impl EraserHandle {
         user: Option<UserId>,
         cause: EventCause,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let order = ErasureOrder { tenant, sessions, user, until: self.premises.store.head(), cause };
+        let order = ErasureOrder { tenant, sessions, user, until: self.targets.store.head(), cause };
         self.actor.send(EraseSessions(order)).await.unwrap_or(Err(EraseError::Gone))
     }
 
-    /// Erases those of the sessions whose conversation was closed before a time. The files are not seen to. With
-    /// the answer come those that it did not come to, because too many others could not be erased: fewer than
-    /// there were.
+    /// Erases those of the sessions whose conversation was closed before a time, without scrubbing the files. Also returns
+    /// the sessions that it did not try because too many others failed; they are fewer than `sessions`.
     pub(crate) async fn expire(
         &self,
         tenant: TenantId,
@@ -166,12 +166,12 @@ impl EraserHandle {
     }
 }
 
-/// An order, and the answer what there was.
+/// An order. The answer is the sessions that existed.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<SessionId>, EraseError>")]
 struct EraseSessions(ErasureOrder);
 
-/// Sessions that are old, and the answer which of them it did not come to.
+/// Old sessions. The answer is those that were not tried, and the first failure.
 #[derive(Message)]
 #[rtype(result = "(Vec<SessionId>, Result<(), EraseError>)")]
 struct ExpireSessions {
@@ -182,8 +182,8 @@ struct ExpireSessions {
 }
 
 struct EraserActor {
-    premises: Arc<ErasureTargets>,
-    /// There may be orders that nobody works on.
+    targets: Arc<ErasureTargets>,
+    /// There may be unfinished orders.
     is_unfinished: bool,
 }
 
@@ -196,13 +196,13 @@ impl Actor for EraserActor {
     }
 }
 
-/// Does the orders that were not done.
+/// Repeats unfinished orders.
 fn resume(actor: &mut EraserActor, ctx: &mut Context<EraserActor>) {
     if !actor.is_unfinished {
         return;
     }
-    let premises = Arc::clone(&actor.premises);
-    let work = async move { premises.resume().await };
+    let targets = Arc::clone(&actor.targets);
+    let work = async move { targets.resume().await };
     ctx.wait(work.into_actor(actor).map(|resumed, actor, _| match resumed {
         Ok(()) => actor.is_unfinished = false,
         Err(error) => tracing::warn!(%error, "an erasure is not complete; trying again"),
@@ -213,8 +213,8 @@ impl Handler<EraseSessions> for EraserActor {
     type Result = AtomicResponse<Self, Result<Vec<SessionId>, EraseError>>;
 
     fn handle(&mut self, EraseSessions(order): EraseSessions, _: &mut Self::Context) -> Self::Result {
-        let premises = Arc::clone(&self.premises);
-        let work = async move { premises.erase(order).await };
+        let targets = Arc::clone(&self.targets);
+        let work = async move { targets.erase(order).await };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(|erased, actor, _| {
             actor.is_unfinished |= erased.is_err();
             erased
@@ -230,8 +230,8 @@ impl Handler<ExpireSessions> for EraserActor {
         ExpireSessions { tenant, sessions, closed_before, cause }: ExpireSessions,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let premises = Arc::clone(&self.premises);
-        let work = async move { premises.expire(&tenant, sessions, closed_before, &cause).await };
+        let targets = Arc::clone(&self.targets);
+        let work = async move { targets.expire(&tenant, sessions, closed_before, &cause).await };
         AtomicResponse::new(Box::pin(work.into_actor(self)))
     }
 }

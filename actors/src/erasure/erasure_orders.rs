@@ -1,8 +1,8 @@
-//! The file `erasing` in the data directory: whom to erase, for as long as that is not done everywhere.
+//! The file `erasing` in the data directory: erasures that are not complete yet.
 //!
-//! It holds the orders as a whole, so that whoever starts next knows what the one before was asked. It names
-//! the person, so only its owner may read it, and it goes with the last order. It is replaced as a whole and
-//! durably: an order that stands in it was taken, and a file that does not read is nothing that this wrote.
+//! It contains whole orders, so that the next start knows what was requested. It names persons, so only its owner may read
+//! it, and it is deleted with the last order. It is replaced as a whole and durably, so an order in it was accepted, and a
+//! file that cannot be parsed was not written by this program.
 
 use std::{
     fs::{self, File},
@@ -17,33 +17,33 @@ use serde::{Deserialize, Serialize};
 /// The file's name.
 const FILE: &str = "erasing";
 
-/// What the next one is called until it is whole.
+/// The name of the next file until it is complete.
 const FRESH: &str = "erasing.new";
 
-/// A person, or some sessions, to be erased. One without either has only the files to be seen to.
+/// A person or sessions to erase. An order without either only scrubs the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ErasureOrder {
     pub(super) tenant: TenantId,
     pub(super) sessions: Vec<SessionId>,
     pub(super) user: Option<UserId>,
-    /// Where the log ended when it was asked for: a session that began later is not meant.
+    /// The end of the log when it was requested: sessions that started later are not erased.
     pub(super) until: Position,
     pub(super) cause: EventCause,
 }
 
-/// The orders that are not done.
+/// The unfinished orders.
 pub(super) fn read(directory: &Path) -> io::Result<Vec<ErasureOrder>> {
     let text = match fs::read(directory.join(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    // Not serde's words, which quote: they are for the service's log.
+    // Without serde's message, which quotes the file: this error goes to the service's log.
     serde_json::from_slice(&text).map_err(|error| {
         let why = format!(
-            "it does not read (line {} column {}), so whom to erase is not known: `amoiq events --type \
-             session.erased` says which sessions were; delete the file and erase the person again",
+            "it cannot be parsed (line {} column {}), so it is unknown whom to erase: `amoiq events --type \
+             session.erased` lists the sessions that were erased; delete the file and erase the person again",
             error.line(),
             error.column()
         );
@@ -51,12 +51,12 @@ pub(super) fn read(directory: &Path) -> io::Result<Vec<ErasureOrder>> {
     })
 }
 
-/// Notes an order, durably. Asked for again it is one, with all that was asked for: that is what it gives.
-pub(super) fn note(directory: &Path, order: ErasureOrder) -> io::Result<ErasureOrder> {
+/// Adds an order, durably. An order that repeats another is merged with it. Returns the order as stored.
+pub(super) fn add(directory: &Path, order: ErasureOrder) -> io::Result<ErasureOrder> {
     let mut orders = read(directory)?;
-    let again = orders.iter().position(|known| known.is_again(&order));
-    let order = match again.map(|place| orders.swap_remove(place)) {
-        Some(known) => known.with(order),
+    let repeated = orders.iter().position(|known| known.repeats(&order));
+    let order = match repeated.map(|index| orders.swap_remove(index)) {
+        Some(known) => known.merge(order),
         None => order,
     };
     orders.push(order.clone());
@@ -64,7 +64,7 @@ pub(super) fn note(directory: &Path, order: ErasureOrder) -> io::Result<ErasureO
     Ok(order)
 }
 
-/// Puts what is left of an order in its place.
+/// Replaces an order by what is left of it.
 pub(super) fn replace(directory: &Path, order: &ErasureOrder, rest: Vec<ErasureOrder>) -> io::Result<()> {
     let mut orders = read(directory)?;
     orders.retain(|known| known != order);
@@ -73,23 +73,23 @@ pub(super) fn replace(directory: &Path, order: &ErasureOrder, rest: Vec<ErasureO
 }
 
 impl ErasureOrder {
-    fn is_again(&self, other: &Self) -> bool {
+    fn repeats(&self, other: &Self) -> bool {
         let is_same = self.user.is_some() || self.sessions == other.sessions;
         self.tenant == other.tenant && self.user == other.user && is_same
     }
 
-    fn with(self, again: Self) -> Self {
+    fn merge(self, newer: Self) -> Self {
         let mut sessions = self.sessions;
-        sessions.extend(again.sessions);
+        sessions.extend(newer.sessions);
         sessions.sort_unstable();
         sessions.dedup();
-        Self { sessions, ..again }
+        Self { sessions, ..newer }
     }
 }
 
 fn write(directory: &Path, orders: &[ErasureOrder]) -> io::Result<()> {
     let (file, fresh) = (directory.join(FILE), directory.join(FRESH));
-    // One that a stop left names somebody too.
+    // A file that a stop left also names persons.
     remove(&fresh)?;
     if orders.is_empty() {
         remove(&file)?;
@@ -100,7 +100,7 @@ fn write(directory: &Path, orders: &[ErasureOrder]) -> io::Result<()> {
         writing.sync_all()?;
         fs::rename(&fresh, &file)?;
     }
-    // A name is durable with its directory.
+    // The new name is durable once the directory is synced.
     File::open(directory)?.sync_all()
 }
 

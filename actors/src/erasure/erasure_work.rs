@@ -1,7 +1,7 @@
-//! The work of an erasure: sessions one by one, then what hangs on them, then the files.
+//! The work of an erasure: sessions one by one, then what is derived from them, then the files.
 //!
-//! What fails is left for another time and keeps nothing else from being done; the first error is the answer.
-//! Only what is left stands in the file `erasing` then, so that doing it again touches nobody who came back.
+//! A failure does not stop the rest; the first error is the answer. The file `erasing` then contains only what is left, so
+//! that repeating it does not touch a person who came back.
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
@@ -19,33 +19,32 @@ use crate::{presence::ForgetTarget, sessions::ErasureCondition};
 /// How long it waits for a part of the service.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After so many sessions that could not be erased the others are left too: it is not their fault. They come
-/// first when it is done again, or those that never can be erased would keep them from it for ever.
+/// After so many failed sessions the others are not tried. They come first in the next try, or sessions that can never be
+/// erased would block them for ever.
 const MAX_FAILURES: usize = 10;
 
-/// What became of some sessions.
+/// What became of the sessions of an order.
 #[derive(Default)]
 struct RemovalOutcome {
-    /// Those that there were.
+    /// Sessions that existed.
     erased: Vec<SessionId>,
-    /// Those that the log does not have, and where each one ended.
+    /// Sessions that the log does not contain any more, and the position where each ended.
     gone: HashMap<SessionId, Position>,
-    /// Those that it did not come to.
+    /// Sessions that were not tried.
     untried: Vec<SessionId>,
-    /// Those that could not be erased.
+    /// Sessions that could not be erased.
     failed: Vec<SessionId>,
     first_error: Option<EraseError>,
 }
 
 impl ErasureTargets {
-    /// Erases whom an order names, and sees to the files.
+    /// Executes an order, and scrubs the files.
     pub(super) async fn erase(&self, order: ErasureOrder) -> Result<Vec<SessionId>, EraseError> {
-        let order = self.orders(order.clone(), move |data| erasure_orders::note(data, order)).await?;
+        let order = self.orders(order.clone(), move |data| erasure_orders::add(data, order)).await?;
         self.carry_out(order, HashMap::new()).await
     }
 
-    /// Erases those of the sessions whose conversation was closed before a time, and gives back those that it
-    /// did not come to.
+    /// Erases those of the sessions whose conversation was closed before a time. Also returns those that were not tried.
     pub(super) async fn expire(
         &self,
         tenant: &TenantId,
@@ -57,15 +56,15 @@ impl ErasureTargets {
             self.remove(tenant, sessions, ErasureCondition::ClosedBefore(closed_before), cause).await;
         let gone = Arc::new(removal.gone);
         let swept = if gone.is_empty() { Ok(()) } else { self.sweep(tenant, &gone).await };
-        tell(tenant, removal.erased.len(), cause);
+        log_erased(tenant, removal.erased.len(), cause);
         (removal.untried, removal.first_error.map_or(swept, Err))
     }
 
-    /// Does the orders that were not done.
+    /// Repeats unfinished orders.
     pub(super) async fn resume(&self) -> Result<(), EraseError> {
         let mut ended = Ok(());
         for order in self.orders(Vec::new(), erasure_orders::read).await? {
-            // What was said before may have been done only in part, and something anew has begun since.
+            // Recorded erasures may be done only in part, and new sessions may have started since.
             let erased = unfinished_erasures::ends(&*self.store, &order.tenant).await?;
             match self.carry_out(order, erased).await {
                 Ok(_) => tracing::info!("an erasure that was interrupted is complete"),
@@ -75,17 +74,17 @@ impl ErasureTargets {
         ended
     }
 
-    /// Does a noted order. Of its sessions that the log does not have, `ends` may say where they ended.
+    /// Executes a stored order. Of its sessions that the log does not contain, `ends` may say where they ended.
     async fn carry_out(
         &self,
         order: ErasureOrder,
         ends: HashMap<SessionId, Position>,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let meant = ErasureCondition::StartedBy(order.until);
+        let condition = ErasureCondition::StartedBy(order.until);
         let RemovalOutcome { erased, mut gone, untried, failed, mut first_error } =
-            self.remove(&order.tenant, order.sessions.clone(), meant, &order.cause).await;
+            self.remove(&order.tenant, order.sessions.clone(), condition, &order.cause).await;
         let left: Vec<_> = untried.into_iter().chain(failed).collect();
-        // It may be gone from the log and not from elsewhere.
+        // A session may be gone from the log but not from elsewhere.
         for session in order.sessions.iter().filter(|session| !left.contains(session)) {
             let end = ends.get(session).map_or(order.until, |end| order.until.max(*end));
             gone.entry(session.clone()).or_insert(end);
@@ -99,7 +98,7 @@ impl ErasureTargets {
         } else if !left.is_empty() {
             rest.push(ErasureOrder { sessions: left, user: None, ..order.clone() });
         }
-        // What has only sessions that do not go has nothing new in the files.
+        // An order none of whose sessions could be erased leaves nothing new in the files.
         if (!names_nobody || order.sessions.is_empty())
             && let Err(error) = self.scrub().await
         {
@@ -107,18 +106,18 @@ impl ErasureTargets {
             rest.push(ErasureOrder { sessions: Vec::new(), user: None, ..order.clone() });
         }
         if first_error.is_none() || !erased.is_empty() {
-            tell(&order.tenant, erased.len(), &order.cause);
+            log_erased(&order.tenant, erased.len(), &order.cause);
         }
         self.orders((), move |data| erasure_orders::replace(data, &order, rest)).await?;
         first_error.map_or(Ok(erased), Err)
     }
 
-    /// Has the log lose sessions, those of them that are meant.
+    /// Deletes sessions from the log, if they meet the condition.
     async fn remove(
         &self,
         tenant: &TenantId,
         sessions: Vec<SessionId>,
-        meant: ErasureCondition,
+        condition: ErasureCondition,
         cause: &EventCause,
     ) -> RemovalOutcome {
         let mut removal = RemovalOutcome::default();
@@ -127,7 +126,7 @@ impl ErasureTargets {
                 removal.untried.push(session);
                 continue;
             }
-            match self.directory.erase(tenant, &session, meant, cause.clone()).await {
+            match self.directory.erase(tenant, &session, condition, cause.clone()).await {
                 Ok(Some(at)) => {
                     removal.gone.insert(session.clone(), at);
                     removal.erased.push(session);
@@ -142,7 +141,7 @@ impl ErasureTargets {
         removal
     }
 
-    /// Removes what is known of a person, and what hangs on sessions that are gone.
+    /// Removes a person's presence, and what is derived from sessions that are gone.
     async fn forget(
         &self,
         order: &ErasureOrder,
@@ -160,28 +159,28 @@ impl ErasureTargets {
     ) -> Result<(), EraseError> {
         let sessions = Arc::new(gone.keys().cloned().collect());
         let whom = ForgetTarget { user: user.cloned(), sessions };
-        // First, or what is still to be said of them came behind the end of what is truncated.
-        let said = tokio::time::timeout(PATIENCE, self.presence.forget(tenant, whom)).await;
+        // First, or announcements about them would be appended after the end of what is truncated.
+        let forgotten = tokio::time::timeout(PATIENCE, self.presence.forget(tenant, whom)).await;
         presence_erasure::forget(&*self.store, tenant, gone, user).await?;
-        said.map_err(|_elapsed| EraseError::Late)?.map_err(|_gone| EraseError::Gone)
+        forgotten.map_err(|_elapsed| EraseError::Late)?.map_err(|_gone| EraseError::Gone)
     }
 
-    /// Removes what hangs on sessions that the log does not have any more.
+    /// Removes what is derived from sessions that are gone from the log.
     async fn sweep(
         &self,
         tenant: &TenantId,
         gone: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<(), EraseError> {
-        // A projection that stands still must not keep the rest from going.
+        // A projection that does not follow must not prevent the rest.
         let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
         self.proven.forget();
         let swept = self.inbox.remove_gone_letters(&*self.store).await;
-        // However long it takes: cut short it would begin anew, and never end where there is much.
+        // Without a deadline: it would start again each time, and never end when there is much.
         self.webhooks.erase(tenant, gone).await?;
         Ok(followed.and(swept)?)
     }
 
-    /// Sees to it that no file holds what was removed, and no backup will that is being made.
+    /// Overwrites what was removed in every file, and makes sure that no backup is being made.
     async fn scrub(&self) -> Result<(), EraseError> {
         self.store.scrub().await?;
         self.inbox.scrub().await?;
@@ -190,12 +189,12 @@ impl ErasureTargets {
         let taking = tokio::task::spawn_blocking(move || NoBackup::take(&data));
         match taking.await.map_err(|_panicked| EraseError::Gone)? {
             Ok(Some(_none)) => Ok(()),
-            Ok(None) => Err(EraseError::Copied),
+            Ok(None) => Err(EraseError::CopyUnderway),
             Err(error) => Err(EraseError::Witness(error)),
         }
     }
 
-    /// Works on the file `erasing`; where there are no files, it is as if that gave `otherwise`.
+    /// Reads or writes the file `erasing`. Without files the result is `otherwise`.
     async fn orders<T: Send + 'static>(
         &self,
         otherwise: T,
@@ -207,6 +206,6 @@ impl ErasureTargets {
     }
 }
 
-fn tell(tenant: &TenantId, sessions: usize, cause: &EventCause) {
+fn log_erased(tenant: &TenantId, sessions: usize, cause: &EventCause) {
     tracing::info!(tenant.id = %tenant, sessions, by = &*cause.actor, "sessions were erased");
 }

@@ -1,9 +1,9 @@
-//! Presence of somebody who is erased.
+//! The presence events of a person who is erased.
 //!
-//! A tenant's presence stream holds everybody's comings and goings, and an event cannot be taken out of the
-//! middle of a stream: versions have no gaps. It is a stream that nobody needs the begin of, so it goes up to
-//! the last event that names them. Before that [`crate::presence`] says that they are offline, so that nothing
-//! names them afterwards. Who else is online now is known in memory and is not forgotten.
+//! A tenant's presence stream contains the events of all visitors, and an event cannot be removed from the middle of a
+//! stream, because versions have no gaps. Nothing needs the start of this stream, so it is truncated up to the last event
+//! that names the person. Before that, [`crate::presence`] announces them as offline, so that no later event names them.
+//! Who else is online is known in memory and stays known.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use amoiq_events::{
 
 use super::EraseError;
 
-/// How many events go at a time.
-const STEP: u64 = 1_000;
+/// How many events are removed at a time.
+const STEP_EVENTS: u64 = 1_000;
 
-/// Truncates a tenant's presence behind the last event of these sessions, or of this user.
+/// Truncates a tenant's presence up to and including the last event of these sessions or of this user.
 pub(super) async fn forget(
     store: &dyn EventStore,
     tenant: &TenantId,
@@ -40,18 +40,18 @@ pub(super) async fn forget(
     }
 }
 
-/// Some events at a time: each time is one in the log's queue, and appends of others come between.
+/// Removes some events at a time, so that appends of others can be stored in between.
 async fn truncate(store: &dyn EventStore, stream: StreamName, end: Version) -> Result<(), EraseError> {
     let first = store.read_stream(stream.clone(), Version::FIRST, ReadDirection::Forward, 1).await?;
-    let mut begin = first.first().map_or(end, |first| first.version);
-    while begin < end {
-        begin = begin.plus(STEP).min(end);
-        store.truncate(stream.clone(), begin).await?;
+    let mut start = first.first().map_or(end, |first| first.version);
+    while start < end {
+        start = start.plus(STEP_EVENTS).min(end);
+        store.truncate(stream.clone(), start).await?;
     }
     Ok(())
 }
 
-/// Whether an event is about them. One that does not read may be.
+/// Whether an event is about these sessions or this user. One that cannot be read may be.
 fn names(recorded: &RecordedEvent, sessions: &HashMap<SessionId, Position>, user: Option<&UserId>) -> bool {
     let (session_id, user_id, claimed) = match codec::decode(recorded) {
         Ok(Event::Presence(PresenceEvent::Online(online))) => {

@@ -1,8 +1,8 @@
-//! What the log says is erased and still has.
+//! Sessions that the log records as erased and still contains.
 //!
-//! Sessions are erased one after the other, and an order does not end before its streams are deleted. So what
-//! a stop left is among the last that a tenant's stream says, and no more than those are looked at. Letting go of old
-//! sessions goes on past one that the store does not delete: behind so many others that one is not found.
+//! Sessions are erased one after the other, and an order does not end before its streams are deleted. So what a stop left
+//! is among the newest events of a tenant's stream, and only those are searched. Retention continues past a session that
+//! the store does not delete; after many more erasures that session is not found here.
 
 use std::collections::HashMap;
 
@@ -14,48 +14,48 @@ use amoiq_events::{
 
 use super::EraseError;
 
-/// So many erasures of each tenant are looked at: more than an order has underway.
-const LOOK_BACK: usize = 1_024;
+/// How many erasures of each tenant are searched: more than one order has underway.
+const SEARCHED_ERASURES: usize = 1_024;
 
-/// That a session was erased.
+/// A recorded erasure.
 struct SessionErasure {
     tenant: TenantId,
     session: SessionId,
     at: Position,
 }
 
-/// Deletes the streams that the log says are erased, and has from before that. To be called before anybody
-/// is served. Returns how many there were.
+/// Deletes the streams of sessions that the log records as erased, unless they started later. To be called before the
+/// service answers requests. Returns how many were deleted.
 ///
 /// # Errors
-/// When the log does not read or does not write.
+/// When the log cannot be read or written.
 pub async fn finish_erasures(store: &dyn EventStore) -> Result<usize, EraseError> {
     let mut count = 0;
     for SessionErasure { tenant, session, at } in newest(store).await? {
         let stream = StreamName::session(&tenant, &session);
         let first = store.read_stream(stream.clone(), Version::FIRST, ReadDirection::Forward, 1).await;
-        let begins_at = match first {
+        let starts_at = match first {
             Ok(events) => events.first().map(|event| event.position),
             Err(ReadError::EventDamaged { position, .. }) => Some(position),
             Err(error) => return Err(error.into()),
         };
-        if begins_at.is_some_and(|position| position < at) {
+        if starts_at.is_some_and(|position| position < at) {
             store.delete(stream).await?;
             count += 1;
-            tracing::warn!(tenant.id = %tenant, "a session was erased that an interrupted erasure had left");
+            tracing::warn!(tenant.id = %tenant, "a session was deleted that an interrupted erasure had left");
         }
     }
     Ok(count)
 }
 
-/// Where sessions of a tenant ended that were erased not long ago.
+/// The positions at which recently erased sessions of a tenant ended.
 pub(super) async fn ends(
     store: &dyn EventStore,
     tenant: &TenantId,
 ) -> Result<HashMap<SessionId, Position>, EraseError> {
     let mut found = Vec::new();
     newest_of(store, &StreamName::tenant(tenant), &mut found).await?;
-    // The newest come first, and the last one that is put in stays.
+    // Found newest first; reversed, the newest of a session is inserted last and stays.
     Ok(found.into_iter().rev().map(|erasure| (erasure.session, erasure.at)).collect())
 }
 
@@ -91,7 +91,7 @@ async fn newest_of(
             count += 1;
         }
         match events.last().and_then(|oldest| oldest.version.previous()) {
-            Some(older) if count < LOOK_BACK => from = older,
+            Some(older) if count < SEARCHED_ERASURES => from = older,
             _ => return Ok(()),
         }
     }
