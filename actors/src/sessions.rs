@@ -21,4 +21,4 @@ pub use idle_closer::IdleCloser;
 pub use proven_users::ProvenUsers;
 pub use session_actor::{ErasureCondition, SendOutcome, SessionAccess, SessionError, SessionSettings};
 pub use session_directory::{DirectorySettings, SessionDirectory};
-pub use transcript::{ChatMessage, MessagePage, PageLimit, PageWindow};
+pub use transcript::{ChatMessage, MessagePage, PageLimit, PageQuery, PageWindow};

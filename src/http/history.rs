@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{HttpResponse, web};
 use amoiq_actors::{
     inbox::{IdentityProof, InboxView},
-    sessions::{MessagePage, PageWindow, SessionDirectory},
+    sessions::{MessagePage, PageQuery, PageWindow, SessionDirectory},
 };
 use amoiq_events::{EventStore, SessionId, UserId};
 
@@ -80,9 +80,8 @@ pub async fn read(
                 None => selection.window,
             };
             let limit = reader.page_bytes.limit(selection.limit);
-            let read =
-                reader.directory.read(&principal.tenant_id, &session, principal.caller(), window, limit);
-            let (access, page) = read.await?;
+            let query = PageQuery { caller: principal.caller(), window, limit };
+            let (access, page) = reader.directory.read(&principal.tenant_id, &session, query).await?;
             guard.check_access(&principal, client, access)?;
             session_page(&session, window, page, reader.page_bytes)
         }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess};
+use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionAccess};
 use amoiq_events::{Position, SessionId, TenantId, stream::StreamKind};
 use amoiq_socketio::socket::OutgoingEvent;
 
@@ -181,7 +181,7 @@ impl ChatApplication {
         let (mut missed, mut window) = (Vec::new(), PageWindow::Newest);
         loop {
             let caller = socket.principal.caller();
-            let reading = self.services.directory.read(tenant, session, caller, window, limit);
+            let reading = self.services.directory.read(tenant, session, PageQuery { caller, window, limit });
             let (access, page) = reading.await?;
             if access == SessionAccess::Denied {
                 return Ok(None);

@@ -21,7 +21,7 @@ use self::session_state::{LoadedSession, SessionState};
 use crate::sessions::{
     directory_counters::SessionMemory,
     proven_users::ProvenUsers,
-    transcript::{ChatMessage, MessagePage, PageLimit, PageWindow},
+    transcript::{ChatMessage, MessagePage, PageQuery},
 };
 
 pub use session_erasure::ErasureCondition;
@@ -100,12 +100,7 @@ pub(crate) enum SessionRequest {
     /// Erases the session.
     Erase { condition: ErasureCondition, cause: EventCause, reply: Reply<Option<Position>> },
     /// Reads messages, if the caller may access the session.
-    Read {
-        caller: SessionCaller,
-        window: PageWindow,
-        limit: PageLimit,
-        reply: Reply<(SessionAccess, MessagePage)>,
-    },
+    Read { query: PageQuery, reply: Reply<(SessionAccess, MessagePage)> },
 }
 
 impl SessionRequest {
@@ -254,8 +249,8 @@ impl SessionWorker {
                 unknown
             }
             SessionRequest::Erase { .. } => true,
-            SessionRequest::Read { caller, window, limit, reply } => {
-                drop(reply.send(self.read(&loaded, &caller, window, limit).await));
+            SessionRequest::Read { query, reply } => {
+                drop(reply.send(self.read(&loaded, &query).await));
                 false
             }
         };

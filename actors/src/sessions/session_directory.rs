@@ -29,7 +29,7 @@ use crate::sessions::{
         ErasureCondition, SendOutcome, ServeRequest, SessionAccess, SessionActor, SessionError,
         SessionRequest, SessionSettings, SessionWorker,
     },
-    transcript::{MessagePage, PageLimit, PageWindow},
+    transcript::{MessagePage, PageLimit, PageQuery, PageWindow},
 };
 
 mod session_eviction;
@@ -154,12 +154,9 @@ impl SessionDirectory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        caller: SessionCaller,
-        window: PageWindow,
-        limit: PageLimit,
+        query: PageQuery,
     ) -> Result<(SessionAccess, MessagePage), SessionError> {
-        let reading =
-            self.ask(tenant, session, |reply| SessionRequest::Read { caller, window, limit, reply });
+        let reading = self.ask(tenant, session, |reply| SessionRequest::Read { query, reply });
         tokio::time::timeout(READ_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
             let reason = format!("a session was not read within {} s", READ_PATIENCE.as_secs());
             Err(ReadError::Unavailable(reason).into())
@@ -176,9 +173,8 @@ impl SessionDirectory {
         session: &SessionId,
         caller: SessionCaller,
     ) -> Result<SessionAccess, SessionError> {
-        self.read(tenant, session, caller, PageWindow::Newest, PageLimit::NOTHING)
-            .await
-            .map(|(access, _)| access)
+        let query = PageQuery { caller, window: PageWindow::Newest, limit: PageLimit::NOTHING };
+        self.read(tenant, session, query).await.map(|(access, _)| access)
     }
 
     async fn ask<T>(

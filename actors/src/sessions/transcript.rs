@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use amoiq_events::{
     ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
-    session::{MessageCreated, MessageSender},
+    session::{MessageCreated, MessageSender, SessionCaller},
 };
 
 /// The most messages that are kept in memory for a session.
@@ -130,6 +130,17 @@ impl PageWindow {
             }
         }
     }
+}
+
+/// A request for messages of a session.
+#[derive(Debug, Clone)]
+pub struct PageQuery {
+    /// Who asks.
+    pub caller: SessionCaller,
+    /// Which messages.
+    pub window: PageWindow,
+    /// How many at most.
+    pub limit: PageLimit,
 }
 
 /// Consecutive messages, ascending.

@@ -3,8 +3,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use amoiq_actors::sessions::{
-    DirectorySettings, MessagePage, PageLimit, PageWindow, ProvenUsers, SendOutcome, SessionAccess,
-    SessionDirectory, SessionError, SessionSettings,
+    DirectorySettings, MessagePage, PageLimit, PageQuery, PageWindow, ProvenUsers, SendOutcome,
+    SessionAccess, SessionDirectory, SessionError, SessionSettings,
 };
 use amoiq_events::{
     Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
@@ -121,7 +121,8 @@ impl Given {
         window: PageWindow,
         limit: PageLimit,
     ) -> MessagePage {
-        let read = self.directory.read(&tenant(), &id(session), SessionCaller::Staff, window, limit).await;
+        let query = PageQuery { caller: SessionCaller::Staff, window, limit };
+        let read = self.directory.read(&tenant(), &id(session), query).await;
         let (access, page) = read.expect("it can be read");
         assert_ne!(access, SessionAccess::Denied);
         page

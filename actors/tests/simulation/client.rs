@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use amoiq_actors::sessions::{PageLimit, PageWindow, SessionDirectory};
+use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionDirectory};
 use amoiq_events::{
     ClientMessageId, MessageText, SessionId, ShortText, StreamName, TenantId, UserId,
     event::EventCause,
@@ -149,7 +149,14 @@ pub(crate) async fn live(world: Rc<World>, directory: SessionDirectory, number: 
             Step::Read(tenant, session) => {
                 let (caller, limit) = (some_caller(&world.dice), world.dice.below(6));
                 let limit = u32::try_from(limit).expect("a small number");
-                read(&world, &directory, &tenant, &session, caller, some_window(&world.dice), limit).await;
+                read(
+                    &world,
+                    &directory,
+                    &tenant,
+                    &session,
+                    page_query(caller, some_window(&world.dice), limit),
+                )
+                .await;
             }
         }
         world.clock.advance_millis(i64::try_from(world.dice.below(50)).expect("a short time"));
@@ -189,15 +196,17 @@ async fn read(
     directory: &SessionDirectory,
     tenant: &TenantId,
     session: &SessionId,
-    caller: SessionCaller,
-    window: PageWindow,
-    limit: u32,
+    query: PageQuery,
 ) -> Option<u32> {
     let stream = StreamName::session(tenant, session);
     let since = judge::since(world, &stream);
-    let answer = directory.read(tenant, session, caller.clone(), window, PageLimit::messages(limit)).await;
-    judge::read(world, &stream, since, &caller, window, limit, &answer);
+    let answer = directory.read(tenant, session, query.clone()).await;
+    judge::read(world, &stream, since, &query, &answer);
     answer.ok().and_then(|(_, page)| page.messages.last().map(|message| message.seq))
+}
+
+fn page_query(caller: SessionCaller, window: PageWindow, messages: u32) -> PageQuery {
+    PageQuery { caller, window, limit: PageLimit::messages(messages) }
 }
 
 /// Reads a session page by page, to its end.
@@ -209,7 +218,8 @@ pub(crate) async fn read_all(
 ) {
     let mut after = 0;
     while let Some(last) =
-        read(world, directory, tenant, session, SessionCaller::Staff, PageWindow::After(after), 7).await
+        read(world, directory, tenant, session, page_query(SessionCaller::Staff, PageWindow::After(after), 7))
+            .await
     {
         after = last;
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use amoiq_actors::sessions::{
-    ChatMessage, MessagePage, PageWindow, SendOutcome, SessionAccess, SessionError,
+    ChatMessage, MessagePage, PageQuery, PageWindow, SendOutcome, SessionAccess, SessionError,
 };
 use amoiq_events::{
     MessageId, StreamName,
@@ -130,18 +130,18 @@ pub(crate) fn read(
     world: &World,
     stream: &StreamName,
     since: u64,
-    caller: &SessionCaller,
-    window: PageWindow,
-    limit: u32,
+    query: &PageQuery,
     answer: &Result<(SessionAccess, MessagePage), SessionError>,
 ) {
     match answer {
         Ok((access, page)) => {
             let fits = |state: &State<'_>| match access {
                 SessionAccess::Missing => state.version == 0 && *page == MessagePage::default(),
-                SessionAccess::Denied => !state.opens_to(caller) && *page == MessagePage::default(),
+                SessionAccess::Denied => !state.opens_to(&query.caller) && *page == MessagePage::default(),
                 SessionAccess::Granted => {
-                    state.version > 0 && state.opens_to(caller) && *page == state.page(window, limit)
+                    state.version > 0
+                        && state.opens_to(&query.caller)
+                        && *page == state.page(query.window, query.limit.messages)
                 }
             };
             knows(world, stream, answer, |witness| witness.first(stream, since, fits));

@@ -19,7 +19,7 @@ use actix_web::{
     http::header::ContentType,
     web::Bytes,
 };
-use amoiq_actors::sessions::{PageLimit, PageWindow, SessionAccess, SessionDirectory};
+use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionAccess, SessionDirectory};
 use amoiq_events::{SessionId, TenantId, session::SessionCaller};
 
 use super::page::{HistoryPage, SessionMessage, json_bytes};
@@ -66,7 +66,8 @@ impl HistorySource {
 
     async fn read(&self, piece: PagePiece) -> Result<Bytes, HistoryBodyError> {
         let (window, limit) = (PageWindow::After(piece.first - 1), PageLimit::messages(piece.count));
-        let reading = self.directory.read(&self.tenant, &piece.session, self.caller.clone(), window, limit);
+        let query = PageQuery { caller: self.caller.clone(), window, limit };
+        let reading = self.directory.read(&self.tenant, &piece.session, query);
         let (access, page) = reading.await.map_err(Problem::from).map_err(HistoryBodyError::Unread)?;
         if access != SessionAccess::Granted || page.messages.len() != piece.count as usize {
             return Err(HistoryBodyError::Gone);

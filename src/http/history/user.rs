@@ -12,7 +12,7 @@ use std::{
 
 use amoiq_actors::{
     inbox::{IdentityProof, InboxEntry},
-    sessions::{MessagePage, PageLimit, PageWindow},
+    sessions::{MessagePage, PageLimit, PageQuery, PageWindow},
 };
 use amoiq_events::{EventStore, Position, SessionId, UserId, store::Epoch};
 
@@ -175,7 +175,8 @@ impl UserHistory<'_> {
         // The inbox vouched that the session is the user's: a verified user's history holds sessions
         // that were theirs together with someone else's claim, never someone else's own.
         let (tenant, caller) = (&self.principal.tenant_id, self.principal.caller());
-        let (_, page) = self.reader.directory.read(tenant, session, caller, window, limit).await?;
+        let (_, page) =
+            self.reader.directory.read(tenant, session, PageQuery { caller, window, limit }).await?;
         Ok(page)
     }
 }

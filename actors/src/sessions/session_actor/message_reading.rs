@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
-use amoiq_events::{
-    Version,
-    session::{SessionCaller, SessionEvent},
-    store::ReadDirection,
-};
+use amoiq_events::{Version, session::SessionEvent, store::ReadDirection};
 
 use super::{ChatMessage, LoadedSession, SessionAccess, SessionError, SessionWorker};
-use crate::sessions::transcript::{MessagePage, PageLimit, PageWindow};
+use crate::sessions::transcript::{MessagePage, PageQuery, PageWindow};
 
 /// How many events it reads at a time, so that little more is in memory than the page contains.
 const READ_EVENTS: u64 = 100;
@@ -19,9 +15,7 @@ impl SessionWorker {
     pub(super) async fn read(
         &self,
         loaded: &LoadedSession,
-        caller: &SessionCaller,
-        window: PageWindow,
-        limit: PageLimit,
+        PageQuery { caller, window, limit }: &PageQuery,
     ) -> Result<(SessionAccess, MessagePage), SessionError> {
         let session = &loaded.session;
         if !session.exists() {
@@ -37,7 +31,7 @@ impl SessionWorker {
         let (Some(from), Some(to)) = (session.version_of(low), session.version_of(high)) else {
             return Ok((SessionAccess::Granted, MessagePage { messages: Vec::new(), has_more }));
         };
-        let mut page = match window {
+        let mut page = match *window {
             PageWindow::After(_) => self.messages_after(from, to, limit.bytes).await?,
             PageWindow::Newest | PageWindow::Before(_) => self.messages_before(from, to, limit.bytes).await?,
         };
