@@ -19,6 +19,6 @@ mod transcript;
 pub use directory_counters::DirectoryCounters;
 pub use idle_closer::IdleCloser;
 pub use proven_users::ProvenUsers;
-pub use session_actor::{ErasureCondition, SendOutcome, SessionAccess, SessionError, SessionSettings};
+pub use session_actor::{ErasureCondition, SentMessage, SessionAccess, SessionError, SessionSettings};
 pub use session_directory::{DirectorySettings, SessionDirectory};
 pub use transcript::{ChatMessage, MessagePage, PageLimit, PageQuery, PageWindow};

@@ -1,7 +1,7 @@
 //! Takes messages in, for HTTP and for sockets: it checks the fields, adds what follows from the caller's credential
 //! (the sender, the author and the name to show), and hands the message to its session.
 
-use amoiq_actors::sessions::{SendOutcome, SessionDirectory};
+use amoiq_actors::sessions::{SentMessage, SessionDirectory};
 use amoiq_events::{
     Ambient, MessageText, SessionId, ShortText, UserId,
     event::EventCause,
@@ -119,9 +119,9 @@ impl MessageIntake {
         session: &SessionId,
         message: SendMessage,
         cause: EventCause,
-    ) -> Result<SendOutcome, Problem> {
+    ) -> Result<SentMessage, Problem> {
         let sent = in_time(self.directory.send(&principal.tenant_id, session, message, cause)).await?;
-        if let SendOutcome::Stored(stored) = &sent {
+        if let SentMessage::Stored(stored) = &sent {
             self.online.stored(&principal.tenant_id, session, stored);
         }
         Ok(sent)
@@ -130,10 +130,10 @@ impl MessageIntake {
 
 /// The answer to whoever sent a message.
 #[must_use]
-pub fn response(sent: &SendOutcome, session_id: SessionId) -> SendMessageResponse {
+pub fn response(sent: &SentMessage, session_id: SessionId) -> SendMessageResponse {
     let (message_id, duplicate) = match sent {
-        SendOutcome::Stored(stored) => (stored.id, false),
-        SendOutcome::Duplicate(first) => (*first, true),
+        SentMessage::Stored(stored) => (stored.id, false),
+        SentMessage::Duplicate(first) => (*first, true),
     };
     SendMessageResponse { success: true, message_id, session_id, duplicate }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use amoiq_actors::sessions::SendOutcome;
+use amoiq_actors::sessions::SentMessage;
 use amoiq_events::{ClientMessageId, ShortText};
 
 use super::authenticated::{Authenticated, NOT_UTF8};
@@ -44,7 +44,7 @@ pub async fn send(
     let session = bound.unwrap_or_else(|| intake.ambient.session_id());
 
     let sent = intake.send(principal, &session, message, caller.cause.clone()).await?;
-    if let SendOutcome::Stored(stored) = &sent {
+    if let SentMessage::Stored(stored) = &sent {
         feed.wait_for(stored.position, ECHO_PATIENCE).await;
     }
     let response = response(&sent, session);

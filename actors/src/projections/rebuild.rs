@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-pub(crate) use rebuild_handle::{RebuildCommand, RebuildReporter};
+pub(crate) use rebuild_handle::{RebuildControl, RebuildReporter};
 pub use rebuild_handle::{RebuildHandle, RebuildOutcome, RebuildReport, RebuildUnderway};
 
 mod rebuild_handle;

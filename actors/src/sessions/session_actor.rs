@@ -1,6 +1,6 @@
 //! The actor of one session: it holds the session's state, folded from its stream, and the newest messages.
 //!
-//! The directory starts it on the session's first request and passivates it when it is idle. It handles one request at a
+//! The directory starts it on the session's first operation and passivates it when it is idle. It handles one operation at a
 //! time and holds its mailbox until the append has ended, so decisions never interleave. When the store cannot say
 //! whether an append happened, the actor drops its state and reads it again: the state is never ahead of the log.
 
@@ -45,7 +45,7 @@ pub struct SessionSettings {
 
 /// What an accepted message became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SendOutcome {
+pub enum SentMessage {
     /// It is in the log.
     Stored(Arc<ChatMessage>),
     /// The log already contains it under this id.
@@ -91,10 +91,10 @@ pub enum SessionError {
 
 type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 
-/// A request, with the channel for its answer.
-pub(crate) enum SessionRequest {
+/// An operation, with the channel for its answer.
+pub(crate) enum SessionOperation {
     /// Executes a command that adds a message.
-    Send { command: SessionCommand, cause: EventCause, reply: Reply<SendOutcome> },
+    Send { command: SessionCommand, cause: EventCause, reply: Reply<SentMessage> },
     /// Executes a command that adds no message.
     Close { command: SessionCommand, cause: EventCause, reply: Reply<()> },
     /// Erases the session.
@@ -103,7 +103,7 @@ pub(crate) enum SessionRequest {
     Read { query: PageQuery, reply: Reply<(SessionAccess, MessagePage)> },
 }
 
-impl SessionRequest {
+impl SessionOperation {
     /// Answers with an error, without executing it.
     pub(crate) fn refuse(self, error: SessionError) {
         match self {
@@ -115,17 +115,17 @@ impl SessionRequest {
     }
 }
 
-/// A request for the actor.
+/// An operation for the actor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct ServeRequest {
-    pub(crate) request: SessionRequest,
-    /// Dropped when the request is answered. The actor must not be passivated before: its successor would read the log
+pub(crate) struct ExecuteOperation {
+    pub(crate) operation: SessionOperation,
+    /// Dropped when the operation is answered. The actor must not be passivated before: its successor would read the log
     /// without the append that is underway, and answer from that. Nor before an erased session is deleted.
     pub(crate) underway: Arc<()>,
 }
 
-/// Ends the actor, whose state is in the log. Only for an actor without a [`ServeRequest`].
+/// Ends the actor, whose state is in the log. Only for an actor without a [`ExecuteOperation`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PassivateSession;
@@ -134,7 +134,7 @@ pub(crate) struct PassivateSession;
 pub(crate) struct SessionActor {
     worker: Arc<SessionWorker>,
     state: SessionState,
-    /// Kept while the session is erased but not deleted, as if a request were underway: a successor would not know it.
+    /// Kept while the session is erased but not deleted, as if an operation were underway: a successor would not know it.
     stays: Option<Arc<()>>,
     /// The memory that its state takes.
     memory: Arc<SessionMemory>,
@@ -164,19 +164,19 @@ impl Actor for SessionActor {
     type Context = Context<Self>;
 }
 
-impl Handler<ServeRequest> for SessionActor {
+impl Handler<ExecuteOperation> for SessionActor {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(
         &mut self,
-        ServeRequest { request, underway }: ServeRequest,
+        ExecuteOperation { operation, underway }: ExecuteOperation,
         _: &mut Self::Context,
     ) -> Self::Result {
         let worker = Arc::clone(&self.worker);
         // Taken, not borrowed: when the work ends early, the state is dropped and will be read again.
         let state = std::mem::take(&mut self.state);
         let work = async move {
-            let state = worker.serve(state, request).await;
+            let state = worker.execute_operation(state, operation).await;
             let stays = matches!(state, SessionState::Undeleted(_)).then_some(underway);
             (state, stays)
         };
@@ -206,12 +206,12 @@ impl SessionWorker {
         Self { stream, store, ambient, settings, proven }
     }
 
-    /// Answers a request. Returns the state afterwards.
-    async fn serve(&self, state: SessionState, request: SessionRequest) -> SessionState {
+    /// Executes an operation and answers it. Returns the state afterwards.
+    async fn execute_operation(&self, state: SessionState, operation: SessionOperation) -> SessionState {
         let undeleted = if let SessionState::Undeleted(at) = state { Some(at) } else { None };
-        let request = match request {
+        let operation = match operation {
             // Before the stream is read: damage must not prevent the erasure of a visitor's data.
-            SessionRequest::Erase { condition, cause, reply } => {
+            SessionOperation::Erase { condition, cause, reply } => {
                 let (erased, state) = self.erase(undeleted, condition, &cause).await;
                 drop(reply.send(erased));
                 return state;
@@ -221,7 +221,7 @@ impl SessionWorker {
         if undeleted.is_some()
             && let Err(error) = self.store.delete(self.stream.clone()).await
         {
-            request.refuse(error.into());
+            operation.refuse(error.into());
             return state;
         }
         let mut loaded = match state {
@@ -229,27 +229,27 @@ impl SessionWorker {
             SessionState::Unloaded | SessionState::Undeleted(_) => match self.load().await {
                 Ok(loaded) => Box::new(loaded),
                 Err(error) => {
-                    request.refuse(error);
+                    operation.refuse(error);
                     return SessionState::Unloaded;
                 }
             },
         };
         // The caller may have stopped waiting; what was appended stays.
-        let unknown = match request {
-            SessionRequest::Send { command, cause, reply } => {
+        let unknown = match operation {
+            SessionOperation::Send { command, cause, reply } => {
                 let result = self.send(&mut loaded, command, &cause).await;
                 let unknown = is_unknown(&result);
                 drop(reply.send(result));
                 unknown
             }
-            SessionRequest::Close { command, cause, reply } => {
+            SessionOperation::Close { command, cause, reply } => {
                 let result = self.execute(&mut loaded, command, &cause).await.map(drop);
                 let unknown = is_unknown(&result);
                 drop(reply.send(result));
                 unknown
             }
-            SessionRequest::Erase { .. } => true,
-            SessionRequest::Read { query, reply } => {
+            SessionOperation::Erase { .. } => true,
+            SessionOperation::Read { query, reply } => {
                 drop(reply.send(self.read(&loaded, &query).await));
                 false
             }
@@ -293,14 +293,14 @@ impl SessionWorker {
         loaded: &mut LoadedSession,
         command: SessionCommand,
         cause: &EventCause,
-    ) -> Result<SendOutcome, SessionError> {
+    ) -> Result<SentMessage, SessionError> {
         match self.execute(loaded, command, cause).await {
             Ok(()) => match loaded.recent.range(loaded.session.last_seq(), u32::MAX) {
-                Some(newest) => newest.into_iter().next().map(SendOutcome::Stored).ok_or(SessionError::Gone),
+                Some(newest) => newest.into_iter().next().map(SentMessage::Stored).ok_or(SessionError::Gone),
                 None => Err(SessionError::Gone),
             },
             Err(SessionError::Refused(SessionRefusal::AlreadySent(first))) => {
-                Ok(SendOutcome::Duplicate(first))
+                Ok(SentMessage::Duplicate(first))
             }
             Err(error) => Err(error),
         }

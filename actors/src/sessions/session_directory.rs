@@ -2,9 +2,9 @@
 //!
 //! Sessions are distributed over arbiters by a hash of their stream's name; on each arbiter one `DirectoryShard` knows
 //! the actors that run there. A shard passivates idle actors, and the least recently used ones when there are too many or
-//! they take too much memory together (`session_eviction`). It never passivates an actor with a request underway, so a
+//! they take too much memory together (`session_eviction`). It never passivates an actor with an operation underway, so a
 //! session has one actor at a time, and never one whose session is erased but not deleted, because no other actor would
-//! know. The next request starts a dead actor again from the log: actix's own supervisor does not survive a panic.
+//! know. The next operation starts a dead actor again from the log: actix's own supervisor does not survive a panic.
 
 use std::{
     collections::HashMap,
@@ -26,8 +26,8 @@ use crate::sessions::{
     directory_counters::{DirectoryCounters, SessionMemory},
     proven_users::ProvenUsers,
     session_actor::{
-        ErasureCondition, SendOutcome, ServeRequest, SessionAccess, SessionActor, SessionError,
-        SessionRequest, SessionSettings, SessionWorker,
+        ErasureCondition, ExecuteOperation, SentMessage, SessionAccess, SessionActor, SessionError,
+        SessionOperation, SessionSettings, SessionWorker,
     },
     transcript::{MessagePage, PageLimit, PageQuery, PageWindow},
 };
@@ -37,7 +37,7 @@ mod session_eviction;
 /// How many requests wait for one shard; one more is refused as [`SessionError::Busy`].
 const SHARD_MAILBOX: usize = 16_384;
 
-/// How long a read may take. A session serves one request at a time, so a read waits for the write before it, and a write
+/// How long a read may take. A session serves one operation at a time, so a read waits for the write before it, and a write
 /// whose sync hangs never ends.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -111,9 +111,9 @@ impl SessionDirectory {
         session: &SessionId,
         message: SendMessage,
         cause: EventCause,
-    ) -> Result<SendOutcome, SessionError> {
+    ) -> Result<SentMessage, SessionError> {
         let command = SessionCommand::SendMessage(Box::new(message));
-        self.ask(tenant, session, |reply| SessionRequest::Send { command, cause, reply }).await
+        self.ask(tenant, session, |reply| SessionOperation::Send { command, cause, reply }).await
     }
 
     /// Closes a session's conversation. One that is closed already stays so.
@@ -128,7 +128,7 @@ impl SessionDirectory {
         cause: EventCause,
     ) -> Result<(), SessionError> {
         let command = SessionCommand::CloseConversation(reason);
-        self.ask(tenant, session, |reply| SessionRequest::Close { command, cause, reply }).await
+        self.ask(tenant, session, |reply| SessionOperation::Close { command, cause, reply }).await
     }
 
     /// Erases a session that meets the condition: an event in its tenant's stream records it, and its own stream is
@@ -143,7 +143,7 @@ impl SessionDirectory {
         condition: ErasureCondition,
         cause: EventCause,
     ) -> Result<Option<Position>, SessionError> {
-        self.ask(tenant, session, |reply| SessionRequest::Erase { condition, cause, reply }).await
+        self.ask(tenant, session, |reply| SessionOperation::Erase { condition, cause, reply }).await
     }
 
     /// Reads messages of a session, if the caller may access it.
@@ -156,7 +156,7 @@ impl SessionDirectory {
         session: &SessionId,
         query: PageQuery,
     ) -> Result<(SessionAccess, MessagePage), SessionError> {
-        let reading = self.ask(tenant, session, |reply| SessionRequest::Read { query, reply });
+        let reading = self.ask(tenant, session, |reply| SessionOperation::Read { query, reply });
         tokio::time::timeout(READ_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
             let reason = format!("a session was not read within {} s", READ_PATIENCE.as_secs());
             Err(ReadError::Unavailable(reason).into())
@@ -181,7 +181,7 @@ impl SessionDirectory {
         &self,
         tenant: &TenantId,
         session: &SessionId,
-        request: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> SessionRequest,
+        operation: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> SessionOperation,
     ) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
         let stream = StreamName::session(tenant, session);
@@ -190,7 +190,7 @@ impl SessionDirectory {
         let count = self.shards.len() as u64;
         let number = usize::try_from(hasher.finish() % count.max(1)).unwrap_or_default();
         let shard = self.shards.get(number).ok_or(SessionError::Gone)?;
-        match shard.try_send(RouteRequest { stream, request: request(reply) }) {
+        match shard.try_send(RouteOperation { stream, operation: operation(reply) }) {
             Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
             Err(SendError::Full(_)) => {
                 self.counters.count_refusal();
@@ -201,12 +201,12 @@ impl SessionDirectory {
     }
 }
 
-/// A request for a session, on its way to the shard.
+/// An operation for a session, on its way to the shard.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct RouteRequest {
+struct RouteOperation {
     stream: StreamName,
-    request: SessionRequest,
+    operation: SessionOperation,
 }
 
 /// The sessions of one arbiter.
@@ -227,7 +227,7 @@ struct DirectoryShard {
 struct RunningSession {
     address: Addr<SessionActor>,
     last_used: Instant,
-    /// One clone for each request that the actor has, and this one.
+    /// One clone for each operation that the actor has, and this one.
     underway: Arc<()>,
     memory: Arc<SessionMemory>,
 }
@@ -245,30 +245,30 @@ impl Actor for DirectoryShard {
     }
 }
 
-impl Handler<RouteRequest> for DirectoryShard {
+impl Handler<RouteOperation> for DirectoryShard {
     type Result = ();
 
-    fn handle(&mut self, route: RouteRequest, _: &mut Self::Context) {
+    fn handle(&mut self, route: RouteOperation, _: &mut Self::Context) {
         self.deliver(route);
-        // After that: the session has a request underway now, so it stays.
+        // After that: the session has an operation underway now, so it stays.
         self.free_memory();
     }
 }
 
 impl DirectoryShard {
-    fn deliver(&mut self, RouteRequest { stream, request }: RouteRequest) {
-        let request = match self.running_session(&stream).try_send(request) {
+    fn deliver(&mut self, RouteOperation { stream, operation }: RouteOperation) {
+        let operation = match self.running_session(&stream).try_send(operation) {
             Ok(()) => return,
-            Err(SendError::Full(request)) => return self.refuse(request),
-            Err(SendError::Closed(request)) => request,
+            Err(SendError::Full(operation)) => return self.refuse(operation),
+            Err(SendError::Closed(operation)) => operation,
         };
         self.counters.count_death();
         // It died. Everything that it knew is in the log.
         self.actors.remove(&stream);
-        if let Err(SendError::Full(request) | SendError::Closed(request)) =
-            self.running_session(&stream).try_send(request)
+        if let Err(SendError::Full(operation) | SendError::Closed(operation)) =
+            self.running_session(&stream).try_send(operation)
         {
-            self.refuse(request);
+            self.refuse(operation);
         }
     }
 
@@ -288,9 +288,9 @@ impl DirectoryShard {
         Self { counters: Arc::clone(counters), number, ..self }
     }
 
-    fn refuse(&self, request: SessionRequest) {
+    fn refuse(&self, operation: SessionOperation) {
         self.counters.count_refusal();
-        request.refuse(SessionError::Busy);
+        operation.refuse(SessionError::Busy);
     }
 
     /// To be called before it runs: until then a mailbox holds 16 messages, and a burst would be refused.
@@ -328,12 +328,12 @@ impl DirectoryShard {
 }
 
 impl RunningSession {
-    /// Returns the request when the actor does not take it.
-    fn try_send(&self, request: SessionRequest) -> Result<(), SendError<SessionRequest>> {
+    /// Returns the operation when the actor does not take it.
+    fn try_send(&self, operation: SessionOperation) -> Result<(), SendError<SessionOperation>> {
         let underway = Arc::clone(&self.underway);
-        self.address.try_send(ServeRequest { request, underway }).map_err(|error| match error {
-            SendError::Full(serve) => SendError::Full(serve.request),
-            SendError::Closed(serve) => SendError::Closed(serve.request),
+        self.address.try_send(ExecuteOperation { operation, underway }).map_err(|error| match error {
+            SendError::Full(execute) => SendError::Full(execute.operation),
+            SendError::Closed(execute) => SendError::Closed(execute.operation),
         })
     }
 

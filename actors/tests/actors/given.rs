@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use amoiq_actors::sessions::{
-    DirectorySettings, MessagePage, PageLimit, PageQuery, PageWindow, ProvenUsers, SendOutcome,
+    DirectorySettings, MessagePage, PageLimit, PageQuery, PageWindow, ProvenUsers, SentMessage,
     SessionAccess, SessionDirectory, SessionError, SessionSettings,
 };
 use amoiq_events::{
@@ -92,7 +92,7 @@ impl Given {
         session: &str,
         client_id: &str,
         text: &str,
-    ) -> Result<SendOutcome, SessionError> {
+    ) -> Result<SentMessage, SessionError> {
         let message = message(self.ambient.message_id(), client_id, text);
         self.directory.send(&tenant(), &id(session), message, cause()).await
     }
@@ -100,8 +100,8 @@ impl Given {
     /// Says something that is stored.
     pub(crate) async fn say(&self, session: &str, text: &str) -> MessageId {
         match self.send(session, "", text).await.expect("it is stored") {
-            SendOutcome::Stored(message) => message.id,
-            SendOutcome::Duplicate(first) => panic!("it was there before, as {first}"),
+            SentMessage::Stored(message) => message.id,
+            SentMessage::Duplicate(first) => panic!("it was there before, as {first}"),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use amoiq_actors::sessions::{
-    ChatMessage, MessagePage, PageQuery, PageWindow, SendOutcome, SessionAccess, SessionError,
+    ChatMessage, MessagePage, PageQuery, PageWindow, SentMessage, SessionAccess, SessionError,
 };
 use amoiq_events::{
     MessageId, StreamName,
@@ -51,12 +51,12 @@ pub(crate) fn sent(
     intent: &Intent,
     message_id: MessageId,
     since: u64,
-    answer: &Result<SendOutcome, SessionError>,
+    answer: &Result<SentMessage, SessionError>,
 ) -> bool {
     let stream = intent.stream();
     let absent = || world.ledger.borrow_mut().absent.push(message_id);
     match answer {
-        Ok(SendOutcome::Stored(message)) => {
+        Ok(SentMessage::Stored(message)) => {
             world.ledger.borrow_mut().stored.push((stream.clone(), Arc::clone(message)));
             let is_intended = message.id == message_id
                 && message.text == intent.text
@@ -66,7 +66,7 @@ pub(crate) fn sent(
                 is_intended.then_some(version)
             });
         }
-        Ok(SendOutcome::Duplicate(first)) => {
+        Ok(SentMessage::Duplicate(first)) => {
             absent();
             knows(world, &stream, answer, |witness| {
                 let mut lines = witness.lines(&stream).iter();

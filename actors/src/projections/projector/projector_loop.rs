@@ -21,7 +21,7 @@ use crate::{
         projection::{Projection, fold},
         projection_progress::{ProgressReporter, ViewDamage},
         rebuild::{
-            self, FilledGeneration, RebuildCommand, RebuildError, RebuildOutcome, RebuildReport,
+            self, FilledGeneration, RebuildControl, RebuildError, RebuildOutcome, RebuildReport,
             RebuildReporter, RebuildUnderway,
         },
         view_error::ViewError,
@@ -50,7 +50,7 @@ type Filling<P> = Pin<Box<dyn Future<Output = Result<FilledGeneration<P>, Rebuil
 pub(super) struct ProjectorLoop<P> {
     live: LiveProjection<P>,
     damages: mpsc::Receiver<ViewDamage>,
-    commands: mpsc::Receiver<RebuildCommand>,
+    commands: mpsc::Receiver<RebuildControl>,
     reports: watch::Sender<RebuildReport>,
     /// The rebuild that runs. Dropping it cancels it.
     filling: Option<Filling<P>>,
@@ -85,7 +85,7 @@ enum FollowEnd {
 }
 
 enum ProjectorEvent<P> {
-    Command(RebuildCommand),
+    Control(RebuildControl),
     Damage(ViewDamage),
     Filled(Result<FilledGeneration<P>, RebuildError>),
     Swept,
@@ -98,7 +98,7 @@ impl<P: Projection> ProjectorLoop<P> {
         store: Arc<dyn EventStore>,
         progress: ProgressReporter,
         damages: mpsc::Receiver<ViewDamage>,
-        (commands, reports): (mpsc::Receiver<RebuildCommand>, RebuildReporter),
+        (commands, reports): (mpsc::Receiver<RebuildControl>, RebuildReporter),
     ) -> Self {
         let epoch = store.epoch();
         let live = LiveProjection { views, store, epoch, progress, projection: std::marker::PhantomData };
@@ -125,7 +125,7 @@ impl<P: Projection> ProjectorLoop<P> {
             let wanted = if self.filling.is_none() { self.may_fill } else { None };
             let event = tokio::select! {
                 biased;
-                Some(command) = self.commands.recv() => ProjectorEvent::Command(command),
+                Some(command) = self.commands.recv() => ProjectorEvent::Control(command),
                 Some(damage) = self.damages.recv() => ProjectorEvent::Damage(damage),
                 filled = end(&mut self.filling) => ProjectorEvent::Filled(filled),
                 () = end(&mut self.sweeping) => ProjectorEvent::Swept,
@@ -133,7 +133,7 @@ impl<P: Projection> ProjectorLoop<P> {
             };
             pause = Duration::ZERO;
             match event {
-                ProjectorEvent::Command(command) => self.execute(command),
+                ProjectorEvent::Control(command) => self.execute(command),
                 ProjectorEvent::Damage(damage) => self.repair(damage).await,
                 ProjectorEvent::Filled(filled) => self.filled(filled).await,
                 ProjectorEvent::Swept => self.sweeping = None,
@@ -174,9 +174,9 @@ impl<P: Projection> ProjectorLoop<P> {
         self.filling = Some(Box::pin(rebuild::fill(views, store, skip, self.reports.clone())));
     }
 
-    fn execute(&mut self, command: RebuildCommand) {
+    fn execute(&mut self, command: RebuildControl) {
         match command {
-            RebuildCommand::Start { skip, reply } => {
+            RebuildControl::Start { skip, reply } => {
                 let is_underway = self.filling.is_some();
                 self.is_requested = true;
                 if !is_underway {
@@ -185,7 +185,7 @@ impl<P: Projection> ProjectorLoop<P> {
                 // The caller may have stopped waiting.
                 let _gone = reply.send(if is_underway { Err(RebuildUnderway) } else { Ok(()) });
             }
-            RebuildCommand::Cancel { reply } => {
+            RebuildControl::Cancel { reply } => {
                 let was_underway = self.filling.take().is_some();
                 if was_underway {
                     self.may_fill = None;

@@ -12,7 +12,7 @@ const QUEUE: usize = 8;
 #[derive(Clone)]
 pub struct RebuildHandle {
     projection: &'static str,
-    commands: mpsc::Sender<RebuildCommand>,
+    commands: mpsc::Sender<RebuildControl>,
     report: watch::Receiver<RebuildReport>,
 }
 
@@ -57,7 +57,7 @@ pub enum RebuildOutcome {
 }
 
 /// What an operator asks a projector.
-pub(crate) enum RebuildCommand {
+pub(crate) enum RebuildControl {
     Start { skip: Option<Timestamp>, reply: oneshot::Sender<Result<(), RebuildUnderway>> },
     Cancel { reply: oneshot::Sender<bool> },
 }
@@ -98,7 +98,7 @@ impl RebuildOutcome {
 }
 
 impl RebuildHandle {
-    pub(crate) fn new(projection: &'static str) -> (Self, mpsc::Receiver<RebuildCommand>, RebuildReporter) {
+    pub(crate) fn new(projection: &'static str) -> (Self, mpsc::Receiver<RebuildControl>, RebuildReporter) {
         let (commands, waiting) = mpsc::channel(QUEUE);
         let (reports, report) = watch::channel(RebuildReport::default());
         (Self { projection, commands, report }, waiting, reports)
@@ -116,7 +116,7 @@ impl RebuildHandle {
     /// When one is running, also one that the projector started itself.
     pub async fn start(&self, skip: Option<Timestamp>) -> Result<(), RebuildUnderway> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(RebuildCommand::Start { skip, reply }).await;
+        let sent = self.commands.send(RebuildControl::Start { skip, reply }).await;
         // The projector is gone only when the service is stopping.
         sent.map_err(|_gone| RebuildUnderway)?;
         answer.await.unwrap_or(Err(RebuildUnderway))
@@ -125,7 +125,7 @@ impl RebuildHandle {
     /// Cancels the rebuild that runs; the old tables continue to serve. Returns whether one ran.
     pub async fn cancel(&self) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(RebuildCommand::Cancel { reply }).await.is_ok() && answer.await.unwrap_or(false)
+        self.commands.send(RebuildControl::Cancel { reply }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// How far the last one has come.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
+use amoiq_actors::sessions::{ErasureCondition, SentMessage, SessionError};
 use amoiq_events::{EventLog, store::AppendError};
 use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, task::spawn_local};
@@ -20,7 +20,7 @@ fn a_session_whose_actor_panicked_goes_on_with_the_next_request_and_lost_nothing
         given.store.next(ScriptedAppend::Panics);
         let answer = given.send("s", "c2", "two").await;
         assert!(matches!(answer, Err(SessionError::Gone)), "{answer:?}");
-        assert!(matches!(given.send("s", "c2", "two").await, Ok(SendOutcome::Stored(_))));
+        assert!(matches!(given.send("s", "c2", "two").await, Ok(SentMessage::Stored(_))));
         given.say("s", "three").await;
         assert_eq!(given.texts("s").await, ["one", "two", "three"]);
     });
@@ -47,8 +47,8 @@ fn a_thousand_concurrent_sends_of_one_client_id_are_one_message() {
         let (mut stored, mut repeated) = (Vec::new(), Vec::new());
         for sent in sends {
             match sent.await.expect("a send ends").expect("it is answered") {
-                SendOutcome::Stored(message) => stored.push(message.id),
-                SendOutcome::Duplicate(first) => repeated.push(first),
+                SentMessage::Stored(message) => stored.push(message.id),
+                SentMessage::Duplicate(first) => repeated.push(first),
             }
         }
         assert_eq!((stored.len(), repeated.len()), (1, 999));
@@ -70,7 +70,7 @@ fn what_a_full_mailbox_refuses_is_busy_and_not_in_the_log() {
         let (mut stored, mut busy) = (0, 0);
         for sent in sends {
             match sent.await.expect("a send ends") {
-                Ok(SendOutcome::Stored(_)) => stored += 1,
+                Ok(SentMessage::Stored(_)) => stored += 1,
                 Err(SessionError::Busy) => busy += 1,
                 other => panic!("{other:?}"),
             }
@@ -102,7 +102,7 @@ fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
         let (first, events) = given.others_message(2, "same");
         given.store.next(ScriptedAppend::After(events));
         let answer = given.send("s", "same", "from elsewhere").await.expect("it is answered");
-        assert_eq!(answer, SendOutcome::Duplicate(first));
+        assert_eq!(answer, SentMessage::Duplicate(first));
         assert_eq!(given.stored().await.len(), 2);
     });
 }
@@ -134,11 +134,11 @@ fn a_message_that_was_durable_all_the_same_is_found_by_the_retry() {
         let answer = given.send("s", "c2", "two").await.expect("it is answered");
         let stored = given.stored().await;
         assert_eq!(stored.len(), 2);
-        assert_eq!(Some(answer), stored.last().map(|message| SendOutcome::Duplicate(message.message_id)));
+        assert_eq!(Some(answer), stored.last().map(|message| SentMessage::Duplicate(message.message_id)));
     });
 }
 
-async fn send(given: Given, client_id: &'static str) -> Result<SendOutcome, SessionError> {
+async fn send(given: Given, client_id: &'static str) -> Result<SentMessage, SessionError> {
     given.send("s", client_id, "hello").await
 }
 

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::sessions::{ErasureCondition, SendOutcome, SessionError};
+use amoiq_actors::sessions::{ErasureCondition, SentMessage, SessionError};
 use amoiq_events::EventLog;
 use amoiq_testkit::stores::ScriptedAppend;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
@@ -30,7 +30,7 @@ fn an_idle_session_leaves_memory_and_comes_back_with_the_same_answers() {
         assert_eq!(given.texts("s").await, before);
         assert!(given.store.reads() > reads, "it left, and the log was read again");
         let repeated = given.send("s", "c2", "two").await.expect("it is answered");
-        assert!(matches!(repeated, SendOutcome::Duplicate(_)));
+        assert!(matches!(repeated, SentMessage::Duplicate(_)));
     });
 }
 
