@@ -116,9 +116,9 @@ fn acknowledged_commits_that_are_cut_out_are_reported_and_begin_an_epoch() {
 
 #[test]
 fn a_flipped_byte_is_reported_and_hurts_no_other_session() {
-    let (written, mut app) = Written::new(8);
+    let (written, app) = Written::new(8);
     say(&app, "session-of-files-1", "the text that is altered");
-    assert!(app.terminate().0.success());
+    app.stop();
     // Moves what may be left in the write-ahead log to where it is altered.
     drop(SqliteStore::open(written.directory.path(), &Ambient::system()).expect("a store"));
     let path = written.directory.path().join("log.db");
