@@ -36,7 +36,7 @@ pub enum AfterAnswer {
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct RawRequest {
-    /// RawRequest line and headers, each on its line.
+    /// Request line and headers, each on a line of its own.
     pub head: String,
     /// The body, as long as its header says.
     pub body: Vec<u8>,
@@ -104,6 +104,9 @@ impl RawReceiver {
     }
 
     /// Answers the requests of one connection.
+    ///
+    /// # Errors
+    /// When the connection ends, as it does in the end.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut stream: S,
@@ -157,6 +160,9 @@ impl RawReceiver {
 }
 
 /// Reads one request whose body has a length.
+///
+/// # Errors
+/// When the connection ends before.
 pub async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<RawRequest> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

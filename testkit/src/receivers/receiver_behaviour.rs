@@ -52,6 +52,9 @@ impl ReceiverBehaviour {
     }
 
     /// Answers as it is: whether the connection goes on.
+    ///
+    /// # Errors
+    /// When the connection ends before.
     pub async fn answer(self, stream: &mut TcpStream) -> io::Result<bool> {
         let head = match self {
             Self::Good | Self::Slow(_) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),

@@ -75,6 +75,12 @@ pub enum ScriptedAppend {
     AnswerHeld(Arc<Notify>),
 }
 
+impl Default for ScriptedStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ScriptedStore {
     /// An empty store whose appends all succeed.
     pub fn new() -> Self {
