@@ -37,5 +37,5 @@ pub use delivery_store::{DeliveriesQuery, DeliveryStore};
 pub use handle::WebhooksHandle;
 pub use lane::{LaneError, LaneStatus, SkipQuery};
 pub use pacing::{endpoint_throttle::ThrottleSettings, retry_schedule::RetrySchedule};
-pub use sender::{LoggedMessage, SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
+pub use sender::{DeliveryOutcome, LoggedMessage, WebhookEndpoint, WebhookPayload, WebhookSender};
 pub use services::{LaneSettings, WebhookServices};

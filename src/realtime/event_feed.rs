@@ -74,8 +74,10 @@ async fn broadcast_log(
             Ok(Some(batch)) => {
                 // A socket that joins later is not owed what was appended before.
                 if !rooms.is_empty() {
-                    let broadcasts =
-                        batch.events.iter().filter_map(|event| broadcast_of(event, &offsets, Delivery::Live));
+                    let broadcasts = batch
+                        .events
+                        .iter()
+                        .filter_map(|event| broadcast_of(event, &offsets, BroadcastTiming::Live));
                     rooms.broadcast(broadcasts.collect()).await;
                 }
                 reached.send_replace(subscription.position());
@@ -111,7 +113,7 @@ async fn broadcast_signals(mut signals: mpsc::Receiver<PresenceSignal>, rooms: A
 
 /// When an event reaches a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum BroadcastTiming {
     /// When it is appended.
     Live,
     /// After the client was away.
@@ -132,7 +134,7 @@ fn presence_event(event: &PresenceEvent) -> OutgoingEvent {
 pub(super) fn broadcast_of(
     recorded: &RecordedEvent,
     offsets: &OffsetWriter,
-    delivery: Delivery,
+    timing: BroadcastTiming,
 ) -> Option<RoomBroadcast<ChatRoom>> {
     let kind = &*recorded.event.kind;
     if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
@@ -170,7 +172,7 @@ pub(super) fn broadcast_of(
         }
         // Everybody who is connected got the signal.
         (_, Event::Presence(PresenceEvent::Online(online)))
-            if online.is_told && delivery == Delivery::Live =>
+            if online.is_told && timing == BroadcastTiming::Live =>
         {
             return None;
         }

@@ -15,7 +15,7 @@ use amoiq_socketio::socket::OutgoingEvent;
 use super::{
     ChatApplication,
     chat_socket::ChatSocket,
-    event_feed::{Delivery, broadcast_of, message_created},
+    event_feed::{BroadcastTiming, broadcast_of, message_created},
     recovery_table::RecoveryLookup,
     recovery_tokens::{RecoveryToken, position_of},
 };
@@ -222,7 +222,8 @@ impl ChatApplication {
                 .filter(|event| event.position <= head)
                 .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
             let offsets = &self.services.offsets;
-            let broadcasts = of_tenant.filter_map(|event| broadcast_of(event, offsets, Delivery::Recovered));
+            let broadcasts =
+                of_tenant.filter_map(|event| broadcast_of(event, offsets, BroadcastTiming::Recovered));
             missed.extend(
                 broadcasts
                     .filter(|broadcast| broadcast.owner.is_none())

@@ -1,14 +1,13 @@
-//! Which addresses are nobody's endpoint: private, reserved and documentation networks, and every form of
-//! IPv6 that carries an IPv4 address inside.
+//! The addresses that no endpoint may have: private, reserved and documentation networks, and every form of IPv6 that
+//! contains an IPv4 address.
 //!
-//! An IPv4-mapped or -compatible address is refused whatever it carries: nobody has to write it that way,
-//! and two readings of one address are how a check is passed. NAT64 (`64:ff9b::/96`) is judged by the IPv4
-//! address inside, because networks without IPv4 reach all of it through that; so is ISATAP, which any network
-//! may have.
+//! An IPv4-mapped or -compatible address is refused whatever it contains: nobody has to write an address that way,
+//! and two readings of one address are how checks are bypassed. NAT64 (`64:ff9b::/96`) is judged by the IPv4 address
+//! inside, because networks without IPv4 reach everything through it; so is ISATAP, which any network may use.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether deliveries do not go there unless `webhooks.allowed_networks` says so.
+/// Whether deliveries may go to this address only if `webhooks.allowed_networks` includes it.
 #[must_use]
 pub fn is_refused(address: IpAddr) -> bool {
     match address {
@@ -52,7 +51,7 @@ fn is_refused_v6(address: Ipv6Addr) -> bool {
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x2002, ..] | [0x5f00, ..] => true,
         // Unique local, link-local, site-local, multicast.
         [0xfc00..=0xfdff | 0xfe80..=0xfebf | 0xfec0..=0xfeff | 0xff00..=0xffff, ..] => true,
-        // ISATAP: the second half carries IPv4, and whoever routes it unpacks that.
+        // ISATAP: the second half contains an IPv4 address, and the router unpacks it.
         [_, _, _, _, 0 | 0x200, 0x5efe, ..] => {
             let [.., a, b, c, d] = address.octets();
             is_refused_v4(Ipv4Addr::new(a, b, c, d))

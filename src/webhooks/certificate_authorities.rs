@@ -1,9 +1,9 @@
-//! Who vouches for the certificates of endpoints: the authorities of the machine, or those of the file that
-//! `SSL_CERT_FILE` names. There is no way to turn the check off.
+//! The authorities that endpoints' certificates are checked against: those of the machine, or those in the file that
+//! `SSL_CERT_FILE` names. The check cannot be turned off.
 
 use rustls::RootCertStore;
 
-/// The authorities of the machine. Without any, every `https` endpoint is refused and a log line says so.
+/// The authorities of the machine. If there are none, every `https` endpoint is refused, and a log line says so.
 #[must_use]
 pub fn of_system() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();

@@ -1,6 +1,6 @@
-//! What an endpoint's owner may have sent along with each delivery: a token for their gateway, for one.
+//! The headers that an endpoint's owner may add to each delivery, for example a token for their gateway.
 //!
-//! Whatever decides how the request is read, or what the signature vouches for, is not theirs to set.
+//! Headers that decide how the request is read, and headers that the signature covers, cannot be set.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub const MAX_HEADERS: usize = 32;
 /// The most bytes of all their names and values together.
 pub const MAX_HEADER_BYTES: usize = 4_096;
 
-/// What the names of reserved headers begin with.
+/// The beginnings of reserved header names.
 const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "content-", "proxy-"];
 
 /// The other reserved headers.
@@ -32,21 +32,21 @@ const RESERVED: [&str; 13] = [
     "user-agent",
 ];
 
-/// Why a header cannot be sent along. The value is not shown: it may be a secret.
+/// Why a header cannot be added. The value is not shown, because it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookHeaderError {
-    /// The service sets it itself.
+    /// The service sets this header itself.
     #[error("the header `{0}` is reserved")]
     Reserved(String),
-    /// Its name or its value is not one of HTTP.
+    /// The name or the value is not valid in HTTP.
     #[error("the header `{0}` is not valid")]
     Invalid(String),
-    /// There are too many.
+    /// There are too many headers, or too many bytes.
     #[error("there are over {MAX_HEADERS} headers, or over {MAX_HEADER_BYTES} bytes of them")]
     TooMany,
 }
 
-/// Whether only the service itself sets this header. Names are compared without regard to case.
+/// Whether only the service may set this header. The case of the name does not matter.
 #[must_use]
 pub fn is_reserved_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -56,7 +56,7 @@ pub fn is_reserved_header(name: &str) -> bool {
 /// Reads an endpoint's own headers.
 ///
 /// # Errors
-/// The first that cannot be sent.
+/// The first header that cannot be sent.
 pub fn extra_headers(headers: &BTreeMap<String, String>) -> Result<HeaderMap, WebhookHeaderError> {
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {

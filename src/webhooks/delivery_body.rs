@@ -1,6 +1,7 @@
-//! The body of a delivery, field for field and in the order of the reference.
+//! The body of a delivery, field by field in the order of the API reference.
 //!
-//! It is made afresh at each attempt, and is the same bytes each time: everything in it comes from the log.
+//! It is written again for each attempt and has the same bytes each time, because everything in it comes from the
+//! log.
 
 use amoiq_actors::webhooks::{LoggedMessage, WebhookEndpoint, WebhookPayload};
 use amoiq_events::{
@@ -51,7 +52,7 @@ impl<'a> MessageData<'a> {
     }
 }
 
-/// What receivers know a delivery by: the same at every attempt.
+/// The id by which receivers recognise a delivery: the same in every attempt.
 #[must_use]
 pub fn id(content: &WebhookPayload) -> EventId {
     match content {
@@ -60,10 +61,10 @@ pub fn id(content: &WebhookPayload) -> EventId {
     }
 }
 
-/// What an endpoint is sent.
+/// The body of a delivery.
 ///
 /// # Errors
-/// Never in fact: there is nothing in it that JSON cannot say.
+/// In practice never: JSON can express everything in it.
 pub fn body(endpoint: &WebhookEndpoint, content: &WebhookPayload) -> serde_json::Result<Vec<u8>> {
     match content {
         WebhookPayload::Message(announcement) => serde_json::to_vec(&WebhookBody {

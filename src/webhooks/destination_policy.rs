@@ -1,9 +1,9 @@
-//! Where deliveries may go. A URL is vetted when an endpoint is registered, and again before each attempt,
-//! since what is allowed may have changed in between.
+//! Where deliveries may go. A URL is checked when an endpoint is registered, and again before each attempt, because
+//! the configuration may have changed in between.
 //!
-//! An address in the URL is judged here, as the parsed host and never as text: `0x7f.1` is `127.0.0.1` by
-//! then. A name is judged when it is dialled, by [`super::vetting_resolver`]: what it means at registration says
-//! nothing about later.
+//! An address in the URL is checked here, after parsing and never as text: by then `0x7f.1` is `127.0.0.1`. A name is
+//! checked when a connection is made, by [`super::vetting_resolver`]: what it means at registration says nothing
+//! about later.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,46 +15,46 @@ use super::blocked_addresses;
 /// The longest URL, in bytes.
 pub const MAX_URL_BYTES: usize = 2_048;
 
-/// Why a delivery does not go there. For the endpoint's owner.
+/// Why a delivery may not go there, as the endpoint's owner is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// It is longer than [`MAX_URL_BYTES`].
     #[error("the URL is over {MAX_URL_BYTES} bytes")]
     TooLong,
-    /// It is no URL.
+    /// It is not a URL.
     #[error("the URL cannot be read: {0}")]
     Malformed(#[from] url::ParseError),
-    /// Another scheme.
+    /// It has another scheme than `http` or `https`.
     #[error("the URL is not http or https")]
     Scheme,
-    /// It carries a name or a password. What a receiver trusts is the signature.
+    /// It contains a user name or a password. Receivers trust the signature instead.
     #[error("the URL holds a user or a password")]
     UserInfo,
-    /// It leads nowhere.
+    /// It has no host.
     #[error("the URL has no host")]
     NoHost,
-    /// It, or one of the addresses of its name, is private or reserved.
+    /// The address, or one of the addresses of the name, is private or reserved.
     #[error("refused address {0}; see webhooks.allowed_networks")]
     Address(IpAddr),
 }
 
-/// Judges where deliveries may go. Cheap to clone.
+/// Decides where deliveries may go. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationPolicy {
     allowed: Arc<[IpNet]>,
 }
 
 impl DestinationPolicy {
-    /// Opens these networks (`webhooks.allowed_networks`) beside all that is public.
+    /// Allows these networks (`webhooks.allowed_networks`) in addition to everything public.
     ///
-    /// A network opens the addresses that are written like it: `10.0.0.0/8` opens `10.1.2.3`, and neither
+    /// A network allows only addresses that are written like it: `10.0.0.0/8` allows `10.1.2.3`, but neither
     /// `::ffff:10.1.2.3` nor `64:ff9b::10.1.2.3`.
     #[must_use]
     pub fn new(allowed: &[IpNet]) -> Self {
         Self { allowed: allowed.into() }
     }
 
-    /// Reads a URL and vets it.
+    /// Parses a URL and checks it.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -67,12 +67,12 @@ impl DestinationPolicy {
         Ok(url)
     }
 
-    /// Whether a delivery may go there, as far as that can be said without looking its name up.
+    /// Whether a delivery may go to this URL. A name in it is not looked up.
     ///
     /// # Errors
     /// Why not.
     pub fn vet(&self, url: &Url) -> Result<(), DestinationError> {
-        // Escapes make it longer than the text that it was read from.
+        // Escaping may have made it longer than the text that was parsed.
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(DestinationError::TooLong);
         }

@@ -1,8 +1,8 @@
-//! What went wrong on the way to an endpoint, in a few words for its owner.
+//! Explains to the owner of an endpoint, in a few words, why a request failed.
 //!
-//! The words say what the owner can act on. They never show what an error brought along: a library's text
-//! may hold the URL with its query, an address of the network behind, or the names of another's certificate. What a
-//! name led to is in the log, for operators.
+//! The explanation says what the owner can do something about. It never repeats the text of an error: a library may
+//! put the URL with its query into it, an address of the internal network, or names in somebody else's certificate.
+//! The log has the addresses of names, for operators.
 
 use std::{error::Error, io, iter};
 
@@ -11,22 +11,22 @@ use url::{Host, Url};
 
 use super::{destination_policy::DestinationError, vetting_resolver::NameResolutionError};
 
-/// The longest explanation, in characters: names in a certificate are the receiver's to choose.
+/// The longest explanation, in characters: the receiver chooses the names in a certificate.
 const MAX_CHARACTERS: usize = 200;
 
-/// A name of the URL has an address where deliveries do not go.
+/// The explanation of a URL whose name has an address that is not allowed.
 const REFUSED_NAME: &str = "refused address of this name; see webhooks.allowed_networks";
 
-/// What the explanation of a refused address begins with.
+/// The beginning of the explanation of a refused address.
 const REFUSED: &str = "refused address ";
 
-/// What a certificate's own names were told after.
+/// Earlier releases listed a certificate's own names after this.
 const OTHER_NAMES: &str = "; certificate is";
 
-/// The receiver went away before it had answered.
+/// The receiver closed the connection before it answered.
 const CLOSED: &str = "connection closed before the answer";
 
-/// What a failed request failed of.
+/// Why a request failed.
 #[must_use]
 pub fn explain(error: &reqwest::Error) -> String {
     if error.is_timeout() {
@@ -36,13 +36,13 @@ pub fn explain(error: &reqwest::Error) -> String {
     words.chars().take(MAX_CHARACTERS).collect()
 }
 
-/// An error and all that it came of.
+/// An error and all its causes.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |&error| cause(error))
 }
 
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    // An I/O error passes over the error inside of it when it is asked for its source.
+    // The `source` of an I/O error skips the error inside it.
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
         None => error.source(),
@@ -51,7 +51,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 
 fn name(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(refused) = error.downcast_ref::<DestinationError>() {
-        // It is of what a name led to: that of a URL was refused before there was a request.
+        // This is about an address of the name. An address in the URL is refused before there is a request.
         tracing::debug!(%refused, "the name of an endpoint leads to a refused address");
         return Some(REFUSED_NAME.to_owned());
     }
@@ -69,7 +69,7 @@ fn name(error: &(dyn Error + 'static)) -> Option<String> {
     words.map(str::to_owned)
 }
 
-/// What is wrong with a certificate is told, and not what else stands in it.
+/// Says what is wrong with a certificate, and nothing else about it.
 fn name_tls(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) => {
@@ -84,8 +84,8 @@ fn name_tls(error: &rustls::Error) -> String {
     }
 }
 
-/// An explanation as the owner of an endpoint with this URL is told it. Earlier releases stored what a name led to, and
-/// what else stood in a certificate.
+/// A stored explanation, as the owner of the endpoint with this URL may see it. Earlier releases stored the address
+/// of a name and the names in a certificate.
 #[must_use]
 pub fn told(explanation: String, url: &str) -> String {
     let has_name = Url::parse(url).is_ok_and(|url| matches!(url.host(), Some(Host::Domain(_))));

@@ -1,8 +1,8 @@
-//! Sends one delivery, once, and tells what came back. No retry, no redirect, no proxy, no cookies, no
-//! decompression, HTTP/1.1 only. The deadline is the caller's, who drops the attempt; apart from connecting
-//! and the bodies of failures nothing is timed here.
+//! Sends one delivery, once, and reports the outcome. No retry, no redirect, no proxy, no cookies, no decompression,
+//! HTTP/1.1 only. The caller sets the time limit and drops the future at its end; only connecting and the bodies of
+//! failures have limits of their own here.
 //!
-//! | the receiver | the [`SendOutcome`] |
+//! | the receiver | the [`DeliveryOutcome`] |
 //! |---|---|
 //! | 2xx, its body read to the end | success; of a test the first KiB of its body |
 //! | 2xx, a body of over 16 KiB, or without an end | success once 16 KiB were read; the connection is dropped |
@@ -22,7 +22,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use amoiq_actors::webhooks::{SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
+use amoiq_actors::webhooks::{DeliveryOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
 use amoiq_events::{Ambient, Timestamp};
 use reqwest::{
     Client, Response, StatusCode,
@@ -37,31 +37,31 @@ use super::{
     vetting_resolver::{NameLookup, SystemLookup, VettingResolver, on_behalf_of},
 };
 
-/// The most that is read of an answer, in bytes.
+/// The most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 16 * 1_024;
 
-/// The most that is kept of a failure's body, in bytes.
+/// The most bytes of an answer that are kept.
 const KEPT_BYTES: usize = 1_024;
 
-/// How long a failure's body may take. Its status is worth more than its body: a deadline that struck while
-/// the body drips would hide a 410 or a 429.
+/// How long reading the body of a failure may take. The status is worth more than the body: if the caller's time
+/// limit ended the attempt while the body drips, a 410 or a 429 would be lost.
 const FAILURE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long connecting may take, over all addresses of a name: below the deadline, so that a name with one
-/// dead address is still reached at another.
+/// How long connecting may take, over all addresses of a name. It is shorter than the time limit of the attempt, so
+/// that a name with one dead address is still reached at another.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a connection without requests is kept. Common servers close theirs after five seconds, and a
-/// request that meets that is lost.
+/// How long a connection without requests is kept. Common servers close theirs after five seconds, and a request that
+/// is sent at that moment is lost.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Idle connections of one host.
+/// How many idle connections to one host are kept.
 const IDLE_CONNECTIONS: usize = 16;
 
-/// The longest wait that an endpoint may ask for.
+/// The longest wait that an endpoint can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// Why there can be no courier.
+/// Why a sender cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderSetupError {
     /// TLS cannot be set up.
@@ -74,7 +74,7 @@ pub enum SenderSetupError {
 
 /// Delivers over HTTP, with one client for all endpoints. Cheap to clone.
 ///
-/// Connections live on the runtime that delivers: all attempts are made on one that outlives them.
+/// Connections live on the runtime that sends, so all attempts are made on one that outlives them.
 #[derive(Clone)]
 pub struct HttpSender {
     client: Client,
@@ -83,7 +83,7 @@ pub struct HttpSender {
 }
 
 impl HttpSender {
-    /// A courier that asks this machine what names mean and whom to trust.
+    /// A sender that uses this machine's resolver and certificate authorities.
     ///
     /// # Errors
     /// [`SenderSetupError`]
@@ -91,7 +91,7 @@ impl HttpSender {
         Self::with(Arc::new(SystemLookup), certificate_authorities::of_system(), destinations, ambient)
     }
 
-    /// A courier that asks `lookup` what names mean, and trusts `authorities`.
+    /// A sender that resolves names with `lookup` and trusts `authorities`.
     ///
     /// # Errors
     /// [`SenderSetupError`]
@@ -101,7 +101,7 @@ impl HttpSender {
         destinations: DestinationPolicy,
         ambient: Ambient,
     ) -> Result<Self, SenderSetupError> {
-        // Named here and not as the process's default: that is for libraries to share.
+        // Set here and not as the default of the process, which libraries share.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -123,25 +123,25 @@ impl HttpSender {
         Ok(Self { client, destinations, ambient })
     }
 
-    async fn attempt(&self, endpoint: &WebhookEndpoint, content: &WebhookPayload) -> SendOutcome {
+    async fn attempt(&self, endpoint: &WebhookEndpoint, content: &WebhookPayload) -> DeliveryOutcome {
         match self.request(endpoint, content).await {
             Ok(response) => {
                 let answer = answer(response, self.ambient.now()).await;
                 let is_test = matches!(content, WebhookPayload::Test { .. });
-                // Nobody is shown what came with a success but who tests.
+                // Only a test shows the body of a success.
                 let body = if answer.is_success() && !is_test { Vec::new() } else { answer.body };
-                SendOutcome {
+                DeliveryOutcome {
                     status: answer.status,
                     error: answer.error,
                     retry_after: answer.retry_after,
                     body,
                 }
             }
-            Err(error) => SendOutcome { error: Some(error), ..SendOutcome::default() },
+            Err(error) => DeliveryOutcome { error: Some(error), ..DeliveryOutcome::default() },
         }
     }
 
-    /// Sends, or says for the endpoint's owner why there is no answer.
+    /// Sends the request. The error explains to the endpoint's owner why there is no answer.
     async fn request(
         &self,
         endpoint: &WebhookEndpoint,
@@ -175,16 +175,16 @@ impl WebhookSender for HttpSender {
         &self,
         endpoint: Arc<WebhookEndpoint>,
         content: WebhookPayload,
-    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send + 'static>> {
+    ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 'static>> {
         let courier = self.clone();
         let tenant = endpoint.tenant.clone();
         Box::pin(on_behalf_of(tenant, async move { courier.attempt(&endpoint, &content).await }))
     }
 }
 
-async fn answer(mut response: Response, now: Timestamp) -> SendOutcome {
+async fn answer(mut response: Response, now: Timestamp) -> DeliveryOutcome {
     let status = response.status();
-    let mut answer = SendOutcome { status: Some(status.as_u16()), ..SendOutcome::default() };
+    let mut answer = DeliveryOutcome { status: Some(status.as_u16()), ..DeliveryOutcome::default() };
     let mut body = Vec::new();
     if status.is_success() {
         if read(&mut response, &mut body).await.is_err() {
@@ -198,13 +198,13 @@ async fn answer(mut response: Response, now: Timestamp) -> SendOutcome {
         status => format!("HTTP {status}"),
     });
     answer.retry_after = retry_after(&response, now);
-    // How the body ends changes nothing any more.
+    // Whether the body was read to its end makes no difference.
     let _ended = tokio::time::timeout(FAILURE_PATIENCE, read(&mut response, &mut body)).await;
     answer.body = body;
     answer
 }
 
-/// Reads a body to its end, or as far as anybody wants to know, and keeps its beginning.
+/// Reads a body to its end, or to the limit, and keeps its beginning.
 async fn read(response: &mut Response, kept: &mut Vec<u8>) -> Result<(), reqwest::Error> {
     let mut bytes = 0;
     while bytes < MAX_ANSWER_BYTES
@@ -216,12 +216,12 @@ async fn read(response: &mut Response, kept: &mut Vec<u8>) -> Result<(), reqwest
     Ok(())
 }
 
-/// How long the endpoint asks not to be called: seconds, or a date.
+/// How long the endpoint asks not to be called: a number of seconds, or a date.
 fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
     if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    // A date is of the receiver's clock, which its answer shows.
+    // The date is by the receiver's clock, which the answer shows.
     let date =
         response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let since = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
@@ -231,7 +231,7 @@ fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
 
 fn wait(text: &str, now: Timestamp) -> Option<Duration> {
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What does not fit is more than a day.
+        // A number that does not fit is more than a day.
         text.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;

@@ -1,33 +1,33 @@
-//! Signatures of Standard Webhooks 1.0.0, so that its published libraries verify deliveries.
+//! Signatures of Standard Webhooks 1.0.0, so that its published libraries can verify deliveries.
 //!
-//! What is signed is `{webhook-id}.{webhook-timestamp}.{body}` with HMAC-SHA256. The id stays over retries
-//! and replays, so that a receiver can drop repeats; the timestamp is that of the attempt, so that it can
-//! drop old ones. While a rotated secret still signs, the header holds a signature of each.
+//! The signed text is `{webhook-id}.{webhook-timestamp}.{body}`, with HMAC-SHA256. The id is the same for retries and
+//! replays, so that a receiver can drop repeats; the timestamp is that of the attempt, so that it can drop old ones.
+//! While a rotated secret is still valid, the header has a signature by each.
 
 use amoiq_events::{Ambient, Timestamp, webhook::WebhookSecret};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// What a secret begins with.
+/// The beginning of a secret.
 pub const PREFIX: &str = "whsec_";
 
-/// How many bytes a secret has, at least and at the most.
+/// How many bytes a secret may have.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// How many a new one has.
+/// How many bytes a new secret has.
 const NEW_KEY_BYTES: usize = 32;
 
-/// Why a text is no secret. It never shows the text.
+/// Why a text is not a secret. The text is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook's secret is `whsec_` and 24 to 64 bytes in base64")]
 pub struct WebhookSecretError;
 
-/// A key that signs. It cannot be printed.
+/// A key for signatures. It cannot be printed.
 pub struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
-    /// Reads a secret.
+    /// Parses a secret.
     ///
     /// # Errors
     /// [`WebhookSecretError`]
@@ -40,7 +40,7 @@ impl SigningKey {
         }
     }
 
-    /// One signature, with its version before it.
+    /// One signature, prefixed with its version.
     #[must_use]
     pub fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
         let mut mac = self.0.clone();
@@ -50,11 +50,11 @@ impl SigningKey {
     }
 }
 
-/// The value of `webhook-signature` for an attempt at `now`: of the secret, and of the one before while it
-/// still signs.
+/// The value of `webhook-signature` for an attempt at `now`: a signature by the secret, and one by the previous
+/// secret while that is valid.
 ///
 /// # Errors
-/// [`WebhookSecretError`] when one of them is none.
+/// [`WebhookSecretError`] when one of the secrets is malformed.
 pub fn signatures(
     secret: &WebhookSecret,
     previous: Option<&(WebhookSecret, Timestamp)>,
@@ -75,20 +75,20 @@ pub fn signatures(
     Ok(value)
 }
 
-/// Unix seconds, as `webhook-timestamp` has them.
+/// Unix seconds, the format of `webhook-timestamp`.
 #[must_use]
 pub fn seconds(now: Timestamp) -> i64 {
     now.as_millis().div_euclid(1_000)
 }
 
-/// Makes a secret that nobody had before.
+/// Generates a new random secret.
 #[must_use]
 pub fn new_secret(ambient: &Ambient) -> WebhookSecret {
     let key: [u8; NEW_KEY_BYTES] = ambient.bytes();
     WebhookSecret::new(format!("{PREFIX}{}", BASE64_STANDARD.encode(key)))
 }
 
-/// Takes a text as a secret.
+/// Checks that a text is a secret.
 ///
 /// # Errors
 /// [`WebhookSecretError`]

@@ -1,8 +1,9 @@
-//! From a name to the addresses that are dialled. The name is looked up once for each connection, every
-//! address is vetted, and exactly these are dialled: a name cannot mean one thing when it is checked and
-//! another when it is called. One refused address refuses the name, so that no order of answers helps.
+//! Resolves a name to the addresses that may be connected to. The name is looked up once for each connection, every
+//! address is checked, and exactly these addresses are used: a name cannot mean one thing when it is checked and
+//! another when the connection is made. One refused address refuses the name, so the order of the addresses does not
+//! matter.
 //!
-//! Addresses in URLs never come here: [`DestinationPolicy::vet`] judges them.
+//! Addresses in URLs never come here: [`DestinationPolicy::vet`] checks them.
 
 use std::{
     future::Future,
@@ -18,36 +19,36 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::destination_policy::DestinationPolicy;
 
-/// Lookups at the same time. Each may hold a thread for as long as the system waits for name servers,
-/// longer than whoever asked.
+/// Lookups at the same time. Each may occupy a thread for as long as the system waits for name servers, even after
+/// the caller has gone.
 const LOOKUPS: usize = 128;
 
-/// Those of one tenant: whoever's name servers take their time keeps nobody else from being resolved.
+/// Lookups of one tenant: slow name servers of one tenant do not stop the deliveries of others.
 const TENANT_LOOKUPS: usize = 16;
 
 tokio::task_local! {
-    /// Whose delivery is made: a client that asks for a name says nothing but that.
+    /// The tenant whose delivery is being sent: the HTTP client passes only the name to the resolver.
     static CALLER: TenantId;
 }
 
-/// Makes a delivery of a tenant. The names that it has to look up are looked up for that tenant.
+/// Sends a delivery of a tenant. Names that have to be looked up count for that tenant.
 pub async fn on_behalf_of<T>(tenant: TenantId, delivery: impl Future<Output = T>) -> T {
     CALLER.scope(tenant, delivery).await
 }
 
-/// The most addresses of a name: nobody has an honest use for more, and each is another dial.
+/// The most addresses of a name: nobody has an honest use for more, and each means another connection attempt.
 const MAX_ADDRESSES: usize = 64;
 
-/// The answer of a [`NameLookup`].
+/// The result of a [`NameLookup`].
 pub type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Asks what addresses a name has.
+/// Looks up the addresses of a name.
 pub trait NameLookup: Send + Sync + 'static {
-    /// All of them.
+    /// All addresses of the name.
     fn lookup(&self, name: String) -> LookupFuture;
 }
 
-/// The machine's own resolver, `/etc/hosts` included.
+/// The machine's own resolver, including `/etc/hosts`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemLookup;
 
@@ -60,12 +61,12 @@ impl NameLookup for SystemLookup {
     }
 }
 
-/// Why a name leads nowhere. What a name server said is the operator's, not the endpoint's owner's.
+/// Why a name has no usable address. Operators see what the name server said; the endpoint's owner does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the name could not be resolved")]
 pub struct NameResolutionError;
 
-/// Looks names up and vets what they mean.
+/// Looks up names and checks their addresses.
 pub struct VettingResolver {
     lookup: Arc<dyn NameLookup>,
     destinations: DestinationPolicy,
@@ -73,7 +74,7 @@ pub struct VettingResolver {
 }
 
 impl VettingResolver {
-    /// Asks `lookup`, and lets through what `destinations` has nothing against.
+    /// Uses `lookup`, and allows what `destinations` allows.
     #[must_use]
     pub fn new(lookup: Arc<dyn NameLookup>, destinations: DestinationPolicy) -> Self {
         Self { lookup, destinations, running: Arc::new(FairSemaphore::new(LOOKUPS, TENANT_LOOKUPS)) }
@@ -84,12 +85,11 @@ impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (lookup, running) = (Arc::clone(&self.lookup), Arc::clone(&self.running));
         let destinations = self.destinations.clone();
-        // Those of whom it is not known share one part.
+        // Lookups without a known tenant share one part of the permits.
         let caller = CALLER.try_with(TenantId::clone).ok();
         Box::pin(async move {
             let permit = running.acquire(&caller).await;
-            // Whoever asked may stop waiting; the system's resolver does not. The place is taken until it
-            // has finished.
+            // The caller may stop waiting; the system's resolver does not. The permit is held until it has finished.
             let asking = tokio::spawn(async move {
                 let found = lookup.lookup(name.as_str().to_owned()).await;
                 drop(permit);
@@ -103,7 +103,7 @@ impl Resolve for VettingResolver {
                 return Err(NameResolutionError.into());
             }
             found.iter().try_for_each(|address| destinations.vet_address(*address))?;
-            // The port is the URL's.
+            // The port comes from the URL.
             Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }

@@ -15,7 +15,9 @@ use amoiq::webhooks::{
     DestinationPolicy, HttpSender,
     vetting_resolver::{LookupFuture, NameLookup, SystemLookup},
 };
-use amoiq_actors::webhooks::{LoggedMessage, SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
+use amoiq_actors::webhooks::{
+    DeliveryOutcome, LoggedMessage, WebhookEndpoint, WebhookPayload, WebhookSender,
+};
 use amoiq_events::{
     Ambient, MessageText, Position, SessionId, TenantId, WebhookId,
     envelope::RecordedAt,
@@ -105,26 +107,26 @@ pub fn message(text: &str) -> WebhookPayload {
 }
 
 /// Delivers a message and waits for the answer, which has to come.
-pub async fn deliver(courier: &HttpSender, url: &str) -> SendOutcome {
+pub async fn deliver(courier: &HttpSender, url: &str) -> DeliveryOutcome {
     within(PATIENCE, courier, url).await.unwrap_or_else(|| panic!("{url}: there is no answer"))
 }
 
 /// Delivers a message; nothing when there is no answer within so long.
-pub async fn within(deadline: Duration, courier: &HttpSender, url: &str) -> Option<SendOutcome> {
+pub async fn within(deadline: Duration, courier: &HttpSender, url: &str) -> Option<DeliveryOutcome> {
     tokio::time::timeout(deadline, courier.send(Arc::new(endpoint(url)), message("Hello"))).await.ok()
 }
 
 /// What an attempt without an answer came to.
-pub fn failed(error: &str) -> SendOutcome {
-    SendOutcome { error: Some(error.to_owned()), ..SendOutcome::default() }
+pub fn failed(error: &str) -> DeliveryOutcome {
+    DeliveryOutcome { error: Some(error.to_owned()), ..DeliveryOutcome::default() }
 }
 
-pub fn refused(address: &str) -> SendOutcome {
+pub fn refused(address: &str) -> DeliveryOutcome {
     failed(&format!("refused address {address}; see webhooks.allowed_networks"))
 }
 
 /// The name of the URL has an address where deliveries do not go: which one, its owner is not told.
-pub fn refused_name() -> SendOutcome {
+pub fn refused_name() -> DeliveryOutcome {
     failed("refused address of this name; see webhooks.allowed_networks")
 }
 

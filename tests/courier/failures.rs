@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_actors::webhooks::SendOutcome;
+use amoiq_actors::webhooks::DeliveryOutcome;
 use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 use tokio::net::TcpListener;
 
@@ -11,14 +11,14 @@ use crate::delivery::{deliver, eventually, failed, local, within};
 /// The lane's deadline, for receivers that would take for ever.
 const DEADLINE: Duration = Duration::from_millis(300);
 
-async fn answer(bytes: &str, then: AfterAnswer) -> SendOutcome {
+async fn answer(bytes: &str, then: AfterAnswer) -> DeliveryOutcome {
     let receiver = RawReceiver::answering(bytes, then).await;
     deliver(&local(), &receiver.url()).await
 }
 
-fn refusal(status: u16, body: &str) -> SendOutcome {
+fn refusal(status: u16, body: &str) -> DeliveryOutcome {
     let error = Some(format!("HTTP {status}"));
-    SendOutcome { status: Some(status), error, retry_after: None, body: body.as_bytes().to_vec() }
+    DeliveryOutcome { status: Some(status), error, retry_after: None, body: body.as_bytes().to_vec() }
 }
 
 #[tokio::test]
@@ -104,7 +104,8 @@ async fn a_2xx_whose_body_breaks_off_is_a_failure() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense\r\n",
     ] {
         let error = Some("the answer's body broke off".to_owned());
-        let expected = SendOutcome { status: Some(200), error, retry_after: None, body: b"half".to_vec() };
+        let expected =
+            DeliveryOutcome { status: Some(200), error, retry_after: None, body: b"half".to_vec() };
         assert_eq!(answer(bytes, AfterAnswer::Close).await, expected, "{bytes}");
     }
 }

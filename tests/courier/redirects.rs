@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, process::Command};
 
-use amoiq_actors::webhooks::SendOutcome;
+use amoiq_actors::webhooks::DeliveryOutcome;
 use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 
 use crate::delivery::{deliver, opened};
@@ -19,7 +19,7 @@ async fn a_redirect_is_a_failure_wherever_it_leads() {
                 "HTTP/1.1 {status} Elsewhere\r\nlocation: {location}\r\ncontent-length: 5\r\n\r\nthere"
             );
             let receiver = RawReceiver::at("127.0.0.2:0", head, AfterAnswer::Close).await;
-            let expected = SendOutcome {
+            let expected = DeliveryOutcome {
                 status: Some(status),
                 error: Some(format!("HTTP {status}: redirects are not followed")),
                 retry_after: None,

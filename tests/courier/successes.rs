@@ -1,12 +1,12 @@
 //! Receivers that take a delivery, each in its own way.
 
-use amoiq_actors::webhooks::SendOutcome;
+use amoiq_actors::webhooks::DeliveryOutcome;
 use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
 
 use crate::delivery::{deliver, eventually, local};
 
-fn taken(status: u16) -> SendOutcome {
-    SendOutcome { status: Some(status), ..SendOutcome::default() }
+fn taken(status: u16) -> DeliveryOutcome {
+    DeliveryOutcome { status: Some(status), ..DeliveryOutcome::default() }
 }
 
 #[tokio::test]

@@ -8,16 +8,22 @@ use tokio::time::Instant;
 use super::{
     delivery_counters::DeliveryCounters,
     fair_semaphore::{FairPermit, FairSemaphore},
-    sender::{SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender},
-    services::LaneSettings,
+    sender::{DeliveryOutcome, WebhookEndpoint, WebhookPayload, WebhookSender},
 };
 
-/// One tenant may use at most this fraction of the attempts that run at the same time.
-const TENANT_FRACTION: usize = 8;
+/// The limits of attempts.
+pub(super) struct AttemptLimits {
+    /// Attempts at the same time, to all endpoints together.
+    pub(super) in_flight: usize,
+    /// Those of one tenant.
+    pub(super) in_flight_per_tenant: usize,
+    /// How long an attempt may take.
+    pub(super) timeout: Duration,
+}
 
 /// An attempt that has ended.
 pub(super) struct FinishedAttempt {
-    pub(super) outcome: SendOutcome,
+    pub(super) outcome: DeliveryOutcome,
     pub(super) started_at: Timestamp,
     pub(super) duration: Duration,
 }
@@ -34,15 +40,13 @@ pub(super) struct AttemptRunner {
 }
 
 impl AttemptRunner {
-    pub(super) fn new(settings: &LaneSettings, sender: Arc<dyn WebhookSender>, ambient: Ambient) -> Self {
-        // Enough for one healthy endpoint.
-        let share = (settings.in_flight / TENANT_FRACTION).max(settings.throttle.in_flight);
+    pub(super) fn new(limits: &AttemptLimits, sender: Arc<dyn WebhookSender>, ambient: Ambient) -> Self {
         Self {
             sender,
             ambient,
             counters: Arc::default(),
-            timeout: settings.attempt_timeout,
-            in_flight: FairSemaphore::new(settings.in_flight, share),
+            timeout: limits.timeout,
+            in_flight: FairSemaphore::new(limits.in_flight, limits.in_flight_per_tenant),
         }
     }
 
@@ -67,7 +71,9 @@ impl AttemptRunner {
         let sending = self.sender.send(endpoint, payload);
         let outcome = match tokio::time::timeout(self.timeout, sending).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => SendOutcome { error: Some(self.timeout_text()), ..SendOutcome::default() },
+            Err(_elapsed) => {
+                DeliveryOutcome { error: Some(self.timeout_text()), ..DeliveryOutcome::default() }
+            }
         };
         let finished = FinishedAttempt { outcome, started_at, duration: started.elapsed() };
         self.counters.record_attempt(finished.outcome.is_success(), finished.duration);

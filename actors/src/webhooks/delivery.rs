@@ -1,21 +1,21 @@
-//! A delivery: one event on its way to one endpoint, and the attempts that were made.
+//! A delivery: one event on its way to one endpoint, with its attempts.
 
 use std::time::Duration;
 
 use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 
-/// Where a delivery is.
+/// What has become of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryStatus {
-    /// It is tried, or will be.
+    /// It is being attempted, or will be.
     Pending,
     /// The endpoint took it.
     Delivered,
-    /// The schedule is exhausted, or the message is gone from the log.
+    /// The schedule is exhausted, or the message was erased from the log.
     Failed,
-    /// The endpoint refused it and takes others: it was set aside, and is tried on out of order.
+    /// The endpoint refused it and takes others. It was set aside, and is attempted out of order.
     Refused,
-    /// The endpoint's owner does not wait for it.
+    /// The endpoint's owner skipped it.
     Skipped,
 }
 
@@ -23,7 +23,7 @@ impl DeliveryStatus {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Delivered, Self::Failed, Self::Refused, Self::Skipped];
 
-    /// As the management API calls it.
+    /// The name in the management API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,87 +35,88 @@ impl DeliveryStatus {
         }
     }
 
-    /// Whether it is not tried any more, unless somebody asks for it.
+    /// Whether it is no longer attempted, unless somebody asks for it.
     #[must_use]
     pub fn is_settled(self) -> bool {
         matches!(self, Self::Delivered | Self::Failed | Self::Skipped)
     }
 }
 
-/// A delivery as it is kept.
+/// A delivery as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Of the event; the delivery's id within its lane.
+    /// The position of the event, which identifies the delivery within its lane.
     pub position: Position,
-    /// What receivers recognise repeats by.
+    /// The id by which receivers recognise repeats.
     pub event_id: EventId,
-    /// What the management API names it by.
+    /// The id that the management API uses.
     pub message_id: MessageId,
-    /// Its followers in this session wait for it.
+    /// The session. Its later messages wait for this one.
     pub session: SessionId,
-    /// Where it is.
+    /// What has become of it.
     pub status: DeliveryStatus,
-    /// How many attempts of the schedule were made. Asking for it again starts the schedule anew.
+    /// How many attempts of the schedule were made. Asking for the delivery again restarts the schedule.
     pub tries: u32,
-    /// When it is tried next; only until it is settled.
+    /// When it is attempted next; absent once it is settled.
     pub next_at: Option<Timestamp>,
-    /// Whether its followers wait for it. They do not for one that was set aside or asked for again.
+    /// Whether later messages of its session wait for it. They do not wait for one that was set aside or asked for
+    /// again.
     pub holds: bool,
-    /// When the endpoint first refused it, unless it was changed since.
+    /// When the endpoint first refused it, unless the endpoint was changed since.
     pub refused_at: Option<Timestamp>,
-    /// When it was last written: the settled ones are kept for so long after it.
+    /// When it was last written. Retention counts from here once it is settled.
     pub changed_at: Timestamp,
 }
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryAttempt {
-    /// When it began.
+    /// When it started.
     pub at: Timestamp,
     /// How long it took.
     pub duration_ms: u32,
     /// The HTTP status, when there was one.
     pub status: Option<u16>,
-    /// Why it is no success.
+    /// Why it was no success.
     pub error: Option<String>,
-    /// The first KiB of the answer, of failures only.
+    /// The first KiB of the answer, for failures only.
     pub answer: Vec<u8>,
 }
 
-/// Where an endpoint is, beside its deliveries.
+/// How far an endpoint is, beside its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LaneProgress {
-    /// Everything up to here is delivered, or stands among the deliveries.
+    /// Everything up to here is delivered, or stored as a delivery.
     pub cursor: Position,
-    /// Since when everything has failed; absent after a success.
+    /// Since when every attempt has failed; absent after a success.
     pub failing_since: Option<Timestamp>,
-    /// The endpoint is not to be called before.
+    /// The endpoint is not called for a while.
     pub hold_off: Option<HoldOff>,
-    /// The replay that runs, or the last one.
+    /// The running replay, or the last one.
     pub replay: Option<ReplayProgress>,
 }
 
-/// An endpoint is left alone for a while.
+/// An endpoint is not called for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldOff {
-    /// Until then,
+    /// Until this time,
     pub until: Timestamp,
-    /// which was so far away when it was decided: whatever the clock says later, it lasts no longer.
+    /// which was this far away when it was decided: however the clock is set later, the wait is no longer than this.
     pub wait: Duration,
 }
 
 /// A part of the log that is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// What stands after this position
+    /// The events after this position
     pub after: Position,
     /// and up to this one.
     pub until: Position,
-    /// Everything up to here is delivered again, or stands among the deliveries.
+    /// Everything up to here is delivered again, or stored as a delivery.
     pub cursor: Position,
-    /// How many deliveries it has begun.
+    /// How many deliveries it has added.
     pub begun: u64,
-    /// Its owner ended it.
+    /// The owner cancelled it.
     pub is_cancelled: bool,
 }
 

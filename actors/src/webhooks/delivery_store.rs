@@ -1,9 +1,9 @@
 //! `outbox.db`: how far each endpoint is, its deliveries and their attempts.
 //!
-//! No rebuild makes it again and none touches it. Every row carries a CRC-32C over all its columns and
-//! is checked on each read: damage is an error, never handed out and never repaired in silence. What
-//! was recorded outlives the process; a power failure may take the last moments, and what was delivered
-//! in them is delivered again, under the same ids.
+//! No rebuild creates or changes it. Every row carries a CRC-32C over all its columns, which each read checks: damage
+//! is an error, never returned as data and never repaired silently. What was recorded survives the end of the
+//! process. A power failure may lose the last moments; what was delivered in them is delivered again, under the same
+//! ids.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -35,26 +35,26 @@ mod tests;
 
 pub use error::DeliveryStoreError;
 
-/// The most deliveries of one page.
+/// The most deliveries on one page.
 pub const MAX_PAGE: u32 = 200;
 
-/// The number of an endpoint's lane; never given again.
+/// The number of an endpoint's lane. It is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LaneId(i64);
 
-/// Whose a lane is; an error when its row is not what was written.
+/// The tenant and the endpoint of a lane; an error if the row is damaged.
 pub type LaneOwner = Result<(TenantId, WebhookId), DeliveryStoreError>;
 
 /// How many deliveries a lane has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeliveryTotals {
-    /// Tried in order, or to be.
+    /// Waiting in order.
     pub pending: u64,
     /// Taken by the endpoint, and still listed.
     pub delivered: u64,
     /// Given up, and still listed.
     pub failed: u64,
-    /// Set aside after a refusal, and tried on.
+    /// Set aside after a refusal, and still attempted.
     pub refused: u64,
     /// Skipped, and still listed.
     pub skipped: u64,
@@ -63,55 +63,54 @@ pub struct DeliveryTotals {
 /// Which deliveries are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveriesQuery {
-    /// Only these; all when absent.
+    /// Only deliveries with this status; all if absent.
     pub status: Option<DeliveryStatus>,
-    /// Only those before it in the log: the last of the page before.
+    /// Only deliveries before this position: the last of the previous page.
     pub before: Option<Position>,
-    /// At most so many, and at most [`MAX_PAGE`].
+    /// At most this many, and at most [`MAX_PAGE`].
     pub limit: u32,
 }
 
-/// The way to the outbox.
+/// A handle to the database.
 #[derive(Clone)]
 pub struct DeliveryStore {
     database: SqliteDatabase,
-    /// The newest lane that was there when the file was opened: of a newer one nothing can be lost from sight.
+    /// The newest lane at the time when the file was opened. Only lanes up to this one can be hidden by damage.
     newest: LaneId,
 }
 
 impl DeliveryStore {
-    /// Opens it, or makes it. A damaged one is never thrown away.
+    /// Opens the database, or creates it. A damaged one is never deleted.
     ///
     /// # Errors
-    /// When it is damaged or of another release; the text says what to do.
+    /// When it is damaged or was written by another release. The text says what to do.
     pub fn open(path: &Path) -> Result<Self, DeliveryStoreError> {
         let mut newest = LaneId::default();
         let database = SqliteDatabase::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
         Ok(Self { database, newest })
     }
 
-    /// One in memory, which its clones share: for simulations.
+    /// A database in memory, which its clones share: for simulations.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When memory runs out.
     pub fn in_memory() -> Result<Self, DeliveryStoreError> {
         let mut newest = LaneId::default();
         let database = SqliteDatabase::in_memory(|conn| prepare(conn, &mut newest))?;
         Ok(Self { database, newest })
     }
 
-    /// Takes over the log's epoch. When it is another than the stored one, cursors and replays are set
-    /// back to `head`, and deliveries behind it are removed: their events are gone from the log. To be called
-    /// with where the log ended when it was opened, before anything is appended: what is appended then is for
-    /// every endpoint.
+    /// Takes over the log's epoch. If it is another than the stored one, cursors and replays are set back to `head`,
+    /// and deliveries after it are removed, because the log has lost their events. The caller passes the head of the
+    /// log when it was opened, before anything is appended: later events are for every endpoint.
     ///
     /// # Errors
-    /// Nothing is changed then; as everywhere here, when the database refuses or is damaged.
+    /// When the database refuses or is damaged; then nothing has changed.
     pub async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), DeliveryStoreError> {
         if !self.database.write(move |conn| epoch_adoption::adopt(conn, epoch, head)).await? {
             return Ok(());
         }
-        // A power failure that undid it would have it done again, with a later end of the log.
+        // If a power failure undid this, it would be done again with a later head.
         match self.database.truncate_log().await {
             Err(error @ DatabaseError::Busy) => tracing::warn!(%error, "outbox.db is not synced yet"),
             cut => cut?,
@@ -119,7 +118,7 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// The lane of an endpoint, made with `cursor = start` when there is none.
+    /// The lane of an endpoint. If there is none, it is created with its cursor at `start`.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
@@ -136,7 +135,7 @@ impl DeliveryStore {
         Ok((lane.id, lane.progress))
     }
 
-    /// Every lane, also of endpoints that were deleted, and whose it is. A damaged row keeps nobody from the others.
+    /// Every lane with its owner, including those of deleted endpoints. A damaged row does not hide the others.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
@@ -146,7 +145,7 @@ impl DeliveryStore {
         Ok(lanes.into_iter().map(|found| (found.id, found.row.map(owner))).collect())
     }
 
-    /// Forgets a lane with everything of it, in short transactions. Doing it again goes on with it.
+    /// Removes a lane and everything that belongs to it, in short transactions. Calling it again continues.
     ///
     /// # Errors
     /// When the database refuses.
@@ -157,7 +156,7 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// The deliveries of a lane that are not settled.
+    /// The unsettled deliveries of a lane.
     ///
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
@@ -165,8 +164,7 @@ impl DeliveryStore {
         self.database.read(move |conn| delivery_rows::unsettled(conn, lane)).await
     }
 
-    /// Where deliveries behind a position stand that are settled: a lane that begins again there does not
-    /// repeat them.
+    /// The positions of settled deliveries after a position: a lane that starts there does not repeat them.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
@@ -178,8 +176,8 @@ impl DeliveryStore {
         self.database.read(move |conn| delivery_rows::settled_after(conn, lane, after)).await
     }
 
-    /// Writes deliveries as they are now, adds the attempt of each, and notes where the lane is: all of
-    /// it or nothing.
+    /// Writes deliveries as they are now, adds the attempt of each, and saves the lane's progress: all of it or
+    /// nothing.
     ///
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
@@ -192,7 +190,7 @@ impl DeliveryStore {
         self.database.write(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
     }
 
-    /// A page of deliveries, the newest in the log first, each with its last 50 attempts, the newest last.
+    /// A page of deliveries, newest first, each with its last 50 attempts, oldest first.
     ///
     /// # Errors
     /// When the database refuses or is damaged.
@@ -219,7 +217,7 @@ impl DeliveryStore {
         Ok(self.database.read(of_message).await?.pop().map(|kept| kept.delivery))
     }
 
-    /// How many deliveries a lane has. They are counted as they are written: asking costs one row.
+    /// How many deliveries a lane has. They are counted when they are written, so this reads one row.
     ///
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
@@ -227,9 +225,9 @@ impl DeliveryStore {
         self.database.read(move |conn| Ok(lane_rows::get(conn, lane)?.totals)).await
     }
 
-    /// Forgets settled deliveries that were last written before a time, and the oldest of those beyond
-    /// `keep`, with their attempts. It stops after `limit` rows, attempts among them. Returns how many
-    /// deliveries went; none went when there are none left to forget.
+    /// Removes settled deliveries that were last written before a time, and the oldest of those beyond `keep`, with
+    /// their attempts. It stops after `limit` rows, including attempts. Returns how many deliveries were removed; 0
+    /// means that there are no more.
     ///
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
@@ -246,34 +244,34 @@ impl DeliveryStore {
     /// Removes every delivery of a session from its tenant's lanes, as [`DeliveryStore::erase_all`] does.
     ///
     /// # Errors
-    /// When the database refuses or is damaged; a part may be removed then.
+    /// When the database refuses or is damaged; some may have been removed by then.
     pub async fn erase(&self, tenant: &TenantId, session: &SessionId) -> Result<usize, DeliveryStoreError> {
         self.erase_all(tenant, &Arc::new(HashMap::from([(session.clone(), Position::END)]))).await
     }
 
-    /// Sees to it that its files hold nothing that was removed before.
+    /// Overwrites what was removed, so that the files hold no copy of it.
     ///
     /// # Errors
-    /// When the database refuses, or is being read for long.
+    /// When the database refuses, or somebody reads it for too long.
     pub async fn scrub(&self) -> Result<(), DeliveryStoreError> {
         Ok(self.database.scrub().await?)
     }
 
-    /// Brings everything into the one file.
+    /// Moves everything from the write-ahead log into the one file.
     ///
     /// # Errors
-    /// When the database refuses, or is being read for long.
+    /// When the database refuses, or somebody reads it for too long.
     pub async fn truncate_log(&self) -> Result<(), DeliveryStoreError> {
         Ok(self.database.truncate_log().await?)
     }
 
-    /// Removes every delivery of some sessions, each up to a position, from their tenant's lanes, settled or
-    /// not, in short transactions: all of them are looked through once. Returns how many there were. A lane that
-    /// knows one still and records it writes it again: lanes forget the sessions first. The files hold copies
-    /// until they are scrubbed.
+    /// Removes every delivery of some sessions, each up to a position, from the lanes of their tenant, settled or
+    /// not, in short transactions and in one pass. Returns how many there were. A lane that still knows such a
+    /// delivery would write it again, so lanes forget the sessions first. The files hold copies until they are
+    /// scrubbed.
     ///
     /// # Errors
-    /// When the database refuses or is damaged. What is damaged stays, everything else went all the same.
+    /// When the database refuses or is damaged. Damaged rows stay, everything else was removed.
     pub async fn erase_all(
         &self,
         tenant: &TenantId,
@@ -281,7 +279,7 @@ impl DeliveryStore {
     ) -> Result<usize, DeliveryStoreError> {
         let (mut erased, mut first_error) = (0, None);
         for found in self.database.read(lane_rows::all).await? {
-            // Of a damaged row it is only known whose it says it is.
+            // A damaged row may name the wrong tenant, but that is all there is to go by.
             if found.tenant != tenant.as_str() {
                 continue;
             }
@@ -309,7 +307,7 @@ impl DeliveryStore {
             if !found.is_empty() {
                 match self.database.write(move |conn| removal::remove_at(conn, lane, &found)).await {
                     Ok(count) => *erased += count,
-                    // The lane went meanwhile, with everything of it.
+                    // The lane was removed meanwhile, with all its deliveries.
                     Err(DeliveryStoreError::NoLane) => return Ok(()),
                     Err(error) => return Err(error),
                 }
@@ -319,20 +317,20 @@ impl DeliveryStore {
     }
 }
 
-/// Makes the tables, and looks which lane is the newest.
+/// Creates the tables, and finds the newest lane.
 fn prepare(conn: &Connection, newest: &mut LaneId) -> Result<(), DeliveryStoreError> {
     migration::prepare(conn)?;
     *newest = lane_rows::newest(conn)?;
     Ok(())
 }
 
-/// Says that a lane's row is passed by.
+/// Logs that a damaged lane is skipped.
 pub(super) fn log_damaged(lane: LaneId, error: &DeliveryStoreError) {
-    tracing::error!(%error, lane = lane.0, "a damaged lane is passed by");
+    tracing::error!(%error, lane = lane.0, "a damaged lane is skipped");
 }
 
 impl DeliveryTotals {
-    /// How many are not tried any more.
+    /// How many are no longer attempted.
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.delivered.saturating_add(self.failed).saturating_add(self.skipped)

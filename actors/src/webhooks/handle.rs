@@ -15,7 +15,7 @@ use super::{
         SkipQuery, StartReplay,
     },
     router::{FindLane, ForgetTenantSessions, LaneLink, ListLanes, WebhookRouter},
-    sender::{SendOutcome, WebhookEndpoint, WebhookPayload},
+    sender::{DeliveryOutcome, WebhookEndpoint, WebhookPayload},
     services::{LaneServices, LaneSettings, WebhookServices},
 };
 
@@ -202,7 +202,7 @@ impl WebhooksHandle {
         &self,
         endpoint: WebhookEndpoint,
         held: H,
-    ) -> Result<(SendOutcome, Duration), LaneError> {
+    ) -> Result<(DeliveryOutcome, Duration), LaneError> {
         ask(&self.router, TestEndpoint { endpoint, held }).await
     }
 
@@ -253,14 +253,14 @@ impl WebhooksHandle {
 
 /// Calls an endpoint once. It runs on the lanes' thread, where the connections that it leaves behind live on.
 #[derive(Message)]
-#[rtype(result = "(SendOutcome, Duration)")]
+#[rtype(result = "(DeliveryOutcome, Duration)")]
 struct TestEndpoint<H> {
     endpoint: WebhookEndpoint,
     held: H,
 }
 
 impl<H: Send + 'static> Handler<TestEndpoint<H>> for WebhookRouter {
-    type Result = ResponseFuture<(SendOutcome, Duration)>;
+    type Result = ResponseFuture<(DeliveryOutcome, Duration)>;
 
     fn handle(
         &mut self,

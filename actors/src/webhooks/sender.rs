@@ -51,7 +51,7 @@ pub enum WebhookPayload {
 
 /// What an endpoint answered, or why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SendOutcome {
+pub struct DeliveryOutcome {
     /// The HTTP status, when there was one.
     pub status: Option<u16>,
     /// Why it is no success, for people; absent after a success.
@@ -62,7 +62,7 @@ pub struct SendOutcome {
     pub body: Vec<u8>,
 }
 
-impl SendOutcome {
+impl DeliveryOutcome {
     /// Whether the endpoint took the delivery: a 2xx whose body was read to the end.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -77,5 +77,5 @@ pub trait WebhookSender: Send + Sync + 'static {
         &self,
         endpoint: Arc<WebhookEndpoint>,
         payload: WebhookPayload,
-    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send + 'static>>;
+    ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 'static>>;
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_events::{Ambient, EventStore, event::EventCause, tenant::TenantCommand, webhook::WebhookCommand};
 
 use super::{
-    attempt_runner::AttemptRunner,
+    attempt_runner::{AttemptLimits, AttemptRunner},
     delivery_counters::DeliveryCounters,
     delivery_store::DeliveryStore,
     message_reader::MessageReader,
@@ -15,6 +15,9 @@ use super::{
     sender::{WebhookEndpoint, WebhookSender},
 };
 use crate::tenants::{TenantError, TenantHandle, TenantRegistry};
+
+/// One tenant may use at most this fraction of the attempts that run at the same time.
+const TENANT_FRACTION: usize = 8;
 
 /// How lanes work.
 #[derive(Debug, Clone)]
@@ -64,7 +67,13 @@ pub(super) struct LaneServices {
 impl LaneServices {
     pub(super) fn new(settings: LaneSettings, services: WebhookServices) -> Self {
         let WebhookServices { log, ambient, registry, deliveries, sender } = services;
-        let attempts = AttemptRunner::new(&settings, sender, ambient.clone());
+        let limits = AttemptLimits {
+            in_flight: settings.in_flight,
+            // Enough for one healthy endpoint.
+            in_flight_per_tenant: (settings.in_flight / TENANT_FRACTION).max(settings.throttle.in_flight),
+            timeout: settings.attempt_timeout,
+        };
+        let attempts = AttemptRunner::new(&limits, sender, ambient.clone());
         let messages = MessageReader::new(Arc::clone(&log));
         Self { settings: Arc::new(settings), log, ambient, registry, deliveries, attempts, messages }
     }

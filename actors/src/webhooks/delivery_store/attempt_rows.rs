@@ -1,4 +1,4 @@
-//! The table of attempts: the newest few of each delivery.
+//! The table of attempts: the last 50 of each delivery.
 
 use amoiq_events::{Position, Timestamp, store::sqlite::KEPT_ATTEMPTS};
 use rusqlite::{Connection, Row, types::ValueRef};
@@ -11,14 +11,14 @@ use crate::webhooks::delivery::DeliveryAttempt;
 
 const TABLE: &str = "attempts";
 
-/// How much of an answer is kept.
+/// How many bytes of an answer are stored.
 const ANSWER_BYTES: usize = 1_024;
 
-/// The attempts of a delivery in their order.
+/// The attempts of a delivery, oldest first.
 pub(super) const OF_DELIVERY: &str = "SELECT lane, position, number, at, duration_ms, status, error, \
     answer, checksum FROM attempts WHERE lane = ?1 AND position = ?2 ORDER BY number";
 
-/// Adds the attempt with this number; the first is 1. The oldest goes when there are too many.
+/// Adds the attempt with this number, counted from 1. If there are too many, the oldest is removed.
 pub(super) fn add(
     conn: &Connection,
     lane: LaneId,
@@ -47,8 +47,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// The attempts that are kept of a delivery, the newest last. `count` is how many there ever were: none
-/// of those that have to be there is missing.
+/// The stored attempts of a delivery, oldest first. `count` is how many there ever were: it is an error if one is
+/// missing.
 pub(super) fn of(
     conn: &Connection,
     lane: LaneId,

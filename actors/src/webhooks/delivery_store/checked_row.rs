@@ -1,4 +1,4 @@
-//! A row of any table: its columns, and behind them the CRC-32C over all of them.
+//! A row of any table: its columns, followed by the CRC-32C over all of them.
 
 use amoiq_events::store::sqlite::columns::{checksum, is_whole};
 use rusqlite::{
@@ -8,7 +8,7 @@ use rusqlite::{
 
 use super::DeliveryStoreError;
 
-/// The columns as they are bound to an insert or an update, with their checksum behind them.
+/// The columns as the parameters of an insert or an update, followed by their checksum.
 pub(super) fn sealed<'a>(columns: &'a [ValueRef<'a>]) -> impl Params + 'a {
     let sum = ValueRef::Integer(checksum(columns.iter().copied()));
     params_from_iter(columns.iter().copied().chain([sum]).map(ToSqlOutput::Borrowed))
@@ -19,7 +19,7 @@ pub(super) fn optional(number: Option<i64>) -> ValueRef<'static> {
     number.map_or(ValueRef::Null, ValueRef::Integer)
 }
 
-/// The columns of a row that is what was written, from the first on.
+/// Reads the columns of an undamaged row from the first on.
 pub(super) struct ColumnReader<'a> {
     row: &'a Row<'a>,
     table: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct ColumnReader<'a> {
 }
 
 impl<'a> ColumnReader<'a> {
-    /// Checks a row whose last column is the checksum over those before it.
+    /// Checks a row whose last column is the checksum over the others.
     pub(super) fn checked(row: &'a Row<'a>, table: &'static str) -> Result<Self, DeliveryStoreError> {
         if !is_whole(row)? {
             return Err(DeliveryStoreError::Damaged(table));
@@ -42,7 +42,7 @@ impl<'a> ColumnReader<'a> {
         }
     }
 
-    /// A number of any width that was stored from one of the same.
+    /// A number of any width that was stored from the same type.
     pub(super) fn number<N: TryFrom<i64>>(&mut self) -> Result<N, DeliveryStoreError> {
         let number = self.integer()?;
         N::try_from(number).map_err(|_out_of_range| self.damaged())
@@ -78,7 +78,7 @@ impl<'a> ColumnReader<'a> {
         }
     }
 
-    /// What to say of a column whose value nobody wrote.
+    /// The error for a column with a value that nobody wrote.
     pub(super) fn damaged(&self) -> DeliveryStoreError {
         DeliveryStoreError::Damaged(self.table)
     }

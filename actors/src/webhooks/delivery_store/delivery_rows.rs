@@ -14,7 +14,7 @@ use crate::webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneP
 
 const TABLE: &str = "deliveries";
 
-// Without statistics SQLite takes the key for the best way: the index is named where it is not.
+// Without statistics SQLite prefers the primary key, so queries name the index where another is better.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -44,11 +44,11 @@ pub(super) const NEXT: &str = select!("WHERE lane = ?1 AND position > ?2 ORDER B
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeliveryRow {
     pub(super) delivery: Delivery,
-    /// How many attempts there ever were: asking for it again starts `tries` anew, but not this.
+    /// How many attempts there ever were. Asking for a delivery again resets `tries`, but not this.
     pub(super) attempts: u32,
 }
 
-/// Writes deliveries with their newest attempts, and where the lane is.
+/// Writes deliveries with their newest attempts, and the lane's progress.
 pub(super) fn record(
     conn: &Connection,
     lane: LaneId,
@@ -84,7 +84,7 @@ pub(super) fn find(
     Ok(select(conn, ONE, (lane.0, number(at)))?.pop())
 }
 
-/// The deliveries of a lane that are not settled. Each that was counted has to be found: none is forgotten in silence.
+/// The unsettled deliveries of a lane. It is an error if there are fewer than were counted.
 pub(super) fn unsettled(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>, DeliveryStoreError> {
     let totals = lane_rows::get(conn, lane)?.totals;
     let mut unsettled = Vec::new();
@@ -100,7 +100,7 @@ pub(super) fn unsettled(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>
     Ok(unsettled)
 }
 
-/// Where deliveries behind a position stand that are settled.
+/// The positions of the settled deliveries after a position.
 pub(super) fn settled_after(
     conn: &Connection,
     lane: LaneId,
@@ -135,7 +135,7 @@ pub(super) fn page(
     found?.into_iter().map(with_attempts).collect()
 }
 
-/// The deliveries that one of the queries above finds.
+/// The deliveries that a query finds.
 pub(super) fn select(
     conn: &Connection,
     sql: &str,
@@ -149,7 +149,7 @@ pub(super) fn select(
     Ok(found)
 }
 
-/// Shows each delivery of a query, until it was enough.
+/// Calls `show` with each delivery of a query until it returns false.
 pub(super) fn each(
     conn: &Connection,
     sql: &str,
@@ -166,8 +166,8 @@ pub(super) fn each(
     Ok(())
 }
 
-/// Shows each row of a query that finds deliveries by their positions, the damaged ones too: where it stands, and
-/// what it is.
+/// Calls `show` with each row of a query by position, including damaged ones: the position, and the row if it is
+/// undamaged.
 pub(super) fn each_row(
     conn: &Connection,
     sql: &str,
@@ -177,14 +177,14 @@ pub(super) fn each_row(
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     while let Some(row) = rows.next()? {
-        // What it was found by is a number, whatever else became of it.
+        // The primary key is a number even in a damaged row.
         let position: i64 = row.get(1)?;
         show(Position::from_u64(position.cast_unsigned()), decode(row));
     }
     Ok(())
 }
 
-/// Removes a delivery with its attempts, and counts it out of its lane. Returns how many rows went.
+/// Removes a delivery with its attempts and subtracts it from its lane's totals. Returns how many rows were removed.
 pub(super) fn remove(
     conn: &Connection,
     lane: &mut LaneRow,
@@ -196,7 +196,7 @@ pub(super) fn remove(
     Ok(gone + conn.prepare_cached(delete)?.execute((lane.id.0, number(delivery.position)))?)
 }
 
-/// Removes everything behind a position, whatever it says: damage there goes, too.
+/// Removes every delivery after a position, including damaged ones.
 pub(super) fn remove_beyond(
     conn: &Connection,
     lane: &mut LaneRow,
@@ -206,7 +206,7 @@ pub(super) fn remove_beyond(
     let mut statement = conn.prepare_cached(gone)?;
     let mut gone = statement.query((lane.id.0, number(head)))?;
     while let Some(row) = gone.next()? {
-        // What has another status was counted by nobody.
+        // A row with any other status was never counted.
         if let Some(status) = status_of(row.get(0)?) {
             lane.totals.leave_many(status, row.get::<_, i64>(1)?.cast_unsigned());
         }
@@ -220,7 +220,7 @@ pub(super) fn remove_beyond(
     Ok(())
 }
 
-/// How a status is stored.
+/// The number that stands for a status in the table.
 fn status_number(status: DeliveryStatus) -> i64 {
     match status {
         DeliveryStatus::Pending => 0,
@@ -235,7 +235,7 @@ fn status_of(number: i64) -> Option<DeliveryStatus> {
     DeliveryStatus::ALL.into_iter().find(|status| status_number(*status) == number)
 }
 
-/// How a position is stored. One beyond what SQLite can count stands behind everything.
+/// A position as it is stored. One that SQLite cannot count comes after all others.
 pub(super) fn number(position: Position) -> i64 {
     i64::try_from(position.as_u64()).unwrap_or(i64::MAX)
 }
@@ -256,7 +256,7 @@ fn put(conn: &Connection, lane: LaneId, kept: &DeliveryRow) -> Result<(), Delive
         ValueRef::Integer(delivery.changed_at.as_millis()),
         ValueRef::Integer(i64::from(*attempts)),
     ];
-    // What an event is never changes: its message, which an index stands on, is not written again.
+    // The event of a delivery never changes, so its message, which is indexed, is not written again.
     let upsert = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
         ON CONFLICT DO UPDATE SET status = ?6, tries = ?7, next_at = ?8, holds = ?9, refused_at = ?10,
         changed_at = ?11, attempts = ?12, checksum = ?13";

@@ -1,22 +1,22 @@
-//! Why the outbox did not answer, and what to do about it.
+//! Why the database of deliveries did not answer, and what to do about it.
 
 use amoiq_events::Position;
 
 use crate::database::{DatabaseError, HasDatabaseError};
 
-/// Why the outbox did not answer or did not record.
+/// Why the database of deliveries did not answer or did not record.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryStoreError {
     /// The database refused, or is closed.
     #[error("outbox.db: {0}")]
     Database(DatabaseError),
-    /// The file is not what was written.
+    /// SQLite says that the file is damaged.
     #[error("outbox.db is damaged ({0}): {advice}", advice = ADVICE)]
     DamagedFile(DatabaseError),
-    /// A row is not what was written.
+    /// A row does not match its checksum.
     #[error("outbox.db is damaged (a row of {0}): {advice}", advice = ADVICE)]
     Damaged(&'static str),
-    /// It was written by another release.
+    /// Another release wrote the file.
     #[error("outbox.db has the schema {found}, this release knows {known}")]
     Schema {
         /// In the file.
@@ -27,12 +27,12 @@ pub enum DeliveryStoreError {
     /// The lane was removed.
     #[error("outbox.db: the endpoint was removed")]
     NoLane,
-    /// The log has another event at a position than it had, in the same epoch.
+    /// In the same epoch, the log has another event at this position than before.
     #[error("outbox.db: the delivery at {0} is of another event")]
     AnotherEvent(Position),
 }
 
-/// What to do about damage. Where an endpoint is cannot be made again from the log.
+/// What to do about damage. The log does not say how far an endpoint is.
 const ADVICE: &str = "restore it from a backup, or delete outbox.db: every endpoint is then told again \
     everything since it was registered, under the same ids";
 

@@ -1,4 +1,4 @@
-//! The table of lanes: where each endpoint is, and how many deliveries it has.
+//! The table of lanes: how far each endpoint is, and how many deliveries it has.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const BY_NAME: &str = select!("WHERE tenant = ?1 AND webhook = ?2");
 const ALL: &str = select!("ORDER BY id");
 const UNINDEXED: &str = select!("NOT INDEXED WHERE id <= ?1 AND (tenant = ?2 OR webhook = ?3)");
 
-/// Before the checksum.
+/// The columns before the checksum.
 const COLUMNS: usize = 17;
 
 /// A row.
@@ -49,7 +49,7 @@ pub(super) fn get(conn: &Connection, id: LaneId) -> Result<LaneRow, DeliveryStor
     rows.next()?.map(decode).transpose()?.ok_or(DeliveryStoreError::NoLane)
 }
 
-/// The lane of an endpoint, made with `cursor = start` when there is none.
+/// The lane of an endpoint. If there is none, it is created with its cursor at `start`.
 pub(super) fn find_or_make(
     conn: &Connection,
     tenant: &TenantId,
@@ -75,14 +75,14 @@ pub(super) fn find_or_make(
     Ok(lane)
 }
 
-/// The newest lane that there ever was.
+/// The number of the newest lane that ever existed.
 pub(super) fn newest(conn: &Connection) -> Result<LaneId, DeliveryStoreError> {
     let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'lanes'";
     Ok(LaneId(conn.prepare_cached(last)?.query_row([], |row| row.get(0))?))
 }
 
-/// Whether the lane of an endpoint is there although its index does not say so, or its row has lost one of its names:
-/// with it the row would be what was written. What others have lost is no obstacle.
+/// Whether damage hides the lane of an endpoint: its index does not list it, or its row has lost one of the two names
+/// and would be undamaged with it. Damage of other lanes is no obstacle.
 fn is_lost_from_sight(
     conn: &Connection,
     tenant: &TenantId,
@@ -104,12 +104,12 @@ fn is_lost_from_sight(
     Ok(false)
 }
 
-/// A row as it was found.
+/// A row, damaged or not.
 pub(super) struct ScannedLane {
     pub(super) id: LaneId,
-    /// Whose it says it is, damaged or not.
+    /// The tenant that the row names, which may be damaged.
     pub(super) tenant: String,
-    /// What it is, if that is what was written.
+    /// The row, if it is undamaged.
     pub(super) row: Result<LaneRow, DeliveryStoreError>,
 }
 
@@ -126,9 +126,9 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<ScannedLane>, DeliveryStoreEr
     Ok(lanes)
 }
 
-/// Writes a lane that is there.
+/// Updates the row of a lane.
 pub(super) fn put(conn: &Connection, lane: &LaneRow) -> Result<(), DeliveryStoreError> {
-    // The names are not in it: an index stands on them, and they never change.
+    // The names are not updated: they are indexed, and they never change.
     let update = "UPDATE lanes SET cursor = ?4, failing_since = ?5, not_before = ?6, hold_off_ms = ?7, \
         replay_after = ?8, replay_until = ?9, replay_cursor = ?10, replay_begun = ?11, replay_ended = ?12, \
         pending = ?13, delivered = ?14, failed = ?15, refused = ?16, skipped = ?17, checksum = ?18 \
@@ -139,7 +139,7 @@ pub(super) fn put(conn: &Connection, lane: &LaneRow) -> Result<(), DeliveryStore
     }
 }
 
-/// Removes a lane's row, once nothing else of it is left.
+/// Removes the row of a lane, when nothing else of it is left.
 pub(super) fn remove(conn: &Connection, id: LaneId) -> Result<(), DeliveryStoreError> {
     conn.prepare_cached("DELETE FROM lanes WHERE id = ?1")?.execute([id.0])?;
     Ok(())

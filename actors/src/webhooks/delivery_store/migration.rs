@@ -1,8 +1,8 @@
-//! Brings `outbox.db` of the first release into today's form: lanes count what was refused and skipped, and say how
-//! long they leave their endpoint alone; deliveries say since when they are refused.
+//! Creates the tables, and migrates an `outbox.db` of the first release: lanes now count refused and skipped
+//! deliveries and store how long they leave their endpoint alone; deliveries store since when they are refused.
 //!
-//! It is done in the transaction of opening: a crash leaves the file as it was. A row that is not what was written is
-//! not what was written afterwards either.
+//! The transaction of opening includes the migration, so a crash leaves the file as it was. A damaged row stays
+//! damaged.
 
 use amoiq_events::store::{
     Epoch,
@@ -18,10 +18,11 @@ use super::{DeliveryStoreError, schema};
 /// The schema of the first release.
 const FIRST_SCHEMA: i64 = 1;
 
-/// The longest that a lane of the first release left its endpoint alone: it did not say how long it was.
+/// The longest time for which a lane of the first release left its endpoint alone. That release did not store the
+/// time.
 const LONGEST_HOLD_OFF_MS: i64 = 24 * 3_600 * 1_000;
 
-/// The columns of the first release, without the checksum.
+/// The number of columns in the first release, without the checksum.
 const LANES: usize = 14;
 const DELIVERIES: usize = 11;
 
@@ -74,13 +75,13 @@ fn from_first(conn: &Connection) -> Result<(), DeliveryStoreError> {
         columns
     })?;
     conn.execute_batch("DROP TABLE first_lanes; DROP TABLE first_deliveries;")?;
-    // No lane's number is given again, that of a lane that is gone neither.
+    // The number of a removed lane is never used again, either.
     conn.execute("DELETE FROM sqlite_sequence WHERE name = 'lanes'", [])?;
     conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('lanes', ?1)", [last_lane])?;
     Ok(())
 }
 
-/// Copies a table that has so many columns, and its checksums.
+/// Copies a table that had this many columns before the checksum.
 fn copy<const COLUMNS: usize>(
     conn: &Connection,
     table: &str,
@@ -91,7 +92,7 @@ fn copy<const COLUMNS: usize>(
     while let Some(row) = rows.next()? {
         let mut lifted = lift(values::<COLUMNS>(row)?);
         let sum = checksum(lifted.iter().map(ValueRef::from));
-        // A sum is never negative: nobody takes this one for that of any row.
+        // A checksum is never negative, so this one matches no row.
         lifted.push(Value::Integer(if is_whole(row)? { sum } else { -1 }));
         let places = vec!["?"; lifted.len()].join(", ");
         let insert = format!("INSERT INTO {table} VALUES ({places})");

@@ -8,18 +8,18 @@ use amoiq_events::{Ambient, Timestamp};
 use super::{DeliveryStore, DeliveryStoreError, LaneId, log_damaged, removal::CHUNK_ROWS};
 use crate::{age_clock::AgeClock, periodic_task::PeriodicTask};
 
-/// How often it looks.
+/// How often it runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long whoever removes much rests after each transaction.
+/// How long it pauses after each transaction.
 pub(super) const REST: Duration = Duration::from_millis(20);
 
-/// How long and how many settled deliveries are kept.
+/// For how long, and how many, settled deliveries are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryRetention {
     /// Since they were last written.
     pub keep_for: Duration,
-    /// The most of one endpoint.
+    /// The most settled deliveries of one endpoint.
     pub keep: u32,
 }
 
@@ -38,16 +38,16 @@ impl DeliveryReaper {
     }
 }
 
-/// Goes through all lanes. One that cannot be read does not keep the others from it.
+/// Goes through all lanes. One that cannot be read does not stop the others.
 async fn reap_all(outbox: &DeliveryStore, before: Timestamp, keep: u32) -> Result<(), DeliveryStoreError> {
     for (lane, names) in outbox.lanes().await? {
         let Ok((tenant, webhook)) = names.inspect_err(|error| log_damaged(lane, error)) else { continue };
         match reap(outbox, lane, before, keep).await {
-            // A lane that was removed meanwhile has nothing to forget.
+            // The lane was removed meanwhile.
             Ok(()) | Err(DeliveryStoreError::NoLane) => {}
             Err(error) => {
                 tracing::warn!(%error, tenant.id = %tenant, webhook.id = %webhook,
-                    "old deliveries were not forgotten; trying again");
+                    "old deliveries were not removed; trying again");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! How deliveries go: with their lane, by age and number, or with their session. Every transaction is
-//! short, so that nobody who records waits for one.
+//! How deliveries are removed: with their lane, by age and number, or with their session. Every transaction is short,
+//! so that nobody who records waits long.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{
     lane_rows,
 };
 
-/// The most rows that one transaction removes or reads through.
+/// The most rows that one transaction removes or reads.
 pub(super) const CHUNK_ROWS: u32 = 1_000;
 
 pub(super) const SOME_ATTEMPTS: &str = "DELETE FROM attempts WHERE (lane, position, number) IN
@@ -21,8 +21,8 @@ pub(super) const SOME_ATTEMPTS: &str = "DELETE FROM attempts WHERE (lane, positi
 pub(super) const SOME_DELIVERIES: &str = "DELETE FROM deliveries WHERE (lane, position) IN
     (SELECT lane, position FROM deliveries WHERE lane = ?1 LIMIT ?2)";
 
-/// Removes a part of a lane, its row last: whoever looks for lanes without an endpoint finds it until
-/// then. Whether it is gone. What it counts is not kept right meanwhile, and damage is no obstacle.
+/// Removes a part of a lane. Returns whether nothing is left. The row of the lane is removed last, so that a later
+/// search for lanes without an endpoint finds it. Its totals are not updated meanwhile, and damage is no obstacle.
 pub(super) fn remove_some(conn: &Connection, lane: LaneId) -> Result<bool, DeliveryStoreError> {
     for sql in [SOME_ATTEMPTS, SOME_DELIVERIES] {
         if conn.prepare_cached(sql)?.execute((lane.0, CHUNK_ROWS))? > 0 {
@@ -33,8 +33,8 @@ pub(super) fn remove_some(conn: &Connection, lane: LaneId) -> Result<bool, Deliv
     Ok(true)
 }
 
-/// Removes the oldest settled deliveries: those before a time, and those beyond `keep`. It stops after
-/// `limit` rows, attempts among them. Returns how many deliveries went.
+/// Removes the oldest settled deliveries: those before a time, and those beyond `keep`. It stops after `limit` rows,
+/// including attempts. Returns how many deliveries were removed.
 pub(super) fn reap(
     conn: &Connection,
     lane: LaneId,
@@ -66,17 +66,18 @@ pub(super) fn reap(
     Ok(count)
 }
 
-/// A part of a lane's deliveries that was looked through.
+/// The result of looking through a part of a lane's deliveries.
 pub(super) struct SessionScan {
-    /// What was looked for.
+    /// The deliveries of the sessions.
     pub(super) found: Vec<Position>,
-    /// Where to go on; nothing at the end.
+    /// Where to continue; `None` at the end.
     pub(super) last: Option<Position>,
     /// The first damaged row.
     pub(super) error: Option<DeliveryStoreError>,
 }
 
-/// Which of the next deliveries are of some sessions, each up to a position. A damaged one hides none behind it.
+/// Finds deliveries of some sessions, each up to a position, among the next ones. A damaged row does not hide those
+/// after it.
 pub(super) fn of_sessions(
     conn: &Connection,
     lane: LaneId,

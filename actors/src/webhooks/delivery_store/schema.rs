@@ -1,4 +1,4 @@
-//! The tables, and what the database knows about itself.
+//! The tables, and what the database stores about itself.
 
 use amoiq_events::store::Epoch;
 use rusqlite::{Connection, types::ValueRef};
@@ -8,15 +8,16 @@ use super::{
     checked_row::{ColumnReader, optional, sealed},
 };
 
-/// Written into a new database. One with the number before is brought into this form, one with another is refused.
+/// The schema of a new database. The schema before it is migrated, any other is refused.
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
-/// `meta` has one row, the same in every release. Every row ends with the CRC-32C over its other columns. Times are milliseconds since 1970.
+/// `meta` has one row and is the same in every release. Every row ends with the CRC-32C over its other columns. Times
+/// are milliseconds since 1970.
 ///
-/// A lane's number is never given again (`AUTOINCREMENT`): who still holds the number of a lane that
-/// is gone must not write into another. Beside its key a delivery stands in three indexes: by status
-/// for what is pending and for lists, by time for what is to be forgotten, by message for who asks
-/// for one. The ids of messages and the times grow, so these two are written at their ends.
+/// The number of a lane is never used again (`AUTOINCREMENT`): whoever still holds the number of a removed lane must
+/// not write into another. Beside its primary key, a delivery has three indexes: by status for waiting deliveries and
+/// for lists, by time for retention, by message for requests. The ids of messages and the times grow, so these two
+/// indexes are written at their ends.
 pub(super) const META: &str = "
     CREATE TABLE meta (
         schema   INTEGER PRIMARY KEY,
@@ -25,7 +26,7 @@ pub(super) const META: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// The tables whose form changed since the first release.
+/// The tables that have changed since the first release.
 pub(super) const LANES_AND_DELIVERIES: &str = "
     CREATE TABLE lanes (
         id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -89,7 +90,7 @@ pub(super) fn epoch(conn: &Connection) -> Result<Option<Epoch>, DeliveryStoreErr
     Ok(meta(conn)?.1.map(|epoch| Epoch(epoch.cast_unsigned())))
 }
 
-/// Notes the epoch of the log that is followed.
+/// Saves the epoch of the log that is followed.
 pub(super) fn set_epoch(conn: &Connection, epoch: Option<Epoch>) -> Result<(), DeliveryStoreError> {
     let columns = [ValueRef::Integer(SCHEMA_VERSION), optional(epoch.map(|epoch| epoch.0.cast_signed()))];
     conn.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2, ?3)")?.execute(sealed(&columns))?;

@@ -16,7 +16,7 @@ use crate::webhooks::{
         clock_reading::{ClockReading, later},
         endpoint_throttle::{EndpointFailure, EndpointThrottle},
     },
-    sender::{LoggedMessage, SendOutcome},
+    sender::{DeliveryOutcome, LoggedMessage},
     services::LaneSettings,
 };
 
@@ -58,7 +58,7 @@ pub(super) struct StartedAttempt {
 
 /// How an attempt ended.
 pub(super) struct AttemptEnd<'a> {
-    pub(super) outcome: &'a SendOutcome,
+    pub(super) outcome: &'a DeliveryOutcome,
     pub(super) now: ClockReading,
     /// Any number, for the jitter.
     pub(super) random: u64,
@@ -380,7 +380,7 @@ fn is_first_attempt(delivery: &Delivery) -> bool {
 
 /// How the endpoint failed; `None` when it refused the delivery, which may be about the message alone. The statuses 408
 /// and 503 count as no answer.
-fn failure_of(outcome: &SendOutcome) -> Option<EndpointFailure> {
+fn failure_of(outcome: &DeliveryOutcome) -> Option<EndpointFailure> {
     match outcome.status {
         None | Some(408 | 503) => Some(EndpointFailure::Silence),
         Some(429 | 502 | 504) => Some(EndpointFailure::Overload),

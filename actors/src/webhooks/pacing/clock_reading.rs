@@ -1,15 +1,15 @@
-//! One moment as two clocks show it. Lengths of time are measured by the monotonic clock, which nobody sets. The
-//! wall clock gives the dates that are shown, and those that have to outlive the process.
+//! The current time as two clocks show it. Durations are measured by the monotonic clock, which nobody can set. The
+//! wall clock gives the dates that are shown and those that have to survive a restart.
 
 use std::time::Duration;
 
 use amoiq_events::{Ambient, Timestamp};
 use tokio::time::Instant;
 
-/// Longer than any wait: what is due then is never due.
+/// Longer than any wait: what is due after it is never due.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
 
-/// A moment by both clocks.
+/// The same moment by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::webhooks) struct ClockReading {
     pub(in crate::webhooks) instant: Instant,
@@ -17,12 +17,12 @@ pub(in crate::webhooks) struct ClockReading {
 }
 
 impl ClockReading {
-    /// The moment of asking.
+    /// The current time.
     pub(in crate::webhooks) fn now(ambient: &Ambient) -> Self {
         Self { instant: Instant::now(), date: ambient.now() }
     }
 
-    /// The date of an instant, as long as nobody sets the wall clock.
+    /// The date of an instant, if nobody sets the wall clock.
     pub(in crate::webhooks) fn date_of(self, instant: Instant) -> Timestamp {
         let ahead = instant.saturating_duration_since(self.instant);
         match self.instant.saturating_duration_since(instant) {
@@ -31,26 +31,26 @@ impl ClockReading {
         }
     }
 
-    /// When a date that was stored comes. The wall clock may have been set since: it is never further away than the
-    /// wait that it ends.
+    /// The instant of a stored date. The wall clock may have been set since then, so the wait for it is limited to
+    /// its original length.
     pub(in crate::webhooks) fn instant_of(self, date: Timestamp, whole_wait: Duration) -> Instant {
         let ahead_ms = u64::try_from(date.as_millis().saturating_sub(self.date.as_millis())).unwrap_or(0);
         later(self.instant, Duration::from_millis(ahead_ms).min(whole_wait))
     }
 
-    /// How long ago a date was that was stored; not at all when it is ahead.
+    /// How long ago a stored date was; zero if it is in the future.
     pub(in crate::webhooks) fn since(self, date: Timestamp) -> Duration {
         let ago_ms = self.date.as_millis().saturating_sub(date.as_millis());
         Duration::from_millis(u64::try_from(ago_ms).unwrap_or(0))
     }
 }
 
-/// An instant so much later. A wait beyond all measure lasts for as long as anybody can tell.
+/// An instant that is later by a wait. A wait that is too long to add lasts for decades.
 pub(in crate::webhooks) fn later(instant: Instant, wait: Duration) -> Instant {
     instant.checked_add(wait.min(NEVER)).unwrap_or(instant)
 }
 
-/// Rounded up: what is due is not looked for before.
+/// Rounded up, so that nothing is looked at before it is due.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }

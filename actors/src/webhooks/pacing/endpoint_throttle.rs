@@ -1,13 +1,13 @@
-//! How hard an endpoint is pressed: how many attempts at the same time, how many a second, and not at
-//! all while it is in trouble.
+//! How fast an endpoint may be called: how many attempts at the same time, how many a second, and none at all while
+//! it fails.
 //!
-//! A new endpoint, or one that failed, starts small and grows with each delivery that it takes. After some
-//! failures in a row the breaker opens: one attempt at a time, with a wait before it that doubles. Attempts that
-//! were underway when it opened are of the same trouble and double nothing. An endpoint that says that it is
-//! overloaded is left alone at once, for as long as it asks, whatever attempts beside that one bring.
+//! A new endpoint, or one that failed, starts with few attempts, and gets more with each delivery that it takes.
+//! After some failures in a row the breaker opens: one attempt at a time, with a wait before it that doubles.
+//! Attempts that were running when the breaker opened do not double it. An endpoint that says that it is overloaded
+//! is left alone at once, for as long as it asks, whatever other attempts bring.
 //!
-//! An endpoint that answers is not far away: while it does, the breaker's wait stays short, so that it is seen soon
-//! when it takes deliveries again. All lengths of time are measured by the monotonic clock.
+//! While an endpoint answers at all, the breaker's wait stays short, so that it is soon noticed when the endpoint
+//! takes deliveries again. All durations are measured by the monotonic clock.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::clock_reading::later;
 
-/// Attempts at the same time to an endpoint of which nothing is known yet.
+/// Attempts at the same time to an endpoint about which nothing is known yet.
 const FIRST_WINDOW: usize = 4;
 
 /// The longest that an endpoint can ask to be left alone: 24 hours.
@@ -24,15 +24,15 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// The longest that the breaker waits for an endpoint that answers.
 pub const LONGEST_WAIT_WHILE_IT_ANSWERS: Duration = Duration::from_secs(5);
 
-/// The breaker's first wait after refusals is its usual one divided by this: some refusals in a row may be chance,
+/// After refusals, the breaker's first wait is the usual one divided by this: some refusals in a row may be chance,
 /// and other messages wait meanwhile.
 const REFUSED_PART: u32 = 16;
 
-/// The highest rate at which every attempt keeps its whole distance from the one before. Timers are a millisecond or
-/// two late; at a higher rate that would be a large part of the distance.
+/// Up to this rate, each attempt keeps its full distance from the one before. Timers are one or two milliseconds
+/// late, and at a higher rate that would be a large part of the distance.
 const EVEN_RATE: u32 = 10;
 
-/// How much lateness is made up for at higher rates: in no second are there over 5 % more attempts than there may be.
+/// How much lateness is made up for at higher rates: no second has over 5 % more attempts than the rate allows.
 const MADE_UP: Duration = Duration::from_millis(50);
 
 /// The limits of one endpoint.
@@ -42,45 +42,45 @@ pub struct ThrottleSettings {
     pub in_flight: usize,
     /// Failures in a row that open the breaker.
     pub breaker_failures: u32,
-    /// How long the breaker waits the first time.
+    /// The breaker's first wait.
     pub breaker_min: Duration,
-    /// How long it waits at the most.
+    /// The breaker's longest wait.
     pub breaker_max: Duration,
 }
 
 /// How an endpoint failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointFailure {
-    /// It refused what it was sent, and seems to refuse everything.
+    /// It refused a message, and seems to refuse everything.
     Refusal,
     /// It answered something else that is no success.
     Answer,
-    /// It, or the proxy before it, says that it has too much to do.
+    /// The endpoint, or the proxy before it, says that it is overloaded.
     Overload,
     /// No answer came.
     Silence,
 }
 
-/// What an endpoint can take at the moment.
+/// How fast an endpoint may be called at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointThrottle {
     settings: ThrottleSettings,
-    /// Attempts at the same time, as things go.
+    /// Attempts at the same time while the breaker is closed.
     window: usize,
     /// Failures since the last success.
     failures: u32,
-    /// When the breaker opened, or its wait doubled last.
+    /// When the breaker opened, or its wait last doubled.
     opened_at: Option<Instant>,
-    /// No attempt before: its breaker is open.
+    /// No attempt before this, because the breaker is open.
     open_until: Option<Instant>,
-    /// No attempt before: it asked.
+    /// No attempt before this, because the endpoint asked for it.
     asked_until: Option<Instant>,
-    /// No attempt before: its owner set a rate.
+    /// No attempt before this, because the owner set a rate.
     pace: Option<Instant>,
 }
 
 impl EndpointThrottle {
-    /// One that knows only what the endpoint asked for before.
+    /// Nothing is known but what the endpoint asked for before the start.
     #[must_use]
     pub fn new(settings: ThrottleSettings, not_before: Option<Instant>) -> Self {
         let window = FIRST_WINDOW.min(settings.in_flight).max(1);
@@ -88,31 +88,31 @@ impl EndpointThrottle {
         Self { settings, window, failures: 0, opened_at, open_until, asked_until: not_before, pace: None }
     }
 
-    /// Attempts that may be underway at the same time.
+    /// How many attempts may run at the same time.
     #[must_use]
     pub fn window(&self) -> usize {
         if self.is_open() { 1 } else { self.window }
     }
 
-    /// Whether it has failed so often in a row that it is only probed.
+    /// Whether the breaker is open: the endpoint is only probed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.failures >= self.settings.breaker_failures
     }
 
-    /// Before when no attempt may begin.
+    /// No attempt may start before this.
     #[must_use]
     pub fn ready_at(&self) -> Option<Instant> {
         self.not_before().max(self.pace)
     }
 
-    /// As long as the endpoint asked to be left alone, or its breaker is open.
+    /// The endpoint asked not to be called before this, or its breaker is open until then.
     #[must_use]
     pub fn not_before(&self) -> Option<Instant> {
         self.open_until.max(self.asked_until)
     }
 
-    /// An attempt begins, to an endpoint that wants no more than so many a second.
+    /// An attempt starts. The owner may have set a rate.
     pub fn begin(&mut self, now: Instant, rate_per_second: Option<u32>) {
         self.pace = rate_per_second.map(|rate| {
             let made_up = if rate > EVEN_RATE { MADE_UP } else { Duration::ZERO };
@@ -121,14 +121,14 @@ impl EndpointThrottle {
         });
     }
 
-    /// It took a delivery. What it asked for beside that holds.
+    /// The endpoint took a delivery. If it asked not to be called for a while, that still holds.
     pub fn succeed(&mut self) {
         self.failures = 0;
         (self.opened_at, self.open_until) = (None, None);
         self.window = self.window.saturating_mul(2).min(self.settings.in_flight).max(1);
     }
 
-    /// It did not take what was sent at `began`; `asked` is how long it wants to be left alone.
+    /// The endpoint did not take what was sent at `began`; `asked` is for how long it asks not to be called.
     pub fn fail(&mut self, now: Instant, began: Instant, failure: EndpointFailure, asked: Option<Duration>) {
         if let Some(asked) = asked {
             self.asked_until = self.asked_until.max(Some(later(now, asked.min(LONGEST_RETRY_AFTER))));
@@ -149,7 +149,7 @@ impl EndpointThrottle {
         }
     }
 
-    /// Forgets everything: its owner says that it is well again.
+    /// Forgets everything: the owner says that the endpoint works again.
     pub fn reset(&mut self) {
         *self = Self::new(self.settings.clone(), None);
     }

@@ -1,19 +1,19 @@
-//! When a delivery is tried again: a visible list of waits, and a jitter that only ever delays.
+//! When a delivery is attempted again: a list of waits, and a jitter that only makes them longer.
 
 use std::time::Duration;
 
 /// The waits before each attempt of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetrySchedule {
-    /// Before the first attempt, the second, …: counted from the end of the one before.
+    /// Before the first attempt, the second, and so on. Each is counted from the end of the attempt before.
     pub waits: Vec<Duration>,
-    /// A wait is made longer by up to so many percent of it.
+    /// A wait gets longer by up to this percentage.
     pub jitter_percent: u32,
 }
 
 impl RetrySchedule {
-    /// How long the next attempt waits after so many were made; nothing when they are exhausted. `random` is
-    /// any number: what failed together does not return together.
+    /// How long the next attempt waits after this many were made; `None` when the schedule is exhausted. `random` is
+    /// any number; it keeps deliveries that failed together from returning together.
     #[must_use]
     pub fn wait(&self, tries: u32, random: u64) -> Option<Duration> {
         let (wait_ms, most_jitter_ms) = self.bounds_ms(tries)?;
@@ -21,7 +21,7 @@ impl RetrySchedule {
         Some(Duration::from_millis(wait_ms.saturating_add(jitter_ms)))
     }
 
-    /// The longest that the next attempt can wait after so many were made.
+    /// The longest possible wait of the next attempt after this many were made.
     #[must_use]
     pub fn longest_wait(&self, tries: u32) -> Duration {
         let (wait_ms, most_jitter_ms) = self.bounds_ms(tries).unwrap_or_default();

@@ -10,7 +10,7 @@ use amoiq_actors::{
     sessions::ProvenUsers,
     tenants::TenantRegistry,
     webhooks::{
-        DeliveryStore, LaneSettings, RetrySchedule, SendOutcome, ThrottleSettings, WebhookEndpoint,
+        DeliveryOutcome, DeliveryStore, LaneSettings, RetrySchedule, ThrottleSettings, WebhookEndpoint,
         WebhookPayload, WebhookSender, WebhookServices, WebhooksHandle,
     },
 };
@@ -37,8 +37,8 @@ impl WebhookSender for Nobody {
         &self,
         _endpoint: Arc<WebhookEndpoint>,
         _content: WebhookPayload,
-    ) -> std::pin::Pin<Box<dyn Future<Output = SendOutcome> + Send>> {
-        Box::pin(std::future::ready(SendOutcome::default()))
+    ) -> std::pin::Pin<Box<dyn Future<Output = DeliveryOutcome> + Send>> {
+        Box::pin(std::future::ready(DeliveryOutcome::default()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_actors::webhooks::{RetrySchedule, SendOutcome};
+use amoiq_actors::webhooks::{DeliveryOutcome, RetrySchedule};
 use amoiq_events::webhook::{WebhookCommand, WebhookSettings};
 use tokio::time::{Instant, sleep};
 
@@ -102,7 +102,7 @@ fn an_endpoint_is_left_alone_for_as_long_as_it_asked_whatever_the_clock_is_set_t
             node.say("session", "hello").await;
             given.receivers.called(1).await;
             let retry_after = Some(Duration::from_secs(90));
-            given.receivers.reply(0, SendOutcome { retry_after, ..answer(503) });
+            given.receivers.reply(0, DeliveryOutcome { retry_after, ..answer(503) });
             sleep(Duration::from_millis(10)).await;
             given.receivers.take_all();
             node.set_clock(step).await;
@@ -161,7 +161,9 @@ fn what_an_endpoint_asked_for_before_a_restart_lasts_no_longer_after_it() {
         given.wall_clock.set_by(24);
         node.say("session", "hello").await;
         given.receivers.called(1).await;
-        given.receivers.reply(0, SendOutcome { retry_after: Some(Duration::from_secs(90)), ..answer(503) });
+        given
+            .receivers
+            .reply(0, DeliveryOutcome { retry_after: Some(Duration::from_secs(90)), ..answer(503) });
         sleep(Duration::from_secs(1)).await;
     });
     given.wall_clock.set_by(-24);

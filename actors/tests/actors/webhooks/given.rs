@@ -14,7 +14,7 @@ use std::{
 use amoiq_actors::{
     tenants::{TenantHandle, TenantRegistry},
     webhooks::{
-        DeliveryStore, LaneSettings, RetrySchedule, SendOutcome, ThrottleSettings, WebhookEndpoint,
+        DeliveryOutcome, DeliveryStore, LaneSettings, RetrySchedule, ThrottleSettings, WebhookEndpoint,
         WebhookPayload, WebhookSender, WebhookServices, WebhooksHandle,
     },
 };
@@ -213,7 +213,7 @@ struct Call {
     text: String,
     at: Instant,
     /// For one that was not answered at once.
-    reply: Option<oneshot::Sender<SendOutcome>>,
+    reply: Option<oneshot::Sender<DeliveryOutcome>>,
 }
 
 /// All receivers; clones are the same ones.
@@ -251,7 +251,7 @@ impl Receivers {
     }
 
     /// Answers a call that waits, counted from 0.
-    pub(crate) fn reply(&self, call: usize, answer: SendOutcome) {
+    pub(crate) fn reply(&self, call: usize, answer: DeliveryOutcome) {
         let reply = self.yard().calls.get_mut(call).and_then(|call| call.reply.take()).expect("it waits");
         drop(reply.send(answer));
     }
@@ -284,7 +284,7 @@ impl WebhookSender for Receivers {
         &self,
         endpoint: Arc<WebhookEndpoint>,
         content: WebhookPayload,
-    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send>> {
         let text = match &content {
             WebhookPayload::Message(announcement) => announcement.message.text.as_str().to_owned(),
             WebhookPayload::Test { .. } => "a test".to_owned(),
@@ -304,9 +304,9 @@ impl WebhookSender for Receivers {
 }
 
 /// An answer with a status.
-pub(crate) fn answer(status: u16) -> SendOutcome {
+pub(crate) fn answer(status: u16) -> DeliveryOutcome {
     let error = (!(200..300).contains(&status)).then(|| format!("HTTP {status}"));
-    SendOutcome { status: Some(status), error, ..SendOutcome::default() }
+    DeliveryOutcome { status: Some(status), error, ..DeliveryOutcome::default() }
 }
 
 pub(crate) fn endpoint_at(url: &str) -> WebhookSettings {

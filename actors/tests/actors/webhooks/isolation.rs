@@ -11,8 +11,9 @@ use std::{
 use amoiq_actors::{
     tenants::{TenantHandle, TenantRegistry},
     webhooks::{
-        DeliveriesQuery, DeliveryStatus, LaneError, LaneProgress, LaneSettings, RetrySchedule, SendOutcome,
-        ThrottleSettings, WebhookEndpoint, WebhookPayload, WebhookSender, WebhookServices, WebhooksHandle,
+        DeliveriesQuery, DeliveryOutcome, DeliveryStatus, LaneError, LaneProgress, LaneSettings,
+        RetrySchedule, ThrottleSettings, WebhookEndpoint, WebhookPayload, WebhookSender, WebhookServices,
+        WebhooksHandle,
     },
 };
 use amoiq_events::{
@@ -37,9 +38,9 @@ impl WebhookSender for Called {
         &self,
         endpoint: Arc<WebhookEndpoint>,
         _: WebhookPayload,
-    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send>> {
         self.0.lock().expect("nobody panicked").push(endpoint.id.clone());
-        Box::pin(std::future::ready(SendOutcome { status: Some(200), ..SendOutcome::default() }))
+        Box::pin(std::future::ready(DeliveryOutcome { status: Some(200), ..DeliveryOutcome::default() }))
     }
 }
 

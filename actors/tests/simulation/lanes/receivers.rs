@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::webhooks::{SendOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
+use amoiq_actors::webhooks::{DeliveryOutcome, WebhookEndpoint, WebhookPayload, WebhookSender};
 use amoiq_events::{EventId, MessageId, Position, SessionId, TenantId, WebhookId};
 use amoiq_testkit::stores::SeededDice;
 use tokio::time::{Instant, sleep};
@@ -200,7 +200,7 @@ impl WebhookSender for Receivers {
         &self,
         endpoint: Arc<WebhookEndpoint>,
         content: WebhookPayload,
-    ) -> Pin<Box<dyn Future<Output = SendOutcome> + Send + 'static>> {
+    ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 'static>> {
         let WebhookPayload::Message(announcement) = content else { panic!("nobody asked for a test") };
         let (mood, there, back, life, asks) = {
             let yard = self.yard();
@@ -228,13 +228,13 @@ impl WebhookSender for Receivers {
             match mood {
                 Mood::Takes => {
                     receivers.hear(&name, index);
-                    SendOutcome { status: Some(200), ..SendOutcome::default() }
+                    DeliveryOutcome { status: Some(200), ..DeliveryOutcome::default() }
                 }
                 Mood::Refuses(status) => {
                     if matches!(status, 404 | 422) {
                         receivers.refuse(&name, index);
                     }
-                    SendOutcome {
+                    DeliveryOutcome {
                         status: Some(status),
                         error: Some(format!("HTTP {status}")),
                         retry_after: (asks && matches!(status, 429 | 503))
@@ -243,7 +243,7 @@ impl WebhookSender for Receivers {
                     }
                 }
                 Mood::TakesInVain => {
-                    SendOutcome { error: Some("reset".to_owned()), ..SendOutcome::default() }
+                    DeliveryOutcome { error: Some("reset".to_owned()), ..DeliveryOutcome::default() }
                 }
                 Mood::Hangs => std::future::pending().await,
             }

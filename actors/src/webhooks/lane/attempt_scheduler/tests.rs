@@ -50,7 +50,7 @@ impl Given {
     /// The endpoint answers an attempt. Returns the delivery as it is written, and what follows.
     fn end(&mut self, mut attempt: StartedAttempt, status: Option<u16>) -> (Delivery, AttemptConclusion) {
         let error = (status != Some(200)).then(|| "no success".to_owned());
-        let outcome = SendOutcome { status, error, ..SendOutcome::default() };
+        let outcome = DeliveryOutcome { status, error, ..DeliveryOutcome::default() };
         let end = AttemptEnd { outcome: &outcome, now: self.now, random: 0 };
         let conclusion = self.scheduler.conclude(&mut attempt, &end);
         let written = self.scheduler.finish(attempt.delivery, conclusion.due, self.now);
