@@ -8,8 +8,7 @@
 //! | `application` | what an application implements |
 //! | `protocol` | the namespaces of a connection and their sockets |
 //! | `namespace_socket` | one socket: its waiting events, its acknowledgements, its event rate |
-//! | `packet` | what goes over a connection, strictly decoded; events of clients |
-//! | `packet_assembly` | joins a packet and its attachments |
+//! | `packet` | what goes over a connection, strictly decoded; events of clients; joins packets and their attachments |
 //! | `outgoing_event` | an event for clients, encoded once for all of them |
 //! | `socket_notice` | what others tell a socket |
 //! | `rooms` | which sockets get which events |
@@ -18,7 +17,6 @@ mod application;
 mod namespace_socket;
 mod outgoing_event;
 mod packet;
-mod packet_assembly;
 mod protocol;
 mod rooms;
 mod socket_notice;

@@ -15,8 +15,10 @@ use super::{
     AcceptedSocket, Application, ClientAck, ClientEvent, ConnectError, ConnectRefusal, ConnectRequest,
     EventOutcome, OutgoingEvent, ReviewInterval, SocketId, SocketNotice,
     namespace_socket::{NamespaceSocket, SocketStage},
-    packet::{MAX_CONNECT_BYTES, MalformedSocketPacket, PacketBody, SocketPacket, encode_packet},
-    packet_assembly::{AssemblyError, PacketAssembly},
+    packet::{
+        AssemblyError, MAX_CONNECT_BYTES, MalformedSocketPacket, PacketAssembly, PacketBody, SocketPacket,
+        encode_packet,
+    },
 };
 use crate::{
     engine::{

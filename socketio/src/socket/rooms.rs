@@ -131,7 +131,7 @@ impl<R: RoomName> RoomRegistry<R> {
     }
 }
 
-/// The rooms of one worker. Every socket keeps this; behind an `Arc`, because a clone of an actor's address allocates.
+/// The rooms of one worker. Every socket keeps this, and cloning an actor's address allocates, so it is in an `Arc`.
 pub struct WorkerRooms<R: RoomName>(Arc<Addr<RoomActor<R>>>);
 
 impl<R: RoomName> Clone for WorkerRooms<R> {

@@ -1,9 +1,9 @@
 //! The websocket transport: a thin pump between a client's socket and its connection.
 //!
-//! The pump is the only actor that lives in a `WebsocketContext`. The HTTP dispatcher polls such a context, which stands
-//! still, timers and mailbox included, while the client does not read; so it handles nothing but frames. The pump
-//! writes one batch and answers, which tells the connection to send the next. It hands over one message and waits until
-//! the connection has taken it, so the client cannot send more than is handled.
+//! The pump is the only actor that lives in a `WebsocketContext`. The HTTP dispatcher polls such a context, which freezes,
+//! timers and mailbox included, while the client does not read; so the pump handles nothing but frames. It writes one
+//! batch and answers, which tells the connection to send the next. It hands over one message and waits until the
+//! connection has taken it, so the client cannot send more than is handled.
 
 use std::{collections::VecDeque, future::Future, rc::Rc, sync::Arc};
 
