@@ -10,7 +10,7 @@
 //! | [`store_invariants`] | what must hold of every data directory |
 //! | [`stores`] | event stores that misbehave |
 //! | [`process_figures`] | what the kernel says about a process |
-//! | [`demo_keys`] | the keys of the demo tenant |
+//! | [`redaction`] | what differs from run to run, taken out of a value |
 //! | [`waiting`] | waiting for a condition, with a deadline |
 #![expect(
     clippy::expect_used,
@@ -22,10 +22,10 @@
 pub mod app_launcher;
 pub mod cli;
 pub mod clients;
-pub mod demo_keys;
 pub mod faulty_disk;
 pub mod process_figures;
 pub mod receivers;
+pub mod redaction;
 pub mod store_invariants;
 pub mod stores;
 pub mod test_app;
@@ -36,7 +36,7 @@ pub use clients::{
     ApiResponse, OperatorClient, SocketClient, SocketEvent, SocketHandshake, http_client, metric_value,
     scrape,
 };
-pub use demo_keys::{BOT_KEY, SECRET_KEY, WIDGET_KEY};
 pub use faulty_disk::FaultyDisk;
-pub use test_app::TestApp;
+pub use redaction::redacted;
+pub use test_app::{BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 pub use waiting::{PATIENCE, eventually};

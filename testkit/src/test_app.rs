@@ -21,6 +21,13 @@ use crate::{
     store_invariants::{assert_replay_gives_inbox, assert_verifies, inbox_rows},
 };
 
+/// The widget key of the demo tenant, which a service without configuration has.
+pub const WIDGET_KEY: &str = "wk_demo_0000000000000000";
+/// The secret key of the demo tenant.
+pub const SECRET_KEY: &str = "sk_demo_0000000000000000";
+/// The bot key of the demo tenant.
+pub const BOT_KEY: &str = "bk_demo_0000000000000000";
+
 /// The lines of standard output, in order.
 pub(crate) type PrintedLines = Arc<Mutex<Vec<String>>>;
 

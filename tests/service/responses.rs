@@ -3,3 +3,4 @@
 mod errors;
 mod headers;
 mod reference;
+mod whole_values;
