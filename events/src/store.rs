@@ -6,7 +6,7 @@
 //! | [`maintenance`] | [`LogMaintenance`]: truncate, delete, scrub, list streams, health |
 //! | [`reader`] | [`LogReader`]: reads page by page, all events or one stream |
 //! | [`feed`] | [`LogSubscription`]: reads what is there, then what comes |
-//! | [`line`] | an event as a line of JSON, for export and import |
+//! | [`mod@line`] | an event as a line of JSON, for export and import |
 //! | [`memory`], [`sqlite`] | the backends |
 //!
 //! Every backend passes one suite (`tests/store`), so that nothing above this module knows which one it runs on.

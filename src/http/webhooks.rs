@@ -9,7 +9,7 @@
 //! | below `/api/webhooks` | file |
 //! |---|---|
 //! | `GET`, `POST`; `GET`, `PATCH`, `DELETE /{id}`; `POST /{id}/pause`, `…/resume`, `…/rotate-secret` | [`endpoints`] |
-//! | `POST /{id}/test` | [`test`] |
+//! | `POST /{id}/test` | [`mod@test`] |
 //! | `GET /{id}/deliveries`; `POST …/{messageId}/redeliver`, `…/{messageId}/skip`, `…/skip` | [`deliveries`] |
 //! | `GET`, `POST`, `DELETE /{id}/replay` | [`replay`] |
 //!
