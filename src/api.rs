@@ -11,23 +11,19 @@
 //! | [`health`] | the health of the service |
 //! | [`openapi`] | the OpenAPI document of requests and responses |
 //! | [`webhooks`] | webhooks, for their owners and for the operator |
-//! | [`tenants`], [`keys`] | tenants and their API keys, for the operator |
-//! | [`erasure`], [`rebuilds`] | what the operator erases and rebuilds |
+//! | [`operator`] | tenants, keys, erasures and rebuilds, for the operator |
 //! | [`problem`] | the catalogue of errors |
 //! | [`schema`] | schemas of types of the domain |
 
 pub mod connect_auth;
-pub mod erasure;
 pub mod field;
 pub mod health;
-pub mod keys;
 pub mod messages;
 pub mod online;
 pub mod openapi;
+pub mod operator;
 pub mod problem;
-pub mod rebuilds;
 pub mod schema;
 pub mod sessions;
-pub mod tenants;
 pub mod tokens;
 pub mod webhooks;

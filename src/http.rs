@@ -12,8 +12,6 @@
 //! | `GET /healthz`, `GET /readyz` | [`health`] |
 //! | `GET /openapi.json` | `routes` |
 
-use actix_web::{Route, guard, web};
-
 pub mod authenticated;
 pub mod body;
 pub mod endpoint;
@@ -28,8 +26,3 @@ pub mod tokens;
 pub mod webhooks;
 
 pub use routes::{configure, openapi};
-
-/// `HEAD` is `GET` whose body is left out, which the server does.
-pub fn get_or_head() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}

@@ -173,16 +173,22 @@ fn is_guess(principal: &Principal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::time::Duration;
 
     use super::*;
-    use crate::config::Config;
 
     #[actix_web::test]
     async fn guesses_at_sessions_are_refused_for_a_minute() {
         // By the monotonic clock alone, so the wall clock cannot make it longer or shorter.
         tokio::time::pause();
-        let settings = Config::layered(None, HashMap::new()).unwrap().rate_limit;
+        let settings = RateLimitSettings {
+            http_per_minute: 100,
+            secret_key_per_minute: 0,
+            session_misses_per_minute: 20,
+            socket_per_second: 0,
+            socket_messages_per_minute_per_ip: 0,
+            socket_connects_per_minute_per_ip: 0,
+        };
         let misses = MissLimiter::new(&settings);
         let client = "10.0.0.1".parse().unwrap();
         for _ in 0..settings.session_misses_per_minute {

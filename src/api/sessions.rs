@@ -9,7 +9,7 @@ use super::{field::Field, schema::IdSchema};
 /// Names a session: `join:session` and `leave:session` over sockets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct SessionRequest {
+pub struct JoinSessionRequest {
     /// The tenant; it has to be the socket's.
     pub tenant_id: Field<TenantId>,
     /// The session.

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use anyhow::{anyhow, bail, ensure};
 
 use super::{AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, TenantConfig, WebhooksConfig};
-use crate::{access::tenants::settings, api::tenants::MAX_ORIGINS};
+use crate::{access::tenants::settings, api::operator::tenants::MAX_ORIGINS};
 
 /// The most threads of a kind: actix-web does not start with more.
 pub const MOST_THREADS: usize = 512;

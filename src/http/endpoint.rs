@@ -99,3 +99,6 @@ impl Endpoint {
         names.collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod checks;

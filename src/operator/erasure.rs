@@ -8,7 +8,7 @@ use amoiq_events::tenant::TenantRefusal;
 
 use super::{ChangeRequest, OperatorError, OperatorServices};
 use crate::api::{
-    erasure::{EraseRequest, EraseResponse, ErasureSubject},
+    operator::erasure::{EraseRequest, EraseResponse, ErasureSubject},
     problem::Problem,
 };
 

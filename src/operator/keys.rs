@@ -14,7 +14,7 @@ use crate::{
     access::{auth, key_uses, secret::Secret, tenants::settings},
     api::{
         field::Validation,
-        keys::{
+        operator::keys::{
             IssueKeyRequest, KeyIssuedResponse, KeyResponse, KeyRevokedResponse, KeySummary, KeysResponse,
         },
         problem::Problem,

@@ -9,8 +9,8 @@ use amoiq_actors::projections::RebuildHandle;
 use super::{ChangeRequest, OperatorError, OperatorIdentity, OperatorServices};
 use crate::api::{
     field::{StringList, Validation},
+    operator::rebuilds::{RebuildResponse, RebuildsResponse, StartRebuildRequest},
     problem::Problem,
-    rebuilds::{RebuildResponse, RebuildsResponse, StartRebuildRequest},
 };
 
 /// The projection that is not stored.

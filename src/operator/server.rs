@@ -18,7 +18,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 
 use super::{
-    OperatorServices, configure,
+    OperatorServices,
     connection_file::PublishedConnectionFile,
     token::{MetricsNetworks, OperatorToken, authorise},
 };
@@ -26,6 +26,10 @@ use crate::{
     http::{body::BodyLimit, middleware::trace::trace},
     telemetry::metrics::ServiceMetrics,
 };
+
+mod routes;
+
+pub use routes::openapi;
 
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 65_536;
@@ -91,7 +95,7 @@ impl OperatorServer {
                 .app_data(networks.clone())
                 .app_data(ambient.clone())
                 .app_data(web::Data::new(BodyLimit(MAX_BODY_BYTES)))
-                .configure(configure)
+                .configure(routes::configure)
                 // The last one is the outermost.
                 .wrap(from_fn(authorise))
                 .wrap(from_fn(trace))

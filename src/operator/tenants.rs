@@ -11,8 +11,8 @@ use crate::{
     access::tenants::settings,
     api::{
         field::{StringList, Validation},
+        operator::tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
         problem::Problem,
-        tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
     },
 };
 

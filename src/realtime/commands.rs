@@ -21,7 +21,7 @@ use crate::{
         field::{self, Field, Validation, json},
         messages::SendMessageRequest,
         problem::Problem,
-        sessions::{SessionRequest, SessionResponse, TenantRequest},
+        sessions::{JoinSessionRequest, SessionResponse, TenantRequest},
     },
 };
 
@@ -43,7 +43,7 @@ macro_rules! socket_requests {
     };
 }
 
-socket_requests!(SendMessageRequest, SessionRequest, TenantRequest);
+socket_requests!(SendMessageRequest, JoinSessionRequest, TenantRequest);
 
 impl ChatApplication {
     /// Handles an event. Each command returns its acknowledgement as JSON.
@@ -153,7 +153,7 @@ impl ChatApplication {
 
     /// The session that an event names.
     fn session_of(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<SessionId, Problem> {
-        let request: SessionRequest = self.request(socket, event)?;
+        let request: JoinSessionRequest = self.request(socket, event)?;
         let mut validation = Validation::new();
         let session = validation.required("sessionId", request.session_id);
         validation.finish()?;

@@ -10,8 +10,8 @@ use reqwest::Method;
 use super::client::{ClientOptions, OperatorClient};
 use crate::{
     api::{
-        erasure::{EraseRequest, EraseResponse},
         field::Field,
+        operator::erasure::{EraseRequest, EraseResponse},
     },
     config::Config,
 };

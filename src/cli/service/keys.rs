@@ -10,7 +10,7 @@ use super::client::{ClientOptions, OperatorClient, TenantArgument};
 use crate::{
     api::{
         field::Field,
-        keys::{IssueKeyRequest, KeyIssuedResponse, KeyResponse, KeyRevokedResponse, KeysResponse},
+        operator::keys::{IssueKeyRequest, KeyIssuedResponse, KeyResponse, KeyRevokedResponse, KeysResponse},
     },
     cli::output::{cell, fields, print_result, table},
     config::Config,

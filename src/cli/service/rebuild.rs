@@ -31,7 +31,9 @@ use super::client::{ClientOptions, OperatorClient};
 use crate::{
     api::{
         field::{Field, StringList},
-        rebuilds::{RebuildFailure, RebuildResponse, RebuildState, RebuildsResponse, StartRebuildRequest},
+        operator::rebuilds::{
+            RebuildFailure, RebuildResponse, RebuildState, RebuildsResponse, StartRebuildRequest,
+        },
     },
     cli::{
         block_on,

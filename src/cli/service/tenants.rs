@@ -8,7 +8,7 @@ use super::client::{ClientOptions, OperatorClient};
 use crate::{
     api::{
         field::{Field, StringList},
-        tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
+        operator::tenants::{CreateTenantRequest, TenantResponse, TenantSettingsRequest, TenantsResponse},
     },
     cli::output::{cell, table},
     config::Config,

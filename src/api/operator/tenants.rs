@@ -7,7 +7,7 @@ use amoiq_events::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::api::{
     field::{Field, StringList},
     schema::{IdSchema, ManagedBySchema},
 };

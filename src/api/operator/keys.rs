@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
+use crate::api::{
     field::{Field, FieldValue},
     schema::{IdSchema, KeyKindSchema, ManagedBySchema, TimestampSchema},
 };

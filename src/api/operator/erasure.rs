@@ -4,7 +4,7 @@ use amoiq_events::{SessionId, TenantId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::api::{
     field::{Field, Validation},
     problem::Problem,
     schema::IdSchema,

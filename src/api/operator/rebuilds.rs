@@ -5,7 +5,7 @@ use amoiq_events::Position;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::field::{Field, StringList};
+use crate::api::field::{Field, StringList};
 
 /// The most projections in one request.
 pub const MAX_PROJECTIONS: usize = 16;
