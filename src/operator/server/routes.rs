@@ -14,8 +14,9 @@ use crate::{
         },
         problem::{ErrorCode, Problem},
         webhooks::{
-            OperatorWebhookResponse, OperatorWebhooksResponse, WebhookDeletedResponse, WithSecret,
-            settings::{DisableWebhookRequest, RotateSecretRequest, WebhookSettingsRequest},
+            DisableWebhookRequest, OperatorWebhookResponse, OperatorWebhooksResponse, WebhookDeletedResponse,
+            WithSecret,
+            settings::{RotateSecretRequest, WebhookSettingsRequest},
         },
     },
     http::endpoint::Endpoint,
