@@ -15,6 +15,7 @@
 //! | [`erasure`] | removes sessions from every file, on request |
 //! | [`retention`] | removes what is older than the settings allow |
 //! | [`database`] | a SQLite database beside the log, and its threads |
+//! | [`store_files`] | the files of a data directory, to verify, back up and restore |
 //! | [`periodic_task`] | work that is repeated at an interval |
 //! | `age_clock` | how old something is, even when the wall clock is set |
 
@@ -28,5 +29,6 @@ pub mod presence;
 pub mod projections;
 pub mod retention;
 pub mod sessions;
+pub mod store_files;
 pub mod tenants;
 pub mod webhooks;

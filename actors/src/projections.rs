@@ -30,4 +30,4 @@ pub use projector::Projector;
 pub use rebuild::{RebuildError, RebuildHandle, RebuildOutcome, RebuildReport, RebuildUnderway, rebuild};
 pub use view_error::ViewError;
 pub use view_generation::ViewGeneration;
-pub use view_store::ViewStore;
+pub use view_store::{VIEW_DATABASE, ViewStore};

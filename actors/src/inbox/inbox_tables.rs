@@ -1,6 +1,6 @@
 //! The rows of the inbox as they are stored. Each has a CRC-32C over all its columns, so a damaged row is never read.
 
-use amoiq_events::{SessionId, TenantId, store::sqlite::columns};
+use amoiq_events::{SessionId, TenantId, store::sqlite::row_checksum};
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 
 use super::{IdentityProof, InboxProjection};
@@ -87,7 +87,7 @@ impl InboxRow {
 
     /// Over the columns in the table's order.
     fn checksum(&self, tenant: &str, session: &str) -> i64 {
-        columns::checksum([
+        row_checksum::checksum([
             tenant.into(),
             session.into(),
             ValueRef::Integer(self.started_at),
@@ -254,7 +254,7 @@ pub(super) fn claims_sql(tables: ViewTables) -> String {
 }
 
 fn claim_checksum(tenant: &str, user: &str, session: &str, verified: i64) -> i64 {
-    columns::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
+    row_checksum::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
 }
 
 /// Whether a row is what was written.

@@ -6,7 +6,7 @@
 
 use amoiq_events::{
     Position,
-    store::{Epoch, sqlite::columns},
+    store::{Epoch, sqlite::row_checksum},
 };
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 
@@ -132,7 +132,7 @@ impl ViewGeneration {
 
     /// Over the columns in the table's order.
     fn checksum(&self, projection: &str, state: GenerationState) -> i64 {
-        columns::checksum([
+        row_checksum::checksum([
             projection.into(),
             ValueRef::Integer(self.tables.number()),
             ValueRef::Integer(state as i64),

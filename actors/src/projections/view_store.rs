@@ -11,6 +11,10 @@ use crate::{
     projections::{dead_letters::DeadLetters, view_error::ViewError, view_generation},
 };
 
+mod verification;
+
+pub use verification::VIEW_DATABASE;
+
 /// The layout of the tables. A file with another layout is built again.
 const LAYOUT: i64 = 3;
 

@@ -29,11 +29,13 @@ mod migration;
 pub mod reaper;
 mod removal;
 mod schema;
+mod verification;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::DeliveryStoreError;
+pub use verification::DELIVERY_DATABASE;
 
 /// The most deliveries on one page.
 pub const MAX_PAGE: u32 = 200;

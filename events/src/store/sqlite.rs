@@ -40,7 +40,7 @@ use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, V
 
 mod backup;
 mod checkpoint;
-pub mod columns;
+mod companion;
 mod export;
 mod fresh;
 mod heads;
@@ -59,27 +59,31 @@ mod removal;
 mod repair;
 mod restore;
 mod row;
+pub mod row_checksum;
 mod schema;
 pub mod scrub;
 mod seal;
 mod seek;
+mod sql;
+mod store_files;
 mod verify;
 mod witness;
-mod work;
+mod work_progress;
 pub mod write_ahead;
 mod writer;
 
-pub use backup::{BackupError, NoBackup, backup};
+pub use backup::{BackupError, NoBackup};
+pub use companion::{CompanionCheck, CompanionDatabase, LogFacts};
 pub use export::{DamagePolicy, ExportOmissions, export};
 pub use fresh::{FillError, repair_index};
-pub use import::{EndLinePolicy, import};
+pub use import::{EndLinePolicy, ImportLines};
 pub use lock::Holder;
 pub use new_file::{NewFile, NewFileError};
 pub use open_error::OpenError;
 pub use read_only::ReadOnlyStore;
-pub use restore::restore;
-pub use verify::{KEPT_ATTEMPTS, Kind, Problem, StoreVerification, verify};
-pub use work::{Report, WorkProgress};
+pub use store_files::StoreFiles;
+pub use verify::{DefectKind, StoreDefect, StoreVerification};
+pub use work_progress::{ProgressCallback, WorkProgress};
 
 /// The two ends of a job's answer.
 type Reply<T> = oneshot::Sender<Result<T, AppendError>>;

@@ -7,7 +7,7 @@ use amoiq_events::{
     store::LogMaintenance,
     store::{
         ExpectedVersion,
-        sqlite::{Kind, verify},
+        sqlite::{DefectKind, StoreFiles},
     },
 };
 use rusqlite::Connection;
@@ -22,8 +22,8 @@ async fn marks_of_what_was_truncated_are_not_written_at_the_end() {
     within(store.truncate(stream("a"), Version::from_u64(200))).await.expect("truncated");
     within(store.append(stream("a"), ExpectedVersion::Any, events(301..=400))).await.expect("appended");
     drop(store);
-    let verified = verify(dir.path(), Position::START, &mut |_| {}).expect("it opens");
-    assert_eq!(verified.counts.get(&Kind::Mark), None, "{:?}", verified.counts);
+    let verified = StoreFiles::new(dir.path(), &[]).verify(Position::START, &mut |_| {}).expect("it opens");
+    assert_eq!(verified.counts.get(&DefectKind::Mark), None, "{:?}", verified.counts);
 }
 
 /// Streams whose events lie side by side, so that removing one changes every page.

@@ -10,11 +10,9 @@ use amoiq_actors::{
     inbox::InboxProjection,
     projections::{ProjectionProgress, Projector, RebuildHandle, RebuildOutcome, ViewStore},
     sessions::{DirectorySettings, ProvenUsers, SessionDirectory, SessionSettings},
+    store_files::store_files,
 };
-use amoiq_events::{
-    Ambient, EventLog, EventStore, Position,
-    store::sqlite::{self, SqliteStore},
-};
+use amoiq_events::{Ambient, EventLog, EventStore, Position, store::sqlite::SqliteStore};
 use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 
@@ -122,7 +120,7 @@ impl BenchService {
     pub(super) async fn verify(&self, place: &Path) -> anyhow::Result<BenchResult> {
         let data = place.join("data");
         let begun = Instant::now();
-        let verifying = move || sqlite::verify(&data, Position::START, &mut |_work| {});
+        let verifying = move || store_files(&data).verify(Position::START, &mut |_work| {});
         let verification = tokio::task::spawn_blocking(verifying).await??;
         ensure!(verification.clean, "what was written does not verify: {:?}", verification.problems);
         Ok(read("verify", "verification, events", verification.events, begun.elapsed()))

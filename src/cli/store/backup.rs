@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amoiq_events::{Ambient, store::sqlite};
+use amoiq_actors::store_files::store_files;
+use amoiq_events::{Ambient, store::sqlite::BackupError};
 use clap::Args;
 
 use super::verify;
@@ -26,12 +27,12 @@ pub(crate) struct BackupCommand {
 pub(crate) fn run(command: &BackupCommand, store: &Path) -> anyhow::Result<()> {
     let mut parts = StagedProgress::default();
     let now = Ambient::system().now();
-    let made = sqlite::backup(store, &command.file, now, &mut |work| parts.show(work));
+    let made = store_files(store).backup(&command.file, now, &mut |work| parts.show(work));
     parts.finish();
     let verification = match made {
-        Err(sqlite::BackupError::Damaged(verification)) => {
+        Err(BackupError::Damaged(verification)) => {
             verify::print(&verification, command.json)?;
-            return Err(sqlite::BackupError::Damaged(verification).into());
+            return Err(BackupError::Damaged(verification).into());
         }
         made => made?,
     };

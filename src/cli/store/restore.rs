@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amoiq_events::{
-    Ambient,
-    store::sqlite::{self, ReadOnlyStore},
-};
+use amoiq_actors::store_files::store_files;
+use amoiq_events::{Ambient, store::sqlite::ReadOnlyStore};
 use clap::Args;
 
 use super::{log_point::LogPoint, verify};
@@ -36,7 +34,7 @@ pub(crate) fn run(command: &RestoreCommand, store: &Path) -> anyhow::Result<()> 
         None => None,
     };
     let mut report = |work| parts.show(work);
-    let restored = sqlite::restore(&command.file, store, to, &Ambient::system(), &mut report);
+    let restored = store_files(store).restore(&command.file, to, &Ambient::system(), &mut report);
     parts.finish();
     let verification = restored?;
     verify::say_notes(&verification);

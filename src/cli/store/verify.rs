@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use amoiq_actors::store_files::store_files;
 use amoiq_events::{
     Ambient, Position,
     store::sqlite::{self, StoreVerification},
@@ -59,7 +60,7 @@ fn look(command: &VerifyCommand, store: &Path) -> anyhow::Result<StoreVerificati
         sqlite::repair_index(store, &Ambient::system()).context("not repaired")?;
     }
     let from = Position::from_u64(command.from);
-    let verified = sqlite::verify(path, from, &mut |work| parts.show(work));
+    let verified = store_files(path).verify(from, &mut |work| parts.show(work));
     parts.finish();
     verified.with_context(|| path.display().to_string())
 }
@@ -99,7 +100,7 @@ pub(super) fn print(verification: &StoreVerification, as_json: bool) -> anyhow::
         writeln!(out, "position {position} {stream}: {what}\n  {}", problem.advice)?;
     }
     for (kind, count) in &verification.counts {
-        writeln!(out, "{count} of the kind {kind:?}")?;
+        writeln!(out, "{count} of the kind {}", kind.name())?;
     }
     for note in &verification.notes {
         writeln!(out, "note: {note}")?;

@@ -1,6 +1,6 @@
 //! The table of attempts: the last 50 of each delivery.
 
-use amoiq_events::{Position, Timestamp, store::sqlite::KEPT_ATTEMPTS};
+use amoiq_events::{Position, Timestamp};
 use rusqlite::{Connection, Row, types::ValueRef};
 
 use super::{
@@ -10,6 +10,9 @@ use super::{
 use crate::webhooks::delivery::DeliveryAttempt;
 
 const TABLE: &str = "attempts";
+
+/// How many attempts of a delivery are kept: the schedule five times over.
+pub(super) const KEPT_ATTEMPTS: u32 = 50;
 
 /// How many bytes of an answer are stored.
 const ANSWER_BYTES: usize = 1_024;

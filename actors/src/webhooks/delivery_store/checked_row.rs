@@ -1,6 +1,6 @@
 //! A row of any table: its columns, followed by the CRC-32C over all of them.
 
-use amoiq_events::store::sqlite::columns::{checksum, is_whole};
+use amoiq_events::store::sqlite::row_checksum::{checksum, is_whole};
 use rusqlite::{
     Params, Row, params_from_iter,
     types::{ToSqlOutput, ValueRef},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_events::{Position, TenantId, Timestamp, WebhookId, store::sqlite::columns::checksum};
+use amoiq_events::{Position, TenantId, Timestamp, WebhookId, store::sqlite::row_checksum::checksum};
 use rusqlite::{Connection, Row, types::ValueRef};
 
 use super::{

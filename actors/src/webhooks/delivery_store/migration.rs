@@ -6,7 +6,7 @@
 
 use amoiq_events::store::{
     Epoch,
-    sqlite::columns::{checksum, is_whole},
+    sqlite::row_checksum::{checksum, is_whole},
 };
 use rusqlite::{
     Connection, Row, params_from_iter,

@@ -6,7 +6,7 @@ use amoiq_actors::webhooks::{
     delivery::{DeliveryStatus, HoldOff},
     delivery_store::{DeliveryStore, DeliveryStoreError, DeliveryTotals},
 };
-use amoiq_events::{TenantId, Timestamp, store::sqlite::columns::checksum};
+use amoiq_events::{TenantId, Timestamp, store::sqlite::row_checksum::checksum};
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::{

@@ -1,17 +1,17 @@
 //! One file that holds a store: made beside a running service, or of a stopped one.
 //!
-//! It is an SQLite database with the log's tables as they were at one moment. The tables of the outbox are in
-//! it too, under the prefix `outbox_`. They are read before the log is, so no cursor in the file is ahead of its
-//! log; what was delivered in between is delivered again after a restore. Read models are not in it, they are
-//! made from the log, and neither is the secret that signs tokens.
+//! It is an SQLite database with the log's tables as they were at one moment. The tables of the databases beside
+//! the log that no rebuild makes again are in it too, each under a prefix ([`CompanionDatabase`]). They are read before
+//! the log is, so no cursor in the file is ahead of its log; what was delivered in between is delivered again after a
+//! restore. Read models are not in it, because they are made from the log, and neither is the secret that signs tokens.
 //!
 //! The file appears under its name once it is whole: written, verified and synced. Only its owner may read
 //! it, because the log has the secrets of webhooks.
 //!
-//! From its begin until the file is there a backup shares a lock on `log.witness`. An erasure that wants to say
-//! that it is complete takes the lock alone ([`NoBackup`]): whatever a backup copied before is under its name
-//! then, where whoever erases a person knows of it. Not on `log.db`: a process that closes any handle of that
-//! file loses SQLite's own locks on it.
+//! From its start until the file is there a backup shares a lock on `log.witness`. An erasure that reports
+//! that it is complete takes the lock alone ([`NoBackup`]): whatever a backup copied before has its name
+//! then, where whoever erases a person knows of it. The lock is not on `log.db`: a process that closes any handle of
+//! that file loses SQLite's own locks on it.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,8 +24,8 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    NewFile, NewFileError, OpenError, Report, StoreVerification, WorkProgress, new_file::Partial, read_only,
-    verify,
+    CompanionDatabase, NewFile, NewFileError, OpenError, ProgressCallback, StoreFiles, StoreVerification,
+    WorkProgress, new_file::Partial, read_only, sql,
 };
 use crate::{Position, Timestamp};
 
@@ -52,31 +52,34 @@ pub enum BackupError {
     Io(#[from] io::Error),
 }
 
-/// Copies the store of a directory into a new file, and tells what is in it.
-///
-/// # Errors
-/// A [`BackupError`]; there is no file then.
-pub fn backup(
-    directory: &Path,
+/// Copies the store of a directory into a new file.
+pub(super) fn backup(
+    files: StoreFiles<'_>,
     file: &Path,
     now: Timestamp,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> Result<StoreVerification, BackupError> {
     // Nothing is made under a name that SQLite takes for another.
-    sql_path(file)?;
-    let _underway = begin(directory)?;
+    sql::path(file)?;
+    let _underway = begin(files.path)?;
     let whole = NewFile::begin(file)?;
-    let outbox_copy = Partial::beside(file, ".outbox.partial")?;
-    let outbox = directory.join("outbox.db");
-    let has_outbox = outbox.try_exists()?;
-    if has_outbox {
-        copy(&outbox, outbox_copy.path(), "bytes of the outbox", report)?;
+    let mut copies = Vec::new();
+    for companion in files.companions {
+        let database = companion.file(files.path);
+        if let Some(copying) = companion.copying
+            && database.try_exists()?
+        {
+            let partial = Partial::beside(file, &format!(".{}.partial", companion.name))?;
+            copy(&database, partial.path(), copying, report)?;
+            copies.push((*companion, partial));
+        }
     }
-    let log = read_only::log_file(directory);
+    let log = read_only::log_file(files.path);
     drop(read_only::open(&log).map_err(|error| error.judged(&log))?);
     copy(&log, whole.partial(), "bytes of the log", report)?;
-    complete(whole.partial(), has_outbox.then(|| outbox_copy.path()), now)?;
-    let verification = verify(whole.partial(), Position::START, report)?;
+    pack(whole.partial(), files.companions, &copies, now)?;
+    let packed = StoreFiles { path: whole.partial(), ..files };
+    let verification = packed.verify(Position::START, report)?;
     if !verification.is_intact() {
         return Err(BackupError::Damaged(Box::new(verification)));
     }
@@ -84,7 +87,7 @@ pub fn backup(
     Ok(verification)
 }
 
-/// No backup of a data directory is underway, and none begins, as long as this is kept.
+/// While this is kept, no backup of a data directory is underway, and none starts.
 #[derive(Debug)]
 pub struct NoBackup {
     /// Nothing where there is no log.
@@ -92,7 +95,7 @@ pub struct NoBackup {
 }
 
 impl NoBackup {
-    /// Holds off backups for a moment; nothing while one is underway.
+    /// Keeps backups from starting; nothing while one is underway.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -106,8 +109,8 @@ impl NoBackup {
     }
 }
 
-/// Says that a copy of the log is being made, until the file that it gives is closed. A backup's file is nobody's
-/// to erase from, and needs no word.
+/// Marks that a copy of the log is being made, until the returned file is closed. Nobody erases from a backup's
+/// file, so copying that needs no mark.
 pub(super) fn begin(path: &Path) -> io::Result<Option<File>> {
     let Some(file) = lock_file(path)? else { return Ok(None) };
     file.lock_shared()?;
@@ -125,12 +128,12 @@ fn lock_file(directory: &Path) -> io::Result<Option<File>> {
 }
 
 /// Copies a database as it is at one moment into an empty file.
-fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Result<(), BackupError> {
+fn copy(from: &Path, to: &Path, what: &'static str, report: ProgressCallback<'_>) -> Result<(), BackupError> {
     let conn = read_only::open_database(from).map_err(|error| error.judged(from))?;
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let total = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
     let total = u64::try_from(total).unwrap_or_default();
-    let target = sql_path(to)?.to_owned();
+    let target = sql::path(to)?.to_owned();
     thread::scope(|scope| {
         let copying = scope.spawn(move || conn.execute("VACUUM INTO ?1", [target]));
         while !copying.is_finished() {
@@ -146,54 +149,66 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: Report<'_>) -> Resul
     })
 }
 
-/// Adds the outbox and when the file was made.
-fn complete(file: &Path, outbox: Option<&Path>, now: Timestamp) -> Result<(), BackupError> {
+/// Adds the databases beside the log, and when the file was made.
+fn pack(
+    file: &Path,
+    companions: &[CompanionDatabase],
+    copies: &[(CompanionDatabase, Partial)],
+    now: Timestamp,
+) -> Result<(), BackupError> {
     let conn = Connection::open(file)?;
     // The file is synced whole, at its end.
     conn.pragma_update(None, "synchronous", "OFF")?;
-    if let Some(outbox) = outbox {
-        conn.execute("ATTACH ?1 AS source", [sql_path(outbox)?])?;
-    }
-    conn.execute_batch(
-        "BEGIN;
-         CREATE TABLE backup (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
-         CREATE TABLE backup_outbox (type TEXT, name TEXT, sql TEXT);",
-    )?;
+    conn.execute_batch("CREATE TABLE backup (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID")?;
     conn.execute("INSERT INTO backup VALUES ('made_at', ?1)", [now.to_string()])?;
-    if outbox.is_some() {
-        let version: i64 = conn.query_row("PRAGMA source.user_version", [], |row| row.get(0))?;
-        conn.execute("INSERT INTO backup VALUES ('outbox_version', ?1)", [version])?;
-        conn.execute_batch(
-            "INSERT INTO backup_outbox SELECT type, name, sql FROM source.sqlite_master
-             WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name",
-        )?;
-        for name in tables(&conn)? {
-            let (copy, name) = (quoted(&format!("outbox_{name}")), quoted(&name));
-            conn.execute_batch(&format!("CREATE TABLE {copy} AS SELECT * FROM source.{name}"))?;
-        }
+    for companion in companions.iter().filter(|companion| companion.copying.is_some()) {
+        let definitions = definitions_table(*companion);
+        conn.execute_batch(&format!("CREATE TABLE {definitions} (type TEXT, name TEXT, sql TEXT)"))?;
     }
-    Ok(conn.execute_batch("COMMIT")?)
+    for (companion, copy) in copies {
+        pack_database(&conn, *companion, copy.path())?;
+    }
+    Ok(())
 }
 
-/// The outbox's tables, as a backup has them.
-pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = conn.prepare("SELECT name FROM backup_outbox WHERE type = 'table' ORDER BY name")?;
-    statement.query_map([], |row| row.get(0))?.collect()
+/// Adds the tables of one database, and how they are defined.
+fn pack_database(conn: &Connection, companion: CompanionDatabase, copy: &Path) -> Result<(), BackupError> {
+    let definitions = definitions_table(companion);
+    conn.execute("ATTACH ?1 AS source", [sql::path(copy)?])?;
+    let version: i64 = conn.query_row("PRAGMA source.user_version", [], |row| row.get(0))?;
+    conn.execute_batch(&format!(
+        "BEGIN;
+         INSERT INTO {definitions} SELECT type, name, sql FROM source.sqlite_master
+             WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name;"
+    ))?;
+    conn.execute("INSERT INTO backup VALUES (?1, ?2)", (version_key(companion), version))?;
+    for name in tables(conn, companion)? {
+        let (packed, name) = (packed_table(companion, &name), sql::quoted(&name));
+        conn.execute_batch(&format!("CREATE TABLE {packed} AS SELECT * FROM source.{name}"))?;
+    }
+    Ok(conn.execute_batch("COMMIT; DETACH source")?)
 }
 
-/// A path in SQL, which is text there. With other letters in place of what is none it would be that of another file,
-/// made with another mode.
-pub(super) fn sql_path(path: &Path) -> io::Result<&str> {
-    let refused = || {
-        let why = format!("{} is not UTF-8: SQLite cannot be told such a path", path.display());
-        io::Error::new(io::ErrorKind::InvalidFilename, why)
-    };
-    path.to_str().ok_or_else(refused)
+/// The table of a backup that has a database's definitions.
+pub(super) fn definitions_table(companion: CompanionDatabase) -> String {
+    sql::quoted(&format!("backup_{}", companion.name))
 }
 
-/// A name in SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// The key under which a backup has a database's version.
+pub(super) fn version_key(companion: CompanionDatabase) -> String {
+    format!("{}_version", companion.name)
+}
+
+/// A database's table, as it is named in a backup.
+pub(super) fn packed_table(companion: CompanionDatabase, name: &str) -> String {
+    sql::quoted(&format!("{}{name}", companion.packed_prefix()))
+}
+
+/// A database's tables, as a backup has them.
+pub(super) fn tables(conn: &Connection, companion: CompanionDatabase) -> rusqlite::Result<Vec<String>> {
+    let definitions = definitions_table(companion);
+    let sql = format!("SELECT name FROM {definitions} WHERE type = 'table' ORDER BY name");
+    conn.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]
@@ -202,18 +217,20 @@ mod tests {
     use crate::{Ambient, store::sqlite::SqliteStore};
 
     #[test]
-    fn a_backup_is_noticed_from_its_begin_until_its_file_is_there() {
+    fn a_backup_is_noticed_from_its_start_until_its_file_is_there() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         drop(SqliteStore::open(&data, &Ambient::system()).unwrap());
         assert!(NoBackup::take(&data).unwrap().is_some(), "nobody copies");
         let file = directory.path().join("backup");
         let mut looked = Vec::new();
-        backup(&data, &file, Ambient::system().now(), &mut |work| {
-            assert!(NoBackup::take(&data).unwrap().is_none(), "{}", work.what);
-            looked.push(work.what);
-        })
-        .unwrap();
+        let files = StoreFiles::new(&data, &[]);
+        files
+            .backup(&file, Ambient::system().now(), &mut |work| {
+                assert!(NoBackup::take(&data).unwrap().is_none(), "{}", work.what);
+                looked.push(work.what);
+            })
+            .unwrap();
         assert!(looked.contains(&"bytes of the log") && looked.contains(&"pages"), "{looked:?}");
         assert!(file.exists() && NoBackup::take(&data).unwrap().is_some(), "it is over");
     }

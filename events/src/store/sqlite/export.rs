@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{OpenError, Report, WorkProgress, backup, heads::Heads, query, read_only};
+use super::{OpenError, ProgressCallback, WorkProgress, backup, heads::Heads, query, read_only};
 use crate::{
     Position, RecordedEvent, StreamName, Version,
     store::{MAX_READ_EVENTS, ReadError},
@@ -45,7 +45,7 @@ pub struct ExportOmissions {
 pub fn export<E: From<OpenError> + From<ReadError>>(
     path: &Path,
     damage: DamagePolicy,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
     each: &mut dyn FnMut(&RecordedEvent) -> Result<(), E>,
 ) -> Result<ExportOmissions, E> {
     let _underway = backup::begin(path).map_err(OpenError::from)?;

@@ -11,19 +11,13 @@ use std::{
 };
 
 use super::{
-    OpenError, Report, StoreVerification, lock, new_file::sync_folder, private, query, read_only, repair,
-    schema, verify, witness::Witness,
+    CompanionDatabase, OpenError, ProgressCallback, StoreFiles, StoreVerification, lock,
+    new_file::sync_folder, private, query, read_only, repair, schema, witness::Witness,
 };
 use crate::{Ambient, Position, store::line::InvalidLine};
 
 /// What the log is called until all of it is there.
 const UNFINISHED: &str = "log.db.new";
-
-/// Files that make a store. The others in a directory follow from them, or belong to the service.
-const STORE: [&str; 5] = ["log.db", "log.db-wal", "log.db-shm", "outbox.db", "outbox.db-wal"];
-
-/// Files of the store that was there before, and that the new one does not fit.
-const STALE: [&str; 4] = ["log.witness", "views.db", "views.db-wal", "views.db-shm"];
 
 /// What a database's file and those beside it are called behind its name.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -79,76 +73,94 @@ pub enum FillError {
 }
 
 /// A store in the making. What is left of it goes with it.
-pub(super) struct Fresh {
-    directory: PathBuf,
+pub(super) struct Fresh<'a> {
+    files: StoreFiles<'a>,
     pub(super) log: PathBuf,
-    pub(super) outbox: PathBuf,
     _lock: File,
 }
 
-impl Fresh {
-    pub(super) fn new(directory: &Path) -> Result<Self, FillError> {
+impl<'a> Fresh<'a> {
+    pub(super) fn new(files: StoreFiles<'a>) -> Result<Self, FillError> {
+        let directory = files.path;
         private::make_directory(directory)?;
         let lock = lock::take(directory)?;
+        let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
+        let kept = fresh.backed_up().map(|(companion, _)| companion.file(directory));
+        let kept = kept.collect::<Vec<_>>();
         if is_unfinished(directory)? {
-            remove(&directory.join("outbox.db"), &SUFFIXES);
+            kept.iter().for_each(|file| remove(file, &SUFFIXES));
         }
-        for name in STORE {
-            if directory.join(name).try_exists()? {
+        let log = ["log.db", "log.db-wal", "log.db-shm"].map(|name| directory.join(name));
+        let beside = kept.iter().flat_map(|file| [file.clone(), with_suffix(file, "-wal")]);
+        for file in log.into_iter().chain(beside) {
+            if file.try_exists()? {
                 return Err(FillError::NotEmpty(directory.to_owned()));
             }
         }
-        let (log, outbox) = (directory.join(UNFINISHED), directory.join("outbox.db.new"));
-        let fresh = Self { directory: directory.to_owned(), log, outbox, _lock: lock };
         fresh.remove();
         Ok(fresh)
     }
 
+    /// The databases that a backup has, and what each is called until all of the store is there.
+    pub(super) fn backed_up(&self) -> impl Iterator<Item = (CompanionDatabase, PathBuf)> {
+        let StoreFiles { path, companions } = self.files;
+        let backed_up = companions.iter().filter(|companion| companion.copying.is_some());
+        backed_up.map(|companion| (*companion, with_suffix(&companion.file(path), ".new")))
+    }
+
     /// Verifies what was made, and gives it its names.
-    pub(super) fn finish(self, report: Report<'_>) -> Result<StoreVerification, FillError> {
-        let verification = verify(&self.log, Position::START, report)?;
+    pub(super) fn finish(self, report: ProgressCallback<'_>) -> Result<StoreVerification, FillError> {
+        let verification = StoreFiles { path: &self.log, ..self.files }.verify(Position::START, report)?;
         if !verification.is_intact() {
             return Err(FillError::Damaged(Box::new(verification)));
         }
         let head = read_only::head(&read_only::open(&self.log)?)?;
         // Reading leaves them behind; empty, since the database is in its one file.
         remove(&self.log, &["-wal", "-shm"]);
-        for name in STALE {
-            drop(fs::remove_file(self.directory.join(name)));
+        let directory = self.files.path;
+        // Of the store that was there before: the new one does not fit them.
+        remove(&directory.join("log.witness"), &[""]);
+        for companion in self.files.companions.iter().filter(|companion| companion.copying.is_none()) {
+            remove(&companion.file(directory), &SUFFIXES);
         }
         self.take_names()?;
-        let mut witness = Witness::open(&self.directory.join("log.witness"))?;
+        let mut witness = Witness::open(&directory.join("log.witness"))?;
         witness.write(head)?;
-        sync_folder(&self.directory.join("log.db"))?;
+        sync_folder(&directory.join("log.db"))?;
         Ok(verification)
     }
 
     /// The log last: what has its name is a store.
     fn take_names(&self) -> io::Result<()> {
-        let has_outbox = self.outbox.try_exists()?;
-        let (log, outbox) = (self.directory.join("log.db"), self.directory.join("outbox.db"));
         File::open(&self.log)?.sync_all()?;
-        if has_outbox {
-            File::open(&self.outbox)?.sync_all()?;
-        }
-        let place = || {
-            if has_outbox {
-                fs::rename(&self.outbox, &outbox)?;
-                sync_folder(&outbox)?;
+        let mut renamed = Vec::new();
+        let mut rename_all = || {
+            for (companion, made) in self.backed_up() {
+                if !made.try_exists()? {
+                    continue;
+                }
+                File::open(&made)?.sync_all()?;
+                let file = companion.file(self.files.path);
+                fs::rename(&made, &file)?;
+                renamed.push(file.clone());
+                sync_folder(&file)?;
             }
-            fs::rename(&self.log, log)
+            fs::rename(&self.log, self.files.path.join("log.db"))
         };
-        place().inspect_err(|_without_a_log| remove(&outbox, &[""]))
+        let ended = rename_all();
+        if ended.is_err() {
+            renamed.iter().for_each(|without_a_log| remove(without_a_log, &[""]));
+        }
+        ended
     }
 
     fn remove(&self) {
-        for path in [&self.log, &self.outbox] {
-            remove(path, &SUFFIXES);
-        }
+        remove(&self.log, &SUFFIXES);
+        self.backed_up().for_each(|(_, made)| remove(&made, &SUFFIXES));
     }
 }
 
-impl Drop for Fresh {
+impl Drop for Fresh<'_> {
     fn drop(&mut self) {
         self.remove();
     }
@@ -165,11 +177,15 @@ fn is_unfinished(directory: &Path) -> io::Result<bool> {
 
 fn remove(path: &Path, suffixes: &[&str]) {
     for suffix in suffixes {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
         // Mostly they are not there.
-        drop(fs::remove_file(name));
+        drop(fs::remove_file(with_suffix(path, suffix)));
     }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Makes the index of a stopped store again from its log. When the store does not know its epoch any more

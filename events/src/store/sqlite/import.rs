@@ -3,12 +3,12 @@
 //! The last line says how many events there are: lines of an export that failed, or whose end was lost, are
 //! refused.
 
-use std::{io::BufRead, path::Path};
+use std::io::BufRead;
 
 use rusqlite::Connection;
 
 use super::{
-    FillError, Report, StoreVerification, WorkProgress,
+    FillError, ProgressCallback, StoreFiles, StoreVerification, WorkProgress,
     fresh::Fresh,
     heads::{Head, Ledger},
     row, schema,
@@ -30,20 +30,25 @@ pub enum EndLinePolicy {
     MayLack,
 }
 
-/// Fills an empty directory with the events of lines. `total` is how many bytes they have; 0 when nobody
-/// knows.
-///
-/// # Errors
-/// A [`FillError`]; the directory is as it was then.
-pub fn import(
-    lines: &mut dyn BufRead,
-    total: u64,
-    end_line: EndLinePolicy,
-    directory: &Path,
+/// Where events are imported from.
+pub struct ImportLines<'a> {
+    /// One event a line.
+    pub reader: &'a mut dyn BufRead,
+    /// How many bytes there are; 0 when nobody knows.
+    pub total_bytes: u64,
+    /// Whether an end line is demanded.
+    pub end_line: EndLinePolicy,
+}
+
+/// Fills an empty directory with the events of lines.
+pub(super) fn import(
+    files: StoreFiles<'_>,
+    lines: ImportLines<'_>,
     ambient: &Ambient,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> Result<StoreVerification, FillError> {
-    let fresh = Fresh::new(directory)?;
+    let ImportLines { reader, total_bytes: total, end_line } = lines;
+    let fresh = Fresh::new(files)?;
     let conn = schema::open_writer(&fresh.log, u64::from_le_bytes(ambient.bytes()))?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?;
@@ -52,7 +57,7 @@ pub fn import(
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut text = String::new();
     let mut done = 0;
-    while lines.read_line(&mut text)? > 0 {
+    while reader.read_line(&mut text)? > 0 {
         done += text.len() as u64;
         filling.line += 1;
         filling.take(text.trim_end())?;

@@ -1,6 +1,6 @@
 //! From the file of a backup to a store: the way back.
 //!
-//! The store begins a new epoch, so that nobody goes on from a place in the history before: read models are
+//! The restored store has a new epoch, so that nobody goes on from a place in the history before: read models are
 //! made again, cursors are clamped. It can be cut at an earlier position; the index is cut with the log.
 
 use std::{
@@ -10,13 +10,14 @@ use std::{
     path::Path,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    FillError, OpenError, Report, StoreVerification, WorkProgress, backup,
+    CompanionDatabase, FillError, OpenError, ProgressCallback, StoreFiles, StoreVerification, WorkProgress,
+    backup,
     fresh::Fresh,
     heads::{self, Head},
-    private, query, read_only, schema, verify,
+    private, query, read_only, schema, sql, verify,
 };
 use crate::{Ambient, Position, Version};
 
@@ -24,30 +25,29 @@ use crate::{Ambient, Position, Version};
 const CHUNK: usize = 1024 * 1024;
 
 /// Puts what a backup holds, up to a position if one is given, into an empty directory.
-///
-/// # Errors
-/// A [`FillError`]; the directory is as it was then.
-pub fn restore(
+pub(super) fn restore(
+    files: StoreFiles<'_>,
     file: &Path,
-    directory: &Path,
     to: Option<Position>,
     ambient: &Ambient,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> Result<StoreVerification, FillError> {
     check(file)?;
     // Nothing is made where SQLite would look for another file.
-    backup::sql_path(directory)?;
-    let fresh = Fresh::new(directory)?;
+    sql::path(files.path)?;
+    let fresh = Fresh::new(files)?;
     copy(file, &fresh.log, report)?;
-    // It is verified as it was packed: rows that are moved first would be what was written ever after.
-    let outbox = verify::verify_outbox(&fresh.log)?;
-    if !outbox.is_intact() {
-        return Err(FillError::Damaged(Box::new(outbox)));
+    // Verified as it was packed: rows that are moved first would count as written ever after.
+    let packed = verify::verify_packed(StoreFiles { path: &fresh.log, ..files })?;
+    if !packed.is_intact() {
+        return Err(FillError::Damaged(Box::new(packed)));
     }
     let conn = schema::open_writer(&fresh.log, 0)?;
     conn.pragma_update(None, "synchronous", "OFF")?;
-    unpack_outbox(&conn, &fresh.outbox)?;
-    conn.execute_batch("BEGIN IMMEDIATE; DROP TABLE backup; DROP TABLE backup_outbox")?;
+    for (companion, path) in fresh.backed_up() {
+        unpack(&conn, companion, &path)?;
+    }
+    conn.execute_batch("BEGIN IMMEDIATE; DROP TABLE backup")?;
     if let Some(to) = to {
         report(WorkProgress { what: "cutting", done: 0, total: 0 });
         cut(&conn, to)?;
@@ -65,12 +65,12 @@ fn check(file: &Path) -> Result<(), FillError> {
         }
         opened => opened?,
     };
-    let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'backup', 'backup_outbox')";
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'backup')";
     let known: i64 = conn.query_row(sql, [], |row| row.get(0))?;
-    if known == 3 { Ok(()) } else { Err(FillError::NotABackup(file.to_owned())) }
+    if known == 2 { Ok(()) } else { Err(FillError::NotABackup(file.to_owned())) }
 }
 
-fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
+fn copy(from: &Path, to: &Path, report: ProgressCallback<'_>) -> Result<(), FillError> {
     let mut source = File::open(from)?;
     let total = source.metadata()?.len();
     let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
@@ -85,29 +85,34 @@ fn copy(from: &Path, to: &Path, report: Report<'_>) -> Result<(), FillError> {
     }
 }
 
-/// Moves the outbox's tables into a database of their own, with the definitions that they had.
-fn unpack_outbox(conn: &Connection, path: &Path) -> Result<(), FillError> {
-    let version = "SELECT value FROM backup WHERE key = 'outbox_version'";
-    let Ok(version) = conn.query_row(version, [], |row| row.get::<_, i64>(0)) else { return Ok(()) };
-    private::make_file(path)?;
-    let outbox = Connection::open(path)?;
-    outbox.pragma_update(None, "user_version", version)?;
-    let mut statement = conn.prepare("SELECT sql FROM backup_outbox ORDER BY type DESC, name")?;
-    let definitions =
-        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    definitions.iter().try_for_each(|sql| outbox.execute_batch(sql))?;
-    drop(outbox);
-    conn.execute("ATTACH ?1 AS outbox", [backup::sql_path(path)?])?;
-    for name in backup::tables(conn)? {
-        let (packed, name) = (backup::quoted(&format!("outbox_{name}")), backup::quoted(&name));
-        conn.execute_batch(&format!(
-            "INSERT INTO outbox.{name} SELECT * FROM main.{packed}; DROP TABLE main.{packed}"
-        ))?;
+/// Moves the tables of a database that was packed into a file of their own, with the definitions that they had.
+fn unpack(conn: &Connection, companion: CompanionDatabase, path: &Path) -> Result<(), FillError> {
+    let definitions = backup::definitions_table(companion);
+    let sql = "SELECT value FROM backup WHERE key = ?1";
+    let version = conn.query_row(sql, [backup::version_key(companion)], |row| row.get::<_, i64>(0));
+    if let Some(version) = version.optional()? {
+        private::make_file(path)?;
+        let database = Connection::open(path)?;
+        database.pragma_update(None, "user_version", version)?;
+        let mut statement =
+            conn.prepare(&format!("SELECT sql FROM {definitions} ORDER BY type DESC, name"))?;
+        let statements =
+            statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        statements.iter().try_for_each(|sql| database.execute_batch(sql))?;
+        drop(database);
+        conn.execute("ATTACH ?1 AS unpacked", [sql::path(path)?])?;
+        for name in backup::tables(conn, companion)? {
+            let (packed, name) = (backup::packed_table(companion, &name), sql::quoted(&name));
+            conn.execute_batch(&format!(
+                "INSERT INTO unpacked.{name} SELECT * FROM main.{packed}; DROP TABLE main.{packed}"
+            ))?;
+        }
+        conn.execute_batch("DETACH unpacked")?;
     }
-    Ok(conn.execute_batch("DETACH outbox")?)
+    Ok(conn.execute_batch(&format!("DROP TABLE IF EXISTS {definitions}"))?)
 }
 
-/// Takes away what is behind a position. A stream ends where its first event behind it links to.
+/// Removes what is after a position. A stream ends at the event that its first event after the position links to.
 fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
     let to_number = i64::try_from(to.as_u64()).unwrap_or(i64::MAX);
     let last = query::last_position(conn)?;
@@ -153,10 +158,11 @@ mod tests {
         let ambient = Ambient::system();
         let (data, file) = (directory.path().join("data"), directory.path().join("file"));
         drop(SqliteStore::open(&data, &ambient).unwrap());
-        backup(&data, &file, ambient.now(), &mut |_| ()).unwrap();
+        StoreFiles::new(&data, &[]).backup(&file, ambient.now(), &mut |_| ()).unwrap();
         let odd = directory.path().join(OsStr::from_bytes(b"odd\xff"));
-        let refused = restore(&file, &odd, None, &ambient, &mut |_| ()).unwrap_err();
+        let restore = |to: &Path| StoreFiles::new(to, &[]).restore(&file, None, &ambient, &mut |_| ());
+        let refused = restore(&odd).unwrap_err();
         assert!(refused.to_string().contains("UTF-8") && !odd.exists(), "{refused}");
-        restore(&file, &directory.path().join("another"), None, &ambient, &mut |_| ()).unwrap();
+        restore(&directory.path().join("another")).unwrap();
     }
 }

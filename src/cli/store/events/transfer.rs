@@ -6,11 +6,12 @@ use std::{
     path::Path,
 };
 
+use amoiq_actors::store_files::store_files;
 use amoiq_events::{
     Ambient, RecordedEvent,
     store::{
         line::{self, ExportEnd},
-        sqlite::{self, DamagePolicy, EndLinePolicy, ExportOmissions, NewFile},
+        sqlite::{self, DamagePolicy, EndLinePolicy, ExportOmissions, ImportLines, NewFile},
     },
 };
 use anyhow::Context;
@@ -68,7 +69,7 @@ pub(super) fn import(
     end_line: EndLinePolicy,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let (mut lines, total): (Box<dyn BufRead>, u64) = match file {
+    let (mut reader, total_bytes): (Box<dyn BufRead>, u64) = match file {
         None => (Box::new(BufReader::new(io::stdin())), 0),
         Some(path) => {
             let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -78,7 +79,8 @@ pub(super) fn import(
     };
     let mut parts = StagedProgress::default();
     let mut report = |work| parts.show(work);
-    let imported = sqlite::import(&mut *lines, total, end_line, store, &Ambient::system(), &mut report);
+    let lines = ImportLines { reader: &mut *reader, total_bytes, end_line };
+    let imported = store_files(store).import(lines, &Ambient::system(), &mut report);
     parts.finish();
     let verification = imported?;
     if as_json {

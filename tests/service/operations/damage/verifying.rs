@@ -2,12 +2,10 @@
 
 use std::fs;
 
+use amoiq_actors::store_files::store_files;
 use amoiq_events::{
     Ambient, EventLog, NewEvent, Position, StreamName,
-    store::{
-        ExpectedVersion,
-        sqlite::{self, SqliteStore},
-    },
+    store::{ExpectedVersion, sqlite::SqliteStore},
 };
 use amoiq_testkit::{TestApp, cli};
 use serde_json::Value;
@@ -231,7 +229,7 @@ fn the_write_ahead_log_can_be_cut_while_heads_are_compared() {
     store.close();
     let conn = rusqlite::Connection::open(data.path().join("log.db")).expect("a database");
     let mut cut = 0;
-    let verified = sqlite::verify(data.path(), Position::START, &mut |work| {
+    let verified = store_files(data.path()).verify(Position::START, &mut |work| {
         if work.what == "streams" {
             conn.execute("UPDATE meta SET value = value WHERE key = 'floor'", []).expect("written");
             let sql = "PRAGMA wal_checkpoint(TRUNCATE)";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use amoiq_events::store::sqlite::columns;
+use amoiq_events::store::sqlite::row_checksum;
 use amoiq_testkit::{cli, store_invariants::inbox_generation};
 use rusqlite::{
     Connection,
@@ -40,7 +40,7 @@ fn change(file: &Path, table: &str, sql: &str) {
     let rows = rows.expect("rows").collect::<Result<Vec<Vec<Column>>, _>>().expect("rows");
     for row in rows {
         let (old, columns) = row.split_last().expect("columns");
-        let sum = columns::checksum(columns.iter().map(ValueRef::from));
+        let sum = row_checksum::checksum(columns.iter().map(ValueRef::from));
         let update = format!("UPDATE {table} SET checksum = ?1 WHERE checksum = ?2");
         conn.execute(&update, (sum, old)).expect("sealed");
     }

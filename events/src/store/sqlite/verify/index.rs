@@ -13,7 +13,7 @@ use super::{
         heads::{self, Head},
         schema,
     },
-    Bounds, Kind, Report, StoreVerification, WorkProgress,
+    DefectKind, LogBounds, ProgressCallback, StoreVerification, WorkProgress,
     links::{Rows, Stands},
     marks,
 };
@@ -29,9 +29,9 @@ const NAMED: i64 = 20;
 /// Compares the index with the log.
 pub(super) fn check(
     conn: &Connection,
-    at: Bounds,
+    at: LogBounds,
     found: &mut StoreVerification,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> rusqlite::Result<()> {
     // Whatever is wrong with `meta` was reported; nothing can be said about an index of unknown age.
     let (Ok(indexed), Ok(_)) = (schema::meta(conn, "indexed"), schema::meta(conn, "floor")) else {
@@ -88,7 +88,7 @@ fn recount(conn: &Connection, upto: Position, found: &mut StoreVerification) -> 
     let events = events_up_to(conn, upto)?;
     if events != counted {
         let what = format!("the index knows {counted} events up to {upto}, the log has {events}");
-        found.found(Kind::Head, Position::START, "", what);
+        found.defect(DefectKind::Head, Position::START, "", what);
         name_missing(conn, upto, found)?;
     }
     Ok(())
@@ -104,7 +104,7 @@ fn heads(
     conn: &Connection,
     upto: Position,
     found: &mut StoreVerification,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> rusqlite::Result<Option<u64>> {
     let mut counted = Some(0_u64);
     let mut cursor = Value::Null;
@@ -154,20 +154,30 @@ fn portion(
         portion.last = Some(row.get(0)?);
         let Ok((name, head)) = heads::stored(row) else {
             let name = row.get::<_, String>(0).unwrap_or_default();
-            found.found(Kind::Head, Position::START, &name, "the row of this stream is not what was written");
+            found.defect(
+                DefectKind::Head,
+                Position::START,
+                &name,
+                "the row of this stream is not what was written",
+            );
             portion.events = None;
             continue;
         };
         match one(&mut rows, &name, head, upto) {
             Ok(events) => portion.events = portion.events.map(|sum| sum + events),
             Err(what) => {
-                found.found(Kind::Head, head.position, &name, what);
+                found.defect(DefectKind::Head, head.position, &name, what);
                 portion.events = None;
             }
         }
     }
     if portion.last.as_ref().is_some_and(|last| !is_behind(last, behind)) {
-        found.found(Kind::Head, Position::START, "", "the streams are not in the order of their names");
+        found.defect(
+            DefectKind::Head,
+            Position::START,
+            "",
+            "the streams are not in the order of their names",
+        );
         (portion.last, portion.events) = (None, None);
     }
     portion.last.take_if(|_| portion.rows < u64::from(PORTION));
@@ -243,7 +253,7 @@ fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification
     while let Some(row) = rows.next()? {
         let (stream, position): (String, i64) = (row.get(0)?, row.get(1)?);
         let position = Position::from_u64(position.cast_unsigned());
-        found.found(Kind::Head, position, &stream, "an event is outside of what the index says");
+        found.defect(DefectKind::Head, position, &stream, "an event is outside of what the index says");
     }
     Ok(())
 }

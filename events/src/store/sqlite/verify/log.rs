@@ -9,7 +9,7 @@ use super::{
         row::{self, COLUMNS, Linked},
         schema,
     },
-    Bounds, Kind, Report, StoreVerification, WorkProgress,
+    DefectKind, LogBounds, ProgressCallback, StoreVerification, WorkProgress,
     links::{Latest, Rows, Stands},
 };
 use crate::{
@@ -25,9 +25,9 @@ const SKIP: u64 = 100;
 /// Reads every row after `found.from`.
 pub(super) fn check(
     conn: &Connection,
-    at: Bounds,
+    at: LogBounds,
     found: &mut StoreVerification,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> rusqlite::Result<()> {
     let from = found.from;
     let mut scan =
@@ -54,7 +54,7 @@ struct Scan<'a> {
     latest: Latest,
     /// The row before; nothing when it could not be read.
     last: Option<Position>,
-    at: Bounds,
+    at: LogBounds,
     found: &'a mut StoreVerification,
 }
 
@@ -84,7 +84,7 @@ impl Scan<'_> {
                         other => other.to_string(),
                     };
                     let stream = self.stream_at(*position);
-                    self.found.found(Kind::Checksum, *position, &stream, reason);
+                    self.found.defect(DefectKind::Checksum, *position, &stream, reason);
                 }
             }
         }
@@ -105,7 +105,7 @@ impl Scan<'_> {
         }
         if reached < to {
             let what = format!("pages do not read between here and position {to}: {error}");
-            self.found.found(Kind::Pages, Position::from_u64(reached.as_u64() + 1), "", what);
+            self.found.defect(DefectKind::Pages, Position::from_u64(reached.as_u64() + 1), "", what);
         }
         self.last = None;
         to
@@ -122,7 +122,7 @@ impl Scan<'_> {
         let floor = schema::meta(self.conn, "floor").unwrap_or_default();
         if floor + 1 < position.as_u64() {
             let what = format!("positions {expected} to {} are missing", position.as_u64() - 1);
-            self.found.found(Kind::Missing, Position::from_u64(expected), "", what);
+            self.found.defect(DefectKind::Missing, Position::from_u64(expected), "", what);
         }
     }
 
@@ -135,14 +135,15 @@ impl Scan<'_> {
                 CodecError::Malformed { kind, .. } => format!("the data of `{kind}` do not decode"),
                 other => other.to_string(),
             };
-            self.found.found(Kind::Codec, recorded.position, recorded.stream.as_str(), what);
+            self.found.defect(DefectKind::Codec, recorded.position, recorded.stream.as_str(), what);
         }
     }
 
     fn envelope(&mut self, recorded: &RecordedEvent) {
         let event = &recorded.event;
         let stream = recorded.stream.as_str();
-        let mut wrong = |what: String| self.found.found(Kind::Envelope, recorded.position, stream, what);
+        let mut wrong =
+            |what: String| self.found.defect(DefectKind::Envelope, recorded.position, stream, what);
         if recorded.stream.kind().is_none() {
             wrong("this is not the name of a stream".to_owned());
         }
@@ -190,11 +191,11 @@ impl Scan<'_> {
             }
         };
         match (what, newest) {
-            (Some(what), _) => self.found.found(Kind::Link, position, stream.as_str(), what),
+            (Some(what), _) => self.found.defect(DefectKind::Link, position, stream.as_str(), what),
             // The link is good, but what it names is not the newest: there are two ways on from there.
             (None, Some((place, _))) if matches!(self.rows.at(place), Stands::Event { .. }) => {
                 let what = format!("version {version} is there although {place} is of the same stream");
-                self.found.found(Kind::Link, position, stream.as_str(), what);
+                self.found.defect(DefectKind::Link, position, stream.as_str(), what);
             }
             (None, _) => {}
         }

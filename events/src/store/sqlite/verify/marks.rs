@@ -5,7 +5,7 @@ use rusqlite::{Connection, types::Value};
 
 use super::{
     super::heads,
-    Kind, Report, StoreVerification, WorkProgress,
+    DefectKind, ProgressCallback, StoreVerification, WorkProgress,
     index::{PORTION, is_behind},
     links::{Rows, Stands},
 };
@@ -15,7 +15,7 @@ use crate::Position;
 pub(super) fn check(
     conn: &Connection,
     found: &mut StoreVerification,
-    report: Report<'_>,
+    report: ProgressCallback<'_>,
 ) -> rusqlite::Result<()> {
     let (mut cursor, mut done) = ((Value::Null, 0), 0);
     loop {
@@ -68,14 +68,14 @@ fn portion(
             Stands::Nothing => false,
         };
         if !is_whole || !fits {
-            found.found(Kind::Mark, position, &stream, format!("mark {mark} is not what was written"));
+            found.defect(DefectKind::Mark, position, &stream, format!("mark {mark} is not what was written"));
         }
     }
     if let Some((stream, mark)) = &last
         && !is_behind(stream, &behind.0)
         && !(*stream == behind.0 && *mark > behind.1)
     {
-        found.found(Kind::Mark, Position::START, "", "the marks are not in the order of their keys");
+        found.defect(DefectKind::Mark, Position::START, "", "the marks are not in the order of their keys");
         last = None;
     }
     Ok((count, last))

@@ -1,12 +1,12 @@
 //! The checksum of a row in the files beside the log: CRC-32C over its columns in their order, kept in its
 //! last column.
 //!
-//! Whoever writes `views.db` and `outbox.db`, and whoever verifies them, computes it here.
+//! Whoever writes such a file and whoever verifies it computes the checksum here.
 
 use rusqlite::{Row, types::ValueRef};
 
 /// The name of the last column of every table whose rows carry it.
-pub const CHECKSUM: &str = "checksum";
+pub const COLUMN: &str = "checksum";
 
 /// The checksum of columns, as it is stored.
 pub fn checksum<'a>(columns: impl IntoIterator<Item = ValueRef<'a>>) -> i64 {
