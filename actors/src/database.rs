@@ -14,9 +14,9 @@ use std::{
 
 use amoiq_events::store::sqlite::{
     private,
-    readable::Reading,
+    readable::FileReadability,
     scrub,
-    write_ahead::{self, Cutter},
+    write_ahead::{self, WriteAheadCutter},
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -59,7 +59,7 @@ enum DatabaseAccess {
     Threads {
         writer: mpsc::Sender<Box<dyn QueuedChange>>,
         reader: mpsc::Sender<Query>,
-        reading: Arc<Reading>,
+        reading: Arc<FileReadability>,
         /// Its thread ends when the last clone is gone.
         _housekeeping: std_mpsc::SyncSender<()>,
     },
@@ -78,7 +78,7 @@ impl SqliteDatabase {
     ) -> Result<Self, E> {
         create_file(path);
         let checked = connect(path).and_then(|conn| check(&conn));
-        checked.map_err(|error| error.judged(&Reading::new(path)))?;
+        checked.map_err(|error| error.judged(&FileReadability::new(path)))?;
         Self::open_unchecked(path, name, prepare)
     }
 
@@ -89,7 +89,7 @@ impl SqliteDatabase {
         prepare: impl FnOnce(&Connection) -> Result<(), E>,
     ) -> Result<Self, E> {
         create_file(path);
-        let reading = Arc::new(Reading::new(path));
+        let reading = Arc::new(FileReadability::new(path));
         let connected = || connect(path).map_err(|error| error.judged(&reading));
         let writing = connected()?;
         prepare(&writing).map_err(|error| error::judged(error, &reading))?;
@@ -212,7 +212,7 @@ impl SqliteDatabase {
         let DatabaseAccess::Threads { reader, .. } = &self.0 else { return Ok(()) };
         // Outside of any transaction, and not on the thread that writes.
         let (reply, answer) = oneshot::channel();
-        let cut = move |conn: &mut Connection| drop(reply.send(scrub::truncate_log(conn)));
+        let cut = move |conn: &mut Connection| drop(reply.send(write_ahead::truncate(conn)));
         let _closed = reader.send(Box::new(cut)).await;
         match answer.await {
             Ok(Ok(true)) => Ok(()),
@@ -313,10 +313,10 @@ fn spawn_housekeeping(
     name: String,
     conn: Connection,
     path: &Path,
-    reading: &Arc<Reading>,
+    reading: &Arc<FileReadability>,
 ) -> io::Result<std_mpsc::SyncSender<()>> {
     let (stop, stopped) = std_mpsc::sync_channel(0);
-    let (mut cutter, reading) = (Cutter::new(path), Arc::clone(reading));
+    let (mut cutter, reading) = (WriteAheadCutter::new(path), Arc::clone(reading));
     std::thread::Builder::new().name(name).spawn(move || {
         while stopped.recv_timeout(HOUSEKEEPING_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             reading.probe();

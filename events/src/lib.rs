@@ -14,21 +14,14 @@
 //! | [`histogram`] | counts of values, for operators |
 //! | [`store`] | the event store: the traits, and the `memory` and `sqlite` backends |
 
-pub mod ambient;
+pub mod aggregates;
 pub mod codec;
-pub mod envelope;
 pub mod event;
-pub mod histogram;
-pub mod id;
-pub mod node;
-pub mod presence;
-pub mod session;
 pub mod store;
-pub mod stream;
-pub mod tenant;
-pub mod text;
-pub mod timestamp;
-pub mod webhook;
+pub mod values;
+
+pub use aggregates::{node, presence, session, tenant, webhook};
+pub use values::{ambient, envelope, histogram, id, stream, text, timestamp};
 
 pub use ambient::Ambient;
 pub use envelope::{NewEvent, Position, RecordedEvent, Version};

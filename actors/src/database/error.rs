@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amoiq_events::store::sqlite::readable::{self, Reading, UnreadableFile};
+use amoiq_events::store::sqlite::readable::{self, FileReadability, UnreadableFile};
 use rusqlite::ErrorCode;
 
 /// Why a database refused something.
@@ -50,7 +50,7 @@ impl DatabaseError {
     }
 
     /// The same error, or `Unreadable` if what seems to be damage is that the file cannot be read.
-    pub(super) fn judged(self, reading: &Reading) -> Self {
+    pub(super) fn judged(self, reading: &FileReadability) -> Self {
         let is_unread = matches!(&self, Self::Refused(error) if readable::is_unread(error));
         if !is_unread && !self.is_damage() {
             return self;
@@ -76,7 +76,7 @@ impl HasDatabaseError for DatabaseError {
 }
 
 /// The error, after checking whether a file that seems to be damaged could be read.
-pub(super) fn judged<E: HasDatabaseError>(error: E, reading: &Reading) -> E {
+pub(super) fn judged<E: HasDatabaseError>(error: E, reading: &FileReadability) -> E {
     match error.into_database_error() {
         Ok(error) => error.judged(reading).into(),
         Err(other) => other,

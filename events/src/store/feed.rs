@@ -103,14 +103,20 @@ impl RecentWindow {
         }
     }
 
-    /// The commit that holds the first event after a position; nothing when the window starts later.
+    /// The commit that holds the first event after a position; nothing when the window starts later, or does not know
+    /// the position: then the log says what there is.
     fn commit_after(&self, after: Position) -> Option<Arc<[RecordedEvent]>> {
         if after < self.after {
             return None;
         }
         let ends_before =
             |commit: &Arc<[RecordedEvent]>| commit.last().is_some_and(|event| event.position <= after);
-        self.commits.get(self.commits.partition_point(ends_before)).cloned()
+        let next = self.commits.partition_point(ends_before);
+        let is_at = |event: &RecordedEvent| event.position == after;
+        let before = next.checked_sub(1).and_then(|before| self.commits.get(before));
+        let is_known = before.and_then(|commit| commit.last()).map_or(after == self.after, is_at);
+        let commit = self.commits.get(next)?;
+        (is_known || commit.iter().any(is_at)).then(|| Arc::clone(commit))
     }
 }
 

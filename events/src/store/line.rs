@@ -22,7 +22,7 @@ pub enum InvalidLine {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Line<'a> {
+struct EventLine<'a> {
     position: Position,
     stream: std::borrow::Cow<'a, str>,
     version: Version,
@@ -66,7 +66,7 @@ pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
         return Err(InvalidLine::Value("time"));
     }
     let json = as_it_is(&event.data);
-    let line = Line {
+    let line = EventLine {
         position: *position,
         stream: stream.as_str().into(),
         version: *version,
@@ -87,7 +87,7 @@ pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
 /// # Errors
 /// An [`InvalidLine`].
 pub fn read(line: &str) -> Result<RecordedEvent, InvalidLine> {
-    let line: Line<'_> = serde_json::from_str(line)?;
+    let line: EventLine<'_> = serde_json::from_str(line)?;
     let data = match (line.data, line.data_hex) {
         (Some(json), None) => json.get().as_bytes().into(),
         (None, Some(hex)) => unhex(&hex).ok_or(InvalidLine::Value("dataHex"))?,

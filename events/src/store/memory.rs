@@ -30,14 +30,14 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct MemoryLog {
     events: BTreeMap<Position, RecordedEvent>,
-    streams: BTreeMap<StreamName, StreamIndex>,
+    streams: BTreeMap<StreamName, StreamPositions>,
     /// Every position that was given out, in order; also those of events that were removed.
     given_out: Vec<Position>,
 }
 
 /// Where a stream's events are.
 #[derive(Default)]
-struct StreamIndex {
+struct StreamPositions {
     positions: BTreeMap<Version, Position>,
     /// Kept when the events before it are truncated away.
     version: Version,

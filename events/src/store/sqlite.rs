@@ -23,13 +23,20 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    checkpoint::WriteAhead,
-    heads::Heads,
-    log_file::LogFile,
-    readable::Reading,
-    reader::Readers,
-    repair::IndexState,
-    writer::{Append, Job, Writer},
+    files::{connection, readable::FileReadability},
+    reading::{
+        dense_positions::{count, within},
+        reader::ReaderPool,
+    },
+    tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
+    writing::{
+        checkpoint::{self, WriteAhead},
+        index_check::{self, IndexState},
+        jobs::{Answer, AppendJob, Reply, WriterJob},
+        log_file::LogFile,
+        removal,
+        writer::StoreWriter,
+    },
 };
 use super::{
     AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
@@ -38,56 +45,32 @@ use super::{
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
 
-mod backup;
-mod checkpoint;
-mod companion;
-mod export;
-mod fresh;
-mod heads;
-mod import;
+mod files;
 mod lock;
-mod log_file;
-mod new_file;
+mod maintenance;
 mod open_error;
-pub mod private;
-mod query;
-mod read_only;
-pub mod readable;
-mod reader;
-mod recent;
-mod removal;
-mod repair;
-mod restore;
-mod row;
-pub mod row_checksum;
-mod schema;
-pub mod scrub;
-mod seal;
-mod seek;
-mod sql;
-mod store_files;
-mod verify;
-mod witness;
+mod reading;
+mod tables;
 mod work_progress;
-pub mod write_ahead;
-mod writer;
+mod writing;
 
-pub use backup::{BackupError, NoBackup};
-pub use companion::{CompanionCheck, CompanionDatabase, LogFacts};
-pub use export::{DamagePolicy, ExportOmissions, export};
-pub use fresh::{FillError, repair_index};
-pub use import::{EndLinePolicy, ImportLines};
-pub use lock::Holder;
-pub use new_file::{NewFile, NewFileError};
+pub use files::{
+    new_file::{NewFile, NewFileError},
+    private, readable, row_checksum, scrub, write_ahead,
+};
+pub use lock::LockHolder;
+pub use maintenance::{
+    backup::{BackupError, NoBackup},
+    companion::{CompanionCheck, CompanionDatabase, LogFacts},
+    export::{DamagePolicy, ExportOmissions, export},
+    fresh::{FillError, repair_index},
+    import::{EndLinePolicy, ImportLines},
+    store_files::StoreFiles,
+    verification::{DefectKind, StoreDefect, StoreVerification},
+};
 pub use open_error::OpenError;
-pub use read_only::ReadOnlyStore;
-pub use store_files::StoreFiles;
-pub use verify::{DefectKind, StoreDefect, StoreVerification};
+pub use reading::read_only::ReadOnlyStore;
 pub use work_progress::{ProgressCallback, WorkProgress};
-
-/// The two ends of a job's answer.
-type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
-type Answer<T> = oneshot::Receiver<Result<T, AppendError>>;
 
 /// The most bytes that the data of one append may have together.
 const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
@@ -103,7 +86,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recovery {
+pub struct StoreRecovery {
     /// The newest event.
     pub head: Position,
     /// Positions after `head` up to this one were acknowledged and are gone. The epoch is a new one.
@@ -112,17 +95,17 @@ pub struct Recovery {
 
 /// The embedded store. Dropping it closes it.
 pub struct SqliteStore {
-    jobs: Sender<Job>,
-    readers: Readers,
-    reading: Arc<Reading>,
+    jobs: Sender<WriterJob>,
+    readers: ReaderPool,
+    reading: Arc<FileReadability>,
     feed: Arc<LogFeed>,
-    heads: Arc<Heads>,
+    heads: Arc<StreamHeads>,
     epoch: Epoch,
     health: watch::Receiver<StoreHealth>,
     write_ahead: Arc<WriteAhead>,
     meter: Arc<StoreMeter>,
     opened: Instant,
-    recovery: Recovery,
+    recovery: StoreRecovery,
     /// The writer, the one that checks the index and the checkpointer, in the order in which they end;
     /// readers end with the last subscription.
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -168,24 +151,25 @@ impl SqliteStore {
     fn open_files(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
         private::make_directory(directory)?;
         let lock = lock::take(directory)?;
-        fresh::refuse_unfinished(directory)?;
+        maintenance::fresh::refuse_unfinished(directory)?;
         let path = directory.join("log.db");
         let log = LogFile::open(directory, ambient)?;
-        let ledger = repair::index(&log.conn)?;
+        let ledger = index_build::index(&log.conn)?;
         let heads = Arc::clone(ledger.heads());
         let recent = log.recent()?;
         let LogFile { conn, witness, recovery, epoch, last } = log;
 
-        let reading = Arc::new(Reading::new(&path));
-        let readers = Readers::start(&path, &reading)?;
+        let reading = Arc::new(FileReadability::new(&path));
+        let readers = ReaderPool::start(&path, &reading)?;
         let for_feed = readers.clone();
-        let read = move |after, limit| for_feed.read(move |conn| query::read_all(conn, after, limit));
+        let read = move |after, limit| for_feed.read(move |conn| event_query::read_all(conn, after, limit));
         let feed = Arc::new(LogFeed::new(last, Arc::new(read)));
         let write_ahead = Arc::new(WriteAhead::default());
         let (jobs, queue) = bounded(QUEUE);
         let (stop_others, stopped) = bounded(0);
-        let checking = repair::start_check(schema::open_reader(&path)?, jobs.clone(), stopped.clone())?;
-        let checkpoint_conn = schema::open_writer(&path, 0)?;
+        let checking =
+            index_check::start_check(connection::open_reader(&path)?, jobs.clone(), stopped.clone())?;
+        let checkpoint_conn = opening::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(
             &path,
             checkpoint_conn,
@@ -196,7 +180,7 @@ impl SqliteStore {
         let opened = Instant::now();
         let meter: Arc<StoreMeter> = Arc::default();
         let (health, healthy) = watch::channel(StoreHealth::Writable);
-        let writer = Writer {
+        let writer = StoreWriter {
             conn,
             heads: Arc::clone(&heads),
             ledger,
@@ -236,7 +220,7 @@ impl SqliteStore {
     pub fn close(&self) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         // When the writer is gone already there is nothing to tell it.
-        drop(self.jobs.send(Job::Close));
+        drop(self.jobs.send(WriterJob::Close));
         for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store had panicked");
@@ -246,7 +230,7 @@ impl SqliteStore {
 
     /// What opening found.
     #[must_use]
-    pub fn recovery(&self) -> Recovery {
+    pub fn recovery(&self) -> StoreRecovery {
         self.recovery
     }
 
@@ -258,7 +242,7 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        query: impl Fn(&Connection, &Heads) -> Result<T, ReadError> + Clone + Send + 'static,
+        query: impl Fn(&Connection, &StreamHeads) -> Result<T, ReadError> + Clone + Send + 'static,
     ) -> StoreFuture<Result<T, ReadError>> {
         let (readers, jobs, heads) = (self.readers.clone(), self.jobs.clone(), Arc::clone(&self.heads));
         let ask_once = move || {
@@ -270,7 +254,7 @@ impl SqliteStore {
             match first.await {
                 // The index is damaged, no event: the answer is known once the index was made again.
                 Err(error) if error.is_about_the_file() => {
-                    if let Ok(mended) = ask(&jobs, Job::MendIndex) {
+                    if let Ok(mended) = ask(&jobs, WriterJob::MendIndex) {
                         drop(answered(mended).await);
                     }
                     ask_once().await
@@ -289,7 +273,7 @@ impl EventLog for SqliteStore {
         events: Vec<NewEvent>,
     ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         let checked = check_size(&events, MAX_APPEND_BYTES);
-        let append = |reply| Job::Append(Append { stream, expected, events, reply });
+        let append = |reply| WriterJob::Append(AppendJob { stream, expected, events, reply });
         match checked.and_then(|()| ask(&self.jobs, append)) {
             Ok(answer) => Box::pin(answered(answer)),
             Err(refused) => {
@@ -306,11 +290,11 @@ impl EventLog for SqliteStore {
         direction: ReadDirection,
         limit: usize,
     ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        self.read(move |conn, heads| query::read_stream(conn, heads, &stream, from, direction, limit))
+        self.read(move |conn, heads| event_query::read_stream(conn, heads, &stream, from, direction, limit))
     }
 
     fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        self.read(move |conn, _| query::read_all(conn, after, limit))
+        self.read(move |conn, _| event_query::read_all(conn, after, limit))
     }
 
     fn subscribe(&self, after: Position) -> LogSubscription {
@@ -318,7 +302,7 @@ impl EventLog for SqliteStore {
     }
 
     fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
-        self.read(move |conn, _| query::event_at(conn, position))
+        self.read(move |conn, _| event_query::event_at(conn, position))
     }
 
     fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
@@ -356,7 +340,7 @@ impl LogMaintenance for SqliteStore {
     ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
         let prefix = prefix.to_owned();
         let limit = limit.min(MAX_READ_EVENTS);
-        self.read(move |conn, heads| query::streams(conn, heads, &prefix, after.as_ref(), limit))
+        self.read(move |conn, heads| event_query::streams(conn, heads, &prefix, after.as_ref(), limit))
     }
 
     fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
@@ -388,7 +372,10 @@ impl LogMaintenance for SqliteStore {
 }
 
 /// Gives the writer a job, at once.
-fn ask<T>(jobs: &Sender<Job>, job: impl FnOnce(Reply<T>) -> Job) -> Result<Answer<T>, AppendError> {
+fn ask<T>(
+    jobs: &Sender<WriterJob>,
+    job: impl FnOnce(Reply<T>) -> WriterJob,
+) -> Result<Answer<T>, AppendError> {
     let (reply, answer) = oneshot::channel();
     match jobs.try_send(job(reply)) {
         Ok(()) => Ok(answer),
@@ -399,20 +386,6 @@ fn ask<T>(jobs: &Sender<Job>, job: impl FnOnce(Reply<T>) -> Job) -> Result<Answe
 
 async fn answered<T>(answer: Answer<T>) -> Result<T, AppendError> {
     answer.await.unwrap_or_else(|_gone| Err(closed()))
-}
-
-/// Positions count events here, also those that were removed: every number up to the head is a position.
-fn within(bound: Bound<Position>, head: Position) -> Position {
-    match bound {
-        Bound::Included(end) => end.min(head),
-        Bound::Excluded(end) => Position::from_u64(end.as_u64().saturating_sub(1)).min(head),
-        Bound::Unbounded => head,
-    }
-}
-
-/// How many positions there are after one, up to the head.
-fn count(after: Position, head: Position) -> u64 {
-    head.as_u64().saturating_sub(after.as_u64())
 }
 
 fn ready<T: Send + 'static>(answer: T) -> StoreFuture<T> {

@@ -5,22 +5,18 @@
 //! | [`given`] | a store to test, and the words the facts are told in |
 //! | [`append`], [`reading`], [`seeking`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
-//! | [`crash`], [`damage`], [`index`] | what the embedded store finds after a crash or on a bad disk |
-//! | [`removed`] | what removing leaves in its files |
+//! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
 mod append;
 mod concurrency;
-mod crash;
-mod damage;
+mod embedded;
 mod following;
 mod given;
-mod index;
 mod model;
 mod reading;
 mod removal;
-mod removed;
 mod seeking;
 
 /// Makes a test of every fact for every backend, and checks the whole log after each.

@@ -11,9 +11,9 @@ use super::OpenError;
 
 /// The process that has a store, as far as it can be told.
 #[derive(Debug)]
-pub struct Holder(Option<(u32, String)>);
+pub struct LockHolder(Option<(u32, String)>);
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Some((process, command)) if command.is_empty() => write!(f, " ({process})"),
@@ -41,11 +41,11 @@ pub(super) fn take(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn holder(mut file: &File) -> Holder {
+fn holder(mut file: &File) -> LockHolder {
     let mut text = String::new();
     let read = file.read_to_string(&mut text);
     let process: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
-    Holder(process.map(|process| (process, command(process))))
+    LockHolder(process.map(|process| (process, command(process))))
 }
 
 /// What a process was started as; nothing when that cannot be told, or it is of another machine.

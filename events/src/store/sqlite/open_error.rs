@@ -6,9 +6,11 @@ use std::{
 };
 
 use super::{
-    lock::Holder,
-    readable::{self, UnreadableFile},
-    seal,
+    files::{
+        readable::{self, UnreadableFile},
+        row_seal,
+    },
+    lock::LockHolder,
 };
 use crate::{Position, store::ReadError};
 
@@ -24,7 +26,7 @@ const LOOK_AT_THE_DISK: &str = "this says nothing of damage, and nothing is to b
 pub enum OpenError {
     /// Another process has it.
     #[error("{} is in use by another process{}: only one can have a store", .0.display(), .1)]
-    InUse(PathBuf, Holder),
+    InUse(PathBuf, LockHolder),
     /// A database of another release. Only opening it for writing brings an older one up to date.
     #[error("log.db has schema {found}, this release reads {known}: {advice}", advice = other_release(*found, *known))]
     Schema {
@@ -73,7 +75,7 @@ pub enum OpenError {
 
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
-        match seal::damaged_row(&error) {
+        match row_seal::damaged_row(&error) {
             Some(row) => Self::IndexDamaged { table: row.table },
             None => Self::Database(error),
         }
@@ -85,7 +87,7 @@ impl OpenError {
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::IndexDamaged { .. } => true,
-            Self::Database(error) => seal::is_damage(error),
+            Self::Database(error) => row_seal::is_damage(error),
             _ => false,
         }
     }
@@ -93,7 +95,7 @@ impl OpenError {
     /// The same, unless what seems to be damage of a file is that the system does not read it.
     pub(super) fn judged(self, path: &Path) -> Self {
         let is_doubtful = match &self {
-            Self::Database(error) => seal::is_damage(error) || readable::is_io(error),
+            Self::Database(error) => row_seal::is_damage(error) || readable::is_io(error),
             Self::Damaged(error) => error.is_about_the_file(),
             Self::IndexDamaged { .. } => true,
             _ => false,
@@ -113,5 +115,5 @@ fn other_release(found: i64, known: i64) -> &'static str {
 
 /// What to do about an error of SQLite's.
 fn advice(error: &rusqlite::Error) -> String {
-    if seal::is_damage(error) { format!(": {RESTORE}") } else { String::new() }
+    if row_seal::is_damage(error) { format!(": {RESTORE}") } else { String::new() }
 }

@@ -1,0 +1,22 @@
+//! What any SQLite database of a data directory needs, whatever its tables are.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`connection`] | how a file is opened to read |
+//! | [`private`] | files that only their owner reads |
+//! | [`new_file`] | a file that gets its name once it is whole |
+//! | [`readable`] | whether a file is damaged, or only not read by the system |
+//! | [`row_checksum`], `row_seal` | checksums of rows |
+//! | [`scrub`] | that nothing removed stays in a file |
+//! | [`write_ahead`] | how a write-ahead log is kept short |
+//! | `sql` | names and paths in SQL |
+
+pub(in crate::store::sqlite) mod connection;
+pub(in crate::store::sqlite) mod new_file;
+pub mod private;
+pub mod readable;
+pub mod row_checksum;
+pub(in crate::store::sqlite) mod row_seal;
+pub mod scrub;
+pub(in crate::store::sqlite) mod sql;
+pub mod write_ahead;

@@ -1,0 +1,223 @@
+//! A store that is filled from elsewhere: all of it appears at once, or nothing does.
+//!
+//! It is made under other names in the directory that it is for, with that directory's lock held, and takes
+//! its names once it verifies, the log's last. Until then the directory has a `log.db.new` and no log: no service
+//! starts on it, and filling it may begin again. A directory that has a log is refused: nothing is overwritten.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Ambient, Position,
+    store::{
+        line::InvalidLine,
+        sqlite::{
+            CompanionDatabase, OpenError, ProgressCallback, StoreFiles, StoreVerification,
+            files::{new_file::sync_folder, private},
+            lock,
+            reading::read_only,
+            tables::{event_query, index_build, opening, schema},
+            writing::witness::HeadWitness,
+        },
+    },
+};
+
+/// What the log is called until all of it is there.
+const UNFINISHED: &str = "log.db.new";
+
+/// What a database's file and those beside it are called behind its name.
+const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Why a store was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// Nothing is overwritten.
+    #[error("{} holds a store already: move it away first, nothing is overwritten", .0.display())]
+    NotEmpty(PathBuf),
+    /// Not what a backup makes.
+    #[error("{} is not a backup of a store", .0.display())]
+    NotABackup(PathBuf),
+    /// A line that is no event.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: u64,
+        /// Why.
+        reason: InvalidLine,
+    },
+    /// A line that does not follow the ones before it.
+    #[error("line {line}: {what}")]
+    Order {
+        /// Counted from 1.
+        line: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// Nothing was read.
+    #[error("there is no event in what was read")]
+    NoEvent,
+    /// The last line is not the one that says how many there are.
+    #[error(
+        "no end line stands behind line {line}: the export failed, or its end was lost. An older release wrote none: import its lines with --without-end"
+    )]
+    NoEnd {
+        /// The last one.
+        line: u64,
+    },
+    /// What was filled in does not fit together.
+    #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
+    Damaged(Box<StoreVerification>),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// SQLite refused.
+    #[error("{0}")]
+    Database(#[from] rusqlite::Error),
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A store in the making. What is left of it goes with it.
+pub(in crate::store::sqlite) struct UnfinishedStore<'a> {
+    files: StoreFiles<'a>,
+    pub(in crate::store::sqlite) log: PathBuf,
+    _lock: File,
+}
+
+impl<'a> UnfinishedStore<'a> {
+    pub(in crate::store::sqlite) fn new(files: StoreFiles<'a>) -> Result<Self, FillError> {
+        let directory = files.path;
+        private::make_directory(directory)?;
+        let lock = lock::take(directory)?;
+        let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
+        let kept = fresh.backed_up().map(|(companion, _)| companion.file(directory));
+        let kept = kept.collect::<Vec<_>>();
+        if is_unfinished(directory)? {
+            kept.iter().for_each(|file| remove(file, &SUFFIXES));
+        }
+        let log = ["log.db", "log.db-wal", "log.db-shm"].map(|name| directory.join(name));
+        let beside = kept.iter().flat_map(|file| [file.clone(), with_suffix(file, "-wal")]);
+        for file in log.into_iter().chain(beside) {
+            if file.try_exists()? {
+                return Err(FillError::NotEmpty(directory.to_owned()));
+            }
+        }
+        fresh.remove();
+        Ok(fresh)
+    }
+
+    /// The databases that a backup has, and what each is called until all of the store is there.
+    pub(in crate::store::sqlite) fn backed_up(&self) -> impl Iterator<Item = (CompanionDatabase, PathBuf)> {
+        let StoreFiles { path, companions } = self.files;
+        let backed_up = companions.iter().filter(|companion| companion.copying.is_some());
+        backed_up.map(|companion| (*companion, with_suffix(&companion.file(path), ".new")))
+    }
+
+    /// Verifies what was made, and gives it its names.
+    pub(in crate::store::sqlite) fn finish(
+        self,
+        report: ProgressCallback<'_>,
+    ) -> Result<StoreVerification, FillError> {
+        let verification = StoreFiles { path: &self.log, ..self.files }.verify(Position::START, report)?;
+        if !verification.is_intact() {
+            return Err(FillError::Damaged(Box::new(verification)));
+        }
+        let head = read_only::head(&read_only::open(&self.log)?)?;
+        // Reading leaves them behind; empty, since the database is in its one file.
+        remove(&self.log, &["-wal", "-shm"]);
+        let directory = self.files.path;
+        // Of the store that was there before: the new one does not fit them.
+        remove(&directory.join("log.witness"), &[""]);
+        for companion in self.files.companions.iter().filter(|companion| companion.copying.is_none()) {
+            remove(&companion.file(directory), &SUFFIXES);
+        }
+        self.take_names()?;
+        let mut witness = HeadWitness::open(&directory.join("log.witness"))?;
+        witness.write(head)?;
+        sync_folder(&directory.join("log.db"))?;
+        Ok(verification)
+    }
+
+    /// The log last: what has its name is a store.
+    fn take_names(&self) -> io::Result<()> {
+        File::open(&self.log)?.sync_all()?;
+        let mut renamed = Vec::new();
+        let mut rename_all = || {
+            for (companion, made) in self.backed_up() {
+                if !made.try_exists()? {
+                    continue;
+                }
+                File::open(&made)?.sync_all()?;
+                let file = companion.file(self.files.path);
+                fs::rename(&made, &file)?;
+                renamed.push(file.clone());
+                sync_folder(&file)?;
+            }
+            fs::rename(&self.log, self.files.path.join("log.db"))
+        };
+        let ended = rename_all();
+        if ended.is_err() {
+            renamed.iter().for_each(|without_a_log| remove(without_a_log, &[""]));
+        }
+        ended
+    }
+
+    fn remove(&self) {
+        remove(&self.log, &SUFFIXES);
+        self.backed_up().for_each(|(_, made)| remove(&made, &SUFFIXES));
+    }
+}
+
+impl Drop for UnfinishedStore<'_> {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Refuses a directory whose log does not have its name yet.
+pub(in crate::store::sqlite) fn refuse_unfinished(directory: &Path) -> Result<(), OpenError> {
+    if is_unfinished(directory)? { Err(OpenError::Unfinished(directory.to_owned())) } else { Ok(()) }
+}
+
+fn is_unfinished(directory: &Path) -> io::Result<bool> {
+    Ok(directory.join(UNFINISHED).try_exists()? && !directory.join("log.db").try_exists()?)
+}
+
+fn remove(path: &Path, suffixes: &[&str]) {
+    for suffix in suffixes {
+        // Mostly they are not there.
+        drop(fs::remove_file(with_suffix(path, suffix)));
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes the index of a stopped store again from its log. When the store does not know its epoch any more
+/// it begins another.
+///
+/// # Errors
+/// When a service has the store, or the log itself does not read.
+pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError> {
+    if !directory.join("log.db").try_exists()? {
+        return Err(OpenError::Missing(directory.join("log.db")));
+    }
+    let _lock = lock::take(directory)?;
+    let conn = opening::open_writer(&directory.join("log.db"), 0)?;
+    let epoch = schema::meta(&conn, "epoch");
+    // When nothing says up to where events were removed, none of the log is taken for lost.
+    let floor = schema::meta(&conn, "floor");
+    let floor = floor.or_else(|_damaged| event_query::last_position(&conn).map(Position::as_u64))?;
+    conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM meta WHERE key NOT IN ('epoch', 'indexed', 'floor')")?;
+    schema::set_meta(&conn, "epoch", epoch.unwrap_or_else(|_damaged| u64::from_le_bytes(ambient.bytes())))?;
+    schema::set_meta(&conn, "floor", floor)?;
+    conn.execute_batch("COMMIT")?;
+    index_build::remake_index(&conn)
+}

@@ -1,0 +1,179 @@
+//! From the file of a backup to a store: the way back.
+//!
+//! The restored store has a new epoch, so that nobody goes on from a place in the history before: read models are
+//! made again, cursors are clamped. It can be cut at an earlier position; the index is cut with the log.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::{
+    Ambient, Position, Version,
+    store::sqlite::{
+        CompanionDatabase, FillError, OpenError, ProgressCallback, StoreFiles, StoreVerification,
+        WorkProgress,
+        files::{private, sql},
+        maintenance::{backup, fresh::UnfinishedStore},
+        reading::read_only,
+        tables::{
+            event_query, opening, schema,
+            stream_index::{self, StreamHead},
+        },
+    },
+};
+
+/// How much is copied at a time.
+const CHUNK: usize = 1024 * 1024;
+
+impl StoreFiles<'_> {
+    /// Puts what a backup holds, up to a position if one is given, into the empty directory.
+    ///
+    /// # Errors
+    /// A [`FillError`]; the directory is as it was then.
+    pub fn restore(
+        self,
+        file: &Path,
+        to: Option<Position>,
+        ambient: &Ambient,
+        report: ProgressCallback<'_>,
+    ) -> Result<StoreVerification, FillError> {
+        check(file)?;
+        // Nothing is made where SQLite would look for another file.
+        sql::path(self.path)?;
+        let fresh = UnfinishedStore::new(self)?;
+        copy(file, &fresh.log, report)?;
+        // Verified as it was packed: rows that are moved first would count as written ever after.
+        let packed = StoreFiles { path: &fresh.log, ..self }.verify_packed()?;
+        if !packed.is_intact() {
+            return Err(FillError::Damaged(Box::new(packed)));
+        }
+        let conn = opening::open_writer(&fresh.log, 0)?;
+        conn.pragma_update(None, "synchronous", "OFF")?;
+        for (companion, path) in fresh.backed_up() {
+            unpack(&conn, companion, &path)?;
+        }
+        conn.execute_batch("BEGIN IMMEDIATE; DROP TABLE backup")?;
+        if let Some(to) = to {
+            report(WorkProgress { what: "cutting", done: 0, total: 0 });
+            cut(&conn, to)?;
+        }
+        schema::set_meta(&conn, "epoch", u64::from_le_bytes(ambient.bytes()))?;
+        conn.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
+        conn.close().map_err(|(_, error)| error)?;
+        fresh.finish(report)
+    }
+}
+
+fn check(file: &Path) -> Result<(), FillError> {
+    let conn = match read_only::open(file) {
+        Err(OpenError::Database(_) | OpenError::Foreign(_)) => {
+            return Err(FillError::NotABackup(file.to_owned()));
+        }
+        opened => opened?,
+    };
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'backup')";
+    let known: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+    if known == 2 { Ok(()) } else { Err(FillError::NotABackup(file.to_owned())) }
+}
+
+fn copy(from: &Path, to: &Path, report: ProgressCallback<'_>) -> Result<(), FillError> {
+    let mut source = File::open(from)?;
+    let total = source.metadata()?.len();
+    let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut done = 0;
+    loop {
+        let read = source.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        target.write_all(bytes)?;
+        done += bytes.len() as u64;
+        report(WorkProgress { what: "bytes copied", done, total });
+    }
+}
+
+/// Moves the tables of a database that was packed into a file of their own, with the definitions that they had.
+fn unpack(conn: &Connection, companion: CompanionDatabase, path: &Path) -> Result<(), FillError> {
+    let definitions = backup::definitions_table(companion);
+    let sql = "SELECT value FROM backup WHERE key = ?1";
+    let version = conn.query_row(sql, [backup::version_key(companion)], |row| row.get::<_, i64>(0));
+    if let Some(version) = version.optional()? {
+        private::make_file(path)?;
+        let database = Connection::open(path)?;
+        database.pragma_update(None, "user_version", version)?;
+        let mut statement =
+            conn.prepare(&format!("SELECT sql FROM {definitions} ORDER BY type DESC, name"))?;
+        let statements =
+            statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        statements.iter().try_for_each(|sql| database.execute_batch(sql))?;
+        drop(database);
+        conn.execute("ATTACH ?1 AS unpacked", [sql::path(path)?])?;
+        for name in backup::tables(conn, companion)? {
+            let (packed, name) = (backup::packed_table(companion, &name), sql::quoted(&name));
+            conn.execute_batch(&format!(
+                "INSERT INTO unpacked.{name} SELECT * FROM main.{packed}; DROP TABLE main.{packed}"
+            ))?;
+        }
+        conn.execute_batch("DETACH unpacked")?;
+    }
+    Ok(conn.execute_batch(&format!("DROP TABLE IF EXISTS {definitions}"))?)
+}
+
+/// Removes what is after a position. A stream ends at the event that its first event after the position links to.
+fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
+    let to_number = i64::try_from(to.as_u64()).unwrap_or(i64::MAX);
+    let last = event_query::last_position(conn)?;
+    let sql = "SELECT stream, version, previous FROM log WHERE position > ?1 AND previous <= ?1";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([to_number])?;
+    let known = stream_index::StreamHeads::default();
+    while let Some(row) = rows.next()? {
+        let stream: String = row.get(0)?;
+        let Some(head) = known.find(conn, &stream)? else { continue };
+        if head.position <= to {
+            continue;
+        }
+        let version = Version::from_u64(row.get::<_, i64>(1)?.cast_unsigned().saturating_sub(1));
+        let position = Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned());
+        if version == Version::NONE || version.plus(1) < head.first {
+            conn.execute("DELETE FROM streams WHERE name = ?1", [stream])?;
+        } else {
+            stream_index::store_head(conn, &stream, StreamHead { version, position, first: head.first })?;
+        }
+    }
+    // What is left there began behind the position: a truncated stream links to what is behind it too.
+    conn.execute("DELETE FROM streams WHERE position > ?1", [to_number])?;
+    conn.execute("DELETE FROM marks WHERE position > ?1", [to_number])?;
+    conn.execute("DELETE FROM log WHERE position > ?1", [to_number])?;
+    // What was given out once is not given out again.
+    let floor = schema::meta(conn, "floor")?.max(last.as_u64());
+    schema::set_meta(conn, "floor", floor)?;
+    let indexed = schema::meta(conn, "indexed")?.min(to.as_u64());
+    Ok(schema::set_meta(conn, "indexed", indexed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+
+    #[test]
+    fn a_directory_that_sqlite_cannot_be_told_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let ambient = Ambient::system();
+        let (data, file) = (directory.path().join("data"), directory.path().join("file"));
+        drop(SqliteStore::open(&data, &ambient).unwrap());
+        StoreFiles::new(&data, &[]).backup(&file, ambient.now(), &mut |_| ()).unwrap();
+        let odd = directory.path().join(OsStr::from_bytes(b"odd\xff"));
+        let restore = |to: &Path| StoreFiles::new(to, &[]).restore(&file, None, &ambient, &mut |_| ());
+        let refused = restore(&odd).unwrap_err();
+        assert!(refused.to_string().contains("UTF-8") && !odd.exists(), "{refused}");
+        restore(&directory.path().join("another")).unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! Reads a store whole and reports what in it does not fit.
+//!
+//! Every row of the log is read once, in the order of positions: its checksum, its envelope, whether this
+//! release decodes it, and its link to the event before it in its stream, which has to be there with the
+//! version below. Then the index is compared with the log, and so are the files beside it. Nothing is changed and
+//! nothing is locked: it works beside a running service, up to where the log ended when it started. What SQLite is
+//! asked about a file, and what is in the files beside the log, is as it is at one moment; the log and its
+//! index are read in short transactions, so that the service can cut its write-ahead log in between.
+//!
+//! Memory does not grow with the log. The newest event of up to half a million streams is remembered, so
+//! that most links are followed without a lookup; every other one is looked up by its position. Whether
+//! the index has all streams follows from counting events. A long list of defects is cut, and counted.
+
+use rusqlite::{Connection, types::Value};
+
+use crate::{
+    Position,
+    store::{
+        Epoch,
+        sqlite::{
+            OpenError, ProgressCallback, WorkProgress,
+            files::readable,
+            maintenance::{
+                companion,
+                store_files::StoreFiles,
+                verification::{DefectKind, StoreVerification},
+            },
+            reading::read_only,
+            tables::{event_query, schema},
+        },
+    },
+};
+
+mod index;
+mod links;
+mod log;
+mod marks;
+mod witness_check;
+
+/// How many rows are compared as they are at one moment: a longer one would keep the write-ahead log of a running
+/// service from being cut.
+const PORTION: u32 = 1_000;
+
+impl StoreFiles<'_> {
+    /// Reads everything after a position and reports what does not fit.
+    ///
+    /// # Errors
+    /// When the log cannot be opened at all. Damage that is found once it is open is in the answer.
+    pub fn verify(
+        self,
+        from: Position,
+        report: ProgressCallback<'_>,
+    ) -> Result<StoreVerification, OpenError> {
+        let log_file = read_only::log_file(self.path);
+        let found = look(self, from, report).map_err(|error| error.judged(&log_file))?;
+        // Whether what does not fit was read at all. Nobody restores a backup for a disk that is back in a moment.
+        let is_counted = |kind| found.counts.contains_key(&kind);
+        let beside = self.companions.iter().filter(|companion| is_counted(companion.kind()));
+        let doubtful = is_counted(DefectKind::Pages).then_some(log_file);
+        let mut doubtful = doubtful.into_iter().chain(beside.map(|companion| companion.file(self.path)));
+        match doubtful.find_map(|file| readable::find(&file)) {
+            Some(unreadable) => Err(OpenError::Unreadable(unreadable)),
+            None => Ok(found),
+        }
+    }
+
+    /// Compares the databases in a backup's file with the log in it, and looks at nothing else.
+    pub(super) fn verify_packed(self) -> Result<StoreVerification, OpenError> {
+        let conn = read_only::open(self.path)?;
+        let mut found = StoreVerification::default();
+        companion::check_packed(&conn, self.companions, &mut found);
+        found.clean = found.problem_count() == 0;
+        Ok(found)
+    }
+}
+
+fn look(
+    files: StoreFiles<'_>,
+    from: Position,
+    report: ProgressCallback<'_>,
+) -> Result<StoreVerification, OpenError> {
+    let conn = read_only::open(&read_only::log_file(files.path))?;
+    let mut found = StoreVerification { from, verified_to: from, ..StoreVerification::default() };
+    report(WorkProgress { what: "pages", done: 0, total: 0 });
+    found.check_pages(&conn, "log.db", DefectKind::Pages);
+    let Some(at) = LogBounds::read(&conn, &mut found) else { return Ok(found) };
+    found.epoch = Epoch(at.epoch).to_string();
+    let end = at.head.max(at.floor);
+    if from > end {
+        let what =
+            format!("the log ends at {end}, before --from {from}: it lost its end, or this is another log");
+        found.defect(DefectKind::End, end, "", what);
+    }
+    log::check(&conn, at, &mut found, report)?;
+    if let Err(error) = index::check(&conn, at, &mut found, report) {
+        found.defect(DefectKind::Pages, Position::START, "", format!("the index does not read: {error}"));
+    }
+    if files.path.is_dir() {
+        witness_check::check(&files.path.join("log.witness"), &conn, &mut found);
+        companion::check_files(files.path, files.companions, &conn, &mut found);
+    } else {
+        companion::check_packed(&conn, files.companions, &mut found);
+    }
+    found.clean = found.problem_count() == 0;
+    Ok(found)
+}
+
+/// What the log says of itself as it is when the work begins.
+#[derive(Clone, Copy)]
+struct LogBounds {
+    /// Up to here it is read.
+    head: Position,
+    /// Up to here events may have been removed, and positions be missing.
+    floor: Position,
+    epoch: u64,
+}
+
+impl LogBounds {
+    fn read(conn: &Connection, found: &mut StoreVerification) -> Option<Self> {
+        // One moment: where the last event is removed in between, a log would seem to have lost its end.
+        let begun = conn.unchecked_transaction();
+        let _moment = begun
+            .map_err(|error| found.defect(DefectKind::Pages, Position::START, "", error.to_string()))
+            .ok()?;
+        let mut number = |key: &str| {
+            schema::meta(conn, key)
+                .map_err(|error| {
+                    found.defect(DefectKind::Meta, Position::START, "", format!("meta `{key}`: {error}"))
+                })
+                .ok()
+        };
+        let (epoch, floor, indexed) = (number("epoch"), number("floor"), number("indexed"));
+        let last = event_query::last_position(conn);
+        let last = last
+            .map_err(|error| found.defect(DefectKind::Pages, Position::START, "", error.to_string()))
+            .ok()?;
+        let floor = Position::from_u64(floor.unwrap_or(last.as_u64()));
+        let head = last.max(floor);
+        if indexed.is_some_and(|indexed| indexed > head.as_u64()) {
+            found.defect(DefectKind::Meta, Position::START, "", "the index is said to be ahead of the log");
+        }
+        Some(Self { head: last, floor, epoch: epoch.unwrap_or_default() })
+    }
+}
+
+/// Whether a key comes after another, as SQLite orders them. In a damaged tree it may not, and whoever went
+/// on from it would come back to it for ever.
+fn is_after(key: &Value, other: &Value) -> bool {
+    fn order(key: &Value) -> (u8, &[u8]) {
+        match key {
+            Value::Text(text) => (1, text.as_bytes()),
+            Value::Blob(bytes) => (2, bytes),
+            Value::Null | Value::Integer(_) | Value::Real(_) => (0, &[]),
+        }
+    }
+    order(key) > order(other)
+}

@@ -1,0 +1,248 @@
+//! The index against the log: every head and mark names the event that it says, and no stream is left out.
+//!
+//! The index follows the log up to the position that `meta` calls `indexed`; behind it heads may be known to
+//! the service alone. That none is left out follows from counting: the events of the streams that the index
+//! knows are as many as there are. Only when they are not, the streams are looked for one by one.
+//!
+//! It goes in portions, each of one moment of the log.
+
+use rusqlite::{Connection, types::Value};
+
+use super::{
+    LogBounds, PORTION, is_after,
+    links::{LogRows, RowAt},
+    marks,
+};
+use crate::{
+    Position, Version,
+    store::sqlite::{
+        ProgressCallback, WorkProgress,
+        maintenance::verification::{DefectKind, StoreVerification},
+        tables::{
+            schema,
+            stream_index::{self, StreamHead},
+        },
+    },
+};
+
+/// The most streams that are named when the counts differ.
+const NAMED: i64 = 20;
+
+/// Compares the index with the log.
+pub(super) fn check(
+    conn: &Connection,
+    at: LogBounds,
+    found: &mut StoreVerification,
+    report: ProgressCallback<'_>,
+) -> rusqlite::Result<()> {
+    // Whatever is wrong with `meta` was reported; nothing can be said about an index of unknown age.
+    let (Ok(indexed), Ok(_)) = (schema::meta(conn, "indexed"), schema::meta(conn, "floor")) else {
+        return Ok(());
+    };
+    let upto = Position::from_u64(indexed).min(at.head);
+    let counted = heads(conn, upto, found, report)?;
+    found.streams += streams_behind(conn, upto, at.head)?;
+    marks::check(conn, found, report)?;
+    if found.from > Position::START {
+        found.note("begun behind the first event: whether the index has all streams was not checked");
+        return Ok(());
+    }
+    let Some(counted) = counted else { return Ok(()) };
+    let moment = conn.unchecked_transaction()?;
+    if schema::meta(conn, "floor")? != at.floor.as_u64() {
+        found.note("events were removed meanwhile: whether the index has all streams was not checked");
+        return Ok(());
+    }
+    let sql = "SELECT count(*) FROM log WHERE position > ?1 AND position <= ?2";
+    let bounds = (upto.as_u64().cast_signed(), at.head.as_u64().cast_signed());
+    let behind: i64 = conn.query_row(sql, bounds, |row| row.get(0))?;
+    if found.events.saturating_sub(behind.cast_unsigned()) == counted {
+        return Ok(());
+    }
+    drop(moment);
+    recount(conn, upto, found)
+}
+
+/// How many streams there are that a running service knows and has not written into the index yet.
+fn streams_behind(conn: &Connection, upto: Position, head: Position) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(DISTINCT stream) FROM log WHERE position > ?1 AND position <= ?2
+        AND NOT EXISTS (SELECT 1 FROM streams WHERE name = stream)";
+    let bounds = (upto.as_u64().cast_signed(), head.as_u64().cast_signed());
+    conn.query_row(sql, bounds, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// Counts anew, as everything is at one moment, before anything is said: something may have been removed between
+/// two portions.
+fn recount(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
+    let _moment = conn.unchecked_transaction()?;
+    let mut counted = 0;
+    let mut cursor = Value::Null;
+    loop {
+        // What does not fit was said the first time.
+        let portion = portion(conn, upto, &cursor, &mut StoreVerification::default())?;
+        let Some(events) = portion.events else { return Ok(()) };
+        counted += events;
+        match portion.last {
+            Some(last) => cursor = last,
+            None => break,
+        }
+    }
+    let events = events_up_to(conn, upto)?;
+    if events != counted {
+        let what = format!("the index knows {counted} events up to {upto}, the log has {events}");
+        found.defect(DefectKind::Head, Position::START, "", what);
+        name_missing(conn, upto, found)?;
+    }
+    Ok(())
+}
+
+fn events_up_to(conn: &Connection, upto: Position) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM log WHERE position <= ?1";
+    conn.query_row(sql, [upto.as_u64().cast_signed()], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// Checks each stream's head; tells how many events up to `upto` they have, if that can be said.
+fn heads(
+    conn: &Connection,
+    upto: Position,
+    found: &mut StoreVerification,
+    report: ProgressCallback<'_>,
+) -> rusqlite::Result<Option<u64>> {
+    let mut counted = Some(0_u64);
+    let mut cursor = Value::Null;
+    loop {
+        let moment = conn.unchecked_transaction()?;
+        let portion = portion(conn, upto, &cursor, found)?;
+        drop(moment);
+        found.streams += portion.rows;
+        counted = counted.zip(portion.events).map(|(sum, events)| sum + events);
+        report(WorkProgress { what: "streams", done: found.streams, total: 0 });
+        match portion.last {
+            Some(last) => cursor = last,
+            None => return Ok(counted),
+        }
+    }
+}
+
+/// Some streams that were compared.
+struct IndexPortion {
+    rows: u64,
+    /// How many events they have, if that can be said.
+    events: Option<u64>,
+    /// The last name; nothing when no stream comes behind.
+    last: Option<Value>,
+}
+
+/// Compares the streams behind a name.
+fn portion(
+    conn: &Connection,
+    upto: Position,
+    behind: &Value,
+    found: &mut StoreVerification,
+) -> rusqlite::Result<IndexPortion> {
+    const COLUMNS: &str = "SELECT name, version, position, first, checksum FROM streams";
+    let mut rows = LogRows::new(conn)?;
+    let (mut first, mut next);
+    let mut stored = if *behind == Value::Null {
+        first = conn.prepare_cached(&format!("{COLUMNS} ORDER BY name LIMIT ?1"))?;
+        first.query([PORTION])?
+    } else {
+        next = conn.prepare_cached(&format!("{COLUMNS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
+        next.query((behind, PORTION))?
+    };
+    let mut portion = IndexPortion { rows: 0, events: Some(0), last: None };
+    while let Some(row) = stored.next()? {
+        portion.rows += 1;
+        portion.last = Some(row.get(0)?);
+        let Ok((name, head)) = stream_index::stored(row) else {
+            let name = row.get::<_, String>(0).unwrap_or_default();
+            found.defect(
+                DefectKind::Head,
+                Position::START,
+                &name,
+                "the row of this stream is not what was written",
+            );
+            portion.events = None;
+            continue;
+        };
+        match one(&mut rows, &name, head, upto) {
+            Ok(events) => portion.events = portion.events.map(|sum| sum + events),
+            Err(what) => {
+                found.defect(DefectKind::Head, head.position, &name, what);
+                portion.events = None;
+            }
+        }
+    }
+    if portion.last.as_ref().is_some_and(|last| !is_after(last, behind)) {
+        found.defect(
+            DefectKind::Head,
+            Position::START,
+            "",
+            "the streams are not in the order of their names",
+        );
+        (portion.last, portion.events) = (None, None);
+    }
+    portion.last.take_if(|_| portion.rows < u64::from(PORTION));
+    Ok(portion)
+}
+
+/// How many events of a stream stand up to `upto`; or what does not fit. Only what the index knows ahead of
+/// that, and streams that were truncated, are walked through.
+fn one(rows: &mut LogRows<'_>, name: &str, head: StreamHead, upto: Position) -> Result<u64, String> {
+    let StreamHead { mut version, mut position, first } = head;
+    if first == version.plus(1) {
+        return Ok(0);
+    }
+    if first > version || first == Version::NONE {
+        return Err(format!("it is said to begin at version {first} and to end at {version}"));
+    }
+    let mut counted = 0;
+    loop {
+        let previous = match rows.at(position) {
+            RowAt::Event { stream, version: stands, previous }
+                if stream.as_str() == name && stands == version =>
+            {
+                previous
+            }
+            RowAt::Event { .. } => {
+                return Err(format!("position {position} is not version {version} of it"));
+            }
+            RowAt::Damaged => return Err(format!("position {position} is damaged")),
+            RowAt::Nothing => return Err(format!("version {version} at position {position} is missing")),
+        };
+        if position <= upto && first.as_u64() == 1 {
+            return Ok(version.as_u64());
+        }
+        counted += u64::from(position <= upto);
+        if version == first {
+            return begins(rows, name, previous, first).map(|()| counted);
+        }
+        (position, version) = (previous, Version::from_u64(version.as_u64() - 1));
+    }
+}
+
+/// Nothing of a stream may be there before its begin.
+fn begins(rows: &mut LogRows<'_>, name: &str, previous: Position, first: Version) -> Result<(), String> {
+    match rows.at(previous) {
+        RowAt::Event { stream, .. } if stream.as_str() == name => {
+            Err(format!("it is said to begin at version {first}, and an event is before that"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Streams of the log that the index does not have, or has older than it should.
+fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
+    let sql = "SELECT log.stream, min(log.position) FROM log LEFT JOIN streams ON streams.name = log.stream
+        WHERE log.position <= ?1 AND (streams.name IS NULL OR streams.version < log.version
+            OR streams.first > log.version)
+        GROUP BY log.stream LIMIT ?2";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query((upto.as_u64().cast_signed(), NAMED))?;
+    while let Some(row) = rows.next()? {
+        let (stream, position): (String, i64) = (row.get(0)?, row.get(1)?);
+        let position = Position::from_u64(position.cast_unsigned());
+        found.defect(DefectKind::Head, position, &stream, "an event is outside of what the index says");
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The index made from the log: at opening what the index lacks, and all of it when it is damaged.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::{
+    Position, RecordedEvent, Version,
+    store::{
+        MAX_READ_EVENTS, ReadError,
+        sqlite::{
+            OpenError,
+            tables::{
+                event_query, schema,
+                stream_index::{self, StreamHead, StreamHeads, StreamIndex},
+            },
+        },
+    },
+};
+
+/// Makes the index again from the log, as one transaction: readers see the old one or the new one. Not from a log
+/// that lacks an event: a stream would end too early, and its next event take a version that was given out.
+pub(in crate::store::sqlite) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
+    tracing::error!("the index of the log is damaged; it is made again from the log");
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    reset_index(conn, floor)?;
+    let last = event_query::last_position(conn)?;
+    // A stream that was truncated whole and went on begins behind the floor: which ones did is lost.
+    let mut ledger = read_from(conn, Position::START, last)?;
+    ledger.flush_all(conn, last)?;
+    transaction.commit()?;
+    tracing::info!("the index of the log was made again");
+    Ok(())
+}
+
+/// Whether the index can be made again later: it is for a full disk, not for what the log says, that it was not.
+pub(in crate::store::sqlite) fn may_pass(error: &OpenError) -> bool {
+    match error {
+        OpenError::Database(_) | OpenError::IndexDamaged { .. } => !error.is_damage(),
+        OpenError::Damaged(error) => matches!(error, ReadError::Unavailable(_)),
+        _ => true,
+    }
+}
+
+/// Reads the heads that the database does not know; all of them when one that it knows is damaged.
+pub(in crate::store::sqlite) fn index(conn: &Connection) -> Result<StreamIndex, OpenError> {
+    match read_index(conn) {
+        Err(error) if error.is_damage() => {
+            remake_index(conn)?;
+            read_index(conn)
+        }
+        read => read,
+    }
+}
+
+/// Reads the heads that the database does not know from the end of the log, or all of them from all of
+/// it when the index is gone.
+fn read_index(conn: &Connection) -> Result<StreamIndex, OpenError> {
+    let after = Position::from_u64(schema::meta(conn, "indexed")?);
+    // Without an index nobody knows which streams were truncated. All of that was before the floor.
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    read_from(conn, after, if after == Position::START { floor } else { Position::START })
+}
+
+/// Reads heads from the events behind a position. A stream may begin at any version up to `unknown_up_to`.
+fn read_from(
+    conn: &Connection,
+    mut after: Position,
+    unknown_up_to: Position,
+) -> Result<StreamIndex, OpenError> {
+    let mut ledger = StreamIndex::new();
+    loop {
+        let events = event_query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(ledger) };
+        after = last.position;
+        for event in &events {
+            advance(conn, &mut ledger, event, unknown_up_to)?;
+        }
+        ledger.committed();
+        if ledger.is_large() {
+            ledger.flush_all(conn, after)?;
+        }
+    }
+}
+
+/// The same without writing anything: what the database does not know is bounded while a service runs.
+pub(in crate::store::sqlite) fn index_in_memory(conn: &Connection) -> Result<Arc<StreamHeads>, OpenError> {
+    let mut ledger = StreamIndex::new();
+    let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
+    let floor = Position::from_u64(schema::meta(conn, "floor")?);
+    let unknown_up_to = if after == Position::START { floor } else { Position::START };
+    loop {
+        let events = event_query::read_all(conn, after, MAX_READ_EVENTS).map_err(OpenError::Damaged)?;
+        let Some(last) = events.last() else { return Ok(Arc::clone(ledger.heads())) };
+        after = last.position;
+        for event in &events {
+            advance(conn, &mut ledger, event, unknown_up_to)?;
+        }
+        ledger.committed();
+    }
+}
+
+fn advance(
+    conn: &Connection,
+    ledger: &mut StreamIndex,
+    event: &RecordedEvent,
+    unknown_up_to: Position,
+) -> Result<(), OpenError> {
+    let name = event.stream.shared();
+    let (version, position) = (event.version, event.position);
+    let first = match ledger.head(conn, &name)? {
+        Some(known) if version > known.version.plus(1) => return Err(missing(position)),
+        Some(known) => known.first,
+        // A stream that was truncated begins later; only its lost head knew.
+        None if version == Version::from_u64(1) || position <= unknown_up_to => version,
+        None => return Err(missing(position)),
+    };
+    ledger.advance(&name, StreamHead { version, position, first });
+    Ok(())
+}
+
+fn missing(position: Position) -> OpenError {
+    let reason = "an event of its stream is missing before it".to_owned();
+    OpenError::Damaged(ReadError::EventDamaged { position, reason })
+}
+
+/// Forgets the index, as part of a transaction: the next start makes it again from the log. Only streams
+/// without events are kept, which the log does not know of. Up to `floor` events may have been removed: no position
+/// up to it is given out again, and behind it none may be missing.
+pub(in crate::store::sqlite) fn reset_index(conn: &Connection, floor: Position) -> rusqlite::Result<()> {
+    conn.execute_batch("DELETE FROM streams WHERE first <> version + 1; DELETE FROM marks")?;
+    remove_broken(conn)?;
+    schema::set_meta(conn, "indexed", 0)?;
+    schema::set_meta(conn, "floor", floor.as_u64())
+}
+
+/// Removes the rows that are not what was written.
+fn remove_broken(conn: &Connection) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
+    let mut rows = statement.query([])?;
+    let mut broken = Vec::new();
+    while let Some(row) = rows.next()? {
+        if stream_index::stored(row).is_err() {
+            broken.push(row.get::<_, rusqlite::types::Value>(0)?);
+        }
+    }
+    broken.iter().try_for_each(|name| conn.execute("DELETE FROM streams WHERE name = ?1", [name]).map(|_| ()))
+}

@@ -1,0 +1,99 @@
+//! The thread that moves commits from the write-ahead log into the database file.
+//!
+//! It copies beside the writer as long as it can. While commits never pause, SQLite neither syncs what
+//! was copied nor begins the write-ahead log again. So past [`FORCE_FRAMES`] the writer waits until the
+//! rest is copied and all of it is synced; its next commit begins the file again, unless a reader still
+//! reads there. The bound is what keeps that wait short, and no reader can make it longer.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::Connection;
+
+use crate::store::sqlite::{
+    files::{readable::FileReadability, write_ahead::WriteAheadCutter},
+    tables::schema::PAGE_BYTES,
+};
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How much has to be written before copying is worth a sync.
+const WORTH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// 16 MiB: some milliseconds to sync.
+const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
+
+/// What the writer and the checkpointer share.
+#[derive(Default)]
+pub(in crate::store::sqlite) struct WriteAhead {
+    /// Held by the writer for a transaction, and by the checkpointer to copy the last of it.
+    pub(in crate::store::sqlite) gate: Mutex<()>,
+    /// When the writer began the transaction under way, in milliseconds since the store was opened and
+    /// at least 1; 0 while it waits for work.
+    pub(in crate::store::sqlite) begun_ms: AtomicU64,
+    /// Bytes written since the last look that copied: of events, and of pages that a removal changed.
+    pub(in crate::store::sqlite) bytes: AtomicU64,
+}
+
+impl WriteAhead {
+    /// Notes pages that a transaction changed here and there.
+    pub(in crate::store::sqlite) fn changed(&self, pages: usize) {
+        self.bytes.fetch_add(pages as u64 * u64::from(PAGE_BYTES), Ordering::Relaxed);
+    }
+}
+
+/// Starts the thread. When the sender of `stop` is gone it copies everything and ends: a store that was
+/// closed is one file.
+pub(in crate::store::sqlite) fn start(
+    path: &Path,
+    conn: Connection,
+    write_ahead: Arc<WriteAhead>,
+    reading: Arc<FileReadability>,
+    stop: Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
+    let mut cutter = WriteAheadCutter::new(path);
+    std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
+        while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            reading.probe();
+            if let Err(error) = cutter.look(&conn) {
+                tracing::warn!(%error, "the write-ahead log could not be cut; trying again");
+            }
+            if write_ahead.bytes.load(Ordering::Relaxed) < WORTH_BYTES {
+                continue;
+            }
+            write_ahead.bytes.store(0, Ordering::Relaxed);
+            if let Err(error) = checkpoint(&conn, &write_ahead.gate) {
+                tracing::warn!(%error, "the write-ahead log could not be checkpointed; trying again");
+                write_ahead.bytes.store(WORTH_BYTES, Ordering::Relaxed);
+            }
+        }
+        if let Err(error) = frames(&conn, "TRUNCATE") {
+            tracing::warn!(%error, "the write-ahead log stays; the next start reads it");
+        }
+    })
+}
+
+fn checkpoint(conn: &Connection, gate: &Mutex<()>) -> rusqlite::Result<()> {
+    if frames(conn, "PASSIVE")? > FORCE_FRAMES {
+        // Once more for what was written during the first: the less is left, the shorter the wait.
+        frames(conn, "PASSIVE")?;
+        let _writer_waits = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        frames(conn, "PASSIVE")?;
+    }
+    Ok(())
+}
+
+/// Checkpoints, and tells how many frames the write-ahead log holds.
+fn frames(conn: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
+}

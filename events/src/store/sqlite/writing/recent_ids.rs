@@ -1,0 +1,75 @@
+//! The last ids, to recognise a repeated append that expects nothing.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    EventId, NewEvent, Position,
+    store::{AppendReceipt, REMEMBERED_IDS},
+};
+
+/// The ids of the newest events. Those of the transaction under way are among them: of two appends of
+/// the same ids that wait together, the second gets the answer of the first.
+#[derive(Default)]
+pub(in crate::store::sqlite) struct RecentIds {
+    known: foldhash::HashMap<EventId, RememberedId>,
+    /// From the oldest to the newest; an id may stand here twice, the position says which one counts.
+    order: VecDeque<(EventId, Position)>,
+    /// How many at the end of `order` belong to the transaction under way.
+    pending: usize,
+}
+
+struct RememberedId {
+    stream: Arc<str>,
+    place: AppendReceipt,
+}
+
+impl RecentIds {
+    /// Notes an event of the transaction under way.
+    pub(in crate::store::sqlite) fn note(&mut self, stream: Arc<str>, id: EventId, place: AppendReceipt) {
+        self.known.insert(id, RememberedId { stream, place });
+        self.order.push_back((id, place.position));
+        self.pending += 1;
+    }
+
+    /// The transaction is durable: what is older than [`REMEMBERED_IDS`] is forgotten.
+    pub(in crate::store::sqlite) fn committed(&mut self) {
+        self.pending = 0;
+        while self.order.len() > REMEMBERED_IDS
+            && let Some((oldest, position)) = self.order.pop_front()
+        {
+            self.forget(oldest, position);
+        }
+    }
+
+    /// The transaction failed: nothing of it happened.
+    pub(in crate::store::sqlite) fn failed(&mut self) {
+        for _ in 0..std::mem::take(&mut self.pending) {
+            if let Some((id, position)) = self.order.pop_back() {
+                self.forget(id, position);
+            }
+        }
+    }
+
+    /// Forgets an event that was removed: its id can be appended again.
+    pub(in crate::store::sqlite) fn forget(&mut self, id: EventId, position: Position) {
+        if self.known.get(&id).is_some_and(|known| known.place.position == position) {
+            self.known.remove(&id);
+        }
+    }
+
+    /// The first answer, when these very events stand one behind the other in this stream.
+    pub(in crate::store::sqlite) fn answer(
+        &self,
+        stream: &str,
+        events: &[NewEvent],
+    ) -> Option<AppendReceipt> {
+        let before = |event: &NewEvent| self.known.get(&event.id).filter(|known| *known.stream == *stream);
+        let first = before(events.first()?)?.place.version;
+        let mut last = None;
+        for (offset, event) in (0..).zip(events) {
+            last = Some(before(event)?.place).filter(|place| place.version == first.plus(offset));
+            last?;
+        }
+        last
+    }
+}
