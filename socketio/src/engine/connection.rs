@@ -11,12 +11,10 @@ use actix::{
     fut::{ActorFutureExt, wrap_future},
     prelude::*,
 };
-use bytestring::ByteString;
-use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    CloseReason, EngineMessage, EnginePacket, EngineSettings, OutgoingPacket,
+    CloseReason, EngineMessage, EnginePacket, OutgoingPacket,
     connection_limits::ConnectionPermit,
     engine_state::{EngineSid, EngineState},
     heartbeat::{Heartbeat, HeartbeatAction},
@@ -25,10 +23,12 @@ use super::{
 };
 
 mod link;
+mod new_connection;
 mod polling;
 mod websocket;
 
 pub use link::{ConnectionLink, ConnectionNotice, LinkTimer, Protocol};
+pub(super) use new_connection::NewConnection;
 use polling::PollingTransport;
 pub(super) use polling::{PollAbandoned, PollStarted, PollingError, PostReceived, PostStarted};
 use websocket::{CloseWebSocket, PacketBatch, close_frame};
@@ -83,44 +83,6 @@ struct PendingUpgrade<P: Protocol> {
     pump: Addr<WebSocketPump<P>>,
     id: u64,
     is_probed: bool,
-}
-
-/// A connection that is about to start.
-pub(super) struct NewConnection<P> {
-    pub(super) sid: EngineSid,
-    pub(super) protocol: P,
-    /// The transports that it may upgrade to.
-    pub(super) upgrades: &'static [&'static str],
-}
-
-impl<P> NewConnection<P> {
-    /// The packet that the client gets first.
-    pub(super) fn open_packet(&self, settings: &EngineSettings) -> ByteString {
-        let open = OpenPacket {
-            sid: self.sid.as_str(),
-            upgrades: self.upgrades,
-            ping_interval: millis(settings.ping_interval),
-            ping_timeout: millis(settings.ping_timeout),
-            max_payload: settings.max_payload,
-        };
-        // Texts and numbers always serialize.
-        format!("0{}", serde_json::to_string(&open).unwrap_or_default()).into()
-    }
-}
-
-/// Exactly these fields.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OpenPacket<'a> {
-    sid: &'a str,
-    upgrades: &'a [&'a str],
-    ping_interval: u64,
-    ping_timeout: u64,
-    max_payload: usize,
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<P: Protocol> ActiveTransport<P> {
