@@ -1,9 +1,8 @@
-//! Who is calling, and for which tenant. HTTP and sockets ask here and nowhere else.
+//! Who is calling, and for which tenant. HTTP and sockets both decide it here.
 //!
-//! First the credential is recognised ([`Authenticator::credential`]), without knowing what is asked
-//! for. Then it is held against the tenant that the request names ([`Authenticator::principal`]). A
-//! tenant that it does not cover is refused before anything is looked up, so that nobody learns which
-//! tenants exist.
+//! [`Authenticator::credential`] recognises the credential, whatever the request is. [`Authenticator::principal`] then
+//! compares it with the tenant that the request names. A tenant that the credential does not cover is refused before
+//! anything is looked up, so nobody learns which tenants exist.
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ pub mod token;
 pub use principal::{CallerRole, Principal, StaffRank};
 pub use token::{TokenClaims, TokenKeys, TokenRole, TokenSettings};
 
-/// A credential that is good, for whatever it covers.
+/// A good credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// An API key.
@@ -40,7 +39,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Who it is, for logs and the log's envelope: never the credential itself.
+    /// The caller, for logs and for the envelopes of events: never the credential itself.
     #[must_use]
     pub fn public_id(&self) -> String {
         match self {
@@ -113,7 +112,7 @@ impl Authenticator {
         Ok(Credential::Token(Box::new(claims)))
     }
 
-    /// Looks again at a credential that was good when its connection was opened.
+    /// Checks a credential again that was good when its connection was opened.
     ///
     /// # Errors
     /// [`Problem::InvalidApiKey`] or [`Problem::InvalidJwtToken`] when it is not any more.
@@ -131,7 +130,7 @@ impl Authenticator {
         }
     }
 
-    /// Holds a credential against the tenant that a request is about.
+    /// Compares a credential with the tenant that a request is about.
     ///
     /// # Errors
     /// When the request's tenants disagree, none is named and none follows, or it is not covered.

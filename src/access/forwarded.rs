@@ -1,7 +1,7 @@
 //! Who the client is behind proxies: `server.trusted_proxies` and `X-Forwarded-For`.
 //!
 //! Each proxy adds the address that it was called from at the right end of the header. So the header is read from
-//! the right: the first address that is not one of our own proxies is the client, and whatever stands to the left
+//! the right: the first address that is not one of our own proxies is the client, and everything to the left
 //! of it is the client's own word. `Forwarded` (RFC 7239) and the PROXY protocol are not read: see
 //! `docs/decisions/0018-behind-proxies.md`.
 
@@ -80,7 +80,7 @@ impl TrustedProxies {
         // An empty element of a list is nothing (RFC 9110, 5.6.1): some proxies end the list with a comma.
         for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
             let Some(address) = read_hop(hop) else {
-                // Whatever stands before it is anybody's word.
+                // Anybody can have written what is to the left of it.
                 self.tell_unreadable(hop, nearest);
                 break;
             };

@@ -1,4 +1,4 @@
-//! On which day each key was used last, over restarts: `key_uses.json` in the data directory, written once a minute when
+//! The day on which each key was used last, across restarts: `key_uses.json` in the data directory, written once a minute when
 //! something changed and at the end. A crash loses a minute of it, a restore all of it; it decides nothing.
 //!
 //! A token is a use of the key that minted it.
@@ -17,7 +17,7 @@ use amoiq_events::{Ambient, KeyId, Timestamp};
 
 const FILE: &str = "key_uses.json";
 
-/// How often it is looked whether there is something to write.
+/// How often the file is written, if something changed.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 
 const DAY_MS: i64 = 86_400_000;
@@ -30,12 +30,12 @@ pub struct KeyUses {
 }
 
 impl KeyUses {
-    /// Takes over what the file says, and keeps it from now on. A file that cannot be read is begun anew.
+    /// Reads the file, and writes it from now on. A file that cannot be read is replaced.
     #[must_use]
     pub fn start(registry: Arc<TenantRegistry>, directory: &Path) -> Self {
         let uses = Self { registry, directory: directory.to_owned() };
         let kept = uses.kept().unwrap_or_else(|error| {
-            tracing::warn!(%error, "{FILE} does not say when keys were used last; it is begun anew");
+            tracing::warn!(%error, "{FILE} cannot be read; it starts anew, so it is not known when keys were used last");
             BTreeMap::new()
         });
         let snapshot = uses.registry.current();
@@ -59,7 +59,7 @@ impl KeyUses {
         }
     }
 
-    /// Writes what there is, at the end.
+    /// Writes the file when the service stops.
     pub fn finish(&self) {
         let now = self.now();
         let is_new = self.kept().map_or(true, |kept| kept != now);

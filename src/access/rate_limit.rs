@@ -1,9 +1,8 @@
-//! How often somebody may: fixed windows of a minute, one count for each address or key.
+//! How often a caller may do something: fixed windows of a minute, with one count for each address, key or user.
 //!
-//! The first request opens a window; at its end the count begins again. The table is bounded: when it
-//! is full of windows that still run, those that end first make room, so an attacker with many
-//! addresses costs memory up to the bound and nothing more. The monotonic clock measures a window, so a
-//! step of the wall clock makes none longer or shorter.
+//! The first request opens a window; after its end the next request opens another. The table is bounded: when it is full
+//! of open windows, those that end first are dropped, so an attacker with many addresses costs memory up to the bound
+//! and no more. The monotonic clock measures a window, so a step of the wall clock makes none longer or shorter.
 
 use std::{
     collections::HashMap,
@@ -54,7 +53,7 @@ pub struct RateLimitSettings {
     pub socket_connects_per_minute_per_ip: u32,
 }
 
-/// Who is counted.
+/// The one whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RateLimitKey {
     /// A client's address; IPv6 by its /64, since one client has all of it.
@@ -73,7 +72,7 @@ impl RateLimitKey {
     }
 }
 
-/// What is left after a request was counted.
+/// How many requests are left after one was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateAllowance {
     /// Requests in a window.
@@ -100,21 +99,21 @@ impl RateAllowance {
     }
 }
 
-/// Counts of the last minute.
+/// Counts requests, by the minute.
 pub struct RateLimiter {
-    shards: [Mutex<HashMap<RateLimitKey, Window>>; SHARDS],
+    shards: [Mutex<HashMap<RateLimitKey, RateWindow>>; SHARDS],
     hasher: RandomState,
     refused: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct RateWindow {
     ends: Instant,
     count: u32,
 }
 
 impl RateLimiter {
-    /// A limiter that counted nothing yet.
+    /// A limiter that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -132,7 +131,7 @@ impl RateLimiter {
         Some(self.noted(allowance))
     }
 
-    /// How often it said that it was too often.
+    /// How many requests it refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
@@ -145,7 +144,7 @@ impl RateLimiter {
         allowance
     }
 
-    /// Looks without counting: whether one more would be too many.
+    /// Tells without counting whether one more would be too many.
     #[must_use]
     pub fn peek(&self, counted: &RateLimitKey, limit: u32, now: Instant) -> Option<RateAllowance> {
         let allowance = self.with(counted, limit, now, |_| {})?;
@@ -157,7 +156,7 @@ impl RateLimiter {
         counted: &RateLimitKey,
         limit: u32,
         now: Instant,
-        change: impl FnOnce(&mut Window),
+        change: impl FnOnce(&mut RateWindow),
     ) -> Option<RateAllowance> {
         if limit == 0 {
             return None;
@@ -167,7 +166,7 @@ impl RateLimiter {
         if !windows.contains_key(counted) {
             make_room(&mut windows, now);
         }
-        let fresh = Window { ends: now + WINDOW, count: 0 };
+        let fresh = RateWindow { ends: now + WINDOW, count: 0 };
         let window = windows.entry(counted.clone()).or_insert(fresh);
         if window.ends <= now {
             *window = fresh;
@@ -188,7 +187,7 @@ impl Default for RateLimiter {
     }
 }
 
-fn make_room(windows: &mut HashMap<RateLimitKey, Window>, now: Instant) {
+fn make_room(windows: &mut HashMap<RateLimitKey, RateWindow>, now: Instant) {
     if windows.len() < SHARD_WINDOWS {
         return;
     }

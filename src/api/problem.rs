@@ -1,7 +1,7 @@
-//! The catalogue of errors: what a caller is told when something is not done, and with which status.
+//! The catalogue of errors: what a caller reads when a request fails, and with which status.
 //!
-//! Every error has the form `{"error","code","details"}`, on HTTP and on sockets. What went wrong
-//! inside is logged and never told.
+//! Every error has the form `{"error","code","details"}`, over HTTP and over sockets. A cause inside the service is
+//! logged and never told.
 
 use std::{borrow::Cow, collections::BTreeMap, future::Future, time::Duration};
 
@@ -85,7 +85,7 @@ pub enum Problem {
     /// A token that does not verify.
     #[error("Invalid JWT token: {0}")]
     InvalidJwtToken(&'static str),
-    /// A good credential, for something else.
+    /// A good credential that may not do this.
     #[error("Forbidden: {0}")]
     Forbidden(&'static str),
     /// A widget key on a site that its tenant does not name.
@@ -102,7 +102,7 @@ pub enum Problem {
     /// Fields that are missing, too long or of another type.
     #[error("Validation failed")]
     Validation(FieldErrors),
-    /// The session took all the events it can.
+    /// The session holds as many events as it may.
     #[error("The session is full")]
     SessionFull {
         /// `limits.events_per_session`
@@ -129,7 +129,7 @@ pub enum Problem {
     /// No delivery of this message, or no replay, is kept.
     #[error("Not found: {0}")]
     NotKept(&'static str),
-    /// The endpoint stands in the configuration.
+    /// The configuration manages the webhook.
     #[error("The webhook is managed by the configuration and is changed there")]
     WebhookConfigured,
     /// The tenant has as many endpoints as it may make.
@@ -180,7 +180,7 @@ pub enum Problem {
     /// The store does not take writes. What was asked may have happened.
     #[error("The store is unavailable; try again with the same clientMessageId")]
     StoreUnavailable,
-    /// A queue is full or a projection is behind. Nothing happened.
+    /// A queue is full or a projection is late. Nothing happened.
     #[error("The service is overloaded")]
     Overloaded,
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// A type that stands in a schema for one of the domain.
+/// A type that takes the place of a domain type in a schema.
 macro_rules! stand_in {
     ($(#[$doc:meta])* $name:ident: $schema:tt) => {
         $(#[$doc])*

@@ -73,7 +73,7 @@ pub async fn read(
     let Authenticated { principal, client, .. } = caller;
     principal.check_user(selection.user.as_ref())?;
     let page = match subject(&principal, &selection)? {
-        Subject::Session(session) => {
+        HistorySubject::Session(session) => {
             guard.check_attempt(&principal, client, &session)?;
             let window = match &selection.cursor {
                 Some(cursor) => PageWindow::Before(SessionCursor::parse(cursor)?.0),
@@ -85,7 +85,7 @@ pub async fn read(
             guard.check_access(&principal, client, access)?;
             session_page(&session, window, page, reader.page_bytes)
         }
-        Subject::User(user, proof) => {
+        HistorySubject::User(user, proof) => {
             if selection.window != PageWindow::Newest {
                 return Err(Problem::field("cursor", "pages a user's history; `before` and `after` do not"));
             }
@@ -134,24 +134,28 @@ fn check(query: HistoryQuery) -> Result<HistorySelection, Problem> {
 }
 
 /// Whose messages to read.
-enum Subject {
+enum HistorySubject {
     Session(SessionId),
     User(UserId, IdentityProof),
 }
 
 /// A session when one is named, or the token's own; otherwise the user's sessions, for those who may
 /// read across sessions.
-fn subject(principal: &Principal, selection: &HistorySelection) -> Result<Subject, Problem> {
+fn subject(principal: &Principal, selection: &HistorySelection) -> Result<HistorySubject, Problem> {
     if let Some(named) = &selection.session {
         let bound = principal.bound_session(Some(named.clone()))?;
-        return Ok(Subject::Session(bound.unwrap_or_else(|| named.clone())));
+        return Ok(HistorySubject::Session(bound.unwrap_or_else(|| named.clone())));
     }
     match (&principal.role, &selection.user) {
-        (CallerRole::Visitor { session: Some(bound), .. }, None) => Ok(Subject::Session(bound.clone())),
-        (CallerRole::Visitor { verified: Some(user), .. }, _) => {
-            Ok(Subject::User(user.clone(), IdentityProof::Verified))
+        (CallerRole::Visitor { session: Some(bound), .. }, None) => {
+            Ok(HistorySubject::Session(bound.clone()))
         }
-        (CallerRole::Staff { .. }, Some(user)) => Ok(Subject::User(user.clone(), IdentityProof::Claimed)),
+        (CallerRole::Visitor { verified: Some(user), .. }, _) => {
+            Ok(HistorySubject::User(user.clone(), IdentityProof::Verified))
+        }
+        (CallerRole::Staff { .. }, Some(user)) => {
+            Ok(HistorySubject::User(user.clone(), IdentityProof::Claimed))
+        }
         (_, Some(_)) => Err(Problem::Forbidden("only a verified user reads across sessions")),
         (_, None) => Err(Problem::field("sessionId", "is required")),
     }

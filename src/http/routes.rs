@@ -76,7 +76,14 @@ pub fn openapi() -> Value {
 }
 
 fn endpoints() -> Vec<Endpoint> {
-    let mut endpoints = vec![
+    let mut endpoints = chat_endpoints();
+    endpoints.extend(service_endpoints());
+    endpoints.extend(webhook_routes::endpoints());
+    endpoints
+}
+
+fn chat_endpoints() -> Vec<Endpoint> {
+    vec![
         Endpoint::at("/webchat/message").post(
             messages::send,
             Operation::new("sendMessage", "Sends a message.", "chat")
@@ -140,6 +147,11 @@ fn endpoints() -> Vec<Endpoint> {
                 .errors(&[CALLER, BODY, STORE].concat())
                 .errors(&[ErrorCode::SessionNotFound]),
         ),
+    ]
+}
+
+fn service_endpoints() -> Vec<Endpoint> {
+    vec![
         Endpoint::at("/healthz").get(
             health::alive,
             Operation::new("isAlive", "Answers as long as the process does.", "service")
@@ -153,9 +165,7 @@ fn endpoints() -> Vec<Endpoint> {
         ),
         Endpoint::at("/openapi.json")
             .get(describe, Operation::new("describe", "This document.", "service").response::<Value>(200)),
-    ];
-    endpoints.extend(webhook_routes::endpoints());
-    endpoints
+    ]
 }
 
 async fn describe() -> HttpResponse {

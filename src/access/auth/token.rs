@@ -1,7 +1,7 @@
 //! Tokens: JWTs that the service mints and verifies itself, HS256 and nothing else.
 //!
-//! The signing key is one of several: its id stands in the `kid` header, so that a new one can sign
-//! while tokens of the one before still verify.
+//! There can be several keys. The `kid` header names the one that signed, so that a new key can sign while tokens of
+//! the key before still verify.
 
 use amoiq_events::{Ambient, KeyId, SessionId, TenantId, UserId};
 use jsonwebtoken::{
@@ -178,7 +178,7 @@ impl TokenKeys {
         Ok(claims)
     }
 
-    /// Lets a token pass that has not ended.
+    /// Checks that a token has not expired.
     ///
     /// # Errors
     /// [`Problem::InvalidJwtToken`].

@@ -74,7 +74,7 @@ impl HistorySource {
         }
         let audience = Audience::of(&self.caller);
         let mut written = piece.before.into_bytes();
-        let begin = written.len();
+        let start = written.len();
         for message in &page.messages {
             if message.seq != piece.first {
                 written.push(b',');
@@ -83,7 +83,7 @@ impl HistorySource {
             serde_json::to_writer(&mut written, &view).map_err(HistoryBodyError::Unwritten)?;
         }
         let commas = page.messages.len() - 1;
-        if written.len() - begin != piece.bytes + commas {
+        if written.len() - start != piece.bytes + commas {
             return Err(HistoryBodyError::Gone);
         }
         written.extend_from_slice(piece.after.as_bytes());
@@ -110,7 +110,7 @@ struct PagePiece {
     count: u32,
     /// As JSON, without the commas between them.
     bytes: usize,
-    /// What stands before and after them.
+    /// The JSON before and after them.
     before: String,
     after: String,
 }

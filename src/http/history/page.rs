@@ -50,7 +50,7 @@ impl HistoryPage {
     }
 }
 
-/// What stands around the messages of an answer, rounded up.
+/// The bytes of an answer around its messages, rounded up.
 const ENVELOPE_BYTES: usize = 128;
 
 /// What a message has beside its text, unless its ids and names are unusually long.
@@ -110,7 +110,7 @@ pub(super) fn json_bytes((session, message): &SessionMessage, audience: Audience
 
 /// More than a message can have as JSON, found without writing it: most pages are far from the limit.
 fn most_bytes((session, message): &SessionMessage) -> usize {
-    // The client's id stands there twice, and an anonymous user's id is made of the session's.
+    // The client's id is in it twice, and an anonymous user's id contains the session's.
     let texts = 2 * message.size_bytes() + 2 * session.as_str().len();
     ESCAPED_BYTES * texts + NAMES_BYTES
 }

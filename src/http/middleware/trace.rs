@@ -1,6 +1,6 @@
-//! Names every request and counts it: the id that the client sends in `X-Request-Id`, or a new one, stands
-//! in the answer, in every line of the log that the request causes, and in the causation of its events.
-//! The lines name the trace too that the request is part of ([`traceparent`]).
+//! Names every request and counts it. The id that the client sends in `X-Request-Id`, or a new one, is in the answer, in
+//! every log line that the request causes, and in the causation of its events. The lines also name the trace that the
+//! request is part of ([`traceparent`]).
 
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ pub async fn trace<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let tracker = RequestTracker::start(&request);
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
@@ -77,7 +77,7 @@ pub async fn trace<B: MessageBody + 'static>(
         } else {
             request.into_response(Problem::Overloaded.error_response())
         };
-        tell(&response, begun);
+        record(&response, started);
         Ok::<_, Error>(response)
     };
     let mut response = work.instrument(span).await?;
@@ -119,13 +119,13 @@ fn new_number(request: &ServiceRequest) -> u128 {
 }
 
 /// Counts the request, and one line for it: seen at `debug`, a failure at `warn`.
-fn tell(response: &ServiceResponse<BoxBody>, begun: Instant) {
+fn record(response: &ServiceResponse<BoxBody>, started: Instant) {
     let request = response.request();
     let pattern = request.match_pattern();
     let (method, route) = (request.method(), pattern.as_deref().unwrap_or(NO_ROUTE));
     let status = response.status().as_u16();
     if let Some(meter) = request.app_data::<WorkerMeter>() {
-        meter.count(route, method, status, begun.elapsed());
+        meter.count(route, method, status, started.elapsed());
     }
     // Only a collector of spans knows what to do with these, and writing them down costs.
     #[cfg(feature = "otel")]
