@@ -53,7 +53,7 @@ pub enum CodecError {
         position: Position,
         /// The dotted type.
         kind: String,
-        /// What kind of mistake, and where in the data. Never what stands there: visitors wrote it.
+        /// What kind of mistake, and where in the data. Never what is there: visitors wrote it.
         reason: String,
     },
 }
@@ -105,7 +105,7 @@ impl CodecError {
     }
 }
 
-/// serde's own words quote what they stumble over, and this stands in logs and files that nobody erases from.
+/// serde's own words quote what they stumble over, and this is in logs and files that nobody erases from.
 fn place(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Io => "the data cannot be read",

@@ -25,7 +25,7 @@ const SAMPLE: u64 = 50_000;
 /// The log's length at which it is replayed and a session is read.
 const READ_AT: u64 = 1_000_000;
 
-/// The session that is read: its events stand all over the log.
+/// The session that is read: its events are all over the log.
 const SESSION_EVENTS: u64 = 5_000;
 
 pub(crate) fn measure(runtime: &Runtime) {

@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// The version at which message `seq` stands; nothing when there is no such message.
+    /// The version at which message `seq` is; nothing when there is no such message.
     #[must_use]
     pub fn version_of(&self, seq: u32) -> Option<Version> {
         if seq == 0 || seq > self.last_seq {

@@ -8,11 +8,9 @@
 //! Events at the end of the log may be removed before a subscriber reads them. The subscriber then gets an empty
 //! batch that says how far it is, so that nobody waits for an event that is gone.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{ReadError, StoreFuture};
@@ -66,13 +64,13 @@ impl LogFeed {
     /// Hands a durable commit to the subscribers.
     pub(crate) fn publish(&self, commit: Arc<[RecordedEvent]>) {
         let Some(last) = commit.last().map(|event| event.position) else { return };
-        self.window.write().unwrap_or_else(PoisonError::into_inner).push(commit);
+        self.window.write().push(commit);
         self.head.send_replace(last);
     }
 
     /// Empties the window, because events that it holds were removed from the log.
     pub(crate) fn clear(&self) {
-        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.write();
         *window = RecentWindow { after: *self.head.borrow(), commits: VecDeque::new(), events: 0, bytes: 0 };
     }
 
@@ -161,7 +159,7 @@ impl LogSubscription {
     }
 
     async fn take(&self) -> Result<Arc<[RecordedEvent]>, ReadError> {
-        let recent = self.window.read().unwrap_or_else(PoisonError::into_inner).commit_after(self.after);
+        let recent = self.window.read().commit_after(self.after);
         match recent {
             Some(commit) if commit.first().is_some_and(|event| event.position > self.after) => Ok(commit),
             Some(commit) => Ok(commit.iter().filter(|event| event.position > self.after).cloned().collect()),

@@ -1,7 +1,7 @@
 //! An event as a line of JSON: every field of its envelope and exactly the bytes of its data.
 //!
 //! Lines are how a log leaves one store and enters another. What was written is read back to the bit; a
-//! line that has another key, or lacks one, is refused. Behind the last event stands an end line, which says how
+//! line that has another key, or lacks one, is refused. After the last event comes an end line, which says how
 //! many there are: without it nobody knows whether lines are all that there were.
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ struct EventLine<'a> {
     data_hex: Option<String>,
 }
 
-/// What the last line says: how many events there are before it, and where the last of them stands.
+/// What the last line says: how many events there are before it, and where the last of them is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportEnd {
@@ -77,7 +77,7 @@ pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
         causation: (&*event.causation).into(),
         actor: (&*event.actor).into(),
         data: json,
-        data_hex: json.is_none().then(|| event.data.iter().map(|byte| format!("{byte:02x}")).collect()),
+        data_hex: json.is_none().then(|| hex::encode(&event.data)),
     };
     Ok(serde_json::to_string(&line)?)
 }
@@ -90,7 +90,10 @@ pub fn read(line: &str) -> Result<RecordedEvent, InvalidLine> {
     let line: EventLine<'_> = serde_json::from_str(line)?;
     let data = match (line.data, line.data_hex) {
         (Some(json), None) => json.get().as_bytes().into(),
-        (None, Some(hex)) => unhex(&hex).ok_or(InvalidLine::Value("dataHex"))?,
+        (None, Some(digits)) => match hex::decode(digits) {
+            Ok(data) => data.into(),
+            Err(_not_hex) => return Err(InvalidLine::Value("dataHex")),
+        },
         _ => return Err(InvalidLine::Value("data")),
     };
     if line.position == Position::START || i64::try_from(line.position.as_u64()).is_err() {
@@ -130,11 +133,6 @@ fn as_it_is(data: &[u8]) -> Option<&RawValue> {
     let json: &RawValue = serde_json::from_str(text).ok()?;
     // A value without anything around it, and no `null`, which reads as nothing at all.
     (json.get() == text && text != "null" && !text.contains(['\n', '\r'])).then_some(json)
-}
-
-fn unhex(hex: &str) -> Option<Box<[u8]>> {
-    let digits = hex.as_bytes().chunks(2);
-    digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 //! Its positions are like byte offsets: they skip hundreds, irregularly, and a position that it never gave out is
 //! refused. So a test notices whoever calculates with positions.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
@@ -283,7 +281,7 @@ fn skip(event: &NewEvent, last: Position) -> u64 {
 }
 
 fn lock(log: &Mutex<MemoryLog>) -> MutexGuard<'_, MemoryLog> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+    log.lock()
 }
 
 fn ready<T: Send + 'static>(value: T) -> StoreFuture<T> {

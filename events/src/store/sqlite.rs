@@ -13,12 +13,13 @@ use std::{
     fs::File,
     ops::Bound,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -218,7 +219,7 @@ impl SqliteStore {
     /// Waits for what is queued, writes the index, and copies everything into the one file. Appends are
     /// refused from then on. A second time it does nothing.
     pub fn close(&self) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock();
         // When the writer is gone already there is nothing to tell it.
         drop(self.jobs.send(WriterJob::Close));
         for thread in threads.drain(..) {

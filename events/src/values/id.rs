@@ -129,7 +129,7 @@ impl UserId {
     }
 }
 
-/// A customer. `*` is not a tenant but stands for every one of them, see [`TenantId::every`].
+/// A customer. `*` is not a tenant but means every one of them, see [`TenantId::every`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct TenantId(Arc<str>);

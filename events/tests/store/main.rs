@@ -7,7 +7,11 @@
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says why and stops"
+)]
 
 mod append;
 mod concurrency;

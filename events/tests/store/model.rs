@@ -264,7 +264,7 @@ impl Model {
         names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after)).take(limit).collect()
     }
 
-    /// The start, or where an event stands.
+    /// The start, or where an event is.
     fn somewhere(&self, which: &Index) -> Position {
         let places: Vec<Position> =
             std::iter::once(Position::START).chain(self.log.keys().copied()).collect();

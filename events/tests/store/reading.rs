@@ -213,7 +213,7 @@ async fn list(given: &Given, prefix: &str, after: Option<&StreamName>, limit: us
     within(given.store().streams(prefix, after.cloned(), limit)).await.expect("listed")
 }
 
-/// A stream of this length whose events stand between those of others.
+/// A stream of this length whose events are between those of others.
 async fn interleave(given: &Given, stream: &StreamName, length: u64) {
     let (one, two) = (crate::given::stream("one"), crate::given::stream("two"));
     for number in 1..=length {

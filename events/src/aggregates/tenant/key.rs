@@ -36,24 +36,17 @@ pub struct KeyHash(pub [u8; 32]);
 
 impl From<KeyHash> for String {
     fn from(hash: KeyHash) -> Self {
-        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(hash.0)
     }
 }
 
 impl TryFrom<String> for KeyHash {
     type Error = &'static str;
-    fn try_from(hex: String) -> Result<Self, Self::Error> {
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         let mut hash = [0; 32];
-        if hex.len() != 64 {
-            return Err("a key's hash has 64 hexadecimal digits");
-        }
-        for (index, byte) in hash.iter_mut().enumerate() {
-            let digits = hex.get(2 * index..2 * index + 2);
-            *byte = digits
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                .ok_or("a key's hash has 64 hexadecimal digits")?;
-        }
-        Ok(Self(hash))
+        let decoded = hex::decode_to_slice(text, &mut hash);
+        decoded.map(|()| Self(hash)).map_err(|_not_hex| "a key's hash has 64 hexadecimal digits")
     }
 }
 

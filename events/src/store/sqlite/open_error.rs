@@ -38,7 +38,7 @@ pub enum OpenError {
     /// The end of the log, which the index has to be made from, does not read.
     #[error("{0}: {RESTORE}")]
     Damaged(ReadError),
-    /// The system does not give what stands there.
+    /// The system does not give what is there.
     #[error("{0}: {LOOK_AT_THE_DISK}")]
     Unreadable(UnreadableFile),
     /// SQLite refused.

@@ -76,7 +76,7 @@ fn assert_corrupt<T: std::fmt::Debug>(read: Result<T, ReadError>, at: Position) 
     }
 }
 
-/// Flips one bit of the text where it stands in the file.
+/// Flips one bit of the text where it is in the file.
 fn flip(path: &std::path::Path, text: &[u8]) {
     let mut bytes = fs::read(path).expect("the database");
     let mut found = bytes.windows(text.len()).enumerate().filter(|(_, window)| *window == text);

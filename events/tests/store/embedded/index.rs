@@ -1,7 +1,7 @@
 //! An index that is not what was written: it is made again from the log beside the service, and until
 //! then nothing wrong follows from it.
 //!
-//! The bytes are changed within a page of the file, so that rows stand where their old names belong.
+//! The bytes are changed within a page of the file, so that rows stay where their old names belong.
 
 use std::{ops::Range, path::Path};
 
@@ -143,7 +143,7 @@ async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
     let names = three_streams(dir.path()).await;
     let path = dir.path().join("log.db");
     let store = open(dir.path());
-    // It goes on behind the floor, and its first event there is not the first of a stream.
+    // It goes on after the floor, and its first event there is not the first of a stream.
     within(store.truncate(stream("a"), Version::from_u64(u64::MAX))).await.expect("truncated");
     for (session, number) in [("a", 4), ("b", 5), ("c", 6), ("b", 7)] {
         within(store.append(stream(session), ExpectedVersion::Any, vec![event(number)]))
@@ -209,7 +209,7 @@ fn named(number: u64) -> StreamName {
     stream(&format!("a-session-with-a-long-name-{number:06}"))
 }
 
-/// Changes a byte of a stream's name, where it stands.
+/// Changes a byte of a stream's name, where it is.
 fn damage_a_name(path: &Path, is_leaf: bool) {
     let conn = Connection::open(path).expect("a database");
     let wanted = if is_leaf { "leaf" } else { "internal" };
@@ -264,7 +264,7 @@ async fn three_streams(directory: &Path) -> Vec<StreamName> {
     names.to_vec()
 }
 
-/// Makes the name that stands first one that belongs before its prefix.
+/// Makes the name that is first one that belongs before its prefix.
 fn lower_the_first_name(path: &Path) {
     let conn = Connection::open(path).expect("a database");
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'streams'";

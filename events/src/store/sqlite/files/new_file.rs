@@ -1,6 +1,6 @@
 //! A file that appears under its name once it is whole.
 //!
-//! Until then it is called `.partial` behind its name. Only its owner may read it, because what is written of a log
+//! Until then it is called `.partial` after its name. Only its owner may read it, because what is written of a log
 //! has the secrets of webhooks. Nothing is overwritten, and what does not become whole goes. One of a process that
 //! was killed stays until the next is made under the same name; one that is being written is locked, and left alone.
 

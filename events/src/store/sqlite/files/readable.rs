@@ -12,10 +12,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::store::sqlite::files::{connection, row_seal};
@@ -108,8 +108,8 @@ impl FileReadability {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, ReadabilityState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ReadabilityState> {
+        self.state.lock()
     }
 }
 
@@ -132,7 +132,7 @@ fn read(path: &Path, pages: std::ops::RangeInclusive<u32>) -> Option<UnreadableF
         Ok(conn) => conn,
         Err(error) => return if is_io(&error) { unread(1) } else { None },
     };
-    // The schema stands on the first page.
+    // The schema is on the first page.
     let count = match page_count(&conn) {
         Ok(count) => count,
         Err(error) => return if is_io(&error) { unread(1) } else { None },

@@ -13,7 +13,7 @@ pub(in crate::store::sqlite) struct DamagedRow {
     pub(in crate::store::sqlite) table: &'static str,
 }
 
-/// CRC-32C over a name and numbers. The table is part of it, so that no row stands for one of another.
+/// CRC-32C over a name and numbers. The table is part of it, so that no row passes for one of another table.
 pub(in crate::store::sqlite) fn of(table: &str, name: &str, numbers: &[u64]) -> i64 {
     let seed = crc32c::crc32c(table.as_bytes());
     let length = (name.len() as u64).to_le_bytes();

@@ -1,4 +1,4 @@
-//! Sees to it that a database file holds nothing that was removed from it.
+//! Ensures that a database file holds nothing that was removed from it.
 //!
 //! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the
 //! free part of a page when it moves rows to another one. So the pages of all tables and indexes are looked

@@ -1,7 +1,7 @@
 //! Keeps the file of a write-ahead log from staying as large as it ever was.
 //!
 //! SQLite begins the file again when nobody reads in it any more, and never makes it shorter: after a reader that
-//! stood still for an hour it would stay at what was written in that hour. While commits go on,
+//! paused for an hour it would stay at what was written in that hour. While commits go on,
 //! `journal_size_limit` has the next one that begins the file again cut it. Where nobody writes, a [`WriteAheadCutter`]
 //! does. Cutting has the other connections read their pages anew, so a file of a usual size is cut only when
 //! nobody has written for a while.

@@ -4,8 +4,8 @@
 //! so what is given can be imported. Until it ends the write-ahead log of that service grows.
 //!
 //! Where the log is damaged, it ends with an error. Told to skip that, it leaves out the rows that do not read, and
-//! what comes behind such a row in its stream: an aggregate is what all of its events made of it, so each stream is
-//! given as it was at a moment. One whose begin does not read is not given at all.
+//! what comes after such a row in its stream: an aggregate is what all of its events made of it, so each stream is
+//! given as it was at a moment. One whose start does not read is not given at all.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,7 +32,7 @@ use crate::{
 pub enum DamagePolicy {
     /// End there.
     Stops,
-    /// Go on behind it.
+    /// Go on after it.
     IsSkipped,
 }
 
@@ -41,7 +41,7 @@ pub enum DamagePolicy {
 pub struct ExportOmissions {
     /// The first and the last position of each stretch that does not read.
     pub positions: Vec<(Position, Position)>,
-    /// Of each stream that ends early how many events there are behind its end.
+    /// Of each stream that ends early how many events there are after its end.
     pub behind: BTreeMap<StreamName, u64>,
 }
 
@@ -114,7 +114,7 @@ impl LogExport<'_> {
                 Err(error) => {
                     stretch.end = match error {
                         ReadError::EventDamaged { position, .. } if position > stretch.end => position,
-                        // A whole page: what stands next on it is not known.
+                        // A whole page: what is next on it is not known.
                         _ => Position::from_u64(stretch.end.as_u64() + 1),
                     };
                     self.leave_out(stretch.end);

@@ -28,7 +28,7 @@ use crate::{
 /// What the log is called until all of it is there.
 const UNFINISHED: &str = "log.db.new";
 
-/// What a database's file and those beside it are called behind its name.
+/// What a database's file and those beside it are called after its name.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Why a store was not filled.

@@ -82,7 +82,7 @@ impl StoreFiles<'_> {
             }
         }
         filling.is_all(end_line)?;
-        // Positions may skip in what was exported: only behind it they do not.
+        // Positions may skip in what was exported: only after it they do not.
         schema::set_meta(&conn, "floor", filling.read.position.as_u64())?;
         filling.commit()?;
         filling.ledger.flush_all(&conn, filling.read.position)?;

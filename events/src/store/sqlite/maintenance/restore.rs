@@ -145,7 +145,7 @@ fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
             stream_index::store_head(conn, &stream, StreamHead { version, position, first: head.first })?;
         }
     }
-    // What is left there began behind the position: a truncated stream links to what is behind it too.
+    // What is left there began after the position: a truncated stream links to what is after it too.
     conn.execute("DELETE FROM streams WHERE position > ?1", [to_number])?;
     conn.execute("DELETE FROM marks WHERE position > ?1", [to_number])?;
     conn.execute("DELETE FROM log WHERE position > ?1", [to_number])?;

@@ -82,7 +82,7 @@ impl ReaderPool {
     ) -> StoreFuture<Result<T, ReadError>> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
-            // Whoever asked may have gone: the answer is dropped then.
+            // The caller may have gone: the answer is dropped then.
             drop(reply.send(query(conn)));
         });
         match self.jobs.try_send(job) {

@@ -1,7 +1,7 @@
 //! What is asked of the log, on a connection that only reads.
 //!
 //! A stream is read along the links that each event has to the one before it. Backwards that is the
-//! natural way; forwards it starts at the mark behind the last event that is wanted.
+//! natural way; forwards it starts at the mark after the last event that is wanted.
 
 use rusqlite::{CachedStatement, Connection, Transaction};
 
@@ -28,12 +28,12 @@ pub(in crate::store::sqlite) fn read_all(
 ) -> Result<Vec<RecordedEvent>, ReadError> {
     let limit = limit.min(MAX_READ_EVENTS);
     let _snapshot = snapshot(conn).map_err(failed)?;
-    // Nothing was removed behind the floor: an event that is not there was lost, and is not passed by.
+    // Nothing was removed after the floor: an event that is not there was lost, and is not passed by.
     let floor = schema::meta(conn, "floor").map_err(failed)?;
     let mut known = after.as_u64().max(floor);
     let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
-    // No position is beyond what SQLite can count, so a higher number is behind the log too.
+    // No position is beyond what SQLite can count, so a higher number is after the log too.
     let after = i64::try_from(after.as_u64()).unwrap_or(i64::MAX);
     let parameters = (after, i64::try_from(limit).unwrap_or(i64::MAX));
     let mut rows = statement.query(parameters).map_err(failed)?;
@@ -187,8 +187,8 @@ pub(in crate::store::sqlite) fn streams(
     });
     let from = after.map_or(prefix, |after| prefix.max(after.as_str()));
     let _snapshot = snapshot(conn).map_err(failed)?;
-    // A damaged name that seems to be before them would be left out. One that seems to be behind them is met: rows
-    // are read as they stand.
+    // A damaged name that seems to be before them would be left out. One that seems to be after them is met: rows
+    // are read as they are.
     stream_index::check_before(conn, from).map_err(failed)?;
     let sql = "SELECT name, version, position, first, checksum FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
@@ -212,7 +212,7 @@ pub(in crate::store::sqlite) struct EventPlace {
     pub(in crate::store::sqlite) version: Version,
 }
 
-/// Where the newest events stand, oldest first. One that is damaged is left out: nobody repeats it.
+/// Where the newest events are, oldest first. One that is damaged is left out: nobody repeats it.
 pub(in crate::store::sqlite) fn newest(conn: &Connection, count: usize) -> rusqlite::Result<Vec<EventPlace>> {
     let mut statement =
         conn.prepare(&format!("SELECT {COLUMNS} FROM log ORDER BY position DESC LIMIT ?1"))?;

@@ -26,7 +26,7 @@ pub(in crate::store::sqlite) fn remake_index(conn: &Connection) -> Result<(), Op
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     reset_index(conn, floor)?;
     let last = event_query::last_position(conn)?;
-    // A stream that was truncated whole and went on begins behind the floor: which ones did is lost.
+    // A stream that was truncated whole and went on begins after the floor: which ones did is lost.
     let mut ledger = read_from(conn, Position::START, last)?;
     ledger.flush_all(conn, last)?;
     transaction.commit()?;
@@ -63,7 +63,7 @@ fn read_index(conn: &Connection) -> Result<StreamIndex, OpenError> {
     read_from(conn, after, if after == Position::START { floor } else { Position::START })
 }
 
-/// Reads heads from the events behind a position. A stream may begin at any version up to `unknown_up_to`.
+/// Reads heads from the events after a position. A stream may begin at any version up to `unknown_up_to`.
 fn read_from(
     conn: &Connection,
     mut after: Position,
@@ -127,7 +127,7 @@ fn missing(position: Position) -> OpenError {
 
 /// Forgets the index, as part of a transaction: the next start makes it again from the log. Only streams
 /// without events are kept, which the log does not know of. Up to `floor` events may have been removed: no position
-/// up to it is given out again, and behind it none may be missing.
+/// up to it is given out again, and after it none may be missing.
 pub(in crate::store::sqlite) fn reset_index(conn: &Connection, floor: Position) -> rusqlite::Result<()> {
     conn.execute_batch("DELETE FROM streams WHERE first <> version + 1; DELETE FROM marks")?;
     remove_broken(conn)?;

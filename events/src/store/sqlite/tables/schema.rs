@@ -8,7 +8,7 @@ use crate::store::sqlite::files::row_seal;
 pub(in crate::store::sqlite) const SCHEMA_VERSION: i64 = 2;
 
 /// `log` is the truth and the only table on the hot path: it has no index but its own key.
-/// `streams` and `marks` say where a stream ends and where every 64th event of it stands. They are
+/// `streams` and `marks` say where a stream ends and where every 64th event of it is. They are
 /// written later than the log and can be made again from it.
 pub(in crate::store::sqlite) const LOG: &str = "
     CREATE TABLE log (

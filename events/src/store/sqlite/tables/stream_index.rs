@@ -5,11 +5,9 @@
 //! on how many streams there are. What was not flushed when the process died is read again from the
 //! end of the log: everything after the position that `meta` calls `indexed`.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use parking_lot::{RwLock, RwLockWriteGuard};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
@@ -17,13 +15,13 @@ use crate::{
     store::sqlite::{files::row_seal, tables::schema},
 };
 
-/// Every so many versions of a stream a mark says where the event stands.
+/// Every so many versions of a stream a mark says where the event is.
 pub(in crate::store::sqlite) const MARK_EVERY: u64 = 64;
 
 /// Heads kept in memory before the oldest are flushed.
 const MAX_DIRTY_STREAMS: usize = 65_536;
 
-/// How far behind the log a head may be flushed: bounds what a start has to read.
+/// How many positions later than the log a head may be flushed: this bounds what a start has to read.
 const MAX_LAG_POSITIONS: u64 = 262_144;
 
 /// How many heads a commit flushes beyond the number of events it adds.
@@ -84,24 +82,24 @@ impl StreamHeads {
     }
 
     pub(in crate::store::sqlite) fn read<T>(&self, read: impl FnOnce(&UnflushedHeads) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        read(&self.0.read())
     }
 
     fn lock(&self) -> RwLockWriteGuard<'_, UnflushedHeads> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write()
     }
 }
 
 /// The writer's side: which heads changed in this transaction, and which are the oldest.
 pub(in crate::store::sqlite) struct StreamIndex {
     heads: Arc<StreamHeads>,
-    /// Changed by the transaction under way; thrown away when it fails.
+    /// Changed by the transaction underway; thrown away when it fails.
     pending: UnflushedHeads,
     /// Streams in `heads`, by the position of the first event that the database does not know.
     oldest: VecDeque<(Position, Arc<str>)>,
-    /// Flushed by the transaction under way.
+    /// Flushed by the transaction underway.
     flushed: Vec<Arc<str>>,
-    /// Deleted by the transaction under way.
+    /// Deleted by the transaction underway.
     deleted: Vec<Arc<str>>,
 }
 

@@ -9,7 +9,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -17,6 +17,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::store::sqlite::{
@@ -38,7 +39,7 @@ const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 pub(in crate::store::sqlite) struct WriteAhead {
     /// Held by the writer for a transaction, and by the checkpointer to copy the last of it.
     pub(in crate::store::sqlite) gate: Mutex<()>,
-    /// When the writer began the transaction under way, in milliseconds since the store was opened and
+    /// When the writer began the transaction underway, in milliseconds since the store was opened and
     /// at least 1; 0 while it waits for work.
     pub(in crate::store::sqlite) begun_ms: AtomicU64,
     /// Bytes written since the last look that copied: of events, and of pages that a removal changed.
@@ -87,7 +88,7 @@ fn checkpoint(conn: &Connection, gate: &Mutex<()>) -> rusqlite::Result<()> {
     if frames(conn, "PASSIVE")? > FORCE_FRAMES {
         // Once more for what was written during the first: the less is left, the shorter the wait.
         frames(conn, "PASSIVE")?;
-        let _writer_waits = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer_waits = gate.lock();
         frames(conn, "PASSIVE")?;
     }
     Ok(())

@@ -40,7 +40,7 @@ pub(in crate::store::sqlite) fn start_check(
     })
 }
 
-/// Whether every row is what was written, and stands where it is looked for; as far as `goes_on` says.
+/// Whether every row is what was written, and is where it is looked for; as far as `goes_on` says.
 fn are_whole(conn: &Connection, goes_on: impl Fn() -> bool) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
     let mut rows = statement.query([])?;

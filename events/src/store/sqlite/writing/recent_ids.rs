@@ -7,14 +7,14 @@ use crate::{
     store::{AppendReceipt, REMEMBERED_IDS},
 };
 
-/// The ids of the newest events. Those of the transaction under way are among them: of two appends of
+/// The ids of the newest events. Those of the transaction underway are among them: of two appends of
 /// the same ids that wait together, the second gets the answer of the first.
 #[derive(Default)]
 pub(in crate::store::sqlite) struct RecentIds {
     known: foldhash::HashMap<EventId, RememberedId>,
     /// From the oldest to the newest; an id may stand here twice, the position says which one counts.
     order: VecDeque<(EventId, Position)>,
-    /// How many at the end of `order` belong to the transaction under way.
+    /// How many at the end of `order` belong to the transaction underway.
     pending: usize,
 }
 
@@ -24,7 +24,7 @@ struct RememberedId {
 }
 
 impl RecentIds {
-    /// Notes an event of the transaction under way.
+    /// Notes an event of the transaction underway.
     pub(in crate::store::sqlite) fn note(&mut self, stream: Arc<str>, id: EventId, place: AppendReceipt) {
         self.known.insert(id, RememberedId { stream, place });
         self.order.push_back((id, place.position));
@@ -57,7 +57,7 @@ impl RecentIds {
         }
     }
 
-    /// The first answer, when these very events stand one behind the other in this stream.
+    /// The first answer, when these very events are one after the other in this stream.
     pub(in crate::store::sqlite) fn answer(
         &self,
         stream: &str,

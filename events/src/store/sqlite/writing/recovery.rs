@@ -20,7 +20,7 @@ pub(in crate::store::sqlite) fn recover(
     witness: &HeadWitness,
     new_epoch: u64,
 ) -> Result<StoreRecovery, OpenError> {
-    // Removed events were once acknowledged too: `floor` is where the log stood at the last removal.
+    // Removed events were once acknowledged too: `floor` is where the log was at the last removal.
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
     let head = event_query::last_position(conn)?.max(floor);
     let acknowledged = witness.read();

@@ -1,10 +1,10 @@
-//! Removing events: the begin of a stream, or all of it.
+//! Removing events: the start of a stream, or all of it.
 //!
 //! It goes in steps, each a transaction and a job of its own: appends come in between, and whenever it
 //! stops, what is left is whole. Positions are not given out again, so each step notes in `floor` how far
 //! the log had come.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
@@ -40,7 +40,7 @@ const INDEX_PAGES: usize = 4;
 /// How often cutting the write-ahead log is tried before somebody is said to read for long. Each takes up to 200 ms.
 const CUT_TRIES: u32 = 15;
 
-/// Removes a stream, or what is before a version of it. The first step is under way with the call.
+/// Removes a stream, or what is before a version of it. The first step is underway with the call.
 pub(in crate::store::sqlite) fn remove(
     jobs: &Sender<WriterJob>,
     stream: StreamName,
@@ -117,7 +117,7 @@ impl StoreWriter {
 
     fn scrub_step(&mut self, pages: &[u32]) -> rusqlite::Result<bool> {
         let write_ahead = Arc::clone(&self.write_ahead);
-        let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gate = write_ahead.gate.lock();
         if pages.is_empty() {
             return write_ahead::truncate(&self.conn);
         }
@@ -145,7 +145,7 @@ impl StoreWriter {
         Ok(first < target)
     }
 
-    /// Removes these events, and moves the begin of their stream; without a begin the stream goes too.
+    /// Removes these events, and moves the start of their stream; without a start the stream goes too.
     fn remove_step(
         &mut self,
         stream: &StreamName,
@@ -153,7 +153,7 @@ impl StoreWriter {
         first: Option<Version>,
     ) -> rusqlite::Result<()> {
         let write_ahead = Arc::clone(&self.write_ahead);
-        let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gate = write_ahead.gate.lock();
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE position = ?1")?;
         for event in doomed {
@@ -166,7 +166,7 @@ impl StoreWriter {
         }
         schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
         self.ledger.commit_removal(&self.conn)?;
-        // At the most each event stood on a page of its own.
+        // At the most each event was on a page of its own.
         self.write_ahead.changed(doomed.len() + INDEX_PAGES);
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! store takes writes.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -115,7 +115,7 @@ impl StoreWriter {
         }
         self.begin();
         let write_ahead = Arc::clone(&self.write_ahead);
-        let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = write_ahead.gate.lock();
         self.index = match index_build::remake_index(&self.conn) {
             Ok(()) => IndexState::Settled,
             Err(error) => {
@@ -134,10 +134,10 @@ impl StoreWriter {
         self.write_ahead.begun_ms.store(millis.max(1), Ordering::Relaxed);
     }
 
-    /// Commits an append and all that wait behind it; gives back a job that has to wait for that.
+    /// Commits an append and all that wait after it; gives back a job that has to wait for that.
     fn commit(&mut self, first: AppendJob, jobs: &Receiver<WriterJob>) -> Option<WriterJob> {
         let write_ahead = Arc::clone(&self.write_ahead);
-        let gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = write_ahead.gate.lock();
         let begun = Instant::now();
         let mut answers = Answers::new();
         let mut batch = Vec::new();
@@ -158,13 +158,13 @@ impl StoreWriter {
         self.meter.took(begun.elapsed());
         for (reply, answer) in answers {
             self.meter.answered(&answer);
-            // Whoever asked may have gone; what was appended stays.
+            // The caller may have gone; what was appended stays.
             drop(reply.send(answer));
         }
         waits
     }
 
-    /// Places the first append and all that wait behind it. Any other job ends the transaction.
+    /// Places the first append and all that wait after it. Any other job ends the transaction.
     fn gather(
         &mut self,
         first: AppendJob,
@@ -365,7 +365,7 @@ impl StoreWriter {
             return;
         }
         let write_ahead = Arc::clone(&self.write_ahead);
-        let _gate = write_ahead.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gate = write_ahead.gate.lock();
         let probed = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
             schema::set_meta(&self.conn, "probe", self.last.as_u64())?;
             self.conn.execute_batch("COMMIT")

@@ -1,6 +1,6 @@
 //! The index against the log: every head and mark names the event that it says, and no stream is left out.
 //!
-//! The index follows the log up to the position that `meta` calls `indexed`; behind it heads may be known to
+//! The index follows the log up to the position that `meta` calls `indexed`; after it heads may be known to
 //! the service alone. That none is left out follows from counting: the events of the streams that the index
 //! knows are as many as there are. Only when they are not, the streams are looked for one by one.
 //!
@@ -133,7 +133,7 @@ struct IndexPortion {
     last: Option<Value>,
 }
 
-/// Compares the streams behind a name.
+/// Compares the streams after a name.
 fn portion(
     conn: &Connection,
     upto: Position,
@@ -221,7 +221,7 @@ fn one(rows: &mut LogRows<'_>, name: &str, head: StreamHead, upto: Position) -> 
     }
 }
 
-/// Nothing of a stream may be there before its begin.
+/// Nothing of a stream may be there before its start.
 fn begins(rows: &mut LogRows<'_>, name: &str, previous: Position, first: Version) -> Result<(), String> {
     match rows.at(previous) {
         RowAt::Event { stream, .. } if stream.as_str() == name => {

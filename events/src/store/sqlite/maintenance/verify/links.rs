@@ -12,7 +12,7 @@ use crate::{
 /// How many streams each of the two generations remembers: 32 bytes each.
 const REMEMBERED: usize = 262_144;
 
-/// What stands at a position.
+/// What is at a position.
 pub(super) enum RowAt {
     /// This event.
     Event { stream: StreamName, version: Version, previous: Position },

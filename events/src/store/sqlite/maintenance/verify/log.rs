@@ -71,7 +71,7 @@ struct LogScan<'a> {
 }
 
 impl LogScan<'_> {
-    /// Checks some rows, and tells where the last of them stands.
+    /// Checks some rows, and tells where the last of them is.
     fn step(&mut self, after: Position) -> rusqlite::Result<Option<Position>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM log WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT {MAX_READ_EVENTS}"
@@ -195,7 +195,7 @@ impl LogScan<'_> {
             RowAt::Event { .. } => {
                 Some(format!("position {previous} is not version {} of its stream", version.as_u64() - 1))
             }
-            // It was reported where it stands.
+            // It was reported where it is.
             RowAt::Damaged => return,
             RowAt::Nothing if self.begins_at(recorded) => return,
             RowAt::Nothing => {

@@ -39,7 +39,7 @@ pub(super) fn check(
 /// The stream and the number of a mark.
 type Key = (Value, i64);
 
-/// Checks the marks behind one. Gives how many there were, and the last.
+/// Checks the marks after one. Gives how many there were, and the last.
 fn portion(
     conn: &Connection,
     behind: &Key,
@@ -69,7 +69,7 @@ fn portion(
             RowAt::Event { stream: other, version, .. } => {
                 other.as_str() == stream && version.as_u64() == mark.saturating_mul(stream_index::MARK_EVERY)
             }
-            // It was reported where it stands.
+            // It was reported where it is.
             RowAt::Damaged => true,
             RowAt::Nothing => false,
         };
