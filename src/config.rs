@@ -1,5 +1,5 @@
-//! Every setting. `config.toml` at the project's root is both the documentation and the defaults: it
-//! is compiled in. A file overrides it, the environment overrides both, and an unknown key is an error.
+//! The settings. `config.toml` in the root of the project documents them and contains their defaults: it is compiled in. A
+//! file overrides the defaults, the environment overrides both, and an unknown key is an error.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ pub use ranges::MOST_THREADS;
 /// The defaults, with their documentation.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
-/// The settings; see `config.toml` for what each means.
+/// The settings. `config.toml` documents each one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.toml documents every key; twice would be once too often")]
+#[expect(missing_docs, reason = "config.toml documents every key")]
 pub struct Config {
     pub server: ServerConfig,
     pub operator: OperatorConfig,
@@ -122,19 +122,19 @@ section!(WebhooksConfig {
 });
 section!(LogConfig { level: String, format: LogFormat });
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Several fields in one line, for people.
     Pretty,
     /// One JSON object a line.
     Json,
 }
 
-/// A customer.
+/// A tenant that the configuration defines.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
@@ -152,7 +152,7 @@ pub struct TenantConfig {
     pub webhooks: Vec<WebhookConfig>,
 }
 
-/// A customer's endpoint.
+/// A webhook that the configuration defines.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
@@ -170,7 +170,7 @@ impl Config {
         Self::layered(file, environment::settings(std::env::vars_os())?)
     }
 
-    /// The same with a given environment.
+    /// The same with the given environment variables.
     ///
     /// # Errors
     /// As [`Config::load`].

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Messages are made on one thread and freed on another, which the system's allocator is slow at.
+/// Messages are allocated on one thread and freed on another, for which the system's allocator is slow.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             use std::io::Write;
-            // Nowhere is left to say that standard error is closed.
+            // If standard error is closed, nobody reads the message.
             drop(writeln!(std::io::stderr(), "amoiq: {error:#}"));
             ExitCode::FAILURE
         }

@@ -1,7 +1,7 @@
-//! `amoiq bench`: what this machine takes. Sessions are sent messages as fast as they answer, on a store of their
-//! own that is removed again; beside it stands what the same disk does without anything else.
+//! `amoiq bench`: measures what this machine can do. Visitors send messages as fast as they are answered, in a temporary
+//! store. For comparison, the same disk is measured alone.
 //!
-//! It measures the service without HTTP. Every part ends by itself: after a time, or a number of messages.
+//! The benchmark leaves out HTTP. Every part ends after a fixed time or number of messages.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,28 +21,29 @@ mod disk;
 mod result;
 mod visitors;
 
+/// Measure what this machine can do, in a temporary store that is removed afterwards.
 #[derive(Debug, Args)]
 pub(super) struct BenchCommand {
-    /// A directory on the disk that is meant; `store.path` when absent.
+    /// A directory on the disk to measure, instead of `store.path`.
     directory: Option<PathBuf>,
-    /// How many sessions write at the same time in the second round; in the first it is one.
+    /// How many sessions write at the same time in the second round. In the first round, one does.
     #[arg(long, value_name = "SESSIONS", default_value_t = 64, value_parser = value_parser!(u16).range(2..=1_024))]
     at_once: u16,
-    /// How long messages are written, and the disk alone, in each round.
+    /// How long each round writes messages, and then to the disk alone, in seconds.
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// Print each figure as a line of JSON.
+    /// Print each result as a line of JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Measures. Nothing is left behind, unless it is killed.
+/// Runs the benchmark. It leaves nothing on the disk, unless it is killed.
 ///
 /// # Errors
-/// When it cannot measure there, or is interrupted.
+/// When it cannot run there, or is interrupted.
 pub(super) fn run(command: &BenchCommand, config: &Config) -> anyhow::Result<()> {
     actix::System::new().block_on(async {
-        // Listens before there is anything that would have to be removed.
+        // Takes over the signals before there is anything to remove.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -55,19 +56,19 @@ pub(super) fn run(command: &BenchCommand, config: &Config) -> anyhow::Result<()>
             _ = hangup.recv() => Err(anyhow!("interrupted")),
         };
         trial.end();
-        let stays = format!("{} could not be removed", place.path().display());
+        let not_removed = format!("{} could not be removed", place.path().display());
         place.close().with_context(|| match &measured {
-            Ok(()) => stays,
-            Err(error) => format!("{error:#}; {stays}"),
+            Ok(()) => not_removed,
+            Err(error) => format!("{error:#}; {not_removed}"),
         })?;
         measured
     })
 }
 
-/// A directory of its own on the disk that is meant.
+/// A temporary directory on the disk to measure.
 fn scratch(parent: &Path) -> anyhow::Result<TempDir> {
     let parent_name = parent.display();
-    ensure!(parent.is_dir(), "{parent_name} is no directory: name one on the disk that is meant");
+    ensure!(parent.is_dir(), "{parent_name} is not a directory: name one on the disk to measure");
     tempfile::Builder::new().prefix("bench-").tempdir_in(parent).with_context(|| parent_name.to_string())
 }
 
@@ -80,7 +81,7 @@ async fn measure(trial: &BenchService, place: &Path, command: &BenchCommand) -> 
     for at_once in [1, command.at_once] {
         let (messages, events_a_sync) = trial.messages(at_once, time).await?;
         let disk = disk::measure(place, events_a_sync, time).await?;
-        show(&messages.beside(&disk))?;
+        show(&messages.compared_with(&disk))?;
         show(&disk)?;
     }
     show(&trial.rebuild().await?)?;

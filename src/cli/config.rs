@@ -1,4 +1,4 @@
-//! `amoiq config`: the settings as the service would have them, and whether it would start with them.
+//! `amoiq config`: shows the settings of the service, or checks them.
 
 use std::{collections::HashMap, path::Path};
 
@@ -17,6 +17,7 @@ use crate::{
     telemetry::logging,
 };
 
+/// Show the settings and where each comes from, or check whether the service would start with them.
 #[derive(Debug, Args)]
 pub(super) struct ConfigCommand {
     #[command(subcommand)]
@@ -25,17 +26,17 @@ pub(super) struct ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum ConfigAction {
-    /// Every setting, with its value and where that comes from. Secrets are hidden.
+    /// Show every setting with its value and where that comes from. Secrets are hidden.
     Show {
-        /// As JSON.
+        /// Print the settings as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Whether the service would take these settings. Nothing is started, and no store is opened.
+    /// Check whether the service would start with these settings. Nothing is started, and no store is opened.
     Check,
 }
 
-/// Carries the command out.
+/// Runs the command.
 ///
 /// # Errors
 /// When the service would not start with these settings; the text says why.
@@ -46,7 +47,7 @@ pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Resul
     let variables: HashMap<_, _> = environment::settings(std::env::vars_os())?;
     let effective = EffectiveConfig::of(file, variables)?;
     match command.action {
-        // What is wrong is found more easily when the rest is seen.
+        // All settings are shown even if one is invalid: the mistake is easier to find among the others.
         ConfigAction::Show { json } => {
             print_result(&shown(&effective, json)?)?;
             effective.config().map(|_| ())
@@ -58,7 +59,7 @@ pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Resul
     }
 }
 
-/// What the start looks at before it opens anything.
+/// The checks of the start before it opens anything.
 fn check(config: &Config) -> anyhow::Result<()> {
     logging::check(&config.log)?;
     startup::check_secrets(&config.auth)?;

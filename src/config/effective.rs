@@ -1,4 +1,4 @@
-//! The layers put together: the defaults, a file, the environment; and for each value which of them it comes from.
+//! Combines the layers of settings (the defaults, a file, the environment), and knows which layer each value comes from.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,42 +12,42 @@ use serde_json::json;
 use super::{Config, DEFAULTS, environment, schema::ConfigSchema, text_formats};
 use crate::access::network::canonical;
 
-/// Keys whose values are never shown; of a list of sections the name within. A webhook's address is one: what its
-/// receiver knows the sender by may stand in it.
+/// Keys whose values are never shown; for a list of sections, the keys within. The URL of a webhook is one of them: it may
+/// contain the secret by which the receiver recognises the sender.
 const HIDDEN: [&str; 7] =
     ["jwt_secret", "jwt_previous_secrets", "widget_keys", "secret_keys", "bot_keys", "secret", "url"];
 
-/// What is shown in place of one.
+/// What is shown instead of a hidden value.
 const HIDDEN_VALUE: &str = "(hidden)";
 
 /// All settings, each with its origin.
 pub struct EffectiveConfig {
     layers: config::Config,
-    /// As it was given: the library has another path to it.
+    /// The path as it was given. The library uses another form of it.
     file: Option<PathBuf>,
 }
 
-/// A setting as it is shown.
+/// A setting as `amoiq config show` prints it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ShownSetting {
-    /// The value, or that there is a hidden one.
+    /// The value, or a text that says that it is hidden.
     pub value: serde_json::Value,
     /// `default`, a file, or a variable of the environment.
     pub origin: String,
 }
 
 impl EffectiveConfig {
-    /// Puts the layers together.
+    /// Combines the layers.
     ///
     /// # Errors
-    /// When the file cannot be read, or a variable or value is of no kind that a key takes.
+    /// When the file cannot be read, a variable is not a setting, or a value has the wrong type.
     pub fn of(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
         let mut layers = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(file) = file {
             layers = layers.add_source(File::from(file).format(FileFormat::Toml));
         }
         let schema = ConfigSchema::known()?;
-        // In order: the same error each time.
+        // In a fixed order, so that the same mistakes always give the same error.
         for (variable, text) in environment.into_iter().collect::<BTreeMap<_, _>>() {
             let key = environment::key_of(&schema, &variable)?;
             layers = layers.set_override(&key, schema.read(&key, &text, &variable)?)?;
@@ -58,10 +58,10 @@ impl EffectiveConfig {
         Ok(Self { layers, file: file.map(Path::to_owned) })
     }
 
-    /// The settings for the service.
+    /// The settings, checked.
     ///
     /// # Errors
-    /// When a key is unknown, or a value is out of its range.
+    /// When a key is unknown, or a value is outside of its range.
     pub fn config(&self) -> anyhow::Result<Config> {
         let mut config: Config = self.layers.clone().try_deserialize()?;
         config.check()?;
@@ -74,7 +74,7 @@ impl EffectiveConfig {
     /// Every setting by its key, without secrets.
     ///
     /// # Errors
-    /// When the layers do not go together: a defect.
+    /// When the layers cannot be combined, which is a defect.
     pub fn settings(&self) -> anyhow::Result<BTreeMap<String, ShownSetting>> {
         let mut settings = BTreeMap::new();
         self.collect("", &Value::from(self.layers.collect()?), &mut settings);
@@ -100,14 +100,14 @@ impl EffectiveConfig {
     }
 }
 
-/// What is wrong with a file, without the line that the parser quotes: it may hold a secret.
+/// The mistake in a file, without the line that the parser quotes: it may contain a secret.
 fn without_source(error: ConfigError) -> anyhow::Error {
     let ConfigError::FileParse { uri, cause } = error else { return error.into() };
     let file = uri.unwrap_or_default();
     let Some(cause) = cause.downcast_ref::<toml::de::Error>() else {
         return anyhow!("{file} is not TOML");
     };
-    // Of what is shown only the first line is free of the file's text: `TOML parse error at line 2, column 14`.
+    // Only the first line of the parser's message is free of the file's text: `TOML parse error at line 2, column 14`.
     let shown = cause.to_string();
     let place = shown.lines().next().filter(|line| line.starts_with("TOML parse error"));
     anyhow!("{file}: {}: {}", place.unwrap_or("TOML parse error"), cause.message())
@@ -121,7 +121,7 @@ fn shown(name: &str, value: &Value) -> serde_json::Value {
             serde_json::Value::Object(fields.collect())
         }
         ValueKind::Array(values) => values.iter().map(|value| shown(name, value)).collect(),
-        // That there is none is worth knowing.
+        // An empty value is shown even if the key is hidden: it is worth knowing.
         ValueKind::String(text) if text.is_empty() => json!(""),
         _ if is_hidden => json!(HIDDEN_VALUE),
         ValueKind::Boolean(is_on) => json!(is_on),

@@ -1,7 +1,7 @@
-//! The variables of the environment that are settings: `AMOIQ__SECTION__KEY`. Whoever begins a name that way means a
-//! setting, so one that is none is an error. Other names are other programs': Kubernetes gives every container
-//! `AMOIQ_SERVICE_HOST` beside a service called amoiq. They are left alone, and one that looks like a setting with
-//! the wrong number of underscores is warned about.
+//! Settings in environment variables: `AMOIQ__SECTION__KEY`. A variable that starts like this is meant as a setting, so an
+//! unknown one is an error. Other variables belong to other programs: Kubernetes sets `AMOIQ_SERVICE_HOST` in every
+//! container next to a service called amoiq. They are ignored, except for a warning about those that look like a setting
+//! with the wrong number of underscores.
 
 use std::{collections::HashMap, ffi::OsString};
 
@@ -9,10 +9,10 @@ use anyhow::bail;
 
 use super::schema::ConfigSchema;
 
-/// How the variables begin that are settings.
+/// The prefix of variables that are settings.
 const PREFIX: &str = "AMOIQ__";
 
-/// The variables that are settings. The others are not looked at, whatever is in them.
+/// The variables that are settings. The values of all others are not read.
 ///
 /// # Errors
 /// When one of them is not UTF-8; the text names it.
@@ -30,22 +30,22 @@ pub fn settings(
         .collect()
 }
 
-/// Whether a name is that of a setting.
+/// Whether a variable is meant as a setting.
 pub(super) fn is_setting(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Warnings about variables that are no settings and look like one, such as `AMOIQ_SERVER_BIND`.
+/// Warnings about variables that look like a setting and are none, such as `AMOIQ_SERVER_BIND`.
 #[must_use]
 pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
-    // The defaults are a part of the program: they can be read.
+    // The defaults are part of the program, so they can be read.
     let Ok(schema) = ConfigSchema::known() else { return Vec::new() };
     let names = variables.filter_map(|(name, _)| name.into_string().ok());
     let mut warnings: Vec<_> = names
         .filter(|name| !name.starts_with(PREFIX))
         .filter_map(|name| {
             let meant = meant(&schema, &name)?;
-            Some(format!("{name} in the environment is no setting and is not read: {meant} is one"))
+            Some(format!("{name} in the environment is not a setting and is ignored: did you mean {meant}?"))
         })
         .collect();
     warnings.sort_unstable();
@@ -55,19 +55,19 @@ pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<
 /// The key that a variable sets.
 ///
 /// # Errors
-/// When there is none; the text names the variable.
+/// When it sets none; the text names the variable.
 pub(super) fn key_of(schema: &ConfigSchema, variable: &str) -> anyhow::Result<String> {
     let key = variable.strip_prefix(PREFIX).unwrap_or(variable).replace("__", ".").to_lowercase();
     if schema.takes_value(&key) {
         return Ok(key);
     }
     match meant(schema, variable) {
-        Some(meant) => bail!("{variable} in the environment is no setting: is {meant} meant?"),
-        None => bail!("{variable} in the environment is no setting; config.toml lists all"),
+        Some(meant) => bail!("{variable} in the environment is not a setting: did you mean {meant}?"),
+        None => bail!("{variable} in the environment is not a setting; config.toml lists all settings"),
     }
 }
 
-/// The variable of the setting whose name differs in case and in the number of underscores alone.
+/// The variable of the setting whose name differs only in case and in the number of underscores.
 fn meant(schema: &ConfigSchema, variable: &str) -> Option<String> {
     let squashed = squash(variable);
     let variables =

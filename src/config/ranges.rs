@@ -1,8 +1,8 @@
-//! Which values a key takes. Each has a range outside of which the service would be of no use, or a danger: it
-//! would deliver nothing, let nobody in, panic, or take more than there is. What is outside is refused before the
-//! store is opened, with the key, the value and the range.
+//! The ranges of settings. Outside of its range a setting would make the service useless or dangerous: it would deliver
+//! nothing, let nobody in, panic, or need more than the machine has. A value outside is refused before the store is opened,
+//! and the error names the key, the value and the range.
 //!
-//! A range says what can work, not what is wise: what fits a machine and its customers is not known here.
+//! A range says what can work, not what is sensible: that depends on the machine and its customers.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +11,7 @@ use anyhow::{anyhow, bail, ensure};
 use super::{AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, TenantConfig, WebhooksConfig};
 use crate::{access::tenants::settings, api::operator::tenants::MAX_ORIGINS};
 
-/// The most threads of a kind: actix-web does not start with more.
+/// The most threads of one kind. With more, actix-web does not start.
 pub const MOST_THREADS: usize = 512;
 
 const MIB: u64 = 1024 * 1024;
@@ -21,31 +21,31 @@ const YEAR_SECONDS: u64 = 365 * 86_400;
 const DECADE_HOURS: u64 = 87_600;
 const CENTURY_DAYS: u64 = 36_500;
 
-/// The longest message. One is appended whole, with what it says of its visitor, and one append of the log takes
-/// 4 MiB; a page of history has many.
+/// The largest message. It is appended as a whole, with the data about its visitor, and one append may have 4 MiB. A page of
+/// history contains many messages.
 const MESSAGE_BYTES: u64 = MIB;
 
-/// A first message is three events, and a conversation that is closed and opened again is two.
+/// A first message is three events, and closing and reopening a conversation is two more.
 const LEAST_EVENTS: u64 = 5;
 
-/// How often is still not all the time, and how long is still long enough for a network.
+/// The shortest interval that does not keep the processor busy, and the shortest timeout that a network can meet.
 const LEAST_WAIT_MS: u64 = 100;
 
-/// The most waits between the attempts of a delivery.
+/// The most waits between the attempts of one delivery.
 const MOST_WAITS: u64 = 1_000;
 
-/// A key, its value, and what it may be.
+/// A key, its value and its range.
 type RangeRule = (&'static str, u64, RangeInclusive<u64>);
 
 impl Config {
-    /// Whether a service can work with these settings.
+    /// Checks whether a service can work with these settings.
     ///
     /// # Errors
     /// When a value is out of its range; the text names the key, the value and the range.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             !self.store.path.as_os_str().is_empty(),
-            "store.path is empty, and must name a directory of its own"
+            "store.path is empty, and must name a directory that only this service uses"
         );
         let own = [
             ("server.workers", self.server.workers as u64, 0..=MOST_THREADS as u64),
@@ -64,8 +64,8 @@ impl Config {
         self.webhooks.check()?;
         if let Some(wrong) = self.server.widget_origins.iter().find(|origin| !settings::is_origin(origin)) {
             bail!(
-                "server.widget_origins: `{wrong}` is not as browsers write it: `https://widget.example`, without a \
-                 path"
+                "server.widget_origins: `{wrong}` is not an origin as browsers write it, such as \
+                 `https://widget.example`, without a path"
             );
         }
         self.tenants.iter().try_for_each(TenantConfig::check)
@@ -73,7 +73,7 @@ impl Config {
 }
 
 impl TenantConfig {
-    /// What an operator's command would be refused for.
+    /// Applies the rules that also apply to the operator's commands.
     fn check(&self) -> anyhow::Result<()> {
         let name = self.name.as_deref().map_or(Ok(()), settings::check_name);
         name.map_err(|reason| anyhow!("tenants: `{}`: name {reason}", self.id))?;
@@ -111,7 +111,7 @@ impl RealtimeConfig {
             ("realtime.ping_timeout_ms", self.ping_timeout_ms, wait.clone()),
             ("realtime.connect_timeout_ms", self.connect_timeout_ms, wait.clone()),
             ("realtime.upgrade_timeout_ms", self.upgrade_timeout_ms, wait),
-            // A client has to be able to say who it is, with a token.
+            // A client must be able to send its token.
             ("realtime.max_payload_bytes", self.max_payload_bytes as u64, 4_096..=16 * MIB),
             ("realtime.outbox_bytes", self.outbox_bytes as u64, 16_384..=1024 * MIB),
             ("realtime.max_connections", self.max_connections as u64, 0..=10_000_000),

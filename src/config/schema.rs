@@ -1,13 +1,13 @@
-//! Which kind of value a key takes: that of its default. The library that puts the layers together would make
-//! numbers of `off`, of `nan` and of fractions, and a limit that so becomes 0 is none any more. A value is what
-//! was written, or an error that names its key and never the value: it may be a secret.
+//! The types of settings: each key takes the type of its default. The library that combines the layers would convert `off`,
+//! `nan` and fractions to numbers, and a limit that becomes 0 this way is no limit any more. Here, a value is what was
+//! written, or an error that names its key, never the value: it may be a secret.
 //!
-//! Which numbers a key takes is not known here (`check.rs`), nor which keys there are: serde refuses the others.
+//! The ranges of numbers are in `ranges.rs`. Unknown keys are refused by serde.
 
 use anyhow::{Context, bail};
 use config::{File, FileFormat, Source, Value, ValueKind};
 
-/// What the defaults leave out: a number that depends on the machine, and a customer with all that one may have.
+/// Settings without a default: a number that depends on the machine, and a tenant with everything that it may have.
 const OPTIONAL: &str = r#"
 [server]
 connections_per_ip = 0
@@ -22,11 +22,11 @@ bot_keys = [""]
 webhooks = [{ url = "", secret = "" }]
 "#;
 
-/// A value for every key, of the kind that it takes.
+/// A sample value for every key, of the type that the key takes.
 pub(super) struct ConfigSchema(Value);
 
 impl ConfigSchema {
-    /// Those of the defaults.
+    /// The samples from the defaults.
     pub(super) fn known() -> anyhow::Result<Self> {
         let toml = |text| File::from_str(text, FileFormat::Toml);
         let tree =
@@ -41,7 +41,7 @@ impl ConfigSchema {
         keys
     }
 
-    /// Whether a key takes a value: it is there, and no section.
+    /// Whether a key exists and takes a value, so that it is not a section.
     pub(super) fn takes_value(&self, key: &str) -> bool {
         self.sample(key).is_some_and(|sample| !matches!(sample, ValueKind::Table(_)))
     }
@@ -54,10 +54,10 @@ impl ConfigSchema {
         sample.map(|value| &value.kind)
     }
 
-    /// Takes the text of a variable of the environment as what its key takes.
+    /// Reads the text of an environment variable as the type of its key.
     ///
     /// # Errors
-    /// When it is not that.
+    /// When it has another type.
     pub(super) fn read(&self, key: &str, text: &str, variable: &str) -> anyhow::Result<Value> {
         let sample = self.sample(key);
         let value = read(sample, text);
@@ -66,10 +66,10 @@ impl ConfigSchema {
         Ok(Value::new(Some(&variable.to_owned()), value?))
     }
 
-    /// Compares what is given with what the keys take.
+    /// Compares the given values with the types of their keys.
     ///
     /// # Errors
-    /// When a value is of another kind.
+    /// When a value has another type.
     pub(super) fn compare(&self, given: &config::Config) -> anyhow::Result<()> {
         compare("", &self.0, &Value::from(given.collect()?))
     }
@@ -89,12 +89,12 @@ fn collect(key: &str, value: &Value, keys: &mut Vec<String>) {
 
 fn read(sample: Option<&ValueKind>, text: &str) -> Option<ValueKind> {
     match sample {
-        Some(ValueKind::Boolean(_)) => switch(text).map(ValueKind::from),
+        Some(ValueKind::Boolean(_)) => boolean(text).map(ValueKind::from),
         Some(ValueKind::I64(_)) => text.parse::<u64>().ok().map(ValueKind::from),
         Some(ValueKind::Array(of)) => {
             let sample = of.first().map(|value| &value.kind);
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            // An empty list of them would take away what the file has.
+            // Sections cannot be written in a variable, and an empty list would remove those of the file.
             let is_of_texts = !matches!(sample, Some(ValueKind::Table(_)));
             let parts = is_of_texts.then(|| parts.map(|part| read(sample, part)).collect::<Option<Vec<_>>>());
             parts.flatten().map(ValueKind::from)
@@ -103,8 +103,8 @@ fn read(sample: Option<&ValueKind>, text: &str) -> Option<ValueKind> {
     }
 }
 
-/// A switch as variables of the environment have it.
-fn switch(text: &str) -> Option<bool> {
+/// A boolean as environment variables write it.
+fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Some(true),
         "false" | "no" | "off" | "0" => Some(false),
@@ -116,7 +116,7 @@ fn compare(key: &str, sample: &Value, given: &Value) -> anyhow::Result<()> {
     match (&sample.kind, &given.kind) {
         (ValueKind::Table(known), ValueKind::Table(values)) => {
             let mut values: Vec<_> = values.iter().collect();
-            // The same error each time.
+            // In a fixed order, so that the same mistakes always give the same error.
             values.sort_unstable_by_key(|(name, _)| *name);
             for (name, value) in values {
                 let Some(sample) = known.get(name) else { continue };

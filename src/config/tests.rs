@@ -282,7 +282,7 @@ fn a_variable_that_is_no_setting_is_named_and_so_is_the_one_that_is_meant() {
         ("AMOIQ__TENANTS__0__ID", None),
     ] {
         let error = refusal(with_environment(variable, "hidden"));
-        assert!(error.starts_with(&format!("{variable} in the environment is no setting")), "{error}");
+        assert!(error.starts_with(&format!("{variable} in the environment is not a setting")), "{error}");
         assert!(!error.contains("hidden") && meant.is_none_or(|meant| error.contains(meant)), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Texts that have a form: addresses, networks, and words of which there are a few. The library would say that the
-//! syntax is invalid; here the value and the form are said. None of these is a secret.
+//! Checks settings that are texts with a format: addresses, networks, and one of a few words. The library would only report
+//! invalid syntax; these errors name the value and the format. None of these settings is a secret.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,17 @@ const ADDRESSES: [&str; 2] = ["server.bind", "operator.bind"];
 const NETWORKS: [&str; 3] =
     ["server.trusted_proxies", "operator.metrics_networks", "webhooks.allowed_networks"];
 
-/// Holds these settings against their forms.
+/// Checks the formats.
 ///
 /// # Errors
-/// When one has another; the text names the key, the value and the form.
+/// When a text has another format; the error names the key, the value and the format.
 pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
     for key in ADDRESSES {
         for (text, origin) in texts(layers, key) {
             if text.parse::<SocketAddr>().is_err() {
                 bail!(
-                    "{key} is `{text}`{origin}, and must be an address with a port, such as 127.0.0.1:4000 or \
-                     [::1]:4000; a name is none"
+                    "{key} is `{text}`{origin}, and must be an IP address with a port, such as 127.0.0.1:4000 or \
+                     [::1]:4000; a host name is not allowed"
                 );
             }
         }
@@ -31,8 +31,8 @@ pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
         for (text, origin) in texts(layers, key) {
             if text.parse::<IpNet>().is_err() {
                 bail!(
-                    "{key} holds `{text}`{origin}, and must hold networks, such as 10.0.0.0/8 or 2001:db8::/32; a \
-                     single address is 10.0.0.1/32"
+                    "{key} contains `{text}`{origin}, and must contain networks, such as 10.0.0.0/8 or \
+                     2001:db8::/32; a single address is written 10.0.0.1/32"
                 );
             }
         }
@@ -45,9 +45,9 @@ pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The text of a key, or the texts of its list, and where each comes from.
+/// The text of a key, or the texts of its list, each with its origin.
 fn texts(layers: &config::Config, key: &str) -> Vec<(String, String)> {
-    // A value that is asked for by itself has lost where it comes from.
+    // A value that is requested by its key has lost its origin.
     let Ok(tree) = layers.collect() else { return Vec::new() };
     let value =
         key.split('.').try_fold(Value::from(tree), |value, name| value.into_table().ok()?.remove(name));

@@ -1,8 +1,7 @@
-//! `operator.json` in the data directory: where the running service is, and the token that opens its
-//! operator's interface.
+//! `operator.json` in the data directory: the addresses of the running service, and the token of its operator interface.
 //!
-//! It is there while a service runs on the directory. After a crash it stays behind: the address answers
-//! nobody then, or refuses the old token.
+//! The file exists while a service runs on the directory. After a crash it remains: then nobody answers at the address, or
+//! the old token is refused.
 
 use std::{
     fs::{self, File},
@@ -18,21 +17,21 @@ use serde::{Deserialize, Serialize};
 use super::token::OperatorToken;
 use crate::access::secret::Secret;
 
-/// The file's name.
+/// The name of the file.
 const FILE: &str = "operator.json";
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ConnectionFile {
-    /// The operator's interface: `http://127.0.0.1:4001`.
+    /// The address of the operator interface, such as `http://127.0.0.1:4001`.
     pub operator: String,
-    /// The service itself: `http://127.0.0.1:4000`.
+    /// The address of the service, such as `http://127.0.0.1:4000`.
     pub service: String,
-    /// Opens the operator's interface.
+    /// The token of the operator interface.
     pub token: Secret,
 }
 
-/// The same on its way into the file.
+/// The contents as they are written. A [`Secret`] cannot be.
 #[derive(Serialize)]
 struct ConnectionFileContents<'a> {
     operator: String,
@@ -41,16 +40,15 @@ struct ConnectionFileContents<'a> {
     pid: u32,
 }
 
-/// The file, as long as the service runs. Removing it is [`PublishedConnectionFile::remove`]'s: a crash leaves it.
+/// The file of a running service. [`PublishedConnectionFile::remove`] removes it; after a crash it remains.
 #[derive(Debug)]
 pub struct PublishedConnectionFile(PathBuf);
 
 impl PublishedConnectionFile {
-    /// Writes the file, readable for its owner alone. Whoever reads meanwhile sees the old one or the new
-    /// one, never half of it.
+    /// Writes the file, which only its owner can read. A reader sees the old file or the new one, never half of it.
     ///
     /// # Errors
-    /// When the directory does not take it.
+    /// When the file cannot be written.
     pub fn write(
         directory: &Path,
         operator: SocketAddr,
@@ -65,7 +63,7 @@ impl PublishedConnectionFile {
         };
         let path = directory.join(FILE);
         let fresh = directory.join(format!("{FILE}.new"));
-        // A mode is for files that are made: one that a crash left may have another.
+        // The mode only applies to a file that is created: one that a crash left may have another mode.
         match fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -78,10 +76,10 @@ impl PublishedConnectionFile {
         Ok(Self(path))
     }
 
-    /// Removes it: nobody is there any more.
+    /// Removes the file when the service stops.
     pub fn remove(self) {
         if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!(%error, "operator.json stays behind");
+            tracing::warn!(%error, "operator.json could not be removed");
         }
     }
 }
@@ -90,13 +88,13 @@ impl ConnectionFile {
     /// Finds the service that runs on a data directory.
     ///
     /// # Errors
-    /// When none does, or the file may not be read.
+    /// When none does, or the file cannot be read.
     pub fn find(directory: &Path) -> anyhow::Result<Self> {
         let path = directory.join(FILE);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 anyhow::bail!(
-                    "no service runs on {} ({FILE} is not there): start it, or name its configuration with \
+                    "no service runs on {} ({FILE} does not exist): start it, or name its configuration file with \
                      --config",
                     directory.display()
                 )
@@ -107,7 +105,7 @@ impl ConnectionFile {
     }
 }
 
-/// The address as one on this machine dials it.
+/// The address for clients on this machine.
 fn reachable(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -122,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_for_everybody_is_dialled_on_this_machine() {
+    fn an_unspecified_address_is_reached_on_this_machine() {
         assert_eq!(reachable("0.0.0.0:4001".parse().unwrap()), "http://127.0.0.1:4001");
         assert_eq!(reachable("[::]:4001".parse().unwrap()), "http://[::1]:4001");
         assert_eq!(reachable("10.0.0.1:4001".parse().unwrap()), "http://10.0.0.1:4001");

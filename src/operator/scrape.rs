@@ -7,10 +7,10 @@ use crate::{
     telemetry::metrics::{ServiceMetrics, format::ScrapeFormat},
 };
 
-/// The numbers now, in the format that the request prefers.
+/// The current numbers, in the format that the request prefers.
 ///
 /// # Errors
-/// [`Problem::Internal`]: a defect.
+/// [`Problem::Internal`], which is a defect.
 pub async fn scrape(
     request: HttpRequest,
     metrics: web::Data<ServiceMetrics>,

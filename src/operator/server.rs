@@ -1,4 +1,4 @@
-//! The HTTP server of the operator's interface: one thread, few connections, small bodies.
+//! The HTTP server of the operator interface: one thread, few connections, small bodies.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -34,34 +34,34 @@ pub use routes::openapi;
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 65_536;
 
-/// How long requests in flight may take after the signal to stop, in seconds.
+/// How long requests in flight may take after the stop signal, in seconds.
 const DRAIN_SECONDS: u64 = 1;
 
-/// The operator's interface of a running service.
+/// The operator interface of a running service.
 pub struct OperatorServer {
     server: Server,
-    door: PublishedConnectionFile,
+    connection_file: PublishedConnectionFile,
 }
 
-/// Where it is to be.
+/// The settings of the operator interface.
 pub struct OperatorServerSettings<'a> {
     /// `operator.bind`
     pub bind: SocketAddr,
-    /// Where the service itself listens.
+    /// The address of the service itself.
     pub service: SocketAddr,
     /// `operator.metrics_networks`
     pub metrics_networks: Vec<IpNet>,
     /// The data directory.
     pub directory: &'a Path,
-    /// Its connections.
+    /// Counts and limits its connections.
     pub listener: Arc<ListenerConnections>,
 }
 
 impl OperatorServer {
-    /// Listens, and says in the data directory where.
+    /// Listens, and writes the address to the data directory.
     ///
     /// # Errors
-    /// When the address is taken, or the directory does not take the file.
+    /// When the address is in use, or the file cannot be written.
     pub fn start(
         settings: &OperatorServerSettings<'_>,
         services: OperatorServices,
@@ -70,18 +70,19 @@ impl OperatorServer {
     ) -> anyhow::Result<Self> {
         let bind = settings.bind;
         let listener = TcpListener::bind(bind).with_context(|| {
-            format!("operator.bind {bind} (a second service on this machine needs another, or port 0)")
+            format!("operator.bind {bind} (a second service on this machine needs another port, or port 0)")
         })?;
         let address = listener.local_addr()?;
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "the operator's interface can be reached from other machines; its token is all that protects it"
+                "the operator interface can be reached from other machines; only its token protects it"
             );
         }
         let token = web::Data::new(OperatorToken::generate(&services.tenants.ambient));
-        let door = PublishedConnectionFile::write(settings.directory, address, settings.service, &token)
-            .with_context(|| format!("operator.json in {}", settings.directory.display()))?;
+        let connection_file =
+            PublishedConnectionFile::write(settings.directory, address, settings.service, &token)
+                .with_context(|| format!("operator.json in {}", settings.directory.display()))?;
         let ambient = web::Data::new(services.tenants.ambient.clone());
         let networks = web::Data::new(MetricsNetworks(settings.metrics_networks.clone()));
         let (services, metrics) = (web::Data::new(services), web::Data::new(metrics));
@@ -106,17 +107,17 @@ impl OperatorServer {
             connections: Arc::clone(&settings.listener),
         };
         let server = amoiq_connections::serve(listener, serving, app)?;
-        Ok(Self { server, door })
+        Ok(Self { server, connection_file })
     }
 
-    /// Serves beside the service; the handle ends it.
+    /// Serves until the handle stops it.
     pub fn run(self) -> (ServerHandle, PublishedConnectionFile) {
         let handle = self.server.handle();
         actix::spawn(async move {
             if let Err(error) = self.server.await {
-                tracing::error!(%error, "the operator's interface ended");
+                tracing::error!(%error, "the operator interface ended");
             }
         });
-        (handle, self.door)
+        (handle, self.connection_file)
     }
 }

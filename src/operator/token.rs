@@ -1,8 +1,8 @@
-//! The token of the operator's interface: whoever can read the data directory has it, nobody else.
+//! The token of the operator interface. Only those who can read the data directory have it.
 //!
-//! The metrics need none on this machine and in the networks that `operator.metrics_networks` names: Prometheus
-//! cannot follow a token that is new with each start, and they are numbers that tell of nobody. From anywhere else
-//! they need it like everything.
+//! The metrics can be read without it from this machine and from the networks in `operator.metrics_networks`: Prometheus
+//! cannot know a token that changes with each start, and the numbers identify nobody. From anywhere else the metrics need
+//! the token too.
 
 use actix_web::{
     Error, HttpRequest, ResponseError,
@@ -23,47 +23,47 @@ use crate::{
     http::middleware::single_headers,
 };
 
-/// What a request has to bring as `Authorization: Bearer`.
+/// The token that requests send as `Authorization: Bearer`.
 #[derive(Debug, Clone)]
 pub struct OperatorToken(Secret);
 
 impl OperatorToken {
-    /// A new one.
+    /// Generates a token.
     #[must_use]
     pub fn generate(ambient: &Ambient) -> Self {
         let text = ambient.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
         Self(Secret::new(text))
     }
 
-    /// The text, for the file that the command line reads.
+    /// The token as text, for the file that the command line reads.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
-    fn opens_for(&self, request: &HttpRequest) -> bool {
+    fn admits(&self, request: &HttpRequest) -> bool {
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = header.and_then(auth::bearer).unwrap_or_default();
         self.expose().as_bytes().ct_eq(given.as_bytes()).into()
     }
 }
 
-/// Where metrics are read without the token, beside this machine: `operator.metrics_networks`.
+/// The networks from which metrics can be read without the token: `operator.metrics_networks`.
 #[derive(Debug, Clone)]
 pub struct MetricsNetworks(pub Vec<IpNet>);
 
 impl MetricsNetworks {
-    /// By the address that connects: what a request says of itself anybody can write.
-    fn opens_for(&self, request: &HttpRequest) -> bool {
+    /// Decides by the address that connects: anybody can write anything into a header.
+    fn admits(&self, request: &HttpRequest) -> bool {
         let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return false };
         request.path() == METRICS && (peer.is_loopback() || self.0.iter().any(|known| known.contains(&peer)))
     }
 }
 
-/// Lets only those pass who have the token, before anything is told, also not which routes there are.
+/// Refuses requests without the token before anything is revealed, even which routes exist.
 ///
 /// # Errors
-/// What fails inside; a request without the token is an answer.
+/// The errors of the routes. A request without the token gets a response.
 pub async fn authorise<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -73,7 +73,7 @@ pub async fn authorise<B: MessageBody + 'static>(
     }
     let token = request.app_data::<web::Data<OperatorToken>>().cloned().ok_or(Problem::Internal)?;
     let networks = request.app_data::<web::Data<MetricsNetworks>>().cloned().ok_or(Problem::Internal)?;
-    if networks.opens_for(request.request()) || token.opens_for(request.request()) {
+    if networks.admits(request.request()) || token.admits(request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     Ok(request.into_response(OperatorError::Token.error_response()))
@@ -91,7 +91,7 @@ mod tests {
         let request = TestRequest::with_uri(path).peer_addr(peer.parse().unwrap());
         let request = request.insert_header(("x-forwarded-for", "127.0.0.1"));
         let request = request.insert_header(("authorization", header)).to_http_request();
-        networks.opens_for(&request) || token.opens_for(&request)
+        networks.admits(&request) || token.admits(&request)
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What operators read: one line an event, pretty on a terminal, JSON otherwise.
+//! The log for operators: one line for each event, pretty on a terminal, JSON otherwise.
 //!
-//! Lines are written by a thread of their own from a bounded queue: a terminal or a pipe that is slow, full or closed
-//! loses lines and never holds up the service, neither its start nor its end. The greeting goes the same way, so
-//! that it is whole and in its place, and is JSON where the lines are. No line holds a message's text, an e-mail address, a
-//! key or a token. With the feature `otel` spans go to a collector as well (`logging/export.rs`).
+//! A separate thread writes the lines from a bounded queue. A terminal or a pipe that is slow, full or closed loses lines,
+//! but never holds up the service, its start or its stop. The start banner goes through the same queue, so it is complete
+//! and in order, and it is JSON where the lines are. No line contains the text of a message, an e-mail address, a key or a
+//! token. With the feature `otel`, spans are also sent to a collector (`logging/export.rs`).
 
 use std::{
     io::{IsTerminal, Write},
@@ -21,27 +21,27 @@ use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// How many lines wait for the writer; the ones that come then are lost.
+/// How many lines may wait for the writer. Further lines are lost.
 const QUEUE_LINES: usize = 16_384;
 
-/// What may stand alone in `log.level`.
+/// The levels that `log.level` takes.
 const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
 
-/// How long the last lines may take when the service stops: a reader that is well takes them in a few milliseconds,
-/// and one that stands still is not waited for.
+/// How long the last lines may take when the service stops. A working reader takes them within a few milliseconds, and a
+/// blocked one is not waited for.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The framework says at `info` how many threads it starts; that is nothing to an operator.
+/// At `info`, the framework logs how many threads it starts, which does not help an operator.
 const WITHOUT_FRAMEWORK: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
-/// Of a request that it cannot parse it makes an error, which anybody could fill the log with. They are counted
-/// (`amoiq_tcp_connections_ended_total`).
+/// The framework logs an error for each request that it cannot parse, so anybody could fill the log. These requests are
+/// counted instead (`amoiq_tcp_connections_ended_total`).
 const WITHOUT_PARSER: &str = "actix_http::h1::dispatcher=off";
 
-/// Where lines go; what is queued is written when it is dropped.
+/// The log while it is in use. Dropping it writes the queued lines.
 pub struct LoggingGuard {
     lines: NonBlocking,
     is_pretty: bool,
@@ -50,7 +50,7 @@ pub struct LoggingGuard {
     spans: Option<export::TraceExport>,
 }
 
-/// Counts what was lost on its way to whoever reads it.
+/// Counts the lines and spans that were lost.
 #[derive(Debug, Clone)]
 pub struct TelemetryLosses {
     lines: ErrorCounter,
@@ -59,13 +59,13 @@ pub struct TelemetryLosses {
 }
 
 impl TelemetryLosses {
-    /// How many lines found the queue full.
+    /// How many lines were lost because the queue was full.
     #[must_use]
     pub fn lines(&self) -> usize {
         self.lines.dropped_lines()
     }
 
-    /// What became of spans, by outcome; nothing where none are sent.
+    /// How many spans had each outcome; `None` if no spans are sent.
     #[must_use]
     pub fn spans(&self) -> Option<[(&'static str, u64); 3]> {
         #[cfg(feature = "otel")]
@@ -75,18 +75,18 @@ impl TelemetryLosses {
     }
 }
 
-/// What is said once the service serves, whatever `log.level` is.
+/// What is printed once the service is ready, whatever `log.level` is.
 pub struct StartBanner {
-    /// Where it is.
+    /// The address of the service.
     pub message: String,
-    /// How to try it, in several lines; where there is a demo.
+    /// How to try the demo tenant, in several lines, if there is one.
     pub demo: Option<String>,
 }
 
-/// Starts logging to standard output. What is queued is written when the guard is dropped.
+/// Starts logging to standard output. Dropping the guard writes the queued lines.
 ///
 /// # Errors
-/// When `log.level` is not a filter, logging was started before, or spans cannot be sent.
+/// When `log.level` is not a filter, logging has started already, or spans cannot be sent.
 pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
     let filter = filter(&settings.level)?;
     let queue = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).lossy(true);
@@ -113,13 +113,13 @@ pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
     #[cfg(not(feature = "otel"))]
     if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
         tracing::warn!(
-            "OTEL_EXPORTER_OTLP_ENDPOINT: no spans are sent, this program was built without `--features otel`"
+            "OTEL_EXPORTER_OTLP_ENDPOINT is ignored: this program was built without `--features otel`"
         );
     }
     Ok(logging)
 }
 
-/// Whether logging would start with these settings.
+/// Checks whether logging would start with these settings.
 ///
 /// # Errors
 /// When `log.level` is not a filter.
@@ -138,7 +138,7 @@ impl LoggingGuard {
     }
 
     #[cfg(not(feature = "otel"))]
-    #[expect(clippy::unused_self, reason = "with spans there is more to begin")]
+    #[expect(clippy::unused_self, reason = "with spans it is used")]
     fn begin<S>(&self, lines: S) -> anyhow::Result<()>
     where
         S: tracing::Subscriber + Send + Sync + 'static,
@@ -146,7 +146,7 @@ impl LoggingGuard {
         lines.try_init().context("logging cannot start")
     }
 
-    /// What is lost: for the metrics.
+    /// The counters of lost lines and spans, for the metrics.
     #[must_use]
     pub fn losses(&self) -> TelemetryLosses {
         TelemetryLosses {
@@ -156,7 +156,7 @@ impl LoggingGuard {
         }
     }
 
-    /// Says where the service is, after the lines that came before.
+    /// Prints the start banner after the lines before it.
     pub fn show_banner(&self, StartBanner { message, demo }: &StartBanner) {
         let text = if self.is_pretty {
             let demo = demo.as_ref().map(|demo| format!("{demo}\n")).unwrap_or_default();
@@ -170,14 +170,14 @@ impl LoggingGuard {
             }
             format!("{line}\n")
         };
-        // The queue takes it whole, or loses it like any other line.
+        // The queue takes it as a whole, or loses it like any other line.
         drop(self.lines.clone().write_all(text.as_bytes()));
     }
 }
 
 impl Drop for LoggingGuard {
     fn drop(&mut self) {
-        // The writer's own end would wait for standard output where the queue is full.
+        // With a full queue, dropping the writer would wait for standard output.
         let writing = self.writing.take();
         let (ended, waits) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
@@ -188,37 +188,37 @@ impl Drop for LoggingGuard {
     }
 }
 
-/// What lines there are. To the library, a word that is no level is a part of the program, whose lines are the only
-/// ones then; nobody who writes `warning` means that.
+/// The filter of lines. The library takes a word that is not a level as the name of a module, and logs only that module.
+/// Nobody who writes `warning` means that.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let mut directives = level.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
-    ensure!(directives.peek().is_some(), "log.level: nothing stands where {LEVELS} should");
-    // A path is meant as one.
+    ensure!(directives.peek().is_some(), "log.level is empty, and must be one of {LEVELS}");
+    // A word with `::` is meant as a module.
     if let Some(word) = directives.find(|directive| !directive.contains(['=', ':'])) {
         let is_level = word.parse::<LevelFilter>().is_ok();
-        ensure!(is_level, "log.level: `{word}` is none of {LEVELS}");
+        ensure!(is_level, "log.level is `{word}`, and must be one of {LEVELS}");
     }
     let general = level.split(',').find_map(|directive| directive.trim().parse::<LevelFilter>().ok());
-    let is_told_more = general.is_some_and(|general| general > LevelFilter::WARN);
-    // They come first: what the setting says of the framework by name counts.
-    let framework = if is_told_more { WITHOUT_FRAMEWORK } else { WITHOUT_PARSER };
+    let is_verbose = general.is_some_and(|general| general > LevelFilter::WARN);
+    // These come first, so that the setting can override them.
+    let framework = if is_verbose { WITHOUT_FRAMEWORK } else { WITHOUT_PARSER };
     EnvFilter::try_new(format!("{framework},{level}")).context("log.level")
 }
 
-/// A panic is a line of the log like any other failure, and where the filter lets none through, of standard error.
+/// Logs panics like any other failure, or on standard error if the filter lets no errors through.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let reason = panic.payload_as_str().unwrap_or("unknown");
-        tell(&place, reason, &mut std::io::stderr());
+        report_panic(&place, reason, &mut std::io::stderr());
     }));
 }
 
-fn tell(place: &str, reason: &str, otherwise: &mut dyn Write) {
+fn report_panic(place: &str, reason: &str, otherwise: &mut dyn Write) {
     if tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!(panic.place = place, panic.reason = reason, "a defect: a task panicked");
     } else {
-        // Nowhere is left to say that standard error is closed.
+        // If standard error is closed, nobody reads the message.
         drop(writeln!(otherwise, "amoiq: a defect: a task panicked at {place}: {reason}"));
     }
 }

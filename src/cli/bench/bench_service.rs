@@ -1,4 +1,4 @@
-//! The parts of the service that are measured: the store, the sessions, the inbox.
+//! The parts of the service that are measured: the store, the sessions and the inbox.
 
 use std::{
     path::Path,
@@ -19,22 +19,22 @@ use tokio::task::JoinSet;
 use super::{result::BenchResult, visitors::BenchVisitor};
 use crate::{config::Config, startup};
 
-/// The most messages of all rounds: about 700 MB.
+/// The most messages in all rounds together, about 700 MB.
 const MAX_MESSAGES: u64 = 1_000_000;
 
-/// The most sessions in memory: more than write at a time.
+/// The most sessions in memory: more than write at the same time.
 const MAX_SESSIONS: usize = 4_096;
 
-/// More events than a session gets.
+/// The limit of events in a session, which no session reaches.
 const MAX_EVENTS: u64 = 100;
 
-/// How long the inbox may take to follow, or to be made again.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the inbox may take to catch up, or to be rebuilt.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How often it is looked whether the rebuild is done.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often the rebuild is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What runs.
+/// The running parts.
 pub(super) struct BenchService {
     store: Arc<SqliteStore>,
     directory: SessionDirectory,
@@ -46,7 +46,7 @@ pub(super) struct BenchService {
 }
 
 impl BenchService {
-    /// Begins with nothing, as the service would there.
+    /// Starts with an empty store, as the service would.
     pub(super) fn begin(place: &Path, config: &Config) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
@@ -58,7 +58,7 @@ impl BenchService {
         Ok(Self { store, directory, inbox, rebuilds, ambient, left })
     }
 
-    /// Lets as many visitors write at once, and tells how many events were synced together.
+    /// Lets this many visitors write at the same time. Returns the result and how many events were synced together.
     pub(super) async fn messages(
         &self,
         at_once: u16,
@@ -83,8 +83,8 @@ impl BenchService {
         let time = begun.elapsed();
         latencies_us.sort_unstable();
         let (events, commits) = (meter.events() - events_before, commits() - commits_before);
-        // What is measured next is alone.
-        self.inbox.reach(self.store.head(), PATIENCE).await?;
+        // The next measurement must not share the machine with the inbox.
+        self.inbox.reach(self.store.head(), TIMEOUT).await?;
         let sessions = if at_once == 1 { "session" } else { "sessions" };
         let figure = BenchResult {
             part: "messages",
@@ -98,7 +98,7 @@ impl BenchService {
         Ok((figure, usize::try_from(events / commits.max(1))?.max(1)))
     }
 
-    /// Has the inbox made again from all that was written.
+    /// Rebuilds the inbox from everything that was written.
     pub(super) async fn rebuild(&self) -> anyhow::Result<BenchResult> {
         let begun = Instant::now();
         self.rebuilds.start(None).await?;
@@ -106,33 +106,33 @@ impl BenchService {
             loop {
                 match self.rebuilds.report().outcome {
                     Some(outcome) => break outcome,
-                    None => tokio::time::sleep(LOOK_EVERY).await,
+                    None => tokio::time::sleep(POLL_INTERVAL).await,
                 }
             }
         };
-        let outcome = tokio::time::timeout(PATIENCE, outcome).await.context("the rebuild does not end")?;
-        ensure!(outcome == RebuildOutcome::Done, "the inbox was not made again: {outcome:?}");
+        let outcome = tokio::time::timeout(TIMEOUT, outcome).await.context("the rebuild does not finish")?;
+        ensure!(outcome == RebuildOutcome::Done, "the inbox was not rebuilt: {outcome:?}");
         let events = self.store.events_after(Position::START);
         Ok(read("rebuild", "rebuild of the inbox, events", events, begun.elapsed()))
     }
 
-    /// Has all that was written verified.
+    /// Verifies everything that was written.
     pub(super) async fn verify(&self, place: &Path) -> anyhow::Result<BenchResult> {
         let data = place.join("data");
         let begun = Instant::now();
         let verifying = move || store_files(&data).verify(Position::START, &mut |_work| {});
         let verification = tokio::task::spawn_blocking(verifying).await??;
-        ensure!(verification.clean, "what was written does not verify: {:?}", verification.problems);
+        ensure!(verification.clean, "what was written is damaged: {:?}", verification.problems);
         Ok(read("verify", "verification, events", verification.events, begun.elapsed()))
     }
 
-    /// Ends what writes, so that its files can go.
+    /// Closes the store, so that its files can be removed.
     pub(super) fn end(self) {
         self.store.close();
     }
 }
 
-/// Sessions as they are configured, as long as that does not decide what is measured.
+/// The configured settings of sessions, except for limits that would decide the result.
 fn settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
         max_sessions: MAX_SESSIONS,
@@ -142,7 +142,7 @@ fn settings(config: &Config) -> DirectorySettings {
     }
 }
 
-/// A figure of events that were read all together.
+/// The result of reading events, which are timed together.
 fn read(part: &'static str, name: &str, events: u64, time: Duration) -> BenchResult {
     let (name, latencies_us) = (name.to_owned(), Vec::new());
     BenchResult { part, name, count: events, events, time, latencies_us, of_disk: None }

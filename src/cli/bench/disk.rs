@@ -1,5 +1,5 @@
-//! What the disk does alone: as many bytes as the events of a sync have, written and synced again and again, over a
-//! file that has its size already.
+//! Measures the disk alone: it writes as many bytes as the events of one sync have and syncs them, again and again, over a
+//! file that has its final size already.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use anyhow::Context;
 
 use super::{result::BenchResult, visitors::micros};
 
-/// About what an event is in the log.
+/// The approximate size of an event in the log.
 const EVENT_BYTES: usize = 350;
 
-/// The file's size: what the write-ahead log has when it begins anew.
+/// The size of the file: that of the write-ahead log when it starts over.
 const FILE_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long it works before it looks whether it is to end.
+/// How long it writes before it checks whether to stop.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// The most syncs.
 const MAX_SYNCS: usize = 1_000_000;
 
-/// Measures syncs of so many events, for so long.
+/// Measures syncs of this many events, for this long.
 pub(super) async fn measure(
     place: &Path,
     events_a_sync: usize,
@@ -55,13 +55,13 @@ pub(super) async fn measure(
 struct DiskWriter {
     file: File,
     bytes: Vec<u8>,
-    /// Where the next ones go.
+    /// Where the next bytes go.
     at: usize,
     latencies_us: Vec<u32>,
 }
 
 impl DiskWriter {
-    /// Makes the file: one that grows would take longer to sync.
+    /// Creates the file. A file that grows would take longer to sync.
     fn begin(path: &Path, bytes: usize) -> io::Result<Self> {
         let mut file = File::create(path)?;
         file.write_all(&vec![0; FILE_BYTES])?;
@@ -69,7 +69,7 @@ impl DiskWriter {
         Ok(Self { file, bytes: vec![b'x'; bytes], at: FILE_BYTES, latencies_us: Vec::new() })
     }
 
-    /// Goes on for a while.
+    /// Writes for a while.
     fn slice(mut self) -> io::Result<Self> {
         let begun = Instant::now();
         while begun.elapsed() < SLICE {

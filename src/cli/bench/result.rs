@@ -1,4 +1,4 @@
-//! What a part of the benchmark measured: a row of a table, or a line of JSON.
+//! A result of the benchmark: a row of a table, or a line of JSON.
 
 use std::{
     io::{self, Write},
@@ -8,31 +8,31 @@ use std::{
 use indicatif::HumanCount;
 use serde_json::json;
 
-/// One row.
+/// The result of one part.
 pub(super) struct BenchResult {
     /// Its name in JSON.
     pub(super) part: &'static str,
     /// Its name for people.
     pub(super) name: String,
-    /// How much was done: messages, syncs, or events that were read.
+    /// How much was done: messages, syncs, or events read.
     pub(super) count: u64,
-    /// How many events of the log that were.
+    /// How many events of the log that was.
     pub(super) events: u64,
     pub(super) time: Duration,
-    /// How long each one took, in microseconds, rising; none where only all together were timed.
+    /// How long each one took, in microseconds, ascending; empty if only the total was timed.
     pub(super) latencies_us: Vec<u32>,
-    /// The share of what the disk does alone.
+    /// The rate compared with that of the disk alone.
     pub(super) of_disk: Option<f64>,
 }
 
 impl BenchResult {
-    /// The same, with the share that it is of what the disk did alone.
-    pub(super) fn beside(self, disk: &Self) -> Self {
+    /// Compares the rate with that of the disk alone.
+    pub(super) fn compared_with(self, disk: &Self) -> Self {
         let of_disk = Some(a_second(self.events, self.time) / a_second(disk.events, disk.time));
         Self { of_disk, ..self }
     }
 
-    /// Prints it on standard output.
+    /// Prints the result on standard output.
     pub(super) fn show(&self, as_json: bool) -> anyhow::Result<()> {
         let line = if as_json { self.json() } else { self.row() };
         write(&line)
@@ -66,7 +66,7 @@ impl BenchResult {
         columns([&self.name, &format!("{rate}/s"), &p50, &p99, &max, &of_disk])
     }
 
-    /// The middle one, the one that a hundredth exceeds, and the longest.
+    /// The median, the 99th percentile and the maximum.
     fn percentiles(&self) -> [Option<u32>; 3] {
         let sorted = &self.latencies_us;
         [50, 99, 100]
@@ -74,7 +74,7 @@ impl BenchResult {
     }
 }
 
-/// Prints what the columns are.
+/// Prints the headings of the columns.
 pub(super) fn show_head() -> anyhow::Result<()> {
     write(&columns(["", "rate", "p50", "p99", "max", "of disk"]))
 }

@@ -15,26 +15,26 @@ use amoiq_events::{
     session::{MessageSender, SendMessage, SessionCaller, VisitedPage},
 };
 
-/// How many messages a visitor writes in a session before the next one begins.
+/// How many messages a visitor writes in a session before they start the next one.
 const MESSAGES: usize = 20;
 
-/// What they write.
+/// The text of each message.
 const TEXT: &str =
     "Hello, I ordered the blue one last week and it has not come yet. Can you see where it is?";
 
-/// One of those who write at the same time.
+/// A visitor.
 pub(super) struct BenchVisitor {
     pub(super) directory: SessionDirectory,
     pub(super) ambient: Ambient,
-    /// The sessions of no two visitors have the same one.
+    /// The prefix of the visitor's session ids, different for each visitor.
     pub(super) name: String,
     pub(super) end: Instant,
-    /// How many messages all of them may still write.
+    /// How many messages all visitors together may still write.
     pub(super) left: Arc<AtomicU64>,
 }
 
 impl BenchVisitor {
-    /// Writes until it is time, and tells how long each message took, in microseconds.
+    /// Writes until the end, and returns how long each message took, in microseconds.
     pub(super) async fn write(self) -> anyhow::Result<Vec<u32>> {
         let tenant = TenantId::parse("bench")?;
         let mut latencies_us = Vec::new();
@@ -77,7 +77,7 @@ impl BenchVisitor {
     }
 }
 
-/// How long it is since then, in microseconds.
+/// The time since then, in microseconds.
 pub(super) fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! `amoiq backup`: the store in one file.
+//! `amoiq backup`: copies the store into one file.
 
 use std::{
     io::Write,
@@ -15,11 +15,12 @@ use crate::{
     telemetry::last_backup,
 };
 
+/// Copy the store into one new file. This also works while the service runs.
 #[derive(Debug, Args)]
 pub(crate) struct BackupCommand {
-    /// The file to make. It must not exist.
+    /// The file to create. It must not exist.
     file: PathBuf,
-    /// Print what is in it as JSON.
+    /// Print what the backup contains as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -38,13 +39,19 @@ pub(crate) fn run(command: &BackupCommand, store: &Path) -> anyhow::Result<()> {
     };
     verify::say_notes(&verification);
     if let Err(error) = last_backup::write(store, now) {
-        print_warning(&format!("the backup is made; its time is not noted for the metrics: {error}"));
+        print_warning(&format!(
+            "the backup is complete, but its time could not be noted for the metrics: {error}"
+        ));
     }
     if command.json {
         return verify::print(&verification, true);
     }
     let mut out = std::io::stdout().lock();
     let (events, to) = (verification.events, verification.verified_to);
-    writeln!(out, "{} holds {events} events up to position {to}; it verifies", command.file.display())?;
+    writeln!(
+        out,
+        "{} contains {events} events up to position {to} and is undamaged",
+        command.file.display()
+    )?;
     Ok(out.flush()?)
 }

@@ -1,8 +1,7 @@
-//! `amoiq events`: what is in the log, one line an event.
+//! `amoiq events`: prints the events of the log, one a line.
 //!
-//! The texts of messages are printed only when they are asked for, with `--texts` or `--json`: what visitors
-//! wrote does not belong into an operator's scrollback, or on a screen that others see, because somebody looked
-//! for an event. `--json` and exports hold the secrets of webhooks too.
+//! The texts of messages are printed only with `--texts` or `--json`. Otherwise, whoever looks for an event would leave
+//! what visitors wrote in the scrollback, or show it to others. `--json` and exports also contain the secrets of webhooks.
 
 mod transfer;
 
@@ -27,9 +26,10 @@ use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use super::log_point::LogPoint;
 use crate::cli::block_on;
 
-/// How often the log is asked for more.
-const POLL_EVERY: Duration = Duration::from_millis(200);
+/// How long `--follow` waits before it reads again.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Print, export or import events. Printing and exporting also work while the service runs.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct EventsCommand {
@@ -43,20 +43,20 @@ pub(crate) struct EventsCommand {
 enum TransferAction {
     /// Write every event as a line of JSON.
     Export {
-        /// A file that does not exist; standard output when absent.
+        /// The file to create. It must not exist. Without it, the events go to standard output.
         file: Option<PathBuf>,
-        /// Leave out events whose rows are damaged and those behind them in their streams, and say which.
+        /// Leave out damaged events and the later events of their streams, and list what was left out.
         #[arg(long)]
         skip_damaged: bool,
     },
-    /// Fill an empty `store.path` with the lines of an export.
+    /// Fill an empty `store.path` with exported events.
     Import {
-        /// The file; standard input when absent.
+        /// The file to read. Without it, the events come from standard input.
         file: Option<PathBuf>,
-        /// Take lines of an older release, which do not end with how many there are.
+        /// Accept an export of an older release, which does not end with the number of events.
         #[arg(long)]
         without_end: bool,
-        /// Print what is in the store then as JSON.
+        /// Print what was imported as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -64,7 +64,7 @@ enum TransferAction {
 
 #[derive(Debug, Args)]
 struct EventListing {
-    /// Print what is appended from now on, or from `--from` on, until interrupted.
+    /// Print events as they are appended, from now on or from `--from` on, until interrupted.
     #[arg(short, long)]
     follow: bool,
     /// Only events of this tenant.
@@ -73,24 +73,24 @@ struct EventListing {
     /// Only events of this session.
     #[arg(long)]
     session: Option<String>,
-    /// Only events of this type, `message.created` for one.
+    /// Only events of this type, for example `message.created`.
     #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     kind: Option<String>,
-    /// Begin there; at the beginning of the log when absent.
+    /// Start at this position or time instead of the beginning of the log.
     #[arg(long, value_name = "POSITION|TIME")]
     from: Option<LogPoint>,
-    /// Print at most so many.
+    /// Print at most this many events.
     #[arg(long)]
     limit: Option<u64>,
-    /// One JSON object a line, with everything that is stored.
+    /// Print each event as a line of JSON, with everything that is stored.
     #[arg(long)]
     json: bool,
-    /// Print the texts of messages too.
+    /// Also print the texts of messages.
     #[arg(long)]
     texts: bool,
 }
 
-/// The types that there are: a misspelt one would find nothing and look like an answer.
+/// The existing types. A misspelt type must be an error: it would match nothing.
 fn types() -> PossibleValuesParser {
     CATALOGUE.iter().map(|known| known.name).collect::<Vec<_>>().into()
 }
@@ -108,7 +108,7 @@ pub(crate) fn run(command: &EventsCommand, store: &Path) -> anyhow::Result<()> {
         None => {
             let log = ReadOnlyStore::open(store)?;
             let printed = block_on(command.listing.print(&log));
-            // Whoever reads has seen enough.
+            // The reader closed the pipe because it has seen enough.
             let is_enough = |error: &anyhow::Error| {
                 error
                     .downcast_ref::<std::io::Error>()
@@ -131,7 +131,7 @@ impl EventListing {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut version = Version::from_u64(1);
         while left > 0 {
-            // A session alone is found by its stream; what is to be followed, by the end of the log.
+            // One session is read from its stream. Following needs the end of the log.
             let events = match filter.stream.clone().filter(|_| !self.follow) {
                 Some(stream) => {
                     log.read_stream(stream, version, ReadDirection::Forward, MAX_READ_EVENTS).await?
@@ -143,7 +143,7 @@ impl EventListing {
                 if !self.follow {
                     break;
                 }
-                tokio::time::sleep(POLL_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
             let wanted = events.iter().filter(|event| event.position > after && filter.wants(event));
@@ -170,7 +170,7 @@ impl EventListing {
     }
 }
 
-/// The text of a message, with whatever steers a terminal made visible.
+/// The text of a message, with control characters escaped.
 fn text(recorded: &RecordedEvent) -> Option<String> {
     match codec::decode(recorded) {
         Ok(Event::Session(SessionEvent::MessageCreated(message))) => {
@@ -180,12 +180,12 @@ fn text(recorded: &RecordedEvent) -> Option<String> {
     }
 }
 
-/// Which events are wanted.
+/// The events to print.
 struct EventFilter {
     tenant: Option<TenantId>,
     session: Option<SessionId>,
     kind: Option<String>,
-    /// The only stream that can have any.
+    /// The only stream that can contain such events, if there is only one.
     stream: Option<StreamName>,
 }
 

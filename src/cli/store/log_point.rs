@@ -1,10 +1,10 @@
-//! A place in the log, as an operator names it: a position, or a time.
+//! A point in the log, as an operator gives it: a position, or a time.
 
 use std::{ops::Bound, str::FromStr};
 
 use amoiq_events::{EventStore, Position, Timestamp};
 
-/// A position, or a time.
+/// A point in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogPoint {
     Position(Position),
@@ -19,12 +19,12 @@ impl FromStr for LogPoint {
         number
             .ok()
             .or_else(|| Timestamp::parse(text).map(Self::Time))
-            .ok_or("a position is a number, a time is written as 2024-01-15T10:30:00Z")
+            .ok_or("must be a position, which is a number, or a time such as 2024-01-15T10:30:00Z")
     }
 }
 
 impl LogPoint {
-    /// The last position that belongs to it: events of the very time do.
+    /// The last position that belongs to the point. Events with exactly its time do.
     pub(super) async fn end(self, store: &dyn EventStore) -> anyhow::Result<Position> {
         Ok(match self {
             Self::Position(position) => position,
@@ -32,7 +32,7 @@ impl LogPoint {
         })
     }
 
-    /// The position to read after, so that what belongs to it comes first.
+    /// The position after which the events of the point begin.
     pub(super) async fn begin(self, store: &dyn EventStore) -> anyhow::Result<Position> {
         Ok(match self {
             Self::Position(position) => store.newest_within(Bound::Excluded(position)).await?,

@@ -1,4 +1,4 @@
-//! `amoiq restore`: from a backup's file to a store.
+//! `amoiq restore`: makes a store from a backup.
 
 use std::{
     io::Write,
@@ -12,11 +12,12 @@ use clap::Args;
 use super::{log_point::LogPoint, verify};
 use crate::cli::{block_on, output::StagedProgress};
 
+/// Restore a backup into an empty `store.path`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreCommand {
-    /// What `amoiq backup` made.
+    /// The file that `amoiq backup` created.
     file: PathBuf,
-    /// Leave out what came after this position or time.
+    /// Leave out everything after this position or time.
     #[arg(long, value_name = "POSITION|TIME")]
     to: Option<LogPoint>,
     /// Print what was restored as JSON.
@@ -43,7 +44,7 @@ pub(crate) fn run(command: &RestoreCommand, store: &Path) -> anyhow::Result<()> 
     }
     let mut out = std::io::stdout().lock();
     let (events, to) = (verification.events, verification.verified_to);
-    writeln!(out, "{} holds {events} events up to position {to}; it verifies", store.display())?;
-    writeln!(out, "it begins a new epoch: read models are made again at the next start")?;
+    writeln!(out, "{} contains {events} events up to position {to} and is undamaged", store.display())?;
+    writeln!(out, "it has a new epoch: the next start rebuilds the read models")?;
     Ok(out.flush()?)
 }

@@ -1,8 +1,8 @@
-//! `amoiq state`: a session or a tenant as the log has it, now or at any place before.
+//! `amoiq state`: shows a session or a tenant as the log records it, now or at any earlier point.
 //!
-//! A session is the fold of its stream, a tenant of its own and of its presence. Hashes of keys and secrets of
-//! webhooks are never shown; the texts of messages and what visitors told of themselves only when they are
-//! asked for, see `amoiq events`.
+//! A session is folded from its stream, a tenant from its own stream and its presence stream. The hashes of keys and the
+//! secrets of webhooks are never shown. The texts of messages and what visitors said about themselves are shown only on
+//! request, as in `amoiq events`.
 
 mod session;
 mod tenant;
@@ -19,21 +19,22 @@ use serde_json::Value;
 use super::log_point::LogPoint;
 use crate::cli::block_on;
 
+/// Show a session or a tenant as it is, or as it was at an earlier point.
 #[derive(Debug, Args)]
 pub(crate) struct StateCommand {
-    /// The tenant.
+    /// The id of the tenant.
     #[arg(long)]
     tenant: String,
-    /// One of its sessions; without it the tenant itself is shown, and who was online.
+    /// A session of the tenant. Without it, the tenant is shown, and who was online.
     #[arg(long)]
     session: Option<String>,
-    /// As it was there; the end of the log when absent.
+    /// The point in the log; without it, the end of the log.
     #[arg(long, value_name = "POSITION|TIME")]
     at: Option<LogPoint>,
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
-    /// Print the texts of messages too.
+    /// Also print the texts of messages and what visitors said about themselves.
     #[arg(long)]
     texts: bool,
 }
@@ -62,8 +63,8 @@ pub(crate) fn run(command: &StateCommand, store: &Path) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// One value a line, under its name. What does not print is escaped, in names too: a visitor gives those of
-/// `userInfo`, and nothing that they give steers the terminal.
+/// Prints one value a line, under its name. Control characters are escaped, also in names: visitors choose the names in
+/// `userInfo`, and nothing that they choose may control the terminal.
 fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> std::io::Result<()> {
     let within = |key: &str| {
         let key = key.escape_debug();
@@ -71,8 +72,8 @@ fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> st
     };
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
-            let is_told = matches!(key.as_str(), "text" | "userInfo");
-            if is_told && !with_texts { Ok(()) } else { print(out, &within(key), value, with_texts) }
+            let is_private = matches!(key.as_str(), "text" | "userInfo");
+            if is_private && !with_texts { Ok(()) } else { print(out, &within(key), value, with_texts) }
         }),
         Value::Array(values) => values
             .iter()
@@ -83,7 +84,7 @@ fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> st
     }
 }
 
-/// Every event of a stream up to a place, in order.
+/// Calls `each` with every event of a stream up to a position, in order.
 async fn stream(
     log: &dyn EventStore,
     stream: StreamName,

@@ -1,4 +1,4 @@
-//! `amoiq verify`: whether a store is what was written. It changes nothing unless `--repair` is given.
+//! `amoiq verify`: checks a store for damage. It changes nothing unless `--repair` is given.
 
 use std::{
     io::Write,
@@ -18,32 +18,33 @@ use serde_json::json;
 use crate::cli::output::{StagedProgress, print_result, print_status};
 use crate::config::Config;
 
-/// Something does not fit.
+/// The exit code for damage.
 const DAMAGED: u8 = 1;
 
-/// The store could not be looked at.
+/// The exit code for a check that could not run.
 const NOT_RUN: u8 = 2;
 
+/// Check the whole store for damage. Exit code 0: none, 1: damage, 2: the check could not run.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyCommand {
-    /// A backup's file; `store.path` when absent.
+    /// A backup to check instead of `store.path`.
     file: Option<PathBuf>,
-    /// Read only what is behind this position: where a run before came to.
+    /// Check only the events after this position, up to which an earlier check got.
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     from: u64,
-    /// First make the index again from the log. The service must be stopped.
+    /// First rebuild the index from the log. The service must be stopped.
     #[arg(long, conflicts_with = "file")]
     repair: bool,
-    /// Print the result as JSON; what kept it from looking is its `error`.
+    /// Print the result as JSON. If the check could not run, its `error` says why.
     #[arg(long)]
     json: bool,
 }
 
-/// Looks, and says by the exit code what was found. Whatever keeps it from looking, a configuration that cannot
-/// be read included, is not damage.
+/// Runs the check and reports the result by the exit code. If the check could not run, for instance because of an invalid
+/// configuration, that is not damage.
 pub(crate) fn run(command: &VerifyCommand, config: anyhow::Result<Config>) -> ExitCode {
-    let looked = config.and_then(|config| look(command, &config.store.path));
-    let verification = match looked {
+    let checked = config.and_then(|config| check(command, &config.store.path));
+    let verification = match checked {
         Ok(verification) => verification,
         Err(error) => return not_run(command, &error),
     };
@@ -53,7 +54,7 @@ pub(crate) fn run(command: &VerifyCommand, config: anyhow::Result<Config>) -> Ex
     }
 }
 
-fn look(command: &VerifyCommand, store: &Path) -> anyhow::Result<StoreVerification> {
+fn check(command: &VerifyCommand, store: &Path) -> anyhow::Result<StoreVerification> {
     let mut parts = StagedProgress::default();
     let path = command.file.as_deref().unwrap_or(store);
     if command.repair {
@@ -68,14 +69,14 @@ fn look(command: &VerifyCommand, store: &Path) -> anyhow::Result<StoreVerificati
 fn not_run(command: &VerifyCommand, error: &anyhow::Error) -> ExitCode {
     let why = format!("{error:#}");
     if command.json {
-        // Standard output may be what is closed; the exit code says the same.
+        // Standard output may be closed. The exit code says the same.
         drop(print_result(&json!({ "error": why }).to_string()));
     }
     print_status(&format!("amoiq: {why}"));
     ExitCode::from(NOT_RUN)
 }
 
-/// Says what is remarkable in a store that is copied as it is.
+/// Prints what is unusual in a store that is copied unchanged.
 pub(super) fn say_notes(verification: &StoreVerification) {
     for problem in &verification.problems {
         let (position, stream, what) = (problem.position, &problem.stream, &problem.what);
@@ -83,12 +84,12 @@ pub(super) fn say_notes(verification: &StoreVerification) {
     }
     let unlisted = verification.problem_count().saturating_sub(verification.problems.len() as u64);
     if unlisted > 0 {
-        print_status(&format!("note: {unlisted} more of the kind"));
+        print_status(&format!("note: {unlisted} more of this kind"));
     }
     verification.notes.iter().for_each(|note| print_status(&format!("note: {note}")));
 }
 
-/// Writes the result to standard output.
+/// Prints the result on standard output.
 pub(super) fn print(verification: &StoreVerification, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
@@ -100,13 +101,13 @@ pub(super) fn print(verification: &StoreVerification, as_json: bool) -> anyhow::
         writeln!(out, "position {position} {stream}: {what}\n  {}", problem.advice)?;
     }
     for (kind, count) in &verification.counts {
-        writeln!(out, "{count} of the kind {}", kind.name())?;
+        writeln!(out, "{count} of kind {}", kind.name())?;
     }
     for note in &verification.notes {
         writeln!(out, "note: {note}")?;
     }
     let StoreVerification { events, streams, from, verified_to, .. } = verification;
-    let found = if verification.clean { "nothing is wrong" } else { "damage was found" };
+    let found = if verification.clean { "no damage found" } else { "damage found" };
     writeln!(out, "{found}: {events} events from {from} to {verified_to}, {streams} streams")?;
     Ok(out.flush()?)
 }

@@ -1,8 +1,8 @@
-//! Sends spans to an OpenTelemetry collector: protobuf over HTTP, in batches, by a thread of its own.
+//! Sends spans to an OpenTelemetry collector: protobuf over HTTP, in batches, from a separate thread.
 //!
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` says where, `http://localhost:4318` for one; without it nothing is sent. Of the
-//! standard's other variables those that this program cannot do are refused at the start ([`variables`]). A collector
-//! that is slow or away loses spans, which are counted ([`bounded_queue`]), and holds up neither a request nor, beyond
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is the address, such as `http://localhost:4318`; without it nothing is sent. Other standard
+//! variables that this program does not support are refused at the start ([`variables`]). If the collector is slow or
+//! unreachable, spans are lost and counted ([`bounded_queue`]). It holds up no request and, beyond
 //! [`FLUSH_TIMEOUT`], the stop.
 
 use std::time::Duration;
@@ -28,26 +28,26 @@ mod variables;
 
 pub(super) use bounded_queue::SpanCounts;
 
-/// How long the last spans may take when the service stops: a collector that is well takes them in a few
-/// milliseconds, and one that hangs is not waited for.
+/// How long the last spans may take when the service stops. A working collector takes them within a few milliseconds, and
+/// one that hangs is not waited for.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Spans on their way; what is queued is sent when it is dropped.
+/// The export of spans. Dropping it sends the queued spans.
 pub(super) struct TraceExport {
     provider: SdkTracerProvider,
     counts: SpanCounts,
 }
 
 impl TraceExport {
-    /// Starts, when the environment says where to.
+    /// Starts the export if the environment names an address.
     ///
     /// # Errors
-    /// When what it says is no address, or asks for what this program does not do.
+    /// When the address is invalid, or a variable asks for something that this program does not support.
     pub(super) fn start() -> anyhow::Result<Option<Self>> {
         let Some(variables) = ExporterVariables::read(|name| std::env::var(name).ok())? else {
             return Ok(None);
         };
-        // The exporter's HTTP client does not know whose cryptography to use; an error says that it was told.
+        // The HTTP client of the exporter needs a cryptography provider. An error means that there is one already.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let exporter = SpanExporter::builder().with_http().build().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
         let counts = SpanCounts::default();
@@ -58,12 +58,12 @@ impl TraceExport {
         Ok(Some(Self { provider: provider.build(), counts }))
     }
 
-    /// What became of the spans.
+    /// The counters of spans.
     pub(super) fn counts(&self) -> SpanCounts {
         self.counts.clone()
     }
 
-    /// Takes spans from the log.
+    /// The layer that passes spans from the log to the collector.
     pub(super) fn layer<S>(&self) -> OpenTelemetryLayer<S, opentelemetry_sdk::trace::SdkTracer>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -74,7 +74,7 @@ impl TraceExport {
 
 impl Drop for TraceExport {
     fn drop(&mut self) {
-        // The service stops: nobody is left to be told that spans were lost.
+        // The service stops: nobody could read that spans were lost.
         drop(self.provider.shutdown_with_timeout(FLUSH_TIMEOUT));
     }
 }

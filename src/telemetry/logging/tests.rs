@@ -22,7 +22,7 @@ fn a_panic_that_the_filter_hides_is_told_on_standard_error() {
     for (level, is_told) in [("off", true), ("amoiq::http=debug", true), ("error", false)] {
         let mut told = Vec::new();
         let lines = Registry::default().with(filter(level).unwrap());
-        tracing::subscriber::with_default(lines, || tell("src/a.rs:1:2", "it broke", &mut told));
+        tracing::subscriber::with_default(lines, || report_panic("src/a.rs:1:2", "it broke", &mut told));
         let told = String::from_utf8(told).unwrap();
         assert_eq!(told.contains("src/a.rs:1:2") && told.contains("it broke"), is_told, "{level}: {told}");
     }

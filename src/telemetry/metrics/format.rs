@@ -1,10 +1,10 @@
-//! The two formats of a scrape. Prometheus asks for `OpenMetrics`; everything older, and whoever does not say, gets
-//! the text format 0.0.4, which every tool reads. The second is made from the first: they differ in the name of a
-//! counter's family and in the last line.
+//! The two formats of a scrape. Prometheus asks for `OpenMetrics`. Older tools, and requests that do not ask for a format, get
+//! the text format 0.0.4, which every tool reads. It is made from the other one: they differ in the names of counter
+//! families and in the last line.
 
 use actix_web::http::header::HeaderMap;
 
-/// How a scrape is written.
+/// The format of a scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrapeFormat {
     /// `OpenMetrics` 1.0.
@@ -14,7 +14,7 @@ pub enum ScrapeFormat {
 }
 
 impl ScrapeFormat {
-    /// The one that a request's `Accept` prefers.
+    /// The format that the `Accept` header of a request prefers.
     #[must_use]
     pub fn accepted_by(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all("accept").filter_map(|value| value.to_str().ok());
@@ -41,7 +41,7 @@ impl ScrapeFormat {
         }
     }
 
-    /// A scrape in this format; `OpenMetrics` is what it is made from.
+    /// Converts a scrape from `OpenMetrics` to this format.
     #[must_use]
     pub fn write(self, scrape: String) -> String {
         match self {
@@ -53,7 +53,7 @@ impl ScrapeFormat {
 
 fn text(scrape: &str) -> String {
     let mut written = String::with_capacity(scrape.len() + scrape.len() / 64);
-    // A counter is known as one by its type, which stands after its help.
+    // The type of a family follows its help, whose name depends on the type.
     let mut help = None;
     for line in scrape.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -69,7 +69,7 @@ fn text(scrape: &str) -> String {
             written.push_str(&format!("# TYPE {name}{total} {kind}\n"));
             continue;
         }
-        // The end and units are of the other format.
+        // The end mark and units exist only in the other format.
         if !line.starts_with('#') {
             written.push_str(line);
             written.push('\n');

@@ -100,7 +100,7 @@ fn where_there_is_no_directory_nothing_is_measured() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = directory.path().join("missing");
     let said = complaint(&cli::run(&missing, &["bench"]));
-    assert!(said.contains("is no directory: name one on the disk that is meant"), "{said}");
+    assert!(said.contains("is not a directory: name one on the disk to measure"), "{said}");
     assert!(!missing.exists());
 }
 

@@ -1,4 +1,4 @@
-//! All of the log as lines, and lines as a log.
+//! Exports the log as lines, and imports lines as a log.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use crate::cli::{
     store::verify::{self, say_notes},
 };
 
-/// Writes every event up to where the log ends now.
+/// Writes every event up to the current end of the log.
 pub(super) fn export(store: &Path, file: Option<&Path>, damage: DamagePolicy) -> anyhow::Result<()> {
     let left_out = match file {
         None => write_all(store, damage, &mut BufWriter::new(io::stdout().lock()))?,
@@ -41,7 +41,7 @@ pub(super) fn export(store: &Path, file: Option<&Path>, damage: DamagePolicy) ->
         });
     }
     for (stream, count) in &left_out.behind {
-        print_status(&format!("left out: {count} events of {stream} behind what does not read"));
+        print_status(&format!("left out: {count} events of {stream} after a damaged one"));
     }
     Ok(())
 }
@@ -88,6 +88,9 @@ pub(super) fn import(
     }
     say_notes(&verification);
     let (events, to) = (verification.events, verification.verified_to);
-    print_status(&format!("{} holds {events} events up to position {to}; it verifies", store.display()));
+    print_status(&format!(
+        "{} contains {events} events up to position {to} and is undamaged",
+        store.display()
+    ));
     Ok(())
 }

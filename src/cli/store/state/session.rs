@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::messages::{Audience, MessageResponse};
 
-/// What is known of the visitor, for people.
+/// What is known about the visitor, for people.
 #[derive(Default)]
 struct KnownVisitor {
     user_id: Option<UserId>,
@@ -18,14 +18,14 @@ struct KnownVisitor {
 }
 
 impl KnownVisitor {
-    fn learn(&mut self, told: &VisitorIdentified) {
-        if let Some(user) = &told.user_id {
+    fn learn(&mut self, identified: &VisitorIdentified) {
+        if let Some(user) = &identified.user_id {
             self.user_id = Some(user.clone());
-            self.is_verified |= told.verified;
-        } else if told.claimed_user_id.is_some() {
+            self.is_verified |= identified.verified;
+        } else if identified.claimed_user_id.is_some() {
             self.user_id = None;
         }
-        if let Some(info) = &told.user_info {
+        if let Some(info) = &identified.user_info {
             self.info = serde_json::from_str(info.get()).ok();
         }
     }

@@ -30,7 +30,7 @@ pub(super) async fn at(log: &dyn EventStore, tenant: &TenantId, at: Position) ->
     });
     let webhooks = state.webhooks().map(|(id, webhook)| {
         let settings = &webhook.settings;
-        // Headers are the customer's, and may be secrets: only their names are shown.
+        // The values of headers may be the customer's secrets: only their names are shown.
         json!({
             "id": id, "url": settings.url, "events": settings.events, "description": settings.description,
             "headers": settings.headers.keys().collect::<Vec<_>>(), "ratePerSecond": settings.rate_per_second,
@@ -48,10 +48,10 @@ pub(super) async fn at(log: &dyn EventStore, tenant: &TenantId, at: Position) ->
     }))
 }
 
-/// Who was online, those who came first first. A process that starts begins with nobody.
+/// Who was online, in the order in which they came. Nobody is online when a process starts.
 async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow::Result<Vec<Value>> {
     let began = last_start(log, at).await?;
-    // From the newest event back, the first one of a user says whether they were online.
+    // Read backwards, the first event of a user says whether they were online.
     let mut users: BTreeMap<UserId, Option<UserOnline>> = BTreeMap::new();
     let stream = StreamName::presence(tenant);
     let mut version = Version::LAST;
@@ -84,7 +84,7 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
     Ok(online.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
-/// Where the last process before a place began.
+/// The position at which the last process before `at` started.
 async fn last_start(log: &dyn EventStore, at: Position) -> anyhow::Result<Position> {
     let mut latest = Position::START;
     for stream in log.streams("node:", None, MAX_READ_EVENTS).await? {

@@ -1,5 +1,5 @@
-//! What becomes of spans, counted. The library counts those that find its queue full and tells nobody, so the queue's
-//! bound is held here, before it: what waits is what ended and was not handed to the exporter yet.
+//! Counts what becomes of spans. The library does not reveal how many spans found its queue full, so the bound of the queue
+//! is enforced here, before it: the spans that wait are those that have ended and were not passed to the exporter yet.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanExporter, SpanProcessor},
 };
 
-/// How many spans there were.
+/// How many spans had which outcome.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SpanCounts(Arc<SpanCounters>);
 
@@ -30,7 +30,7 @@ struct SpanCounters {
 }
 
 impl SpanCounts {
-    /// Each outcome and how many had it.
+    /// Each outcome, and how many spans had it.
     #[must_use]
     pub(crate) fn outcomes(&self) -> [(&'static str, u64); 3] {
         let SpanCounters { exported, failed, dropped, .. } = &*self.0;
@@ -41,7 +41,7 @@ impl SpanCounts {
         ]
     }
 
-    /// Takes a place in the queue, if there is one.
+    /// Takes a place in the queue if one is free.
     fn enters(&self, limit: u64) -> bool {
         let SpanCounters { queued, handed, dropped, .. } = &*self.0;
         let enter = |all: u64| (all.saturating_sub(handed.load(Relaxed)) < limit).then_some(all + 1);
@@ -51,7 +51,7 @@ impl SpanCounts {
     }
 }
 
-/// A queue of spans with a bound.
+/// A bounded queue of spans.
 #[derive(Debug)]
 pub(super) struct BoundedSpanQueue<P> {
     queue: P,
@@ -89,7 +89,7 @@ impl<P: SpanProcessor> SpanProcessor for BoundedSpanQueue<P> {
     }
 }
 
-/// Takes batches out of the queue.
+/// Exports batches from the queue and counts them.
 #[derive(Debug)]
 pub(super) struct CountedExporter<E> {
     exporter: E,

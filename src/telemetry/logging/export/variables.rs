@@ -1,11 +1,11 @@
-//! The standard's variables (`OTEL_…`), read before the library reads them: it passes over what it does not know, and
-//! would send in another way than it was told, or not at all. What this program cannot do is refused.
+//! The standard variables (`OTEL_…`), checked before the library reads them. The library ignores what it does not know, and
+//! would send spans in another way than configured, or not at all. Whatever this program does not support is refused.
 
 use anyhow::{bail, ensure};
 use opentelemetry_sdk::trace::{OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT};
 use url::Url;
 
-/// What is sent, and how.
+/// The only protocol that is supported.
 const PROTOCOL: &str = "http/protobuf";
 
 const SAMPLERS: [&str; 6] = [
@@ -17,7 +17,7 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
-/// In milliseconds, or numbers of spans.
+/// Variables with whole numbers: milliseconds, or numbers of spans.
 const NUMBERS: [&str; 6] = [
     OTEL_BSP_MAX_QUEUE_SIZE,
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
@@ -27,23 +27,23 @@ const NUMBERS: [&str; 6] = [
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
 ];
 
-/// Files of certificates, which the exporter does not read: it trusts the machine's authorities.
+/// Certificate files, which the exporter does not read: it trusts the certificate authorities of the machine.
 const CERTIFICATES: [&str; 3] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
 
-/// What the exporter is told beside what the library reads by itself.
+/// The settings of the export that the library does not read itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExporterVariables {
-    /// How many spans wait at the most.
+    /// The most spans that wait.
     pub(super) queue_spans: u64,
 }
 
 impl ExporterVariables {
-    /// Nothing when no spans are to be sent.
+    /// Reads the variables; `None` if no spans are to be sent.
     ///
     /// # Errors
-    /// When a variable asks for what this program does not do; the text names it, and no secret.
+    /// When a variable asks for something that this program does not support. The text names the variable, never a secret.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Self>> {
-        // An empty one counts as absent, as the standard says.
+        // An empty variable counts as absent, as the standard says.
         let given =
             |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         if let Some(text) = given("OTEL_SDK_DISABLED")
@@ -62,7 +62,7 @@ impl ExporterVariables {
             Some(other) => bail!("OTEL_TRACES_EXPORTER is `{other}`, and must be otlp or none"),
         }
         endpoints.iter().try_for_each(|(name, text)| check_endpoint(name, text))?;
-        // The one for traces counts where both are given.
+        // The variable for traces takes precedence.
         let of_traces = |part: &str| {
             let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{part}"), format!("OTEL_EXPORTER_OTLP_{part}")];
             names.into_iter().find_map(|name| Some((given(&name)?, name)))
@@ -113,7 +113,7 @@ fn is_true(name: &str, text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// The address is not shown: a password may stand in it.
+/// The address is not shown: it may contain a password.
 fn check_endpoint(name: &str, text: &str) -> anyhow::Result<()> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(url) = url else { bail!("{name} must be an address such as http://localhost:4318") };

@@ -18,7 +18,7 @@ fn what_is_wrong_is_named_on_one_line() {
         (
             "LOG__LEVEL",
             "warning",
-            "amoiq: log.level: `warning` is none of off, error, warn, info, debug, trace",
+            "amoiq: log.level is `warning`, and must be one of off, error, warn, info, debug, trace",
         ),
         ("SERVER__WORKERS", "513", "amoiq: server.workers is 513, and must be 0 to 512"),
         (
