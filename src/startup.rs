@@ -1,7 +1,9 @@
 //! Builds the service and runs it until a signal stops it.
 
 mod app_services;
+mod configured_tenants;
 mod core_services;
+mod demo_tenant;
 mod erasure;
 mod jwt_secrets;
 mod listeners;
@@ -32,10 +34,11 @@ use self::{
     app_services::AppServices, core_services::CoreServices, listeners::ServiceListeners,
     service_manager::ServiceManager, signals::StopSignals, sockets::SocketServer, webhooks::WebhookServer,
 };
-pub(crate) use self::{app_services::directory_settings, jwt_secrets::check_secrets};
+pub(crate) use self::{
+    app_services::directory_settings, configured_tenants::desired_tenants, jwt_secrets::check_secrets,
+};
 use crate::{
     access::key_uses::KeyUses,
-    access::tenants,
     config::{Config, MOST_THREADS, environment},
     http,
     operator::{OperatorServer, server::OperatorServerSettings},
@@ -69,7 +72,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         let stop = StopSignals::listen()?;
         let manager = ServiceManager::from_environment();
         manager.ready(&format!("listens on {}", service.address));
-        logging.show_banner(&service.banner());
+        logging.show_banner(&start_banner(service.address, service.serves_demo));
         service.run(stop, manager).await
     });
     // The remaining actors, also those of a start that failed, run once more when they are dropped, and set timers,
@@ -107,7 +110,7 @@ impl RunningService {
         amoiq_actors::erasure::finish_erasures(&*log).await?;
         let core = CoreServices::load(config, log, ambient).await?;
         let key_uses = KeyUses::start(Arc::clone(&core.registry), core.data_directory());
-        reconcile_tenants(&core).await?;
+        configured_tenants::reconcile(&core).await?;
         let (presence, signals) = app_services::start_presence(&core);
         announce(&core).await?;
 
@@ -136,18 +139,9 @@ impl RunningService {
         let serving = listeners.serve_settings(threads(core.config.server.workers, 1));
         let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
         let server = app.serve(listener, serving)?;
-        let serves_demo = tenants::serves_demo(&core.registry);
+        let serves_demo = demo_tenant::is_served(&core.registry);
         let log = core.database;
         Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, log })
-    }
-
-    /// Says where the service is and, when it serves the demo, how to try it.
-    fn banner(&self) -> StartBanner {
-        let address = self.address;
-        StartBanner {
-            message: format!("amoiq {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
-            demo: self.serves_demo.then(|| tenants::demo_lines(address)),
-        }
     }
 
     /// Serves until a signal arrives, then finishes what is in flight.
@@ -176,6 +170,14 @@ impl RunningService {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Says where the service listens and, if it serves the demo tenant, how to try it.
+fn start_banner(address: SocketAddr, serves_demo: bool) -> StartBanner {
+    StartBanner {
+        message: format!("amoiq {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
+        demo: serves_demo.then(|| demo_tenant::instructions(address)),
     }
 }
 
@@ -226,12 +228,6 @@ impl AppFactory {
     }
 }
 
-/// Brings the tenants of the log in line with the configured ones.
-async fn reconcile_tenants(core: &CoreServices) -> anyhow::Result<()> {
-    let CoreServices { config, log, ambient, registry, .. } = core;
-    tenants::reconcile(&config.tenants, config.server.bind, &config.webhooks, log, ambient, registry).await
-}
-
 /// Records in the log that this process has taken it over.
 async fn announce(core: &CoreServices) -> anyhow::Result<()> {
     let started =
@@ -246,4 +242,17 @@ async fn announce(core: &CoreServices) -> anyhow::Result<()> {
 fn threads(configured: usize, cores_each: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if configured > 0 { configured } else { (cores / cores_each).clamp(1, MOST_THREADS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_banner_says_where_the_service_listens_and_how_to_try_it() {
+        let banner = start_banner("127.0.0.1:4000".parse().unwrap(), true);
+        let text = format!("{}\n{}", banner.message, banner.demo.unwrap_or_default());
+        insta::assert_snapshot!("start_banner", text.replace(env!("CARGO_PKG_VERSION"), "[version]"));
+        assert_eq!(start_banner("10.0.0.1:4000".parse().unwrap(), false).demo, None);
+    }
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::output::{print_result, print_warning};
 use crate::{
-    access::tenants,
     config::{
         Config,
         effective::{EffectiveConfig, ShownSetting},
@@ -63,7 +62,7 @@ pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Resul
 fn check(config: &Config) -> anyhow::Result<()> {
     logging::check(&config.log)?;
     startup::check_secrets(&config.auth)?;
-    tenants::desired(&config.tenants, &config.webhooks)?;
+    startup::desired_tenants(&config.tenants, &config.webhooks)?;
     Ok(())
 }
 

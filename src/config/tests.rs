@@ -4,6 +4,8 @@ use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt};
 
 use super::{environment::settings, *};
 
+mod messages;
+
 fn with_file(text: &str) -> anyhow::Result<Config> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();

@@ -6,7 +6,8 @@ use amoiq_actors::tenants::TenantRegistry;
 use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
-use crate::{access::tenants, config::Config};
+use super::demo_tenant;
+use crate::config::Config;
 
 /// How long a start waits for another process that holds the store: a service that is stopping, or `amoiq rebuild`.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +31,7 @@ impl CoreServices {
         ambient: Ambient,
     ) -> anyhow::Result<Self> {
         let log: Arc<dyn EventStore> = Arc::clone(&database) as _;
-        let registry = TenantRegistry::load(&*log, tenants::allows_demo(config.server.bind)).await?;
+        let registry = TenantRegistry::load(&*log, demo_tenant::is_allowed(config.server.bind)).await?;
         Ok(Self { config, database, log, ambient, registry: Arc::new(registry) })
     }
 

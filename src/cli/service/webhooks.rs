@@ -28,8 +28,10 @@ pub(crate) struct ManageWebhooksCommand {
 
 #[derive(Debug, Clone, Subcommand)]
 enum WebhookAction {
-    /// List endpoints, whether they are served, and how their deliveries are getting on: how many events of the log
-    /// they have yet to pass, how many deliveries wait, how many were refused, and since when every attempt has failed.
+    /// List endpoints, whether they are served, and how their deliveries are getting on.
+    ///
+    /// The columns say how many events of the log an endpoint has yet to pass, how many deliveries wait, how many were
+    /// refused, and since when every attempt has failed.
     List {
         /// The tenant; without it, endpoints of all tenants are listed.
         #[arg(long)]
