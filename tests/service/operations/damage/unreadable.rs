@@ -77,7 +77,7 @@ fn a_store_with_damaged_rows_leaves_without_them_when_an_operator_says_so() {
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("left out: position 40\n") && said.contains("left out: position 45\n"), "{said}");
-    assert!(said.contains(" events of session:demo:session-long behind"), "{said}");
+    assert!(said.contains(" events of session:demo:session-long after a damaged one"), "{said}");
 
     let other = tempfile::tempdir().expect("a directory");
     cli::stdout_of(other.path(), &["events", "import", file]);

@@ -110,7 +110,7 @@ fn head_is_get_without_its_body_and_ids_may_be_numbers() {
 
 #[test]
 fn the_start_warns_of_an_address_that_others_can_reach() {
-    let warned = ["operator's interface can be reached from other machines"];
+    let warned = ["operator interface can be reached from other machines"];
     let app = AppLauncher::new().environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0").start();
     eventually("it warns", || app.printed(&warned));
     let door = OperatorClient::of(&app);

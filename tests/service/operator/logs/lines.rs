@@ -160,7 +160,10 @@ fn a_first_start_says_where_it_is_and_nothing_before() {
     assert!(said.starts_with("amoiq "), "{said}");
     let (greeting, rest) =
         said.split_once("-H 'Authorization: Bearer wk_demo_0000000000000000'\n\n").expect("whole");
-    assert!(greeting.contains("\nA demo tenant is there to try") && !greeting.contains(" INFO "), "{said}");
+    assert!(
+        greeting.contains("\nA demo tenant is available on this machine") && !greeting.contains(" INFO "),
+        "{said}"
+    );
     assert!(rest.contains("stopping"), "{said}");
     for chatter in ["workers", "Actix", "Tokio", "made again", "whole log"] {
         assert!(!said.contains(chatter), "{chatter}: {said}");
