@@ -5,9 +5,11 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use amoiq_events::event::CATALOGUE;
+use serde_json::Value;
 
 const MAX_LINES: usize = 400;
 
@@ -217,4 +219,21 @@ fn every_type_of_the_glossary_is_one_of_the_program() {
     };
     let unknown: Vec<_> = names.filter(|name| !is_declared(name)).collect();
     assert_eq!(unknown, Vec::<&str>::new());
+}
+
+/// What `tests/house/measure` counts. It needs Python, as `tests/run` does.
+fn measured() -> Value {
+    let output = Command::new("python3").arg(root().join("tests/house/measure")).arg("--json").output();
+    let output = output.expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn a_type_name_says_what_it_is_and_stands_for_one_type() {
+    let measured = measured();
+    let figure = |name: &str| measured[name].as_f64().unwrap_or_else(|| panic!("{name} is not measured"));
+    assert_eq!(figure("public names that exist twice"), 0.0);
+    assert!(figure("that share their name, %") <= 10.0);
+    assert!(figure("of one word, %") <= 30.0);
 }
