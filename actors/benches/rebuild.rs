@@ -1,6 +1,6 @@
-//! How fast the inbox is made again from a long log, and in how much memory.
+//! How fast the inbox is rebuilt from a long log, and with how much memory.
 //!
-//! `cargo bench -p amoiq-actors --bench rebuild` makes a log of a million events and rebuilds the inbox
+//! `cargo bench -p amoiq-actors --bench rebuild` writes a log of a million events and rebuilds the inbox
 //! from it, twice: sessions of 20 messages of which 1,000 are live at a time, and messages to sessions at
 //! random. `AMOIQ_BENCH_EVENTS` is how many events; ten million take some 5 GB. `AMOIQ_BENCH_DIR` chooses
 //! the file system, and `AMOIQ_BENCH_ONLY` one of `live`, `random`. Memory is the whole process's: before a
@@ -94,7 +94,7 @@ async fn write(store: &SqliteStore, ambient: &Ambient, is_random: bool, events: 
     let sessions = (events / each).max(1);
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..events {
-        // Without an order, but the same in every run.
+        // In no order, but the same in every run.
         let random =
             (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d);
         let (session, step) = if is_random {
@@ -121,7 +121,7 @@ fn tenant(session: u64) -> TenantId {
     TenantId::parse(&format!("tenant-{}", session % 20)).expect("an id")
 }
 
-/// Like a random one: neighbours in time are none in the tables.
+/// Like random sessions: neighbours in time are not neighbours in the tables.
 fn name(session: u64) -> SessionId {
     let spread = session.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     SessionId::parse(&format!("{spread:016x}-{session:08x}")).expect("an id")
@@ -165,14 +165,14 @@ fn peak_kib() -> u64 {
 }
 
 fn forget_peak() {
-    // Where that is not possible, what it was before counts too.
+    // Where that is not possible, earlier use counts too.
     drop(fs::write("/proc/self/clear_refs", "5"));
 }
 
 /// What all threads have used, as the kernel counts it: in hundredths of a second.
 fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").expect("the process's own figures");
-    // The program's name stands in parentheses, and may have some itself.
+    // The program's name is in parentheses, and may contain some itself.
     let (_, fields) = stat.rsplit_once(')').expect("the program's name");
     let mut fields = fields.split_whitespace().skip(11);
     let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).expect("a number of ticks");

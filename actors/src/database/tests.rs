@@ -1,4 +1,4 @@
-//! What the writer's thread keeps to when changes are committed together.
+//! Rules of the writer's thread when changes are committed together.
 
 use rusqlite::{Connection, Transaction};
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ fn table() -> (TempDir, Connection) {
     (files, conn)
 }
 
-/// A change that writes down numbers, and the way its answer comes.
+/// A change that inserts numbers, and the channel of its answer.
 fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn QueuedChange>, Answer) {
     let (reply, answer) = oneshot::channel();
     let work = move |transaction: &Transaction<'_>| {
@@ -32,7 +32,7 @@ fn numbers(conn: &Connection) -> Vec<i64> {
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// Commits the changes together and answers them; whether each was told that it holds.
+/// Commits the changes together and answers them. Returns whether each was answered with success.
 fn commit_all(conn: &mut Connection, asked: Vec<(Box<dyn QueuedChange>, Answer)>) -> Vec<bool> {
     let (mut changes, answers): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
     let committed = commit(conn, &mut changes);
@@ -43,7 +43,7 @@ fn commit_all(conn: &mut Connection, asked: Vec<(Box<dyn QueuedChange>, Answer)>
 const INSERT: &str = "INSERT INTO numbers VALUES (?1)";
 
 #[test]
-fn a_change_that_fails_undoes_itself_and_no_other() {
+fn a_change_that_fails_is_rolled_back_alone() {
     let (_files, mut conn) = table();
     let asked = vec![insert(INSERT, &[1]), insert(INSERT, &[2, 3, 100]), insert(INSERT, &[3, 4])];
     assert_eq!(commit_all(&mut conn, asked), [true, false, true]);
@@ -53,7 +53,7 @@ fn a_change_that_fails_undoes_itself_and_no_other() {
 }
 
 #[test]
-fn what_ends_the_whole_transaction_is_told_to_every_change() {
+fn a_rollback_of_the_whole_transaction_is_reported_to_every_change() {
     let (_files, mut conn) = table();
     let fatal = "INSERT OR ROLLBACK INTO numbers VALUES (?1)";
     let asked = vec![insert(INSERT, &[1]), insert(fatal, &[100]), insert(INSERT, &[2])];
@@ -64,7 +64,7 @@ fn what_ends_the_whole_transaction_is_told_to_every_change() {
 }
 
 #[test]
-fn a_commit_that_fails_is_told_to_every_change() {
+fn a_commit_that_fails_is_reported_to_every_change() {
     let (_files, mut conn) = table();
     conn.execute_batch(
         "PRAGMA foreign_keys = ON;

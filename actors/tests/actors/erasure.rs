@@ -1,4 +1,4 @@
-//! Erasure: what goes, and what fails meanwhile.
+//! Erasure: what is removed, and what happens when something fails.
 
 mod erasures;
 mod failures;

@@ -1,4 +1,4 @@
-//! A directory to test, and the words the facts are told in.
+//! A session directory under test, and helpers to send, read and compare.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use tokio::{runtime, task::LocalSet};
 /// How long anything may take before a test gives up on it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A directory over a store that does as it is told.
+/// A directory over a scripted store.
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) store: ScriptedStore,
@@ -31,13 +31,13 @@ pub(crate) struct Given {
     pub(crate) clock: Arc<ManualClock>,
 }
 
-/// Runs on one thread, with a clock that jumps to whatever is waited for.
+/// Runs a test on one thread, with a clock that jumps to the next timer.
 pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), test)
 }
 
-/// Runs on one thread, beside the threads of a database.
+/// Runs a test on one thread, with the real clock that a database's threads need.
 pub(crate) fn in_real_time<T>(test: impl Future<Output = T>) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_time().build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), test)
@@ -52,7 +52,7 @@ impl Given {
         Self::with_memory(max_sessions, 256 * 1024 * 1024, passivate_after)
     }
 
-    /// With a bound of what the sessions hold together.
+    /// With a limit of the memory that all sessions take together.
     pub(crate) fn with_memory(
         max_sessions: usize,
         max_memory_bytes: usize,
@@ -69,7 +69,7 @@ impl Given {
         Self { store, directory, ambient, clock }
     }
 
-    /// Another directory on the same log, that knows nothing yet.
+    /// Another directory on the same log, with no session in memory.
     pub(crate) fn restarted(&self) -> Self {
         let fresh = Self::with(1_000, Duration::from_secs(3_600));
         let session = SessionSettings { max_events: 50_000 };
@@ -86,7 +86,7 @@ impl Given {
         Self { directory, ..self.clone() }
     }
 
-    /// Says something under a client id; under none when it is empty.
+    /// Sends a message under a client id, or without one if it is empty.
     pub(crate) async fn send(
         &self,
         session: &str,
@@ -97,7 +97,7 @@ impl Given {
         self.directory.send(&tenant(), &id(session), message, cause()).await
     }
 
-    /// Says something that is stored.
+    /// Sends a message that is stored.
     pub(crate) async fn say(&self, session: &str, text: &str) -> MessageId {
         match self.send(session, "", text).await.expect("it is stored") {
             SentMessage::Stored(message) => message.id,

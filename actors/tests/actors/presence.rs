@@ -1,4 +1,4 @@
-//! Presence: who is online by connections, and the list that is folded from it.
+//! Presence: who is online according to connections, and the list that is folded from it.
 
 mod connections;
 mod failures;

@@ -1,4 +1,4 @@
-//! Sessions: what becomes of an append, which are in memory, what they hold, reading, closing.
+//! Sessions: outcomes of appends, which sessions are in memory and how much they take, reading, closing.
 
 mod appends;
 mod idle_closer;

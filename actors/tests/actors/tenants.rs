@@ -1,4 +1,4 @@
-//! The registry shows what tenants' actors decided, and what is in the log, and nothing else.
+//! The registry shows exactly what tenants' actors decided and what is in the log.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use tokio::{sync::Notify, task::spawn_local};
 use crate::given::{Given, cause, paused};
 
 #[test]
-fn reconciling_publishes_what_follows_and_twice_changes_nothing() {
+fn reconciling_publishes_the_result_and_a_second_time_changes_nothing() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
@@ -91,7 +91,7 @@ fn the_demo_is_not_served_where_it_is_not_allowed() {
 }
 
 #[test]
-fn what_was_durable_although_nobody_could_say_is_published_by_the_retry() {
+fn an_append_with_an_unknown_outcome_is_published_by_the_retry() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
@@ -105,7 +105,7 @@ fn what_was_durable_although_nobody_could_say_is_published_by_the_retry() {
 }
 
 #[test]
-fn a_slow_answer_does_not_publish_over_what_came_after_it() {
+fn a_slow_answer_does_not_overwrite_a_later_one() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let (slow, fast) = (start(&given, &registry, "acme"), start(&given, &registry, "acme"));
@@ -123,7 +123,7 @@ fn a_slow_answer_does_not_publish_over_what_came_after_it() {
 }
 
 #[test]
-fn two_commands_at_once_are_both_carried_out() {
+fn two_commands_at_once_are_both_executed() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
@@ -156,7 +156,7 @@ fn two_commands_at_once_are_both_carried_out() {
 }
 
 #[test]
-fn a_command_reads_what_is_not_known_of_a_tenant_whose_sessions_are_erased_all_the_time() {
+fn a_command_reads_only_the_new_events_of_a_tenant_whose_sessions_are_erased_all_the_time() {
     paused(async {
         let (given, registry) = given_nothing().await;
         let acme = start(&given, &registry, "acme");
@@ -179,7 +179,7 @@ fn a_command_reads_what_is_not_known_of_a_tenant_whose_sessions_are_erased_all_t
         reading("all that is new", 5).await;
         reading("with nothing new", 1).await;
         (0..15).for_each(|_| given.store.next(ScriptedAppend::After(vec![erased(&given)])));
-        // The first attempt finds nothing new, each other one the session that came in between.
+        // The first attempt finds nothing new, each later one the session that was erased in between.
         reading("with one that is faster", 1 + 2 * 15).await;
     });
 }

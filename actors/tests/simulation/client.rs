@@ -1,5 +1,5 @@
-//! The clients of a run: each does one thing after the other and remembers over a crash what it does
-//! not know the end of; that it tries again under the same client id.
+//! The clients of a run: each does one thing after another. Over a crash it remembers requests whose outcome it does
+//! not know, and repeats them under the same client id.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ const PAUSE_MILLIS: u64 = 12;
 
 const TENANTS: [&str; 2] = ["acme", "other"];
 
-/// What a client wants said, however often it has to try.
+/// A message that a client wants to send, with any number of tries.
 #[derive(Clone)]
 pub(crate) struct Intent {
     pub(crate) tenant: TenantId,
@@ -30,9 +30,9 @@ pub(crate) struct Intent {
     pub(crate) caller: SessionCaller,
     pub(crate) client_id: Option<ClientMessageId>,
     pub(crate) text: MessageText,
-    /// Which agent says it, where one does.
+    /// The agent who sends it, if one does.
     pub(crate) author: Option<AgentAuthor>,
-    /// Who an anonymous caller says they are.
+    /// The user id that an anonymous caller claims.
     claims: Option<UserId>,
     fingerprint: Option<ShortText>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Client {
     number: usize,
     left: u32,
     said: Vec<Intent>,
-    /// Tried, and not known to be in the log.
+    /// Tried, and not confirmed.
     unsettled: Option<Intent>,
 }
 
@@ -53,7 +53,7 @@ enum Step {
 }
 
 impl Intent {
-    /// Something new to say.
+    /// A new message.
     pub(crate) fn new(world: &World, who: &str) -> Self {
         let dice = &world.dice;
         let (tenant, session) = some_session(dice, world.sessions);
@@ -61,7 +61,7 @@ impl Intent {
         let number = dice.below(u64::MAX);
         let client_id = match dice.below(10) {
             0..5 => Some(format!("{who}-{number}")),
-            // One that others use too.
+            // A client id that others use too.
             5..8 => Some(format!("shared-{}", dice.below(3))),
             _ => None,
         };
@@ -82,7 +82,7 @@ impl Intent {
         StreamName::session(&self.tenant, &self.session)
     }
 
-    /// An attempt to say it, as a message of its own.
+    /// One try, as a message of its own.
     pub(crate) fn message(&self, world: &World) -> SendMessage {
         SendMessage {
             message_id: world.ambient.message_id(),
@@ -132,7 +132,7 @@ impl Client {
     }
 }
 
-/// Does what a client wants until a crash or until it wants nothing more.
+/// Runs a client until a crash or until it is done.
 pub(crate) async fn live(world: Rc<World>, directory: SessionDirectory, number: usize) {
     let client = world.clients.get(number).expect("the client");
     loop {
@@ -164,7 +164,7 @@ pub(crate) async fn live(world: Rc<World>, directory: SessionDirectory, number: 
     }
 }
 
-/// Says something, sometimes several times at once; whether its end is known.
+/// Sends a message, sometimes several times at once. Returns whether the outcome is known.
 async fn send(world: &Rc<World>, directory: &SessionDirectory, intent: &Intent) -> bool {
     let copies = if world.dice.one_in(6) { 2 + world.dice.below(40) } else { 1 };
     let attempt = |_| spawn_local(attempt(Rc::clone(world), directory.clone(), intent.clone()));
@@ -233,7 +233,7 @@ pub(crate) fn every_session(count: u64) -> impl Iterator<Item = (TenantId, Sessi
 }
 
 fn some_session(dice: &SeededDice, count: u64) -> (TenantId, SessionId) {
-    // The same names with every tenant, so that a mix-up would show.
+    // The same names in every tenant, so that mixing up tenants shows.
     named(dice.pick(&TENANTS), dice.below(count))
 }
 
@@ -250,7 +250,7 @@ fn some_caller(dice: &SeededDice) -> SessionCaller {
     }
 }
 
-/// An agent; nobody knows which one wrote before that was recorded.
+/// An agent. In old events the agent is not recorded.
 fn some_author(dice: &SeededDice) -> Option<AgentAuthor> {
     let named = |author: fn(UserId) -> AgentAuthor| Some(author(user(dice)));
     match dice.below(4) {
@@ -265,7 +265,7 @@ fn user(dice: &SeededDice) -> UserId {
     UserId::parse(dice.pick(&["ann", "bob"])).expect("an id")
 }
 
-/// A caller, as messages name who wrote them.
+/// A caller, as messages name their author.
 pub(crate) fn name(caller: &SessionCaller) -> &str {
     match caller {
         SessionCaller::Anonymous => "anonymous",

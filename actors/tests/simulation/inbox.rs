@@ -1,4 +1,4 @@
-//! The projection `inbox`: run live on a thread and a database of its own, and built again from nothing.
+//! The inbox: run live on a thread and a database of its own, and rebuilt.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
@@ -19,14 +19,14 @@ use crate::witness::{State, Witness};
 /// How long the projection may take to reach the log's end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The tables that a check folds into by itself.
+/// The tables into which a check folds.
 const TABLES: ViewTables = ViewTables::new(1, InboxProjection::VERSION);
 
 /// The projection, running beside a simulation whose clock jumps: this one's does not.
 pub(crate) struct LiveInbox {
     directory: TempDir,
     store: MemoryStore,
-    /// Asks it to reach a position and to end then; dropped, it ends at once.
+    /// Asks it to reach a position and then to end. When dropped, it ends at once.
     end: oneshot::Sender<Position>,
     thread: thread::JoinHandle<()>,
 }
@@ -43,14 +43,14 @@ impl LiveInbox {
         Self { directory, store, end, thread }
     }
 
-    /// Ends it wherever it is, and goes on from the checkpoint it left.
+    /// Ends it wherever it is, and continues from its checkpoint.
     pub(crate) fn crash(self) -> Self {
         drop(self.end);
         self.thread.join().expect("the projection runs");
         Self::go_on(self.directory, self.store)
     }
 
-    /// The tables, once they hold the whole log.
+    /// The tables, once they contain the whole log.
     fn dump(self) -> Vec<String> {
         self.end.send(self.store.head()).expect("the projection runs");
         self.thread.join().expect("the projection reaches the log's end");
@@ -76,7 +76,7 @@ fn project(path: &Path, store: MemoryStore, asked: oneshot::Receiver<Position>) 
     });
 }
 
-/// The projection is the same however it came to be, and says what the log says.
+/// The projection is the same however it was built, and equals the log.
 pub(crate) fn check(witness: &Witness, dice: &SeededDice, live: Option<LiveInbox>) {
     let mut conn = Connection::open_in_memory().expect("a database");
     let reset = conn.transaction().expect("a transaction");
@@ -86,7 +86,7 @@ pub(crate) fn check(witness: &Witness, dice: &SeededDice, live: Option<LiveInbox
     let at_once = dump(&conn, TABLES);
     assert_eq!(summary(&conn), expected(witness), "the inbox says what the log says");
 
-    // From a checkpoint again, in other batches: whatever comes twice changes nothing.
+    // From a checkpoint again, in other batches: events that come twice change nothing.
     let mut rest = witness.log.as_slice();
     rest = rest.split_at(usize::try_from(dice.below(rest.len() as u64 + 1)).expect("an index")).1;
     while !rest.is_empty() {

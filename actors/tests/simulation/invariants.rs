@@ -14,7 +14,7 @@ use crate::{
     witness::{Line, State, Witness},
 };
 
-/// Versions and `seq` count without gaps, client ids are there once, a conversation opens before it
+/// Versions and `seq` have no gaps, client ids are unique, a conversation opens before it
 /// closes, and everything is where it belongs.
 pub(crate) fn assert_log(witness: &Witness, max_events: u64) {
     let mut last = Position::START;
@@ -76,7 +76,7 @@ fn assert_line(stream: &StreamName, line: &Line, before: &State<'_>) {
     }
 }
 
-/// A name is the owner's or a claim, and a claim to another's name is none.
+/// A name is the owner's or a claim, and a claim to somebody else's name is not shown.
 fn assert_name(stream: &StreamName, created: &MessageCreated, before: &State<'_>) {
     let MessageCreated { user_id, verified, claimed_user_id, .. } = created;
     assert_eq!(*verified == Some(true), before.owner.is_some(), "{stream}: who is verified owns the session");
@@ -85,7 +85,7 @@ fn assert_name(stream: &StreamName, created: &MessageCreated, before: &State<'_>
     assert!(claimed_user_id.is_none() || user_id.is_none(), "{stream}: a visitor has one name");
 }
 
-/// What was acknowledged is in the log, as it was acknowledged; what was refused is not.
+/// What was acknowledged is in the log unchanged; what was refused is not.
 pub(crate) fn assert_kept(witness: &Witness, ledger: &Ledger) {
     let mut messages = HashMap::new();
     for (stream, lines) in &witness.sessions {

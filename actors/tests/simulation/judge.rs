@@ -1,5 +1,5 @@
-//! Whether an answer fits the log: there is a moment, not before what was acknowledged when it was
-//! asked for and not after the answer, at which the log says just this.
+//! Whether an answer fits the log: there is a time, not before what was acknowledged when it was
+//! requested and not after the answer, at which the log says exactly this.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,7 +30,7 @@ pub(crate) struct Ledger {
     pub(crate) absent: Vec<MessageId>,
     /// Up to which version clients know each session.
     known: BTreeMap<StreamName, u64>,
-    /// Answers that fit no moment. They are kept, since a crash drops the task that saw them.
+    /// Answers that fit no time. They are kept, because a crash drops the task that saw them.
     violations: Vec<String>,
 }
 
@@ -38,14 +38,14 @@ pub(crate) fn assert_no_violation(ledger: &Ledger) {
     assert!(ledger.violations.is_empty(), "{}", ledger.violations.join("\n"));
 }
 
-/// What an answer to a question asked now must know: what was acknowledged, and what was durable when
-/// an actor was told that nobody knows.
+/// What an answer to a request made now must know: what was acknowledged, and what was durable when
+/// an actor got an unknown outcome.
 pub(crate) fn since(world: &World, stream: &StreamName) -> u64 {
     let known = world.ledger.borrow().known.get(stream).copied().unwrap_or_default();
     known.max(world.store.in_doubt(stream))
 }
 
-/// Judges the answer to an attempt; whether the client need not try again.
+/// Judges the answer to a try. Returns whether the client is done with it.
 pub(crate) fn sent(
     world: &World,
     intent: &Intent,
@@ -102,7 +102,7 @@ pub(crate) fn sent(
     true
 }
 
-/// Whether a message has the client id of what is to be said, by the same author as far as that is known.
+/// Whether a message has the intended client id, by the same author as far as that is known.
 fn is_of_author(created: &MessageCreated, intent: &Intent) -> bool {
     let is_staff = created.sender == MessageSender::Agent;
     created.client_message_id == intent.client_id
@@ -150,7 +150,7 @@ pub(crate) fn read(
     }
 }
 
-/// Judges where reading came to the end of a session.
+/// Judges where reading reached the end of a session.
 pub(crate) fn read_to_end(world: &World, stream: &StreamName, last: u32) {
     knows(world, stream, &last, |witness| {
         let lines = witness.lines(stream);
@@ -160,7 +160,7 @@ pub(crate) fn read_to_end(world: &World, stream: &StreamName, last: u32) {
     });
 }
 
-/// Judges an error that says nothing of the session; a client that can tries again.
+/// Judges an error that says nothing about the session; a client that can tries again.
 fn failed(world: &World, stream: &StreamName, error: &SessionError, absent: impl FnOnce()) -> bool {
     match error {
         SessionError::Append(AppendError::Unavailable(_)) => {}
@@ -179,7 +179,7 @@ fn failed(world: &World, stream: &StreamName, error: &SessionError, absent: impl
     false
 }
 
-/// Notes up to which version an answer proves the session known; that there is none is a violation.
+/// Records up to which version an answer proves the session known. If it fits no version, that is a violation.
 fn knows(
     world: &World,
     stream: &StreamName,

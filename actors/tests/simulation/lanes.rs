@@ -1,5 +1,5 @@
 //! Lanes over receivers that do anything, in nodes that crash: what is delivered is judged against the
-//! log. On one thread, with a clock that jumps, so that a seed is one run and always the same.
+//! log. On one thread, with a clock that jumps, so that a seed always gives the same run.
 //!
 //! Sessions write; the store loses appends and refuses reads; endpoints are paused, resumed, moved, asked for what they
 //! had already and told to skip what waits; receivers fail, hang, refuse some messages or all, ask to be left alone, or

@@ -1,8 +1,8 @@
 //! A seeded simulation of the actors over a store that fails: on one thread, with a clock that jumps,
-//! so that a seed is one run and always the same.
+//! so that a seed always gives the same run.
 //!
 //! Clients send, repeat, close and read; another node writes to the same streams; the store loses,
-//! delays and answers wrongly; nodes crash and begin again from the log. Every answer is judged when
+//! delays and answers wrongly; nodes crash and start again from the log. Every answer is judged when
 //! it comes, the whole log after each crash and at the end.
 //!
 //! `AMOIQ_SIM_SEED=n` runs one seed, `AMOIQ_SIM_SEEDS=n` sets how many are run.
@@ -11,8 +11,8 @@
 //! |---|---|
 //! | [`dice`] | chance that a seed repeats |
 //! | [`faulty`] | the store that fails |
-//! | [`world`] | one run: nodes that live and crash, and what they are judged by |
-//! | [`client`], [`rival`] | who uses the sessions: clients through the directory, another node past it |
+//! | [`world`] | one run: nodes that live and crash, and how they are judged |
+//! | [`client`], [`rival`] | users of sessions: clients through the directory, and another node that bypasses it |
 //! | [`witness`] | what the log says, folded without the code that is judged |
 //! | [`judge`] | whether an answer fits the log |
 //! | [`invariants`] | what must hold of the log and of everything that was acknowledged |
@@ -43,14 +43,14 @@ const SEEDS: u64 = 1_000;
 const LIVE_INBOX_EVERY: u64 = 20;
 
 #[test]
-fn whatever_fails_the_invariants_hold() {
+fn the_invariants_hold_whatever_fails() {
     for_every_seed(|seed| {
         world::run(seed, seed % LIVE_INBOX_EVERY == 0);
     });
 }
 
 #[test]
-fn whatever_receivers_do_every_message_arrives_in_order() {
+fn every_message_arrives_in_order_whatever_receivers_do() {
     for_every_seed(|seed| {
         lanes::run(seed);
     });

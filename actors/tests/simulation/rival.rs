@@ -1,5 +1,5 @@
-//! Another node, writing to the same streams past the directory: correctly, but at the worst moments,
-//! so that what an actor believes is no longer so.
+//! Another node that writes to the same streams without the directory: correctly, but at the worst times,
+//! so that an actor's state is outdated.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::{client::Intent, world::World};
 /// How often it writes, at most.
 const WRITES: u64 = 12;
 
-/// It waits less than this between two writes, so that it often hits an append on its way.
+/// It waits less than this between two writes, so that it often meets an append underway.
 const PAUSE_MILLIS: u64 = 10;
 
 /// Writes for a while.
@@ -38,7 +38,7 @@ async fn say(world: &World, intent: &Intent) {
             session.apply(&event);
         }
     }
-    // Verified users come through the directory alone: which node knows them first is not the question.
+    // Verified users use the directory alone: which node knows them first is not tested here.
     if matches!(intent.caller, SessionCaller::Verified(_)) {
         return;
     }

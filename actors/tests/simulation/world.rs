@@ -1,4 +1,4 @@
-//! One run: nodes that live on one log and crash, and what everything they answer is judged by.
+//! One run: nodes that live on one log and crash, and how their answers are judged.
 
 use std::{
     cell::RefCell,
@@ -56,7 +56,7 @@ pub(crate) struct World {
     pub(crate) store: FaultyStore,
 }
 
-/// Runs a seed and gives a digest of the log it leaves.
+/// Runs a seed. Returns a digest of the log that it leaves.
 pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
     let world = Rc::new(World::new(seed));
     let inbox_dice = SeededDice::new(!seed);
@@ -70,7 +70,7 @@ pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
         }
         let node = LocalSet::new();
         let ended = node.block_on(&runtime, world.live(is_last));
-        // The crash: every actor, every request and every answer on its way is gone.
+        // The crash: every actor, request and answer underway is gone.
         let inside = runtime.enter();
         drop(node);
         drop(inside);
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// A node lives until it crashes, or until every client has done what it wanted.
+    /// A node lives until it crashes, or until every client is done.
     async fn live(self: &Rc<Self>, is_last: bool) -> bool {
         let directory = self.directory();
         spawn_local(rival::write(Rc::clone(self)));
@@ -134,7 +134,7 @@ impl World {
         timeout(span, all).await.is_ok()
     }
 
-    /// A new node gives everything that the log holds, to the last message.
+    /// A new node returns everything in the log, to the last message.
     async fn read_back(self: &Rc<Self>) {
         let directory = self.directory();
         for (tenant, session) in client::every_session(self.sessions) {
@@ -147,7 +147,7 @@ impl World {
         SessionDirectory::start_here(self.settings, &store, &self.ambient, &ProvenUsers::default())
     }
 
-    /// What must hold at any moment.
+    /// What must hold at any time.
     fn check(&self) {
         let mut witness = self.witness.borrow_mut();
         witness.catch_up(&self.memory);

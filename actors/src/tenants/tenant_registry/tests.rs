@@ -1,4 +1,4 @@
-//! A snapshot that was changed step by step grants what one grants that was made of the same tenants at once.
+//! A snapshot that was changed step by step has the same grants as one that was built from the same tenants at once.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ fn id(text: &str) -> TenantId {
 
 fn hash(number: u32) -> KeyHash {
     let mut hash = [7; 32];
-    // Of three keys two share the half by which they are found.
+    // Two of three keys share the half of the hash by which they are found.
     hash[..4].copy_from_slice(&(number / 2).to_le_bytes());
     hash[28..].copy_from_slice(&number.to_le_bytes());
     KeyHash(hash)

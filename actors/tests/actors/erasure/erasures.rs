@@ -1,4 +1,4 @@
-//! Erasing sessions, and letting go of old ones by a clock that a test turns.
+//! Erasing sessions, and removing old ones by the test's clock.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use crate::{
     presence::given::visitor,
 };
 
-/// How long things are kept, by the clock that a test turns; and how often it is looked.
+/// How long data are kept, by the test's clock; and how often retention runs.
 const KEPT: Duration = Duration::from_millis(40);
 
 const KEPT_MILLIS: i64 = 40;
 
 #[test]
-fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
+fn an_erased_session_is_like_one_that_never_existed_and_may_start_again() {
     in_real_time(async {
         let erasing = Erasing::new(Given::new()).await;
         let given = &erasing.given;
@@ -51,7 +51,7 @@ fn an_erased_session_is_as_one_that_never_was_and_may_begin_again() {
 }
 
 #[test]
-fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
+fn a_start_deletes_what_was_recorded_as_erased_and_not_what_came_after() {
     in_real_time(async {
         let given = Given::new();
         given.say("a", "before").await;
@@ -71,7 +71,7 @@ fn a_start_deletes_what_was_said_to_be_erased_and_not_what_came_after() {
 }
 
 #[test]
-fn with_an_event_that_projections_pass_by_goes_what_was_noted_of_it() {
+fn a_dead_letter_is_removed_with_its_event() {
     in_real_time(async {
         let given = Given::new();
         given.say("a", "hello").await;
@@ -110,14 +110,14 @@ fn nothing_says_afterwards_that_the_erased_were_online() {
         assert_eq!(erasing.presence(&tenant()).await, [1]);
         erasing.erase(&["a"], "quentina").await.expect("erased");
         assert!(erasing.presence(&tenant()).await.is_empty());
-        // Her socket is somebody else's now: only they are named.
+        // Her socket has another visitor now: only they are named.
         named("ann", "b").await;
         assert_eq!(erasing.presence(&tenant()).await, [3]);
     });
 }
 
 #[test]
-fn much_presence_goes_a_little_at_a_time() {
+fn many_presence_events_are_removed_in_steps() {
     in_real_time(async {
         let erasing = Erasing::new(Given::new()).await;
         for _ in 0..2_500 {
@@ -132,7 +132,7 @@ fn much_presence_goes_a_little_at_a_time() {
 }
 
 #[test]
-fn what_is_old_goes_and_nothing_else() {
+fn only_what_is_old_is_removed() {
     in_real_time(async {
         let erasing = Erasing::new(Given::new()).await;
         let given = &erasing.given;

@@ -1,4 +1,4 @@
-//! Erasing while something fails: whoever was to be forgotten is, and nobody else.
+//! Erasing while something fails: exactly the right persons are erased.
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -50,7 +50,7 @@ async fn erased_in_part(erasing: &Erasing) {
 }
 
 #[test]
-fn an_erasure_that_stopped_half_way_is_completed_for_all_whom_it_was_for() {
+fn an_erasure_that_stopped_half_way_is_completed_for_everybody_it_named() {
     in_real_time(async {
         let erasing = given().await;
         erased_in_part(&erasing).await;
@@ -66,7 +66,7 @@ fn an_erasure_that_stopped_half_way_is_completed_for_all_whom_it_was_for() {
 }
 
 #[test]
-fn what_begins_anew_under_an_erased_id_stays_when_the_rest_is_erased() {
+fn a_new_session_under_an_erased_id_stays_when_the_rest_is_erased() {
     in_real_time(async {
         let erasing = given().await;
         erased_in_part(&erasing).await;
@@ -76,7 +76,7 @@ fn what_begins_anew_under_an_erased_id_stays_when_the_rest_is_erased() {
         next.complete().await;
         assert_eq!(next.given.texts("s0").await, ["anew"]);
         next.given.say("s9", "anew").await;
-        // As if the process had died before it noted that it was done.
+        // As if the process had died before it recorded that it was done.
         fs::write(next.marker(), order).expect("written");
         let last = next.restarted().await;
         last.complete().await;
@@ -85,7 +85,7 @@ fn what_begins_anew_under_an_erased_id_stays_when_the_rest_is_erased() {
 }
 
 #[test]
-fn an_erasure_that_is_done_again_concerns_no_other_tenant() {
+fn a_repeated_erasure_affects_no_other_tenant() {
     in_real_time(async {
         let erasing = given().await;
         // As retention leaves it.
@@ -101,10 +101,10 @@ fn an_erasure_that_is_done_again_concerns_no_other_tenant() {
 }
 
 #[test]
-fn nothing_is_complete_while_tables_that_do_not_serve_may_hold_it() {
+fn no_erasure_is_complete_while_tables_that_do_not_serve_may_contain_the_data() {
     in_real_time(async {
         let erasing = given().await;
-        // As a rebuild has it that is underway.
+        // As while a rebuild is underway.
         let views = Connection::open(erasing.views()).expect("views.db");
         let filling = "INSERT INTO generations VALUES ('elsewhere', 99, 0, 1, 1, 0, 0)";
         views.execute(filling, []).expect("a row");
@@ -120,7 +120,7 @@ fn nothing_is_complete_while_tables_that_do_not_serve_may_hold_it() {
 }
 
 #[test]
-fn an_order_that_does_not_read_is_an_error_that_says_what_to_do() {
+fn an_order_that_cannot_be_parsed_is_an_error_that_says_what_to_do() {
     in_real_time(async {
         let erasing = given().await;
         fs::write(erasing.marker(), r#"[{"tenant": "the-cardigan-is-teal"}]"#).expect("written");
@@ -134,7 +134,7 @@ fn an_order_that_does_not_read_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn one_damaged_session_keeps_no_other_from_being_let_go() {
+fn a_damaged_session_does_not_prevent_the_removal_of_others() {
     in_real_time(async {
         let kept = Duration::from_millis(40);
         let erasing = Erasing::new(Given::new()).await;
@@ -157,7 +157,7 @@ fn one_damaged_session_keeps_no_other_from_being_let_go() {
 }
 
 #[test]
-fn damaged_presence_of_one_tenant_keeps_no_other_from_being_let_go() {
+fn damaged_presence_of_one_tenant_does_not_prevent_the_removal_of_others() {
     in_real_time(async {
         let kept = Duration::from_millis(40);
         let erasing = Erasing::new(Given::new()).await;
@@ -179,11 +179,11 @@ fn damaged_presence_of_one_tenant_keeps_no_other_from_being_let_go() {
     });
 }
 
-/// The most sessions that fail in one go.
+/// The most sessions that fail in one run.
 const MAX_FAILURES: usize = 10;
 
 #[test]
-fn sessions_that_cannot_be_erased_keep_those_behind_them_waiting_once() {
+fn sessions_that_cannot_be_erased_delay_those_after_them_only_once() {
     for is_presence_damaged in [false, true] {
         in_real_time(async {
             let erasing = given().await;
@@ -209,7 +209,7 @@ fn sessions_that_cannot_be_erased_keep_those_behind_them_waiting_once() {
 }
 
 #[test]
-fn old_sessions_that_cannot_go_keep_no_other_from_being_let_go() {
+fn old_sessions_that_cannot_be_erased_do_not_prevent_the_removal_of_others() {
     in_real_time(async {
         let kept = Duration::from_millis(40);
         let erasing = Erasing::new(Given::new()).await;

@@ -1,4 +1,4 @@
-//! An eraser to test, with everything that it works on.
+//! An eraser under test, with everything from which it erases.
 
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 /// There is no endpoint that could fail.
 const BREAKER: Duration = Duration::from_millis(40);
 
-/// Nobody is called: there is no endpoint.
+/// Nothing is sent: there is no endpoint.
 struct Nobody;
 
 impl WebhookSender for Nobody {
@@ -42,14 +42,14 @@ impl WebhookSender for Nobody {
     }
 }
 
-/// An eraser, what it works on, and a data directory.
+/// An eraser, its targets, and a data directory.
 pub(crate) struct Erasing {
     pub(crate) given: Given,
     pub(crate) eraser: EraserHandle,
     pub(crate) inbox: InboxView,
     pub(crate) presence: PresenceHandle,
     pub(crate) data: Rc<TempDir>,
-    /// Of the databases: those that a restart finds are others, and made again.
+    /// The directory of the databases. After a restart it is another, and they are built again.
     files: TempDir,
 }
 
@@ -58,7 +58,7 @@ impl Erasing {
         Self::with_letters(given, &[]).await
     }
 
-    /// With a list of events that projections pass by.
+    /// With a list of events that projections skip.
     pub(crate) async fn with_letters(given: Given, letters: &[DeadLetter]) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let list = serde_json::to_vec(letters).expect("JSON");
@@ -66,7 +66,7 @@ impl Erasing {
         Self::within(given, files, Rc::new(tempfile::tempdir().expect("a directory"))).await
     }
 
-    /// The events that projections pass by, as they stand in the file.
+    /// The events that projections skip, as listed in the file.
     pub(crate) fn letters(&self) -> Vec<DeadLetter> {
         DeadLetters::open(self.files.path()).expect("a list").all()
     }
@@ -140,7 +140,7 @@ impl Erasing {
         appended.await.expect("appended");
     }
 
-    /// The versions that the presence of a tenant has left.
+    /// The versions that are left of a tenant's presence.
     pub(crate) async fn presence(&self, tenant: &TenantId) -> Vec<u64> {
         let (stream, first) = (StreamName::presence(tenant), Version::from_u64(1));
         let events = self.given.store.read_stream(stream, first, ReadDirection::Forward, 10_000).await;
@@ -157,7 +157,7 @@ impl Erasing {
         self.files.path().join("views.db")
     }
 
-    /// Waits until all that was asked for is done.
+    /// Waits until all orders are done.
     pub(crate) async fn complete(&self) {
         until(|| !self.marker().exists()).await;
     }

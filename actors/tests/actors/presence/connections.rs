@@ -1,4 +1,4 @@
-//! Who is online, by connections: what is said of tabs, of coming back and of naming oneself.
+//! Who is online according to connections: what is announced for tabs, returning and identifying oneself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn a_second_tab_says_nothing() {
+fn a_second_tab_announces_nothing() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -36,7 +36,7 @@ fn a_second_tab_says_nothing() {
 }
 
 #[test]
-fn the_last_close_says_offline_after_the_grace() {
+fn the_last_close_announces_offline_after_the_grace_period() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -54,7 +54,7 @@ fn the_last_close_says_offline_after_the_grace() {
 }
 
 #[test]
-fn coming_back_within_the_grace_says_nothing() {
+fn returning_within_the_grace_period_announces_nothing() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -72,7 +72,7 @@ fn coming_back_within_the_grace_says_nothing() {
 }
 
 #[test]
-fn who_comes_back_after_the_grace_is_online_since_then() {
+fn a_visitor_who_returns_after_the_grace_period_is_online_since_then() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -87,7 +87,7 @@ fn who_comes_back_after_the_grace_is_online_since_then() {
 }
 
 #[test]
-fn who_comes_back_before_it_is_said_that_they_went_was_there_all_the_time() {
+fn a_visitor_who_returns_before_offline_is_announced_was_never_away() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -103,7 +103,7 @@ fn who_comes_back_before_it_is_said_that_they_went_was_there_all_the_time() {
 }
 
 #[test]
-fn who_comes_back_while_it_is_being_said_that_they_went_is_online_since_then() {
+fn a_visitor_who_returns_while_offline_is_being_announced_is_online_since_then() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -122,7 +122,7 @@ fn who_comes_back_while_it_is_being_said_that_they_went_is_online_since_then() {
 }
 
 #[test]
-fn naming_itself_replaces_the_provisional_entry_in_one_append() {
+fn identifying_itself_replaces_the_provisional_entry_in_one_append() {
     paused(async {
         let given = GivenPresence::new();
         let opened_at = given.ambient.now();
@@ -139,7 +139,7 @@ fn naming_itself_replaces_the_provisional_entry_in_one_append() {
 }
 
 #[test]
-fn naming_itself_before_anything_was_said_says_only_the_name() {
+fn identifying_itself_before_any_announcement_announces_only_the_name() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "provisional", "p1").await;
@@ -152,7 +152,7 @@ fn naming_itself_before_anything_was_said_says_only_the_name() {
 }
 
 #[test]
-fn naming_itself_leaves_the_old_name_online_while_another_tab_has_it() {
+fn identifying_itself_leaves_the_old_name_online_while_another_tab_has_it() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "visitor", "s1").await;
@@ -168,7 +168,7 @@ fn naming_itself_leaves_the_old_name_online_while_another_tab_has_it() {
 }
 
 #[test]
-fn naming_itself_waits_for_no_grace_of_a_tab_that_closed() {
+fn identifying_itself_does_not_wait_for_the_grace_period_of_a_closed_tab() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "visitor", "s1").await;
@@ -202,7 +202,7 @@ fn another_session_of_a_user_replaces_the_entry() {
 }
 
 #[test]
-fn a_name_that_is_said_again_is_not_newer_than_another_tab() {
+fn a_repeated_identity_is_not_newer_than_another_tab() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -218,7 +218,7 @@ fn a_name_that_is_said_again_is_not_newer_than_another_tab() {
 }
 
 #[test]
-fn who_came_and_went_between_two_appends_leaves_nothing() {
+fn a_visitor_who_comes_and_leaves_between_two_appends_leaves_nothing() {
     paused(async {
         let given = GivenPresence::with_grace(Duration::ZERO);
         given.identify(1, "ann", "s1").await;
@@ -230,7 +230,7 @@ fn who_came_and_went_between_two_appends_leaves_nothing() {
 }
 
 #[test]
-fn a_close_that_is_repeated_or_meant_for_nobody_changes_nothing() {
+fn a_repeated_or_unknown_close_changes_nothing() {
     paused(async {
         let given = GivenPresence::new();
         given.close(7).await;
@@ -247,7 +247,7 @@ fn a_close_that_is_repeated_or_meant_for_nobody_changes_nothing() {
 }
 
 #[test]
-fn a_connection_that_names_itself_after_it_closed_is_open_again() {
+fn a_connection_that_identifies_itself_after_it_closed_is_open_again() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -262,7 +262,7 @@ fn a_connection_that_names_itself_after_it_closed_is_open_again() {
 }
 
 #[test]
-fn five_thousand_who_come_at_once_are_a_few_appends() {
+fn five_thousand_visitors_at_once_are_a_few_appends() {
     paused(async {
         let given = GivenPresence::new();
         let comes = |number: u64| {
@@ -281,7 +281,7 @@ fn five_thousand_who_come_at_once_are_a_few_appends() {
 }
 
 #[test]
-fn more_than_the_mailboxes_hold_is_neither_lost_nor_overtaken() {
+fn more_changes_than_the_mailboxes_hold_are_neither_lost_nor_reordered() {
     paused(async {
         let given = GivenPresence::new();
         let visit = |number: u64| {
@@ -303,7 +303,7 @@ fn more_than_the_mailboxes_hold_is_neither_lost_nor_overtaken() {
 }
 
 #[test]
-fn a_crowd_with_long_addresses_is_said_a_little_at_a_time() {
+fn a_crowd_with_long_addresses_is_announced_in_parts() {
     paused(async {
         let given = GivenPresence::new();
         // Escaped, a control character takes six bytes.
@@ -322,7 +322,7 @@ fn a_crowd_with_long_addresses_is_said_a_little_at_a_time() {
 }
 
 #[test]
-fn tenants_know_nothing_of_each_other() {
+fn tenants_are_separate() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -342,7 +342,7 @@ fn tenants_know_nothing_of_each_other() {
 }
 
 #[test]
-fn a_tenant_without_visitors_is_let_go_and_begins_again() {
+fn the_actor_of_a_tenant_without_visitors_is_dropped_and_starts_again() {
     paused(async {
         let given = GivenPresence::new();
         let holders = || Arc::strong_count(&given.shared);
@@ -362,7 +362,7 @@ fn a_tenant_without_visitors_is_let_go_and_begins_again() {
 }
 
 #[test]
-fn on_an_arbiter_of_its_own_it_takes_what_comes_before_it_runs() {
+fn on_its_own_arbiter_it_accepts_changes_before_it_runs() {
     actix::System::new().block_on(async {
         let store = ScriptedStore::new();
         let shared: Arc<dyn EventStore> = Arc::new(store.clone());

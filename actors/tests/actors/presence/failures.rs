@@ -1,5 +1,5 @@
-//! Who is online while the store fails: nothing is lost, nobody stays for ever, and connections are
-//! counted on meanwhile.
+//! Presence while the store fails: nothing is lost, nobody stays online for ever, and connections are
+//! still counted.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
+fn what_a_store_refused_is_announced_later_as_it_is_then() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -40,7 +40,7 @@ fn what_a_store_refused_is_said_once_it_works_as_it_is_then() {
 }
 
 #[test]
-fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
+fn after_an_unknown_outcome_the_same_ids_are_appended_again() {
     paused(async {
         let given = GivenPresence::new();
         given.store.next(ScriptedAppend::DurableButUnknown);
@@ -57,7 +57,7 @@ fn a_store_that_cannot_say_is_told_again_under_the_same_ids() {
 }
 
 #[test]
-fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
+fn a_visitor_who_leaves_after_an_online_with_an_unknown_outcome_is_announced_as_offline() {
     paused(async {
         for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost, ScriptedAppend::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
@@ -73,7 +73,7 @@ fn who_leaves_while_it_is_unknown_whether_they_came_is_said_to_have_left() {
 }
 
 #[test]
-fn who_comes_back_while_it_is_unknown_whether_they_left_is_online() {
+fn a_visitor_who_returns_after_an_offline_with_an_unknown_outcome_is_online() {
     paused(async {
         for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost, ScriptedAppend::Panics] {
             let given = GivenPresence::with_grace(Duration::ZERO);
@@ -94,7 +94,7 @@ fn who_comes_back_while_it_is_unknown_whether_they_left_is_online() {
 }
 
 #[test]
-fn who_comes_back_before_the_store_took_that_they_left_was_there_all_the_time() {
+fn a_visitor_who_returns_before_the_store_accepts_their_offline_was_never_away() {
     paused(async {
         let given = GivenPresence::with_grace(Duration::ZERO);
         given.identify(1, "ann", "s1").await;
@@ -136,7 +136,7 @@ fn connections_are_counted_while_an_append_is_underway() {
 }
 
 #[test]
-fn a_store_that_panics_takes_nobody_with_it() {
+fn a_store_that_panics_does_not_end_presence() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -151,7 +151,7 @@ fn a_store_that_panics_takes_nobody_with_it() {
 }
 
 #[test]
-fn an_id_is_in_the_log_once_however_often_it_was_tried() {
+fn an_event_id_is_in_the_log_once_after_any_number_of_tries() {
     paused(async {
         let given = GivenPresence::new();
         for number in 0..50 {

@@ -1,4 +1,4 @@
-//! Somebody is forgotten while they are online, or just were: it is said at once, and nothing after that.
+//! Forgetting somebody who is, or just was, online: it is announced at once, and nothing after that.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -27,7 +27,7 @@ async fn forget(given: &GivenPresence, whom: ForgetTarget) {
 }
 
 #[test]
-fn who_is_online_is_offline_when_they_are_forgotten_and_their_socket_says_nothing_more() {
+fn an_online_visitor_is_offline_when_forgotten_and_their_socket_announces_nothing_more() {
     paused(async {
         for whom in [user("ann"), session("s1")] {
             let given = GivenPresence::new();
@@ -46,7 +46,7 @@ fn who_is_online_is_offline_when_they_are_forgotten_and_their_socket_says_nothin
 }
 
 #[test]
-fn a_grace_ends_with_being_forgotten() {
+fn forgetting_ends_a_grace_period() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -60,7 +60,7 @@ fn a_grace_ends_with_being_forgotten() {
 }
 
 #[test]
-fn what_was_not_said_yet_of_the_forgotten_is_never_said() {
+fn what_was_not_announced_yet_of_the_forgotten_is_never_announced() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -71,7 +71,7 @@ fn what_was_not_said_yet_of_the_forgotten_is_never_said() {
 }
 
 #[test]
-fn what_is_on_its_way_is_waited_for_and_taken_back() {
+fn an_announcement_underway_is_awaited_and_revoked() {
     paused(async {
         let given = GivenPresence::new();
         let may = Arc::new(Notify::new());
@@ -91,7 +91,7 @@ fn what_is_on_its_way_is_waited_for_and_taken_back() {
 }
 
 #[test]
-fn who_comes_back_while_they_are_forgotten_is_said_to_be_online_again() {
+fn a_visitor_who_returns_while_being_forgotten_is_announced_again() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -114,7 +114,7 @@ fn who_comes_back_while_they_are_forgotten_is_said_to_be_online_again() {
 }
 
 #[test]
-fn a_store_that_fails_is_waited_for() {
+fn forgetting_waits_for_a_store_that_fails() {
     paused(async {
         for turn in [ScriptedAppend::DurableButUnknown, ScriptedAppend::Lost] {
             let given = GivenPresence::new();
@@ -132,7 +132,7 @@ fn a_store_that_fails_is_waited_for() {
 }
 
 #[test]
-fn who_names_themselves_again_is_online_again_and_who_has_another_session_stays() {
+fn a_visitor_who_identifies_again_is_online_again_and_one_with_another_session_stays() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "s1").await;
@@ -150,7 +150,7 @@ fn who_names_themselves_again_is_online_again_and_who_has_another_session_stays(
 }
 
 #[test]
-fn who_is_forgotten_does_not_wait_for_a_crowd() {
+fn forgetting_does_not_wait_for_a_crowd() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(0, "ann", "s1").await;

@@ -1,4 +1,4 @@
-//! A presence to test, the list that is folded from it, and the words its facts are told in.
+//! Presence under test, the list that is folded from it, and helpers to compare announcements.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::given::{DEADLINE, tenant};
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 pub(crate) const BATCH: Duration = Duration::from_millis(50);
 
-/// A presence over a store that does as it is told.
+/// Presence over a scripted store.
 #[derive(Clone)]
 pub(crate) struct GivenPresence {
     pub(crate) store: ScriptedStore,
@@ -36,7 +36,7 @@ pub(crate) struct GivenPresence {
     pub(crate) ambient: Ambient,
 }
 
-/// A clock that goes with the runtime's.
+/// A clock that follows the runtime's.
 struct RuntimeClock(Instant);
 
 impl Clock for RuntimeClock {
@@ -65,7 +65,7 @@ impl GivenPresence {
         Self { store, shared, presence, online, heard, ambient }
     }
 
-    /// Another list, that hears no signal.
+    /// Another list, which receives no signals.
     pub(crate) fn another_list(&self, from: Position, patience: Duration) -> OnlineUsers {
         OnlineUsers::start(&self.shared, from, patience, &PresenceSignals::new().0, self.presence.clone())
     }
@@ -80,12 +80,12 @@ impl GivenPresence {
         self.presence.close(&tenant(), ConnectionId(connection)).await.expect("it is taken");
     }
 
-    /// What the log says, in its words: `online ann s1`.
+    /// The announcements in the log, for example `online ann s1`.
     pub(crate) async fn said(&self) -> Vec<String> {
         self.store.log().await.iter().map(words).collect()
     }
 
-    /// What was signalled since this was asked last, in the same words.
+    /// The signals since the last call, in the same form.
     pub(crate) fn signalled(&self) -> Vec<String> {
         let heard = self.heard.take();
         assert!(heard.iter().all(|signal| signal.tenant == tenant()));
@@ -93,13 +93,13 @@ impl GivenPresence {
         events.map(|event| words_of(&Event::Presence(event))).collect()
     }
 
-    /// Everybody who is listed once all of the log is folded in.
+    /// All listed users once the whole log is folded.
     pub(crate) async fn listed(&self) -> OnlineList {
         let listed = self.online.list(&tenant(), usize::MAX, self.store.head()).await;
         listed.expect("the projection follows")
     }
 
-    /// The same as `ann s1`, by name.
+    /// The same as `ann s1`, sorted by name.
     pub(crate) async fn names(&self) -> Vec<String> {
         let listed = self.listed().await;
         assert_eq!(listed.total, listed.users.len());
@@ -116,12 +116,12 @@ async fn hear(mut hears: mpsc::Receiver<PresenceSignal>, heard: Rc<RefCell<Vec<P
     }
 }
 
-/// Until every grace is over and everything is said, also to a store that failed before.
+/// Waits until every grace period is over and everything is announced, also after failures.
 pub(crate) async fn rest() {
     sleep(Duration::from_secs(10)).await;
 }
 
-/// Until what changed is said.
+/// Waits until changes are announced.
 pub(crate) async fn a_batch() {
     sleep(BATCH + Duration::from_millis(10)).await;
 }

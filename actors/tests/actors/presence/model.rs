@@ -1,5 +1,5 @@
-//! Any sequence of openings, namings and closings, over a store that fails by seed: once all is quiet
-//! the list is what a plain count of the connections says, and so is a fold of the log from nothing.
+//! Any sequence of openings, identities and closings, over a store that fails by seed: once all is quiet
+//! the list equals a plain count of the connections, and so does a new fold of the log.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +23,7 @@ const SEEDS: u64 = 40;
 const STEPS: u64 = 300;
 const CONNECTIONS: u64 = 12;
 
-/// About as long as the pauses between steps, so that graces end and are cut short alike.
+/// About as long as the pauses between steps, so that some grace periods end and others are cut short.
 const GRACE: Duration = Duration::from_millis(150);
 
 struct Dice(Arc<SeededEntropy>);
@@ -44,7 +44,7 @@ impl Dice {
     }
 }
 
-/// The open connections, each with the number of the step that it came or named itself in.
+/// The open connections, each with the step in which it opened or identified itself.
 #[derive(Default)]
 struct Count(HashMap<u64, (u64, String, String)>);
 
@@ -62,7 +62,7 @@ impl Count {
 
 async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
     let mut count = Count::default();
-    // A number is a connection's for ever: one that closed gives it up.
+    // A closed connection's number is never used again.
     let mut numbers: Vec<u64> = (0..CONNECTIONS).collect();
     let mut last_number = CONNECTIONS;
     for step in 0..STEPS {
@@ -78,7 +78,7 @@ async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
             *number = last_number;
         } else {
             given.identify(*number, &user, &session).await;
-            // A name that is said again is as old as the first time.
+            // A repeated identity is as old as the first time.
             let known = count.0.get(number).filter(|known| known.1 == user && known.2 == session);
             let turn = known.map_or(step, |known| known.0);
             count.0.insert(*number, (turn, user, session));
@@ -96,7 +96,7 @@ async fn run(given: &GivenPresence, dice: &Dice, fails: bool) -> Count {
 }
 
 #[test]
-fn whatever_happens_the_list_is_a_count_of_the_connections() {
+fn the_list_always_equals_a_count_of_the_connections() {
     for seed in 0..SEEDS {
         paused(async {
             let given = GivenPresence::with_grace(GRACE);
@@ -115,7 +115,7 @@ fn whatever_happens_the_list_is_a_count_of_the_connections() {
 }
 
 #[test]
-fn over_a_store_that_works_nothing_is_said_twice() {
+fn with_a_store_that_works_nothing_is_announced_twice() {
     for seed in 0..SEEDS {
         paused(async {
             let given = GivenPresence::with_grace(GRACE);

@@ -1,4 +1,4 @@
-//! The list of who is online: a fold of the log, whoever wrote it and however often.
+//! The list of online users: a fold of the log, whoever wrote it and however often.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -81,7 +81,7 @@ impl GivenPresence {
 }
 
 #[test]
-fn a_list_holds_the_newest_and_says_how_many_there_are() {
+fn a_list_contains_the_newest_users_and_the_total() {
     paused(async {
         let given = GivenPresence::new();
         for number in [3, 1, 4, 2, 5] {
@@ -107,7 +107,7 @@ fn a_start_of_the_service_leaves_nobody_online() {
 }
 
 #[test]
-fn what_was_before_the_start_is_not_read() {
+fn events_before_the_start_are_not_read() {
     paused(async {
         let given = GivenPresence::new();
         given.says(&online("ann", "s1", 1)).await;
@@ -139,7 +139,7 @@ fn a_visitors_message_moves_them_to_its_page() {
 }
 
 #[test]
-fn users_of_one_session_are_moved_together_and_leave_alone() {
+fn users_of_one_session_move_together_and_leave_separately() {
     paused(async {
         let given = GivenPresence::new();
         let stream = StreamName::session(&tenant(), &id("s"));
@@ -154,7 +154,7 @@ fn users_of_one_session_are_moved_together_and_leave_alone() {
 }
 
 #[test]
-fn what_is_said_twice_changes_nothing() {
+fn a_repeated_event_changes_nothing() {
     paused(async {
         let given = GivenPresence::new();
         let stream = StreamName::session(&tenant(), &id("s1"));
@@ -194,7 +194,7 @@ fn another_session_or_time_replaces_a_users_entry() {
 }
 
 #[test]
-fn an_event_of_a_newer_release_is_passed_by() {
+fn an_event_of_a_newer_release_is_skipped() {
     paused(async {
         let given = GivenPresence::new();
         let known = online("ann", "s1", 1).envelope(&given.ambient, &cause());
@@ -211,7 +211,7 @@ fn an_event_of_a_newer_release_is_passed_by() {
 }
 
 #[test]
-fn a_list_waits_for_what_it_must_hold_and_not_for_ever() {
+fn a_query_waits_for_its_position_and_not_for_ever() {
     paused(async {
         let given = GivenPresence::new();
         let patience = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Visitors who have not written are told in memory, and not in the log; and nobody takes a proven user's place.
+//! Visitors who have not written are signalled and not in the log; and nobody takes a proven user's place.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ impl GivenPresence {
         named.expect("it is taken");
     }
 
-    /// Somebody for whom a secret key vouched.
+    /// A visitor for whom a secret key vouched.
     async fn proves(&self, connection: u64, name: &str, session: &str) {
         self.enter(connection, ConnectedVisitor { verified: true, ..visitor(name, session) }).await;
     }
@@ -87,7 +87,7 @@ fn connections_alone_write_nothing_to_the_log() {
 }
 
 #[test]
-fn what_is_signalled_keeps_the_rules_of_tabs_and_graces() {
+fn signals_follow_the_rules_of_tabs_and_grace_periods() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "provisional", "silent p").await;
@@ -111,7 +111,7 @@ fn what_is_signalled_keeps_the_rules_of_tabs_and_graces() {
 }
 
 #[test]
-fn the_first_message_brings_a_visitor_into_the_log_and_nobody_is_told_twice() {
+fn the_first_message_brings_a_visitor_into_the_log_and_staff_are_not_told_twice() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
@@ -133,7 +133,7 @@ fn the_first_message_brings_a_visitor_into_the_log_and_nobody_is_told_twice() {
 }
 
 #[test]
-fn who_wrote_before_they_were_told_of_is_told_of_once() {
+fn a_visitor_who_wrote_before_being_announced_is_announced_once() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
@@ -145,7 +145,7 @@ fn who_wrote_before_they_were_told_of_is_told_of_once() {
 }
 
 #[test]
-fn a_message_does_not_leave_its_visitor_to_the_next_batch() {
+fn a_message_announces_its_visitor_without_waiting_for_the_next_batch() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
@@ -163,7 +163,7 @@ fn a_message_does_not_leave_its_visitor_to_the_next_batch() {
 }
 
 #[test]
-fn a_store_that_takes_nothing_keeps_nobody_from_being_told_of_the_silent() {
+fn a_store_that_refuses_does_not_delay_signals() {
     paused(async {
         let given = GivenPresence::new();
         let may = Arc::new(Notify::new());
@@ -180,7 +180,7 @@ fn a_store_that_takes_nothing_keeps_nobody_from_being_told_of_the_silent() {
 }
 
 #[test]
-fn who_is_forgotten_is_signalled_to_be_offline() {
+fn a_forgotten_visitor_is_signalled_as_offline() {
     paused(async {
         let given = GivenPresence::new();
         given.identify(1, "ann", "silent").await;
@@ -193,7 +193,7 @@ fn who_is_forgotten_is_signalled_to_be_offline() {
 }
 
 #[test]
-fn more_than_is_heard_waits_and_nothing_of_it_is_lost() {
+fn more_signals_than_the_receiver_takes_wait_and_none_is_lost() {
     paused(async {
         let (signals, mut heard) = PresenceSignals::new();
         let (store, ambient) = (GivenPresence::new().shared, Ambient::system());
@@ -217,7 +217,7 @@ fn more_than_is_heard_waits_and_nothing_of_it_is_lost() {
 }
 
 #[test]
-fn a_claim_beside_a_proof_is_shown_as_a_strangers() {
+fn a_claim_beside_a_proof_is_shown_as_anonymous() {
     for has_written in [true, false] {
         paused(async {
             let given = GivenPresence::new();
@@ -244,7 +244,7 @@ fn a_claim_beside_a_proof_is_shown_as_a_strangers() {
 }
 
 #[test]
-fn a_proof_takes_the_name_from_whoever_only_claimed_it_and_is_never_taken_off() {
+fn a_proof_takes_the_name_from_claimants_and_is_never_replaced() {
     for (claims_in, proves_in) in
         [("s1", "s2"), ("s1", "silent 2"), ("silent 1", "s2"), ("silent 1", "silent 2")]
     {
@@ -290,7 +290,7 @@ fn a_proof_in_the_log_takes_the_name_too() {
 }
 
 #[test]
-fn two_tabs_of_a_proven_user_are_one_entry_and_the_last_one_says_offline() {
+fn two_tabs_of_a_proven_user_are_one_entry_and_the_last_close_announces_offline() {
     paused(async {
         let given = GivenPresence::new();
         given.proves(1, "ann", "s1").await;
@@ -304,7 +304,7 @@ fn two_tabs_of_a_proven_user_are_one_entry_and_the_last_one_says_offline() {
         given.close(2).await;
         rest().await;
         assert_eq!(given.said().await.last().map(String::as_str), Some("offline ann s1"));
-        // Nobody who is proven is there any more: whether the name can be claimed is asked elsewhere.
+        // No proven user is connected any more; whether the name may be claimed is checked elsewhere.
         given.identify(4, "ann", "s3").await;
         a_batch().await;
         assert_eq!(given.names().await, ["ann s3"]);

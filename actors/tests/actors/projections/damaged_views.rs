@@ -1,5 +1,5 @@
-//! Damage in `views.db`, found at the start or while the service runs: it is made again from the log by
-//! itself, and nothing that is wrong is read meanwhile.
+//! Damage in `views.db`, found at the start or while the service runs, is repaired from the log without an
+//! operator, and nothing wrong is read meanwhile.
 
 use std::{fs, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn a_damaged_file_is_made_again_at_the_start_or_soon_after() {
+fn a_damaged_file_is_built_again_at_the_start_or_soon_after() {
     let garbage = |_| vec![0x5a; 64 * 1024];
     let other_file = |_| b"SQLite format 3\0 and nothing of the kind".repeat(200);
     let bad_page = |mut bytes: Vec<u8>| {
@@ -42,7 +42,7 @@ fn a_damaged_file_is_made_again_at_the_start_or_soon_after() {
 }
 
 #[test]
-fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
+fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_is_repaired() {
     let (file, files) = views_db();
     in_real_time(async {
         let (given, inbox, ann, _) = inbox_of_ann(&file).await;
@@ -62,7 +62,7 @@ fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_mended() {
 }
 
 #[test]
-fn a_session_that_damage_hides_from_its_user_is_missed() {
+fn a_session_that_damage_hides_from_its_user_is_noticed() {
     let claims = ["user_id = 'anm'", "user_id = 'ano'", "tenant = 'acmf'", "verified = 0"];
     let claims = claims.map(|damage| ("inbox_users", damage));
     for (table, damage) in claims.into_iter().chain([("inbox", "session = 'herz'")]) {
@@ -87,11 +87,11 @@ fn a_session_that_damage_hides_from_its_user_is_missed() {
 }
 
 #[test]
-fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
+fn a_file_that_is_damaged_while_the_service_runs_is_built_again() {
     let (file, files) = views_db();
     in_real_time(async {
         let (given, inbox, ann, _) = inbox_of_ann(&file).await;
-        // Into the file itself, so that what is read next is not in a log beside it.
+        // Into the file itself, so that the next read is not from the write-ahead log.
         let conn = Connection::open(&file).expect("views.db");
         conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
         let mut bytes = fs::read(&file).expect("a file");
@@ -114,7 +114,7 @@ fn a_file_that_is_damaged_while_the_service_runs_is_made_again() {
 }
 
 #[test]
-fn damage_that_is_found_after_a_cancelled_rebuild_is_mended() {
+fn damage_that_is_found_after_a_cancelled_rebuild_is_repaired() {
     let (file, files) = views_db();
     in_real_time(async {
         let (given, inbox, ann, rebuilds) = inbox_of_ann(&file).await;

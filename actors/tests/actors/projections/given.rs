@@ -1,4 +1,4 @@
-//! A projection that writes down each position once, a log to fold, and ways to look at the tables.
+//! A projection that stores each position once, a log to fold, and helpers to read the tables.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::given::{DEADLINE, Given, id, in_real_time, tenant};
 
-/// Writes down each position once; a second time would be refused by the table. Version 3 still serves the
+/// Stores each position once; the table would refuse a second time. Version 3 still serves the
 /// tables of version 1.
 #[derive(Default)]
 pub(crate) struct Positions<const VERSION: u32>(Vec<i64>);
@@ -60,7 +60,7 @@ impl<const VERSION: u32> Projection for Positions<VERSION> {
     }
 }
 
-/// Runs a projection until its own tables serve the whole log, and ends it.
+/// Runs a projection until its own tables contain the whole log, and ends it.
 pub(crate) fn run<P: Projection>(file: &Path, store: &ScriptedStore) {
     in_real_time(async {
         let progress = start::<P>(file, store);
@@ -79,7 +79,7 @@ pub(crate) fn start_with_rebuilds<P: Projection>(
     Projector::<P>::start_with_rebuilds(&ViewStore::open(file).expect("views.db"), &store.shared())
 }
 
-/// A projection whose first tables are there and hold the log.
+/// A projection whose first tables contain the whole log.
 pub(crate) async fn served(file: &Path, store: &ScriptedStore) -> (ProjectionProgress, RebuildHandle) {
     let (progress, rebuilds) = start_with_rebuilds::<Positions<1>>(file, store);
     progress.reach(store.head(), DEADLINE).await.expect("the projection");
@@ -139,7 +139,7 @@ pub(crate) async fn speak(store: &ScriptedStore, messages: u32) {
     }
 }
 
-/// Appends an event that no release can read, and gives its position.
+/// Appends an event that no release can read. Returns its position.
 pub(crate) async fn poison(store: &ScriptedStore) -> i64 {
     let given = Given::new();
     let event = NewEvent {

@@ -1,5 +1,5 @@
-//! The projector: from its checkpoint, from nothing when that is of another time, and on after
-//! whatever the database refused.
+//! The projector: it continues from its checkpoint, starts again in another epoch or version, and continues after
+//! the database refused something.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn a_projector_goes_on_from_its_checkpoint() {
+fn a_projector_continues_from_its_checkpoint() {
     let (file, files) = views_db();
     let store = log_of(3);
     run::<Positions<1>>(&file, &store);
@@ -30,7 +30,7 @@ fn a_projector_goes_on_from_its_checkpoint() {
 }
 
 #[test]
-fn a_projector_begins_from_nothing_in_another_epoch_or_version() {
+fn a_projector_starts_again_in_another_epoch_or_version() {
     let (file, files) = views_db();
     let store = log_of(3);
     run::<Positions<1>>(&file, &store);
@@ -44,7 +44,7 @@ fn a_projector_begins_from_nothing_in_another_epoch_or_version() {
 }
 
 #[test]
-fn a_projector_goes_on_after_the_database_refused() {
+fn a_projector_continues_after_the_database_refused() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
@@ -69,7 +69,7 @@ fn a_projector_goes_on_after_the_database_refused() {
 }
 
 #[test]
-fn the_inbox_knows_whose_sessions_are_whose_the_newest_first() {
+fn the_inbox_lists_the_sessions_of_each_user_the_newest_first() {
     let (file, files) = views_db();
     in_real_time(async {
         let given = Given::new();

@@ -1,5 +1,5 @@
-//! Rebuilds: the old tables serve until the new ones take their place, at once; whatever ends a rebuild
-//! before leaves them as they are.
+//! Rebuilds: the old tables serve until the new ones replace them at once; whatever ends a rebuild
+//! before that leaves them as they are.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn a_rebuild_takes_the_place_of_the_tables_while_the_log_grows() {
+fn a_rebuild_replaces_the_tables_while_the_log_grows() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
@@ -44,7 +44,7 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
     in_real_time(async {
         let (progress, rebuilds) = served(&file, &store).await;
         let before = serving(&file);
-        // Nothing is written while another has the lock, so the rebuild cannot end.
+        // Nothing is written while another connection has the lock, so the rebuild cannot end.
         let lock = Connection::open(&file).expect("views.db");
         lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         rebuilds.start(None).await.expect("none is under way");
@@ -66,7 +66,7 @@ fn a_second_rebuild_is_refused_and_a_cancelled_one_leaves_the_old_tables() {
 }
 
 #[test]
-fn a_new_version_is_filled_by_itself_while_the_old_one_serves() {
+fn a_new_version_is_filled_automatically_while_the_old_one_serves() {
     let (file, files) = views_db();
     let store = log_of(3);
     run::<Positions<1>>(&file, &store);
@@ -89,7 +89,7 @@ fn a_new_version_is_filled_by_itself_while_the_old_one_serves() {
 }
 
 #[test]
-fn nothing_serves_while_tables_that_cannot_be_right_are_made_again() {
+fn nothing_serves_while_tables_that_cannot_be_right_are_rebuilt() {
     let (file, files) = views_db();
     let store = log_of(3);
     run::<Positions<1>>(&file, &store);
@@ -107,7 +107,7 @@ fn nothing_serves_while_tables_that_cannot_be_right_are_made_again() {
 }
 
 #[test]
-fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_says_so() {
+fn an_event_that_cannot_be_read_stops_a_rebuild_until_an_operator_skips_it() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {
@@ -133,7 +133,7 @@ fn an_event_that_cannot_be_read_stops_a_rebuild_and_is_passed_once_an_operator_s
         assert_eq!(letters.len(), 1);
         assert_eq!((letters[0].position.cast_signed(), letters[0].projection.as_str()), (at, "positions"));
 
-        // The list outlives the tables, and needs no word of an operator again.
+        // The list survives the tables, and the operator need not skip the event again.
         rebuilds.start(None).await.expect("none is under way");
         until(|| rebuilds.report().outcome == Some(RebuildOutcome::Done)).await;
     });
@@ -183,7 +183,7 @@ impl Projection for Panics {
 }
 
 #[test]
-fn a_thread_that_panicked_is_told() {
+fn a_thread_that_panicked_is_reported() {
     let (file, files) = views_db();
     let store = log_of(0);
     in_real_time(async {
@@ -198,7 +198,7 @@ fn a_thread_that_panicked_is_told() {
 }
 
 #[test]
-fn the_old_tables_go_once_others_serve() {
+fn the_old_tables_are_removed_once_others_serve() {
     let (file, files) = views_db();
     let store = log_of(3);
     in_real_time(async {

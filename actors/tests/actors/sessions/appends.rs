@@ -1,4 +1,4 @@
-//! What becomes of an append: panics, conflicts, ends that nobody knows, mailboxes that are full.
+//! Outcomes of an append: panics, conflicts, unknown outcomes, full mailboxes.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use tokio::{sync::Notify, task::spawn_local};
 
 use crate::given::{Given, cause, id, paused, tenant};
 
-/// More than a session's mailbox holds.
+/// More requests than a session's mailbox holds.
 const MORE_THAN_FIT: usize = 3_000;
 
 #[test]
-fn a_session_whose_actor_panicked_goes_on_with_the_next_request_and_lost_nothing() {
+fn a_session_whose_actor_panicked_serves_the_next_request_and_lost_nothing() {
     paused(async {
         let given = Given::new();
         given.say("s", "one").await;
@@ -27,7 +27,7 @@ fn a_session_whose_actor_panicked_goes_on_with_the_next_request_and_lost_nothing
 }
 
 #[test]
-fn a_panic_in_one_session_leaves_the_others_alone() {
+fn a_panic_in_one_session_does_not_affect_the_others() {
     paused(async {
         let given = Given::new();
         given.say("other", "one").await;
@@ -58,7 +58,7 @@ fn a_thousand_concurrent_sends_of_one_client_id_are_one_message() {
 }
 
 #[test]
-fn what_a_full_mailbox_refuses_is_busy_and_not_in_the_log() {
+fn a_full_mailbox_refuses_with_busy_and_nothing_is_in_the_log() {
     paused(async {
         let given = Given::new();
         given.say("s", "first").await;
@@ -95,7 +95,7 @@ fn a_conflict_with_another_writer_is_decided_again() {
 }
 
 #[test]
-fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
+fn a_message_that_another_writer_stored_first_is_a_duplicate_of_that_one() {
     paused(async {
         let given = Given::new();
         given.say("s", "one").await;
@@ -108,7 +108,7 @@ fn a_message_that_another_writer_took_first_is_a_duplicate_of_that_one() {
 }
 
 #[test]
-fn a_session_that_always_meets_others_gives_up_and_appends_nothing() {
+fn a_session_that_always_has_conflicts_gives_up_and_appends_nothing() {
     paused(async {
         let given = Given::new();
         given.say("s", "one").await;
@@ -123,7 +123,7 @@ fn a_session_that_always_meets_others_gives_up_and_appends_nothing() {
 }
 
 #[test]
-fn a_message_that_was_durable_all_the_same_is_found_by_the_retry() {
+fn a_message_that_was_durable_after_an_error_is_found_by_the_retry() {
     paused(async {
         let given = Given::new();
         given.say("s", "one").await;
@@ -143,7 +143,7 @@ async fn send(given: Given, client_id: &'static str) -> Result<SentMessage, Sess
 }
 
 #[test]
-fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_again() {
+fn an_erased_session_that_the_store_does_not_delete_answers_errors_and_is_deleted_later() {
     paused(async {
         let given = Given::new();
         given.say("s", "before").await;
@@ -154,14 +154,14 @@ fn an_erased_session_that_the_store_does_not_delete_serves_nobody_and_is_tried_a
         assert!(matches!(erased, Err(SessionError::Undeleted(_))), "{erased:?}");
         let sent = given.send("s", "", "lost").await;
         assert!(matches!(sent, Err(SessionError::Append(_))), "{sent:?}");
-        // It was said once, and is done now.
+        // It was recorded once, and is deleted now.
         let position = given.store.head();
         assert_eq!(erase().await.expect("erased"), Some(position));
         assert_eq!(erase().await.expect("nothing is there"), None);
         assert_eq!(given.store.head(), position);
         given.say("s", "anew").await;
         assert_eq!(given.texts("s").await, ["anew"]);
-        // What began since then is not what was condition.
+        // A session that started since then does not meet the condition.
         assert_eq!(erase().await.expect("nothing is there"), None);
         assert_eq!(given.texts("s").await, ["anew"]);
     });

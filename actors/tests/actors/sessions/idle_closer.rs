@@ -1,4 +1,4 @@
-//! The closer of conversations that nobody continues.
+//! Closing conversations that nobody continues.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use tokio::time::timeout;
 
 use crate::given::{DEADLINE, Given, in_real_time};
 
-/// How long a conversation stays open, by the clock that a test turns; and how often the closer looks.
+/// How long a conversation stays open, by the test's clock; and how often the closer runs.
 const CLOSE_AFTER: Duration = Duration::from_millis(40);
 
 const CLOSE_AFTER_MILLIS: i64 = 40;
 
 #[test]
-fn a_conversation_without_a_message_for_too_long_is_closed_and_only_that() {
+fn only_a_conversation_without_a_message_for_too_long_is_closed() {
     in_real_time(async {
         let given = Given::new();
         let files = tempfile::tempdir().expect("a directory");
         let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
         let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
-        // The closer looks in the order of names: when it closed the last, it passed the others.
+        // The closer goes by name: when it has closed the last, it has seen the others.
         given.say("a closed", "hello").await;
         given.close("a closed").await;
         given.say("d idle", "hello").await;

@@ -1,4 +1,4 @@
-//! What sessions hold in memory is bounded in bytes over all of them, and whoever asks never notices.
+//! The memory that all sessions take together is bounded in bytes, and callers never notice.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::given::{Given, paused};
 const HOUR: Duration = Duration::from_secs(3_600);
 const MIB: usize = 1024 * 1024;
 
-/// The most that one session of these tests holds: its kept messages, and what an actor costs.
+/// The most that one session of these tests takes: its kept messages, and what an actor costs.
 const SESSION_BYTES: usize = 32 * 1024;
 
 #[test]
-fn sessions_that_are_filled_and_left_hold_no_more_together_than_they_may() {
+fn sessions_that_are_filled_and_left_do_not_exceed_the_common_limit() {
     paused(async {
         let given = Given::with_memory(1_000_000, MIB, HOUR);
         let (sessions, texts) = (120, 8);
@@ -36,7 +36,7 @@ fn sessions_that_are_filled_and_left_hold_no_more_together_than_they_may() {
 }
 
 #[test]
-fn the_session_used_longest_ago_leaves_when_all_hold_too_much_together() {
+fn the_least_recently_used_session_is_evicted_when_all_take_too_much_together() {
     paused(async {
         let given = Given::with_memory(1_000_000, MIB, HOUR);
         let fill = |name: String| {
@@ -48,7 +48,7 @@ fn the_session_used_longest_ago_leaves_when_all_hold_too_much_together() {
                 }
             }
         };
-        // Each holds some 13 KiB: eighty are the bound.
+        // Each takes some 13 KiB: eighty reach the limit.
         for number in 0..70 {
             fill(format!("s{number}")).await;
         }
@@ -69,7 +69,7 @@ fn the_session_used_longest_ago_leaves_when_all_hold_too_much_together() {
 }
 
 #[test]
-fn a_session_that_left_counts_for_nothing() {
+fn an_evicted_session_does_not_count() {
     paused(async {
         let given = Given::with_memory(1_000, MIB, HOUR);
         given.say("s", "hello").await;
@@ -82,7 +82,7 @@ fn a_session_that_left_counts_for_nothing() {
 }
 
 #[test]
-fn many_ids_of_clients_and_what_visitors_say_of_themselves_count_too() {
+fn client_ids_and_visitors_data_count_too() {
     paused(async {
         let given = Given::with_memory(1_000, 64 * MIB, HOUR);
         for number in 0..2_000 {
@@ -99,7 +99,7 @@ fn seqs(page: &MessagePage) -> (Vec<u32>, bool) {
 }
 
 #[test]
-fn a_page_from_the_log_ends_at_its_bytes_at_the_far_end_and_has_one_message_at_least() {
+fn a_page_from_the_log_is_cut_at_its_byte_limit_at_the_far_end_and_has_at_least_one_message() {
     paused(async {
         let given = Given::new();
         for number in 0..250 {

@@ -1,4 +1,4 @@
-//! Pages are the same from memory and from the log, whatever stands between the messages.
+//! Pages are the same from memory and from the log, whatever events are between the messages.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const MESSAGES: u32 = 250;
 const FIRST_KEPT: u32 = MESSAGES - 200 + 1;
 
 #[test]
-fn every_page_is_what_the_log_says_from_memory_and_from_the_log() {
+fn every_page_equals_the_log_from_memory_and_from_the_log() {
     paused(async {
         let given = conversation().await;
         let fresh = given.restarted();
@@ -34,7 +34,7 @@ fn every_page_is_what_the_log_says_from_memory_and_from_the_log() {
 }
 
 #[test]
-fn a_page_that_is_in_memory_reads_nothing_and_one_before_it_reads_the_log() {
+fn a_page_in_memory_reads_nothing_and_one_before_it_reads_the_log() {
     paused(async {
         let given = conversation().await;
         let reads = given.store.reads();
@@ -63,7 +63,7 @@ fn a_long_text_pushes_others_out_of_memory_and_the_pages_stay_the_same() {
 }
 
 #[test]
-fn a_session_that_is_not_there_has_an_empty_page() {
+fn a_missing_session_has_an_empty_page() {
     paused(async {
         let given = Given::new();
         for window in [PageWindow::Newest, PageWindow::Before(3), PageWindow::After(0)] {
@@ -73,7 +73,7 @@ fn a_session_that_is_not_there_has_an_empty_page() {
     });
 }
 
-/// A conversation that was closed now and then, so that versions run ahead of `seq`.
+/// A conversation that was closed several times, so that versions run ahead of `seq`.
 async fn conversation() -> Given {
     let given = Given::new();
     for number in 1..=MESSAGES {

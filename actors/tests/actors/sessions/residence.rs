@@ -1,5 +1,5 @@
-//! Which sessions are in memory: idle ones leave, the least recently used leave when there are too
-//! many, and whoever asks never notices.
+//! Which sessions are in memory: idle ones are passivated, the least recently used are evicted when there are too
+//! many, and callers never notice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::given::{Given, cause, id, paused, tenant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The least that a directory keeps.
+/// The fewest sessions that a directory can be limited to.
 const MAX_SESSIONS: usize = 8;
 
 #[test]
-fn an_idle_session_leaves_memory_and_comes_back_with_the_same_answers() {
+fn an_idle_session_leaves_memory_and_returns_with_the_same_answers() {
     paused(async {
         let given = Given::with(1_000, MINUTE);
         given.say("s", "one").await;
@@ -35,7 +35,7 @@ fn an_idle_session_leaves_memory_and_comes_back_with_the_same_answers() {
 }
 
 #[test]
-fn the_least_recently_used_session_leaves_when_there_are_too_many() {
+fn the_least_recently_used_session_is_evicted_when_there_are_too_many() {
     paused(async {
         let given = Given::with(MAX_SESSIONS, 60 * MINUTE);
         for number in 0..MAX_SESSIONS {
@@ -72,7 +72,7 @@ fn more_sessions_than_fit_in_memory_are_all_answered() {
 }
 
 #[test]
-fn a_session_with_a_request_underway_stays_however_long_that_takes() {
+fn a_session_with_a_request_underway_stays_for_any_time() {
     paused(async {
         let given = Given::with(1_000, MINUTE);
         given.say("s", "one").await;
@@ -81,7 +81,7 @@ fn a_session_with_a_request_underway_stays_however_long_that_takes() {
         let other = given.clone();
         let slow = spawn_local(async move { other.say("s", "two").await });
         sleep(5 * MINUTE).await;
-        // A successor would read the log now, without the message that is on its way.
+        // A successor would read the log now, without the message that is underway.
         let other = given.clone();
         let waiting = spawn_local(async move { other.texts("s").await });
         sleep(Duration::from_secs(1)).await;
@@ -93,7 +93,7 @@ fn a_session_with_a_request_underway_stays_however_long_that_takes() {
 }
 
 #[test]
-fn an_erased_session_that_is_not_deleted_stays_until_it_is() {
+fn an_erased_session_stays_in_memory_until_it_is_deleted() {
     paused(async {
         let given = Given::with(MAX_SESSIONS, MINUTE);
         given.say("s", "before").await;
@@ -105,7 +105,7 @@ fn an_erased_session_that_is_not_deleted_stays_until_it_is() {
         for number in 0..2 * MAX_SESSIONS {
             given.say(&format!("s{number}"), "hello").await;
         }
-        // A successor would serve what is erased, and the next start would delete what it takes.
+        // A successor would serve what is erased, and the next start would delete what it accepts.
         let sent = given.send("s", "", "lost").await;
         assert!(matches!(sent, Err(SessionError::Append(_))), "{sent:?}");
         given.store.refuse_removals(0);
