@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{access::key_uses, api::problem::Problem};
 
+mod hs256;
+
 pub mod origin;
 pub mod principal;
 pub mod token;

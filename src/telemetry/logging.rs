@@ -15,9 +15,13 @@ use amoiq_events::Ambient;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, util::SubscriberInitExt};
 #[cfg(feature = "otel")]
-use tracing_subscriber::{layer::SubscriberExt, registry::LookupSpan};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -96,7 +100,7 @@ pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let written = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
+    let written = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(lines.clone());
     let logging = LoggingGuard {
         lines,
         is_pretty,
@@ -105,9 +109,9 @@ pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
         spans: export::TraceExport::start()?,
     };
     if is_pretty {
-        logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish())?;
+        logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish().with(filter))?;
     } else {
-        logging.begin(written.json().flatten_event(true).with_span_list(false).finish())?;
+        logging.begin(written.json().flatten_event(true).with_span_list(false).finish().with(filter))?;
     }
     log_panics();
     #[cfg(not(feature = "otel"))]
@@ -190,7 +194,7 @@ impl Drop for LoggingGuard {
 
 /// The filter of lines. The library takes a word that is not a level as the name of a module, and logs only that module.
 /// Nobody who writes `warning` means that.
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+fn filter(level: &str) -> anyhow::Result<Targets> {
     let mut directives = level.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
     ensure!(directives.peek().is_some(), "log.level is empty, and must be one of {LEVELS}");
     // A word with `::` is meant as a module.
@@ -202,7 +206,9 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let is_verbose = general.is_some_and(|general| general > LevelFilter::WARN);
     // These come first, so that the setting can override them.
     let framework = if is_verbose { WITHOUT_FRAMEWORK } else { WITHOUT_PARSER };
-    EnvFilter::try_new(format!("{framework},{level}")).context("log.level")
+    let written = level.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    let directives: Vec<_> = framework.split(',').chain(written).collect();
+    directives.join(",").parse().context("log.level")
 }
 
 /// Logs panics like any other failure, or on standard error if the filter lets no errors through.

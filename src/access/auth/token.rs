@@ -10,6 +10,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::hs256;
 pub use crate::api::tokens::TokenRole;
 use crate::{access::secret::Secret, api::problem::Problem};
 
@@ -91,6 +92,7 @@ impl TokenKeys {
     /// Keys from secrets: the first signs, all verify.
     #[must_use]
     pub fn new(secret: &Secret, previous: &[Secret], settings: TokenSettings, ambient: Ambient) -> Self {
+        hs256::install();
         let secrets = std::iter::once(secret).chain(previous);
         let verifying = secrets
             .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))

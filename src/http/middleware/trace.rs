@@ -149,7 +149,7 @@ mod tests {
     };
 
     use actix_web::{App, HttpResponse, middleware::from_fn, test};
-    use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+    use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
     use super::*;
 
@@ -179,7 +179,7 @@ mod tests {
     #[actix_web::test]
     async fn a_line_names_its_request_whatever_level_is_logged() {
         let lines = Lines::default();
-        let logging = tracing_subscriber::fmt().json().with_env_filter(EnvFilter::new("warn"));
+        let logging = tracing_subscriber::fmt().json().with_max_level(LevelFilter::WARN);
         let _logging = tracing::subscriber::set_default(logging.with_writer(lines.clone()).finish());
         let failing = web::to(|| async { HttpResponse::InternalServerError().finish() });
         let app = App::new().wrap(from_fn(trace)).default_service(failing);
