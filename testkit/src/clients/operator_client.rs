@@ -1,6 +1,6 @@
 //! Requests to the operator interface of a running service.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, sync::OnceLock};
 
 use reqwest::{
     Method,
@@ -16,7 +16,9 @@ pub struct OperatorClient {
     pub address: String,
     /// The bearer token of this start.
     pub token: String,
-    client: Client,
+    /// Made by the first request: a blocking client cannot be made or dropped in asynchronous code, which may still want
+    /// the address and the token.
+    client: OnceLock<Client>,
 }
 
 impl OperatorClient {
@@ -26,7 +28,7 @@ impl OperatorClient {
         let text = fs::read(app.data().join("operator.json")).expect("the file exists");
         let access: Value = serde_json::from_slice(&text).expect("JSON");
         let field = |name: &str| access[name].as_str().expect("a text").to_owned();
-        Self { address: field("operator"), token: field("token"), client: http_client() }
+        Self { address: field("operator"), token: field("token"), client: OnceLock::new() }
     }
 
     /// `127.0.0.1:PORT`
@@ -43,7 +45,7 @@ impl OperatorClient {
 
     /// A request without it.
     pub fn request_without_token(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.address))
+        self.client.get_or_init(http_client).request(method, format!("{}{path}", self.address))
     }
 
     /// Sends a request with the token.
