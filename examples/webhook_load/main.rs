@@ -112,9 +112,9 @@ async fn measure(arguments: &Arguments, trouble: Trouble) -> anyhow::Result<Figu
     let per_tenant = arguments.rate as f64 / arguments.tenants as f64;
     service.ready().await?;
     let address = service.address();
-    let senders: Vec<_> = (0..arguments.tenants)
-        .map(|tenant| tokio::spawn(sender::send(address, tenant, per_tenant, refused_percent, span, start)))
-        .collect();
+    let load = sender::TenantLoad { rate: per_tenant, refused_percent, span, start };
+    let senders: Vec<_> =
+        (0..arguments.tenants).map(|tenant| tokio::spawn(sender::send(address, tenant, load))).collect();
     // The first seconds make connections and tables; what comes after is the steady state.
     tokio::time::sleep(span / 4).await;
     let (first, busy) = (service.resident_kib()?, service.processor_seconds()?);

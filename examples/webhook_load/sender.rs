@@ -15,14 +15,17 @@ use super::receiver::REFUSED;
 /// Sessions of one tenant.
 const SESSIONS: usize = 10;
 
-pub async fn send(
-    address: SocketAddr,
-    tenant: usize,
-    rate: f64,
-    refused_percent: u64,
-    span: Duration,
-    start: Instant,
-) -> anyhow::Result<()> {
+/// How one tenant's visitors write.
+#[derive(Clone, Copy)]
+pub struct TenantLoad {
+    pub rate: f64,
+    pub refused_percent: u64,
+    pub span: Duration,
+    pub start: Instant,
+}
+
+pub async fn send(address: SocketAddr, tenant: usize, load: TenantLoad) -> anyhow::Result<()> {
+    let TenantLoad { rate, refused_percent, span, start } = load;
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     // Tenants do not write in step.

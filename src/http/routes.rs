@@ -50,7 +50,7 @@ const INFO: DocumentInfo = DocumentInfo {
                   not know are ignored, and `null` counts as absent unless a route says otherwise. A client may make \
                   100 requests a minute from one address (`rate_limit.http_per_minute`), and 6,000 with a secret or \
                   bot key (`rate_limit.secret_key_per_minute`); the headers `X-RateLimit-Limit`, \
-                  `X-RateLimit-Remaining` and `X-RateLimit-Reset` tell how many are left. A body has at most 64 KiB \
+                  `X-RateLimit-Remaining` and `X-RateLimit-Reset` tell how many are left. A body has at most 128 KiB \
                   (`limits.body_bytes`). Sockets are described in docs/API.md.",
     security_schemes: &[
         ("widgetKey", "A widget key, `wk_…`: public, in every visitor's page."),

@@ -29,7 +29,11 @@ use self::{
         dense_positions::{count, within},
         reader::ReaderPool,
     },
-    tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
+    tables::{
+        event_query::{self, StreamRange},
+        index_build, opening, seek,
+        stream_index::StreamHeads,
+    },
     writing::{
         checkpoint::{self, WriteAhead},
         index_check::{self, IndexState},
@@ -291,7 +295,8 @@ impl EventLog for SqliteStore {
         direction: ReadDirection,
         limit: usize,
     ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        self.read(move |conn, heads| event_query::read_stream(conn, heads, &stream, from, direction, limit))
+        let range = StreamRange { from, direction, limit };
+        self.read(move |conn, heads| event_query::read_stream(conn, heads, &stream, range))
     }
 
     fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {

@@ -186,6 +186,7 @@ fn of_sockets() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "whole values are long")]
 fn of_webhooks() {
     let app = AppLauncher::new().environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8").start();
     let receiver = RecordingReceiver::start();
@@ -287,6 +288,7 @@ fn of_webhooks() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "whole values are long")]
 fn of_events() {
     let app = TestApp::start();
     app.post(WIDGET_KEY, "/webchat/message", &message()).expect_status(200);

@@ -27,7 +27,11 @@ use crate::{
             files::{connection, write_ahead},
             reading::dense_positions::{count, within},
             ready,
-            tables::{event_query, index_build, schema, seek, stream_index::StreamHeads},
+            tables::{
+                event_query::{self, StreamRange},
+                index_build, schema, seek,
+                stream_index::StreamHeads,
+            },
         },
     },
 };
@@ -83,7 +87,8 @@ impl EventLog for ReadOnlyStore {
         direction: ReadDirection,
         limit: usize,
     ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        ready(event_query::read_stream(&lock(&self.conn), &self.heads, &stream, from, direction, limit))
+        let range = StreamRange { from, direction, limit };
+        ready(event_query::read_stream(&lock(&self.conn), &self.heads, &stream, range))
     }
 
     fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {

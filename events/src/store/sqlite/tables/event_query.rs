@@ -66,50 +66,58 @@ pub(in crate::store::sqlite) fn event_at(
     }
 }
 
-/// Up to `limit` events of one stream, from a version on and with it.
+/// Which events of a stream to read: up to `limit`, from a version on and with it.
+#[derive(Clone, Copy)]
+pub(in crate::store::sqlite) struct StreamRange {
+    pub(in crate::store::sqlite) from: Version,
+    pub(in crate::store::sqlite) direction: ReadDirection,
+    pub(in crate::store::sqlite) limit: usize,
+}
+
+/// The events of one stream that a range names.
 pub(in crate::store::sqlite) fn read_stream(
     conn: &Connection,
     heads: &StreamHeads,
     stream: &StreamName,
-    from: Version,
-    direction: ReadDirection,
-    limit: usize,
+    range: StreamRange,
 ) -> Result<Vec<RecordedEvent>, ReadError> {
-    let limit = limit.min(MAX_READ_EVENTS);
     loop {
         // Memory is asked before the database shows its snapshot, or a head could fall between them.
         let Some(head) = heads.find(conn, stream.as_str()).map_err(failed)? else { return Ok(Vec::new()) };
-        let (lowest, highest) = span(head, from, direction, limit);
+        let (lowest, highest) = range.versions(head);
         let read = walk(conn, heads, stream, head, (lowest, highest));
         if read.is_err() && heads.find(conn, stream.as_str()).map_err(failed)? != Some(head) {
             // The stream was truncated or deleted while it was read.
             continue;
         }
         let mut events = read?;
-        if direction == ReadDirection::Forward {
+        if range.direction == ReadDirection::Forward {
             events.reverse();
         }
         return Ok(events);
     }
 }
 
-/// The versions that are wanted, both inclusive; empty when the first is the higher one.
-fn span(head: StreamHead, from: Version, direction: ReadDirection, limit: usize) -> (Version, Version) {
-    let count = (limit as u64).saturating_sub(1);
-    let (lowest, highest) = match direction {
-        ReadDirection::Forward => {
-            let from = from.max(head.first);
-            (from, from.plus(count))
+impl StreamRange {
+    /// The wanted versions, both inclusive; empty when the first is the higher one.
+    fn versions(self, head: StreamHead) -> (Version, Version) {
+        let limit = self.limit.min(MAX_READ_EVENTS);
+        let count = (limit as u64).saturating_sub(1);
+        let (lowest, highest) = match self.direction {
+            ReadDirection::Forward => {
+                let from = self.from.max(head.first);
+                (from, from.plus(count))
+            }
+            ReadDirection::Backward => {
+                let from = self.from.min(head.version);
+                (Version::from_u64(from.as_u64().saturating_sub(count)), from)
+            }
+        };
+        if limit == 0 {
+            (Version::from_u64(1), Version::NONE)
+        } else {
+            (lowest.max(head.first), highest.min(head.version))
         }
-        ReadDirection::Backward => {
-            let from = from.min(head.version);
-            (Version::from_u64(from.as_u64().saturating_sub(count)), from)
-        }
-    };
-    if limit == 0 {
-        (Version::from_u64(1), Version::NONE)
-    } else {
-        (lowest.max(head.first), highest.min(head.version))
     }
 }
 

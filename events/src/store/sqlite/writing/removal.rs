@@ -17,7 +17,7 @@ use crate::{
             files::{row_seal, scrub, write_ahead},
             reading::reader::ReaderPool,
             tables::{
-                event_query::{self, EventPlace},
+                event_query::{self, EventPlace, StreamRange},
                 schema,
                 stream_index::StreamHead,
             },
@@ -183,9 +183,7 @@ impl StoreWriter {
             &self.conn,
             &self.heads,
             stream,
-            head.first,
-            ReadDirection::Forward,
-            count,
+            StreamRange { from: head.first, direction: ReadDirection::Forward, limit: count },
         );
         match read {
             Ok(events) => Ok(events

@@ -22,7 +22,8 @@ use crate::{
         sqlite::{
             files::{readable::FileReadability, row_seal},
             tables::{
-                event_query, index_build, row, schema,
+                event_query::{self, StreamRange},
+                index_build, row, schema,
                 stream_index::{StreamHead, StreamHeads, StreamIndex},
             },
             writing::{
@@ -215,16 +216,17 @@ impl StoreWriter {
         };
         let head = known.unwrap_or(StreamHead { first: Version::from_u64(1), ..StreamHead::default() });
         let actual = head.version;
-        let fits = match expected {
-            ExpectedVersion::Any => true,
-            ExpectedVersion::NoStream => actual == Version::NONE,
-            ExpectedVersion::Exact(version) => actual == version,
+        let base = match expected {
+            ExpectedVersion::Any => None,
+            ExpectedVersion::NoStream => Some(Version::NONE),
+            ExpectedVersion::Exact(version) => Some(version),
         };
-        let repeated = match expected {
-            ExpectedVersion::Any => self.recent.answer(&name, &events),
-            _ if fits => None,
-            ExpectedVersion::NoStream => self.repeated(stream, Version::NONE, actual, &events, batch)?,
-            ExpectedVersion::Exact(version) => self.repeated(stream, version, actual, &events, batch)?,
+        let fits = base.is_none_or(|version| version == actual);
+        let repeated = match base {
+            None => self.recent.answer(&name, &events),
+            // What an earlier append wrote ends within the stream.
+            Some(version) if fits || version.plus(events.len() as u64) > actual => None,
+            Some(version) => self.repeated(stream, version, &events, batch)?,
         };
         match repeated {
             Some(first) => Ok(Ok(first)),
@@ -267,23 +269,16 @@ impl StoreWriter {
         &self,
         stream: &StreamName,
         version: Version,
-        actual: Version,
         events: &[NewEvent],
         batch: &[RecordedEvent],
     ) -> rusqlite::Result<Option<AppendReceipt>> {
-        let last = version.plus(events.len() as u64);
-        if last > actual {
-            return Ok(None);
-        }
         // Events of this very transaction are not where a query finds them.
         let fresh = batch.iter().filter(|known| known.stream == *stream && known.version > version);
         let mut stored = match event_query::read_stream(
             &self.conn,
             &self.heads,
             stream,
-            version.plus(1),
-            ReadDirection::Forward,
-            events.len(),
+            StreamRange { from: version.plus(1), direction: ReadDirection::Forward, limit: events.len() },
         ) {
             Ok(stored) => stored,
             // Damage is not this writer's to report: the ids cannot be compared, so it is a conflict.
