@@ -11,11 +11,13 @@
 //! | [`presence`], [`node`] | events that record what was observed rather than decided |
 //! | [`stream`], [`envelope`] | where an event lives and what surrounds it |
 //! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
+//! | [`durable_file`] | small files that are replaced as a whole |
 //! | [`histogram`] | counts of values, for operators |
 //! | [`store`] | the event store: the traits, and the `memory` and `sqlite` backends |
 
 pub mod aggregates;
 pub mod codec;
+pub mod durable_file;
 pub mod event;
 pub mod store;
 pub mod values;

@@ -5,15 +5,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use amoiq_actors::{periodic_task::PeriodicTask, tenants::TenantRegistry};
-use amoiq_events::{Ambient, KeyId, Timestamp};
+use amoiq_events::{Ambient, KeyId, Timestamp, durable_file};
 
 const FILE: &str = "key_uses.json";
 
@@ -81,11 +80,7 @@ impl KeyUses {
     }
 
     fn write(&self, days: &BTreeMap<KeyId, u32>) -> io::Result<()> {
-        let fresh = self.directory.join(format!("{FILE}.new"));
-        let mut file = File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(days)?)?;
-        file.sync_all()?;
-        fs::rename(fresh, self.directory.join(FILE))
+        durable_file::replace(&self.directory.join(FILE), &serde_json::to_vec(days)?)
     }
 }
 

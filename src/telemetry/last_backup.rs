@@ -1,13 +1,9 @@
 //! When the last backup was made. `amoiq backup` notes it in the data directory for the metrics of the service that runs
 //! there. The note is not part of a backup: a restored store has none yet.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
-use amoiq_events::Timestamp;
+use amoiq_events::{Timestamp, durable_file};
 
 const FILE_NAME: &str = "last_backup";
 
@@ -16,11 +12,7 @@ const FILE_NAME: &str = "last_backup";
 /// # Errors
 /// When the file cannot be written.
 pub fn write(directory: &Path, at: Timestamp) -> io::Result<()> {
-    let fresh = directory.join(format!("{FILE_NAME}.new"));
-    let mut file = File::create(&fresh)?;
-    writeln!(file, "{at}")?;
-    file.sync_all()?;
-    fs::rename(fresh, directory.join(FILE_NAME))
+    durable_file::replace(&directory.join(FILE_NAME), format!("{at}\n").as_bytes())
 }
 
 /// When the last backup was made; nothing when none is noted.

@@ -4,21 +4,13 @@
 //! it, and it is deleted with the last order. It is replaced as a whole and durably, so an order in it was accepted, and a
 //! file that cannot be parsed was not written by this program.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
-use amoiq_events::{Position, SessionId, TenantId, UserId, event::EventCause};
+use amoiq_events::{Position, SessionId, TenantId, UserId, durable_file, event::EventCause};
 use serde::{Deserialize, Serialize};
 
 /// The file's name.
 const FILE: &str = "erasing";
-
-/// The name of the next file until it is complete.
-const FRESH: &str = "erasing.new";
 
 /// A person or sessions to erase. An order without either only scrubs the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,25 +80,11 @@ impl ErasureOrder {
 }
 
 fn write(directory: &Path, orders: &[ErasureOrder]) -> io::Result<()> {
-    let (file, fresh) = (directory.join(FILE), directory.join(FRESH));
-    // A file that a stop left also names persons.
-    remove(&fresh)?;
+    let file = directory.join(FILE);
     if orders.is_empty() {
-        remove(&file)?;
-    } else {
-        let mut writing = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        serde_json::to_writer_pretty(&mut writing, orders)?;
-        writing.write_all(b"\n")?;
-        writing.sync_all()?;
-        fs::rename(&fresh, &file)?;
+        return durable_file::remove(&file);
     }
-    // The new name is durable once the directory is synced.
-    File::open(directory)?.sync_all()
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let mut text = serde_json::to_vec_pretty(orders)?;
+    text.push(b'\n');
+    durable_file::replace(&file, &text)
 }

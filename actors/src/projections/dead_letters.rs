@@ -5,15 +5,9 @@
 //! the projection would stop at the same events again. Events are listed by id, so a letter is valid in every history
 //! with the event, and it is removed when the event is erased. The file is replaced as a whole.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, fs, io, path::Path, sync::Arc};
 
-use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp};
+use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, durable_file};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
@@ -166,12 +160,7 @@ fn read(path: &Path) -> io::Result<Vec<DeadLetter>> {
 }
 
 fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
-    let fresh: PathBuf = path.with_extension("json.new");
-    let mut file = File::create(&fresh)?;
-    serde_json::to_writer_pretty(&mut file, letters)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    // The new name is durable with its directory.
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    let mut text = serde_json::to_vec_pretty(letters)?;
+    text.push(b'\n');
+    durable_file::replace(path, &text)
 }
