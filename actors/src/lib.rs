@@ -16,19 +16,16 @@
 //! | [`retention`] | removes what is older than the settings allow |
 //! | [`database`] | a SQLite database beside the log, and its threads |
 //! | [`store_files`] | the files of a data directory, to verify, back up and restore |
-//! | [`periodic_task`] | work that is repeated at an interval |
-//! | `age_clock` | how old something is, even when the wall clock is set |
-
-mod age_clock;
+//! | [`timing`] | how often background tasks run, and which dates are old |
 
 pub mod database;
 pub mod erasure;
 pub mod inbox;
-pub mod periodic_task;
 pub mod presence;
 pub mod projections;
 pub mod retention;
 pub mod sessions;
 pub mod store_files;
 pub mod tenants;
+pub mod timing;
 pub mod webhooks;

@@ -13,10 +13,9 @@ use amoiq_events::{
 };
 
 use crate::{
-    age_clock::AgeClock,
     erasure::{EraseError, EraserHandle},
     inbox::{InboxConversation, InboxView},
-    periodic_task::PeriodicTask,
+    timing::{AgeClock, PeriodicTask},
 };
 
 /// The longest time between two runs.

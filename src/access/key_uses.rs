@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use amoiq_actors::{periodic_task::PeriodicTask, tenants::TenantRegistry};
+use amoiq_actors::{tenants::TenantRegistry, timing::PeriodicTask};
 use amoiq_events::{Ambient, KeyId, Timestamp, durable_file};
 
 const FILE: &str = "key_uses.json";

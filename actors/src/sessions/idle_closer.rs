@@ -10,7 +10,11 @@ use amoiq_events::{
 };
 
 use super::{session_actor::SessionError, session_directory::SessionDirectory};
-use crate::{age_clock::AgeClock, inbox::InboxView, periodic_task::PeriodicTask, projections::ViewError};
+use crate::{
+    inbox::InboxView,
+    projections::ViewError,
+    timing::{AgeClock, PeriodicTask},
+};
 
 /// The longest time between two runs.
 const RUN_EVERY: Duration = Duration::from_secs(60);

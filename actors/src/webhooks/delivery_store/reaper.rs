@@ -6,7 +6,7 @@ use std::time::Duration;
 use amoiq_events::{Ambient, Timestamp};
 
 use super::{DeliveryStore, DeliveryStoreError, LaneId, log_damaged, removal::CHUNK_ROWS};
-use crate::{age_clock::AgeClock, periodic_task::PeriodicTask};
+use crate::timing::{AgeClock, PeriodicTask};
 
 /// How often it runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
