@@ -6,10 +6,9 @@
 //! webhook_load --program target/release/amoiq
 //! ```
 //!
-//! One tenant has one endpoint. Rounds with and without the black hole take turns, each with a service and
-//! a data directory of its own, so that what the machine does otherwise falls on both. It speaks to loopback
-//! alone, and everything that it does has an end. It shares the machine with the service: its own processor
-//! time is in every latency.
+//! Each tenant has one endpoint. Rounds with and without the black hole alternate, each with its own service and data
+//! directory, so that other load on the machine affects both. It talks only to loopback, and everything it does is
+//! bounded. It shares the machine with the service, so its own processor time is part of every latency.
 #![expect(unreachable_pub, reason = "nobody uses a program as a library")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 #![expect(
@@ -38,16 +37,16 @@ struct Arguments {
     /// Tenants, each with one endpoint.
     #[arg(long, default_value_t = 100)]
     tenants: usize,
-    /// Messages a second, of all tenants together.
+    /// Messages per second, from all tenants together.
     #[arg(long, default_value_t = 1_000)]
     rate: u64,
-    /// How long a round takes.
+    /// The length of a round.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// So many of a hundred messages are refused by their endpoint in every other round, in which no black hole is.
+    /// The percentage of messages that endpoints refuse in every other round. There is no black hole then.
     #[arg(long, default_value_t = 0)]
     refused_percent: u64,
-    /// How many rounds of each kind.
+    /// The number of rounds of each kind.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
@@ -70,7 +69,7 @@ impl Arguments {
     }
 }
 
-/// What a round showed.
+/// The result of a round.
 struct Figures {
     deliveries: usize,
     p50_ms: f64,
@@ -115,7 +114,7 @@ async fn measure(arguments: &Arguments, trouble: Trouble) -> anyhow::Result<Figu
     let load = sender::TenantLoad { rate: per_tenant, refused_percent, span, start };
     let senders: Vec<_> =
         (0..arguments.tenants).map(|tenant| tokio::spawn(sender::send(address, tenant, load))).collect();
-    // The first seconds make connections and tables; what comes after is the steady state.
+    // The first seconds are spent on connections and tables; the steady state comes after.
     tokio::time::sleep(span / 4).await;
     let (first, busy) = (service.resident_kib()?, service.processor_seconds()?);
     tokio::time::sleep(span / 2).await;

@@ -1,5 +1,5 @@
-//! Receivers: one that answers at once and notes how long each message took since it was sent, and one that
-//! accepts and never answers. The first refuses some messages; what became of those is not noted.
+//! Receivers: one that answers at once and records how long each message took since it was sent, and one that accepts
+//! connections and never answers. The first refuses some messages, and does not record those.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use tokio::{
     time::Instant,
 };
 
-/// What a message begins with that is refused.
+/// The beginning of a message that is refused.
 pub const REFUSED: &str = "Refuse";
 
 pub struct Receivers {
     pub healthy: SocketAddr,
     pub black_hole: SocketAddr,
-    /// From a visitor's request to the answer to its delivery, in milliseconds: the append and its sync are in it.
-    /// The time in the payload would be of the append alone, but is in whole milliseconds.
+    /// From a visitor's request to the answer to its delivery, in milliseconds. This includes the append and its
+    /// sync. The time in the payload is that of the append, but only in whole milliseconds.
     pub latencies: Arc<Mutex<Vec<f64>>>,
 }
 
@@ -46,7 +46,7 @@ impl Receivers {
         Ok(receivers)
     }
 
-    /// Waits until so many have come.
+    /// Waits until this many messages have arrived.
     pub async fn wait_for(&self, expected: usize, patience: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + patience;
         loop {
@@ -81,7 +81,7 @@ async fn answer(
     }
 }
 
-/// The body of the next request on a connection; nothing at its end.
+/// The body of the next request on a connection; `None` at its end.
 async fn next_body(stream: &mut TcpStream, read: &mut Vec<u8>) -> anyhow::Result<Option<Vec<u8>>> {
     loop {
         if let Some(head) = read.windows(4).position(|window| window == b"\r\n\r\n") {

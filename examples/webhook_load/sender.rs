@@ -1,5 +1,5 @@
-//! A tenant's visitors: they write at an even rate over one connection. What is to be refused is said in sessions of its
-//! own, so that nothing else has a reason to wait for it.
+//! The visitors of a tenant: they write at a constant rate over one connection. Messages that will be refused have
+//! sessions of their own, so that nothing else has to wait for them.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::receiver::REFUSED;
 
-/// Sessions of one tenant.
+/// The number of sessions of one tenant.
 const SESSIONS: usize = 10;
 
 /// How one tenant's visitors write.
@@ -28,7 +28,7 @@ pub async fn send(address: SocketAddr, tenant: usize, load: TenantLoad) -> anyho
     let TenantLoad { rate, refused_percent, span, start } = load;
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // Tenants do not write in step.
+    // Tenants do not write at the same moment.
     let offset = Duration::from_secs_f64(tenant as f64 / 100.0 / rate.max(1.0));
     let mut ticks = tokio::time::interval_at(Instant::now() + offset, Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -60,7 +60,7 @@ pub async fn send(address: SocketAddr, tenant: usize, load: TenantLoad) -> anyho
     Ok(())
 }
 
-/// Whether a message is to be refused: so many of a hundred, as if by chance, and the same in every run.
+/// Whether a message is to be refused: a percentage of all, in a random-looking order that is the same in every run.
 pub fn is_refused(number: u64, percent: u64) -> bool {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 < (percent << 32) / 100
 }

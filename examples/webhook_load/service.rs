@@ -1,4 +1,4 @@
-//! The service that is measured, with a data directory of its own.
+//! The measured service, with its own data directory.
 
 use std::{
     fmt::Write,
@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{Arguments, receiver::Receivers};
 
-/// How long the service may take to start.
+/// The time limit for the start of the service.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Service {
@@ -28,7 +28,7 @@ pub fn key(tenant: usize) -> String {
 }
 
 impl Service {
-    /// Starts it with one endpoint for each tenant; the first ones never answer.
+    /// Starts the service with one endpoint for each tenant. The first endpoints never answer.
     pub fn start(arguments: &Arguments, receivers: &Receivers, black_holes: usize) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -72,7 +72,7 @@ impl Service {
         self.address
     }
 
-    /// Its memory.
+    /// The memory that it uses.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
@@ -91,7 +91,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ended = self.process.kill();
         let _reaped = self.process.wait();
     }

@@ -36,8 +36,8 @@ struct TestData<'a> {
 }
 
 impl<'a> MessageData<'a> {
-    fn of(announcement: &'a LoggedMessage) -> Self {
-        let LoggedMessage { tenant, session, message, .. } = announcement;
+    fn of(logged: &'a LoggedMessage) -> Self {
+        let LoggedMessage { tenant, session, message, .. } = logged;
         Self {
             message_id: message.message_id,
             session_id: session,
@@ -54,9 +54,9 @@ impl<'a> MessageData<'a> {
 
 /// The id by which receivers recognise a delivery: the same in every attempt.
 #[must_use]
-pub fn id(content: &WebhookPayload) -> EventId {
-    match content {
-        WebhookPayload::Message(announcement) => announcement.event_id,
+pub fn id(payload: &WebhookPayload) -> EventId {
+    match payload {
+        WebhookPayload::Message(logged) => logged.event_id,
         WebhookPayload::Test { event_id, .. } => *event_id,
     }
 }
@@ -65,12 +65,12 @@ pub fn id(content: &WebhookPayload) -> EventId {
 ///
 /// # Errors
 /// In practice never: JSON can express everything in it.
-pub fn body(endpoint: &WebhookEndpoint, content: &WebhookPayload) -> serde_json::Result<Vec<u8>> {
-    match content {
-        WebhookPayload::Message(announcement) => serde_json::to_vec(&WebhookBody {
+pub fn body(endpoint: &WebhookEndpoint, payload: &WebhookPayload) -> serde_json::Result<Vec<u8>> {
+    match payload {
+        WebhookPayload::Message(logged) => serde_json::to_vec(&WebhookBody {
             event: "message.created",
-            timestamp: announcement.time,
-            data: MessageData::of(announcement),
+            timestamp: logged.time,
+            data: MessageData::of(logged),
         }),
         WebhookPayload::Test { time, .. } => serde_json::to_vec(&WebhookBody {
             event: "webhook.test",
@@ -139,7 +139,7 @@ mod tests {
             client_timestamp: None,
             page: None,
         };
-        let announcement = LoggedMessage {
+        let logged = LoggedMessage {
             event_id: ambient().event_id(),
             position: Position::default(),
             time: TIME,
@@ -147,11 +147,11 @@ mod tests {
             session: SessionId::parse("session-456").unwrap(),
             message,
         };
-        written(&WebhookPayload::Message(Arc::new(announcement)))
+        written(&WebhookPayload::Message(Arc::new(logged)))
     }
 
-    fn written(content: &WebhookPayload) -> String {
-        String::from_utf8(body(&endpoint(), content).unwrap()).unwrap()
+    fn written(payload: &WebhookPayload) -> String {
+        String::from_utf8(body(&endpoint(), payload).unwrap()).unwrap()
     }
 
     #[test]

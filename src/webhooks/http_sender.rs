@@ -123,11 +123,11 @@ impl HttpSender {
         Ok(Self { client, destinations, ambient })
     }
 
-    async fn attempt(&self, endpoint: &WebhookEndpoint, content: &WebhookPayload) -> DeliveryOutcome {
-        match self.request(endpoint, content).await {
+    async fn attempt(&self, endpoint: &WebhookEndpoint, payload: &WebhookPayload) -> DeliveryOutcome {
+        match self.request(endpoint, payload).await {
             Ok(response) => {
                 let answer = answer(response, self.ambient.now()).await;
-                let is_test = matches!(content, WebhookPayload::Test { .. });
+                let is_test = matches!(payload, WebhookPayload::Test { .. });
                 // Only a test shows the body of a success.
                 let body = if answer.is_success() && !is_test { Vec::new() } else { answer.body };
                 DeliveryOutcome {
@@ -145,16 +145,16 @@ impl HttpSender {
     async fn request(
         &self,
         endpoint: &WebhookEndpoint,
-        content: &WebhookPayload,
+        payload: &WebhookPayload,
     ) -> Result<Response, String> {
         let webhook = &endpoint.webhook;
         let url = self.destinations.parse(&webhook.settings.url).map_err(|refused| refused.to_string())?;
         let extra =
             custom_headers::extra_headers(&webhook.settings.headers).map_err(|bad| bad.to_string())?;
-        let Ok(body) = delivery_body::body(endpoint, content) else {
+        let Ok(body) = delivery_body::body(endpoint, payload) else {
             return Err("the delivery cannot be written".to_owned());
         };
-        let (id, now) = (delivery_body::id(content).to_string(), self.ambient.now());
+        let (id, now) = (delivery_body::id(payload).to_string(), self.ambient.now());
         let signatures = signature::signatures(&webhook.secret, webhook.previous.as_ref(), &id, now, &body)
             .map_err(|bad| format!("nothing can be signed: {bad}"))?;
         let request = self
@@ -174,11 +174,11 @@ impl WebhookSender for HttpSender {
     fn send(
         &self,
         endpoint: Arc<WebhookEndpoint>,
-        content: WebhookPayload,
+        payload: WebhookPayload,
     ) -> Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 'static>> {
-        let courier = self.clone();
+        let sender = self.clone();
         let tenant = endpoint.tenant.clone();
-        Box::pin(on_behalf_of(tenant, async move { courier.attempt(&endpoint, &content).await }))
+        Box::pin(on_behalf_of(tenant, async move { sender.attempt(&endpoint, &payload).await }))
     }
 }
 

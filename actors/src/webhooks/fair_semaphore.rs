@@ -3,12 +3,9 @@
 //!
 //! Permits are given in the order of requests, first within a key and then among all keys.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Below this number of keys, unused ones are not searched for.
@@ -64,7 +61,7 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
     }
 
     fn semaphore_of(&self, key: &K) -> Arc<Semaphore> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = self.by_key.lock();
         if let Some(semaphore) = by_key.semaphores.get(key) {
             return Arc::clone(semaphore);
         }
@@ -99,7 +96,7 @@ mod tests {
         let permits = FairSemaphore::new(1_000, 1);
         let held = permits.try_acquire(&0);
         (1..10_000).for_each(|key| drop(permits.try_acquire(&key)));
-        assert!(permits.by_key.lock().unwrap().semaphores.len() <= 2 * FEW_KEYS);
+        assert!(permits.by_key.lock().semaphores.len() <= 2 * FEW_KEYS);
         assert!(held.is_some() && permits.try_acquire(&0).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! An endpoint that takes connections and never answers: what waits for it stays in the log and in
-//! `outbox.db`, not in memory, and its neighbours do not notice.
+//! An endpoint that accepts connections and never answers: its deliveries wait in the log and in `outbox.db`, not in
+//! memory, and other endpoints are not affected.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -31,7 +31,7 @@ const SESSION_BYTES: u64 = 8 * 1_024 * 1_024;
 const SESSIONS: usize = 100;
 const SENDERS: usize = 8;
 
-/// All texts together are more than twice what may be taken.
+/// All texts together are more than twice the memory that is allowed.
 const TEXT_BYTES: usize = 8_000;
 const MOST_BYTES: u64 = 32 * 1_024 * 1_024;
 

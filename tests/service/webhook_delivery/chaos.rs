@@ -1,5 +1,5 @@
-//! Order and completeness: receivers fail at random, the program is killed while messages are sent, and
-//! in the end every endpoint has every message of its tenant, of a session in order, and nothing else.
+//! Order and completeness: receivers fail at random, and the program is killed while messages are sent. In the end
+//! every endpoint has every message of its tenant, in order within a session, and nothing else.
 //!
 //! Sessions of different tenants have the same names, so that a mix-up would be seen.
 //!
@@ -30,10 +30,10 @@ const ENDPOINTS: usize = 20;
 const SENDERS: usize = 8;
 const KILLS: usize = 5;
 
-/// So long that no delivery is given up, so short that the run is.
+/// Long enough that no delivery is given up, and short enough for the run.
 const WAITS: usize = 400;
 
-/// A tenant and those who hear of its messages.
+/// A tenant and its endpoints.
 struct Tenant {
     number: usize,
     endpoints: Vec<(Endpoint, VerifyingReceiver)>,
@@ -86,7 +86,7 @@ fn every_endpoint_hears_everything_of_its_tenant_in_order_whatever_happens() {
     let plan = Plan::new(messages, sessions);
     let mut senders: Vec<_> = (0..SENDERS).map(|sender| Sender::new(sender, dice.next())).collect();
     for kill in 0..KILLS {
-        // Somewhere in its part of the run, and not at an answer.
+        // At a random moment, and not just after an answer.
         let part = messages / (KILLS + 1);
         let wanted = kill * part + 1 + usize::try_from(dice.next()).unwrap_or_default() % part;
         let moment = Duration::from_micros(dice.next() % 20_000);
@@ -128,12 +128,12 @@ fn tenants(app: &TestApp, ground: &ReceiverRuntime, dice: &SeededEntropy) -> Vec
     tenants
 }
 
-/// Deliveries that were taken, repeats not counted.
+/// The deliveries that were taken, without repeats.
 fn delivered(tenants: &[Tenant]) -> usize {
     tenants.iter().flat_map(|tenant| &tenant.endpoints).map(|(_, mailbox)| mailbox.taken()).sum()
 }
 
-/// Waits until a number is reached that grows all the while.
+/// Waits until a growing number has reached a value.
 pub fn reaches(what: &str, goal: usize, number: impl Fn() -> usize) {
     let (mut last, mut since) = (number(), Instant::now());
     while last < goal {

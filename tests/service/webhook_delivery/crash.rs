@@ -1,4 +1,4 @@
-//! What is sent again after an end of the program: after a crash what was underway, else nothing.
+//! What is sent again after the program has ended: after a crash the running attempts, otherwise nothing.
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ const IN_FLIGHT: usize = 8;
 const SESSIONS: usize = 24;
 const MESSAGES: usize = 96;
 
-/// How long the receiver thinks while the program is to be stopped.
+/// How long the receiver waits with its answer while the program stops.
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// A service with one endpoint that takes everything.
@@ -45,13 +45,13 @@ impl Scene {
         self.app = run(self.directory.path());
     }
 
-    /// Waits until everything that was said has arrived and is noted.
+    /// Waits until every message has arrived and is recorded.
     fn settles(&self) {
         eventually("everything is delivered", || self.mailbox.taken() == self.said);
         self.endpoint.settles(&self.app);
     }
 
-    /// Says something, and when half of it is delivered the other half is on its way.
+    /// Sends messages; when half of them are delivered, the other half is being sent.
     fn is_amid_deliveries(&mut self) {
         let half = self.said + MESSAGES / 2;
         self.mailbox.pause(PAUSE);
@@ -62,7 +62,7 @@ impl Scene {
         self.mailbox.answer_up_to(usize::MAX);
     }
 
-    /// How many deliveries arrived that had arrived before.
+    /// The number of repeated deliveries.
     fn repeats(&self) -> usize {
         let arrivals = self.mailbox.arrivals();
         arrivals.len() - arrivals.iter().map(|arrival| &arrival.id).collect::<HashSet<_>>().len()
@@ -118,7 +118,7 @@ fn what_was_delivered_is_not_sent_again_by_a_start() {
     for stop in stops {
         stop(&mut scene);
         scene.restart();
-        // Whatever would be sent again would be underway before this is.
+        // Anything that is sent again would be sent before this.
         scene.say(1);
         scene.settles();
         assert_eq!(scene.mailbox.arrivals().len(), scene.said);

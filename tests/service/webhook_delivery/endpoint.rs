@@ -1,4 +1,4 @@
-//! An endpoint as its owner knows it: made and looked at over the management API.
+//! An endpoint as its owner sees it: registered and read over the management API.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use amoiq_testkit::{ApiResponse, AppLauncher, TestApp, eventually, receivers::Ve
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// The program on a directory, with settings of `[webhooks]` and what else the file is to hold. It may
-/// deliver to this machine, and waits little where it would wait long.
+/// The program on a directory, with settings of `[webhooks]` and more lines of the file. It may deliver to this
+/// machine, and has short waits.
 pub fn start(data: &Path, settings: &str, rest: &str) -> TestApp {
     let config =
         format!("[webhooks]\nallowed_networks = [\"127.0.0.0/8\"]\njitter_percent = 0\n{settings}\n\n{rest}");
@@ -26,7 +26,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Makes one that delivers to a URL; tells its secret too.
+    /// Registers an endpoint with a URL. Returns its secret, too.
     pub fn make(app: &TestApp, key: &str, url: &str) -> (Self, String) {
         let answer = app.post(key, "/api/webhooks", &json!({ "url": url }));
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -34,14 +34,14 @@ impl Endpoint {
         (Self { id: text("id"), key: key.to_owned() }, text("secret"))
     }
 
-    /// Makes one that delivers to a mailbox.
+    /// Registers an endpoint that delivers to a mailbox.
     pub fn of(app: &TestApp, key: &str, mailbox: &VerifyingReceiver) -> Self {
         let (endpoint, secret) = Self::make(app, key, &mailbox.url());
         mailbox.trust(&secret);
         endpoint
     }
 
-    /// The endpoint and its standing.
+    /// The endpoint with its status.
     pub fn read(&self, app: &TestApp) -> Value {
         let path = format!("/api/webhooks/{}", self.id);
         let answer = ApiResponse::to(app.request(Method::GET, &path).bearer_auth(&self.key));
@@ -56,7 +56,7 @@ impl Endpoint {
         answer.body["deliveries"].as_array().expect("a list").clone()
     }
 
-    /// Waits until nothing is on its way and nothing waits.
+    /// Waits until nothing is being sent and nothing waits.
     pub fn settles(&self, app: &TestApp) {
         eventually("the endpoint has nothing left to do", || {
             let standing = &self.read(app)["standing"];

@@ -1,7 +1,7 @@
-//! Receivers that behave badly, each in its own way, through the real service: what the attempt log says
-//! of them, and what becomes of their endpoints.
+//! Badly behaved receivers against the real service: what the list of attempts says about each, and what becomes of
+//! their endpoints.
 //!
-//! One message goes to all of a test's receivers at once; what one does is not to reach another.
+//! One message goes to all receivers of a test at once; none of them may affect another.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,17 +18,17 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::webhook_delivery::endpoint::{Endpoint, start};
 
-/// Longer than the second that a failure's body may take.
+/// Longer than the second that reading the body of a failure may take.
 const DEADLINE: &str = "attempt_timeout_ms = 5000\nschedule_ms = [0, 3600000]";
 const LATE: &str = "no answer within 5000 ms";
 const CLOSED: &str = "connection closed before the answer";
 const BROKEN: &str = "the answer's body broke off";
 
-/// The beginning of what would be a megabyte.
+/// The beginning of a compressed megabyte.
 const BOMB: &[u8] =
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\xec\xc1\x01\x0d\x00\x00\x00\xc2\xa0\xf7Om\x0e\x37\xa0";
 
-/// A service, and receivers that are told one message.
+/// A service, and receivers that get one message.
 struct Zoo {
     app: TestApp,
     ground: ReceiverRuntime,
@@ -53,8 +53,8 @@ impl Zoo {
         receiver
     }
 
-    /// Tells all of them a message and waits: what the log says of the only attempt of each, after the
-    /// status of its delivery.
+    /// Sends all of them a message and waits. Returns the status of each delivery and what is listed about its only
+    /// attempt.
     fn tell(&self) -> Vec<(String, Value)> {
         self.app.say(SECRET_KEY, "session-of-the-zoo", "Hello");
         let tried = |endpoint: &Endpoint| {
@@ -68,7 +68,7 @@ impl Zoo {
     }
 }
 
-/// What of an attempt is the same each time.
+/// The part of an attempt that is the same in every run.
 fn outcome(attempt: &Value) -> (&Value, &Value, &Value) {
     (&attempt["status"], &attempt["error"], &attempt["answer"])
 }
@@ -213,14 +213,14 @@ fn who_asks_for_time_is_left_alone_for_it() {
         }
         let wait_ms = not_before.expect("a moment") - millis(&attempt["at"]).expect("a moment");
         let took_ms = attempt["durationMs"].as_i64().expect("a number");
-        // The wait begins at the answer.
+        // The wait starts at the answer.
         let most_ms = seconds * 1_000 + took_ms + 30_000;
         assert!((seconds * 1_000..=most_ms).contains(&wait_ms), "{wait_ms} ms of {seconds} s: {attempt}");
         assert_eq!(shown["status"], "enabled");
     }
 }
 
-/// An answer that is small as long as nobody unpacks it.
+/// An answer that is small unless somebody decompresses it.
 fn bomb(status: u16) -> Vec<u8> {
     let length = BOMB.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What the outbox says of damage: that there is some, where, and what to do; never a damaged value.
+//! What the store reports about damage: that there is some, where, and what to do. It never returns a damaged value.
 
 use std::{fs, path::Path};
 
@@ -24,7 +24,7 @@ fn a_change_of_any_column_of_any_table_is_noticed() {
         let given = GivenOutbox::new();
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
         let lane = given.lane().await;
-        // A row whose lane changes goes to the next one.
+        // With a changed lane number, the row belongs to the next lane.
         let (next, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         given.outbox.remove(next).await.expect("it goes");
         let entries = vec![(settled(3).0, Some(attempt("no")))];
@@ -202,7 +202,7 @@ fn a_damaged_file_is_kept_and_the_words_say_what_to_do() {
 #[test]
 fn a_file_of_another_release_is_refused() {
     let given = GivenOutbox::new();
-    // As a later release writes it: a number, and nothing.
+    // As a later release would write it: only a number.
     let sum = crc32c::crc32c(&[[1, 3, 0, 0, 0, 0, 0, 0, 0], [0; 9]].concat());
     let update = "UPDATE meta SET schema = 3, checksum = ?1";
     given.conn().execute(update, [i64::from(sum)]).expect("a row");
@@ -210,7 +210,7 @@ fn a_file_of_another_release_is_refused() {
     assert_eq!(refused, "outbox.db has the schema 3, this release knows 2");
 }
 
-/// Reads everything that there is.
+/// Reads everything in the file.
 async fn read_all(outbox: &DeliveryStore, lane: LaneId) -> Result<(), DeliveryStoreError> {
     outbox.adopt(Epoch(1), at(50)).await?;
     for (_, owner) in outbox.lanes().await? {
@@ -220,7 +220,7 @@ async fn read_all(outbox: &DeliveryStore, lane: LaneId) -> Result<(), DeliverySt
     outbox.unsettled(lane).await.map(drop)
 }
 
-/// Another value than this one, of the same kind.
+/// Another value of the same type.
 fn altered(value: &Value) -> Value {
     match value {
         Value::Null => Value::Integer(1),
@@ -231,7 +231,7 @@ fn altered(value: &Value) -> Value {
     }
 }
 
-/// The bytes of a file with a row in each table, and the lane.
+/// The bytes of a file with a row in each table, and the number of its lane.
 fn file_with_rows() -> (Vec<u8>, LaneId) {
     in_real_time(async {
         let given = GivenOutbox::new();

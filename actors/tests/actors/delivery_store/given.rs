@@ -1,4 +1,4 @@
-//! An outbox to test, and what is put into it: the delivery at a position is always the same.
+//! A store to test, and deliveries to put into it. The delivery at a position is always the same.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ impl GivenOutbox {
         self.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane").1
     }
 
-    /// What another process finds when this one ends without a word.
+    /// The store as another process finds it when this one is killed.
     pub(crate) fn killed(&self) -> DeliveryStore {
         let found = self.files.path().join("found.db");
         for suffix in ["", "-wal"] {
@@ -44,14 +44,14 @@ impl GivenOutbox {
         DeliveryStore::open(&found).expect("outbox.db")
     }
 
-    /// The database, beside the outbox.
+    /// A connection to the file beside the store.
     pub(crate) fn conn(&self) -> Connection {
         let conn = Connection::open(&self.path).expect("outbox.db");
         conn.busy_timeout(Duration::from_secs(10)).expect("a timeout");
         conn
     }
 
-    /// How many rows a table has.
+    /// The number of rows in a table.
     pub(crate) fn rows(&self, table: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
         self.conn().query_row(&sql, [], |row| row.get(0)).expect("a number")
@@ -70,7 +70,7 @@ pub(crate) fn message_of(position: u64) -> MessageId {
     MessageId::from_bytes((u128::from(position) << 64).to_be_bytes())
 }
 
-/// Of one of five sessions.
+/// The session of a position: one of five.
 pub(crate) fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
     Delivery {
         position: at(position),
@@ -86,13 +86,13 @@ pub(crate) fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
     }
 }
 
-/// One that was delivered at the first attempt.
+/// A delivery that succeeded at its first attempt.
 pub(crate) fn settled(position: u64) -> (Delivery, Option<DeliveryAttempt>) {
     let success = DeliveryAttempt { status: Some(200), error: None, answer: Vec::new(), ..attempt("") };
     (delivery(position, DeliveryStatus::Delivered), Some(success))
 }
 
-/// One that failed.
+/// An attempt that failed.
 pub(crate) fn attempt(error: &str) -> DeliveryAttempt {
     DeliveryAttempt {
         at: Timestamp::from_millis(1_705_314_600_000),

@@ -1,4 +1,4 @@
-//! An outbox of the first release opens, and has what it had.
+//! A file of the first release can be opened, and keeps its content.
 
 use std::{path::Path, time::Duration};
 
@@ -60,7 +60,7 @@ fn delivery(conn: &Connection, lane: i64, position: u64, status: i64) {
     put(conn, "deliveries", columns);
 }
 
-/// The file as the first release left it: the lanes 1 and 2, and one that is gone.
+/// The file as the first release left it: the lanes 1 and 2, and a third that was removed.
 fn left(path: &Path) -> Connection {
     let conn = Connection::open(path).expect("a file");
     conn.execute_batch(FIRST).expect("tables");

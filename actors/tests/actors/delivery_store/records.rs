@@ -1,4 +1,4 @@
-//! The outbox: what it was told it still knows, and what it forgets is what it was told to.
+//! What the store records, lists and removes.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ fn what_was_recorded_is_there_after_a_kill() {
         };
         let entries = vec![(pending.clone(), Some(attempt("refused"))), settled(2)];
         given.outbox.record(lane, marks.clone(), entries).await.expect("it is recorded");
-        // Nothing is closed: what an end of the process leaves is what stands in the files now.
+        // Nothing is closed: the files are as a killed process would leave them.
         let after = given.killed();
         let found = after.lane(&tenant(), &webhook("a"), at(0)).await.expect("the lane");
         assert_eq!(found, (lane, marks));
@@ -84,7 +84,7 @@ fn a_record_is_all_or_nothing() {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
         given.outbox.record(lane, LaneProgress::default(), vec![settled(2)]).await.expect("it is recorded");
-        // What a position held is another event: the log and the outbox do not belong together.
+        // The position belongs to another event: the log and this file do not belong together.
         let mut another = delivery(2, DeliveryStatus::Pending);
         another.event_id = delivery(3, DeliveryStatus::Pending).event_id;
         let marks = LaneProgress { cursor: at(9), ..LaneProgress::default() };
@@ -147,7 +147,7 @@ fn another_epoch_sets_everything_back_to_the_head_and_the_same_one_nothing() {
         assert_eq!(positions(&given.outbox.deliveries(lane, ALL).await.expect("a page")), [10, 8]);
         let counts = DeliveryTotals { pending: 2, ..DeliveryTotals::default() };
         assert_eq!(given.outbox.counts(lane).await.expect("counts"), counts);
-        // The position is of another event now, and nothing of the one before clings to it.
+        // The position belongs to another event now, and nothing of the former one is left.
         given.outbox.record(lane, LaneProgress::default(), vec![settled(12)]).await.expect("it is recorded");
         let page = given.outbox.deliveries(lane, ALL).await.expect("a page");
         assert_eq!((positions(&page), page[0].1.len()), (vec![12, 10, 8], 1));
@@ -210,7 +210,7 @@ fn settled_deliveries_go_by_age_and_by_number_and_pending_ones_stay() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
-        // The newer in the log were settled first: time decides, not the place.
+        // The later positions were settled first: the time decides, not the position.
         let old = |position: u64, status| Delivery {
             changed_at: Timestamp::from_millis(1_000 - i64::try_from(position).expect("small")),
             ..delivery(position, status)
@@ -270,7 +270,7 @@ fn a_lane_goes_with_everything_of_it_and_takes_no_more() {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
         let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
-        // More than one transaction removes.
+        // More than one transaction can remove.
         let entries = (1..=2_500).map(settled).collect();
         given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
         given.outbox.record(other, LaneProgress::default(), vec![settled(1)]).await.expect("it is recorded");
@@ -290,7 +290,7 @@ fn a_session_is_erased_from_its_tenants_lanes_alone() {
         let lane = given.lane().await;
         let others = TenantId::parse("other").expect("an id");
         let (other, _) = given.outbox.lane(&others, &webhook("a"), at(0)).await.expect("a lane");
-        // Every fifth is of the same session, and there are more than one reading takes.
+        // Every fifth belongs to the same session, and there are more than one read returns.
         let entries: Vec<_> = (1..=1_500).map(settled).collect();
         for lane in [lane, other] {
             given

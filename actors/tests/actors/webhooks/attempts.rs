@@ -1,4 +1,4 @@
-//! What is tried is what the endpoint is at that moment, and what it answers is held against that.
+//! An attempt goes to the endpoint as it is at that moment, and its outcome counts only for that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     webhooks::given::{GivenLanes, Node, answer, endpoint_at, until},
 };
 
-/// Long enough for whatever is not waited for.
+/// Long enough for everything that a test does not wait for.
 const A_WHILE: Duration = Duration::from_millis(50);
 
-/// Two endpoints, and one place for both: the first has it and keeps it.
+/// Two endpoints that share one permit, which the first holds.
 fn crowded() -> GivenLanes {
     let mut given = GivenLanes::new();
     given.settings.in_flight = 1;
@@ -32,7 +32,7 @@ async fn is_crowded(node: &Node<'_>) {
 }
 
 #[test]
-fn an_attempt_that_waited_for_a_place_goes_where_the_endpoint_is_by_then() {
+fn an_attempt_that_waited_for_a_permit_goes_where_the_endpoint_is_by_then() {
     let given = crowded();
     given.node(async |node| {
         is_crowded(&node).await;
@@ -45,7 +45,7 @@ fn an_attempt_that_waited_for_a_place_goes_where_the_endpoint_is_by_then() {
 }
 
 #[test]
-fn an_endpoint_that_was_paused_while_it_waited_for_a_place_is_not_called() {
+fn an_endpoint_that_was_paused_while_it_waited_for_a_permit_is_not_called() {
     let given = crowded();
     given.node(async |node| {
         is_crowded(&node).await;
@@ -61,7 +61,7 @@ fn an_endpoint_that_was_paused_while_it_waited_for_a_place_is_not_called() {
 }
 
 #[test]
-fn attempts_that_waited_for_a_place_keep_to_the_rate() {
+fn attempts_that_waited_for_a_permit_keep_to_the_rate() {
     let given = crowded();
     given.node(async |node| {
         is_crowded(&node).await;
@@ -93,8 +93,8 @@ fn what_the_old_url_answers_is_not_held_against_the_new_one() {
         given.receivers.called(2).await;
         assert_eq!(given.receivers.urls(), ["https://a.example", "https://b.example"]);
         given.receivers.reply(1, answer(200));
-        let standing = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        assert_eq!((standing.failing_since, standing.not_before), (None, None));
+        let status = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        assert_eq!((status.failing_since, status.not_before), (None, None));
         assert_eq!(node.status("a"), WebhookStatus::Enabled);
     });
 }
@@ -111,7 +111,7 @@ fn an_endpoint_that_is_enabled_while_it_is_being_disabled_is_served_again() {
         given.store.next(ScriptedAppend::AnswerHeld(Arc::clone(&may)));
         given.receivers.reply(0, answer(410));
         sleep(A_WHILE).await;
-        // It stands in the log and is not published. So the lane never hears of it.
+        // It is in the log and not published, so the lane never sees it.
         assert_eq!(node.status("a"), WebhookStatus::Enabled);
         node.command("a", WebhookCommand::Resume).await;
         may.notify_one();
@@ -140,7 +140,7 @@ fn what_a_deleted_endpoint_leaves_goes_with_a_later_look_when_it_could_not_go_at
     });
 }
 
-/// Waits until so many lanes are there.
+/// Waits until there are this many lanes.
 async fn gone_by(file: &GivenOutbox, lanes: i64) {
     for _ in 0..10_000 {
         if file.rows("lanes") == lanes {
@@ -151,7 +151,7 @@ async fn gone_by(file: &GivenOutbox, lanes: i64) {
     panic!("{} lanes are there", file.rows("lanes"));
 }
 
-/// Time passes for those who wait, and a little for the threads of the database.
+/// Lets time pass for whoever waits, and a little real time for the threads of the database.
 async fn pass() {
     sleep(Duration::from_secs(1)).await;
     std::thread::sleep(Duration::from_millis(1));

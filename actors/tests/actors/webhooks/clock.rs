@@ -1,4 +1,4 @@
-//! Somebody sets the clock of the machine. No wait is longer or shorter for that, and a rate is kept.
+//! Somebody sets the clock of the machine. That makes no wait longer or shorter, and rates are kept.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     webhooks::given::{GivenLanes, Node, answer, endpoint_at, until},
 };
 
-/// How far the clock is set, in hours: a step back, and a long one forward that is taken back.
+/// How far the clock is set, in hours: once back, and far forward and back again.
 const STEPS: [[i64; 2]; 3] = [[-1, 0], [24, 0], [24, -24]];
 
 fn with_waits(seconds: &[u64]) -> GivenLanes {
@@ -147,8 +147,8 @@ fn what_was_due_before_a_restart_comes_after_its_own_wait_at_the_latest() {
         let times = || given.receivers.times("a");
         sleep(Duration::from_secs(61)).await;
         assert_eq!((times().len(), (times()[1] - started).as_secs()), (2, 60));
-        let standing = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        assert_eq!(standing.pending, 1);
+        let status = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        assert_eq!(status.pending, 1);
     });
 }
 

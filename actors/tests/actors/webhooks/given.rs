@@ -1,5 +1,5 @@
-//! Lanes to test: a clock that jumps, a log whose readings can be held, receivers that answer when they are
-//! told to, and nodes that end without a word.
+//! Lanes to test: a clock that jumps, a log whose reads can be stopped, receivers that answer when they are told to,
+//! and nodes that can be killed.
 
 use std::{
     future::Future,
@@ -39,14 +39,14 @@ use crate::{
     given::{DEADLINE, cause, id, tenant},
 };
 
-/// The clock that jumps, as the world's time. Somebody may set it.
+/// The wall clock, which follows the clock that jumps, and which a test may set.
 pub(crate) struct WallClock {
     start: Instant,
     set_by_ms: AtomicI64,
 }
 
 impl WallClock {
-    /// Sets it forward or back by so much.
+    /// Sets the clock forward or back by some hours.
     pub(crate) fn set_by(&self, hours: i64) {
         self.set_by_ms.fetch_add(hours * 3_600_000, Ordering::SeqCst);
     }
@@ -59,7 +59,7 @@ impl Clock for WallClock {
     }
 }
 
-/// What outlives a node.
+/// What survives the end of a node.
 pub(crate) struct GivenLanes {
     runtime: Runtime,
     pub(crate) store: ScriptedStore,
@@ -68,11 +68,11 @@ pub(crate) struct GivenLanes {
     pub(crate) outbox: DeliveryStore,
     pub(crate) receivers: Receivers,
     pub(crate) settings: LaneSettings,
-    /// A test of a node takes no longer.
+    /// The time limit of a test of one node.
     pub(crate) patience: Duration,
 }
 
-/// A service that runs.
+/// A running service.
 pub(crate) struct Node<'a> {
     pub(crate) given: &'a GivenLanes,
     pub(crate) registry: Arc<TenantRegistry>,
@@ -99,7 +99,7 @@ impl GivenLanes {
         }
     }
 
-    /// A node runs until the test of it is over, and then ends without a word.
+    /// Runs a node until its test is over, and then kills it.
     pub(crate) fn node<T>(&self, test: impl AsyncFnOnce(Node<'_>) -> T) -> T {
         let local = LocalSet::new();
         let tested = local.block_on(&self.runtime, async {
@@ -141,12 +141,12 @@ impl Node<'_> {
         }
     }
 
-    /// Something about an endpoint of the usual tenant.
+    /// Carries out a command about an endpoint of the usual tenant.
     pub(crate) async fn command(&self, name: &str, command: WebhookCommand) {
         self.execute(&tenant(), TenantCommand::Webhook(webhook(name), command)).await;
     }
 
-    /// Whether an endpoint of the usual tenant is served, as everybody sees it.
+    /// The status of an endpoint of the usual tenant, as everybody sees it.
     pub(crate) fn status(&self, name: &str) -> WebhookStatus {
         let snapshot = self.registry.current();
         let found =
@@ -160,7 +160,7 @@ impl Node<'_> {
         handle.execute(command, cause()).await.expect("it is carried out");
     }
 
-    /// Says something in a session of the usual tenant, and gives its position.
+    /// Sends a message in a session of the usual tenant. Returns its position.
     pub(crate) async fn say(&self, session: &str, text: &str) -> Position {
         self.say_at(&tenant(), session, text).await
     }
@@ -197,7 +197,7 @@ impl GivenLanes {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !is_so().await {
@@ -207,75 +207,75 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     assert!(timeout(DEADLINE, looking).await.is_ok(), "{what}");
 }
 
-/// A call that came.
+/// A call that a receiver got.
 struct Call {
     endpoint: Arc<WebhookEndpoint>,
     text: String,
     at: Instant,
-    /// For one that was not answered at once.
+    /// How to answer it, if it was not answered at once.
     reply: Option<oneshot::Sender<DeliveryOutcome>>,
 }
 
-/// All receivers; clones are the same ones.
+/// All receivers. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Receivers(Arc<Mutex<Yard>>);
+pub(crate) struct Receivers(Arc<Mutex<ReceiverState>>);
 
-struct Yard {
+struct ReceiverState {
     calls: Vec<Call>,
-    /// What is answered at once to a text; nothing when who calls has to wait.
+    /// The answer that each text gets at once; `None` when callers have to wait.
     usual: Option<fn(&str) -> u16>,
 }
 
 impl Receivers {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Yard { calls: Vec::new(), usual: Some(|_| 200) })))
+        Self(Arc::new(Mutex::new(ReceiverState { calls: Vec::new(), usual: Some(|_| 200) })))
     }
 
-    fn yard(&self) -> MutexGuard<'_, Yard> {
+    fn state(&self) -> MutexGuard<'_, ReceiverState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on they take everything.
+    /// From now on they take everything.
     pub(crate) fn take_all(&self) {
         self.answer_by(|_| 200);
     }
 
-    /// From here on they answer so, by the text of a message.
+    /// From now on they answer by the text of the message.
     pub(crate) fn answer_by(&self, status_of: fn(&str) -> u16) {
-        self.yard().usual = Some(status_of);
+        self.state().usual = Some(status_of);
     }
 
-    /// From here on who calls has to wait.
+    /// From now on callers have to wait.
     pub(crate) fn hang(&self) {
-        self.yard().usual = None;
+        self.state().usual = None;
     }
 
-    /// Answers a call that waits, counted from 0.
+    /// Answers a waiting call, counted from 0.
     pub(crate) fn reply(&self, call: usize, answer: DeliveryOutcome) {
-        let reply = self.yard().calls.get_mut(call).and_then(|call| call.reply.take()).expect("it waits");
+        let reply = self.state().calls.get_mut(call).and_then(|call| call.reply.take()).expect("it waits");
         drop(reply.send(answer));
     }
 
-    /// What was told, in order.
+    /// The texts that they got, in order.
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.yard().calls.iter().map(|call| call.text.clone()).collect()
+        self.state().calls.iter().map(|call| call.text.clone()).collect()
     }
 
-    /// Where calls went, in order.
+    /// The URLs that were called, in order.
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.yard().calls.iter().map(|call| call.endpoint.webhook.settings.url.clone()).collect()
+        self.state().calls.iter().map(|call| call.endpoint.webhook.settings.url.clone()).collect()
     }
 
     /// When an endpoint was called.
     pub(crate) fn times(&self, name: &str) -> Vec<Instant> {
-        let yard = self.yard();
-        yard.calls.iter().filter(|call| call.endpoint.id == webhook(name)).map(|call| call.at).collect()
+        let state = self.state();
+        state.calls.iter().filter(|call| call.endpoint.id == webhook(name)).map(|call| call.at).collect()
     }
 
-    /// Waits until so many calls came.
+    /// Waits until there were this many calls.
     pub(crate) async fn called(&self, count: usize) {
         let what = format!("{count} calls come");
-        until(&what, async || self.yard().calls.len() >= count).await;
+        until(&what, async || self.state().calls.len() >= count).await;
     }
 }
 
@@ -289,11 +289,11 @@ impl WebhookSender for Receivers {
             WebhookPayload::Message(announcement) => announcement.message.text.as_str().to_owned(),
             WebhookPayload::Test { .. } => "a test".to_owned(),
         };
-        let mut yard = self.yard();
+        let mut state = self.state();
         let (reply, replied) = oneshot::channel();
-        let usual = yard.usual.map(|status_of| answer(status_of(&text)));
+        let usual = state.usual.map(|status_of| answer(status_of(&text)));
         let reply = usual.is_none().then_some(reply);
-        yard.calls.push(Call { endpoint, text, at: Instant::now(), reply });
+        state.calls.push(Call { endpoint, text, at: Instant::now(), reply });
         Box::pin(async move {
             match usual {
                 Some(answer) => answer,
@@ -303,7 +303,7 @@ impl WebhookSender for Receivers {
     }
 }
 
-/// An answer with a status.
+/// The outcome of an answer with this status.
 pub(crate) fn answer(status: u16) -> DeliveryOutcome {
     let error = (!(200..300).contains(&status)).then(|| format!("HTTP {status}"));
     DeliveryOutcome { status: Some(status), error, ..DeliveryOutcome::default() }

@@ -1,4 +1,4 @@
-//! What is wrong with one endpoint is nobody else's trouble.
+//! What is wrong with one endpoint does not affect any other.
 
 use std::{
     collections::HashMap,
@@ -55,7 +55,7 @@ fn an_endpoint_whose_lane_is_damaged_keeps_no_other_from_being_served() {
 }
 
 #[test]
-fn a_tenant_whose_endpoints_take_their_time_leaves_places_for_others() {
+fn a_tenant_whose_endpoints_take_their_time_leaves_permits_for_others() {
     let mut given = GivenLanes::new();
     (given.settings.in_flight, given.settings.throttle.in_flight) = (8, 1);
     given.receivers.hang();

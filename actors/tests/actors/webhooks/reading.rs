@@ -1,4 +1,4 @@
-//! How a lane takes in the log: whatever comes in between, nothing is passed by.
+//! How a lane reads the log: whatever happens meanwhile, it skips nothing.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn what_is_said_while_an_empty_part_of_the_log_is_read_is_delivered() {
         node.found(&tenant(), &["a"]).await;
         node.say("first", "one").await;
         given.receivers.called(1).await;
-        // While a replay is read the lane takes nothing else, so that it has to read that for itself.
+        // While a replay is read, the lane takes nothing from the router, so that it has to read the rest for itself.
         given.store.hold_readings();
         node.webhooks.replay(&tenant(), &webhook("a"), at(0), None).await.expect("it begins");
         until("the replay is read", async || given.store.held_readings() == 1).await;
@@ -70,7 +70,7 @@ fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart()
         given.receivers.called(2).await;
         node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it ends");
         brought(&node).await;
-        // Written with where the lane is.
+        // This is written together with the cursor.
         node.webhooks.cancel_replay(&tenant(), &webhook("a")).await.expect("it has ended");
     });
     given.receivers.take_all();
@@ -143,8 +143,8 @@ fn a_message_of_a_newer_release_is_passed_by_nobody_until_it_is_erased() {
         node.say("third", "two").await;
         sleep(Duration::from_mins(3)).await;
         assert_eq!(given.receivers.texts(), ["one"]);
-        let standing = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        assert!(standing.cursor < position);
+        let status = node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        assert!(status.cursor < position);
         given.store.delete(StreamName::session(&tenant(), &id("second"))).await.expect("it is deleted");
         given.receivers.called(2).await;
         assert_eq!(given.receivers.texts(), ["one", "two"]);
@@ -172,8 +172,8 @@ fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
     });
 }
 
-/// By then the router has brought the lane what was said before: it asks it one thing after the other.
+/// By then the lane has handled earlier offers of the router: it handles one message after the other.
 async fn brought(node: &Node<'_>) {
     sleep(Duration::from_millis(50)).await;
-    node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
+    node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
 }

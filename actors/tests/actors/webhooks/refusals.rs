@@ -1,5 +1,5 @@
-//! What an endpoint refuses holds up nobody else, and its own session for a while; an endpoint that refuses everything
-//! has failed, and loses nothing.
+//! A refused message holds back its own session for a while and no other. An endpoint that refuses everything has
+//! failed, and loses nothing.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     webhooks::given::{GivenLanes, Node, until},
 };
 
-/// As the program ships with them.
+/// The settings that the program ships with.
 const WAITS: [u64; 10] = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Messages whose text begins so are refused.
+/// Messages that start with this are refused.
 const REFUSED: &str = "refuse";
 
 const HOLD: Duration = Duration::from_secs(300);
@@ -31,8 +31,8 @@ fn choosy() -> GivenLanes {
 }
 
 impl Node<'_> {
-    async fn standing(&self) -> LaneStatus {
-        self.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing")
+    async fn lane_status(&self) -> LaneStatus {
+        self.webhooks.status(&tenant(), &webhook("a")).await.expect("a status")
     }
 
     async fn listed(&self, status: DeliveryStatus) -> usize {
@@ -40,7 +40,7 @@ impl Node<'_> {
         self.webhooks.deliveries(&tenant(), &webhook("a"), query).await.expect("a page").len()
     }
 
-    /// Others write, each in a session of its own, once in so long.
+    /// Sends messages at an interval, each in a session of its own.
     async fn others_write(&self, count: usize, every: Duration) {
         for number in 0..count {
             self.say(&format!("other-{number}"), "good").await;
@@ -53,7 +53,7 @@ impl Node<'_> {
     }
 }
 
-/// Where a text came last.
+/// The index of the last call with a text.
 fn last_of(texts: &[String], text: &str) -> usize {
     texts.iter().rposition(|heard| heard == text).unwrap_or_else(|| panic!("{text} never came"))
 }
@@ -104,17 +104,20 @@ fn a_refused_message_is_set_aside_when_it_has_held_its_session_for_long_enough()
         let refused = Instant::now();
         node.say("session", "next").await;
         sleep(Duration::from_millis(50)).await;
-        assert_eq!(node.standing().await.held_sessions, 1);
+        assert_eq!(node.lane_status().await.held_sessions, 1);
         node.others_write(29, Duration::from_secs(10)).await;
         assert!(!node.has_heard("next") && refused.elapsed() < HOLD);
-        assert_eq!((node.standing().await.failing_since, node.standing().await.not_before), (None, None));
+        assert_eq!(
+            (node.lane_status().await.failing_since, node.lane_status().await.not_before),
+            (None, None)
+        );
         sleep(Duration::from_secs(11)).await;
         assert!(node.has_heard("next"));
         assert_eq!(node.listed(DeliveryStatus::Refused).await, 1);
-        let standing = node.standing().await;
-        assert_eq!((standing.pending, standing.refused, standing.held_sessions), (0, 1, 0));
+        let status = node.lane_status().await;
+        assert_eq!((status.pending, status.refused, status.held_sessions), (0, 1, 0));
         assert_eq!(node.webhooks.counters().set_aside(), 1);
-        // It is tried on by the schedule, out of order.
+        // The schedule still attempts it, out of order.
         given.receivers.take_all();
         node.say("session", "last").await;
         sleep(Duration::from_secs(1_800)).await;
@@ -146,13 +149,13 @@ fn a_refused_message_holds_its_session_until_the_endpoint_is_known_to_take_other
         node.say("session", "next").await;
         sleep(Duration::from_hours(1)).await;
         assert!(!node.has_heard("next"), "nothing else came: the endpoint may be broken");
-        assert!(node.standing().await.failing_since.is_some());
+        assert!(node.lane_status().await.failing_since.is_some());
         node.say("other", "good").await;
         until("it is set aside", async || node.has_heard("next")).await;
     });
 }
 
-/// An endpoint answers so to everything for two hours, and then takes everything.
+/// An endpoint answers like this for two hours, and then takes everything.
 fn everything_comes_in_order(status_of: fn(&str) -> u16, does_well_before: bool) {
     let given = choosy();
     given.receivers.take_all();
@@ -179,8 +182,8 @@ fn everything_comes_in_order(status_of: fn(&str) -> u16, does_well_before: bool)
         }
         assert!(last_of(&texts, "108") < last_of(&texts, "120"));
         assert_eq!(node.webhooks.counters().set_aside(), 0);
-        let standing = node.standing().await;
-        assert_eq!((standing.pending, standing.refused, standing.failing_since), (0, 0, None));
+        let status = node.lane_status().await;
+        assert_eq!((status.pending, status.refused, status.failing_since), (0, 0, None));
         assert!(attempts < 200, "{attempts} attempts at an endpoint that takes nothing");
     });
 }
@@ -227,7 +230,7 @@ fn a_hold_goes_on_over_a_restart() {
         assert_eq!(node.listed(DeliveryStatus::Refused).await, 1);
     });
     given.node(async |node| {
-        assert_eq!(node.standing().await.refused, 1, "it is known after the next start, too");
+        assert_eq!(node.lane_status().await.refused, 1, "it is known after the next start, too");
         given.receivers.take_all();
         sleep(Duration::from_secs(1_800)).await;
         assert_eq!(node.listed(DeliveryStatus::Refused).await, 0);
@@ -246,7 +249,7 @@ fn when_much_waits_nothing_that_is_refused_holds_its_session() {
         }
         node.say("other", "good").await;
         until("the session goes on", async || node.has_heard("next 29")).await;
-        assert_eq!(node.standing().await.refused, 1);
+        assert_eq!(node.lane_status().await.refused, 1);
     });
 }
 
@@ -261,8 +264,8 @@ fn what_is_set_aside_takes_half_of_the_places_and_one_more_has_failed() {
             node.say(&format!("session-{number}"), "refuse").await;
             node.others_write(3, Duration::from_secs(5)).await;
         }
-        let standing = node.standing().await;
-        assert_eq!((standing.refused, standing.pending), (10, 0));
+        let status = node.lane_status().await;
+        assert_eq!((status.refused, status.pending), (10, 0));
         assert_eq!(node.listed(DeliveryStatus::Failed).await, 30);
     });
 }

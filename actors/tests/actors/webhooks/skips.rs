@@ -1,4 +1,4 @@
-//! An endpoint's owner lets go of deliveries that wait.
+//! The owner of an endpoint skips waiting deliveries.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     webhooks::given::{GivenLanes, Node, answer, until},
 };
 
-/// An endpoint that fails everything, and is tried again in an hour.
+/// An endpoint that fails everything and is called again in an hour.
 fn failing() -> GivenLanes {
     let mut given = GivenLanes::new();
     let waits = vec![Duration::ZERO, Duration::from_hours(1), Duration::from_hours(1)];
@@ -24,7 +24,7 @@ fn failing() -> GivenLanes {
 }
 
 impl Node<'_> {
-    /// The messages that are listed with a status, in the log's order.
+    /// The messages that are listed with a status, in the order of the log.
     async fn with_status(&self, status: DeliveryStatus) -> Vec<MessageId> {
         let query = DeliveriesQuery { status: Some(status), before: None, limit: 200 };
         let page = self.webhooks.deliveries(&tenant(), &webhook("a"), query).await.expect("a page");
@@ -138,10 +138,10 @@ fn more_than_are_written_at_once_are_skipped() {
         for number in 0..2_500 {
             node.say("session", &format!("{number}")).await;
         }
-        let standing = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        until("all are known", async || standing().await.pending == 2_500).await;
+        let status = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        until("all are known", async || status().await.pending == 2_500).await;
         assert_eq!(node.skip_all(Some("session"), None).await, 2_500);
-        assert_eq!(standing().await.pending, 0);
+        assert_eq!(status().await.pending, 0);
     });
 }
 
@@ -155,13 +155,13 @@ fn what_a_lane_has_not_read_yet_because_too_much_waits_is_skipped_too() {
         for number in 0..1_000 {
             node.say(&format!("session-{number}"), &format!("{number}")).await;
         }
-        let standing = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        until("no more is read", async || standing().await.pending >= 200).await;
-        assert!(standing().await.pending < 500, "the log keeps the rest");
+        let status = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        until("no more is read", async || status().await.pending >= 200).await;
+        assert!(status().await.pending < 500, "the log keeps the rest");
         let last = node.say("session-last", "last").await;
-        let underway = standing().await.in_flight;
+        let underway = status().await.in_flight;
         assert_eq!(node.skip_all(None, Some(Position::from_u64(last.as_u64() - 1))).await, 1_000 - underway);
-        until("the last one waits", async || standing().await.pending == underway + 1).await;
+        until("the last one waits", async || status().await.pending == underway + 1).await;
     });
 }
 
@@ -175,8 +175,8 @@ fn skipping_a_session_ends_although_the_lane_cannot_read_on() {
         for number in 0..1_000 {
             node.say(&format!("session-{}", number % 100), &format!("{number}")).await;
         }
-        let standing = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a standing");
-        until("no more is read", async || standing().await.pending >= 200).await;
+        let status = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        until("no more is read", async || status().await.pending >= 200).await;
         assert!(node.skip_all(Some("session-99"), None).await >= 2);
     });
 }

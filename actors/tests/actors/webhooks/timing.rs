@@ -1,5 +1,5 @@
-//! When an endpoint is tried: whatever happens in whatever order, waits only grow longer than they were
-//! told to be, and no longer than they may.
+//! When an endpoint is called: whatever happens in whatever order, no wait is shorter than it has to be or longer
+//! than it may be.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Beyond what anybody may ask for.
+    // Longer than any endpoint can ask for.
     let asked = prop::option::of((0_u64..200_000).prop_map(Duration::from_secs));
     let failure = prop::sample::select(vec![
         EndpointFailure::Refusal,
@@ -60,7 +60,7 @@ fn settings() -> impl Strategy<Value = ThrottleSettings> {
     })
 }
 
-/// Does one step, and says what was wrong with it.
+/// Does one step. The error says what was wrong.
 fn take(
     throttle: &mut EndpointThrottle,
     now: Instant,

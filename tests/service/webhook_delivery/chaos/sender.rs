@@ -1,4 +1,4 @@
-//! Whoever sends the messages: one after the other, and again when there was no answer.
+//! Senders of messages: one message after the other, and again when there was no answer.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use super::{ENDPOINTS, TENANTS, Tenant, delivered, widget_key};
 
-/// What all senders do together.
+/// What all senders share.
 pub struct Plan {
     messages: usize,
     sessions: usize,
     pub acknowledged: AtomicUsize,
-    /// The program is gone: nobody waits for deliveries.
+    /// The program has ended: nobody waits for deliveries.
     pub is_killed: AtomicBool,
-    /// So many messages may be without a delivery: the kills are to come amid deliveries.
+    /// How many messages may be undelivered, so that the kills come amid deliveries.
     lead: usize,
 }
 
@@ -39,7 +39,7 @@ impl Plan {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until deliveries have come as far as the next message wants them to.
+    /// Waits until enough is delivered for the next message.
     fn wait_for_deliveries(&self, tenants: &[Tenant]) {
         let wanted = self.sent().saturating_sub(self.lead) * ENDPOINTS / TENANTS;
         while delivered(tenants) < wanted && !self.is_killed.load(Ordering::Relaxed) {
@@ -53,11 +53,11 @@ pub struct Message {
     pub tenant: usize,
     pub session: String,
     pub text: String,
-    /// From the answer; nothing while there is none.
+    /// From the answer; `None` while there is none.
     pub id: Option<String>,
 }
 
-/// One of those who send.
+/// A sender.
 pub struct Sender {
     number: usize,
     dice: SeededEntropy,
@@ -70,7 +70,7 @@ impl Sender {
         Self { number, dice: SeededEntropy::new(seed), sent: Vec::new() }
     }
 
-    /// Sends until the program is gone or the plan is fulfilled.
+    /// Sends until the program has ended or everything is sent.
     pub fn send(&mut self, address: &str, plan: &Plan, tenants: &[Tenant]) {
         let client = http_client();
         loop {
@@ -90,7 +90,8 @@ impl Sender {
             let status = response.status();
             let Ok(answer) = response.json::<Value>() else { return };
             if answer["code"] == "STORE_UNAVAILABLE" {
-                // The disk took longer than the service waits: nobody knows, so it is sent again.
+                // The disk took longer than the service waits, so it is unknown whether the message is stored: it is
+                // sent again.
                 thread::sleep(Duration::from_millis(5));
                 continue;
             }

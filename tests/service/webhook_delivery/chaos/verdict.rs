@@ -1,4 +1,4 @@
-//! What every endpoint was sent, compared with the histories.
+//! Compares what every endpoint got with the histories.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use super::{
 /// The ids of a tenant's messages, by session and in order.
 type Histories = BTreeMap<String, Vec<String>>;
 
-/// Waits until everything is delivered, and says whether it is as it has to be.
+/// Waits until everything is delivered, and checks it.
 pub fn give(app: &TestApp, tenants: &[Tenant], senders: &[Sender], sessions: usize) {
     let histories: Vec<_> = tenants.iter().map(|tenant| histories(app, tenant.number, sessions)).collect();
     let known: HashSet<_> = histories.iter().flat_map(BTreeMap::values).flatten().collect();
@@ -41,7 +41,7 @@ pub fn give(app: &TestApp, tenants: &[Tenant], senders: &[Sender], sessions: usi
     assert!(repeats > 0, "nothing failed: the receivers were not wild");
 }
 
-/// Checks what one endpoint was sent, and tells how often it was sent something again.
+/// Checks what one endpoint got. Returns the number of repeats.
 fn check(
     mailbox: &VerifyingReceiver,
     tenant: &str,

@@ -1,4 +1,4 @@
-//! Receivers that do not take a delivery, each in its own way, and what is said of it.
+//! Receivers that fail in different ways, and how each failure is explained.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::delivery::{deliver, eventually, failed, local, within};
 
-/// The lane's deadline, for receivers that would take for ever.
+/// The time limit of the lane, for receivers that never finish.
 const DEADLINE: Duration = Duration::from_millis(300);
 
 async fn answer(bytes: &str, then: AfterAnswer) -> DeliveryOutcome {
@@ -121,8 +121,8 @@ async fn who_never_ends_an_answer_is_left_at_the_deadline() {
         ("", AfterAnswer::Drip(b"HTTP/1.1 100 Continue\r\n\r\n")),
     ] {
         let receiver = RawReceiver::answering(bytes, then).await;
-        let courier = local();
-        let answer = within(DEADLINE, &courier, &receiver.url()).await;
+        let sender = local();
+        let answer = within(DEADLINE, &sender, &receiver.url()).await;
         assert_eq!(answer, None, "{bytes:?}");
         eventually("the connection is dropped", || receiver.ended() == receiver.connections()).await;
     }

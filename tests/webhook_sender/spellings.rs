@@ -1,11 +1,10 @@
-//! Ways to write the addresses of this machine. Behind every one of them a receiver listens, and nobody
-//! comes.
+//! Ways to write the addresses of this machine. A receiver listens at each of them, and gets no call.
 
 use amoiq_testkit::receivers::RawReceiver;
 
 use crate::delivery::{deliver, failed, guarded, opened};
 
-/// As URL parsers read them: all are 127.0.0.1.
+/// URL parsers read all of these as 127.0.0.1.
 const LOOPBACK: [&str; 14] = [
     "127.0.0.1",
     "127.0.0.1.",
@@ -75,7 +74,7 @@ async fn this_machine_is_refused_by_its_name() {
         let error = deliver(&guarded(), &format!("http://{host}:{port}/")).await.error.expect("a refusal");
         assert!(error.starts_with("refused address ") && error.ends_with(SETTING), "{host}: {error}");
     }
-    // With a dot at the end it is up to the system whether it is a name at all.
+    // With a dot at the end, the system decides whether it is a name at all.
     let error = deliver(&guarded(), &format!("http://localhost.:{port}/")).await.error.expect("a refusal");
     assert!(error.ends_with(SETTING) || error == "the name could not be resolved", "{error}");
     assert_eq!(receiver.connections(), 0);
@@ -100,7 +99,7 @@ async fn what_is_before_the_host_or_after_it_changes_nothing() {
     assert_eq!(receiver.connections(), 0);
 }
 
-/// So that the receivers above are known to be reachable.
+/// Proves that the receivers above can be reached.
 #[tokio::test]
 async fn an_opened_network_is_delivered_to() {
     let receiver = RawReceiver::everywhere().await;

@@ -1,4 +1,4 @@
-//! What a receiver sees of a delivery, and that it can be verified with what is published for that.
+//! What a receiver gets, and that the published library verifies it.
 
 use std::sync::Arc;
 

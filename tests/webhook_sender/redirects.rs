@@ -1,4 +1,4 @@
-//! Receivers that send deliveries elsewhere.
+//! Receivers that redirect deliveries.
 
 use std::{net::TcpListener, process::Command};
 
@@ -32,7 +32,7 @@ async fn a_redirect_is_a_failure_wherever_it_leads() {
     assert_eq!(target.connections(), 0);
 }
 
-/// A proxy would do the dialling, and nothing that was checked here would count.
+/// A proxy would make the connection, and bypass every check made here.
 #[test]
 fn a_proxy_of_the_environment_is_not_used() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,5 +1,5 @@
-//! The courier against receivers that behave badly and addresses that are none of its business: the real
-//! client, real sockets on loopback, certificates of an authority made for the test.
+//! The sender against badly behaved receivers and refused addresses: the real client, real sockets on loopback,
+//! certificates of an authority made for the test.
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

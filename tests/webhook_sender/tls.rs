@@ -1,4 +1,4 @@
-//! Receivers with certificates: of an authority that is trusted, of one that is not, for another name.
+//! Receivers with certificates: of a trusted authority, of an unknown one, for another name.
 
 use std::{io::Write, process::Command, sync::Arc};
 
@@ -10,11 +10,11 @@ use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::delivery::{Answers, courier, deliver, destinations};
+use crate::delivery::{Answers, deliver, destinations, sender};
 
 const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Says, in the process that the last test starts, where to deliver to.
+/// Tells the process that the last test starts where to deliver to.
 const PORT: &str = "AMOIQ_COURIER_TEST_PORT";
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -34,7 +34,7 @@ impl Authority {
         store
     }
 
-    /// Serves with a certificate for `name`, and says on which port.
+    /// Serves with a certificate for `name`. Returns the port.
     async fn serve(&self, name: &str) -> u16 {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -50,7 +50,7 @@ impl Authority {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        // Serves the inside of what is decrypted here.
+        // Serves the requests that are decrypted here.
         let receiver = RawReceiver::answering("", AfterAnswer::Close).await;
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -66,7 +66,7 @@ impl Authority {
 }
 
 fn trusting(authorities: RootCertStore) -> HttpSender {
-    courier(Answers::new(&[&["127.0.0.1"]]), authorities, &["127.0.0.0/8"])
+    sender(Answers::new(&[&["127.0.0.1"]]), authorities, &["127.0.0.0/8"])
 }
 
 #[tokio::test]
@@ -83,11 +83,11 @@ async fn a_certificate_of_nobody_or_for_another_name_is_refused() {
     let port = authority.serve("endpoint.example").await;
     let strangers = trusting(Authority::new("a stranger").trusted());
     let own = trusting(authority.trusted());
-    for (courier, name, reason) in [
+    for (sender, name, reason) in [
         (&strangers, "endpoint.example", "invalid peer certificate: UnknownIssuer"),
         (&own, "other.example", "invalid peer certificate: certificate not valid for name \"other.example\""),
     ] {
-        let answer = deliver(courier, &format!("https://{name}:{port}/")).await;
+        let answer = deliver(sender, &format!("https://{name}:{port}/")).await;
         let error = answer.error.expect("a refusal");
         assert_eq!(error, format!("TLS: {reason}"), "what else the certificate is for is not told");
         assert_eq!(answer.status, None);
@@ -111,19 +111,19 @@ async fn who_speaks_no_tls_is_refused() {
     assert_eq!(receiver.connections(), 0);
 }
 
-/// The second half runs in a process of its own, because the environment is the whole process's.
+/// The second half runs in its own process, because the environment belongs to the whole process.
 #[tokio::test]
 async fn the_authorities_are_those_of_ssl_cert_file() {
     if let Ok(port) = std::env::var(PORT) {
         let local = destinations(&["127.0.0.0/8", "::1/128"]);
-        let courier = HttpSender::new(local, Ambient::system()).expect("a courier");
-        let answer = deliver(&courier, &format!("https://localhost:{port}/")).await;
+        let sender = HttpSender::new(local, Ambient::system()).expect("a sender");
+        let answer = deliver(&sender, &format!("https://localhost:{port}/")).await;
         assert!(answer.is_success(), "{answer:?}");
         return;
     }
     let authority = Authority::new("an authority");
     let port = authority.serve("localhost").await;
-    let unknown = courier(Arc::new(SystemLookup), RootCertStore::empty(), &["127.0.0.0/8", "::1/128"]);
+    let unknown = sender(Arc::new(SystemLookup), RootCertStore::empty(), &["127.0.0.0/8", "::1/128"]);
     let error = deliver(&unknown, &format!("https://localhost:{port}/")).await.error.expect("a refusal");
     assert!(error.starts_with("TLS: "), "{error}");
 

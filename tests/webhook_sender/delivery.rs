@@ -1,4 +1,4 @@
-//! A courier, an endpoint and a message, as short as a test wants to say it.
+//! A sender, an endpoint and a message for tests.
 
 use std::{
     collections::BTreeMap,
@@ -27,29 +27,29 @@ use amoiq_events::{
 };
 use rustls::RootCertStore;
 
-/// How long an answer that has to come may take.
+/// The time limit for an answer that has to come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Signs the deliveries of these tests.
+/// The secret that signs the deliveries of these tests.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A courier for which loopback is as refused as it is for everybody.
+/// A sender with the default policy, which refuses loopback.
 pub fn guarded() -> HttpSender {
     opened(&[])
 }
 
-/// A courier that may deliver to these networks too.
+/// A sender that may deliver to these networks, too.
 pub fn opened(networks: &[&str]) -> HttpSender {
-    courier(Arc::new(SystemLookup), RootCertStore::empty(), networks)
+    sender(Arc::new(SystemLookup), RootCertStore::empty(), networks)
 }
 
-/// A courier that may deliver to all of loopback.
+/// A sender that may deliver to all of loopback.
 pub fn local() -> HttpSender {
     opened(&["127.0.0.0/8"])
 }
 
-pub fn courier(lookup: Arc<dyn NameLookup>, authorities: RootCertStore, networks: &[&str]) -> HttpSender {
-    HttpSender::with(lookup, authorities, destinations(networks), Ambient::system()).expect("a courier")
+pub fn sender(lookup: Arc<dyn NameLookup>, authorities: RootCertStore, networks: &[&str]) -> HttpSender {
+    HttpSender::with(lookup, authorities, destinations(networks), Ambient::system()).expect("a sender")
 }
 
 pub fn destinations(networks: &[&str]) -> DestinationPolicy {
@@ -107,16 +107,16 @@ pub fn message(text: &str) -> WebhookPayload {
 }
 
 /// Delivers a message and waits for the answer, which has to come.
-pub async fn deliver(courier: &HttpSender, url: &str) -> DeliveryOutcome {
-    within(PATIENCE, courier, url).await.unwrap_or_else(|| panic!("{url}: there is no answer"))
+pub async fn deliver(sender: &HttpSender, url: &str) -> DeliveryOutcome {
+    within(PATIENCE, sender, url).await.unwrap_or_else(|| panic!("{url}: there is no answer"))
 }
 
-/// Delivers a message; nothing when there is no answer within so long.
-pub async fn within(deadline: Duration, courier: &HttpSender, url: &str) -> Option<DeliveryOutcome> {
-    tokio::time::timeout(deadline, courier.send(Arc::new(endpoint(url)), message("Hello"))).await.ok()
+/// Delivers a message; `None` when there is no answer within the time limit.
+pub async fn within(deadline: Duration, sender: &HttpSender, url: &str) -> Option<DeliveryOutcome> {
+    tokio::time::timeout(deadline, sender.send(Arc::new(endpoint(url)), message("Hello"))).await.ok()
 }
 
-/// What an attempt without an answer came to.
+/// The outcome of an attempt without an answer.
 pub fn failed(error: &str) -> DeliveryOutcome {
     DeliveryOutcome { error: Some(error.to_owned()), ..DeliveryOutcome::default() }
 }
@@ -125,12 +125,12 @@ pub fn refused(address: &str) -> DeliveryOutcome {
     failed(&format!("refused address {address}; see webhooks.allowed_networks"))
 }
 
-/// The name of the URL has an address where deliveries do not go: which one, its owner is not told.
+/// The outcome when the name has a refused address. The owner is not told which one.
 pub fn refused_name() -> DeliveryOutcome {
     failed("refused address of this name; see webhooks.allowed_networks")
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -140,7 +140,7 @@ pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
 }
 
-/// Name servers that answer one lookup after the other as they are told, and repeat the last answer.
+/// Name servers that give prepared answers, one for each lookup, and repeat the last one.
 pub struct Answers {
     answers: Mutex<Vec<Vec<IpAddr>>>,
     asked: AtomicUsize,
@@ -155,7 +155,7 @@ impl Answers {
         Arc::new(Self { answers: Mutex::new(answers), asked: AtomicUsize::new(0) })
     }
 
-    /// How many lookups there were.
+    /// The number of lookups.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }

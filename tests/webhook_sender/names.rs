@@ -1,5 +1,4 @@
-//! Names whose answers are mixed, change, or are none, through the client's real way from a name to a
-//! socket.
+//! Names with mixed, changing or no addresses, through the client's real path from a name to a socket.
 
 use std::{
     io,
@@ -21,13 +20,13 @@ use rustls::RootCertStore;
 use tokio::net::TcpListener;
 
 use crate::delivery::{
-    Answers, PATIENCE, courier, deliver, endpoint, eventually, failed, message, refused_name,
+    Answers, PATIENCE, deliver, endpoint, eventually, failed, message, refused_name, sender,
 };
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 fn asking(answers: &Arc<Answers>, networks: &[&str]) -> HttpSender {
-    courier(Arc::clone(answers) as _, RootCertStore::empty(), networks)
+    sender(Arc::clone(answers) as _, RootCertStore::empty(), networks)
 }
 
 #[tokio::test]
@@ -46,7 +45,7 @@ async fn one_refused_address_refuses_the_name_wherever_it_stands() {
     assert_eq!(receiver.connections(), 0);
 }
 
-/// A port that is free on both addresses: others on this machine may have it on one.
+/// A port that is free on both addresses: another program may use it on one of them.
 async fn at_one_port(one: &str, other: &str) -> (TcpListener, TcpListener) {
     loop {
         let first = TcpListener::bind((one, 0)).await.expect("a free port");
@@ -64,13 +63,13 @@ async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
     let [checked, target] =
         [checked, target].map(|listener| RawReceiver::on(listener, TAKEN, AfterAnswer::Close));
     let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
-    let courier = asking(&answers, &["127.0.0.2/32"]);
+    let sender = asking(&answers, &["127.0.0.2/32"]);
     let url = format!("http://endpoint.example:{port}/");
 
-    assert!(deliver(&courier, &url).await.is_success());
+    assert!(deliver(&sender, &url).await.is_success());
     assert_eq!((answers.asked(), checked.connections()), (1, 1), "one lookup for check and dial");
-    // By now it means another machine, and the next connection is checked again.
-    assert_eq!(deliver(&courier, &url).await, refused_name());
+    // By now the name means another machine, and the next connection is checked again.
+    assert_eq!(deliver(&sender, &url).await, refused_name());
     assert_eq!((answers.asked(), checked.connections(), target.connections()), (2, 1, 0));
 }
 
@@ -78,10 +77,10 @@ async fn a_name_that_changes_its_answer_is_dialled_where_it_was_checked() {
 async fn a_connection_that_is_kept_stays_where_it_was_checked() {
     let checked = RawReceiver::at("127.0.0.2:0", TAKEN, AfterAnswer::Stay).await;
     let answers = Answers::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
-    let courier = asking(&answers, &["127.0.0.2/32"]);
+    let sender = asking(&answers, &["127.0.0.2/32"]);
     let url = format!("http://endpoint.example:{}/", checked.address.port());
     for _ in 0..3 {
-        assert!(deliver(&courier, &url).await.is_success());
+        assert!(deliver(&sender, &url).await.is_success());
     }
     assert_eq!((answers.asked(), checked.connections(), checked.requests().len()), (1, 1, 3));
 }
@@ -105,7 +104,7 @@ async fn a_name_without_an_address_or_with_too_many_is_not_resolved() {
     }
 }
 
-/// Never finds a name that says so, and any other on this machine.
+/// Never resolves a name that says so, and resolves any other to this machine.
 struct Selective(AtomicUsize);
 
 impl NameLookup for Selective {
@@ -124,23 +123,23 @@ impl NameLookup for Selective {
 async fn a_tenant_whose_names_are_not_found_keeps_no_other_from_being_resolved() {
     let receiver = RawReceiver::at("127.0.0.1:0", TAKEN, AfterAnswer::Close).await;
     let lookup = Arc::new(Selective(AtomicUsize::new(0)));
-    let courier = courier(Arc::clone(&lookup) as _, RootCertStore::empty(), &["127.0.0.0/8"]);
+    let sender = sender(Arc::clone(&lookup) as _, RootCertStore::empty(), &["127.0.0.0/8"]);
     let waiting: Vec<_> = (0..200)
         .map(|number| {
-            let courier = courier.clone();
-            tokio::spawn(async move { deliver(&courier, &format!("http://slow-{number}.example/")).await })
+            let sender = sender.clone();
+            tokio::spawn(async move { deliver(&sender, &format!("http://slow-{number}.example/")).await })
         })
         .collect();
     eventually("names are looked up", || lookup.0.load(Ordering::SeqCst) > 0).await;
     let url = format!("http://endpoint.example:{}/", receiver.address.port());
     let other = WebhookEndpoint { tenant: TenantId::parse("tenant-456").expect("an id"), ..endpoint(&url) };
-    let delivering = courier.send(Arc::new(other), message("Hello"));
+    let delivering = sender.send(Arc::new(other), message("Hello"));
     let answer = tokio::time::timeout(PATIENCE, delivering).await.expect("there is an answer");
     assert!(answer.is_success(), "{answer:?}");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// Says more than an endpoint's owner is to know.
+/// An error that says more than the endpoint's owner may know.
 struct Talkative;
 
 impl NameLookup for Talkative {
@@ -151,9 +150,9 @@ impl NameLookup for Talkative {
 
 #[tokio::test]
 async fn what_the_name_servers_say_is_not_passed_on() {
-    let courier = courier(Arc::new(Talkative), RootCertStore::empty(), &[]);
+    let sender = sender(Arc::new(Talkative), RootCertStore::empty(), &[]);
     assert_eq!(
-        deliver(&courier, "http://endpoint.example/?key=1").await,
+        deliver(&sender, "http://endpoint.example/?key=1").await,
         failed("the name could not be resolved")
     );
 }

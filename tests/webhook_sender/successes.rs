@@ -1,4 +1,4 @@
-//! Receivers that take a delivery, each in its own way.
+//! Receivers that take a delivery, in different ways.
 
 use amoiq_actors::webhooks::DeliveryOutcome;
 use amoiq_testkit::receivers::{AfterAnswer, RawReceiver};
@@ -39,13 +39,13 @@ async fn a_body_without_an_end_is_cut_and_the_connection_dropped() {
         [(chunked, AfterAnswer::Flood(b"4\r\nmore\r\n")), (long, AfterAnswer::Flood(&[b'x'; 4_096]))]
     {
         let receiver = RawReceiver::answering(head, flood).await;
-        let courier = local();
-        assert_eq!(deliver(&courier, &receiver.url()).await, taken(200));
+        let sender = local();
+        assert_eq!(deliver(&sender, &receiver.url()).await, taken(200));
         eventually("the connection is dropped", || receiver.ended() == 1).await;
     }
 }
 
-/// The beginning of what would be a megabyte. Unpacking it would fail or give other bytes.
+/// The beginning of a compressed megabyte. Decompressing it would fail or give other bytes.
 #[tokio::test]
 async fn a_compressed_body_is_not_unpacked() {
     let bomb =
@@ -66,9 +66,9 @@ async fn a_compressed_body_is_not_unpacked() {
 async fn connections_are_used_again() {
     let receiver =
         RawReceiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", AfterAnswer::Stay).await;
-    let courier = local();
+    let sender = local();
     for _ in 0..5 {
-        assert_eq!(deliver(&courier, &receiver.url()).await, taken(200));
+        assert_eq!(deliver(&sender, &receiver.url()).await, taken(200));
     }
     assert_eq!((receiver.connections(), receiver.requests().len()), (1, 5));
 }

@@ -1,5 +1,5 @@
-//! Every network that is refused, to its first and its last address and not one further. What the courier
-//! is compared with knows the networks as text.
+//! Every refused network, up to its first and its last address and not one further. The expected answers come from a
+//! list of networks as text.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use crate::delivery::{Answers, courier, deliver, destinations, guarded, refused, refused_name};
+use crate::delivery::{Answers, deliver, destinations, guarded, refused, refused_name, sender};
 
 const REFUSED: [&str; 28] = [
     "0.0.0.0/8",
@@ -45,10 +45,10 @@ const REFUSED: [&str; 28] = [
 static NETWORKS: LazyLock<Vec<IpNet>> =
     LazyLock::new(|| REFUSED.iter().map(|network| network.parse().expect("a network")).collect());
 
-/// Judged by its last 32 bits.
+/// Networks that are judged by the last 32 bits.
 const NAT64: &str = "64:ff9b::/96";
 
-/// The same, within networks that are public: these bits stand before them.
+/// The same within public networks: these bits come before the last 32.
 const ISATAP: [u32; 2] = [0x5efe, 0x0200_5efe];
 
 fn is_listed(address: IpAddr) -> bool {
@@ -72,7 +72,7 @@ fn is_refused(address: IpAddr) -> bool {
     destinations(&[]).vet_address(address).is_err()
 }
 
-/// The address so far from this one; nothing beyond the last and the first.
+/// The address at this distance; `None` beyond the first or the last.
 fn beside(address: IpAddr, step: i8) -> Option<IpAddr> {
     Some(match address {
         IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits().checked_add_signed(step.into())?).into(),
@@ -103,15 +103,15 @@ fn public_addresses_are_taken() {
     }
 }
 
-/// Through the whole courier: nothing is even dialled, so the answer is there at once.
+/// Through the whole sender: it makes no connection, so the answer comes at once.
 #[tokio::test]
-async fn the_courier_refuses_the_ends_of_every_network_in_urls_and_behind_names() {
+async fn the_sender_refuses_the_ends_of_every_network_in_urls_and_behind_names() {
     for network in &*NETWORKS {
         for address in [network.network(), network.broadcast()] {
             let shown = address.to_string();
             let host = if address.is_ipv6() { format!("[{address}]") } else { shown.clone() };
             assert_eq!(deliver(&guarded(), &format!("http://{host}:9/")).await, refused(&shown));
-            let named = courier(Answers::new(&[&[&shown]]), rustls::RootCertStore::empty(), &[]);
+            let named = sender(Answers::new(&[&[&shown]]), rustls::RootCertStore::empty(), &[]);
             assert_eq!(deliver(&named, "http://endpoint.example:9/").await, refused_name());
         }
     }
