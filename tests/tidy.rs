@@ -237,3 +237,13 @@ fn a_type_name_says_what_it_is_and_stands_for_one_type() {
     assert!(figure("that share their name, %") <= 10.0);
     assert!(figure("of one word, %") <= 30.0);
 }
+
+#[test]
+fn modules_beside_each_other_use_one_another_in_one_direction_only() {
+    assert_eq!(measured()["cycles between sibling modules"], 0, "tests/house/measure --cycles lists them");
+}
+
+#[test]
+fn a_folder_has_at_most_12_siblings() {
+    assert_eq!(measured()["folders with over 12 siblings"], 0, "tests/house/measure --folders lists them");
+}
