@@ -29,11 +29,7 @@ use self::{
         dense_positions::{count, within},
         reader::ReaderPool,
     },
-    tables::{
-        event_query::{self, StreamRange},
-        index_build, opening, seek,
-        stream_index::StreamHeads,
-    },
+    tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
     writing::{
         checkpoint::{self, WriteAhead},
         index_check::{self, IndexState},
@@ -295,7 +291,7 @@ impl EventLog for SqliteStore {
         direction: ReadDirection,
         limit: usize,
     ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
-        let range = StreamRange { from, direction, limit };
+        let range = event_query::StreamRange { from, direction, limit };
         self.read(move |conn, heads| event_query::read_stream(conn, heads, &stream, range))
     }
 
