@@ -1,7 +1,7 @@
 //! With the feature `otel`, spans reach a collector: as protobuf over HTTP, which is read here as far as it
 //! takes to tell one span from another.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -164,7 +164,7 @@ fn ask(app: &TestApp, id: &str, traceparent: Option<&str>) {
 #[test]
 fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     let collector = Collector::start(true);
-    let app = collector.start();
+    let app = collector.app();
     ask(&app, "with-a-trace", Some(&format!("00-{TRACE}-{CALLER}-01")));
     eventually("it is collected", || !collector.spans().is_empty());
     let expected = Span {
@@ -181,7 +181,7 @@ fn a_request_is_a_span_of_the_trace_that_it_came_with() {
 #[test]
 fn a_trace_that_begins_here_has_no_parent_and_is_the_one_that_the_lines_name() {
     let collector = Collector::start(true);
-    let app = collector.start();
+    let app = collector.app();
     ask(&app, "without-a-trace", None);
     eventually("it is collected", || !collector.spans().is_empty());
     let spans = collector.spans();
@@ -193,7 +193,7 @@ fn a_trace_that_begins_here_has_no_parent_and_is_the_one_that_the_lines_name() {
 #[test]
 fn a_collector_that_hangs_does_not_hold_up_the_stop() {
     let collector = Collector::start(false);
-    let mut app = collector.start();
+    let mut app = collector.app();
     ask(&app, "lost", None);
     let stopping = Instant::now();
     let (status, _) = app.terminate();
@@ -208,7 +208,7 @@ fn spans_that_the_collector_does_not_take_are_counted() {
         metric_value(&scrape(app), &format!("amoiq_spans_total{{outcome=\"{outcome}\"}}")).unwrap_or(0.0)
     };
     let collector = Collector::start(true);
-    let app = collector.start();
+    let app = collector.app();
     ask(&app, "taken", None);
     eventually("it is exported", || scrape(&app, "exported") >= 1.0);
     assert_eq!((scrape(&app, "failed"), scrape(&app, "dropped")), (0.0, 0.0));

@@ -4,13 +4,12 @@
 //! the old token is refused.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use amoiq_events::durable_file;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
@@ -62,17 +61,9 @@ impl PublishedConnectionFile {
             pid: std::process::id(),
         };
         let path = directory.join(FILE);
-        let fresh = directory.join(format!("{FILE}.new"));
-        // The mode only applies to a file that is created: one that a crash left may have another mode.
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        serde_json::to_writer(&mut file, &written)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
+        let mut contents = serde_json::to_vec(&written)?;
+        contents.push(b'\n');
+        durable_file::replace(&path, &contents)?;
         Ok(Self(path))
     }
 

@@ -31,8 +31,7 @@ impl OperatorToken {
     /// Generates a token.
     #[must_use]
     pub fn generate(ambient: &Ambient) -> Self {
-        let text = ambient.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(Secret::new(text))
+        Self(Secret::new(hex::encode(ambient.bytes::<32>())))
     }
 
     /// The token as text, for the file that the command line reads.

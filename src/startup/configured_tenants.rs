@@ -143,7 +143,7 @@ fn desire_webhook(
     destinations.parse(&webhook.url)?;
     let secret = signature::check_secret(webhook.secret.expose())?;
     let digest: [u8; 32] = Sha256::digest(&webhook.url).into();
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hex::encode(digest).chars().take(12).collect();
     let settings = WebhookSettings {
         url: webhook.url.clone(),
         events: vec!["message.created".to_owned()],

@@ -1,8 +1,8 @@
 //! The secrets that sign tokens: the configured ones, or the one that the first start makes.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::path::Path;
 
-use amoiq_events::Ambient;
+use amoiq_events::{Ambient, durable_file};
 use anyhow::Context;
 
 use super::core_services::CoreServices;
@@ -69,12 +69,8 @@ fn current_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow
     }
     let path = data.join("jwt_secret");
     if !path.exists() {
-        let secret: String = ambient.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(secret.as_bytes())?;
-        file.sync_all()?;
-        // The directory too: without it a power cut could lose the file, and with it every token.
-        std::fs::File::open(data)?.sync_all()?;
+        // Durable, name included: a power cut must not lose it, and with it every token.
+        durable_file::replace(&path, hex::encode(ambient.bytes::<32>()).as_bytes())?;
     }
     let secret = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let secret = String::from_utf8(secret).unwrap_or_default();

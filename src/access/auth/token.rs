@@ -195,5 +195,5 @@ impl TokenKeys {
 /// Names a secret without telling it.
 fn key_id(secret: &Secret) -> String {
     let digest: [u8; 32] = Sha256::digest(secret.expose()).into();
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest).chars().take(8).collect()
 }
