@@ -208,7 +208,15 @@ pub(super) struct OfferMessages {
     /// and ends with this one.
     pub(super) upto: Position,
     /// The messages for the endpoints of the lane's tenant. Without any, the lane saves its cursor.
-    pub(super) messages: Vec<Arc<LoggedMessage>>,
+    pub(super) messages: Vec<OfferedMessage>,
+}
+
+/// A message of the live log.
+#[derive(Debug, Clone)]
+pub(super) struct OfferedMessage {
+    /// The position of the event before it, whichever tenant that is of.
+    pub(super) before: Position,
+    pub(super) message: Arc<LoggedMessage>,
 }
 
 impl Handler<OfferMessages> for WebhookLane {

@@ -19,9 +19,9 @@ use amoiq_events::{
 
 use super::{
     delivery_store::LaneId,
-    lane::{ForgetSessions, GetLaneStatus, LaneError, OfferMessages, WebhookLane},
+    lane::{ForgetSessions, GetLaneStatus, LaneError, OfferMessages, OfferedMessage, WebhookLane},
     message_reader::decode_message,
-    sender::{LoggedMessage, WebhookEndpoint},
+    sender::WebhookEndpoint,
     services::LaneServices,
 };
 
@@ -165,7 +165,7 @@ impl Handler<RouteBatch> for WebhookRouter {
 /// The part of a batch that is for one tenant's endpoints.
 #[derive(Default)]
 struct TenantMessages {
-    messages: Vec<Arc<LoggedMessage>>,
+    messages: Vec<OfferedMessage>,
     /// The positions before an event that a newer release wrote, and of the event itself. Lanes are offered what comes
     /// before it, and then read for themselves.
     unreadable: Option<(Position, Position)>,
@@ -178,7 +178,7 @@ impl TenantMessages {
             return;
         }
         match decode_message(event) {
-            Ok(message) => self.messages.extend(message),
+            Ok(message) => self.messages.extend(message.map(|message| OfferedMessage { before, message })),
             Err(_newer) => self.unreadable = Some((before, event.position)),
         }
     }

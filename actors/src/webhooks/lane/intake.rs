@@ -6,7 +6,7 @@ use actix::prelude::*;
 use amoiq_events::{Position, RecordedEvent, codec::CodecError, store::ReadError, stream::StreamKind};
 
 use super::{
-    LaneEvent, OfferMessages, WebhookLane,
+    LaneEvent, OfferMessages, OfferedMessage, WebhookLane,
     backlog::{CursorHold, LaneCursor},
     erased_sessions::WorkToken,
     log_cursor::ReadSpan,
@@ -25,13 +25,15 @@ impl WebhookLane {
         if !follows || !self.state.is_serving() || self.cursor.is_replaying() {
             return;
         }
-        for message in &offer.messages {
+        for OfferedMessage { before, message } in &offer.messages {
             if message.position <= self.cursor.read() {
                 continue;
             }
             if self.scheduler.is_full() {
                 return;
             }
+            // What other tenants have written before it does not wait for its delivery.
+            self.advance(self.cursor.read().max(*before));
             self.add_message(message, LaneCursor::Live);
             self.advance(message.position);
         }

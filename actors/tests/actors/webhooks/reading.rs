@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, LaneProgress, RetrySchedule};
-use amoiq_events::{NewEvent, StreamName, store::LogMaintenance};
+use amoiq_events::{EventLog, NewEvent, StreamName, TenantId, store::LogMaintenance};
 use tokio::time::sleep;
 
 use crate::{
@@ -169,6 +169,25 @@ fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
         let counts = given.outbox.counts(lane).await.expect("counts");
         assert_eq!((counts.pending, counts.failed), (1, 0));
         assert!(given.receivers.texts().is_empty());
+    });
+}
+
+#[test]
+fn an_endpoint_is_behind_by_its_own_messages_and_not_by_those_of_others_before_them() {
+    let given = GivenLanes::new();
+    given.receivers.hang();
+    given.node(async |node| {
+        let other = TenantId::parse("other").expect("an id");
+        node.found(&tenant(), &["a"]).await;
+        node.found(&other, &[]).await;
+        let status = async || node.webhooks.status(&tenant(), &webhook("a")).await.expect("a status");
+        until("it has caught up", async || given.store.events_after(status().await.cursor) == 0).await;
+        for number in 0..50 {
+            node.say_at(&other, &format!("session-{number}"), "hello").await;
+        }
+        node.say("first", "one").await;
+        given.receivers.called(1).await;
+        assert_eq!(given.store.events_after(status().await.cursor), 1, "the message whose attempt runs");
     });
 }
 
