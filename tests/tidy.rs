@@ -63,6 +63,24 @@ fn no_file_is_called_mod() {
     assert_eq!(offenders(|path, _| path.ends_with("mod.rs")), Vec::<PathBuf>::new());
 }
 
+/// Whether a file is compiled: a root that cargo finds by its place, or a module that the file above it declares.
+fn is_compiled(path: &Path) -> bool {
+    let folder = path.parent().expect("a folder");
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    let is_root = matches!(&*name, "main" | "lib")
+        || ["tests", "benches", "examples", "fuzz_targets"].iter().any(|place| folder.ends_with(place));
+    let above = [folder.with_extension("rs"), folder.join("main.rs"), folder.join("lib.rs")];
+    let declaration = format!("mod {name};");
+    let mut texts = above.iter().filter_map(|file| fs::read_to_string(file).ok());
+    is_root || texts.any(|text| text.lines().any(|line| line.ends_with(&declaration)))
+}
+
+/// The compiler does not see a file that no module declares, and the tests in it do not run.
+#[test]
+fn every_file_is_compiled() {
+    assert_eq!(offenders(|path, _| !is_compiled(path)), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn the_events_page_lists_the_catalogue() {
     let page = fs::read_to_string(root().join("docs/EVENTS.md")).expect("the page");

@@ -12,6 +12,8 @@ use crate::operations::{
     stores::written_stores::{new_file, say_as_ann},
 };
 
+mod beside_writers;
+
 /// What is known of the person, each of it a text that stands nowhere else.
 const TRACES: [&str; 7] = [
     "the-cardigan-is-teal",
