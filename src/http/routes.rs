@@ -1,6 +1,12 @@
 //! Every route of the public API, with its handler and its description.
 
-use actix_web::{HttpResponse, web};
+use std::sync::LazyLock;
+
+use actix_web::{
+    HttpResponse,
+    http::header::ContentType,
+    web::{self, Bytes},
+};
 use serde_json::Value;
 
 use super::{endpoint::Endpoint, health, history, messages, online_users, sessions, tokens};
@@ -168,8 +174,11 @@ fn service_endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// The document as it is sent. Anybody may ask for it as often as they like, so it is made once.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi().to_string().into());
+
 async fn describe() -> HttpResponse {
-    HttpResponse::Ok().json(openapi())
+    HttpResponse::Ok().content_type(ContentType::json()).body(DOCUMENT.clone())
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use actix_web::body::MessageBody as _;
+
 use super::*;
 use crate::http::endpoint::checks::{check_committed, check_methods, registering_files};
 
@@ -21,4 +23,12 @@ fn no_route_is_registered_beside_the_tables() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let found = registering_files(&source);
     assert_eq!(found, [source.join("http/endpoint.rs").display().to_string()]);
+}
+
+#[actix_web::test]
+async fn the_document_is_made_once() {
+    let (first, second) = (describe().await, describe().await);
+    let [first, second] = [first, second].map(|answer| answer.into_body().try_into_bytes().unwrap());
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    assert_eq!(serde_json::from_slice::<Value>(&first).unwrap(), openapi());
 }
