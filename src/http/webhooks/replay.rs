@@ -30,17 +30,28 @@ pub async fn start(
     let from = validation.required("from", body.from);
     let to = validation.optional("to", body.to);
     validation.finish()?;
-    let from = position_before(from.ok_or(Problem::Internal)?, &**store).await?;
+    let from = from.ok_or(Problem::Internal)?;
+    // Compared as they are named, too: after the newest event all positions are one place in the log.
+    if let (LogPlace::Position(from), Some(LogPlace::Position(to))) = (from, to)
+        && to < from
+    {
+        return Err(to_before_from());
+    }
+    let from = position_before(from, &**store).await?;
     let to = match to {
         Some(to) => Some(position_before(to, &**store).await?),
         None => None,
     };
     if to.is_some_and(|to| to < from) {
-        return Err(Problem::field("to", "must not be before `from`"));
+        return Err(to_before_from());
     }
     in_time(webhooks.replay(&endpoint.tenant, &endpoint.id, from, to)).await?;
     let replay = current(&endpoint, &webhooks).await?;
     Ok(HttpResponse::Accepted().json(ReplayResponse::from(replay)))
+}
+
+fn to_before_from() -> Problem {
+    Problem::field("to", "must not be before `from`")
 }
 
 /// A position, or the last one before a time.

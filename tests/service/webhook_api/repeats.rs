@@ -103,13 +103,14 @@ fn one_replay_runs_at_a_time_and_can_be_cancelled() {
 #[test]
 fn a_replay_says_what_is_wrong_with_its_range() {
     let given = Given::new();
-    let cases: [(Value, &str); 6] = [
+    let cases: [(Value, &str); 7] = [
         (json!({}), "from"),
         (json!({"from": "yesterday"}), "from"),
         (json!({"from": -1}), "from"),
         (json!({"from": 1.5}), "from"),
         (json!({"from": 0, "to": []}), "to"),
         (json!({"from": 2, "to": 1}), "to"),
+        (json!({"from": 1_000_001, "to": 1_000_000}), "to"),
     ];
     for (body, field) in cases {
         let answer = given.post("/replay", &body);
