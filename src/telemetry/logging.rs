@@ -12,7 +12,7 @@ use std::{
 };
 
 use amoiq_events::Ambient;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 #[cfg(feature = "otel")]
@@ -195,20 +195,30 @@ impl Drop for LoggingGuard {
 /// The filter of lines. The library takes a word that is not a level as the name of a module, and logs only that module.
 /// Nobody who writes `warning` means that.
 fn filter(level: &str) -> anyhow::Result<Targets> {
-    let mut directives = level.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
-    ensure!(directives.peek().is_some(), "log.level is empty, and must be one of {LEVELS}");
+    let directives = || level.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    ensure!(directives().next().is_some(), "log.level is empty, and must be one of {LEVELS}");
     // A word with `::` is meant as a module.
-    if let Some(word) = directives.find(|directive| !directive.contains(['=', ':'])) {
+    if let Some(word) = directives().find(|directive| !directive.contains(['=', ':'])) {
         let is_level = word.parse::<LevelFilter>().is_ok();
         ensure!(is_level, "log.level is `{word}`, and must be one of {LEVELS}");
     }
-    let general = level.split(',').find_map(|directive| directive.trim().parse::<LevelFilter>().ok());
+    // The library takes any text as a module, which then does not exist, so that the directive has no effect.
+    if let Some(wrong) = directives().find(|directive| !is_module(directive.split('=').next())) {
+        bail!(
+            "log.level has `{wrong}`, and must have levels, or modules with levels such as amoiq::http=debug"
+        );
+    }
+    let general = directives().find_map(|directive| directive.parse::<LevelFilter>().ok());
     let is_verbose = general.is_some_and(|general| general > LevelFilter::WARN);
     // These come first, so that the setting can override them.
     let framework = if is_verbose { WITHOUT_FRAMEWORK } else { WITHOUT_PARSER };
-    let written = level.split(',').map(str::trim).filter(|directive| !directive.is_empty());
-    let directives: Vec<_> = framework.split(',').chain(written).collect();
+    let directives: Vec<_> = framework.split(',').chain(directives()).collect();
     directives.join(",").parse().context("log.level")
+}
+
+fn is_module(name: Option<&str>) -> bool {
+    let is_part = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | ':');
+    name.is_some_and(|name| !name.is_empty() && name.chars().all(is_part))
 }
 
 /// Logs panics like any other failure, or on standard error if the filter lets no errors through.

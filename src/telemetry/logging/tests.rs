@@ -11,7 +11,9 @@ fn a_level_is_one_of_six_words() {
     {
         assert!(filter(good).is_ok(), "{good}");
     }
-    for bad in ["warning", "bogus", "", " ", ",", "amoiq=debug,bogus", "amoiq=bogus"] {
+    let words = ["warning", "bogus", "", " ", ",", "amoiq=debug,bogus", "amoiq=bogus"];
+    let without_effect = ["info,amoiq::http =debug", "amoiq[request]=debug", "[request]=debug", "=debug"];
+    for bad in words.into_iter().chain(without_effect) {
         let error = format!("{:#}", filter(bad).unwrap_err());
         assert!(error.starts_with("log.level"), "{bad}: {error}");
     }
