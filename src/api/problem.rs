@@ -33,27 +33,28 @@ pub struct ErrorResponse {
 }
 
 /// More about an error.
+// In alphabetical order: clients have always been sent the members in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorDetails {
     /// What is wrong with each field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
-    /// Which limit was reached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// That limit.
+    /// The limit that was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// The largest body, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
-    /// The site that may not use the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
     /// The header or field that named the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_by: Option<String>,
+    /// The site that may not use the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Which limit was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When to try again, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -288,5 +289,19 @@ impl ResponseError for Problem {
             response.insert_header((header::ACCEPT_ENCODING, "identity"));
         }
         response.json(self.response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_details_are_in_alphabetical_order() {
+        let details = |problem: Problem| serde_json::to_string(&problem.details()).unwrap();
+        assert_eq!(details(Problem::SessionFull { limit: 3 }), r#"{"limit":3,"reason":"session_full"}"#);
+        let elsewhere =
+            Problem::OriginNotAllowed { origin: "https://a.example".to_owned(), named_by: "Origin" };
+        assert_eq!(details(elsewhere), r#"{"namedBy":"Origin","origin":"https://a.example"}"#);
     }
 }

@@ -43,10 +43,10 @@ impl From<&WebhookStatus> for WebhookState {
     }
 }
 
-/// The part of a webhook that everybody is shown who may see it.
+/// A webhook as everybody is shown it who may see it, with the headers in the form for that reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct WebhookSummary {
+pub struct WebhookSummary<H> {
     /// Its id, `wh-…`.
     #[schemars(with = "IdSchema")]
     pub id: WebhookId,
@@ -56,6 +56,8 @@ pub struct WebhookSummary {
     pub events: Vec<String>,
     /// A note for people.
     pub description: Option<String>,
+    /// The headers that are sent with each delivery; the operator reads only their names.
+    pub headers: H,
     /// The most deliveries in a second; without it there is no limit.
     pub rate_per_second: Option<u32>,
     /// Whether it is served.
@@ -70,14 +72,15 @@ pub struct WebhookSummary {
     pub created_at: Timestamp,
 }
 
-impl WebhookSummary {
-    fn of(id: &WebhookId, webhook: &Webhook) -> Self {
+impl<H> WebhookSummary<H> {
+    fn of(id: &WebhookId, webhook: &Webhook, headers: H) -> Self {
         let settings = &webhook.settings;
         Self {
             id: id.clone(),
             url: settings.url.clone(),
             events: settings.events.clone(),
             description: settings.description.clone(),
+            headers,
             rate_per_second: settings.rate_per_second,
             status: WebhookState::from(&webhook.status),
             disabled_reason: webhook.status.reason().map(str::to_owned),
@@ -91,16 +94,14 @@ impl WebhookSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookResponse {
     #[serde(flatten)]
-    summary: WebhookSummary,
-    /// The headers that are sent with each delivery.
-    headers: BTreeMap<String, String>,
+    summary: WebhookSummary<BTreeMap<String, String>>,
 }
 
 impl WebhookResponse {
     /// Shows the webhook with this id.
     #[must_use]
     pub fn new(id: &WebhookId, webhook: &Webhook) -> Self {
-        Self { summary: WebhookSummary::of(id, webhook), headers: webhook.settings.headers.clone() }
+        Self { summary: WebhookSummary::of(id, webhook, webhook.settings.headers.clone()) }
     }
 }
 
@@ -207,9 +208,7 @@ pub struct OperatorWebhookResponse {
     pub tenant: TenantId,
     /// What its owner is shown too.
     #[serde(flatten)]
-    pub summary: WebhookSummary,
-    /// The names of the headers that are sent with each delivery.
-    pub headers: Vec<String>,
+    pub summary: WebhookSummary<Vec<String>>,
 }
 
 impl OperatorWebhookResponse {
@@ -218,8 +217,7 @@ impl OperatorWebhookResponse {
     pub fn new(tenant: &TenantId, id: &WebhookId, webhook: &Webhook) -> Self {
         Self {
             tenant: tenant.clone(),
-            summary: WebhookSummary::of(id, webhook),
-            headers: webhook.settings.headers.keys().cloned().collect(),
+            summary: WebhookSummary::of(id, webhook, webhook.settings.headers.keys().cloned().collect()),
         }
     }
 }
@@ -273,5 +271,21 @@ impl DisableWebhookRequest {
         }
         validation.finish()?;
         Ok(reason.unwrap_or_else(|| "an operator disabled it".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_is_written_in_the_order_in_which_it_always_was() {
+        let text = concat!(
+            r#"{"id":"wh-1","url":"https://a.example/","events":["message.created"],"description":null,"#,
+            r#""headers":{"x-a":"b"},"ratePerSecond":null,"status":"enabled","disabledReason":null,"#,
+            r#""source":"api","createdAt":"2024-01-15T10:30:00.000Z"}"#,
+        );
+        let webhook: WebhookResponse = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&webhook).unwrap(), text);
     }
 }
