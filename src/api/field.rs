@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 use super::problem::{FieldErrors, Problem};
 
 pub mod json;
+mod plain_value;
 pub mod values;
 
+use plain_value::PlainValue;
 pub use values::{ClientTime, JsonObject, Label, StringList, TruthyValue};
 
 /// A type that a field can have.
@@ -91,7 +93,7 @@ impl<T: FieldValue> Field<T> {
 
 impl<'de, T: FieldValue> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(Self::read)
+        PlainValue::deserialize(deserializer).map(|PlainValue(value)| Self::read(value))
     }
 }
 
