@@ -50,13 +50,17 @@ pub struct MessageDraft {
 }
 
 impl MessageIntake {
-    /// Checks a message of a caller.
+    /// Checks a message of a caller. `validation` has what is already known to be wrong with the request.
     ///
     /// # Errors
     /// [`Problem::Validation`] with everything that is wrong.
-    pub fn read(&self, request: SendMessageRequest, principal: &Principal) -> Result<MessageDraft, Problem> {
+    pub fn read(
+        &self,
+        request: SendMessageRequest,
+        principal: &Principal,
+        mut validation: Validation,
+    ) -> Result<MessageDraft, Problem> {
         let Self { limits, ambient, .. } = self;
-        let mut validation = Validation::new();
         let session = validation.optional("sessionId", request.session_id);
         let parse_text = |text: String| MessageText::parse(&text, limits.text_characters);
         let text = validation.parsed("text", request.text, parse_text);

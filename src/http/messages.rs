@@ -12,7 +12,11 @@ use crate::{
         message_intake::{MessageDraft, MessageIntake, response},
         session_guard::SessionGuard,
     },
-    api::{field::Field, messages::SendMessageRequest, problem::Problem},
+    api::{
+        field::{Field, Validation},
+        messages::SendMessageRequest,
+        problem::Problem,
+    },
     realtime::event_feed::FeedProgress,
 };
 
@@ -34,7 +38,7 @@ pub async fn send(
         body.idempotency_key = key;
     }
     let principal = &caller.principal;
-    let MessageDraft { session: named, message } = intake.read(body, principal)?;
+    let MessageDraft { session: named, message } = intake.read(body, principal, Validation::new())?;
     caller.check_site(message.page.origin.as_ref().map(ShortText::as_str))?;
     principal.check_user(message.user_id.as_ref())?;
     let bound = principal.bound_session(named)?;

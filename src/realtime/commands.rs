@@ -70,8 +70,13 @@ impl ChatApplication {
         EventOutcome { emit, ack: Some(format!("[{answer}]")), attachments: Vec::new() }
     }
 
-    /// The request in an event's argument. If it names a tenant, that has to be the socket's.
-    fn request<R: SocketRequest>(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<R, Problem> {
+    /// The request in an event's argument, and what is wrong with the tenant in it. If it names a tenant, that has to be
+    /// the socket's.
+    fn request<R: SocketRequest>(
+        &self,
+        socket: &ChatSocket,
+        event: &ClientEvent,
+    ) -> Result<(R, Validation), Problem> {
         let limit_bytes = self.services.event_bytes;
         if event.size_bytes() > limit_bytes {
             return Err(Problem::PayloadTooLarge { limit_bytes });
@@ -83,19 +88,21 @@ impl ChatApplication {
             None => Map::new(),
         };
         let mut request: R = field::request(members)?;
-        match request.take_tenant_id().value("tenantId")? {
+        let mut validation = Validation::new();
+        match validation.optional("tenantId", request.take_tenant_id()) {
             Some(named) if named != socket.principal.tenant_id => {
                 Err(Problem::Forbidden("the connection is for another tenant"))
             }
-            _ => Ok(request),
+            _ => Ok((request, validation)),
         }
     }
 
     async fn message(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         self.services.limiter.count_message(&socket.credential, socket.client)?;
-        let request = self.request(socket, event)?;
+        let (request, validation) = self.request(socket, event)?;
         let principal = &socket.principal;
-        let MessageDraft { session: named, mut message } = self.services.intake.read(request, principal)?;
+        let draft = self.services.intake.read(request, principal, validation)?;
+        let MessageDraft { session: named, mut message } = draft;
         principal.check_user(message.user_id.as_ref())?;
         message.user_id = message.user_id.or_else(|| socket.claimed_user.clone());
         let session = match (&principal.role, &socket.bound_session, named) {
@@ -145,7 +152,8 @@ impl ChatApplication {
         emit: &mut Vec<Arc<OutgoingEvent>>,
     ) -> Result<String, Problem> {
         socket.principal.require_staff()?;
-        let _: TenantRequest = self.request(socket, event)?;
+        let (TenantRequest { .. }, validation) = self.request(socket, event)?;
+        validation.finish()?;
         let list = self.services.online.list(&socket.principal.tenant_id).await?;
         emit.push(Arc::new(OutgoingEvent::new("online_users_list", &list)));
         Ok(list.get().to_owned())
@@ -153,8 +161,7 @@ impl ChatApplication {
 
     /// The session that an event names.
     fn session_of(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<SessionId, Problem> {
-        let request: JoinSessionRequest = self.request(socket, event)?;
-        let mut validation = Validation::new();
+        let (request, mut validation): (JoinSessionRequest, _) = self.request(socket, event)?;
         let session = validation.required("sessionId", request.session_id);
         validation.finish()?;
         session.ok_or(Problem::Internal)
@@ -196,7 +203,8 @@ impl ChatApplication {
 
 /// Serializes an acknowledgement.
 fn to_json(response: &impl Serialize) -> Result<String, Problem> {
-    serde_json::to_string(response).map_err(|error| {
+    // As a value, so that the members are in the order of their names, as in every refusal.
+    serde_json::to_value(response).map(|value| value.to_string()).map_err(|error| {
         tracing::error!(%error, "an acknowledgement cannot be serialized");
         Problem::Internal
     })

@@ -48,6 +48,9 @@ fn a_message_is_acknowledged_and_a_repeat_says_so_without_an_echo() {
     let again = socket.call("message", &message);
     assert_eq!((&again["messageId"], &again["duplicate"]), (&first["messageId"], &json!(true)));
     assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={SESSION}")).len(), 1);
+    socket.text(&format!(r#"4277["leave:session",{{"sessionId":"{OTHER}"}}]"#));
+    let left = format!(r#"4377[{{"sessionId":"{OTHER}","success":true}}]"#);
+    assert_eq!(socket.packet(), Some(left), "members are in the order of their names");
 }
 
 #[test]

@@ -47,6 +47,24 @@ fn a_connect_over_16_kib_is_told_so_and_the_next_one_is_let_in() {
 }
 
 #[test]
+fn an_event_is_told_everything_that_is_wrong_with_it() {
+    let app = TestApp::start();
+    let mut socket = SocketClient::connect(&app, SECRET_KEY);
+    let cases: [(&str, &[&str]); 4] = [
+        ("message", &["sessionId", "tenantId", "text"]),
+        ("join:session", &["sessionId", "tenantId"]),
+        ("leave:session", &["sessionId", "tenantId"]),
+        ("get_online_users", &["tenantId"]),
+    ];
+    for (event, wrong) in cases {
+        let refused = socket.call(event, &json!({ "tenantId": [], "sessionId": {} }));
+        assert_eq!(refused["code"], "VALIDATION_FAILED", "{event}: {refused}");
+        let fields = refused["details"]["fields"].as_object().expect("the fields");
+        assert_eq!(fields.keys().collect::<Vec<_>>(), wrong, "{event}: {refused}");
+    }
+}
+
+#[test]
 fn a_visitor_who_comes_when_there_is_no_room_is_held_and_neither_heard_nor_online() {
     let app = AppLauncher::new().environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2").start();
     let mut agent = SocketClient::connect(&app, SECRET_KEY);
