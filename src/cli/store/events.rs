@@ -127,6 +127,11 @@ impl EventListing {
             None if self.follow => log.head(),
             None => Position::START,
         };
+        // The log may end before it.
+        let first = match self.from {
+            Some(LogPoint::Position(position)) => position,
+            _ => Position::START,
+        };
         let mut left = self.limit.unwrap_or(u64::MAX);
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut version = Version::from_u64(1);
@@ -146,7 +151,8 @@ impl EventListing {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
-            let wanted = events.iter().filter(|event| event.position > after && filter.wants(event));
+            let is_in_range = |position: Position| position > after && position >= first;
+            let wanted = events.iter().filter(|event| is_in_range(event.position) && filter.wants(event));
             for event in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 writeln!(out, "{}", self.line(event)?)?;
                 left -= 1;

@@ -114,6 +114,27 @@ fn events_are_followed_beside_a_running_service() {
 }
 
 #[test]
+fn events_are_followed_from_a_position_that_the_log_has_yet_to_reach() {
+    let data = stopped();
+    let service = TestApp::start_on(data.path());
+    let from = head(data.path()) + 20;
+    let mut following = cli::command(data.path())
+        .args(["events", "-f", "--json", "--limit", "1", "--from", &from.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut said = 0;
+    eventually("it prints a line", || {
+        said += 1;
+        assert_eq!(say_as_ann(&service, "session-later", &format!("line {said}")).status, 200);
+        following.try_wait().expect("a state").is_some()
+    });
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    let first = json(&lines.next().expect("a line").expect("a text"));
+    assert!(first["position"].as_u64().is_some_and(|position| position >= from), "{first}");
+}
+
+#[test]
 fn what_is_followed_without_a_place_begins_at_the_end() {
     let data = stopped();
     let service = TestApp::start_on(data.path());
