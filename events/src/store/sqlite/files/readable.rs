@@ -80,13 +80,13 @@ impl FileReadability {
     /// What to tell of an error: when the file could not be read, that.
     pub fn reason(&self, error: &rusqlite::Error) -> String {
         if !row_seal::is_damage(error) && !is_unread(error) {
-            return error.to_string();
+            return row_seal::reason(error);
         }
         let found = self.judge();
         if found.is_none() {
             self.confirm_damage();
         }
-        found.map_or_else(|| error.to_string(), |found| found.to_string())
+        found.map_or_else(|| row_seal::reason(error), |found| found.to_string())
     }
 
     /// The file was judged to read, and is malformed all the same.
@@ -160,4 +160,16 @@ pub fn is_unread(error: &rusqlite::Error) -> bool {
         ffi::SQLITE_IOERR_CORRUPTFS,
     ];
     error.sqlite_error().is_some_and(|error| CODES.contains(&error.extended_code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_damaged_row_the_table_is_told_and_not_how_it_was_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let readability = FileReadability::new(&directory.path().join("log.db"));
+        assert_eq!(readability.reason(&row_seal::broken("meta")), "a row of `meta` is not what was written");
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
         Epoch,
         sqlite::{
             DefectKind, OpenError, StoreVerification,
-            files::{row_checksum, sql},
+            files::{row_checksum, row_seal, sql},
             reading::read_only,
             tables::schema,
         },
@@ -204,7 +204,7 @@ fn run(
 ) {
     let mut check = CompanionCheck { database, prefix, log: LogFacts(log), companion, found };
     if let Err(error) = (companion.verify)(&mut check) {
-        check.defect(Position::START, &error.to_string());
+        check.defect(Position::START, &row_seal::reason(&error));
     }
 }
 

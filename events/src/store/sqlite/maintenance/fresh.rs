@@ -16,7 +16,7 @@ use crate::{
         line::InvalidLine,
         sqlite::{
             CompanionDatabase, OpenError, ProgressCallback, StoreFiles, StoreVerification,
-            files::{new_file::sync_folder, private},
+            files::{new_file::sync_folder, private, row_seal},
             lock,
             reading::read_only,
             tables::{event_query, index_build, opening, schema},
@@ -74,7 +74,7 @@ pub enum FillError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// SQLite refused.
-    #[error("{0}")]
+    #[error("{}", row_seal::reason(.0))]
     Database(#[from] rusqlite::Error),
     /// The file system refused.
     #[error(transparent)]
@@ -93,9 +93,7 @@ impl<'a> UnfinishedStore<'a> {
         let directory = files.path;
         private::make_directory(directory)?;
         let lock = lock::take(directory)?;
-        let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
-        let kept = fresh.backed_up().map(|(companion, _)| companion.file(directory));
-        let kept = kept.collect::<Vec<_>>();
+        let kept = backed_up(files).map(|companion| companion.file(directory)).collect::<Vec<_>>();
         if is_unfinished(directory)? {
             kept.iter().for_each(|file| remove(file, &SUFFIXES));
         }
@@ -106,15 +104,16 @@ impl<'a> UnfinishedStore<'a> {
                 return Err(FillError::NotEmpty(directory.to_owned()));
             }
         }
+        // From here on: a directory that is refused stays as it is.
+        let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
         fresh.remove();
         Ok(fresh)
     }
 
     /// The databases that a backup has, and what each is called until all of the store is there.
     pub(in crate::store::sqlite) fn backed_up(&self) -> impl Iterator<Item = (CompanionDatabase, PathBuf)> {
-        let StoreFiles { path, companions } = self.files;
-        let backed_up = companions.iter().filter(|companion| companion.copying.is_some());
-        backed_up.map(|companion| (*companion, with_suffix(&companion.file(path), ".new")))
+        let path = self.files.path;
+        backed_up(self.files).map(move |companion| (companion, with_suffix(&companion.file(path), ".new")))
     }
 
     /// Verifies what was made, and gives it its names.
@@ -185,6 +184,10 @@ pub(in crate::store::sqlite) fn refuse_unfinished(directory: &Path) -> Result<()
 
 fn is_unfinished(directory: &Path) -> io::Result<bool> {
     Ok(directory.join(UNFINISHED).try_exists()? && !directory.join("log.db").try_exists()?)
+}
+
+fn backed_up(files: StoreFiles<'_>) -> impl Iterator<Item = CompanionDatabase> {
+    files.companions.iter().copied().filter(|companion| companion.copying.is_some())
 }
 
 fn remove(path: &Path, suffixes: &[&str]) {

@@ -176,4 +176,18 @@ mod tests {
         assert!(refused.to_string().contains("UTF-8") && !odd.exists(), "{refused}");
         restore(&directory.path().join("another")).unwrap();
     }
+
+    #[test]
+    fn a_directory_that_is_refused_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let ambient = Ambient::system();
+        let (data, file) = (directory.path().join("data"), directory.path().join("file"));
+        drop(SqliteStore::open(&data, &ambient).unwrap());
+        let files = StoreFiles::new(&data, &[]);
+        files.backup(&file, ambient.now(), &mut |_| ()).unwrap();
+        let another = data.join("log.db.new");
+        std::fs::write(&another, "somebody's").unwrap();
+        assert!(matches!(files.restore(&file, None, &ambient, &mut |_| ()), Err(FillError::NotEmpty(_))));
+        assert!(another.exists());
+    }
 }

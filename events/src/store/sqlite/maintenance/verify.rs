@@ -19,7 +19,7 @@ use crate::{
         Epoch,
         sqlite::{
             OpenError, ProgressCallback, WorkProgress,
-            files::readable,
+            files::{readable, row_seal},
             maintenance::{
                 companion,
                 store_files::StoreFiles,
@@ -93,7 +93,12 @@ fn look(
     }
     log::check(&conn, at, &mut found, report)?;
     if let Err(error) = index::check(&conn, at, &mut found, report) {
-        found.defect(DefectKind::Pages, Position::START, "", format!("the index does not read: {error}"));
+        found.defect(
+            DefectKind::Pages,
+            Position::START,
+            "",
+            format!("the index does not read: {}", row_seal::reason(&error)),
+        );
     }
     if files.path.is_dir() {
         witness_check::check(&files.path.join("log.witness"), &conn, &mut found);
@@ -125,7 +130,12 @@ impl LogBounds {
         let mut number = |key: &str| {
             schema::meta(conn, key)
                 .map_err(|error| {
-                    found.defect(DefectKind::Meta, Position::START, "", format!("meta `{key}`: {error}"))
+                    found.defect(
+                        DefectKind::Meta,
+                        Position::START,
+                        "",
+                        format!("meta `{key}`: {}", row_seal::reason(&error)),
+                    )
                 })
                 .ok()
         };
