@@ -68,7 +68,8 @@ fn current_secret(configured: &Secret, data: &Path, ambient: &Ambient) -> anyhow
         return Ok(configured.clone());
     }
     let path = data.join("jwt_secret");
-    if !path.exists() {
+    // A link that leads nowhere is an error below: a new secret in its place would end every token.
+    if !path.is_symlink() && !path.exists() {
         // Durable, name included: a power cut must not lose it, and with it every token.
         durable_file::replace(&path, hex::encode(ambient.bytes::<32>()).as_bytes())?;
     }
