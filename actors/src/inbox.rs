@@ -270,14 +270,14 @@ fn closed_conversations(
     });
     let (last_at, tenant, session) = after;
     let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query((last_at, tenant, session, before.as_millis(), limit))?;
+    let mut rows = statement.query((last_at, tenant, session, before, limit))?;
     let mut closed = Vec::new();
     while let Some(row) = rows.next()? {
         let tenant = TenantId::try_from(row.get::<_, String>(1)?);
         closed.push(InboxConversation {
             tenant: tenant.map_err(|_invalid| ViewError::Damaged(InboxProjection::NAME))?,
             session: session_of(&row.get::<_, String>(2)?)?,
-            last_at: Timestamp::from_millis(row.get(0)?),
+            last_at: row.get(0)?,
         });
     }
     Ok(closed)

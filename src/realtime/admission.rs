@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use amoiq_actors::sessions::SessionAccess;
-use amoiq_events::{Ambient, SessionId, ShortText, TenantId, UserId, session::VisitedPage};
+use amoiq_events::{Ambient, SessionId, ShortText, TenantId, Timestamp, UserId, session::VisitedPage};
 use amoiq_socketio::{
     engine::ClientHandshake,
     socket::{AcceptedSocket, ConnectRequest, ReviewInterval},
@@ -245,10 +245,9 @@ fn review_interval(credential: &Credential, ambient: &Ambient) -> Option<ReviewI
     if claims.role == auth::TokenRole::Visitor {
         return None;
     }
-    let (end_ms, ambient) = (claims.exp.saturating_mul(1_000), ambient.clone());
+    let (end, ambient) = (Timestamp::from_millis(claims.exp.saturating_mul(1_000)), ambient.clone());
     Some(Box::new(move || {
-        let left_ms = end_ms.saturating_sub(ambient.now().as_millis());
-        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+        let left = end.saturating_since(ambient.now());
         left.clamp(MIN_REVIEW_INTERVAL, MAX_REVIEW_INTERVAL)
     }))
 }

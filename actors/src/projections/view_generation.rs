@@ -73,7 +73,7 @@ impl ViewGeneration {
             let generation = Self {
                 tables: ViewTables::new(row.get(0)?, row.get(1)?),
                 epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
-                position: Position::from_u64(row.get::<_, i64>(3)?.cast_unsigned()),
+                position: row.get(3)?,
             };
             Ok((generation, row.get::<_, i64>(4)?))
         });
@@ -124,7 +124,7 @@ impl ViewGeneration {
             state as i64,
             self.tables.version(),
             self.epoch.0.cast_signed(),
-            self.position.as_u64().cast_signed(),
+            self.position,
             self.checksum(projection, state),
         ))?;
         Ok(())

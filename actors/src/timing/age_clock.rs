@@ -27,13 +27,9 @@ impl AgeClock {
     /// The date of what has this age now. Everything with an earlier date is older.
     pub(crate) fn before(&self, age: Duration) -> Timestamp {
         let (date, since) = self.started;
-        let now = self.ambient.now().min(date.plus_millis(millis(since.elapsed())));
-        now.plus_millis(millis(age).saturating_neg())
+        let now = self.ambient.now().min(date + since.elapsed());
+        now - age
     }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

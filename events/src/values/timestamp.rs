@@ -46,6 +46,12 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
+    /// How long after another moment this is; nothing when it is before.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
+    }
+
     /// Reads an RFC 3339 text of any precision and offset, and a year of more digits after a `+`: the first
     /// release wrote such ones.
     #[must_use]
@@ -154,6 +160,17 @@ mod tests {
         for text in ["13434-11-04T10:30:00.000Z", "+", "+1", "+13434", "+13434-11-04T10:30:00.000"] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn time_is_added_taken_away_and_measured() {
+        let (time, hour) = (Timestamp::from_millis(1_705_314_600_000), Duration::from_hours(1));
+        assert_eq!((time + hour).as_millis() - time.as_millis(), 3_600_000);
+        assert_eq!((time + hour) - hour, time);
+        assert_eq!((time + hour).saturating_since(time), hour);
+        assert_eq!(time.saturating_since(time + hour), Duration::ZERO);
+        let (first, last) = (Timestamp::from_millis(FIRST), Timestamp::from_millis(LAST));
+        assert_eq!((time + Duration::MAX, time - Duration::MAX), (last, first));
     }
 
     #[test]

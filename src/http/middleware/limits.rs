@@ -70,8 +70,7 @@ fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
 
 /// The window ends by the monotonic clock; only what is shown of its end is a time of day.
 fn show(headers: &mut HeaderMap, allowance: &RateAllowance, now: Timestamp) {
-    let left = i64::try_from(allowance.resets_in.as_millis()).unwrap_or(i64::MAX);
-    let reset = now.plus_millis(left).as_millis().unsigned_abs().div_ceil(1_000);
+    let reset = (now + allowance.resets_in).as_millis().unsigned_abs().div_ceil(1_000);
     let told = [
         ("x-ratelimit-limit", u64::from(allowance.limit)),
         ("x-ratelimit-remaining", u64::from(allowance.remaining)),

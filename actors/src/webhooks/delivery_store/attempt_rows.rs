@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, types::ValueRef};
 
 use super::{
     DeliveryStoreError, LaneId,
-    checked_row::{ColumnReader, optional, sealed},
+    checked_row::{ColumnReader, optional, placed, sealed},
 };
 use crate::webhooks::delivery::DeliveryAttempt;
 
@@ -29,11 +29,10 @@ pub(super) fn add(
     number: u32,
     attempt: &DeliveryAttempt,
 ) -> Result<(), DeliveryStoreError> {
-    let position = position.as_u64().cast_signed();
     let answer = attempt.answer.get(..ANSWER_BYTES).unwrap_or(&attempt.answer);
     let columns = [
         ValueRef::Integer(lane.0),
-        ValueRef::Integer(position),
+        placed(position),
         ValueRef::Integer(i64::from(number)),
         ValueRef::Integer(attempt.at.as_millis()),
         ValueRef::Integer(i64::from(attempt.duration_ms)),
@@ -59,7 +58,7 @@ pub(super) fn of(
     count: u32,
 ) -> Result<Vec<DeliveryAttempt>, DeliveryStoreError> {
     let mut statement = conn.prepare_cached(OF_DELIVERY)?;
-    let mut rows = statement.query((lane.0, position.as_u64().cast_signed()))?;
+    let mut rows = statement.query((lane.0, position))?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
         attempts.push(decode(row)?);
@@ -77,7 +76,7 @@ pub(super) fn remove(
     position: Position,
 ) -> Result<usize, DeliveryStoreError> {
     let delete = "DELETE FROM attempts WHERE lane = ?1 AND position = ?2";
-    Ok(conn.prepare_cached(delete)?.execute((lane.0, position.as_u64().cast_signed()))?)
+    Ok(conn.prepare_cached(delete)?.execute((lane.0, position))?)
 }
 
 fn decode(row: &Row<'_>) -> Result<DeliveryAttempt, DeliveryStoreError> {

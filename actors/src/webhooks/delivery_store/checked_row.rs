@@ -1,6 +1,9 @@
 //! A row of any table: its columns, followed by the CRC-32C over all of them.
 
-use amoiq_events::store::sqlite::row_checksum::{checksum, is_whole};
+use amoiq_events::{
+    Position,
+    store::sqlite::row_checksum::{checksum, is_whole},
+};
 use rusqlite::{
     Params, Row, params_from_iter,
     types::{ToSqlOutput, ValueRef},
@@ -12,6 +15,11 @@ use super::DeliveryStoreError;
 pub(super) fn sealed<'a>(columns: &'a [ValueRef<'a>]) -> impl Params + 'a {
     let sum = ValueRef::Integer(checksum(columns.iter().copied()));
     params_from_iter(columns.iter().copied().chain([sum]).map(ToSqlOutput::Borrowed))
+}
+
+/// A position as it is stored. One that SQLite cannot count comes after all others.
+pub(super) fn placed(position: Position) -> ValueRef<'static> {
+    ValueRef::Integer(i64::try_from(position.as_u64()).unwrap_or(i64::MAX))
 }
 
 /// A column that may be absent.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params, Row, types::ValueRef};
 
 use super::{
     DeliveriesQuery, DeliveryStoreError, LaneId, MAX_PAGE, attempt_rows,
-    checked_row::{ColumnReader, optional, sealed},
+    checked_row::{ColumnReader, optional, placed, sealed},
     lane_rows::{self, LaneRow},
 };
 use crate::webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress};
@@ -81,7 +81,7 @@ pub(super) fn find(
     lane: LaneId,
     at: Position,
 ) -> Result<Option<DeliveryRow>, DeliveryStoreError> {
-    Ok(select(conn, ONE, (lane.0, number(at)))?.pop())
+    Ok(select(conn, ONE, (lane.0, at))?.pop())
 }
 
 /// The unsettled deliveries of a lane. It is an error if there are fewer than were counted.
@@ -107,7 +107,7 @@ pub(super) fn settled_after(
     after: Position,
 ) -> Result<BTreeSet<Position>, DeliveryStoreError> {
     let mut settled = BTreeSet::new();
-    each(conn, BEHIND, (lane.0, number(after)), |DeliveryRow { delivery, .. }| {
+    each(conn, BEHIND, (lane.0, after), |DeliveryRow { delivery, .. }| {
         if delivery.status.is_settled() {
             settled.insert(delivery.position);
         }
@@ -122,7 +122,7 @@ pub(super) fn page(
     lane: LaneId,
     query: DeliveriesQuery,
 ) -> Result<Vec<(Delivery, Vec<DeliveryAttempt>)>, DeliveryStoreError> {
-    let before = query.before.map_or(i64::MAX, number);
+    let before = query.before.unwrap_or(Position::END);
     let limit = query.limit.min(MAX_PAGE);
     let found = match query.status.map(status_number) {
         None => select(conn, PAGE, (lane.0, before, limit)),
@@ -178,8 +178,7 @@ pub(super) fn each_row(
     let mut rows = statement.query(params)?;
     while let Some(row) = rows.next()? {
         // The primary key is a number even in a damaged row.
-        let position: i64 = row.get(1)?;
-        show(Position::from_u64(position.cast_unsigned()), decode(row));
+        show(row.get(1)?, decode(row));
     }
     Ok(())
 }
@@ -193,7 +192,7 @@ pub(super) fn remove(
     lane.totals.leave(delivery.status);
     let gone = attempt_rows::remove(conn, lane.id, delivery.position)?;
     let delete = "DELETE FROM deliveries WHERE lane = ?1 AND position = ?2";
-    Ok(gone + conn.prepare_cached(delete)?.execute((lane.id.0, number(delivery.position)))?)
+    Ok(gone + conn.prepare_cached(delete)?.execute((lane.id.0, delivery.position))?)
 }
 
 /// Removes every delivery after a position, including damaged ones.
@@ -204,7 +203,7 @@ pub(super) fn remove_beyond(
 ) -> Result<(), DeliveryStoreError> {
     let gone = "SELECT status, count(*) FROM deliveries WHERE lane = ?1 AND position > ?2 GROUP BY status";
     let mut statement = conn.prepare_cached(gone)?;
-    let mut gone = statement.query((lane.id.0, number(head)))?;
+    let mut gone = statement.query((lane.id.0, head))?;
     while let Some(row) = gone.next()? {
         // A row with any other status was never counted.
         if let Some(status) = status_of(row.get(0)?) {
@@ -215,7 +214,7 @@ pub(super) fn remove_beyond(
         "DELETE FROM attempts WHERE lane = ?1 AND position > ?2",
         "DELETE FROM deliveries WHERE lane = ?1 AND position > ?2",
     ] {
-        conn.prepare_cached(removal)?.execute((lane.id.0, number(head)))?;
+        conn.prepare_cached(removal)?.execute((lane.id.0, head))?;
     }
     Ok(())
 }
@@ -235,16 +234,11 @@ fn status_of(number: i64) -> Option<DeliveryStatus> {
     DeliveryStatus::ALL.into_iter().find(|status| status_number(*status) == number)
 }
 
-/// A position as it is stored. One that SQLite cannot count comes after all others.
-pub(super) fn number(position: Position) -> i64 {
-    i64::try_from(position.as_u64()).unwrap_or(i64::MAX)
-}
-
 fn put(conn: &Connection, lane: LaneId, kept: &DeliveryRow) -> Result<(), DeliveryStoreError> {
     let DeliveryRow { delivery, attempts } = kept;
     let columns = [
         ValueRef::Integer(lane.0),
-        ValueRef::Integer(number(delivery.position)),
+        placed(delivery.position),
         ValueRef::Blob(delivery.event_id.as_bytes()),
         ValueRef::Blob(delivery.message_id.as_bytes()),
         delivery.session.as_str().into(),

@@ -85,7 +85,7 @@ pub(super) fn of_sessions(
     after: Position,
 ) -> Result<SessionScan, DeliveryStoreError> {
     let mut looked = SessionScan { found: Vec::new(), last: None, error: None };
-    let params = (lane.0, delivery_rows::number(after), CHUNK_ROWS);
+    let params = (lane.0, after, CHUNK_ROWS);
     delivery_rows::each_row(conn, delivery_rows::NEXT, params, |position, kept| {
         looked.last = Some(position);
         match kept {

@@ -140,8 +140,7 @@ impl AttemptScheduler {
     pub(super) fn restore_refusal(&mut self, delivery: &Delivery, now: ClockReading) {
         let Some(refused_at) = delivery.refused_at else { return };
         let hold = self.settings.refused_hold;
-        let hold_ms = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
-        let holds_until = delivery.holds.then(|| now.instant_of(refused_at.plus_millis(hold_ms), hold));
+        let holds_until = delivery.holds.then(|| now.instant_of(refused_at + hold, hold));
         self.refusals.restore(delivery.position, delivery.session.clone(), holds_until);
     }
 

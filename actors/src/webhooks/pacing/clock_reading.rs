@@ -26,22 +26,20 @@ impl ClockReading {
     pub(in crate::webhooks) fn date_of(self, instant: Instant) -> Timestamp {
         let ahead = instant.saturating_duration_since(self.instant);
         match self.instant.saturating_duration_since(instant) {
-            Duration::ZERO => self.date.plus_millis(millis(ahead)),
-            behind => self.date.plus_millis(millis(behind).saturating_neg()),
+            Duration::ZERO => self.date + whole_millis(ahead),
+            behind => self.date - whole_millis(behind),
         }
     }
 
     /// The instant of a stored date. The wall clock may have been set since then, so the wait for it is limited to
     /// its original length.
     pub(in crate::webhooks) fn instant_of(self, date: Timestamp, whole_wait: Duration) -> Instant {
-        let ahead_ms = u64::try_from(date.as_millis().saturating_sub(self.date.as_millis())).unwrap_or(0);
-        later(self.instant, Duration::from_millis(ahead_ms).min(whole_wait))
+        later(self.instant, date.saturating_since(self.date).min(whole_wait))
     }
 
     /// How long ago a stored date was; zero if it is in the future.
     pub(in crate::webhooks) fn since(self, date: Timestamp) -> Duration {
-        let ago_ms = self.date.as_millis().saturating_sub(date.as_millis());
-        Duration::from_millis(u64::try_from(ago_ms).unwrap_or(0))
+        self.date.saturating_since(date)
     }
 }
 
@@ -50,9 +48,9 @@ pub(in crate::webhooks) fn later(instant: Instant, wait: Duration) -> Instant {
     instant.checked_add(wait.min(NEVER)).unwrap_or(instant)
 }
 
-/// Rounded up, so that nothing is looked at before it is due.
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+/// Rounded up to what a date can say, so that nothing is looked at before it is due.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -125,11 +125,10 @@ fn unpack(conn: &Connection, companion: CompanionDatabase, path: &Path) -> Resul
 
 /// Removes what is after a position. A stream ends at the event that its first event after the position links to.
 fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
-    let to_number = i64::try_from(to.as_u64()).unwrap_or(i64::MAX);
     let last = event_query::last_position(conn)?;
     let sql = "SELECT stream, version, previous FROM log WHERE position > ?1 AND previous <= ?1";
     let mut statement = conn.prepare(sql)?;
-    let mut rows = statement.query([to_number])?;
+    let mut rows = statement.query([to])?;
     let known = stream_index::StreamHeads::default();
     while let Some(row) = rows.next()? {
         let stream: String = row.get(0)?;
@@ -137,18 +136,20 @@ fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
         if head.position <= to {
             continue;
         }
-        let version = Version::from_u64(row.get::<_, i64>(1)?.cast_unsigned().saturating_sub(1));
-        let position = Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned());
-        if version == Version::NONE || version.plus(1) < head.first {
-            conn.execute("DELETE FROM streams WHERE name = ?1", [stream])?;
-        } else {
-            stream_index::store_head(conn, &stream, StreamHead { version, position, first: head.first })?;
+        let (next, position): (Version, Position) = (row.get(1)?, row.get(2)?);
+        match next.previous() {
+            Some(version) if next >= head.first => {
+                stream_index::store_head(conn, &stream, StreamHead { version, position, first: head.first })?;
+            }
+            _ => {
+                conn.execute("DELETE FROM streams WHERE name = ?1", [stream])?;
+            }
         }
     }
     // What is left there began after the position: a truncated stream links to what is after it too.
-    conn.execute("DELETE FROM streams WHERE position > ?1", [to_number])?;
-    conn.execute("DELETE FROM marks WHERE position > ?1", [to_number])?;
-    conn.execute("DELETE FROM log WHERE position > ?1", [to_number])?;
+    conn.execute("DELETE FROM streams WHERE position > ?1", [to])?;
+    conn.execute("DELETE FROM marks WHERE position > ?1", [to])?;
+    conn.execute("DELETE FROM log WHERE position > ?1", [to])?;
     // What was given out once is not given out again.
     let floor = schema::meta(conn, "floor")?.max(last.as_u64());
     schema::set_meta(conn, "floor", floor)?;

@@ -33,8 +33,6 @@ pub(in crate::store::sqlite) fn read_all(
     let mut known = after.as_u64().max(floor);
     let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
-    // No position is beyond what SQLite can count, so a higher number is after the log too.
-    let after = i64::try_from(after.as_u64()).unwrap_or(i64::MAX);
     let parameters = (after, i64::try_from(limit).unwrap_or(i64::MAX));
     let mut rows = statement.query(parameters).map_err(failed)?;
     let mut events = Vec::with_capacity(limit);
@@ -243,7 +241,6 @@ pub(in crate::store::sqlite) fn scan(
     stream: &StreamName,
     below: Version,
 ) -> rusqlite::Result<Vec<EventPlace>> {
-    let below = i64::try_from(below.as_u64()).unwrap_or(i64::MAX);
     conn.prepare("SELECT stream, id, position, version FROM log WHERE stream = ?1 AND version < ?2")?
         .query_map((stream.as_str(), below), placed)?
         .collect()
@@ -256,15 +253,15 @@ fn placed(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventPlace> {
     Ok(EventPlace {
         stream: StreamName::stored(&stream),
         id: EventId::from_uuid(uuid::Uuid::from_bytes(id)),
-        position: Position::from_u64(row.get::<_, i64>(2)?.cast_unsigned()),
-        version: Version::from_u64(row.get::<_, i64>(3)?.cast_unsigned()),
+        position: row.get(2)?,
+        version: row.get(3)?,
     })
 }
 
 /// The newest position.
 pub(in crate::store::sqlite) fn last_position(conn: &Connection) -> rusqlite::Result<Position> {
-    let last: Option<i64> = conn.query_row("SELECT max(position) FROM log", [], |row| row.get(0))?;
-    Ok(Position::from_u64(last.unwrap_or_default().cast_unsigned()))
+    let last: Option<Position> = conn.query_row("SELECT max(position) FROM log", [], |row| row.get(0))?;
+    Ok(last.unwrap_or_default())
 }
 
 /// What SQLite says is wrong: damage is told apart from trouble that may pass.

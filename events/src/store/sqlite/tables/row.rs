@@ -28,14 +28,14 @@ pub(in crate::store::sqlite) fn insert(
 ) -> rusqlite::Result<()> {
     let event = &recorded.event;
     statement.execute((
-        recorded.position.as_u64().cast_signed(),
+        recorded.position,
         recorded.stream.as_str(),
-        recorded.version.as_u64().cast_signed(),
-        previous.as_u64().cast_signed(),
+        recorded.version,
+        previous,
         event.id.as_bytes().as_slice(),
         &*event.kind,
         i64::from(event.schema),
-        event.time.as_millis(),
+        event.time,
         &*event.causation,
         &*event.actor,
         &*event.data,

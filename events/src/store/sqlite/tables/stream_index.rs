@@ -304,13 +304,8 @@ fn nearest(conn: &Connection, clause: &str, stream: &str) -> rusqlite::Result<Op
 
 /// Reads a row of `streams`: name, version, position, first, checksum.
 pub(in crate::store::sqlite) fn stored(row: &Row<'_>) -> rusqlite::Result<(String, StreamHead)> {
-    let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
     let name: String = row.get(0)?;
-    let head = StreamHead {
-        version: Version::from_u64(number(1)?),
-        position: Position::from_u64(number(2)?),
-        first: Version::from_u64(number(3)?),
-    };
+    let head = StreamHead { version: row.get(1)?, position: row.get(2)?, first: row.get(3)? };
     if head_seal(&name, head) == row.get::<_, i64>(4)? {
         Ok((name, head))
     } else {
@@ -333,7 +328,7 @@ fn stored_mark(conn: &Connection, stream: &str, mark: u64) -> rusqlite::Result<O
     let found = conn
         .prepare_cached(sql)?
         .query_row((stream, mark.cast_signed()), |row| {
-            let position = Position::from_u64(row.get::<_, i64>(1)?.cast_unsigned());
+            let position: Position = row.get(1)?;
             let expected = mark_seal(stream, row.get::<_, i64>(0)?.cast_unsigned(), position);
             Ok((row.get::<_, i64>(2)? == expected).then_some(position))
         })
@@ -350,13 +345,7 @@ pub(in crate::store::sqlite) fn store_head(
     conn.prepare_cached(
         "INSERT OR REPLACE INTO streams (name, version, position, first, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute((
-        stream,
-        head.version.as_u64().cast_signed(),
-        head.position.as_u64().cast_signed(),
-        head.first.as_u64().cast_signed(),
-        head_seal(stream, head),
-    ))?;
+    .execute((stream, head.version, head.position, head.first, head_seal(stream, head)))?;
     Ok(())
 }
 
@@ -364,11 +353,6 @@ fn store_mark(conn: &Connection, stream: &str, (mark, position): (u64, Position)
     conn.prepare_cached(
         "INSERT OR REPLACE INTO marks (stream, mark, position, checksum) VALUES (?1, ?2, ?3, ?4)",
     )?
-    .execute((
-        stream,
-        mark.cast_signed(),
-        position.as_u64().cast_signed(),
-        mark_seal(stream, mark, position),
-    ))?;
+    .execute((stream, mark.cast_signed(), position, mark_seal(stream, mark, position)))?;
     Ok(())
 }

@@ -157,7 +157,7 @@ impl StoreWriter {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         let mut delete = self.conn.prepare_cached("DELETE FROM log WHERE position = ?1")?;
         for event in doomed {
-            delete.execute([event.position.as_u64().cast_signed()])?;
+            delete.execute([event.position])?;
         }
         drop(delete);
         match first {

@@ -54,8 +54,7 @@ pub(super) fn check(
         return Ok(());
     }
     let sql = "SELECT count(*) FROM log WHERE position > ?1 AND position <= ?2";
-    let bounds = (upto.as_u64().cast_signed(), at.head.as_u64().cast_signed());
-    let behind: i64 = conn.query_row(sql, bounds, |row| row.get(0))?;
+    let behind: i64 = conn.query_row(sql, (upto, at.head), |row| row.get(0))?;
     if found.events.saturating_sub(behind.cast_unsigned()) == counted {
         return Ok(());
     }
@@ -67,8 +66,7 @@ pub(super) fn check(
 fn streams_behind(conn: &Connection, upto: Position, head: Position) -> rusqlite::Result<u64> {
     let sql = "SELECT count(DISTINCT stream) FROM log WHERE position > ?1 AND position <= ?2
         AND NOT EXISTS (SELECT 1 FROM streams WHERE name = stream)";
-    let bounds = (upto.as_u64().cast_signed(), head.as_u64().cast_signed());
-    conn.query_row(sql, bounds, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    conn.query_row(sql, (upto, head), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
 /// Counts anew, as everything is at one moment, before anything is said: something may have been removed between
@@ -98,7 +96,7 @@ fn recount(conn: &Connection, upto: Position, found: &mut StoreVerification) -> 
 
 fn events_up_to(conn: &Connection, upto: Position) -> rusqlite::Result<u64> {
     let sql = "SELECT count(*) FROM log WHERE position <= ?1";
-    conn.query_row(sql, [upto.as_u64().cast_signed()], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    conn.query_row(sql, [upto], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
 /// Checks each stream's head; tells how many events up to `upto` they have, if that can be said.
@@ -238,10 +236,9 @@ fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification
             OR streams.first > log.version)
         GROUP BY log.stream LIMIT ?2";
     let mut statement = conn.prepare(sql)?;
-    let mut rows = statement.query((upto.as_u64().cast_signed(), NAMED))?;
+    let mut rows = statement.query((upto, NAMED))?;
     while let Some(row) = rows.next()? {
-        let (stream, position): (String, i64) = (row.get(0)?, row.get(1)?);
-        let position = Position::from_u64(position.cast_unsigned());
+        let (stream, position): (String, Position) = (row.get(0)?, row.get(1)?);
         found.defect(DefectKind::Head, position, &stream, "an event is outside of what the index says");
     }
     Ok(())

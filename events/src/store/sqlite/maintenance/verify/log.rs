@@ -79,10 +79,9 @@ impl LogScan<'_> {
         let mut batch = Vec::with_capacity(MAX_READ_EVENTS);
         {
             let mut statement = self.conn.prepare_cached(&sql)?;
-            let bounds = (after.as_u64().cast_signed(), self.at.head.as_u64().cast_signed());
-            let mut rows = statement.query(bounds)?;
+            let mut rows = statement.query((after, self.at.head))?;
             while let Some(row) = rows.next()? {
-                batch.push((Position::from_u64(row.get::<_, i64>(0)?.cast_unsigned()), row::decode(row)));
+                batch.push((row.get::<_, Position>(0)?, row::decode(row)));
             }
         }
         for (position, decoded) in &batch {
@@ -227,11 +226,8 @@ impl LogScan<'_> {
 
     /// The stream that a damaged row names, when that much of it reads.
     fn stream_at(&self, position: Position) -> String {
-        let read = self.conn.query_row(
-            "SELECT stream FROM log WHERE position = ?1",
-            [position.as_u64().cast_signed()],
-            |row| row.get::<_, String>(0),
-        );
+        let sql = "SELECT stream FROM log WHERE position = ?1";
+        let read = self.conn.query_row(sql, [position], |row| row.get::<_, String>(0));
         read.ok().filter(|name| StreamName::parse(name).is_ok()).unwrap_or_default()
     }
 }
