@@ -18,7 +18,7 @@ use std::{rc::Rc, sync::Arc};
 
 use actix_web::web;
 use amoiq_actors::sessions::{ProvenUsers, SessionAccess, SessionDirectory};
-use amoiq_events::{Ambient, EventStore, SessionId, TenantId, UserId, session::VisitedPage};
+use amoiq_events::{Ambient, EventLog, SessionId, TenantId, UserId, session::VisitedPage};
 use amoiq_socketio::socket::{
     AcceptedSocket, Application, ClientEvent, ConnectError, ConnectRefusal, ConnectRequest, EventOutcome,
     LocalFuture, OffsetWriter, SocketProtocol, WorkerRooms,
@@ -80,7 +80,7 @@ pub struct ChatServices {
     /// The largest event, in bytes.
     pub event_bytes: usize,
     /// The log.
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn EventLog>,
     /// Time and randomness.
     pub ambient: Ambient,
     /// Which clients may recover.

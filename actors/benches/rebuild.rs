@@ -21,8 +21,7 @@ use amoiq_actors::{
     projections::{RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
-    Ambient, ClientMessageId, Event, EventLog, EventStore, MessageText, NewEvent, SessionId, StreamName,
-    TenantId,
+    Ambient, ClientMessageId, Event, EventLog, MessageText, NewEvent, SessionId, StreamName, TenantId,
     event::EventCause,
     session::{ConversationStarted, MessageCreated, MessageSender, SessionEvent, SessionStarted},
     store::{ExpectedVersion, sqlite::SqliteStore},
@@ -67,7 +66,7 @@ async fn measure(shape: &str, is_random: bool, events: u64, directory: &Path) {
     println!("{shape}: {events} events written in {:.0} s", since.elapsed().as_secs_f64());
     for round in 1..=2 {
         let since = Instant::now();
-        let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open(directory, &ambient).expect("a store"));
+        let store: Arc<dyn EventLog> = Arc::new(SqliteStore::open(directory, &ambient).expect("a store"));
         let views = ViewStore::open(&directory.join("views.db")).expect("views.db");
         let opened = since.elapsed();
         forget_peak();

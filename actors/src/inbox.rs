@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use amoiq_events::{EventStore, Position, SessionId, TenantId, Timestamp, UserId};
+use amoiq_events::{EventLog, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::Connection;
 
 use self::inbox_tables::{COLUMNS, InboxClaim, InboxRow};
@@ -185,7 +185,7 @@ impl InboxView {
     ///
     /// # Errors
     /// When the log cannot be read, or the file cannot be written.
-    pub(crate) async fn remove_gone_letters(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+    pub(crate) async fn remove_gone_letters(&self, store: &dyn EventLog) -> Result<(), ViewError> {
         self.views.letters().remove_gone(store).await
     }
 

@@ -28,7 +28,7 @@ use std::{
 };
 
 use actix::{dev::SendError, prelude::*};
-use amoiq_events::{Ambient, EventStore, SessionId, ShortText, TenantId, UserId};
+use amoiq_events::{Ambient, EventLog, SessionId, ShortText, TenantId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use presence_actor::PresenceActor;
@@ -119,7 +119,7 @@ impl PresenceHandle {
     #[must_use]
     pub fn start(
         settings: PresenceSettings,
-        store: &Arc<dyn EventStore>,
+        store: &Arc<dyn EventLog>,
         ambient: &Ambient,
         signals: &PresenceSignals,
     ) -> Self {
@@ -133,7 +133,7 @@ impl PresenceHandle {
     #[must_use]
     pub fn start_here(
         settings: PresenceSettings,
-        store: &Arc<dyn EventStore>,
+        store: &Arc<dyn EventLog>,
         ambient: &Ambient,
         signals: &PresenceSignals,
     ) -> Self {
@@ -275,7 +275,7 @@ struct ApplyChange {
 struct PresenceRouter {
     tenants: HashMap<TenantId, RunningPresence>,
     settings: PresenceSettings,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     ambient: Ambient,
     signals: PresenceSignals,
 }
@@ -314,7 +314,7 @@ impl Handler<RouteChange> for PresenceRouter {
 impl PresenceRouter {
     fn new(
         settings: PresenceSettings,
-        store: &Arc<dyn EventStore>,
+        store: &Arc<dyn EventLog>,
         ambient: &Ambient,
         signals: &PresenceSignals,
     ) -> Self {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use amoiq_events::{
     Ambient, EventStore, SessionId, StreamName, TenantId, Timestamp, Version,
     event::EventCause,
-    store::{MAX_READ_EVENTS, ReadDirection},
+    store::{LogReader, MAX_READ_EVENTS},
 };
 
 use crate::{
@@ -94,22 +94,19 @@ impl RetentionTask {
         }
     }
 
+    /// Removes old events from the start of a stream, some at a time.
     async fn truncate_presence(&self, stream: &StreamName, before: Timestamp) -> Result<(), EraseError> {
-        while self.truncate_step(stream, before).await? {
+        let mut pages = LogReader::stream(&*self.store, stream.clone(), Version::FIRST);
+        while let Some(events) = pages.next_page().await? {
+            let old = events.iter().take_while(|event| event.event.time < before);
+            let Some(end) = old.last().map(|last| last.version.next()) else { break };
+            self.store.truncate(stream.clone(), end).await?;
+            if events.len() < MAX_READ_EVENTS || events.last().is_some_and(|last| last.version >= end) {
+                break;
+            }
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
-    }
-
-    /// Removes some events from the start of a stream. Returns whether there may be more.
-    async fn truncate_step(&self, stream: &StreamName, before: Timestamp) -> Result<bool, EraseError> {
-        let from = Version::from_u64(1);
-        let events =
-            self.store.read_stream(stream.clone(), from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
-        let old = events.iter().take_while(|event| event.event.time < before).last();
-        let Some(old) = old.map(|old| old.version) else { return Ok(false) };
-        self.store.truncate(stream.clone(), old.plus(1)).await?;
-        Ok(events.len() == MAX_READ_EVENTS && events.last().is_some_and(|last| last.version == old))
     }
 
     async fn erase_sessions(&self, before: Timestamp) -> Result<(), EraseError> {

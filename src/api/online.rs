@@ -7,7 +7,7 @@ use amoiq_actors::{
     sessions::ChatMessage,
 };
 use amoiq_events::{
-    EventStore, SessionId, ShortText, TenantId, Timestamp, UserId,
+    EventLog, SessionId, ShortText, TenantId, Timestamp, UserId,
     presence::{UserOffline, UserOnline},
 };
 use schemars::JsonSchema;
@@ -28,7 +28,7 @@ pub struct OnlineDirectory {
     /// As the log and the signals tell.
     pub users: OnlineUsers,
     /// The log.
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn EventLog>,
     /// How many users a list names: `presence.list_limit`.
     pub limit: usize,
 }

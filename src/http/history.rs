@@ -9,7 +9,7 @@ use amoiq_actors::{
     inbox::{IdentityProof, InboxView},
     sessions::{MessagePage, PageQuery, PageWindow, SessionDirectory},
 };
-use amoiq_events::{EventStore, SessionId, UserId};
+use amoiq_events::{EventLog, SessionId, UserId};
 
 use self::{
     body::HistorySource,
@@ -45,7 +45,7 @@ pub struct HistoryReader {
     /// Which sessions a user has.
     pub inbox: InboxView,
     /// The log.
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn EventLog>,
     /// How large a page may be.
     pub page_bytes: HistoryBytes,
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::{presence::PresenceSignal, sessions::ChatMessage};
 use amoiq_events::{
-    Event, EventStore, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
+    Event, EventLog, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
     session::SessionEvent, stream::StreamKind,
 };
 use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
@@ -48,7 +48,7 @@ impl FeedProgress {
 
 /// Starts to follow the log from a position on the current thread.
 pub fn start(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     from: Position,
     rooms: Arc<RoomRegistry<ChatRoom>>,
     offsets: OffsetWriter,
@@ -62,7 +62,7 @@ pub fn start(
 }
 
 async fn broadcast_log(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     from: Position,
     rooms: Arc<RoomRegistry<ChatRoom>>,
     offsets: OffsetWriter,

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionAccess};
-use amoiq_events::{Position, SessionId, TenantId, stream::StreamKind};
+use amoiq_events::{Position, SessionId, TenantId, store::LogReader, stream::StreamKind};
 use amoiq_socketio::socket::OutgoingEvent;
 
 use super::{
@@ -208,19 +208,15 @@ impl ChatApplication {
     async fn missed_by_staff(
         &self,
         tenant: &TenantId,
-        mut after: Position,
+        after: Position,
         head: Position,
     ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         let (mut missed, mut read) = (Vec::new(), 0);
-        while after < head {
-            let events = self.services.store.read_all(after, PAGE as usize).await?;
-            let Some(last) = events.last() else { break };
-            after = last.position;
+        let pages = LogReader::all(&*self.services.store, after).up_to(head);
+        let mut pages = pages.with_page_events(PAGE as usize);
+        while let Some(events) = pages.next_page().await? {
             read += events.len();
-            let of_tenant = events
-                .iter()
-                .filter(|event| event.position <= head)
-                .filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
+            let of_tenant = events.iter().filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
             let offsets = &self.services.offsets;
             let broadcasts =
                 of_tenant.filter_map(|event| broadcast_of(event, offsets, BroadcastTiming::Recovered));

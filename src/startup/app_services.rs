@@ -9,7 +9,7 @@ use amoiq_actors::{
     projections::{Projector, RebuildHandle, ViewStore},
     sessions::{DirectorySettings, IdleCloser, ProvenUsers, SessionDirectory, SessionSettings},
 };
-use amoiq_events::{Ambient, EventStore};
+use amoiq_events::{Ambient, EventLog, EventStore};
 use tokio::sync::mpsc;
 
 use super::{core_services::CoreServices, jwt_secrets, threads};
@@ -55,17 +55,18 @@ pub(super) struct AppServices {
     /// For the operator interface.
     pub(super) rebuilds: Vec<RebuildHandle>,
     pub(super) online: web::Data<OnlineDirectory>,
-    log: web::Data<dyn EventStore>,
+    store: web::Data<dyn EventStore>,
+    log: web::Data<dyn EventLog>,
     ambient: web::Data<Ambient>,
 }
 
 impl AppServices {
     /// Starts the actors and what they need. `presence` has followed the log since before this process announced itself.
     pub(super) fn start(core: &CoreServices, presence: PresenceServices) -> anyhow::Result<Self> {
-        let CoreServices { config, log, ambient, .. } = core;
+        let CoreServices { config, store, log, ambient, .. } = core;
         let (inbox, rebuilds) = start_inbox(core.data_directory(), log)?;
         let proven = ProvenUsers::of(inbox.clone(), log.head());
-        let directory = SessionDirectory::start(directory_settings(config), log, ambient, &proven);
+        let directory = SessionDirectory::start(directory_settings(config), store, ambient, &proven);
         close_idle(core, &directory, &inbox);
         let online = OnlineDirectory {
             presence: presence.presence,
@@ -97,6 +98,7 @@ impl AppServices {
             proven,
             rebuilds: vec![rebuilds],
             online: web::Data::new(online),
+            store: web::Data::from(Arc::clone(store)),
             log: web::Data::from(Arc::clone(log)),
             ambient: web::Data::new(ambient.clone()),
         })
@@ -116,6 +118,7 @@ impl AppServices {
             .app_data(self.directory.clone())
             .app_data(self.inbox.clone())
             .app_data(self.online.clone())
+            .app_data(self.store.clone())
             .app_data(self.log.clone())
             .app_data(self.ambient.clone());
     }
@@ -166,7 +169,7 @@ fn presence_settings(presence: &PresenceConfig) -> PresenceSettings {
     }
 }
 
-fn start_inbox(data: &Path, log: &Arc<dyn EventStore>) -> anyhow::Result<(InboxView, RebuildHandle)> {
+fn start_inbox(data: &Path, log: &Arc<dyn EventLog>) -> anyhow::Result<(InboxView, RebuildHandle)> {
     let views = ViewStore::open(&data.join("views.db"))?;
     let (progress, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, log);
     Ok((InboxView::new(views, progress, READ_TIMEOUT), rebuilds))

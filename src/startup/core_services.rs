@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use amoiq_actors::tenants::TenantRegistry;
-use amoiq_events::{Ambient, EventStore, store::sqlite::SqliteStore};
+use amoiq_events::{Ambient, EventLog, EventStore, store::sqlite::SqliteStore};
 use anyhow::Context;
 
 use super::demo_tenant;
@@ -17,8 +17,10 @@ pub(super) struct CoreServices {
     pub(super) config: Config,
     /// The log, with what only SQLite offers: its counters, and closing it.
     pub(super) database: Arc<SqliteStore>,
-    /// The same log, as the other crates know it.
-    pub(super) log: Arc<dyn EventStore>,
+    /// The same log with its maintenance: for those who remove events or ask for its health.
+    pub(super) store: Arc<dyn EventStore>,
+    /// The same log, for those who append and read.
+    pub(super) log: Arc<dyn EventLog>,
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
 }
@@ -30,9 +32,9 @@ impl CoreServices {
         database: Arc<SqliteStore>,
         ambient: Ambient,
     ) -> anyhow::Result<Self> {
-        let log: Arc<dyn EventStore> = Arc::clone(&database) as _;
-        let registry = TenantRegistry::load(&*log, demo_tenant::is_allowed(config.server.bind)).await?;
-        Ok(Self { config, database, log, ambient, registry: Arc::new(registry) })
+        let registry = TenantRegistry::load(&*database, demo_tenant::is_allowed(config.server.bind)).await?;
+        let (store, log) = (Arc::clone(&database) as _, Arc::clone(&database) as _);
+        Ok(Self { config, database, store, log, ambient, registry: Arc::new(registry) })
     }
 
     /// The data directory.

@@ -19,14 +19,14 @@ pub(super) fn start(core: &CoreServices, services: &AppServices, webhooks: Webho
         proven: services.proven.clone(),
         presence: services.online.presence.clone(),
         webhooks,
-        store: Arc::clone(&core.log),
+        store: Arc::clone(&core.store),
         data: Some(core.data_directory().to_owned()),
     });
     let settings = RetentionSettings {
         presence: days(core.config.retention.presence_days),
         sessions: days(core.config.retention.sessions_days),
     };
-    RetentionTask::start(eraser.clone(), inbox, Arc::clone(&core.log), core.ambient.clone(), settings);
+    RetentionTask::start(eraser.clone(), inbox, Arc::clone(&core.store), core.ambient.clone(), settings);
     eraser
 }
 

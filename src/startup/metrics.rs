@@ -8,7 +8,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use amoiq_actors::webhooks::WebhooksHandle;
-use amoiq_events::{Ambient, EventStore, Position};
+use amoiq_events::{Ambient, EventLog, Position};
 
 use self::{
     chat::{LimitCollector, SessionCollector, SocketCollector},
@@ -83,7 +83,7 @@ impl MetricCollector for LossCollector {
 /// How old the events are that a reader has not reached yet.
 #[derive(Clone)]
 struct EventAges {
-    log: Arc<dyn EventStore>,
+    log: Arc<dyn EventLog>,
     ambient: Ambient,
 }
 

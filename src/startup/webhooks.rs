@@ -12,7 +12,7 @@ use amoiq_actors::{
         delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
     },
 };
-use amoiq_events::{EventStore, Position};
+use amoiq_events::{EventLog, Position};
 
 use super::core_services::CoreServices;
 use crate::{
@@ -94,7 +94,7 @@ impl WebhookServer {
 }
 
 /// Opens the database of webhook delivery, right after the log was opened.
-pub(super) async fn open_outbox(data: &Path, store: &dyn EventStore) -> anyhow::Result<DeliveryStore> {
+pub(super) async fn open_outbox(data: &Path, store: &dyn EventLog) -> anyhow::Result<DeliveryStore> {
     let file = data.join("outbox.db");
     // It is created before the first event.
     let is_gone = !file.try_exists()? && store.head() > Position::START;

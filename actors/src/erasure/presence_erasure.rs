@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use amoiq_events::{
     Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, UserId, Version, codec,
     presence::PresenceEvent,
-    store::{MAX_READ_EVENTS, ReadDirection},
+    store::{LogReader, ReadDirection},
 };
 
 use super::EraseError;
@@ -26,18 +26,13 @@ pub(super) async fn forget(
     user: Option<&UserId>,
 ) -> Result<(), EraseError> {
     let stream = StreamName::presence(tenant);
-    let mut from = Version::LAST;
-    loop {
-        let events =
-            store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
-        if let Some(last) = events.iter().find(|event| names(event, sessions, user)) {
-            return truncate(store, stream, last.version.next()).await;
-        }
-        match events.last().and_then(|oldest| oldest.version.previous()) {
-            Some(older) => from = older,
-            None => return Ok(()),
+    let mut events = LogReader::stream_backward(store, stream.clone());
+    while let Some(event) = events.next_event().await? {
+        if names(&event, sessions, user) {
+            return truncate(store, stream, event.version.next()).await;
         }
     }
+    Ok(())
 }
 
 /// Removes some events at a time, so that appends of others can be stored in between.

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use amoiq_events::{
-    Event, EventStore, Position, SessionId, StreamName, TenantId, Version, codec,
-    store::{MAX_READ_EVENTS, ReadDirection, ReadError},
+    Event, EventLog, EventStore, Position, SessionId, StreamName, TenantId, Version, codec,
+    store::{LogReader, MAX_READ_EVENTS, ReadDirection, ReadError},
     tenant::TenantEvent,
 };
 
@@ -50,11 +50,11 @@ pub async fn finish_erasures(store: &dyn EventStore) -> Result<usize, EraseError
 
 /// The positions at which recently erased sessions of a tenant ended.
 pub(super) async fn ends(
-    store: &dyn EventStore,
+    log: &dyn EventLog,
     tenant: &TenantId,
 ) -> Result<HashMap<SessionId, Position>, EraseError> {
     let mut found = Vec::new();
-    newest_of(store, &StreamName::tenant(tenant), &mut found).await?;
+    newest_of(log, &StreamName::tenant(tenant), &mut found).await?;
     // Found newest first; reversed, the newest of a session is inserted last and stays.
     Ok(found.into_iter().rev().map(|erasure| (erasure.session, erasure.at)).collect())
 }
@@ -73,15 +73,15 @@ async fn newest(store: &dyn EventStore) -> Result<Vec<SessionErasure>, EraseErro
 }
 
 async fn newest_of(
-    store: &dyn EventStore,
+    log: &dyn EventLog,
     stream: &StreamName,
     found: &mut Vec<SessionErasure>,
 ) -> Result<(), EraseError> {
     let Some(tenant) = stream.tenant_id() else { return Ok(()) };
-    let (mut from, mut count) = (Version::LAST, 0);
-    loop {
-        let events =
-            store.read_stream(stream.clone(), from, ReadDirection::Backward, MAX_READ_EVENTS).await?;
+    let (mut pages, mut count) = (LogReader::stream_backward(log, stream.clone()), 0);
+    while count < SEARCHED_ERASURES
+        && let Some(events) = pages.next_page().await?
+    {
         for recorded in events.iter().filter(|event| event.event.kind == "session.erased") {
             let Ok(Event::Tenant(TenantEvent::SessionErased(erased))) = codec::decode(recorded) else {
                 continue;
@@ -90,9 +90,6 @@ async fn newest_of(
             found.push(SessionErasure { tenant, session, at: recorded.position });
             count += 1;
         }
-        match events.last().and_then(|oldest| oldest.version.previous()) {
-            Some(older) if count < SEARCHED_ERASURES => from = older,
-            _ => return Ok(()),
-        }
     }
+    Ok(())
 }

@@ -13,8 +13,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
-    Event, EventStore, Position, RecordedEvent, TenantId, codec, session::SessionEvent,
-    store::LogSubscription,
+    Event, EventLog, Position, RecordedEvent, TenantId, codec, session::SessionEvent, store::LogSubscription,
 };
 
 use parking_lot::RwLock;
@@ -46,7 +45,7 @@ impl OnlineUsers {
     /// `presence` is told of users that the log proves.
     #[must_use]
     pub fn start(
-        store: &Arc<dyn EventStore>,
+        store: &Arc<dyn EventLog>,
         from: Position,
         patience: Duration,
         signals: &PresenceSignals,

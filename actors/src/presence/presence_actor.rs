@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, StreamName, TenantId, UserId,
+    Ambient, EventLog, StreamName, TenantId, UserId,
     event::EventCause,
     store::{AppendError, AppendReceipt, ExpectedVersion},
 };
@@ -31,7 +31,7 @@ const MAX_WAITING: usize = 1_024;
 /// The actor of one tenant's presence.
 pub(super) struct PresenceActor {
     stream: StreamName,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     ambient: Ambient,
     signals: PresenceSignals,
     tenant: TenantId,
@@ -59,7 +59,7 @@ impl PresenceActor {
     /// Starts the actor on the caller's arbiter.
     pub(super) fn launch(
         tenant: &TenantId,
-        store: Arc<dyn EventStore>,
+        store: Arc<dyn EventLog>,
         ambient: Ambient,
         signals: PresenceSignals,
         settings: PresenceSettings,

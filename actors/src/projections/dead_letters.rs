@@ -7,7 +7,7 @@
 
 use std::{collections::HashSet, fs, io, path::Path, sync::Arc};
 
-use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, durable_file};
+use amoiq_events::{EventLog, Position, RecordedEvent, Timestamp, durable_file};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl DeadLetters {
     }
 
     /// Removes the letters of events that are gone from the log, durably.
-    pub(crate) async fn remove_gone(&self, store: &dyn EventStore) -> Result<(), ViewError> {
+    pub(crate) async fn remove_gone(&self, store: &dyn EventLog) -> Result<(), ViewError> {
         let mut gone = HashSet::new();
         for letter in self.all() {
             let is_there = match store.event_at(Position::from_u64(letter.position)).await {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use amoiq_events::EventStore;
+use amoiq_events::EventLog;
 
 use crate::projections::{
     projection::Projection, projection_progress::ProjectionProgress, rebuild::RebuildHandle,
@@ -31,7 +31,7 @@ pub struct Projector<P> {
 impl<P: Projection> Projector<P> {
     /// Starts the projection on the caller's arbiter.
     #[must_use]
-    pub fn start(views: &ViewStore, store: &Arc<dyn EventStore>) -> ProjectionProgress {
+    pub fn start(views: &ViewStore, store: &Arc<dyn EventLog>) -> ProjectionProgress {
         Self::start_with_rebuilds(views, store).0
     }
 
@@ -39,7 +39,7 @@ impl<P: Projection> Projector<P> {
     #[must_use]
     pub fn start_with_rebuilds(
         views: &ViewStore,
-        store: &Arc<dyn EventStore>,
+        store: &Arc<dyn EventLog>,
     ) -> (ProjectionProgress, RebuildHandle) {
         let (reporter, progress, damages) = ProjectionProgress::new();
         let (rebuilds, commands, reports) = RebuildHandle::new(P::NAME);

@@ -11,7 +11,10 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use amoiq_events::{EventStore, Position, RecordedEvent, Timestamp, store::MAX_READ_EVENTS};
+use amoiq_events::{
+    EventLog, Position, RecordedEvent, Timestamp,
+    store::{LogReader, MAX_READ_EVENTS},
+};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -77,12 +80,12 @@ pub(crate) struct FilledGeneration<P> {
 /// A [`RebuildError`]; the old tables then still serve.
 pub async fn rebuild<P: Projection>(
     views: &ViewStore,
-    store: &Arc<dyn EventStore>,
+    log: &Arc<dyn EventLog>,
     skip: Option<Timestamp>,
     report: &watch::Sender<RebuildReport>,
 ) -> Result<(), RebuildError> {
-    let filled = fill::<P>(views.clone(), Arc::clone(store), skip, report.clone()).await?;
-    filled.serve(views, store).await?;
+    let filled = fill::<P>(views.clone(), Arc::clone(log), skip, report.clone()).await?;
+    filled.serve(views, &**log).await?;
     sweep::<P>(views).await?;
     Ok(())
 }
@@ -97,28 +100,29 @@ pub(crate) async fn sweep<P: Projection>(views: &ViewStore) -> Result<(), ViewEr
 /// skipped.
 pub(crate) async fn fill<P: Projection>(
     views: ViewStore,
-    store: Arc<dyn EventStore>,
+    log: Arc<dyn EventLog>,
     skip: Option<Timestamp>,
     report: watch::Sender<RebuildReport>,
 ) -> Result<FilledGeneration<P>, RebuildError> {
-    let epoch = store.epoch();
+    let epoch = log.epoch();
     sweep::<P>(&views).await?;
     let mut generation =
         views.write(move |transaction| ViewGeneration::create::<P>(transaction, epoch)).await?;
     let (reading, tables) = (views.clone(), generation.tables);
     let mut folding = off_the_arbiter(move || Ok(RebuildFold::<P>::new(&reading, tables, skip)?)).await?;
+    let mut pages = LogReader::all(&*log, generation.position);
     loop {
-        let mut batch = read(&*store, generation.position).await?;
+        let mut batch = read(&mut pages).await?;
         // A short batch means that the switch can fold the rest.
         let is_near = batch.len() < MAX_READ_EVENTS;
         while let Some(last) = batch.last().map(|event| event.position) {
             let work = off_the_arbiter(move || folding.fold(&batch).map(|full| (folding, full)));
-            let (worked, next) = tokio::join!(work, read(&*store, last));
+            let (worked, next) = tokio::join!(work, read(&mut pages));
             let (done, full) = worked?;
             folding = done;
             write(&views, generation.tables, full).await?;
             generation.position = last;
-            report.send_modify(|report| report.advance(last, store.head(), folding.skipped.len()));
+            report.send_modify(|report| report.advance(last, log.head(), folding.skipped.len()));
             batch = next?;
         }
         let rest = std::mem::take(&mut folding.changes);
@@ -132,11 +136,7 @@ pub(crate) async fn fill<P: Projection>(
 
 impl<P: Projection> FilledGeneration<P> {
     /// Lets the tables serve, and returns their position. The live projection must not fold meanwhile.
-    pub(crate) async fn serve(
-        self,
-        views: &ViewStore,
-        store: &Arc<dyn EventStore>,
-    ) -> Result<Position, ViewError> {
+    pub(crate) async fn serve(self, views: &ViewStore, log: &dyn EventLog) -> Result<Position, ViewError> {
         let (letters, skipped) = (views.letters().clone(), self.skipped);
         let added = tokio::task::spawn_blocking(move || letters.add(skipped)).await;
         added.map_err(|_panicked| DatabaseError::Closed)??;
@@ -144,17 +144,18 @@ impl<P: Projection> FilledGeneration<P> {
         let serving = views.write(|transaction| ViewGeneration::serving(transaction, P::NAME)).await?;
         let mut filled = self.generation;
         let end = serving.filter(|serving| serving.epoch == filled.epoch).map(|serving| serving.position);
-        while end.is_some_and(|end| filled.position < end) {
-            let ahead = store.read_all(filled.position, MAX_READ_EVENTS).await?;
-            // The events up to there may have been deleted.
-            filled.position = ahead.last().map_or(end.unwrap_or_default(), |event| event.position);
-            let (tables, skipped) = (filled.tables, views.letters().skipped_by(P::NAME));
-            let portion = views.write(move |transaction| {
-                let mut changes = P::default();
-                fold(&mut changes, transaction, tables, &ahead, &skipped)?;
-                changes.store(transaction, tables)
-            });
-            portion.await?;
+        if let Some(end) = end.filter(|end| filled.position < *end) {
+            let mut pages = LogReader::all(log, filled.position).up_to(end);
+            while let Some(ahead) = pages.next_page().await? {
+                let (tables, skipped) = (filled.tables, views.letters().skipped_by(P::NAME));
+                let portion = views.write(move |transaction| {
+                    let mut changes = P::default();
+                    fold(&mut changes, transaction, tables, &ahead, &skipped)?;
+                    changes.store(transaction, tables)
+                });
+                portion.await?;
+            }
+            filled.position = end;
         }
         let switch = views.write(move |transaction| filled.serve::<P>(transaction));
         switch.await?;
@@ -212,13 +213,11 @@ impl<P: Projection> RebuildFold<P> {
     }
 }
 
-/// Many events after a position. At the end of the log they are fewer than one read can return.
-async fn read(store: &dyn EventStore, mut after: Position) -> Result<Vec<RecordedEvent>, ViewError> {
+/// The next events, many of them. At the end of the log they are fewer than one read can return.
+async fn read(pages: &mut LogReader<'_>) -> Result<Vec<RecordedEvent>, ViewError> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     for _ in 0..BATCH_READS {
-        let more = store.read_all(after, MAX_READ_EVENTS).await?;
-        let Some(last) = more.last() else { break };
-        after = last.position;
+        let Some(more) = pages.next_page().await? else { break };
         bytes += more.iter().map(|recorded| recorded.event.data.len()).sum::<usize>();
         events.extend(more);
         if bytes >= BATCH_BYTES {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
-    Ambient, EventStore,
+    Ambient, EventLog,
     event::EventCause,
     session::{ConversationCloseReason, SessionRefusal},
 };
@@ -29,7 +29,7 @@ const PAGE_CONVERSATIONS: u32 = 500;
 pub struct IdleCloser {
     directory: SessionDirectory,
     inbox: InboxView,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     age: AgeClock,
     close_after: Duration,
 }
@@ -39,7 +39,7 @@ impl IdleCloser {
     pub fn start(
         directory: SessionDirectory,
         inbox: InboxView,
-        store: Arc<dyn EventStore>,
+        store: Arc<dyn EventLog>,
         ambient: Ambient,
         close_after: Duration,
     ) {

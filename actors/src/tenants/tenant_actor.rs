@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, StreamName, TenantId,
+    Ambient, EventLog, StreamName, TenantId,
     envelope::RecordedAt,
     event::{Event, EventCause},
     store::{AppendError, ExpectedVersion},
@@ -51,7 +51,7 @@ impl TenantHandle {
     #[must_use]
     pub fn start(
         id: TenantId,
-        store: Arc<dyn EventStore>,
+        store: Arc<dyn EventLog>,
         ambient: Ambient,
         registry: Arc<TenantRegistry>,
     ) -> Self {
@@ -85,7 +85,7 @@ struct TenantActor(Arc<TenantWorker>);
 struct TenantWorker {
     id: TenantId,
     stream: StreamName,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     ambient: Ambient,
     registry: Arc<TenantRegistry>,
 }

@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use amoiq_events::{
-    EventStore, KeyId, StreamName, TenantId, WebhookId, codec,
+    EventLog, EventStore, KeyId, StreamName, TenantId, WebhookId, codec,
     event::Event,
-    store::{MAX_READ_EVENTS, ReadDirection, ReadError},
+    store::{LogReader, MAX_READ_EVENTS, ReadError},
     stream::StreamKind,
     tenant::{KeyChange, KeyHash, KeyIssued, KeyKind, ManagedBy, Tenant},
 };
@@ -304,21 +304,17 @@ pub enum TenantLoadError {
 
 /// Folds the rest of its stream into a tenant.
 pub(crate) async fn catch_up(
-    store: &dyn EventStore,
+    log: &dyn EventLog,
     stream: &StreamName,
     tenant: &mut Tenant,
 ) -> Result<(), TenantLoadError> {
-    let mut from = tenant.version().plus(1);
-    loop {
-        let events = store.read_stream(stream.clone(), from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
-        let Some(last) = events.last() else { return Ok(()) };
-        from = last.version.plus(1);
-        for recorded in &events {
-            if let Event::Tenant(event) = codec::decode(recorded)? {
-                tenant.apply(&event, recorded.moment());
-            }
+    let mut events = LogReader::stream(log, stream.clone(), tenant.version().next());
+    while let Some(recorded) = events.next_event().await? {
+        if let Event::Tenant(event) = codec::decode(&recorded)? {
+            tenant.apply(&event, recorded.moment());
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

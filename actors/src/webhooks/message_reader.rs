@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amoiq_events::{
-    EventStore, Position, RecordedEvent, TenantId,
+    EventLog, Position, RecordedEvent, TenantId,
     codec::{self, CodecError},
     event::Event,
     session::SessionEvent,
@@ -21,12 +21,12 @@ const EVENTS_PER_READ: usize = 1_000;
 
 /// Reads messages from the log.
 pub(super) struct MessageReader {
-    log: Arc<dyn EventStore>,
+    log: Arc<dyn EventLog>,
     readers: FairSemaphore<TenantId>,
 }
 
 impl MessageReader {
-    pub(super) fn new(log: Arc<dyn EventStore>) -> Self {
+    pub(super) fn new(log: Arc<dyn EventLog>) -> Self {
         Self { log, readers: FairSemaphore::new(READERS, 1) }
     }
 

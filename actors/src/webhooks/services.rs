@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_events::{Ambient, EventStore, event::EventCause, tenant::TenantCommand, webhook::WebhookCommand};
+use amoiq_events::{Ambient, EventLog, event::EventCause, tenant::TenantCommand, webhook::WebhookCommand};
 
 use super::{
     attempt_runner::{AttemptLimits, AttemptRunner},
@@ -42,7 +42,7 @@ pub struct LaneSettings {
 #[derive(Clone)]
 pub struct WebhookServices {
     /// The log.
-    pub log: Arc<dyn EventStore>,
+    pub log: Arc<dyn EventLog>,
     /// Time, ids and randomness.
     pub ambient: Ambient,
     /// The tenants and their endpoints.
@@ -56,7 +56,7 @@ pub struct WebhookServices {
 /// What lanes share.
 pub(super) struct LaneServices {
     pub(super) settings: Arc<LaneSettings>,
-    pub(super) log: Arc<dyn EventStore>,
+    pub(super) log: Arc<dyn EventLog>,
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
     pub(super) deliveries: DeliveryStore,

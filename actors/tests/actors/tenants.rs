@@ -197,7 +197,7 @@ async fn given_nothing() -> (Given, Arc<TenantRegistry>) {
 }
 
 fn start(given: &Given, registry: &Arc<TenantRegistry>, id: &str) -> TenantHandle {
-    TenantHandle::start(tenant(id), given.store.shared(), given.ambient.clone(), Arc::clone(registry))
+    TenantHandle::start(tenant(id), given.store.shared_log(), given.ambient.clone(), Arc::clone(registry))
 }
 
 fn wants(name: &str, source: ManagedBy, keys: &[u8]) -> TenantCommand {

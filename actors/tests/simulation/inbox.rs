@@ -6,9 +6,7 @@ use amoiq_actors::{
     inbox::InboxProjection,
     projections::{Projection, Projector, ViewGeneration, ViewStore, ViewTables},
 };
-use amoiq_events::{
-    EventLog, EventStore, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind,
-};
+use amoiq_events::{EventLog, Position, RecordedEvent, store::memory::MemoryStore, stream::StreamKind};
 use amoiq_testkit::stores::SeededDice;
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
@@ -68,7 +66,7 @@ fn project(path: &Path, store: MemoryStore, asked: oneshot::Receiver<Position>) 
     let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let views = ViewStore::open(path).expect("views.db");
-        let store: Arc<dyn EventStore> = Arc::new(store);
+        let store: Arc<dyn EventLog> = Arc::new(store);
         let progress = Projector::<InboxProjection>::start(&views, &store);
         if let Ok(end) = asked.await {
             progress.reach(end, PATIENCE).await.expect("the projection reaches the log's end");

@@ -24,8 +24,7 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    Ambient, Event, EventLog, EventStore, MessageText, Position, SessionId, StreamName, TenantId, Timestamp,
-    WebhookId,
+    Ambient, Event, EventLog, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
     ambient::{Clock, SeededEntropy},
     event::EventCause,
     session::{MessageCreated, MessageSender, SessionEvent},
@@ -193,7 +192,7 @@ impl World {
 
     /// Something about a tenant; by the store that does not fail, since that is judged elsewhere.
     async fn command(&self, registry: &Arc<TenantRegistry>, tenant: &TenantId, command: TenantCommand) {
-        let store: Arc<dyn EventStore> = Arc::new(self.memory.clone());
+        let store: Arc<dyn EventLog> = Arc::new(self.memory.clone());
         let handle = TenantHandle::start(tenant.clone(), store, self.ambient.clone(), Arc::clone(registry));
         handle.execute(command, cause()).await.expect("it is carried out");
     }
@@ -201,7 +200,7 @@ impl World {
     /// A node lives until it crashes; the last one until nothing waits.
     async fn live(self: &Rc<Self>, is_last: bool) {
         let registry = self.registry().await;
-        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+        let store: Arc<dyn EventLog> = Arc::new(self.store.clone());
         self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let webhooks = WebhooksHandle::start_here(
             self.settings.clone(),

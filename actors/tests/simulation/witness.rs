@@ -7,9 +7,9 @@ use std::{
 };
 
 use amoiq_events::{
-    Event, EventLog, Position, RecordedEvent, StreamName, UserId, codec,
+    Event, RecordedEvent, StreamName, UserId, codec,
     session::{MessageCreated, SessionEvent},
-    store::{MAX_READ_EVENTS, StoreFuture, memory::MemoryStore},
+    store::{LogReader, memory::MemoryStore},
     stream::StreamKind,
 };
 
@@ -24,7 +24,6 @@ pub(crate) struct Line {
 pub(crate) struct Witness {
     pub(crate) log: Vec<RecordedEvent>,
     pub(crate) sessions: BTreeMap<StreamName, Vec<Line>>,
-    after: Position,
 }
 
 /// A session after some of its events.
@@ -40,19 +39,16 @@ pub(crate) struct State<'a> {
 impl Witness {
     /// Reads what was appended since.
     pub(crate) fn catch_up(&mut self, store: &MemoryStore) {
-        loop {
-            let events = now(store.read_all(self.after, MAX_READ_EVENTS)).expect("memory can be read");
-            let Some(last) = events.last() else { return };
-            self.after = last.position;
-            for recorded in events {
-                self.log.push(recorded.clone());
-                let kind = recorded.stream.kind().expect("a name that means something");
-                let event = codec::decode(&recorded).expect("an event of this release");
-                let (StreamKind::Session(..), Event::Session(event)) = (kind, event) else {
-                    panic!("{}: holds what is not a session's", recorded.stream)
-                };
-                self.sessions.entry(recorded.stream.clone()).or_default().push(Line { recorded, event });
-            }
+        let after = self.log.last().map(|last| last.position).unwrap_or_default();
+        let mut events = LogReader::all(store, after);
+        while let Some(recorded) = now(events.next_event()).expect("memory can be read") {
+            self.log.push(recorded.clone());
+            let kind = recorded.stream.kind().expect("a name that means something");
+            let event = codec::decode(&recorded).expect("an event of this release");
+            let (StreamKind::Session(..), Event::Session(event)) = (kind, event) else {
+                panic!("{}: holds what is not a session's", recorded.stream)
+            };
+            self.sessions.entry(recorded.stream.clone()).or_default().push(Line { recorded, event });
         }
     }
 
@@ -98,7 +94,7 @@ impl<'a> State<'a> {
 }
 
 /// The answer of a store that never waits.
-fn now<T>(pending: StoreFuture<T>) -> T {
+fn now<T>(pending: impl Future<Output = T>) -> T {
     match pin!(pending).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("the store in memory answers at once"),

@@ -8,7 +8,7 @@ use std::{
 
 use amoiq_events::{
     EventLog, Position, Version,
-    store::{ExpectedVersion, ReadDirection, sqlite::SqliteStore},
+    store::{ExpectedVersion, LogReader, ReadDirection, sqlite::SqliteStore},
 };
 use criterion::Criterion;
 use tokio::runtime::Runtime;
@@ -93,12 +93,9 @@ fn crash_and_open(directory: &Path, size: u64) {
 
 fn replay(runtime: &Runtime, store: &Arc<SqliteStore>) {
     let begun = Instant::now();
-    let mut after = Position::START;
+    let mut pages = LogReader::all(&**store, Position::START);
     let mut events = 0;
-    loop {
-        let page = runtime.block_on(store.read_all(after, 1_000)).expect("read");
-        let Some(last) = page.last() else { break };
-        after = last.position;
+    while let Some(page) = runtime.block_on(pages.next_page()).expect("read") {
         events += page.len() as u64;
     }
     row(&format!("replay of {events} events"), &rate(events, begun.elapsed()));

@@ -1,35 +1,56 @@
-//! Reads forward page by page: all events, or those of one stream.
+//! Reads page by page, or event by event: all streams, or one stream in either direction.
 
 use super::{EventLog, MAX_READ_EVENTS, ReadDirection, ReadError};
 use crate::{Position, RecordedEvent, StreamName, Version};
 
-/// What a [`LogReader`] reads.
+/// How far a [`LogReader`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum ReadSource {
-    /// All streams, after a position.
+enum ReadPlace {
+    /// All streams were read up to a position.
     All(Position),
-    /// One stream, from a version on and including it.
-    Stream(StreamName, Version),
+    /// A stream is read from a version on and including it; nothing of it is left without one.
+    Stream(StreamName, ReadDirection, Option<Version>),
 }
 
-/// Reads forward, page by page, until a page is empty. A page that fails can be read again: the place is kept.
+/// Reads until nothing is left. A read that fails can be tried again: the place is kept. A reader that goes forward finds
+/// what is appended after it reached the end.
 pub struct LogReader<'a> {
     log: &'a dyn EventLog,
-    source: ReadSource,
+    place: ReadPlace,
+    upto: Position,
     page_events: usize,
+    /// What was read and not given yet.
+    page: std::vec::IntoIter<RecordedEvent>,
 }
 
 impl<'a> LogReader<'a> {
     /// Reads all streams after a position.
     #[must_use]
     pub fn all(log: &'a dyn EventLog, after: Position) -> Self {
-        Self { log, source: ReadSource::All(after), page_events: MAX_READ_EVENTS }
+        Self::at(log, ReadPlace::All(after))
     }
 
     /// Reads one stream from a version on.
     #[must_use]
     pub fn stream(log: &'a dyn EventLog, stream: StreamName, from: Version) -> Self {
-        Self { log, source: ReadSource::Stream(stream, from), page_events: MAX_READ_EVENTS }
+        Self::at(log, ReadPlace::Stream(stream, ReadDirection::Forward, Some(from)))
+    }
+
+    /// Reads one stream from its newest event back to its first.
+    #[must_use]
+    pub fn stream_backward(log: &'a dyn EventLog, stream: StreamName) -> Self {
+        Self::at(log, ReadPlace::Stream(stream, ReadDirection::Backward, Some(Version::LAST)))
+    }
+
+    fn at(log: &'a dyn EventLog, place: ReadPlace) -> Self {
+        let page = Vec::new().into_iter();
+        Self { log, place, upto: Position::END, page_events: MAX_READ_EVENTS, page }
+    }
+
+    /// Gives only events up to a position and including it.
+    #[must_use]
+    pub fn up_to(self, upto: Position) -> Self {
+        Self { upto, ..self }
     }
 
     /// Reads pages of at most so many events.
@@ -38,24 +59,53 @@ impl<'a> LogReader<'a> {
         Self { page_events, ..self }
     }
 
+    /// The next event; nothing at the end.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn next_event(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
+        if self.page.len() == 0 {
+            let Some(page) = self.next_page().await? else { return Ok(None) };
+            self.page = page.into_iter();
+        }
+        Ok(self.page.next())
+    }
+
     /// The next events, at least one; nothing at the end.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
-        let page = match &self.source {
-            ReadSource::All(after) => self.log.read_all(*after, self.page_events).await?,
-            ReadSource::Stream(stream, from) => {
-                let read =
-                    self.log.read_stream(stream.clone(), *from, ReadDirection::Forward, self.page_events);
-                read.await?
-            }
-        };
-        let Some(last) = page.last() else { return Ok(None) };
-        match &mut self.source {
-            ReadSource::All(after) => *after = last.position,
-            ReadSource::Stream(_, from) => *from = last.version.next(),
+        let mut page: Vec<RecordedEvent> = std::mem::take(&mut self.page).collect();
+        while page.is_empty() {
+            page = self.read().await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            self.place.pass(last, self.upto);
+            page.retain(|event| event.position <= self.upto);
         }
         Ok(Some(page))
+    }
+
+    async fn read(&self) -> Result<Vec<RecordedEvent>, ReadError> {
+        match &self.place {
+            ReadPlace::All(after) if *after < self.upto => self.log.read_all(*after, self.page_events).await,
+            ReadPlace::Stream(stream, direction, Some(from)) => {
+                self.log.read_stream(stream.clone(), *from, *direction, self.page_events).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+impl ReadPlace {
+    /// Goes on after the last event of a page.
+    fn pass(&mut self, last: &RecordedEvent, upto: Position) {
+        match self {
+            Self::All(after) => *after = last.position,
+            Self::Stream(_, ReadDirection::Forward, from) => {
+                *from = (last.position < upto).then(|| last.version.next());
+            }
+            Self::Stream(_, ReadDirection::Backward, from) => *from = last.version.previous(),
+        }
     }
 }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use amoiq_events::{
-    Ambient, EventId, EventStore, NewEvent, Position, RecordedEvent, SessionId, StreamName, TenantId,
-    Timestamp, Version,
+    Ambient, EventId, EventLog, EventStore, NewEvent, Position, RecordedEvent, SessionId, StreamName,
+    TenantId, Timestamp, Version,
     store::{
-        AppendError, AppendReceipt, ExpectedVersion, LogSubscription, MAX_READ_EVENTS, ReadDirection,
+        AppendError, AppendReceipt, ExpectedVersion, LogReader, LogSubscription, ReadDirection,
         memory::MemoryStore, sqlite::SqliteStore,
     },
 };
@@ -142,20 +142,17 @@ pub(crate) fn copy(directory: &Path) -> TempDir {
 }
 
 /// All events, read in pages.
-pub(crate) async fn whole_log(store: &dyn EventStore) -> Vec<RecordedEvent> {
+pub(crate) async fn whole_log(store: &dyn EventLog) -> Vec<RecordedEvent> {
     let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let after = events.last().map_or(Position::START, |event| event.position);
-        let page = within(store.read_all(after, MAX_READ_EVENTS)).await.expect("read");
-        if page.is_empty() {
-            return events;
-        }
+    let mut pages = LogReader::all(store, Position::START);
+    while let Some(page) = within(pages.next_page()).await.expect("read") {
         events.extend(page);
     }
+    events
 }
 
 /// Positions rise, versions of a stream have no gap, and reading a stream gives what the log has.
-pub(crate) async fn assert_whole(store: &dyn EventStore) {
+pub(crate) async fn assert_whole(store: &dyn EventLog) {
     let events = whole_log(store).await;
     assert!(events.is_sorted_by(|one, next| one.position < next.position), "positions rise");
     assert!(events.last().is_none_or(|last| last.position <= store.head()), "the head is not behind");
@@ -167,11 +164,9 @@ pub(crate) async fn assert_whole(store: &dyn EventStore) {
         let gapless = |one: &RecordedEvent, next: &RecordedEvent| one.version.plus(1) == next.version;
         assert!(events.is_sorted_by(gapless), "versions of {stream} have no gap");
         let mut read = Vec::new();
-        let mut from = Version::NONE;
-        while read.len() < events.len() {
-            let page = within(store.read_stream(stream.clone(), from, ReadDirection::Forward, 700)).await;
-            read.extend(page.expect("read"));
-            from = read.last().map_or(from, |last: &RecordedEvent| last.version.plus(1));
+        let mut pages = LogReader::stream(store, stream.clone(), Version::NONE).with_page_events(700);
+        while let Some(page) = within(pages.next_page()).await.expect("read") {
+            read.extend(page);
         }
         assert_eq!(read, events, "{stream} reads as the log has it");
     }

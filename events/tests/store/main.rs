@@ -73,6 +73,8 @@ every_backend! {
         how_far_a_reader_is_behind_is_counted_in_events
         a_number_that_a_person_names_becomes_a_position_of_the_log
         a_reader_gives_pages_until_the_end
+        a_reader_gives_events_until_the_end
+        a_reader_goes_on_with_what_is_appended
         the_head_is_the_newest_position
         streams_are_listed_by_prefix_in_order_and_in_pages
     }

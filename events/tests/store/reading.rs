@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use amoiq_events::{
-    Position, StreamName, Version,
+    EventLog, Position, RecordedEvent, StreamName, Version,
     store::{LogReader, MAX_READ_EVENTS, ReadDirection, ReadError},
 };
 
@@ -153,19 +153,83 @@ pub(crate) async fn a_number_that_a_person_names_becomes_a_position_of_the_log(g
 pub(crate) async fn a_reader_gives_pages_until_the_end(given: &mut Given) {
     interleave(given, &stream("a"), 30).await;
     let (store, log) = (given.store(), given.log().await);
-    let mut all = LogReader::all(&*store, Position::START).with_page_events(7);
-    let mut of_stream = LogReader::stream(&*store, stream("a"), Version::from_u64(4)).with_page_events(7);
-    for (reader, wanted) in [
-        (&mut all, log.clone()),
-        (&mut of_stream, log.into_iter().filter(|event| event.stream == stream("a")).skip(3).collect()),
-    ] {
+    for (reader, wanted) in readings(&*store, &log) {
+        let mut reader = reader.with_page_events(7);
         let mut read = Vec::new();
         while let Some(page) = within(reader.next_page()).await.expect("read") {
             assert!((1..=7).contains(&page.len()));
             read.extend(page);
         }
         assert_eq!(read, wanted);
+        assert_eq!(within(reader.next_page()).await, Ok(None), "the end stays the end");
     }
+}
+
+pub(crate) async fn a_reader_gives_events_until_the_end(given: &mut Given) {
+    interleave(given, &stream("a"), 30).await;
+    let (store, log) = (given.store(), given.log().await);
+    for (reader, wanted) in readings(&*store, &log) {
+        let mut reader = reader.with_page_events(7);
+        let mut read = Vec::new();
+        while let Some(event) = within(reader.next_event()).await.expect("read") {
+            read.push(event);
+        }
+        assert_eq!(read, wanted);
+    }
+    for (reader, wanted) in readings(&*store, &log) {
+        let mut reader = reader.with_page_events(7);
+        let first = within(reader.next_event()).await.expect("read");
+        let mut read = Vec::from_iter(first);
+        while let Some(page) = within(reader.next_page()).await.expect("read") {
+            read.extend(page);
+        }
+        assert_eq!(read, wanted, "pages go on after an event");
+    }
+}
+
+pub(crate) async fn a_reader_goes_on_with_what_is_appended(given: &mut Given) {
+    let store = given.store();
+    given.has(&stream("a"), 1..=2).await;
+    let mut all = LogReader::all(&*store, Position::START);
+    let mut of_stream = LogReader::stream(&*store, stream("a"), Version::FIRST);
+    for reader in [&mut all, &mut of_stream] {
+        assert_eq!(
+            within(reader.next_page()).await.expect("read").map(|page| numbers(&page)),
+            Some(vec![1, 2])
+        );
+        assert_eq!(within(reader.next_page()).await, Ok(None));
+    }
+    given.has(&stream("a"), 3..=3).await;
+    for reader in [&mut all, &mut of_stream] {
+        assert_eq!(within(reader.next_page()).await.expect("read").map(|page| numbers(&page)), Some(vec![3]));
+    }
+}
+
+/// Readers of each kind, and what each must give.
+fn readings<'a>(log: &'a dyn EventLog, events: &[RecordedEvent]) -> Vec<(LogReader<'a>, Vec<RecordedEvent>)> {
+    let of_stream: Vec<_> = events.iter().filter(|event| event.stream == stream("a")).cloned().collect();
+    let newest_first: Vec<_> = of_stream.iter().rev().cloned().collect();
+    let (middle, head) = (events[events.len() / 2].position, log.head());
+    let up_to = |events: &[RecordedEvent], end: Position| -> Vec<RecordedEvent> {
+        events.iter().filter(|event| event.position <= end).cloned().collect()
+    };
+    let all = || LogReader::all(log, Position::START);
+    let forward = |from| LogReader::stream(log, stream("a"), Version::from_u64(from));
+    let backward = || LogReader::stream_backward(log, stream("a"));
+    vec![
+        (all(), events.to_vec()),
+        (all().up_to(head), events.to_vec()),
+        (all().up_to(middle), up_to(events, middle)),
+        (all().up_to(Position::START), Vec::new()),
+        (LogReader::all(log, middle).up_to(middle), Vec::new()),
+        (forward(4), of_stream[3..].to_vec()),
+        (forward(1).up_to(middle), up_to(&of_stream, middle)),
+        (forward(1).up_to(Position::START), Vec::new()),
+        (backward(), newest_first.clone()),
+        (backward().up_to(middle), up_to(&newest_first, middle)),
+        (backward().up_to(Position::START), Vec::new()),
+        (LogReader::stream_backward(log, stream("none")), Vec::new()),
+    ]
 }
 
 pub(crate) async fn the_head_is_the_newest_position(given: &mut Given) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::tenants::{TenantError, TenantHandle, TenantRegistry};
 use amoiq_events::{
-    Ambient, EventStore, TenantId,
+    Ambient, EventLog, TenantId,
     event::EventCause,
     store::AppendError,
     tenant::{TenantCommand, TenantRefusal},
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct TenantService {
     /// The log, which takes the events.
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn EventLog>,
     /// Ids, keys and secrets, time.
     pub ambient: Ambient,
     /// Where the changed tenant is published.

@@ -50,10 +50,10 @@ impl BenchService {
     pub(super) fn begin(place: &Path, config: &Config) -> anyhow::Result<Self> {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
-        let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
-        let directory = SessionDirectory::start(settings(config), &log, &ambient, &ProvenUsers::default());
+        let shared: Arc<dyn EventStore> = Arc::clone(&store) as _;
+        let directory = SessionDirectory::start(settings(config), &shared, &ambient, &ProvenUsers::default());
         let views = ViewStore::open(&place.join("data/views.db"))?;
-        let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &log);
+        let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &(shared as _));
         let left = Arc::new(AtomicU64::new(MAX_MESSAGES));
         Ok(Self { store, directory, inbox, rebuilds, ambient, left })
     }

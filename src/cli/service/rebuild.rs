@@ -16,7 +16,7 @@ use amoiq_actors::{
     projections::{Projection as _, RebuildOutcome, RebuildReport, ViewStore, rebuild},
 };
 use amoiq_events::{
-    Ambient, EventStore, Position,
+    Ambient, EventLog, Position,
     store::sqlite::{OpenError, SqliteStore},
 };
 use anyhow::{Context, ensure};
@@ -141,7 +141,7 @@ async fn on_files(
     ambient: &Ambient,
     skip: bool,
 ) -> anyhow::Result<RebuildResponse> {
-    let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
+    let log: Arc<dyn EventLog> = Arc::clone(&store) as _;
     let views = ViewStore::open(&config.store.path.join("views.db"))?;
     let (reports, mut following) = watch::channel(RebuildReport::started(log.head()));
     let skip = skip.then(|| ambient.now());

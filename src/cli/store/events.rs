@@ -12,11 +12,11 @@ use std::{
 };
 
 use amoiq_events::{
-    Event, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
+    Event, EventLog, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
     event::CATALOGUE,
     session::SessionEvent,
     store::{
-        MAX_READ_EVENTS, ReadDirection, line,
+        LogReader, line,
         sqlite::{DamagePolicy, EndLinePolicy, ReadOnlyStore},
     },
     stream::StreamKind,
@@ -120,9 +120,9 @@ pub(crate) fn run(command: &EventsCommand, store: &Path) -> anyhow::Result<()> {
 }
 
 impl EventListing {
-    async fn print(&self, log: &dyn EventStore) -> anyhow::Result<()> {
+    async fn print(&self, log: &dyn EventLog) -> anyhow::Result<()> {
         let filter = EventFilter::new(self)?;
-        let mut after = match self.from {
+        let after = match self.from {
             Some(point) => point.begin(log).await?,
             None if self.follow => log.head(),
             None => Position::START,
@@ -134,16 +134,13 @@ impl EventListing {
         };
         let mut left = self.limit.unwrap_or(u64::MAX);
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let mut version = Version::from_u64(1);
+        // One session is read from its stream. Following needs the end of the log.
+        let mut events = match filter.stream.clone().filter(|_| !self.follow) {
+            Some(stream) => LogReader::stream(log, stream, Version::FIRST),
+            None => LogReader::all(log, after),
+        };
         while left > 0 {
-            // One session is read from its stream. Following needs the end of the log.
-            let events = match filter.stream.clone().filter(|_| !self.follow) {
-                Some(stream) => {
-                    log.read_stream(stream, version, ReadDirection::Forward, MAX_READ_EVENTS).await?
-                }
-                None => log.read_all(after, MAX_READ_EVENTS).await?,
-            };
-            let Some(last) = events.last() else {
+            let Some(event) = events.next_event().await? else {
                 out.flush()?;
                 if !self.follow {
                     break;
@@ -151,15 +148,9 @@ impl EventListing {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
-            let is_in_range = |position: Position| position > after && position >= first;
-            let wanted = events.iter().filter(|event| is_in_range(event.position) && filter.wants(event));
-            for event in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                writeln!(out, "{}", self.line(event)?)?;
+            if event.position > after && event.position >= first && filter.wants(&event) {
+                writeln!(out, "{}", self.line(&event)?)?;
                 left -= 1;
-            }
-            version = last.version.plus(1);
-            if filter.stream.is_none() || self.follow {
-                after = last.position;
             }
         }
         Ok(out.flush()?)

@@ -2,7 +2,7 @@
 
 use std::{ops::Bound, str::FromStr};
 
-use amoiq_events::{EventStore, Position, Timestamp};
+use amoiq_events::{EventLog, Position, Timestamp};
 
 /// A point in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl FromStr for LogPoint {
 
 impl LogPoint {
     /// The last position that belongs to the point. Events with exactly its time do.
-    pub(super) async fn end(self, store: &dyn EventStore) -> anyhow::Result<Position> {
+    pub(super) async fn end(self, store: &dyn EventLog) -> anyhow::Result<Position> {
         Ok(match self {
             Self::Position(position) => position,
             Self::Time(time) => store.position_at(time.plus_millis(1)).await?,
@@ -33,7 +33,7 @@ impl LogPoint {
     }
 
     /// The position after which the events of the point begin.
-    pub(super) async fn begin(self, store: &dyn EventStore) -> anyhow::Result<Position> {
+    pub(super) async fn begin(self, store: &dyn EventLog) -> anyhow::Result<Position> {
         Ok(match self {
             Self::Position(position) => store.newest_within(Bound::Excluded(position)).await?,
             Self::Time(time) => store.position_at(time).await?,

@@ -10,8 +10,8 @@ mod tenant;
 use std::{io::Write, path::Path};
 
 use amoiq_events::{
-    EventLog, EventStore, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
-    store::{MAX_READ_EVENTS, ReadDirection, sqlite::ReadOnlyStore},
+    EventLog, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
+    store::{LogReader, sqlite::ReadOnlyStore},
 };
 use clap::Args;
 use serde_json::Value;
@@ -86,21 +86,14 @@ fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> st
 
 /// Calls `each` with every event of a stream up to a position, in order.
 async fn stream(
-    log: &dyn EventStore,
+    log: &dyn EventLog,
     stream: StreamName,
     at: Position,
     mut each: impl FnMut(&RecordedEvent) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut version = Version::from_u64(1);
-    loop {
-        let events =
-            log.read_stream(stream.clone(), version, ReadDirection::Forward, MAX_READ_EVENTS).await?;
-        for event in events.iter().take_while(|event| event.position <= at) {
-            each(event)?;
-        }
-        match events.last() {
-            Some(last) if last.position < at => version = last.version.plus(1),
-            _ => return Ok(()),
-        }
+    let mut events = LogReader::stream(log, stream, Version::FIRST).up_to(at);
+    while let Some(event) = events.next_event().await? {
+        each(&event)?;
     }
+    Ok(())
 }

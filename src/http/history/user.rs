@@ -14,7 +14,7 @@ use amoiq_actors::{
     inbox::{IdentityProof, InboxEntry},
     sessions::{MessagePage, PageLimit, PageQuery, PageWindow},
 };
-use amoiq_events::{EventStore, Position, SessionId, UserId, store::Epoch};
+use amoiq_events::{EventLog, Position, SessionId, UserId, store::Epoch};
 
 use super::{
     HistoryReader,
@@ -34,7 +34,7 @@ pub(super) struct UserCursor {
 
 impl UserCursor {
     /// Reads a cursor that an answer gave. One of another epoch is clamped to the log's head.
-    pub(super) fn parse(text: &str, store: &dyn EventStore) -> Result<Self, Problem> {
+    pub(super) fn parse(text: &str, store: &dyn EventLog) -> Result<Self, Problem> {
         let read = || {
             let (epoch, before) = text.strip_prefix("u.")?.split_once('.')?;
             let epoch = Epoch(u64::from_str_radix(epoch, 16).ok()?);

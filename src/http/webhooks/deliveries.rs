@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use actix_web::{HttpResponse, web};
 use amoiq_actors::webhooks::{DeliveriesQuery, SkipQuery, WebhooksHandle};
-use amoiq_events::{EventStore, MessageId, Position};
+use amoiq_events::{EventLog, MessageId, Position};
 
 use super::{WebhookAdmin, replay};
 use crate::api::{
@@ -103,7 +103,7 @@ pub async fn skip_many(
     mut admin: WebhookAdmin<SkipDeliveriesRequest>,
     id: web::Path<String>,
     webhooks: web::Data<WebhooksHandle>,
-    store: web::Data<dyn EventStore>,
+    store: web::Data<dyn EventLog>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = admin.endpoint(&id)?;
     let body = admin.take_body();

@@ -3,7 +3,7 @@
 
 use actix_web::{HttpResponse, http::header, web};
 use amoiq_actors::webhooks::WebhooksHandle;
-use amoiq_events::{EventStore, webhook::WebhookCommand};
+use amoiq_events::{EventLog, webhook::WebhookCommand};
 
 use super::{WebhookAdmin, WebhookRegistrar, registrar::check_changeable};
 use crate::api::{
@@ -48,7 +48,7 @@ pub async fn read(
     admin: WebhookAdmin,
     id: web::Path<String>,
     webhooks: web::Data<WebhooksHandle>,
-    store: web::Data<dyn EventStore>,
+    store: web::Data<dyn EventLog>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = admin.endpoint(&id)?;
     let standing = in_time(webhooks.status(&endpoint.tenant, &endpoint.id)).await?;

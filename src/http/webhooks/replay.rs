@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use actix_web::{HttpResponse, web};
 use amoiq_actors::webhooks::{ReplayProgress, WebhookEndpoint, WebhooksHandle};
-use amoiq_events::{EventStore, Position};
+use amoiq_events::{EventLog, Position};
 
 use super::WebhookAdmin;
 use crate::api::{
@@ -22,7 +22,7 @@ pub async fn start(
     mut admin: WebhookAdmin<ReplayRequest>,
     id: web::Path<String>,
     webhooks: web::Data<WebhooksHandle>,
-    store: web::Data<dyn EventStore>,
+    store: web::Data<dyn EventLog>,
 ) -> Result<HttpResponse, Problem> {
     let endpoint = admin.endpoint(&id)?;
     let body = admin.take_body();
@@ -58,7 +58,7 @@ fn to_before_from() -> Problem {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub(super) async fn position_before(place: LogPlace, store: &dyn EventStore) -> Result<Position, Problem> {
+pub(super) async fn position_before(place: LogPlace, store: &dyn EventLog) -> Result<Position, Problem> {
     match place {
         LogPlace::Position(position) => Ok(store.newest_within(Bound::Included(position)).await?),
         LogPlace::Time(time) => Ok(store.position_at(time).await?),

@@ -13,8 +13,8 @@ use std::{
 use amoiq_events::{
     EventLog, EventStore, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version,
     store::{
-        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogMaintenance, LogSubscription, ReadDirection,
-        ReadError, StoreFuture, StoreHealth, memory::MemoryStore,
+        AppendError, AppendReceipt, Epoch, ExpectedVersion, LogMaintenance, LogReader, LogSubscription,
+        ReadDirection, ReadError, StoreFuture, StoreHealth, memory::MemoryStore,
     },
 };
 use tokio::sync::{Notify, Semaphore};
@@ -174,17 +174,19 @@ impl ScriptedStore {
         Arc::new(self.clone())
     }
 
+    /// The same for those who only append and read.
+    pub fn shared_log(&self) -> Arc<dyn EventLog> {
+        Arc::new(self.clone())
+    }
+
     /// The whole log.
     pub async fn log(&self) -> Vec<RecordedEvent> {
         let mut log: Vec<RecordedEvent> = Vec::new();
-        loop {
-            let after = log.last().map(|event| event.position).unwrap_or_default();
-            let events = self.memory.read_all(after, usize::MAX).await.expect("memory can be read");
-            if events.is_empty() {
-                return log;
-            }
+        let mut pages = LogReader::all(&self.memory, Position::START);
+        while let Some(events) = pages.next_page().await.expect("memory can be read") {
             log.extend(events);
         }
+        log
     }
 }
 

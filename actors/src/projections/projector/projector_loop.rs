@@ -7,7 +7,7 @@
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use amoiq_events::{
-    EventStore, Position,
+    EventLog, Position,
     store::{Epoch, EventBatch},
 };
 use tokio::{
@@ -68,7 +68,7 @@ pub(super) struct ProjectorLoop<P> {
 /// The part that follows the log.
 struct LiveProjection<P> {
     views: ViewStore,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn EventLog>,
     epoch: Epoch,
     progress: ProgressReporter,
     projection: std::marker::PhantomData<fn() -> P>,
@@ -95,7 +95,7 @@ enum ProjectorEvent<P> {
 impl<P: Projection> ProjectorLoop<P> {
     pub(super) fn new(
         views: ViewStore,
-        store: Arc<dyn EventStore>,
+        store: Arc<dyn EventLog>,
         progress: ProgressReporter,
         damages: mpsc::Receiver<ViewDamage>,
         (commands, reports): (mpsc::Receiver<RebuildControl>, RebuildReporter),
@@ -225,7 +225,7 @@ impl<P: Projection> ProjectorLoop<P> {
         self.filling = None;
         let live = &self.live;
         let switched = match filled {
-            Ok(filled) => filled.serve(&live.views, &live.store).await.map_err(RebuildError::from),
+            Ok(filled) => filled.serve(&live.views, &*live.store).await.map_err(RebuildError::from),
             Err(error) => Err(error),
         };
         let outcome = match switched {

@@ -78,9 +78,9 @@ impl Erasing {
     }
 
     async fn within(given: Given, files: TempDir, data: Rc<TempDir>) -> Self {
-        let store = given.store.shared();
+        let (store, log) = (given.store.shared(), given.store.shared_log());
         let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
-        let progress = Projector::<InboxProjection>::start(&views, &store);
+        let progress = Projector::<InboxProjection>::start(&views, &log);
         let inbox = InboxView::new(views, progress, DEADLINE);
         let registry = Arc::new(TenantRegistry::load(&*store, false).await.expect("tenants"));
         let outbox = DeliveryStore::open(&files.path().join("outbox.db")).expect("outbox.db");
@@ -101,7 +101,7 @@ impl Erasing {
         let ambient = given.ambient.clone();
         outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let services = WebhookServices {
-            log: Arc::clone(&store),
+            log: Arc::clone(&log),
             ambient: ambient.clone(),
             registry,
             deliveries: outbox,
@@ -110,7 +110,7 @@ impl Erasing {
         let webhooks = WebhooksHandle::start_here(settings, services);
         let offline_grace = DEADLINE;
         let presence = PresenceSettings { offline_grace, batch: Duration::from_millis(5) };
-        let presence = PresenceHandle::start_here(presence, &store, &ambient, &PresenceSignals::new().0);
+        let presence = PresenceHandle::start_here(presence, &log, &ambient, &PresenceSignals::new().0);
         let eraser = EraserHandle::start(ErasureTargets {
             presence: presence.clone(),
             directory: given.directory.clone(),

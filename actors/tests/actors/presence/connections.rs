@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_actors::presence::{
     ConnectedVisitor, ConnectionId, PresenceHandle, PresenceSettings, PresenceSignals,
 };
-use amoiq_events::{Ambient, EventLog, EventStore, ShortText, StreamName};
+use amoiq_events::{Ambient, EventLog, ShortText, StreamName};
 use amoiq_testkit::stores::{ScriptedAppend, ScriptedStore};
 use tokio::{
     sync::Notify,
@@ -365,7 +365,7 @@ fn the_actor_of_a_tenant_without_visitors_is_dropped_and_starts_again() {
 fn on_its_own_arbiter_it_accepts_changes_before_it_runs() {
     actix::System::new().block_on(async {
         let store = ScriptedStore::new();
-        let shared: Arc<dyn EventStore> = Arc::new(store.clone());
+        let shared: Arc<dyn EventLog> = Arc::new(store.clone());
         let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::from_millis(1) };
         let presence =
             PresenceHandle::start(settings, &shared, &Ambient::system(), &PresenceSignals::new().0);

@@ -7,8 +7,7 @@ use amoiq_actors::presence::{
     PresenceSignal, PresenceSignals,
 };
 use amoiq_events::{
-    Ambient, Event, EventLog, EventStore, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp,
-    UserId,
+    Ambient, Event, EventLog, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
     ambient::{Clock, SeededEntropy},
     codec,
     presence::PresenceEvent,
@@ -29,7 +28,7 @@ pub(crate) const BATCH: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct GivenPresence {
     pub(crate) store: ScriptedStore,
-    pub(crate) shared: Arc<dyn EventStore>,
+    pub(crate) shared: Arc<dyn EventLog>,
     pub(crate) presence: PresenceHandle,
     pub(crate) online: OnlineUsers,
     heard: Rc<RefCell<Vec<PresenceSignal>>>,
@@ -53,7 +52,7 @@ impl GivenPresence {
 
     pub(crate) fn with_grace(offline_grace: Duration) -> Self {
         let store = ScriptedStore::new();
-        let shared: Arc<dyn EventStore> = Arc::new(store.clone());
+        let shared: Arc<dyn EventLog> = Arc::new(store.clone());
         let clock = RuntimeClock(Instant::now());
         let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
         let settings = PresenceSettings { offline_grace, batch: BATCH };

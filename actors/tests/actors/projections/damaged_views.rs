@@ -146,7 +146,7 @@ async fn inbox_of_ann(file: &std::path::Path) -> (Given, InboxView, UserId, Rebu
     given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
     let views = ViewStore::open(file).expect("views.db");
     let (progress, rebuilds) =
-        Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared());
+        Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared_log());
     let inbox = InboxView::new(views, progress, DEADLINE);
     let found = inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
     assert_eq!(found.expect("an answer").len(), 1);

@@ -76,7 +76,7 @@ pub(crate) fn start_with_rebuilds<P: Projection>(
     file: &Path,
     store: &ScriptedStore,
 ) -> (ProjectionProgress, RebuildHandle) {
-    Projector::<P>::start_with_rebuilds(&ViewStore::open(file).expect("views.db"), &store.shared())
+    Projector::<P>::start_with_rebuilds(&ViewStore::open(file).expect("views.db"), &store.shared_log())
 }
 
 /// A projection whose first tables contain the whole log.

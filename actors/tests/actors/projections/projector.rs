@@ -85,7 +85,7 @@ fn the_inbox_lists_the_sessions_of_each_user_the_newest_first() {
             given.directory.send(&tenant(), &id(session), said, cause()).await.expect("it is stored");
         }
         let views = ViewStore::open(&file).expect("views.db");
-        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
+        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared_log());
         let inbox = InboxView::new(views, progress, DEADLINE);
         let sessions = async |proof| {
             let found = inbox.sessions_of(tenant(), ann.clone(), proof, given.store.head()).await;

@@ -28,7 +28,7 @@ fn only_a_conversation_without_a_message_for_too_long_is_closed() {
         let given = Given::new();
         let files = tempfile::tempdir().expect("a directory");
         let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
-        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared());
+        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared_log());
         // The closer goes by name: when it has closed the last, it has seen the others.
         given.say("a closed", "hello").await;
         given.close("a closed").await;
@@ -41,7 +41,7 @@ fn only_a_conversation_without_a_message_for_too_long_is_closed() {
         progress.reach(given.store.head(), DEADLINE).await.expect("the projection");
         let mut after = given.store.subscribe(given.store.head());
         let (directory, ambient) = (given.directory.clone(), given.ambient.clone());
-        IdleCloser::start(directory, inbox, given.store.shared(), ambient, CLOSE_AFTER);
+        IdleCloser::start(directory, inbox, given.store.shared_log(), ambient, CLOSE_AFTER);
         assert_eq!(next_closed(&mut after).await, "d idle");
 
         given.say("d idle", "once more").await;

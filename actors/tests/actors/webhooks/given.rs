@@ -104,7 +104,7 @@ impl GivenLanes {
         let local = LocalSet::new();
         let tested = local.block_on(&self.runtime, async {
             let registry = Arc::new(TenantRegistry::load(&self.store, false).await.expect("tenants"));
-            let store = self.store.shared();
+            let store = self.store.shared_log();
             self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
             let webhooks = WebhooksHandle::start_here(
                 self.settings.clone(),
@@ -155,7 +155,7 @@ impl Node<'_> {
     }
 
     pub(crate) async fn execute(&self, tenant: &TenantId, command: TenantCommand) {
-        let (store, registry) = (self.given.store.shared(), Arc::clone(&self.registry));
+        let (store, registry) = (self.given.store.shared_log(), Arc::clone(&self.registry));
         let handle = TenantHandle::start(tenant.clone(), store, self.given.ambient.clone(), registry);
         handle.execute(command, cause()).await.expect("it is carried out");
     }

@@ -126,8 +126,12 @@ fn keeps_no_other_from_being_served(damage: &str) {
     in_real_time(async {
         let given = Given::new();
         let registry = Arc::new(TenantRegistry::load(&given.store, false).await.expect("tenants"));
-        let owner =
-            TenantHandle::start(tenant(), given.store.shared(), given.ambient.clone(), Arc::clone(&registry));
+        let owner = TenantHandle::start(
+            tenant(),
+            given.store.shared_log(),
+            given.ambient.clone(),
+            Arc::clone(&registry),
+        );
         let settings =
             TenantSettings { name: String::new(), origins: Vec::new(), source: ManagedBy::Configuration };
         let desired = DesiredTenant { settings: Some(settings), ..DesiredTenant::default() };
@@ -145,7 +149,7 @@ fn keeps_no_other_from_being_served(damage: &str) {
         }
 
         let outbox = GivenOutbox::new();
-        let store = given.store.shared();
+        let store = given.store.shared_log();
         outbox.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
         let lane = outbox.lane().await;
         outbox

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use amoiq_events::{EventId, EventLog, Position, RecordedEvent, SessionId, TenantId, stream::StreamKind};
+use amoiq_events::{
+    EventId, Position, RecordedEvent, SessionId, TenantId, store::LogReader, stream::StreamKind,
+};
 
 use tokio::time::Instant;
 
@@ -35,14 +37,11 @@ pub(super) async fn judge(world: &World) {
 
 async fn read(world: &World) -> Vec<RecordedEvent> {
     let mut log: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let after = log.last().map(|event| event.position).unwrap_or_default();
-        let events = world.memory.read_all(after, 1_000).await.expect("memory can be read");
-        if events.is_empty() {
-            return log;
-        }
+    let mut pages = LogReader::all(&world.memory, Position::START);
+    while let Some(events) = pages.next_page().await.expect("memory can be read") {
         log.extend(events);
     }
+    log
 }
 
 /// A tenant's messages in the log.

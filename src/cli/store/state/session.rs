@@ -2,7 +2,7 @@
 
 use amoiq_actors::sessions::ChatMessage;
 use amoiq_events::{
-    Event, EventStore, Position, SessionId, StreamName, TenantId, UserId, codec,
+    Event, EventLog, Position, SessionId, StreamName, TenantId, UserId, codec,
     session::{ConversationState, Session, SessionEvent, VisitorIdentified},
 };
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ impl KnownVisitor {
 
 /// The session as it was at a position.
 pub(super) async fn at(
-    log: &dyn EventStore,
+    log: &dyn EventLog,
     tenant: &TenantId,
     session: &SessionId,
     at: Position,

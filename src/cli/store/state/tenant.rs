@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use amoiq_events::{
     Event, EventStore, Position, StreamName, TenantId, Timestamp, UserId, Version, codec,
     presence::{PresenceEvent, UserOnline},
-    store::{MAX_READ_EVENTS, ReadDirection},
+    store::{LogReader, MAX_READ_EVENTS},
     tenant::Tenant,
 };
 use serde_json::{Value, json};
@@ -53,30 +53,18 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
     let began = last_start(log, at).await?;
     // Read backwards, the first event of a user says whether they were online.
     let mut users: BTreeMap<UserId, Option<UserOnline>> = BTreeMap::new();
-    let stream = StreamName::presence(tenant);
-    let mut version = Version::LAST;
-    'pages: loop {
-        let events =
-            log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;
-        for recorded in events.iter().filter(|event| event.position <= at) {
-            if recorded.position < began {
-                break 'pages;
+    let mut events = LogReader::stream_backward(log, StreamName::presence(tenant)).up_to(at);
+    while let Some(recorded) = events.next_event().await?
+        && recorded.position >= began
+    {
+        match codec::decode(&recorded)? {
+            Event::Presence(PresenceEvent::Online(came)) => {
+                users.entry(came.user_id.clone()).or_insert(Some(came));
             }
-            match codec::decode(recorded)? {
-                Event::Presence(PresenceEvent::Online(came)) => {
-                    users.entry(came.user_id.clone()).or_insert(Some(came));
-                }
-                Event::Presence(PresenceEvent::Offline(went)) => {
-                    users.entry(went.user_id).or_insert(None);
-                }
-                _ => {}
+            Event::Presence(PresenceEvent::Offline(went)) => {
+                users.entry(went.user_id).or_insert(None);
             }
-        }
-        match events.last() {
-            Some(last) if last.version.as_u64() > 1 => {
-                version = Version::from_u64(last.version.as_u64() - 1);
-            }
-            _ => break,
+            _ => {}
         }
     }
     let mut online: Vec<UserOnline> = users.into_values().flatten().collect();
@@ -88,21 +76,8 @@ async fn online(log: &dyn EventStore, tenant: &TenantId, at: Position) -> anyhow
 async fn last_start(log: &dyn EventStore, at: Position) -> anyhow::Result<Position> {
     let mut latest = Position::START;
     for stream in log.streams("node:", None, MAX_READ_EVENTS).await? {
-        let mut version = Version::LAST;
-        loop {
-            let starts =
-                log.read_stream(stream.clone(), version, ReadDirection::Backward, MAX_READ_EVENTS).await?;
-            if let Some(start) = starts.iter().find(|start| start.position <= at) {
-                latest = latest.max(start.position);
-                break;
-            }
-            match starts.last() {
-                Some(last) if last.version.as_u64() > 1 => {
-                    version = Version::from_u64(last.version.as_u64() - 1);
-                }
-                _ => break,
-            }
-        }
+        let start = LogReader::stream_backward(log, stream).up_to(at).next_event().await?;
+        latest = latest.max(start.map(|start| start.position).unwrap_or_default());
     }
     Ok(latest)
 }
