@@ -4,9 +4,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `projection` | what a projection is: the fold, and its tables |
+//! | `projection` | what a projection is: the fold, its tables, and how far it has come |
 //! | `projector` | the actor that keeps a projection up to date |
-//! | `projection_progress` | how far a projection has come, for readers that wait |
 //! | `view_store` | the database `views.db` |
 //! | `view_generation` | which tables of a projection serve, and which are being filled |
 //! | `rebuild` | fills new tables from the whole log and switches to them |
@@ -15,7 +14,6 @@
 
 mod dead_letters;
 mod projection;
-mod projection_progress;
 mod projector;
 mod rebuild;
 mod view_error;
@@ -23,9 +21,8 @@ mod view_generation;
 mod view_store;
 
 pub use dead_letters::{DeadLetter, DeadLetters};
-pub use projection::{Projection, ViewTables};
-pub(crate) use projection_progress::ProgressReporter;
-pub use projection_progress::ProjectionProgress;
+pub(crate) use projection::ProgressReporter;
+pub use projection::{Projection, ProjectionProgress, ViewTables};
 pub use projector::Projector;
 pub use rebuild::{RebuildError, RebuildHandle, RebuildOutcome, RebuildReport, RebuildUnderway, rebuild};
 pub use view_error::ViewError;

@@ -10,7 +10,7 @@
 //! | the client does not take an answer | [`ANSWER_TIMEOUT`], plus a second for every [`RATE`] bytes it has taken |
 //! | there is no request | [`IDLE_TIMEOUT`], or [`SHORT_IDLE_TIMEOUT`] when descriptors run short |
 //!
-//! A handler reads the body and can still answer, so that deadline is in [`super::request_body`]. What follows an
+//! A handler reads the body and can still answer, so that deadline is in [`super::request`]. What follows an
 //! early answer counts as an incomplete head.
 //!
 //! Nothing here takes a lock or allocates: a connection lives on one thread.

@@ -14,10 +14,8 @@
 //! | [`connection_watch`] | what a connection is waiting for, and since when |
 //! | [`watched_stream`] | the stream that reports its traffic to the watch |
 //! | `accept_service` | admits an accepted stream, displaces an idle one for it, or refuses it |
-//! | [`request_tracker`] | where a request starts and ends |
-//! | [`request_body`] | reads a request body at a minimum speed |
+//! | [`request`] | where a request starts and ends, and its body at a minimum speed |
 //! | [`fixed_responses`] | answers that no handler writes: to what is not HTTP, and to refused connections |
-//! | [`client_address`] | which addresses count as one client |
 //! | [`log_throttle`] | limits how often a client can cause a log line |
 
 use std::{fmt, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
@@ -31,25 +29,21 @@ use actix_web::{
 use socket2::SockRef;
 
 mod accept_service;
-pub mod client_address;
 pub mod connection_limits;
 pub mod connection_watch;
 pub mod descriptor_budget;
 pub mod fixed_responses;
 pub mod log_throttle;
-pub mod request_body;
-pub mod request_tracker;
+pub mod request;
 pub mod watched_stream;
 
 use accept_service::AcceptService;
-pub use client_address::client_network;
-pub use connection_limits::{AddressLimiter, ListenerConnections, ListenerSettings};
+pub use connection_limits::{AddressLimiter, ListenerConnections, ListenerSettings, client_network};
 pub use connection_watch::ConnectionWatch;
 pub use descriptor_budget::DescriptorBudget;
 pub use fixed_responses::ErrorBodies;
 pub use log_throttle::LogThrottle;
-pub use request_body::{BodyError, is_identity, read_body};
-pub use request_tracker::RequestTracker;
+pub use request::{BodyError, RequestTracker, is_identity, read_body};
 pub use watched_stream::WatchedStream;
 
 /// How long the server goes on reading an unwanted request body after it has answered. If it closed the connection at

@@ -2,8 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`log`] | [`EventLog`]: append, read, subscribe |
-//! | [`maintenance`] | [`LogMaintenance`]: truncate, delete, scrub, list streams, health |
+//! | [`log`] | [`EventLog`]: append, read, subscribe; [`LogMaintenance`]: truncate, delete, scrub, list streams, health |
 //! | [`reader`] | [`LogReader`]: reads page by page, all events or one stream |
 //! | [`feed`] | [`LogSubscription`]: reads what is there, then what comes |
 //! | [`mod@line`] | an event as a line of JSON, for export and import |
@@ -14,7 +13,6 @@
 pub mod feed;
 pub mod line;
 pub mod log;
-pub mod maintenance;
 pub mod memory;
 pub mod meter;
 pub mod reader;
@@ -22,9 +20,8 @@ pub mod sqlite;
 
 pub use feed::{EventBatch, LogSubscription};
 pub use log::{
-    AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, MAX_APPEND_EVENTS, MAX_READ_EVENTS,
-    REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture,
+    AppendError, AppendReceipt, Epoch, EventLog, EventStore, ExpectedVersion, LogMaintenance,
+    MAX_APPEND_EVENTS, MAX_READ_EVENTS, REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture, StoreHealth,
 };
-pub use maintenance::{EventStore, LogMaintenance, StoreHealth};
 pub use meter::StoreMeter;
 pub use reader::LogReader;

@@ -7,10 +7,9 @@
 //! |---|---|
 //! | `application` | what an application implements |
 //! | `protocol` | the namespaces of a connection and their sockets |
-//! | `namespace_socket` | one socket: its waiting events, its acknowledgements, its event rate |
+//! | `namespace_socket` | one socket: its waiting events, its acknowledgements, its event rate, and what others tell it |
 //! | `packet` | what goes over a connection, strictly decoded; events of clients; joins packets and their attachments |
 //! | `outgoing_event` | an event for clients, encoded once for all of them |
-//! | `socket_notice` | what others tell a socket |
 //! | `rooms` | which sockets get which events |
 
 mod application;
@@ -19,12 +18,12 @@ mod outgoing_event;
 mod packet;
 mod protocol;
 mod rooms;
-mod socket_notice;
 
 pub use application::{
     AcceptedSocket, Application, ConnectError, ConnectRefusal, ConnectRequest, EventOutcome, LocalFuture,
     ReviewInterval,
 };
+pub use namespace_socket::{ClientAck, SocketId, SocketNotice};
 pub use outgoing_event::{OffsetWriter, OutgoingEvent};
 pub use packet::{
     ClientEvent, DEFAULT_NAMESPACE, DecodedPacket, MAX_ATTACHMENTS, MAX_CONNECT_BYTES, MalformedSocketPacket,
@@ -32,4 +31,3 @@ pub use packet::{
 };
 pub use protocol::{NamespaceServer, SocketProtocol, SocketSettings};
 pub use rooms::{RoomActor, RoomBroadcast, RoomIdentity, RoomMember, RoomName, RoomRegistry, WorkerRooms};
-pub use socket_notice::{ClientAck, SocketId, SocketNotice};

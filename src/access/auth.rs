@@ -8,20 +8,19 @@ use std::sync::Arc;
 
 use amoiq_actors::tenants::{KeyGrant, TenantRegistry, is_demo_tenant};
 use amoiq_events::{
-    Ambient, KeyId, TenantId,
-    tenant::{KeyHash, KeyKind},
+    Ambient, KeyId, SessionId, TenantId, UserId,
+    session::{MessageSender, SessionCaller},
+    tenant::{KeyHash, KeyKind, Tenant},
 };
 use sha2::{Digest, Sha256};
 
-use crate::{access::key_uses, api::problem::Problem};
+use crate::api::problem::Problem;
 
 mod hs256;
 
 pub mod origin;
-pub mod principal;
 pub mod token;
 
-pub use principal::{CallerRole, Principal, StaffRank};
 pub use token::{TokenClaims, TokenKeys, TokenRole, TokenSettings};
 
 /// A good credential.
@@ -47,6 +46,142 @@ impl Credential {
         match self {
             Self::Key { id, .. } => format!("key:{id}"),
             Self::Token(claims) => format!("token:{}", claims.jti),
+        }
+    }
+}
+
+/// What a caller is in its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallerRole {
+    /// A page with a widget key: whatever session it names.
+    WidgetKey,
+    /// A visitor with a token.
+    Visitor {
+        /// The one session that the token opens, when it is bound to one.
+        session: Option<SessionId>,
+        /// The user that a secret key vouched for.
+        verified: Option<UserId>,
+    },
+    /// A bot key.
+    Bot,
+    /// A secret key, or an agent's or admin's token.
+    Staff {
+        /// Whose token it is; nothing for a key.
+        user: Option<UserId>,
+        /// The name that the token gives.
+        name: Option<String>,
+        /// Which of the three.
+        rank: StaffRank,
+    },
+}
+
+impl CallerRole {
+    /// Whether it is a visitor's, with a token or with a widget key alone.
+    #[must_use]
+    pub fn is_visitor(&self) -> bool {
+        matches!(self, Self::WidgetKey | Self::Visitor { .. })
+    }
+}
+
+/// What staff may do, the later the more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaffRank {
+    /// An agent's token: conversations.
+    Agent,
+    /// An admin's token: webhooks too.
+    Admin,
+    /// The key itself: it alone mints tokens.
+    Key,
+}
+
+/// A caller, in the tenant that the request is about.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its settings.
+    pub tenant: Arc<Tenant>,
+    /// What the caller is there.
+    pub role: CallerRole,
+    /// For the log's envelope.
+    pub actor: Box<str>,
+    /// The key that the caller has, or that minted its token.
+    pub key_id: KeyId,
+}
+
+impl Principal {
+    /// What a session sees the caller as.
+    #[must_use]
+    pub fn caller(&self) -> SessionCaller {
+        match &self.role {
+            CallerRole::Visitor { verified: Some(user), .. } => SessionCaller::Verified(user.clone()),
+            CallerRole::WidgetKey | CallerRole::Visitor { .. } => SessionCaller::Anonymous,
+            CallerRole::Bot | CallerRole::Staff { .. } => SessionCaller::Staff,
+        }
+    }
+
+    /// What the caller's messages are.
+    #[must_use]
+    pub fn sender(&self) -> MessageSender {
+        match self.role {
+            CallerRole::WidgetKey | CallerRole::Visitor { .. } => MessageSender::User,
+            CallerRole::Bot => MessageSender::Bot,
+            CallerRole::Staff { .. } => MessageSender::Agent,
+        }
+    }
+
+    /// Whether the caller is a visitor, with a token or with a widget key alone.
+    #[must_use]
+    pub fn is_visitor(&self) -> bool {
+        self.role.is_visitor()
+    }
+
+    /// The session of a request that names one: a token that is bound to a session is good for no other.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] when they differ.
+    pub fn bound_session(&self, named: Option<SessionId>) -> Result<Option<SessionId>, Problem> {
+        match (&self.role, named) {
+            (CallerRole::Visitor { session: Some(bound), .. }, Some(named)) if *bound != named => {
+                Err(Problem::Forbidden("the token is for another session"))
+            }
+            (CallerRole::Visitor { session: Some(bound), .. }, _) => Ok(Some(bound.clone())),
+            (_, named) => Ok(named),
+        }
+    }
+
+    /// Checks the user that a request names: a verified user's token is good for no other.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] when they differ.
+    pub fn check_user(&self, named: Option<&UserId>) -> Result<(), Problem> {
+        match (&self.role, named) {
+            (CallerRole::Visitor { verified: Some(user), .. }, Some(named)) if user != named => {
+                Err(Problem::Forbidden("the token is for another user"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets only agents, admins and secret keys pass.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] for everybody else.
+    pub fn require_staff(&self) -> Result<(), Problem> {
+        match self.role {
+            CallerRole::Staff { .. } => Ok(()),
+            _ => Err(Problem::Forbidden("an agent, an admin or a secret key is needed")),
+        }
+    }
+
+    /// Lets only admins and secret keys pass.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] for everybody else.
+    pub fn require_admin(&self) -> Result<(), Problem> {
+        match self.role {
+            CallerRole::Staff { rank: StaffRank::Admin | StaffRank::Key, .. } => Ok(()),
+            _ => Err(Problem::Forbidden("an admin or a secret key is needed")),
         }
     }
 }
@@ -94,7 +229,7 @@ impl Authenticator {
         let snapshot = self.registry.current();
         let grants = snapshot.grants(&hash);
         let first = grants.first().ok_or(Problem::InvalidApiKey)?;
-        let today = key_uses::today(&self.ambient);
+        let today = self.ambient.now().day();
         grants.iter().for_each(|grant| grant.used.note(today));
         Ok(Credential::Key { id: first.key_id.clone(), kind: first.kind, grants: grants.to_vec() })
     }
@@ -106,7 +241,7 @@ impl Authenticator {
         let grant = snapshot
             .grant_of(&claims.key, &claims.tid)
             .ok_or(Problem::InvalidJwtToken("the key that minted it is revoked"))?;
-        grant.used.note(key_uses::today(&self.ambient));
+        grant.used.note(self.ambient.now().day());
         // Whoever has the signing secret still has no key that vouches for more.
         if (claims.verified || claims.role != TokenRole::Visitor) && grant.kind != KeyKind::Secret {
             return Err(Problem::InvalidJwtToken("its key may not mint such a token"));

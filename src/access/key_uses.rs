@@ -12,14 +12,12 @@ use std::{
 };
 
 use amoiq_actors::{tenants::TenantRegistry, timing::PeriodicTask};
-use amoiq_events::{Ambient, KeyId, Timestamp, durable_file};
+use amoiq_events::{KeyId, Timestamp, durable_file};
 
 const FILE: &str = "key_uses.json";
 
 /// How often the file is written, if something changed.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
-
-const DAY_MS: i64 = 86_400_000;
 
 /// Keeps the days of a registry's keys in a file.
 #[derive(Clone)]
@@ -84,16 +82,10 @@ impl KeyUses {
     }
 }
 
-/// The day it is, in days since 1970.
-#[must_use]
-pub fn today(ambient: &Ambient) -> u32 {
-    u32::try_from(ambient.now().as_millis().div_euclid(DAY_MS)).unwrap_or_default()
-}
-
 /// A day as it is shown: `2026-11-30`.
 #[must_use]
 pub fn date(day: u32) -> String {
-    Timestamp::from_millis(i64::from(day) * DAY_MS).to_string().chars().take(10).collect()
+    Timestamp::of_day(day).to_string().chars().take(10).collect()
 }
 
 #[cfg(test)]

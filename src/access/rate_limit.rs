@@ -16,16 +16,14 @@ use std::{
 };
 
 use amoiq_connections::client_network;
-use amoiq_events::{KeyId, TenantId, UserId};
+use amoiq_events::{KeyId, TenantId, UserId, tenant::KeyKind};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::api::problem::Problem;
+use crate::{access::auth::Credential, api::problem::Problem};
 
-pub mod requests;
 pub mod sockets;
 
-pub use requests::RequestLimiter;
 pub use sockets::SocketLimiter;
 
 /// How long a window is.
@@ -184,6 +182,43 @@ impl RateLimiter {
 impl Default for RateLimiter {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Counts HTTP requests: a secret or bot key by key, everybody else by address.
+pub struct RequestLimiter {
+    counts: RateLimiter,
+    address_limit: u32,
+    key_limit: u32,
+}
+
+impl RequestLimiter {
+    /// A limiter that counted nothing yet.
+    #[must_use]
+    pub fn new(settings: &RateLimitSettings) -> Self {
+        Self {
+            counts: RateLimiter::new(),
+            address_limit: settings.http_per_minute,
+            key_limit: settings.secret_key_per_minute,
+        }
+    }
+
+    /// Counts a request; nothing where there is no limit.
+    #[must_use]
+    pub fn count(&self, credential: Option<&Credential>, client: IpAddr) -> Option<RateAllowance> {
+        let (key, limit) = match credential {
+            Some(Credential::Key { id, kind: KeyKind::Secret | KeyKind::Bot, .. }) => {
+                (RateLimitKey::Key(id.clone()), self.key_limit)
+            }
+            _ => (RateLimitKey::address(client), self.address_limit),
+        };
+        self.counts.count(&key, limit, Instant::now())
+    }
+
+    /// How many requests were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.counts.refused()
     }
 }
 

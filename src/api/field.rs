@@ -12,10 +12,9 @@ use serde_json::{Map, Value};
 use super::problem::{FieldErrors, Problem};
 
 pub mod json;
-mod plain_value;
 pub mod values;
 
-use plain_value::PlainValue;
+use json::PlainValue;
 pub use values::{ClientTime, JsonObject, Label, StringList, TruthyValue};
 
 /// A type that a field can have.

@@ -3,5 +3,4 @@
 
 pub mod cors;
 pub mod limits;
-pub mod single_headers;
 pub mod trace;

@@ -20,7 +20,7 @@ use super::{METRICS, OperatorError};
 use crate::{
     access::{auth, secret::Secret},
     api::problem::Problem,
-    http::middleware::single_headers,
+    http::middleware::limits::check_single_headers,
 };
 
 /// The token that requests send as `Authorization: Bearer`.
@@ -67,7 +67,7 @@ pub async fn authorise<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Err(problem) = single_headers::check(request.headers()) {
+    if let Err(problem) = check_single_headers(request.headers()) {
         return Ok(request.into_response(problem.error_response()));
     }
     let token = request.app_data::<web::Data<OperatorToken>>().cloned().ok_or(Problem::Internal)?;

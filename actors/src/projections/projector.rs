@@ -15,7 +15,8 @@ use actix::prelude::*;
 use amoiq_events::EventLog;
 
 use crate::projections::{
-    projection::Projection, projection_progress::ProjectionProgress, rebuild::RebuildHandle,
+    projection::{Projection, ProjectionProgress},
+    rebuild::RebuildHandle,
     view_store::ViewStore,
 };
 use projector_loop::ProjectorLoop;

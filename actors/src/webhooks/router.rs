@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -14,8 +14,11 @@ use std::{
 
 use actix::prelude::*;
 use amoiq_events::{
-    Position, RecordedEvent, SessionId, TenantId, WebhookId, store::EventBatch, stream::StreamKind,
+    Position, RecordedEvent, SessionId, TenantId, WebhookId,
+    store::{EventBatch, LogSubscription, ReadError},
+    stream::StreamKind,
 };
+use tokio::sync::watch;
 
 use super::{
     delivery_store::LaneId,
@@ -25,7 +28,6 @@ use super::{
     services::LaneServices,
 };
 
-mod log_feed;
 mod reconcile;
 
 use reconcile::ReconcileLanes;
@@ -39,6 +41,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long the router waits for lanes to forget sessions. A lane that can write takes milliseconds; meanwhile the
 /// erasures of all tenants wait.
 const FORGET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the router waits when the log does not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How many batches of the log are routed between two changes of endpoints, if there are so many. Several changes in a
+/// row are handled as one; the events of the log are not.
+const BATCHES_PER_CHANGE: u32 = 64;
 
 /// A lane, as the router knows it.
 #[derive(Clone)]
@@ -115,9 +124,79 @@ impl Actor for WebhookRouter {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (services, router) = (Arc::clone(&self.services), ctx.address());
-        ctx.spawn(log_feed::run(services, router).into_actor(self));
+        ctx.spawn(start_and_follow(services, router).into_actor(self));
         ctx.run_interval(SWEEP_EVERY, |_, ctx| ctx.notify(SweepLanes));
     }
+}
+
+/// Starts the lanes, then follows tenants and log until the router ends.
+async fn start_and_follow(services: Arc<LaneServices>, router: Addr<WebhookRouter>) {
+    let changes = services.registry.changes();
+    if router.send(ReconcileLanes { is_first: true }).await.is_err() {
+        return;
+    }
+    let Ok(routed) = router.send(GetRoutedPosition).await else { return };
+    follow(changes, services.log.subscribe(routed), &router).await;
+}
+
+/// What comes next.
+enum RouterStep {
+    Change(bool),
+    Batch(Result<Option<EventBatch>, ReadError>),
+    /// The log has nothing more: changes are due again.
+    CaughtUp,
+}
+
+/// Follows the tenants and the log. The order is fixed, so that a seed of the simulation always gives the same run:
+/// changes of endpoints go first. After each change some batches of the log are routed, so that endpoints that change
+/// all the time cannot stop the log. A lane that starts after a message has been routed reads that message itself.
+async fn follow(
+    mut changes: watch::Receiver<()>,
+    subscription: LogSubscription,
+    router: &Addr<WebhookRouter>,
+) {
+    let mut reading = pin!(next_batch(subscription));
+    let mut batches_left = 0;
+    loop {
+        let step = tokio::select! {
+            biased;
+            changed = changes.changed(), if batches_left == 0 => RouterStep::Change(changed.is_ok()),
+            (subscription, batch) = &mut reading => {
+                // A read is never cancelled: if a change dropped it, it would have to start again.
+                reading.set(next_batch(subscription));
+                RouterStep::Batch(batch)
+            }
+            () = std::future::ready(()), if batches_left > 0 => RouterStep::CaughtUp,
+        };
+        batches_left = match step {
+            RouterStep::Change(_) => BATCHES_PER_CHANGE,
+            RouterStep::Batch(_) => batches_left.saturating_sub(1),
+            RouterStep::CaughtUp => 0,
+        };
+        let goes_on = match step {
+            RouterStep::Change(is_open) => {
+                is_open && router.send(ReconcileLanes { is_first: false }).await.is_ok()
+            }
+            RouterStep::Batch(Ok(Some(batch))) => router.send(RouteBatch(batch)).await.is_ok(),
+            RouterStep::Batch(Ok(None)) => false,
+            RouterStep::Batch(Err(error)) => {
+                tracing::error!(%error, "webhooks cannot follow the log; trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+                true
+            }
+            RouterStep::CaughtUp => true,
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+async fn next_batch(
+    mut subscription: LogSubscription,
+) -> (LogSubscription, Result<Option<EventBatch>, ReadError>) {
+    let batch = subscription.next().await;
+    (subscription, batch)
 }
 
 /// Asks how far the router has read.

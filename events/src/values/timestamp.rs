@@ -16,6 +16,8 @@ const FIRST: i64 = -62_167_219_200_000;
 /// The last one: the end of the year 9999.
 const LAST: i64 = 253_402_300_799_999;
 
+const DAY_MS: i64 = 86_400_000;
+
 /// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds and `Z`. What lies outside of the years
 /// 0 to 9999, which is all that RFC 3339 writes, is the first or the last moment of them: what was written is
 /// always read again.
@@ -38,6 +40,18 @@ impl Timestamp {
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// The moment at which a day starts, in days since 1970.
+    #[must_use]
+    pub fn of_day(day: u32) -> Self {
+        Self::from_millis(i64::from(day) * DAY_MS)
+    }
+
+    /// The day in days since 1970, or 0 for an earlier one.
+    #[must_use]
+    pub fn day(self) -> u32 {
+        u32::try_from(self.0.div_euclid(DAY_MS)).unwrap_or_default()
     }
 
     /// The moment `millis` later.
@@ -151,6 +165,15 @@ mod tests {
             assert_eq!((time, time.to_string().as_str()), (read(first), first));
         }
         assert_eq!(read(last).plus_millis(-1).to_string(), "9999-12-31T23:59:59.998Z");
+    }
+
+    #[test]
+    fn a_day_starts_at_midnight_and_ends_before_the_next_one() {
+        for day in [0, 1, 20_787] {
+            let start = Timestamp::of_day(day);
+            assert_eq!((start.day(), start.plus_millis(DAY_MS - 1).day()), (day, day));
+        }
+        assert_eq!(Timestamp::from_millis(-1).day(), 0);
     }
 
     #[test]

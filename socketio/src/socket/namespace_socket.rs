@@ -1,4 +1,4 @@
-//! One socket: a client in one namespace.
+//! One socket: a client in one namespace, and what others tell it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{AcceptedSocket, Application, ClientAck, ClientEvent, OutgoingEvent, SocketId};
+use super::{AcceptedSocket, Application, ClientEvent, OutgoingEvent};
 use crate::engine::{CloseReason, ConnectionLink, OutgoingPacket, Protocol};
 
 /// How many events of one socket wait while another is handled; then the transport reads no more.
@@ -25,6 +27,43 @@ const MAX_OPEN_ACKS: usize = 64;
 
 /// The period of the event rate.
 const RATE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Tells the sockets of a process apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What others tell a connection.
+pub enum SocketNotice {
+    /// Events for one of its sockets.
+    Emit {
+        /// The socket.
+        to: SocketId,
+        /// In order.
+        events: Vec<Arc<OutgoingEvent>>,
+        /// Whether the connection closes after them.
+        is_last: bool,
+    },
+    /// An event that a socket has to acknowledge. The reply is dropped if the socket is gone or owes too many.
+    EmitWithAck {
+        /// The socket.
+        to: SocketId,
+        /// The event.
+        event: Arc<OutgoingEvent>,
+        /// Where the acknowledgement goes.
+        reply: oneshot::Sender<ClientAck>,
+    },
+    /// The rights of clients have changed.
+    Review,
+}
+
+/// A client's acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAck {
+    /// A JSON array.
+    pub args: ByteString,
+    /// Binary for the placeholders of the array.
+    pub attachments: Vec<Bytes>,
+}
 
 /// A client in one namespace.
 pub(super) struct NamespaceSocket<A: Application> {

@@ -1,4 +1,4 @@
-//! Recognises the caller of a request and counts it, before anything else is done for it.
+//! Refuses a request that says something twice, recognises its caller and counts it, before anything else is done for it.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use amoiq_events::{Ambient, Timestamp};
 
-use super::{single_headers, trace::RequestId};
+use super::trace::RequestId;
 use crate::{
     access::{
         auth::{self, Authenticator},
@@ -25,6 +25,23 @@ use crate::{
 /// The routes that are counted; health and sockets are not.
 const COUNTED_PATHS: [&str; 2] = ["/webchat/", "/api/"];
 
+/// Headers that may be sent once, by the names that errors use. Of two that decide something one would win without a
+/// word, and a proxy in front may have looked at the other. The parser itself refuses a second `Host`, `Content-Length`
+/// or `Transfer-Encoding`.
+const SINGLE_HEADERS: [&str; 11] = [
+    "authorization",
+    "content-encoding",
+    "content-type",
+    "idempotency-key",
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "upgrade",
+    "x-tenant-id",
+    "x-website-domain",
+    "x-website-origin",
+];
+
 /// Recognises and counts.
 ///
 /// # Errors
@@ -33,7 +50,7 @@ pub async fn limits<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Err(problem) = single_headers::check(request.headers()) {
+    if let Err(problem) = check_single_headers(request.headers()) {
         return Ok(request.into_response(problem.error_response()));
     }
     // The path as the router reads it: `/%61pi/` is `/api/`.
@@ -55,6 +72,22 @@ pub async fn limits<B: MessageBody + 'static>(
         show(response.headers_mut(), &allowance, ambient.now());
     }
     Ok(response)
+}
+
+/// Refuses a request that repeats a header that may be sent once.
+///
+/// # Errors
+/// [`Problem::Validation`], which names the header.
+pub fn check_single_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    // Hardly a request repeats any header.
+    if headers.len() == headers.len_keys() {
+        return Ok(());
+    }
+    let is_repeated = |name: &&'static str| headers.get_all(HeaderName::from_static(name)).nth(1).is_some();
+    match SINGLE_HEADERS.into_iter().find(|name| is_repeated(name)) {
+        Some(name) => Err(Problem::field(name, "is a header that must be sent once")),
+        None => Ok(()),
+    }
 }
 
 fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {

@@ -18,8 +18,7 @@ use tokio::{
 use crate::{
     database::DatabaseError,
     projections::{
-        projection::{Projection, fold},
-        projection_progress::{ProgressReporter, ViewDamage},
+        projection::{ProgressReporter, Projection, ViewDamage, fold},
         rebuild::{
             self, FilledGeneration, RebuildControl, RebuildError, RebuildOutcome, RebuildReport,
             RebuildReporter, RebuildUnderway,

@@ -1,11 +1,15 @@
-//! Reads a request body within a size limit and at a minimum speed. A phone's upload may take long as long as it makes
-//! progress; a client that sends single bytes gets cut off.
+//! A request on its connection: the watch is told where it starts and where its answer is complete, and its body is read
+//! within a size limit and at a minimum speed.
 
 use std::{future::poll_fn, pin::Pin, rc::Rc, time::Duration};
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderMap},
+    dev::ServiceRequest,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
     web::{Bytes, BytesMut, Payload},
 };
 use futures_core::Stream;
@@ -13,11 +17,58 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     connection_limits::EndReason,
-    connection_watch::{ConnectionWatch, deadline},
+    connection_watch::{BodyLength, ConnectionWatch, deadline},
 };
 
 /// How long a body may take, plus a second for every [`super::connection_watch::RATE`] bytes received.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request on its way through the application, held by its outermost middleware. Dropping it marks the request as
+/// answered.
+pub struct RequestTracker(Option<Rc<ConnectionWatch>>);
+
+impl RequestTracker {
+    /// Starts when the request's head is complete. In tests a request may have no connection.
+    #[must_use]
+    pub fn start(request: &ServiceRequest) -> Self {
+        let watch = request.conn_data::<Rc<ConnectionWatch>>().cloned();
+        if let Some(watch) = &watch {
+            watch.request_started(body_length(request.headers()));
+        }
+        Self(watch)
+    }
+
+    /// Whether the connection was admitted for health checks alone: it ends with the answer.
+    #[must_use]
+    pub fn is_for_health_checks(&self) -> bool {
+        self.0.as_ref().is_some_and(|watch| watch.is_for_health_checks())
+    }
+
+    /// The answer has this status.
+    pub fn answered(&self, status: StatusCode) {
+        if let Some(watch) = &self.0
+            && status == StatusCode::SWITCHING_PROTOCOLS
+        {
+            watch.upgraded();
+        }
+    }
+}
+
+impl Drop for RequestTracker {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.0 {
+            watch.request_answered();
+        }
+    }
+}
+
+fn body_length(headers: &HeaderMap) -> BodyLength {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return BodyLength::Chunked;
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    BodyLength::Bytes(length.and_then(|length| length.trim().parse().ok()).unwrap_or_default())
+}
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +91,8 @@ pub fn is_identity(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Reads the whole body.
+/// Reads the whole body. A phone's upload may take long as long as it makes progress; a client that sends single bytes
+/// gets cut off.
 ///
 /// # Errors
 /// When it is too large, too slow or incomplete.
