@@ -7,7 +7,7 @@
 use std::ops::Bound;
 
 use actix_web::{HttpResponse, web};
-use amoiq_actors::webhooks::{DeliveriesQuery, SkipQuery, WebhooksHandle};
+use amoiq_actors::webhooks::{DeliveriesQuery, SkipQuery, WebhookEndpoint, WebhooksHandle};
 use amoiq_events::{EventLog, MessageId, Position};
 
 use super::{WebhookAdmin, replay};
@@ -71,9 +71,7 @@ pub async fn redeliver(
     path: web::Path<(String, String)>,
     webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, message) = path.into_inner();
-    let endpoint = admin.endpoint(&id)?;
-    let message_id = message_id(&message)?;
+    let (endpoint, message_id) = named_delivery(&admin, &path)?;
     in_time(webhooks.redeliver(&endpoint.tenant, &endpoint.id, message_id)).await?;
     Ok(HttpResponse::Accepted().json(DeliveryChangedResponse { success: true, message_id }))
 }
@@ -87,9 +85,7 @@ pub async fn skip(
     path: web::Path<(String, String)>,
     webhooks: web::Data<WebhooksHandle>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, message) = path.into_inner();
-    let endpoint = admin.endpoint(&id)?;
-    let message_id = message_id(&message)?;
+    let (endpoint, message_id) = named_delivery(&admin, &path)?;
     in_time(webhooks.skip(&endpoint.tenant, &endpoint.id, message_id)).await?;
     Ok(HttpResponse::Ok().json(DeliveryChangedResponse { success: true, message_id }))
 }
@@ -123,7 +119,13 @@ pub async fn skip_many(
     Ok(HttpResponse::Ok().json(SkippedResponse { skipped }))
 }
 
-/// The message that a path names.
-fn message_id(text: &str) -> Result<MessageId, Problem> {
-    MessageId::parse(text).map_err(|error| Problem::field("messageId", error.to_string()))
+/// The endpoint and the message that a path names.
+fn named_delivery(
+    admin: &WebhookAdmin,
+    (id, message): &(String, String),
+) -> Result<(WebhookEndpoint, MessageId), Problem> {
+    let endpoint = admin.endpoint(id)?;
+    let message_id =
+        MessageId::parse(message).map_err(|error| Problem::field("messageId", error.to_string()))?;
+    Ok((endpoint, message_id))
 }

@@ -113,33 +113,11 @@ fn events_are_followed_beside_a_running_service() {
     assert!(following.wait().expect("it ends").success());
 }
 
-#[test]
-fn events_are_followed_from_a_position_that_the_log_has_yet_to_reach() {
-    let data = stopped();
-    let service = TestApp::start_on(data.path());
-    let from = head(data.path()) + 20;
-    let mut following = cli::command(data.path())
-        .args(["events", "-f", "--json", "--limit", "1", "--from", &from.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut said = 0;
-    eventually("it prints a line", || {
-        said += 1;
-        assert_eq!(say_as_ann(&service, "session-later", &format!("line {said}")).status, 200);
-        following.try_wait().expect("a state").is_some()
-    });
-    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
-    let first = json(&lines.next().expect("a line").expect("a text"));
-    assert!(first["position"].as_u64().is_some_and(|position| position >= from), "{first}");
-}
-
-#[test]
-fn what_is_followed_without_a_place_begins_at_the_end() {
-    let data = stopped();
-    let service = TestApp::start_on(data.path());
-    let mut following = cli::command(data.path())
-        .args(["events", "-f", "--json", "--limit", "1", "--type", "message.created"])
+/// The first event that `amoiq events -f` prints while Ann writes in a session.
+fn first_followed(service: &TestApp, data: &Path, session: &str, args: &[&str]) -> Value {
+    let mut following = cli::command(data)
+        .args(["events", "-f", "--json", "--limit", "1"])
+        .args(args)
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
@@ -147,11 +125,27 @@ fn what_is_followed_without_a_place_begins_at_the_end() {
     let mut said = 0;
     eventually("it prints a line", || {
         said += 1;
-        assert_eq!(say_as_ann(&service, "session-now", &format!("line {said}")).status, 200);
+        assert_eq!(say_as_ann(service, session, &format!("line {said}")).status, 200);
         following.try_wait().expect("a state").is_some()
     });
     let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
-    let first = json(&lines.next().expect("a line").expect("a text"));
+    json(&lines.next().expect("a line").expect("a text"))
+}
+
+#[test]
+fn events_are_followed_from_a_position_that_the_log_has_yet_to_reach() {
+    let data = stopped();
+    let service = TestApp::start_on(data.path());
+    let from = head(data.path()) + 20;
+    let first = first_followed(&service, data.path(), "session-later", &["--from", &from.to_string()]);
+    assert!(first["position"].as_u64().is_some_and(|position| position >= from), "{first}");
+}
+
+#[test]
+fn what_is_followed_without_a_place_begins_at_the_end() {
+    let data = stopped();
+    let service = TestApp::start_on(data.path());
+    let first = first_followed(&service, data.path(), "session-now", &["--type", "message.created"]);
     assert_eq!(first["stream"], "session:demo:session-now", "nothing of what was there before: {first}");
 }
 

@@ -1,11 +1,11 @@
 //! Damage in `views.db`, found at the start or while the service runs, is repaired from the log without an
 //! operator, and nothing wrong is read meanwhile.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use amoiq_actors::{
-    inbox::{IdentityProof, InboxProjection, InboxView},
-    projections::{Projector, RebuildHandle, ViewError, ViewGeneration, ViewStore},
+    inbox::{IdentityProof, InboxEntry, InboxProjection, InboxView},
+    projections::{Projector, RebuildHandle, ViewError, ViewGeneration, ViewStore, ViewTables},
 };
 use amoiq_events::{
     EventLog, UserId,
@@ -45,18 +45,7 @@ fn a_damaged_file_is_built_again_at_the_start_or_soon_after() {
 fn a_row_that_is_damaged_while_the_service_runs_is_never_read_and_is_repaired() {
     let (file, files) = views_db();
     in_real_time(async {
-        let (given, inbox, ann, _) = inbox_of_ann(&file).await;
-        let conn = Connection::open(&file).expect("views.db");
-        let tables = ViewGeneration::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
-        let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
-        assert_eq!(damaged.expect("a table"), 1);
-        let read =
-            inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
-        assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
-        let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
-        until(|| now().is_some_and(|now| now != tables)).await;
-        let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
-        assert_eq!(read.expect("an answer").len(), 1);
+        InboxOfAnn::start(&file).await.repairs("inbox", "last_position = 1").await;
     });
     drop(files);
 }
@@ -68,19 +57,7 @@ fn a_session_that_damage_hides_from_its_user_is_noticed() {
     for (table, damage) in claims.into_iter().chain([("inbox", "session = 'herz'")]) {
         let (file, files) = views_db();
         in_real_time(async {
-            let (given, inbox, ann, _) = inbox_of_ann(&file).await;
-            let conn = Connection::open(&file).expect("views.db");
-            let tables =
-                ViewGeneration::serving(&conn, "inbox").expect("a catalogue").expect("tables").tables;
-            let damaged = conn.execute(&format!("UPDATE {} SET {damage}", tables.name(table)), []);
-            assert_eq!(damaged.expect("a table"), 1);
-            let read =
-                inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
-            assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{damage}: {read:?}");
-            let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
-            until(|| now().is_some_and(|now| now != tables)).await;
-            let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
-            assert_eq!(read.expect("an answer").len(), 1);
+            InboxOfAnn::start(&file).await.repairs(table, damage).await;
         });
         drop(files);
     }
@@ -90,18 +67,16 @@ fn a_session_that_damage_hides_from_its_user_is_noticed() {
 fn a_file_that_is_damaged_while_the_service_runs_is_built_again() {
     let (file, files) = views_db();
     in_real_time(async {
-        let (given, inbox, ann, _) = inbox_of_ann(&file).await;
+        let inbox = InboxOfAnn::start(&file).await;
         // Into the file itself, so that the next read is not from the write-ahead log.
-        let conn = Connection::open(&file).expect("views.db");
-        conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
+        inbox.file.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("one file");
         let mut bytes = fs::read(&file).expect("a file");
         bytes.get_mut(100..).expect("more than a header").fill(0x5a);
         fs::write(&file, bytes).expect("a damaged file");
-        given.say("another", "hello").await;
-        let head = given.store.head();
+        inbox.given.say("another", "hello").await;
         let mut answer = Err(ViewError::Behind);
         for _ in 0..200 {
-            answer = inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, head).await;
+            answer = inbox.sessions().await;
             match &answer {
                 Ok(_) => break,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -117,38 +92,61 @@ fn a_file_that_is_damaged_while_the_service_runs_is_built_again() {
 fn damage_that_is_found_after_a_cancelled_rebuild_is_repaired() {
     let (file, files) = views_db();
     in_real_time(async {
-        let (given, inbox, ann, rebuilds) = inbox_of_ann(&file).await;
-        let conn = Connection::open(&file).expect("views.db");
-        conn.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-        rebuilds.start(None).await.expect("none is under way");
-        assert!(rebuilds.cancel().await);
-        conn.execute_batch("ROLLBACK").expect("no lock");
-        let now = || ViewGeneration::serving(&conn, "inbox").expect("a catalogue").map(|now| now.tables);
-        let tables = now().expect("tables that serve");
-        let damaged = conn.execute(&format!("UPDATE {} SET last_position = 1", tables.name("inbox")), []);
-        assert_eq!(damaged.expect("a table"), 1);
-        let read =
-            inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
-        assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{read:?}");
-        until(|| now().is_some_and(|now| now != tables)).await;
-        let read = inbox.sessions_of(tenant(), ann, IdentityProof::Verified, given.store.head()).await;
-        assert_eq!(read.expect("an answer").len(), 1);
+        let inbox = InboxOfAnn::start(&file).await;
+        inbox.file.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        inbox.rebuilds.start(None).await.expect("none is under way");
+        assert!(inbox.rebuilds.cancel().await);
+        inbox.file.execute_batch("ROLLBACK").expect("no lock");
+        inbox.repairs("inbox", "last_position = 1").await;
     });
     drop(files);
 }
 
 /// An inbox in which one session is Ann's.
-async fn inbox_of_ann(file: &std::path::Path) -> (Given, InboxView, UserId, RebuildHandle) {
-    let given = Given::new();
-    let ann = UserId::parse("ann").expect("an id");
-    let said = message(given.ambient.message_id(), "", "hello");
-    let said = SendMessage { caller: SessionCaller::Verified(ann.clone()), ..said };
-    given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
-    let views = ViewStore::open(file).expect("views.db");
-    let (progress, rebuilds) =
-        Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared_log());
-    let inbox = InboxView::new(views, progress, DEADLINE);
-    let found = inbox.sessions_of(tenant(), ann.clone(), IdentityProof::Verified, given.store.head()).await;
-    assert_eq!(found.expect("an answer").len(), 1);
-    (given, inbox, ann, rebuilds)
+struct InboxOfAnn {
+    given: Given,
+    view: InboxView,
+    ann: UserId,
+    rebuilds: RebuildHandle,
+    /// Another connection to `views.db`.
+    file: Connection,
+}
+
+impl InboxOfAnn {
+    async fn start(file: &Path) -> Self {
+        let given = Given::new();
+        let ann = UserId::parse("ann").expect("an id");
+        let said = message(given.ambient.message_id(), "", "hello");
+        let said = SendMessage { caller: SessionCaller::Verified(ann.clone()), ..said };
+        given.directory.send(&tenant(), &id("hers"), said, cause()).await.expect("it is stored");
+        let views = ViewStore::open(file).expect("views.db");
+        let (progress, rebuilds) =
+            Projector::<InboxProjection>::start_with_rebuilds(&views, &given.store.shared_log());
+        let view = InboxView::new(views, progress, DEADLINE);
+        let file = Connection::open(file).expect("views.db");
+        let inbox = Self { given, view, ann, rebuilds, file };
+        assert_eq!(inbox.sessions().await.expect("an answer").len(), 1);
+        inbox
+    }
+
+    /// Ann's sessions, of the whole log.
+    async fn sessions(&self) -> Result<Vec<InboxEntry>, ViewError> {
+        let head = self.given.store.head();
+        self.view.sessions_of(tenant(), self.ann.clone(), IdentityProof::Verified, head).await
+    }
+
+    fn tables(&self) -> Option<ViewTables> {
+        ViewGeneration::serving(&self.file, "inbox").expect("a catalogue").map(|serving| serving.tables)
+    }
+
+    /// Damages the one row of a table: no read gets it, and new tables repair it.
+    async fn repairs(&self, table: &str, damage: &str) {
+        let tables = self.tables().expect("tables that serve");
+        let damaged = self.file.execute(&format!("UPDATE {} SET {damage}", tables.name(table)), []);
+        assert_eq!(damaged.expect("a table"), 1);
+        let read = self.sessions().await;
+        assert!(matches!(read, Err(ViewError::Damaged("inbox"))), "{damage}: {read:?}");
+        until(|| self.tables().is_some_and(|now| now != tables)).await;
+        assert_eq!(self.sessions().await.expect("an answer").len(), 1);
+    }
 }

@@ -31,6 +31,13 @@ impl Node<'_> {
         page.into_iter().rev().map(|(delivery, _)| delivery.message_id).collect()
     }
 
+    /// The first of so many messages, when all of them are listed as pending.
+    async fn first_of_pending(&self, count: usize) -> MessageId {
+        let pending = async || self.with_status(DeliveryStatus::Pending).await;
+        until("all are listed", async || pending().await.len() == count).await;
+        *pending().await.first().expect("a message")
+    }
+
     async fn skip(&self, message: MessageId) -> Result<(), LaneError> {
         self.webhooks.skip(&tenant(), &webhook("a"), message).await
     }
@@ -49,8 +56,7 @@ fn what_is_skipped_holds_its_session_no_longer_and_can_be_asked_for_again() {
         node.found(&tenant(), &["a"]).await;
         node.say("session", "refuse").await;
         node.say("session", "next").await;
-        until("both are listed", async || node.with_status(DeliveryStatus::Pending).await.len() == 2).await;
-        let first = node.with_status(DeliveryStatus::Pending).await[0];
+        let first = node.first_of_pending(2).await;
         given.receivers.take_all();
         node.skip(first).await.expect("it is skipped");
         until("the next comes", async || given.receivers.texts() == ["refuse", "next"]).await;
@@ -73,8 +79,7 @@ fn what_is_in_flight_is_not_skipped() {
         node.found(&tenant(), &["a"]).await;
         node.say("session", "first").await;
         node.say("other", "second").await;
-        until("both are listed", async || node.with_status(DeliveryStatus::Pending).await.len() == 2).await;
-        let first = node.with_status(DeliveryStatus::Pending).await[0];
+        let first = node.first_of_pending(2).await;
         given.receivers.hang();
         node.webhooks.redeliver(&tenant(), &webhook("a"), first).await.expect("it is asked for");
         given.receivers.called(3).await;
