@@ -3,12 +3,12 @@
 //! It answers which sessions a user has, and which conversations nobody continues. Messages are not in it: a session's
 //! actor has them.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use amoiq_events::{EventLog, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::Connection;
 
-use self::inbox_tables::{COLUMNS, InboxClaim, InboxRow};
+use self::inbox_tables::{COLUMNS, InboxRow};
 use crate::{
     database::UnreadableFile,
     projections::{Projection, ProjectionProgress, ViewError, ViewGeneration, ViewStore, ViewTables},
@@ -211,23 +211,26 @@ fn sessions_of(
     (tenant, user): (&TenantId, &UserId),
     proof: IdentityProof,
 ) -> Result<Vec<InboxEntry>, ViewError> {
-    let claims = inbox_tables::claims_of(conn, tables, (tenant.as_str(), user.as_str()))?;
-    let claims = claims.into_iter().filter(|claim| claim.proof >= proof);
-    let entry_of = |claim: InboxClaim| {
+    // The best so far, with the one on top that makes room for a better one: anybody can claim to be a user, so nothing
+    // bounds the number of claims.
+    let mut best = BinaryHeap::new();
+    inbox_tables::for_each_claim(conn, tables, (tenant.as_str(), user.as_str()), |claim| {
+        if claim.proof < proof {
+            return Ok(());
+        }
         let session = session_of(&claim.session)?;
         // The event that claims a session also creates its row: without it a row is lost.
         let row = inbox_tables::find(conn, tables, tenant, &session)?;
         let row = row.ok_or(ViewError::Damaged(InboxProjection::NAME))?;
         let last_position = Position::from_u64(row.last_position.cast_unsigned());
-        Ok((claim.proof, InboxEntry { session, last_position }))
-    };
-    let mut entries = claims.map(entry_of).collect::<Result<Vec<_>, ViewError>>()?;
-    if entries.len() > USER_SESSIONS {
-        let is_verified = |proof: IdentityProof| proof == IdentityProof::Verified;
-        entries.sort_unstable_by_key(|(proof, entry)| Reverse((is_verified(*proof), entry.last_position)));
-        entries.truncate(USER_SESSIONS);
-    }
-    let mut entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+        best.push(Reverse((claim.proof == IdentityProof::Verified, last_position, session)));
+        if best.len() > USER_SESSIONS {
+            best.pop();
+        }
+        Ok(())
+    })?;
+    let entry_of = |Reverse((_, last_position, session))| InboxEntry { session, last_position };
+    let mut entries: Vec<_> = best.into_iter().map(entry_of).collect();
     entries.sort_unstable_by_key(|entry| Reverse(entry.last_position));
     Ok(entries)
 }

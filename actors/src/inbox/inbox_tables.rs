@@ -211,14 +211,14 @@ pub(super) fn store_claim(
     Ok(())
 }
 
-/// A user's claims to sessions. A claim whose key is damaged is stored elsewhere, or ends the search beside it, so the
-/// neighbours on both sides are checked too.
-pub(super) fn claims_of(
+/// Calls `visit` with each of a user's claims to sessions. A claim whose key is damaged is stored elsewhere, or ends the
+/// search beside it, so the neighbours on both sides are checked too.
+pub(super) fn for_each_claim(
     conn: &Connection,
     tables: ViewTables,
     (tenant, user): (&str, &str),
-) -> Result<Vec<InboxClaim>, ViewError> {
-    let mut claims = Vec::new();
+    mut visit: impl FnMut(InboxClaim) -> Result<(), ViewError>,
+) -> Result<(), ViewError> {
     for sql in [before_claims_sql(tables), claims_sql(tables)] {
         let mut statement = conn.prepare_cached(&sql)?;
         let mut rows = statement.query((tenant, user))?;
@@ -229,10 +229,10 @@ pub(super) fn claims_of(
             if (of.as_str(), claimant.as_str()) != (tenant, user) {
                 break;
             }
-            claims.push(InboxClaim { session, proof: IdentityProof::of_stored(verified) });
+            visit(InboxClaim { session, proof: IdentityProof::of_stored(verified) })?;
         }
     }
-    Ok(claims)
+    Ok(())
 }
 
 /// What is stored before a user's claims, the nearest first.
