@@ -4,14 +4,9 @@
 //! A lane does three things at the same time: it reads the log, it sends, and it writes to `outbox.db`. Each is a region
 //! of its own, and one read, one wait for a permit and one write run at a time.
 //!
-//! | service | on | becomes |
-//! |---|---|---|
-//! | any | the endpoint is gone | deleted |
-//! | any | the endpoint is paused or disabled | paused |
-//! | serving, paused, deleted | the endpoint is enabled | serving |
-//! | disabling | the endpoint is enabled, as before | disabling |
-//! | disabling | the owner changed the endpoint, or disabling ended | serving |
-//! | serving | everything failed for too long | disabling |
+//! An endpoint is served while it is enabled, unless the lane is disabling it: from when everything has failed for too long
+//! until the owner changes the endpoint or disabling ends. An endpoint that is missing for a moment is still being disabled
+//! when it is back.
 //!
 //! | reading, writing | on | becomes |
 //! |---|---|---|
@@ -19,19 +14,6 @@
 //! | running | it ended | idle |
 //! | running | it failed | backing off |
 //! | backing off | the wait is over | idle for a read, running for a write, which repeats the same entries |
-
-/// Whether the endpoint gets deliveries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ServiceState {
-    /// The endpoint is enabled: the lane reads and sends.
-    Serving,
-    /// The endpoint is paused or disabled.
-    Paused,
-    /// The lane has asked for the endpoint to be disabled, and waits until that shows.
-    Disabling,
-    /// The endpoint was deleted, or its tenant is not served.
-    Deleted,
-}
 
 /// What one of the lane's background activities is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +60,9 @@ pub(super) enum LaneEvent {
 /// The state of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LaneState {
-    service: ServiceState,
+    is_enabled: bool,
+    /// The lane has asked for the endpoint to be disabled, and waits until that shows.
+    is_disabling: bool,
     reading: ActivityState,
     writing: ActivityState,
     is_awaiting_permit: bool,
@@ -89,7 +73,8 @@ pub(super) struct LaneState {
 impl Default for LaneState {
     fn default() -> Self {
         Self {
-            service: ServiceState::Serving,
+            is_enabled: true,
+            is_disabling: false,
             reading: ActivityState::Idle,
             writing: ActivityState::Idle,
             is_awaiting_permit: false,
@@ -103,14 +88,12 @@ impl LaneState {
     pub(super) fn apply(&mut self, event: LaneEvent) -> bool {
         let before = *self;
         match event {
-            LaneEvent::EndpointSeen(view) => self.service = self.service.seen(view),
-            LaneEvent::GaveUp if self.service == ServiceState::Serving => {
-                self.service = ServiceState::Disabling
+            LaneEvent::EndpointSeen(view) => {
+                self.is_enabled = matches!(view, EndpointView::Enabled | EndpointView::EnabledAnew);
+                self.is_disabling &= view != EndpointView::EnabledAnew;
             }
-            LaneEvent::DisablingEnded if self.service == ServiceState::Disabling => {
-                self.service = ServiceState::Serving;
-            }
-            LaneEvent::GaveUp | LaneEvent::DisablingEnded => {}
+            LaneEvent::GaveUp => self.is_disabling |= self.is_enabled,
+            LaneEvent::DisablingEnded => self.is_disabling = false,
             LaneEvent::DrainStarted => self.is_draining = true,
             LaneEvent::PermitRequested => self.is_awaiting_permit = true,
             LaneEvent::PermitGranted => self.is_awaiting_permit = false,
@@ -126,7 +109,7 @@ impl LaneState {
 
     /// Whether the lane may take deliveries from the log and send them.
     pub(super) fn is_serving(self) -> bool {
-        self.service == ServiceState::Serving && !self.is_draining
+        self.is_enabled && !self.is_disabling && !self.is_draining
     }
 
     /// Whether an attempt may start, or a permit be requested for one.
@@ -147,17 +130,6 @@ impl LaneState {
     /// Whether a write may start. A lane that is not served still writes what has ended.
     pub(super) fn may_write(self) -> bool {
         self.writing == ActivityState::Idle
-    }
-}
-
-impl ServiceState {
-    fn seen(self, view: EndpointView) -> Self {
-        match (self, view) {
-            (_, EndpointView::Missing) => Self::Deleted,
-            (_, EndpointView::Stopped) => Self::Paused,
-            (Self::Disabling, EndpointView::Enabled) => Self::Disabling,
-            (_, EndpointView::Enabled | EndpointView::EnabledAnew) => Self::Serving,
-        }
     }
 }
 
@@ -206,6 +178,15 @@ mod tests {
             state.apply(event);
             assert_eq!(state.is_serving(), is_serving, "{event:?}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_missing_for_a_moment_is_not_served_before_disabling_ended() {
+        let mut state = given(&[LaneEvent::GaveUp, SEEN(EndpointView::Missing)]);
+        state.apply(SEEN(EndpointView::Enabled));
+        assert!(!state.is_serving());
+        state.apply(LaneEvent::DisablingEnded);
+        assert!(state.is_serving());
     }
 
     #[test]
