@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
 };
 
-use anyhow::anyhow;
-use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
+use anyhow::{Context, anyhow};
+use config::{ConfigError, File, FileFormat, Format, Map, Source, Value, ValueKind};
 use serde_json::json;
 
 use super::{Config, DEFAULTS, environment, schema::ConfigSchema, text_formats};
@@ -23,8 +24,34 @@ const HIDDEN_VALUE: &str = "(hidden)";
 /// All settings, each with its origin.
 pub struct EffectiveConfig {
     layers: config::Config,
-    /// The path as it was given. The library uses another form of it.
-    file: Option<PathBuf>,
+}
+
+/// A file of settings. The library's own type names a file by its path from the working directory; errors should name it
+/// as the user did.
+#[derive(Debug, Clone)]
+struct SettingsFile {
+    /// As it was given.
+    path: String,
+    text: String,
+}
+
+impl SettingsFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok(Self { path: path.display().to_string(), text })
+    }
+}
+
+impl Source for SettingsFile {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
+        let parsed = FileFormat::Toml.parse(Some(&self.path), text);
+        parsed.map_err(|cause| ConfigError::FileParse { uri: Some(self.path.clone()), cause })
+    }
 }
 
 /// A setting as `amoiq config show` prints it.
@@ -44,7 +71,7 @@ impl EffectiveConfig {
     pub fn of(file: Option<&Path>, environment: HashMap<String, String>) -> anyhow::Result<Self> {
         let mut layers = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(file) = file {
-            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
+            layers = layers.add_source(SettingsFile::read(file)?);
         }
         let schema = ConfigSchema::known()?;
         // In a fixed order, so that the same mistakes always give the same error.
@@ -55,7 +82,7 @@ impl EffectiveConfig {
         let layers = layers.build().map_err(without_source)?;
         schema.compare(&layers)?;
         text_formats::check(&layers)?;
-        Ok(Self { layers, file: file.map(Path::to_owned) })
+        Ok(Self { layers })
     }
 
     /// The settings, checked.
@@ -77,25 +104,20 @@ impl EffectiveConfig {
     /// When the layers cannot be combined, which is a defect.
     pub fn settings(&self) -> anyhow::Result<BTreeMap<String, ShownSetting>> {
         let mut settings = BTreeMap::new();
-        self.collect("", &Value::from(self.layers.collect()?), &mut settings);
+        Self::collect("", &Value::from(self.layers.collect()?), &mut settings);
         Ok(settings)
     }
 
-    fn collect(&self, key: &str, value: &Value, settings: &mut BTreeMap<String, ShownSetting>) {
+    fn collect(key: &str, value: &Value, settings: &mut BTreeMap<String, ShownSetting>) {
         if let ValueKind::Table(values) = &value.kind {
             for (name, value) in values {
                 let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                self.collect(&key, value, settings);
+                Self::collect(&key, value, settings);
             }
             return;
         }
         let name = key.rsplit('.').next().unwrap_or(key);
-        let origin = match (value.origin(), &self.file) {
-            (None, _) => "default".to_owned(),
-            (Some(variable), _) if environment::is_setting(variable) => variable.to_owned(),
-            (Some(_), Some(file)) => file.display().to_string(),
-            (Some(other), None) => other.to_owned(),
-        };
+        let origin = value.origin().unwrap_or("default").to_owned();
         settings.insert(key.to_owned(), ShownSetting { value: shown(name, value), origin });
     }
 }

@@ -30,11 +30,6 @@ pub fn settings(
         .collect()
 }
 
-/// Whether a variable is meant as a setting.
-pub(super) fn is_setting(name: &str) -> bool {
-    name.starts_with(PREFIX)
-}
-
 /// Warnings about variables that look like a setting and are none, such as `AMOIQ_SERVER_BIND`.
 #[must_use]
 pub fn lookalikes(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {

@@ -92,6 +92,18 @@ fn a_file_that_is_not_toml_is_refused_with_the_place_and_without_its_text() {
 }
 
 #[test]
+fn a_file_is_named_in_errors_as_it_was_given() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[server\n").unwrap();
+    let given = file.path().display().to_string();
+    let error = refusal(Config::layered(Some(file.path()), HashMap::new()));
+    assert!(error.starts_with(&format!("{given}: TOML parse error")), "{error}");
+    let missing = Path::new("./there/is/no.toml");
+    let error = refusal(Config::layered(Some(missing), HashMap::new()));
+    assert!(error.starts_with("./there/is/no.toml: No such file"), "{error}");
+}
+
+#[test]
 fn a_value_of_another_type_is_an_error() {
     assert!(with_file("[server]\nbind = 'nowhere'").is_err());
     assert!(with_environment("AMOIQ__LIMITS__BODY_BYTES", "many").is_err());
