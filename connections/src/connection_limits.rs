@@ -7,12 +7,13 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use ipnet::IpNet;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::fixed_responses::ErrorBodies;
 
@@ -110,7 +111,7 @@ impl AddressLimiter {
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses.lock()
     }
 }
 

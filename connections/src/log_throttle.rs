@@ -1,10 +1,8 @@
 //! Limits how often a log line is written that a client can cause as often as it likes.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How long a line is not repeated.
@@ -19,7 +17,7 @@ impl LogThrottle {
     #[must_use]
     pub fn is_due(&self) -> bool {
         let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let is_due = last.is_none_or(|last| now.duration_since(last) >= PAUSE);
         if is_due {
             *last = Some(now);

@@ -5,13 +5,14 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use amoiq_connections::{LogThrottle, client_network};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     EngineMetrics, EngineSettings,
@@ -144,7 +145,7 @@ impl<C: Clone> ConnectionTable<C> {
     }
 
     pub(super) fn all(&self) -> Vec<C> {
-        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        let shards = self.shards.iter().map(|shard| shard.lock());
         shards.flat_map(|shard| shard.values().cloned().collect::<Vec<_>>()).collect()
     }
 
@@ -152,6 +153,6 @@ impl<C: Clone> ConnectionTable<C> {
         let number = usize::try_from(self.hasher.hash_one(sid) % SHARDS as u64).unwrap_or_default();
         let shard = self.shards.get(number).or(self.shards.first());
         let Some(shard) = shard else { unreachable!("there are {SHARDS} shards") };
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        shard.lock()
     }
 }
