@@ -1,5 +1,5 @@
-//! Edges: what amoiq shows to the world. A request is parsed, handed to an actor, and its answer is
-//! put into the contract's form; nothing is decided here.
+//! Edges: amoiq's interfaces. A request is parsed and passed to an actor, and its answer is put into the contract's form;
+//! nothing is decided here.
 //!
 //! | module | holds |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | [`realtime`] | the chat over Socket.IO |
 //! | [`operator`] | the operator's interface: tenants, keys and webhooks of the running service |
 //! | [`telemetry`] | log lines, spans and metrics |
-//! | [`webhooks`] | deliveries as they are written, signed and sent |
+//! | [`webhooks`] | how deliveries are written, signed and sent |
 
 pub mod access;
 pub mod api;

@@ -1,5 +1,5 @@
-//! What every request passes before and after its route: it is named and counted, CORS is answered, and its client is
-//! recognised and limited.
+//! What happens to every request before and after its route: it gets an id and is counted, CORS is answered, and its client
+//! is recognised and limited.
 
 pub mod cors;
 pub mod limits;

@@ -1,8 +1,8 @@
-//! CORS: which pages may read the answers. All of them: a request is judged by its credential and by
-//! the tenant's origins, and an error that a page cannot read helps nobody.
+//! CORS: which pages may read the answers. All pages may: a request is judged by its credential and by the tenant's origins,
+//! and an error that a page cannot read helps nobody.
 //!
-//! Pages may send cookies to the sockets, and to nothing else: some clients (socket.io-client 2 always, later ones
-//! with `withCredentials`) ask in a way that browsers answer only then. No path reads a cookie.
+//! Pages may send cookies to the socket path only: some clients (socket.io-client 2 always, later ones with
+//! `withCredentials`) send requests whose answers browsers show only then. No path reads a cookie.
 //!
 //! Preflights are answered here, for every route and without authentication.
 
@@ -30,18 +30,18 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id",
 );
 
-/// Where credentials of the browser's own, which are cookies, may be sent.
+/// Where the browser's own credentials, which are cookies, may be sent.
 const WITH_CREDENTIALS: [&str; 2] = ["/socket.io/", "/socket.io"];
 
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// How long a page need not ask again, in seconds: the most that browsers keep.
+/// How long a browser may remember the answer, in seconds: the longest time that browsers accept.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers preflights and lets pages read the other answers.
 ///
 /// # Errors
-/// What fails inside.
+/// Those of the inner service.
 pub async fn cors<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

@@ -25,8 +25,8 @@ use crate::{
 /// The routes that are counted; health and sockets are not.
 const COUNTED_PATHS: [&str; 2] = ["/webchat/", "/api/"];
 
-/// Headers that may be sent once, by the names that errors use. Of two that decide something one would win without a
-/// word, and a proxy in front may have looked at the other. The parser itself refuses a second `Host`, `Content-Length`
+/// Headers that may be sent only once, by the names that errors use. Of two that decide something, one would silently win,
+/// and a proxy in front may have checked the other. The parser itself refuses a second `Host`, `Content-Length`
 /// or `Transfer-Encoding`.
 const SINGLE_HEADERS: [&str; 11] = [
     "authorization",
@@ -42,10 +42,10 @@ const SINGLE_HEADERS: [&str; 11] = [
     "x-website-origin",
 ];
 
-/// Recognises and counts.
+/// Recognises the caller and counts the request.
 ///
 /// # Errors
-/// What fails inside; a request too many is an answer.
+/// Those of the inner service; a request over the limit is answered, which is no error.
 pub async fn limits<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -101,7 +101,7 @@ fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
     })
 }
 
-/// The window ends by the monotonic clock; only what is shown of its end is a time of day.
+/// The monotonic clock decides when the window ends; the end is only shown as a time of day.
 fn show(headers: &mut HeaderMap, allowance: &RateAllowance, now: Timestamp) {
     let reset = (now + allowance.resets_in).as_millis().unsigned_abs().div_ceil(1_000);
     let told = [

@@ -1,5 +1,5 @@
-//! Names every request and counts it. The id that the client sends in `X-Request-Id`, or a new one, is in the answer, in
-//! every log line that the request causes, and in the causation of its events. The lines also name the trace that the
+//! Gives every request an id and counts it. The id that the client sends in `X-Request-Id`, or a new one, is in the answer,
+//! in every log line that the request causes, and in the causation of its events. The lines also name the trace that the
 //! request is part of ([`traceparent`]).
 
 use std::time::Instant;
@@ -38,7 +38,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a request's span is to a collector, which has to know it when the span begins.
+/// The kind of a request's span, which a collector has to know when the span starts.
 const KIND: Option<&str> = if cfg!(feature = "otel") { Some("server") } else { None };
 
 /// A request's id.
@@ -48,7 +48,7 @@ pub struct RequestId(pub Box<str>);
 /// The outermost middleware.
 ///
 /// # Errors
-/// What fails inside.
+/// Those of the inner service.
 pub async fn trace<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -57,8 +57,8 @@ pub async fn trace<B: MessageBody + 'static>(
     let tracker = RequestTracker::start(&request);
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
-    // At the level of an error, which every filter lets through: with `log.level = "warn"` a span of a lower one
-    // would not be made, and the lines that are left would lose their request.
+    // At the level of errors, which every filter lets through: with `log.level = "warn"` a span of a lower level would not
+    // be created, and the remaining lines would not name their request.
     let span = tracing::error_span!(
         "request",
         request.id = %id,
@@ -85,7 +85,7 @@ pub async fn trace<B: MessageBody + 'static>(
     if tracker.is_for_health_checks() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    // A cache in between would give one visitor's answer to the next, and a health check's after the end.
+    // A cache would give one visitor's answer to the next, and a good health check after the service ended.
     if response.request().method() != Method::OPTIONS {
         response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     }
@@ -95,8 +95,8 @@ pub async fn trace<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// The client's id, or a new one and the number that it is made of. The number names a new trace too:
-/// randomness is a call of the system, and a request has one already.
+/// The client's id, or a new one with the number that it is made from. The number also names a new trace, because each
+/// random number is a system call.
 fn request_id(request: &ServiceRequest) -> (Box<str>, Option<u128>) {
     let is_fine = |id: &&str| {
         (1..=MAX_ID_BYTES).contains(&id.len())
@@ -118,7 +118,7 @@ fn new_number(request: &ServiceRequest) -> u128 {
     ambient.map_or(1, |ambient| u128::from_le_bytes(ambient.bytes()))
 }
 
-/// Counts the request, and one line for it: seen at `debug`, a failure at `warn`.
+/// Counts the request and logs one line for it: at `debug`, or at `warn` if it failed.
 fn record(response: &ServiceResponse<BoxBody>, started: Instant) {
     let request = response.request();
     let pattern = request.match_pattern();
@@ -127,7 +127,7 @@ fn record(response: &ServiceResponse<BoxBody>, started: Instant) {
     if let Some(meter) = request.app_data::<WorkerMeter>() {
         meter.count(route, method, status, started.elapsed());
     }
-    // Only a collector of spans knows what to do with these, and writing them down costs.
+    // Only a span collector uses these, and recording them costs time.
     #[cfg(feature = "otel")]
     {
         let span = tracing::Span::current();

@@ -1,4 +1,4 @@
-//! Windows are as long as the monotonic clock says, whatever the wall clock does meanwhile.
+//! The monotonic clock measures a window, whatever the wall clock does meanwhile.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! W3C Trace Context: the trace that a request belongs to, so that its lines are found by the trace of
-//! whoever sent it (<https://www.w3.org/TR/trace-context/>).
+//! W3C Trace Context: the trace that a request belongs to, so that its log lines are found by the caller's trace
+//! (<https://www.w3.org/TR/trace-context/>).
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub const HEADER: &str = "traceparent";
 pub struct TraceParent {
     /// The trace; never zero.
     trace: u128,
-    /// Nobody when the trace begins with this request.
+    /// The caller; `None` when the trace starts with this request.
     caller: Option<Caller>,
 }
 
@@ -27,8 +27,8 @@ struct Caller {
 }
 
 impl TraceParent {
-    /// What a request says, when it says it once and rightly; otherwise a trace of its own, with this id, as
-    /// the standard has it.
+    /// The trace that a request names, if it has one valid header; otherwise a new trace with this id, as the standard
+    /// requires.
     #[must_use]
     pub fn of(headers: &HeaderMap, new_id: impl FnOnce() -> u128) -> Self {
         let mut lines = headers.get_all(HEADER);
@@ -39,7 +39,7 @@ impl TraceParent {
         said.unwrap_or_else(|| Self { trace: new_id().max(1), caller: None })
     }
 
-    /// Reads a header. A version that is not known is read as far as version 00 goes.
+    /// Reads a header. Of an unknown version, the part that version 00 defines is read.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
@@ -52,8 +52,8 @@ impl TraceParent {
         is_good.then_some(Self { trace, caller: Some(Caller { span, flags }) })
     }
 
-    /// Makes a span part of the trace, for whoever collects spans, and gives the trace that it is part of: who
-    /// collects names one that begins here, and the lines have to name the same.
+    /// Makes a span a part of the trace for the span collector. Returns the trace that the span is part of: the collector
+    /// chooses the id of a trace that starts here, and log lines have to name the same one.
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn adopt(&self, span: &tracing::Span) -> TraceId {
@@ -61,7 +61,7 @@ impl TraceParent {
         use opentelemetry::trace::TraceContextExt as _;
         use tracing_opentelemetry::OpenTelemetrySpanExt as _;
         match self.caller {
-            // A parent that nobody sent would be missing in the trace for ever.
+            // A parent that does not exist would be missing in the trace for ever.
             None => {
                 let context = span.context();
                 let begun = context.span().span_context().trace_id();
@@ -75,22 +75,22 @@ impl TraceParent {
                 let (trace, parent) = (otel::TraceId::from(self.trace), otel::SpanId::from(parent));
                 let flags = otel::TraceFlags::new(flags);
                 let remote = otel::SpanContext::new(trace, parent, flags, true, otel::TraceState::default());
-                // A span that nobody collects has no place for it.
+                // A span that is not collected has no place for it.
                 drop(span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote)));
                 self.trace_id()
             }
         }
     }
 
-    /// The trace's id as lines of the log have it: 32 hexadecimal digits.
+    /// The trace's id as in log lines: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
         TraceId(self.trace)
     }
 }
 
-/// Names a span for whoever collects spans. One that has begun has no other way to a name: the field `otel.name` is
-/// read when it begins.
+/// Names a span for the span collector. A span that has started can be named in no other way: the field `otel.name` is read
+/// when it starts.
 #[cfg(feature = "otel")]
 pub fn name(span: &tracing::Span, name: String) {
     use opentelemetry::trace::TraceContextExt as _;
@@ -108,7 +108,7 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// Exactly so many digits; the standard has them in lower case.
+/// Exactly this many digits, in lower case as the standard requires.
 fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (text.len() == digits && text.bytes().all(is_digit)).then(|| u128::from_str_radix(text, 16).ok())?
@@ -121,27 +121,27 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_header_reads_back() {
+    fn a_header_is_read_as_it_is_written() {
         let parent = TraceParent::parse(GOOD).unwrap();
         assert_eq!(parent.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(parent.caller, Some(Caller { span: 0x00f0_67aa_0ba9_02b7, flags: 1 }));
     }
 
     #[test]
-    fn a_trace_that_begins_here_has_no_caller() {
+    fn a_trace_that_starts_here_has_no_caller() {
         let parent = TraceParent::of(&HeaderMap::new(), || 0);
         assert_eq!(parent, TraceParent { trace: 1, caller: None });
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_it_is_known() {
+    fn the_known_part_of_a_later_version_is_read() {
         assert!(TraceParent::parse(&format!("cc{}-more", &GOOD[2..])).is_some());
         assert_eq!(TraceParent::parse(&format!("ff{}", &GOOD[2..])), None);
         assert_eq!(TraceParent::parse(&format!("{GOOD}-more")), None);
     }
 
     #[test]
-    fn what_is_not_by_the_standard_is_no_trace() {
+    fn a_header_that_violates_the_standard_is_ignored() {
         for bad in [
             "",
             "00",
