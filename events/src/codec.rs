@@ -53,7 +53,7 @@ pub enum CodecError {
         position: Position,
         /// The dotted type.
         kind: String,
-        /// What kind of mistake, and where in the data. Never what is there: visitors wrote it.
+        /// What kind of mistake it is, and where in the data. Never the data themselves: visitors wrote them.
         reason: String,
     },
 }
@@ -70,7 +70,7 @@ pub fn decode(recorded: &RecordedEvent) -> Result<Event, CodecError> {
 /// them and decodes that.
 ///
 /// # Errors
-/// As [`decode`]; data that do not fit their type are found by whoever decodes them.
+/// As [`decode`], except that data that do not fit their type are found only when they are decoded.
 pub fn data(recorded: &RecordedEvent) -> Result<Cow<'_, [u8]>, CodecError> {
     lifted(recorded, UPCASTERS)
 }
@@ -105,7 +105,7 @@ impl CodecError {
     }
 }
 
-/// serde's own words quote what they stumble over, and this is in logs and files that nobody erases from.
+/// serde's own text quotes the data, and this text goes to logs and files that no erasure reaches.
 fn place(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Io => "the data cannot be read",

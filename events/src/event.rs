@@ -98,7 +98,7 @@ macro_rules! catalogue {
                 }
             }
 
-            /// Reads data of the current schema; nothing when there is no such type.
+            /// Reads data of the current schema; `None` when there is no such type.
             pub(crate) fn decode_current(kind: &str, data: &[u8]) -> Option<Result<Self, serde_json::Error>> {
                 match kind {
                     $($name => Some(from_json::<$data>(data).map(|data| {

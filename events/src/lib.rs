@@ -1,4 +1,4 @@
-//! Facts: what can happen in amoiq, who decides it, and the log that keeps it.
+//! Facts: what can happen in amoiq, who decides it, and the log that stores it.
 //!
 //! This crate knows no actor, no HTTP and no socket. Everything in it is either a pure function
 //! of its arguments or an [`EventStore`], the one thing that remembers.

@@ -8,7 +8,7 @@
 //! | [`mod@line`] | an event as a line of JSON, for export and import |
 //! | [`memory`], [`sqlite`] | the backends |
 //!
-//! Every backend passes one suite (`tests/store`), so that nothing above this module knows which one it runs on.
+//! Every backend passes one suite (`tests/store`), so nothing above this module knows which one it uses.
 
 pub mod feed;
 pub mod line;

@@ -18,8 +18,8 @@ pub enum ViewError {
     /// The log could not be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// A row is not what was written. A rebuild of the projection repairs it.
-    #[error("views.db: a row of {0} is damaged")]
+    /// A row is not what was written. Whoever finds it reports it to the projector, which rebuilds the projection.
+    #[error("views.db: a row of {0} is damaged; the service rebuilds it from the log")]
     Damaged(&'static str),
     /// The row that says which tables serve is not what was written.
     #[error("views.db: the catalogue of generations is damaged")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A process started on this store: whoever was online before it is not any more.
+/// A process started on this store: everybody who was online before it is offline now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStarted {

@@ -1,8 +1,8 @@
-//! Who came and who went. These are observations, so there is nothing to decide: the connections
-//! of a tenant's visitors are the state, and a restart begins with nobody.
+//! Visitors who come online and go offline. These are observations, so there is nothing to decide: the connections of a
+//! tenant's visitors are the state, and a restart starts with nobody online.
 //!
-//! Only visitors who have written are in the log. Of everybody else the same is told in memory, as a signal; when
-//! such a visitor writes their first message, the log says that they are online, and [`UserOnline::is_told`].
+//! The log contains only visitors who have written. For all others a signal in memory says the same; when such a visitor
+//! writes their first message, the log records that they are online, with [`UserOnline::is_told`].
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +12,16 @@ use crate::{SessionId, ShortText, Timestamp, UserId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserOnline {
-    /// Who, as agents see them.
+    /// The visitor, as agents see them.
     pub user_id: UserId,
     /// The session that is online.
     pub session_id: SessionId,
-    /// Since when.
+    /// When the connection opened.
     pub connected_at: Timestamp,
     /// Whether a secret key vouched for `user_id`. Absent in events from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
-    /// Who they say they are, where that is another's name.
+    /// Who they say they are, if that is another user's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_user_id: Option<UserId>,
     /// Whether staff were told already, before the visitor wrote anything ([`crate::presence`]).
@@ -42,7 +42,7 @@ pub struct UserOnline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserOffline {
-    /// Who.
+    /// The visitor.
     pub user_id: UserId,
     /// The session that was online.
     pub session_id: SessionId,

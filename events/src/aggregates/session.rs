@@ -1,8 +1,8 @@
 //! A session: one visitor on one tenant's site, and the conversation that agents and bots join.
 //!
-//! The session's id is a capability: who presents it may read and write, until a verified user has
-//! used the session; from then on it is that user's alone ([`Session::opens_to`]).
-//! A conversation that is closed never refuses a message: the message reopens it.
+//! The session's id is a capability: whoever presents it may read and write, until a verified user has
+//! used the session; from then on it belongs to that user alone ([`Session::opens_to`]).
+//! A closed conversation never refuses a message: the message reopens it.
 
 mod client_ids;
 mod event;
@@ -37,8 +37,8 @@ pub struct Session {
     visitor: VisitorProfile,
     page: VisitedPage,
     client_ids: ClientIds,
-    /// From message `seq` on, versions are ahead of `seq` by `offset`: a step wherever other events
-    /// stand between messages. Finds a message's version without reading.
+    /// From message `seq` on, versions are ahead of `seq` by `offset`: there is a step wherever other events are
+    /// between messages. Finds a message's version without reading.
     offsets: Vec<(u32, u64)>,
 }
 
@@ -46,15 +46,15 @@ pub struct Session {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct VisitorProfile {
     user_id: Option<UserId>,
-    /// The verified user who used the session first, and whose it is since.
+    /// The verified user who used the session first; it has belonged to them since.
     owner: Option<UserId>,
-    /// Who they say they are, and are not.
+    /// Another user's name that they claim.
     claimed: Option<UserId>,
     user_info: Option<String>,
     fingerprint: Option<ShortText>,
 }
 
-/// How a message names its visitor; by nothing while they are anonymous.
+/// How a message names its visitor; empty while they are anonymous.
 #[derive(Default)]
 struct VisitorName {
     user_id: Option<UserId>,
@@ -65,7 +65,7 @@ struct VisitorName {
 /// Who wants to use a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCaller {
-    /// A page, or a token without a verified user: the session's id is all it has.
+    /// A page, or a token without a verified user: it has only the session's id.
     Anonymous,
     /// A user whom a secret key vouched for.
     Verified(UserId),
@@ -78,23 +78,23 @@ pub enum SessionCaller {
 pub struct SendMessage {
     /// Made by the caller, so that deciding stays pure.
     pub message_id: MessageId,
-    /// Who asks.
+    /// Who sends it.
     pub caller: SessionCaller,
-    /// As what.
+    /// In which role.
     pub sender: MessageSender,
-    /// Which agent, where one asks.
+    /// Which agent, if an agent sends it.
     pub author: Option<AgentAuthor>,
     /// What they wrote.
     pub text: MessageText,
-    /// Name to show.
+    /// The name to show.
     pub sender_name: Option<ShortText>,
-    /// So that a repeat is recognised.
+    /// By which a repeat is recognised.
     pub client_message_id: Option<ClientMessageId>,
     /// The client's own time.
     pub client_timestamp: Option<ShortText>,
-    /// Who the visitor says they are. [`SessionCaller::Verified`] counts more.
+    /// Who the visitor says they are. [`SessionCaller::Verified`] takes precedence.
     pub user_id: Option<UserId>,
-    /// Whether [`Session::claim`] is the name of somebody else, for whom a secret key vouched.
+    /// Whether [`Session::claim`] is the name of another user, for whom a secret key vouched.
     pub is_taken: bool,
     /// A JSON object.
     pub user_info: Option<Box<RawValue>>,
@@ -122,7 +122,7 @@ pub enum SessionRefusal {
     /// The author used this client id for another text.
     #[error("the client id was used before for another text, in {0}")]
     OtherText(MessageId),
-    /// The session took all the events it can.
+    /// The session holds as many events as it may.
     #[error("the session has reached its limit of {limit} events")]
     Full {
         /// `limits.events_per_session`
@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// The version at which message `seq` is; nothing when there is no such message.
+    /// The version of message `seq`; `None` when there is no such message.
     #[must_use]
     pub fn version_of(&self, seq: u32) -> Option<Version> {
         if seq == 0 || seq > self.last_seq {
@@ -182,7 +182,7 @@ impl Session {
         Some(Version::from_u64(u64::from(seq) + offset))
     }
 
-    /// What it takes in memory, about.
+    /// About how many bytes it takes in memory.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         size_of::<Self>()
@@ -192,10 +192,10 @@ impl Session {
             + self.page.texts_bytes()
     }
 
-    /// What follows from a command. `limit` is `limits.events_per_session`.
+    /// Decides which events follow from a command. `limit` is `limits.events_per_session`.
     ///
     /// # Errors
-    /// A [`SessionRefusal`]; nothing happened then.
+    /// A [`SessionRefusal`]; then nothing happens.
     pub fn decide(&self, command: &SessionCommand, limit: u64) -> Result<Vec<SessionEvent>, SessionRefusal> {
         let events = match command {
             SessionCommand::SendMessage(message) => self.send(message)?,
@@ -244,7 +244,7 @@ impl Session {
         }
     }
 
-    /// The name that the message would give its visitor by nothing but their own word.
+    /// The name that the message would give its visitor without any proof.
     #[must_use]
     pub fn claim<'a>(&'a self, message: &'a SendMessage) -> Option<&'a UserId> {
         match &message.caller {
@@ -260,7 +260,7 @@ impl Session {
         self.client_ids.find(author, message.client_message_id.as_ref()?, &message.text)
     }
 
-    /// What the message tells of the visitor that was not known. Staff tell nothing of them.
+    /// What the message says about the visitor that was not known. Staff say nothing about them.
     fn identify(&self, message: &SendMessage) -> Option<VisitorIdentified> {
         if message.caller == SessionCaller::Staff {
             return None;
@@ -326,7 +326,7 @@ impl Session {
         }
     }
 
-    /// Takes in what happened.
+    /// Applies an event.
     pub fn apply(&mut self, event: &SessionEvent) {
         self.version = self.version.plus(1);
         match event {

@@ -28,7 +28,7 @@ impl ManagedBy {
         matches!(self, Self::Configuration | Self::Builtin)
     }
 
-    /// Refuses a change by hand of what would be changed back at the next start.
+    /// Refuses a manual change of something that the next start would change back.
     fn check_unmanaged(self) -> Result<(), TenantRefusal> {
         match self {
             Self::Configuration => Err(TenantRefusal::Configured),
@@ -50,7 +50,7 @@ pub struct TenantSettings {
     pub source: ManagedBy,
 }
 
-/// `session.erased`: that it was, not what was in it.
+/// `session.erased`: records that a session was erased, not what was in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionErased {
@@ -80,7 +80,7 @@ pub enum TenantEvent {
 pub struct Tenant {
     version: Version,
     settings: Option<TenantSettings>,
-    /// There may be thousands, and every change of a tenant copies it.
+    /// There may be thousands, and every change of a tenant copies the tenant.
     keys: OrdMap<KeyId, TenantKey>,
     webhooks: BTreeMap<WebhookId, WebhookSlot>,
 }
@@ -88,9 +88,9 @@ pub struct Tenant {
 /// What can be asked of a tenant.
 #[derive(Debug, Clone)]
 pub enum TenantCommand {
-    /// Makes of the tenant what the configuration says, and nothing else.
+    /// Makes the tenant match the configuration.
     Reconcile(DesiredTenant),
-    /// Makes the tenant.
+    /// Creates the tenant.
     Create(TenantSettings),
     /// Changes what is given and leaves the rest.
     Update {
@@ -103,16 +103,16 @@ pub enum TenantCommand {
     IssueKey {
         /// The key.
         key: KeyIssued,
-        /// Whether it is issued by the holder of keys for every tenant, which is no tenant itself.
+        /// Whether it is for the holder of the keys for every tenant, which is no tenant itself.
         for_every: bool,
     },
     /// Ends a key, and with it every token that it minted.
     RevokeKey(KeyId),
     /// Something about one of its webhooks.
     Webhook(WebhookId, WebhookCommand),
-    /// Makes a webhook by API, unless there are so many of those already.
+    /// Creates a webhook by API, up to a limit.
     RegisterWebhook {
-        /// A new one.
+        /// A new id.
         id: WebhookId,
         /// Where and how.
         settings: WebhookSettings,
@@ -123,7 +123,7 @@ pub enum TenantCommand {
     },
 }
 
-/// Why a tenant did not do what it was asked.
+/// Why a command was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TenantRefusal {
     /// There is no such tenant.
@@ -144,7 +144,7 @@ pub enum TenantRefusal {
     /// The key is in use.
     #[error("the key is issued already")]
     KeyTaken,
-    /// The webhook says no.
+    /// The webhook refuses it.
     #[error(transparent)]
     Webhook(#[from] WebhookRefusal),
 }
@@ -156,7 +156,7 @@ impl Tenant {
         self.version
     }
 
-    /// Its settings; nothing while it only holds keys for every tenant, or does not exist.
+    /// Its settings; `None` while it only holds keys for every tenant, or does not exist.
     #[must_use]
     pub fn settings(&self) -> Option<&TenantSettings> {
         self.settings.as_ref()
@@ -167,7 +167,7 @@ impl Tenant {
         self.keys.values()
     }
 
-    /// How its keys differ from those of a tenant that it was before; as long as the change, not as the keys.
+    /// How its keys differ from those of an earlier state of it. The cost grows with the change, not with the keys.
     pub fn key_changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = KeyChange<'a>> {
         before
             .keys
@@ -196,10 +196,10 @@ impl Tenant {
         }
     }
 
-    /// What follows from a command. A command that changes nothing has no events.
+    /// Decides which events follow from a command. A command that changes nothing has no events.
     ///
     /// # Errors
-    /// A [`TenantRefusal`]; nothing happened then.
+    /// A [`TenantRefusal`]; then nothing happens.
     pub fn decide(&self, command: &TenantCommand) -> Result<Vec<TenantEvent>, TenantRefusal> {
         Ok(match command {
             TenantCommand::Reconcile(desired) => self.reconcile(desired)?,
@@ -263,7 +263,7 @@ impl Tenant {
         Ok(vec![TenantEvent::KeyRevoked(KeyRevoked { key_id: id.clone() })])
     }
 
-    /// Stopping and serving an endpoint is everybody's; what it is belongs to who manages it.
+    /// Anybody may stop and resume an endpoint; only its manager may change its settings.
     fn check_webhook(&self, id: &WebhookId, command: &WebhookCommand) -> Result<(), TenantRefusal> {
         match (command, self.slot(id)) {
             (WebhookCommand::Register { .. }, _) if self.settings.is_none() => Err(TenantRefusal::NotFound),
@@ -282,7 +282,7 @@ impl Tenant {
         self.webhooks.get(id).unwrap_or(&WebhookSlot::Free)
     }
 
-    /// Takes in what happened.
+    /// Applies an event.
     pub fn apply(&mut self, event: &TenantEvent, at: RecordedAt) {
         self.version = self.version.plus(1);
         match event {

@@ -20,7 +20,7 @@ pub use change::WebhookChange;
 pub struct WebhookSecret(String);
 
 impl WebhookSecret {
-    /// Takes a secret from where it is kept.
+    /// Takes a secret as it is stored.
     #[must_use]
     pub fn new(secret: String) -> Self {
         Self(secret)
@@ -39,13 +39,13 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Where and how an endpoint wants to hear.
+/// Where an endpoint receives deliveries, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookSettings {
     /// The address.
     pub url: String,
-    /// The types it wants, `message.created` for one.
+    /// The event types it receives, such as `message.created`.
     pub events: Vec<String>,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub struct WebhookUpdated {
     pub settings: WebhookSettings,
 }
 
-/// `webhook.paused`, `webhook.resumed` and `webhook.deleted` say only which.
+/// `webhook.paused`, `webhook.resumed` and `webhook.deleted` only name the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookNamed {
@@ -110,7 +110,7 @@ pub struct WebhookSecretRotated {
     pub webhook_id: WebhookId,
     /// Signs from now on.
     pub secret: WebhookSecret,
-    /// Until then the secret before signs beside it; absent: it signs nothing any more.
+    /// Until then the previous secret signs too; absent: it no longer signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_until: Option<Timestamp>,
 }
@@ -190,23 +190,23 @@ pub struct Webhook {
     pub settings: WebhookSettings,
     /// Signs.
     pub secret: WebhookSecret,
-    /// Signs beside it, until then.
+    /// The previous secret, which signs too until this time.
     pub previous: Option<(WebhookSecret, Timestamp)>,
     /// Whether it is served.
     pub status: WebhookStatus,
     /// Who manages it.
     pub source: ManagedBy,
-    /// When it was registered, and where in the log: what comes after is for it.
+    /// When it was registered, and where in the log: it receives what comes after.
     pub registered: RecordedAt,
 }
 
-/// The endpoint's place in its tenant: nothing yet, there, or gone for good.
+/// What a tenant has under an endpoint's id: nothing yet, an endpoint, or one that is gone for good.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum WebhookSlot {
     /// The id was never used.
     #[default]
     Free,
-    /// There.
+    /// It exists.
     Present(Box<Webhook>),
     /// Deleted.
     Deleted,
@@ -215,7 +215,7 @@ pub enum WebhookSlot {
 /// What can be asked of an endpoint.
 #[derive(Debug, Clone)]
 pub enum WebhookCommand {
-    /// Makes it.
+    /// Registers it.
     Register {
         /// Where and how.
         settings: WebhookSettings,
@@ -224,26 +224,26 @@ pub enum WebhookCommand {
         /// Who manages it.
         source: ManagedBy,
     },
-    /// Replaces where and how.
+    /// Replaces its settings.
     Update(WebhookSettings),
-    /// Changes some of where and how.
+    /// Changes some of its settings.
     Change(WebhookChange),
     /// Stops it for now.
     Pause,
-    /// Serves it again, paused or disabled.
+    /// Serves it again after it was paused or disabled.
     Resume,
-    /// Stops it with a reason, paused or not.
+    /// Disables it with a reason, whether it is paused or not.
     Disable {
         /// For people.
         reason: String,
     },
-    /// Ends it.
+    /// Deletes it.
     Delete,
     /// Replaces its secret.
     RotateSecret {
         /// Signs from now on.
         secret: WebhookSecret,
-        /// How long the one before signs beside it.
+        /// How long the previous one signs too.
         previous_until: Option<Timestamp>,
     },
 }
@@ -260,16 +260,16 @@ pub enum WebhookRefusal {
     /// The tenant has as many as it may make.
     #[error("the tenant has {limit} webhooks already")]
     TooMany {
-        /// So many.
+        /// How many it may have.
         limit: usize,
     },
 }
 
 impl WebhookSlot {
-    /// What follows from a command on the endpoint `id`. A command that changes nothing has no events.
+    /// Decides which events follow from a command on the endpoint `id`. A command that changes nothing has no events.
     ///
     /// # Errors
-    /// A [`WebhookRefusal`]; nothing happened then.
+    /// A [`WebhookRefusal`]; then nothing happens.
     pub fn decide(
         &self,
         id: &WebhookId,
@@ -316,7 +316,7 @@ impl WebhookSlot {
         })
     }
 
-    /// Takes in what happened.
+    /// Applies an event.
     pub fn apply(&mut self, event: &WebhookEvent, at: RecordedAt) {
         match (&mut *self, event) {
             (slot, WebhookEvent::Registered(event)) => {

@@ -1,9 +1,9 @@
-//! Catch-up subscriptions: first what is in the log, then what is appended, in position order, each
-//! event once.
+//! Catch-up subscriptions: first the events in the log, then those that are appended, in the order of positions, each
+//! once.
 //!
-//! The store publishes each commit into a bounded window of recent commits. A subscriber only holds
-//! a position: while the window reaches back that far it is served from memory, otherwise it reads
-//! the log. So a slow subscriber costs nothing and misses nothing.
+//! The store publishes each commit to a bounded window of recent commits. A subscriber has only a position: while the
+//! window reaches back that far it is served from memory, otherwise it reads the log. So a slow subscriber costs nothing
+//! and misses nothing.
 //!
 //! Events at the end of the log may be removed before a subscriber reads them. The subscriber then gets an empty
 //! batch that says how far it is, so that nobody waits for an event that is gone.
@@ -19,17 +19,17 @@ use crate::{Position, RecordedEvent};
 /// How many events the window holds; a subscriber that is further behind reads the log.
 const WINDOW_EVENTS: usize = 16_384;
 
-/// How many bytes these events have at most; the newest commit stays in the window whatever its size. Some 12,000 events
-/// of the usual size; long messages, which any visitor can write, take no more memory than these.
+/// How many bytes these events may have; the newest commit stays in the window whatever its size. Enough for about 12,000
+/// events of the usual size, and a bound for long messages, which any visitor can write.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many events one read of the log asks for.
+/// How many events one read of the log requests.
 const CATCH_UP_EVENTS: usize = 1_000;
 
 /// The next part of the log, as a subscription hands it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventBatch {
-    /// Neighbouring events; none when all of this part was removed.
+    /// Consecutive events; empty when all of this part was removed.
     pub events: Arc<[RecordedEvent]>,
     /// The subscription has handed out everything up to here.
     pub upto: Position,
@@ -101,8 +101,8 @@ impl RecentWindow {
         }
     }
 
-    /// The commit that holds the first event after a position; nothing when the window starts later, or does not know
-    /// the position: then the log says what there is.
+    /// The commit with the first event after a position; `None` when the window starts later or does not know the position:
+    /// then the log has to be read.
     fn commit_after(&self, after: Position) -> Option<Arc<[RecordedEvent]>> {
         if after < self.after {
             return None;
@@ -118,7 +118,7 @@ impl RecentWindow {
     }
 }
 
-/// What events take of memory, without the names that they share.
+/// The memory that events take, without the names that they share.
 fn bytes(events: &[RecordedEvent]) -> usize {
     events.iter().map(|recorded| size_of::<RecordedEvent>() + recorded.event.data.len()).sum()
 }
@@ -132,8 +132,8 @@ pub struct LogSubscription {
 }
 
 impl LogSubscription {
-    /// The next part of the log; waits when there is none yet. Nothing once the store is closed and everything was
-    /// handed out.
+    /// The next part of the log; waits when there is none yet. `None` once the store is closed and everything was handed
+    /// out.
     ///
     /// # Errors
     /// When the log cannot be read. The place in the log is kept: the next call tries again.

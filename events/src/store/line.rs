@@ -1,8 +1,8 @@
 //! An event as a line of JSON: every field of its envelope and exactly the bytes of its data.
 //!
-//! Lines are how a log leaves one store and enters another. What was written is read back to the bit; a
-//! line that has another key, or lacks one, is refused. After the last event comes an end line, which says how
-//! many there are: without it nobody knows whether lines are all that there were.
+//! Lines carry a log from one store to another. What was written is read back to the bit; a line that has another key, or
+//! lacks one, is refused. After the last event comes an end line, which says how many there are: without it nobody knows
+//! whether lines were lost.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ pub enum InvalidLine {
     #[error("{0}")]
     Form(#[from] serde_json::Error),
     /// A value that no event has.
-    #[error("`{0}` is not what an event has there")]
+    #[error("`{0}` is not a value that an event has")]
     Value(&'static str),
 }
 
@@ -35,18 +35,18 @@ struct EventLine<'a> {
     actor: std::borrow::Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
-    /// Instead of `data`, when its bytes are not JSON that stays as it is in a line.
+    /// Instead of `data`, if its bytes are not JSON that a line preserves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data_hex: Option<String>,
 }
 
-/// What the last line says: how many events there are before it, and where the last of them is.
+/// What the last line says: how many events are before it, and where the last of them is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportEnd {
-    /// So many.
+    /// How many events there are.
     pub events: u64,
-    /// Of the last.
+    /// The position of the last.
     pub position: Position,
 }
 
@@ -59,7 +59,7 @@ struct EndLine {
 /// The line of an event, without a newline.
 ///
 /// # Errors
-/// When its time is beyond what RFC 3339 can say.
+/// When RFC 3339 cannot express its time.
 pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
     let RecordedEvent { position, stream, version, event } = recorded;
     if Timestamp::parse(&event.time.to_string()) != Some(event.time) {
@@ -82,7 +82,7 @@ pub fn write(recorded: &RecordedEvent) -> Result<String, InvalidLine> {
     Ok(serde_json::to_string(&line)?)
 }
 
-/// The event of a line.
+/// Reads the event of a line.
 ///
 /// # Errors
 /// An [`InvalidLine`].
@@ -121,17 +121,17 @@ pub fn write_end(ExportEnd { events, position }: ExportEnd) -> String {
     format!(r#"{{"end":{{"events":{events},"position":{position}}}}}"#)
 }
 
-/// What the last line says; nothing when it is another line.
+/// What the last line says; `None` when it is another line.
 #[must_use]
 pub fn read_end(line: &str) -> Option<ExportEnd> {
     serde_json::from_str(line).ok().map(|EndLine { end }| end)
 }
 
-/// The data as JSON, when reading a line gives the same bytes again.
+/// The data as JSON, if reading the line gives the same bytes again.
 fn as_it_is(data: &[u8]) -> Option<&RawValue> {
     let text = str::from_utf8(data).ok()?;
     let json: &RawValue = serde_json::from_str(text).ok()?;
-    // A value without anything around it, and no `null`, which reads as nothing at all.
+    // A value without anything around it, and not `null`, which would be read as absent.
     (json.get() == text && text != "null" && !text.contains(['\n', '\r'])).then_some(json)
 }
 

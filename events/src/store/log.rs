@@ -2,9 +2,8 @@
 //! [`LogMaintenance`].
 //!
 //! A [`Position`] is opaque: it increases, and nothing else is promised. It may be a byte offset that skips
-//! hundreds with every event, so nobody outside a backend adds to it, halves it or counts with it. A backend may
-//! refuse a position that it never gave out ([`ReadError::UnknownPosition`]). What a reader or a subscriber sees
-//! is durable.
+//! hundreds with every event, so nobody outside a backend calculates with it. A backend may refuse a position that it
+//! never gave out ([`ReadError::UnknownPosition`]). What a reader or a subscriber sees is durable.
 
 use std::{fmt, future::Future, ops::Bound, pin::Pin};
 
@@ -23,7 +22,7 @@ pub const MAX_READ_EVENTS: usize = 1_000;
 /// An [`ExpectedVersion::Any`] append is recognised as a repeat within this many of the newest events.
 pub const REMEMBERED_IDS: usize = 10_000;
 
-/// Which version the writer believes a stream to have.
+/// The version that the writer expects a stream to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedVersion {
     /// The writer does not care.
@@ -72,8 +71,8 @@ pub enum AppendError {
         /// [`EventLog::max_append_bytes`]
         max_bytes: usize,
     },
-    /// The store could not write, or could not say. The events may exist all the same: appending
-    /// them again under the same ids is safe.
+    /// The store could not write, or does not know whether it did. The events may exist: appending them again under the
+    /// same ids is safe.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
 }
@@ -81,7 +80,7 @@ pub enum AppendError {
 /// Why a read did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// An event is not what was written, or is missing. It is never handed out.
+    /// An event is not what was written, or is missing. It is never returned.
     #[error("the log is damaged at position {position}: {reason}; `amoiq verify` says what to do")]
     EventDamaged {
         /// The event.
@@ -91,7 +90,8 @@ pub enum ReadError {
     },
     /// A row of the index, which the store keeps beside the events, is not what was written.
     #[error(
-        "the index of the log is damaged: a row of `{table}` is not what was written; `amoiq verify` says what to do"
+        "the index of the log is damaged: a row of `{table}` is not what was written; stop the service and run \
+         `amoiq verify --repair`"
     )]
     IndexDamaged {
         /// The table.
@@ -114,8 +114,8 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// Names one history. A restore or a lost end of the log starts another, and what was derived from the one
-/// before (views, cursors, offsets) is not valid for it.
+/// Names one history. A restore or a lost end of the log starts another, for which nothing is valid that was derived from
+/// the previous one (views, cursors, offsets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
@@ -132,7 +132,7 @@ impl ReadError {
         matches!(self, Self::EventDamaged { .. }) || self.is_about_the_file()
     }
 
-    /// Whether the index or the file is damaged rather than an event: an event's checksum shows that it was read.
+    /// Whether the index or the file is damaged rather than an event. An event whose checksum fails was at least read.
     pub(crate) fn is_about_the_file(&self) -> bool {
         matches!(self, Self::IndexDamaged { .. } | Self::FileDamaged { .. })
     }
@@ -142,7 +142,7 @@ impl ReadError {
 pub trait EventLog: Send + Sync + 'static {
     /// Adds events to the end of a stream, all or none, and answers when they are durable.
     ///
-    /// The same event ids again give the first answer: for [`ExpectedVersion::Exact`] and
+    /// The same event ids again return the first receipt: for [`ExpectedVersion::Exact`] and
     /// [`ExpectedVersion::NoStream`] when the ids stored after the expected version are these, for
     /// [`ExpectedVersion::Any`] within the last [`REMEMBERED_IDS`].
     fn append(
@@ -164,25 +164,25 @@ pub trait EventLog: Send + Sync + 'static {
     /// Reads up to `limit` events of all streams after a position.
     fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>>;
 
-    /// Gives every event after a position, first what is there, then what comes, in order, each once.
+    /// Returns every event after a position, in order and once: first those in the log, then new ones.
     fn subscribe(&self, after: Position) -> LogSubscription;
 
-    /// The event at a position; nothing when it was removed.
+    /// The event at a position; `None` when it was removed.
     fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>>;
 
     /// The position after which every event has at least this time, so that reading after it starts with the first
     /// of them. When no event is as late, that is the end of the log.
     ///
-    /// Events carry the time at which they were decided: on one machine that differs from their order by less than
-    /// ten seconds. A clock that was set back by more is beyond what this sees.
+    /// Events carry the time at which they were decided: on one machine these times contradict the order of events by less
+    /// than ten seconds. If the clock was set back by more, the result may be wrong.
     fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>>;
 
     /// The newest position within a bound, [`Position::START`] when there is none. It turns a number that a person
     /// named into a position that this log knows.
     fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>>;
 
-    /// How many events were appended after a position, at once: how far a reader at that position is behind.
-    /// Events that were removed since may be among them.
+    /// How many events were appended after a position, without waiting: how far a reader at that position is behind.
+    /// Events that were removed since may count.
     fn events_after(&self, position: Position) -> u64;
 
     /// The position of the newest durable event.

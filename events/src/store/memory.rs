@@ -1,7 +1,7 @@
 //! The store in memory: for tests and simulations. It forgets everything with the process.
 //!
 //! Its positions are like byte offsets: they skip hundreds, irregularly, and a position that it never gave out is
-//! refused. So a test notices whoever calculates with positions.
+//! refused. So tests notice code that calculates with positions.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -206,7 +206,7 @@ impl MemoryLog {
         Ok((AppendReceipt { version: known.version, position: last }, commit.into()))
     }
 
-    /// The first answer, when these very events are stored already.
+    /// The first receipt, if exactly these events are already stored.
     fn repeated(
         &self,
         stream: &StreamName,
@@ -229,7 +229,7 @@ impl MemoryLog {
         last
     }
 
-    /// The version before this event's, when it is one of the last.
+    /// The version before this event's, if it is one of the last.
     fn before_recent(&self, stream: &StreamName, event: &NewEvent) -> Option<Version> {
         let mut recent = self.events.values().rev().take(REMEMBERED_IDS);
         let found = recent.find(|known| known.event.id == event.id && known.stream == *stream)?;
@@ -274,7 +274,7 @@ impl MemoryLog {
     }
 }
 
-/// How far an event's position is from the one before it: as many bytes as it might take, and some more.
+/// How far an event's position is from the previous one: about the bytes that it would take.
 fn skip(event: &NewEvent, last: Position) -> u64 {
     let bytes = event.kind.len() + event.causation.len() + event.actor.len() + event.data.len();
     128 + bytes as u64 + last.as_u64() % 61

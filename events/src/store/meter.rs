@@ -1,4 +1,4 @@
-//! What operators count of a store: what it was asked, what it refused, and how long its commits take.
+//! Numbers about a store for operators: what it was asked, what it refused, and how long its commits take.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -8,11 +8,11 @@ use std::{
 use super::AppendError;
 use crate::histogram::Histogram;
 
-/// Bounds of the times of commits, in microseconds: a sync takes 50 us to 50 ms.
+/// Bounds for the durations of commits, in microseconds: a sync takes 50 us to 50 ms.
 const TIMES_US: &[u64] =
     &[250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000];
 
-/// Bounds of the events of one commit.
+/// Bounds for the number of events in a commit.
 const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096];
 
 /// Counters of one store.
@@ -22,7 +22,7 @@ pub struct StoreMeter {
     events: AtomicU64,
     /// In the order of [`StoreMeter::errors`].
     errors: [AtomicU64; 4],
-    /// How long commits took, in microseconds, those that failed among them.
+    /// How long commits took, in microseconds, including those that failed.
     pub commit_times: Histogram,
     /// How many events were committed together.
     pub commit_events: Histogram,

@@ -47,19 +47,19 @@ impl<'a> LogReader<'a> {
         Self { log, place, upto: Position::END, page_events: MAX_READ_EVENTS, page }
     }
 
-    /// Gives only events up to a position and including it.
+    /// Returns only events up to a position and including it.
     #[must_use]
     pub fn up_to(self, upto: Position) -> Self {
         Self { upto, ..self }
     }
 
-    /// Reads pages of at most so many events.
+    /// Limits the number of events on a page.
     #[must_use]
     pub fn with_page_events(self, page_events: usize) -> Self {
         Self { page_events, ..self }
     }
 
-    /// The next event; nothing at the end.
+    /// The next event; `None` at the end.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -71,7 +71,7 @@ impl<'a> LogReader<'a> {
         Ok(self.page.next())
     }
 
-    /// The next events, at least one; nothing at the end.
+    /// The next events, at least one; `None` at the end.
     ///
     /// # Errors
     /// When the log cannot be read.

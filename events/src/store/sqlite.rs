@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `log.db`, `-wal`, `-shm` | the log and its index |
 //! | `log.witness` | how far commits were acknowledged, so that a lost end is noticed |
-//! | `lock` | who has it; it is locked |
+//! | `lock` | the process that has the store; the file is locked |
 
 use std::{
     fs::File,
@@ -82,10 +82,10 @@ const QUEUE: usize = 16_384;
 /// A commit that takes longer is taken for a disk that hangs.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether another process still has the directory.
+/// How often to check whether another process still has the directory.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
-/// What opening found.
+/// What was found when the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreRecovery {
     /// The newest event.
@@ -120,7 +120,7 @@ impl Drop for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory; makes both when they do not exist.
+    /// Opens the store in a directory; creates both if they do not exist.
     ///
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
@@ -128,10 +128,10 @@ impl SqliteStore {
         Self::open_files(directory, ambient).map_err(|error| error.judged(&directory.join("log.db")))
     }
 
-    /// The same, waiting for a process that has the directory: one that stops, or a command on the files.
+    /// Like [`Self::open`], but waits for a process that has the directory: one that is stopping, or a command on the files.
     ///
     /// # Errors
-    /// An [`OpenError`]; [`OpenError::InUse`] only after so long.
+    /// An [`OpenError`]; [`OpenError::InUse`] only when patience runs out.
     pub fn open_within(directory: &Path, ambient: &Ambient, patience: Duration) -> Result<Self, OpenError> {
         let deadline = Instant::now() + patience;
         let mut is_told = false;
@@ -216,11 +216,11 @@ impl SqliteStore {
         })
     }
 
-    /// Waits for what is queued, writes the index, and copies everything into the one file. Appends are
-    /// refused from then on. A second time it does nothing.
+    /// Waits for what is queued, writes the index, and copies everything into one file. Appends are refused from then on. A
+    /// second call does nothing.
     pub fn close(&self) {
         let mut threads = self.threads.lock();
-        // When the writer is gone already there is nothing to tell it.
+        // A writer that has ended already needs no message.
         drop(self.jobs.send(WriterJob::Close));
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -229,13 +229,13 @@ impl SqliteStore {
         }
     }
 
-    /// What opening found.
+    /// What was found when the store was opened.
     #[must_use]
     pub fn recovery(&self) -> StoreRecovery {
         self.recovery
     }
 
-    /// What operators count of it.
+    /// Its numbers for operators.
     #[must_use]
     pub fn meter(&self) -> &Arc<StoreMeter> {
         &self.meter
@@ -253,7 +253,7 @@ impl SqliteStore {
         let first = ask_once();
         Box::pin(async move {
             match first.await {
-                // The index is damaged, no event: the answer is known once the index was made again.
+                // The index is damaged, not an event: the answer is known once the index was rebuilt.
                 Err(error) if error.is_about_the_file() => {
                     if let Ok(mended) = ask(&jobs, WriterJob::MendIndex) {
                         drop(answered(mended).await);
@@ -373,7 +373,7 @@ impl LogMaintenance for SqliteStore {
     }
 }
 
-/// Gives the writer a job, at once.
+/// Gives the writer a job without waiting.
 fn ask<T>(
     jobs: &Sender<WriterJob>,
     job: impl FnOnce(Reply<T>) -> WriterJob,

@@ -1,7 +1,7 @@
-//! Time and randomness, the two things that a decision must be given and never fetch.
+//! Time and randomness, the two things that a decision must be given and must never fetch.
 //!
-//! Everything that needs either takes an [`Ambient`]; a test or a simulation hands in a
-//! [`ManualClock`] and [`SeededEntropy`] and gets the same run again.
+//! Everything that needs either takes an [`Ambient`]; a test or a simulation passes a
+//! [`ManualClock`] and [`SeededEntropy`] and gets the same run every time.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{EventId, MessageId, SessionId, Timestamp};
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The moment of asking.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -50,7 +50,7 @@ impl ManualClock {
         Self(AtomicI64::new(start.as_millis()))
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     pub fn advance_millis(&self, millis: i64) {
         self.0.fetch_add(millis, Ordering::SeqCst);
     }
@@ -68,7 +68,7 @@ pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
     /// # Panics
-    /// When the operating system has no randomness to give: nothing safe can be done then.
+    /// When the operating system has no randomness: then nothing safe can be done.
     fn fill(&self, bytes: &mut [u8]) {
         if let Err(error) = getrandom::fill(bytes) {
             panic!("the operating system gives no randomness: {error}");
@@ -121,13 +121,13 @@ impl Ambient {
         Self::new(Arc::new(SystemClock), Arc::new(OsEntropy))
     }
 
-    /// These two.
+    /// This clock and this entropy.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { clock, entropy }
     }
 
-    /// The moment of asking.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -165,7 +165,7 @@ impl Ambient {
         SessionId::parse(&text).expect("made within the rules")
     }
 
-    /// A `UUIDv7` of now.
+    /// A `UUIDv7` of the current time.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.now().as_millis()).unwrap_or_default();

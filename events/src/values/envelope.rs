@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{EventId, StreamName, Timestamp};
 
 /// A place in the log of all streams. Opaque: it increases, and nothing else is promised. It can be compared and
-/// kept; arithmetic with it is a backend's business.
+/// stored; only a backend calculates with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(u64);
@@ -72,7 +72,7 @@ impl Version {
         self.plus(1)
     }
 
-    /// The version of the event before; nothing before the first.
+    /// The version of the previous event; `None` before the first.
     #[must_use]
     pub const fn previous(self) -> Option<Self> {
         match self.0 {
@@ -94,8 +94,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Numbers as SQLite keeps them. It counts to 2^63 - 1: a higher number is written as that, so that it is after
-/// everything there too. What a damaged row holds is for its checksum to judge, so every number is read.
+/// Numbers as SQLite stores them. It counts to 2^63 - 1: a higher number is written as that, so that it is after
+/// everything there too. The checksum judges what a damaged row contains, so every number is read.
 macro_rules! sql_number {
     ($type:ident) => {
         impl ToSql for $type {
@@ -135,7 +135,7 @@ pub struct NewEvent {
     pub schema: u16,
     /// When it was decided, by the service's clock.
     pub time: Timestamp,
-    /// The request that caused it.
+    /// The id of the request that caused it.
     pub causation: Box<str>,
     /// Who did it: a key's or token's public id, or a part of the service.
     pub actor: Box<str>,
@@ -148,7 +148,7 @@ pub struct NewEvent {
 pub struct RecordedEvent {
     /// Its place among all events.
     pub position: Position,
-    /// Where it lives; says the tenant too.
+    /// Where it lives; the name also contains the tenant.
     pub stream: StreamName,
     /// Its place in the stream.
     pub version: Version,

@@ -1,6 +1,6 @@
-//! How often values of a size came: counters that any thread adds to without waiting for another.
+//! How often values of a size occurred: counters that any thread adds to without waiting for another.
 //!
-//! It keeps no value and knows no percentile; whoever reads the counts computes those.
+//! It stores no values and no percentiles; readers compute percentiles from the counts.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -16,14 +16,14 @@ pub struct Histogram {
 /// The counts at one moment. What is added meanwhile may be in one number and not yet in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketCounts {
-    /// How many values were at most this, and above the bound before; the last has no bound.
+    /// How many values were at most this and above the previous bound; the last has no bound.
     pub buckets: Vec<(Option<u64>, u64)>,
-    /// All values together.
+    /// The sum of all values.
     pub sum: u64,
 }
 
 impl Histogram {
-    /// One that has seen nothing. Bounds rise.
+    /// An empty histogram. The bounds must be in rising order.
     #[must_use]
     pub fn new(bounds: &'static [u64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();

@@ -21,7 +21,7 @@ pub enum InvalidId {
     /// It is longer than [`MAX_ID_BYTES`].
     #[error("must be at most {MAX_ID_BYTES} bytes")]
     TooLong,
-    /// It holds a control character, NUL among them.
+    /// It contains a control character, such as NUL.
     #[error("must not contain control characters")]
     ControlCharacter,
     /// It is a name that the service uses itself.
@@ -55,7 +55,7 @@ macro_rules! text_id {
             /// Takes a text as an id.
             ///
             /// # Errors
-            /// When the text is empty, over [`MAX_ID_BYTES`] or holds a control character.
+            /// When the text is empty, over [`MAX_ID_BYTES`] or contains a control character.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 check(text)?;
                 Ok(Self(text.into()))
@@ -105,10 +105,10 @@ text_id! {
 }
 
 impl UserId {
-    /// What the names of visitors who named none begin with. Nobody else can claim such a name.
+    /// The prefix of the names of visitors who gave none. Nobody else can claim such a name.
     const ANONYMOUS: &str = "anonymous-";
 
-    /// The user id that is shown for a visitor who named none.
+    /// The user id that is shown for a visitor who gave none.
     #[must_use]
     pub fn anonymous(session: &SessionId) -> String {
         format!("{}{session}", Self::ANONYMOUS)
@@ -122,7 +122,7 @@ impl UserId {
         Self(name.get(..end).unwrap_or_default().into())
     }
 
-    /// Whether it is such a name.
+    /// Whether it is the name of a visitor who gave none.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.0.starts_with(Self::ANONYMOUS)

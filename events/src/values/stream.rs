@@ -1,4 +1,4 @@
-//! Where an event lives. A stream's name says its kind, its tenant and, for a session, whose it is:
+//! Where an event lives. A stream's name says its kind, its tenant and, for a session, which session it is:
 //! `session:{tenant}:{session}`. The parts are percent-encoded, so no id can name another stream.
 
 use std::{fmt, sync::Arc};
@@ -26,7 +26,7 @@ pub enum StreamKind {
     Tenant(TenantId),
     /// A session and its conversation.
     Session(TenantId, SessionId),
-    /// Who of a tenant's visitors came and went.
+    /// When a tenant's visitors came online and went offline.
     Presence(TenantId),
     /// A process of the service.
     Node(String),
@@ -60,7 +60,7 @@ impl StreamName {
         Self(format!("node:{}", encode(node)).into())
     }
 
-    /// Reads a name back.
+    /// Parses a name.
     ///
     /// # Errors
     /// When the text is not a name that one of the constructors made.
@@ -69,7 +69,7 @@ impl StreamName {
         name.kind().map(|_| name).ok_or_else(|| InvalidStreamName(text.to_owned()))
     }
 
-    /// What the name says; nothing when it is not one of ours.
+    /// What the name says; `None` when it is not one of ours.
     #[must_use]
     pub fn kind(&self) -> Option<StreamKind> {
         let (kind, rest) = self.0.split_once(':')?;
@@ -103,7 +103,7 @@ impl StreamName {
         &self.0
     }
 
-    /// The name, to keep.
+    /// The name, shared.
     pub(crate) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }

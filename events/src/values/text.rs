@@ -17,21 +17,21 @@ pub enum InvalidText {
         /// The limit, in Unicode scalar values.
         limit: usize,
     },
-    /// It holds U+0000, which many readers cannot carry.
+    /// It contains U+0000, which many readers cannot handle.
     #[error("must not contain NUL or a lone surrogate")]
     Nul,
 }
 
-/// What a visitor, an agent or a bot wrote. White space around it counts for no limit and is kept.
+/// What a visitor, an agent or a bot wrote. White space around it is kept and does not count toward the limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageText(Arc<str>);
 
 impl MessageText {
-    /// Takes a text of 1 to `limit` characters after trimming, of which one at least can be seen.
+    /// Takes a text of 1 to `limit` characters after trimming, of which at least one can be seen.
     ///
     /// # Errors
-    /// When it is empty, too long or holds NUL.
+    /// When it is empty, too long or contains NUL.
     pub fn parse(text: &str, limit: usize) -> Result<Self, InvalidText> {
         let trimmed = text.trim();
         if text.contains('\0') {
@@ -57,7 +57,7 @@ impl MessageText {
 fn is_invisible(char: char) -> bool {
     /// The empty pattern of Braille, which is a blank although Unicode calls it a symbol.
     const BLANK_BRAILLE: char = '\u{2800}';
-    /// They set a text and its reading apart, for programs.
+    /// They separate a text from its reading, for programs.
     const ANNOTATION: RangeInclusive<char> = '\u{fff9}'..='\u{fffb}';
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     char.is_whitespace()
@@ -76,7 +76,7 @@ impl ShortText {
     /// Where a text is cut, at the last whole character.
     pub const MAX_BYTES: usize = 2048;
 
-    /// The first [`ShortText::MAX_BYTES`] of a text; nothing when it is empty.
+    /// The first [`ShortText::MAX_BYTES`] of a text; `None` when it is empty.
     #[must_use]
     pub fn cut(text: &str) -> Option<Self> {
         let end = text.floor_char_boundary(Self::MAX_BYTES);

@@ -1,4 +1,4 @@
-//! A moment, as the log keeps it and as clients read it.
+//! A moment, as the log stores it and as clients read it.
 
 use std::{
     fmt,
@@ -18,9 +18,8 @@ const LAST: i64 = 253_402_300_799_999;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds and `Z`. What lies outside of the years
-/// 0 to 9999, which is all that RFC 3339 writes, is the first or the last moment of them: what was written is
-/// always read again.
+/// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds and `Z`. RFC 3339 has only the years 0 to 9999:
+/// a moment outside of them becomes their first or their last, so that everything that was written can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 

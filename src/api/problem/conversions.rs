@@ -45,7 +45,7 @@ impl From<amoiq_events::store::ReadError> for Problem {
             ReadError::EventDamaged { .. }
             | ReadError::IndexDamaged { .. }
             | ReadError::FileDamaged { .. } => {
-                tracing::error!(%error, "damage in the log; run `amoiq verify` and restore a backup");
+                tracing::error!(%error, "damage in the log");
                 Self::Internal
             }
         }

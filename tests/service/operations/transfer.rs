@@ -99,7 +99,7 @@ fn lines_that_are_not_all_are_refused() {
         (events.join("\n"), "--without-end"),
         (format!("{short}\n{end}"), "line 21: "),
         (format!("{}\n{another}", events.join("\n")), &format!("line {}: ", head + 1)),
-        (format!("{lines}{end}"), "behind the end"),
+        (format!("{lines}{end}"), "after the end line"),
     ];
     for (text, why) in refusals {
         let (store, output) = import(&text, &[]);

@@ -43,13 +43,13 @@ pub(super) enum EarlierUse {
 }
 
 impl ClientIds {
-    /// What they take in memory, about.
+    /// About how many bytes they take in memory.
     pub(super) fn size_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = size_of::<(Key, FirstUse)>() + 1;
         self.0.capacity() * ENTRY_BYTES * 8 / 7
     }
 
-    /// Notes a message. The first one of an id counts.
+    /// Records a message. Of several with one id the first counts.
     pub(super) fn note(
         &mut self,
         author: MessageAuthor<'_>,
@@ -60,7 +60,7 @@ impl ClientIds {
         self.0.entry(author.key(id)).or_insert_with(|| FirstUse { message, text: text_hash(text) });
     }
 
-    /// What the author used an id for before; nothing when it is new.
+    /// What the author used an id for before; `None` when it is new.
     pub(super) fn find(
         &self,
         author: MessageAuthor<'_>,
@@ -76,7 +76,7 @@ impl ClientIds {
 }
 
 impl MessageAuthor<'_> {
-    /// Ids hold no control character, so that NUL separates them.
+    /// Ids contain no control character, so NUL separates them.
     fn key(self, id: &ClientMessageId) -> Key {
         let (kind, name) = match (self.sender, self.agent) {
             (MessageSender::User, _) => ("user", ""),

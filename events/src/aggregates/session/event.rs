@@ -1,5 +1,5 @@
-//! What can happen in a session. These are the payloads as they are stored: a field may be added, with a
-//! default; none is renamed or removed (`codec` lifts what changed more than that).
+//! What can happen in a session. These are the payloads as they are stored: a field may be added, with a default; none is
+//! renamed or removed (`codec` lifts events that changed more than that).
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -73,8 +73,8 @@ pub struct VisitorIdentified {
     /// Whether a secret key vouched for `user_id`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
-    /// Who they say they are, where that is another's name: a secret key vouched for somebody else. Who they were
-    /// before they are no longer.
+    /// Who they say they are, if that is another user's name, for whom a secret key vouched. They are no longer who they
+    /// were before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_user_id: Option<UserId>,
     /// Name, e-mail, phone or whatever else the page told: a JSON object.
@@ -115,10 +115,10 @@ pub struct MessageCreated {
     /// The visitor of the conversation; absent while they are anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
-    /// Whether a secret key vouched for `user_id`. Absent where that is, and in events from before it was recorded.
+    /// Whether a secret key vouched for `user_id`. Absent if that is absent, and in events from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
-    /// Who the visitor says they are, where that is another's name.
+    /// Who the visitor says they are, if that is another user's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_user_id: Option<UserId>,
     /// An agent's or bot's name to show.
@@ -130,7 +130,7 @@ pub struct MessageCreated {
     /// The client's own time. It decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_timestamp: Option<ShortText>,
-    /// Where the visitor was, when that changed since the message before.
+    /// Where the visitor was, if that changed since the previous message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<VisitedPage>,
 }

@@ -1,4 +1,4 @@
-//! A tenant's keys: what they may do, and what is kept of them. Deciding about them is the tenant's.
+//! A tenant's keys: what they may do, and what is kept of them. The tenant decides about them.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// How keys of this kind begin.
+    /// The prefix of keys of this kind.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
@@ -76,12 +76,12 @@ pub struct TenantKey {
     pub created: Timestamp,
 }
 
-/// What makes the keys of a tenant others than they were.
+/// A change of a tenant's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyChange<'a> {
     /// It may be used now.
     Added(&'a TenantKey),
-    /// It may be used no more.
+    /// It may no longer be used.
     Removed(&'a TenantKey),
 }
 

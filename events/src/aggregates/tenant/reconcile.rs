@@ -1,5 +1,5 @@
-//! The configuration held against a tenant: what is new is added, what changed is changed, keys and
-//! webhooks that left are revoked and deleted. What was made by API or command line is never touched.
+//! Compares the configuration with a tenant: what is new is added, what changed is changed, and keys and webhooks that are
+//! no longer in it are revoked and deleted. What was made by API or command line is never touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ pub struct DesiredTenant {
     pub settings: Option<TenantSettings>,
     /// Its keys, all of them from the configuration.
     pub keys: BTreeMap<KeyId, (KeyKind, KeyHash)>,
-    /// Its webhooks, all of them from the configuration, by the id that each has the first time.
+    /// Its webhooks, all of them from the configuration, by the id that each gets the first time.
     pub webhooks: BTreeMap<WebhookId, (WebhookSettings, WebhookSecret)>,
-    /// How long a webhook's secret signs beside the one that takes its place.
+    /// How long a webhook's previous secret signs in addition to the new one.
     pub previous_secrets_until: Option<Timestamp>,
 }
 
@@ -87,8 +87,8 @@ impl Tenant {
         Ok(())
     }
 
-    /// A webhook that left the configuration and returns is a new one, since deleting is final: it
-    /// gets the first id after `name` that is not used up.
+    /// A webhook that was removed from the configuration and returns is a new one, since deleting is final: it gets the
+    /// first id after `name` that was never used.
     fn configured_webhook_id(&self, name: &WebhookId) -> WebhookId {
         let numbered = (2..).filter_map(|number| WebhookId::parse(&format!("{name}-{number}")).ok());
         let mut ids = std::iter::once(name.clone()).chain(numbered);

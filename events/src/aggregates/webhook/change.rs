@@ -1,27 +1,27 @@
-//! A change of an endpoint's settings: of what it names, and of nothing else. It is held against the
-//! settings when it is decided, so that two changes at the same time do not undo each other.
+//! A change of some of an endpoint's settings. It is applied to the settings when it is decided, so two changes at the same
+//! time do not undo each other.
 
 use std::collections::BTreeMap;
 
 use super::WebhookSettings;
 
-/// What becomes of each setting; what is absent stays.
+/// The new value of each setting; one that is absent keeps its value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookChange {
     /// The address.
     pub url: Option<String>,
-    /// The types it wants.
+    /// The event types it receives.
     pub events: Option<Vec<String>>,
-    /// For people; `Some(None)` removes it.
+    /// The note for people; `Some(None)` removes it.
     pub description: Option<Option<String>>,
-    /// All that is sent with each delivery.
+    /// All headers that are sent with each delivery.
     pub headers: Option<BTreeMap<String, String>>,
     /// Deliveries a second; `Some(None)` is no limit.
     pub rate_per_second: Option<Option<u32>>,
 }
 
 impl WebhookChange {
-    /// The settings as they are after it.
+    /// The settings after the change.
     #[must_use]
     pub fn of(&self, before: &WebhookSettings) -> WebhookSettings {
         WebhookSettings {

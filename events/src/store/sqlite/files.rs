@@ -2,12 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`connection`] | how a file is opened to read |
+//! | [`connection`] | how a file is opened for reading |
 //! | [`private`] | files that only their owner reads |
 //! | [`new_file`] | a file that gets its name once it is whole |
-//! | [`readable`] | whether a file is damaged, or only not read by the system |
+//! | [`readable`] | whether a file is damaged, or the system only cannot read it |
 //! | [`row_checksum`], `row_seal` | checksums of rows |
-//! | [`scrub`] | that nothing removed stays in a file |
+//! | [`scrub`] | removes the remains of deleted rows from a file |
 //! | [`write_ahead`] | how a write-ahead log is kept short |
 //! | `sql` | names and paths in SQL |
 

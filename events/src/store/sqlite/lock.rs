@@ -9,7 +9,7 @@ use std::{
 
 use super::OpenError;
 
-/// The process that has a store, as far as it can be told.
+/// The process that has a store, as far as that is known.
 #[derive(Debug)]
 pub struct LockHolder(Option<(u32, String)>);
 
@@ -23,13 +23,13 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 pub(super) fn take(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for whoever asks who has it: a full disk is no reason to refuse.
+            // Only for error messages: a full disk is no reason to refuse.
             let noted = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             if let Err(error) = noted {
                 tracing::debug!(%error, "the lock does not say who has it");
@@ -48,7 +48,7 @@ fn holder(mut file: &File) -> LockHolder {
     LockHolder(process.map(|process| (process, command(process))))
 }
 
-/// What a process was started as; nothing when that cannot be told, or it is of another machine.
+/// The command with which a process was started; `None` if that is unknown, or the process runs on another machine.
 fn command(process: u32) -> String {
     let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();

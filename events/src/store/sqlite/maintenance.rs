@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `store_files` | a data directory: the log and the databases beside it |
 //! | `companion` | a database beside the log |
-//! | `verify`, `verification` | reading everything, and what does not fit |
-//! | `backup`, `restore` | one file that holds a store, and the way back |
+//! | `verify`, `verification` | checks everything, and reports what does not fit |
+//! | `backup`, `restore` | one file with a whole store, and the way back |
 //! | `export`, `import` | lines of JSON |
 //! | `fresh` | a store that appears whole or not at all |
 

@@ -17,15 +17,15 @@ use crate::{Position, store::ReadError};
 /// What to do about a log that cannot be read.
 const RESTORE: &str = "move the directory away and restore the store from a backup (`amoiq restore`)";
 
-/// What to do about a file that does not read.
-const LOOK_AT_THE_DISK: &str = "this says nothing of damage, and nothing is to be restored for it: see to the disk (the \
-    system's log names it) and try again";
+/// What to do about a file that cannot be read.
+const LOOK_AT_THE_DISK: &str = "this does not mean damage, so do not restore anything: check the disk (the system's log \
+    names it) and try again";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
-    #[error("{} is in use by another process{}: only one can have a store", .0.display(), .1)]
+    /// Another process has the store.
+    #[error("{} is in use by another process{}: only one can use a store", .0.display(), .1)]
     InUse(PathBuf, LockHolder),
     /// A database of another release. Only opening it for writing brings an older one up to date.
     #[error("log.db has schema {found}, this release reads {known}: {advice}", advice = other_release(*found, *known))]
@@ -35,16 +35,16 @@ pub enum OpenError {
         /// What this release writes.
         known: i64,
     },
-    /// The end of the log, which the index has to be made from, does not read.
+    /// The end of the log, from which the index is built, cannot be read.
     #[error("{0}: {RESTORE}")]
     Damaged(ReadError),
-    /// The system does not give what is there.
+    /// The system cannot read the file.
     #[error("{0}: {LOOK_AT_THE_DISK}")]
     Unreadable(UnreadableFile),
     /// SQLite refused.
     #[error("log.db: {0}{advice}", advice = advice(.0))]
     Database(rusqlite::Error),
-    /// A row of what the store keeps beside the events is not what was written.
+    /// A row of the index, or of what the store records about itself, is not what was written.
     #[error("log.db: a row of `{table}` is damaged: stop the service and run `amoiq verify --repair`")]
     IndexDamaged {
         /// The table.
@@ -56,11 +56,11 @@ pub enum OpenError {
     /// A restore or an import was killed before the log had its name.
     #[error("a restore or an import into {} was interrupted: run it again (`amoiq restore`, `amoiq events import`)", .0.display())]
     Unfinished(PathBuf),
-    /// Nothing was ever written into it.
-    #[error("{} is empty: there is no log in it", .0.display())]
+    /// Nothing was ever written to it.
+    #[error("{} is empty: it contains no log", .0.display())]
     Empty(PathBuf),
     /// A database that somebody else made.
-    #[error("{} is no log of amoiq", .0.display())]
+    #[error("{} is not a log of amoiq", .0.display())]
     Foreign(PathBuf),
     /// There is no such file.
     #[error("{} does not exist", .0.display())]
@@ -92,7 +92,7 @@ impl OpenError {
         }
     }
 
-    /// The same, unless what seems to be damage of a file is that the system does not read it.
+    /// The same error, or [`Self::Unreadable`] if the file only seems damaged because the system cannot read it.
     pub(super) fn judged(self, path: &Path) -> Self {
         let is_doubtful = match &self {
             Self::Database(error) => row_seal::is_damage(error) || readable::is_io(error),

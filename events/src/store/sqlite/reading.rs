@@ -1,4 +1,4 @@
-//! Reading the log: by the threads of an open store, and from files that another process may have.
+//! Reads the log: in the threads of an open store, and from files that another process may have open.
 
 pub(in crate::store::sqlite) mod dense_positions;
 pub(in crate::store::sqlite) mod read_only;

@@ -1,14 +1,14 @@
-//! The tables of the log and of its index, and what is asked of them.
+//! The tables of the log and of its index, and the queries on them.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `schema` | the tables, and the numbers that the store keeps about itself |
-//! | `opening` | the connection that writes; it makes the tables and lifts older ones |
+//! | `opening` | the connection that writes; it creates the tables and migrates older ones |
 //! | `row` | an event as a row |
 //! | `stream_index` | where streams end, in memory and in the tables |
 //! | `event_query` | reading events |
 //! | `seek` | from a time to a position |
-//! | `index_build` | the index made from the log |
+//! | `index_build` | builds the index from the log |
 
 pub(in crate::store::sqlite) mod event_query;
 pub(in crate::store::sqlite) mod index_build;

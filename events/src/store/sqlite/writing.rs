@@ -1,4 +1,4 @@
-//! The thread that writes, and those beside it.
+//! The thread that writes, and the threads that help it.
 //!
 //! | module | holds |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `removal` | truncating, deleting and scrubbing |
 //! | `recent_ids` | the newest ids, to recognise repeats |
 //! | `checkpoint` | the thread that copies commits into the database file |
-//! | `index_check` | the thread that looks through the index once |
+//! | `index_check` | the thread that checks the index once |
 //! | `log_file`, `recovery`, `witness` | opening the log, and noticing that its end is lost |
 
 pub(in crate::store::sqlite) mod checkpoint;

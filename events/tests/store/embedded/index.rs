@@ -1,5 +1,4 @@
-//! An index that is not what was written: it is made again from the log beside the service, and until
-//! then nothing wrong follows from it.
+//! A damaged index: it is rebuilt from the log while the store is used, and until then it causes no wrong answer.
 //!
 //! The bytes are changed within a page of the file, so that rows stay where their old names belong.
 
@@ -14,15 +13,15 @@ use rusqlite::Connection;
 
 use crate::given::{event, numbers, open, stream, within};
 
-/// So many that the table of streams has pages of its own below its root.
+/// Enough streams that their table has pages below its root.
 const STREAMS: u64 = 600;
 
-/// So many that the log has too.
+/// Enough events that the log has, too.
 const EVENTS: u64 = 3_000;
 
 #[tokio::test]
-async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
-    // One in the middle of a page, and one in a page that leads to others.
+async fn a_stream_never_starts_twice_because_a_name_in_the_index_is_damaged() {
+    // One in the middle of a page, and one in a page that points to others.
     for is_leaf in [true, false] {
         let dir = tempfile::tempdir().expect("a directory");
         let store = open(dir.path());
@@ -56,7 +55,7 @@ async fn a_stream_never_begins_twice_because_a_name_in_the_index_is_damaged() {
 }
 
 #[tokio::test]
-async fn reading_the_log_never_passes_by_what_is_hidden_by_a_damaged_key() {
+async fn reading_the_log_never_skips_what_a_damaged_key_hides() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     for number in (1..=EVENTS).step_by(500) {
@@ -82,7 +81,7 @@ async fn reading_the_log_never_passes_by_what_is_hidden_by_a_damaged_key() {
 }
 
 #[tokio::test]
-async fn appends_come_in_between_while_a_long_stream_is_removed() {
+async fn appends_run_in_between_while_a_long_stream_is_removed() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     for number in (1..=EVENTS).step_by(500) {
@@ -120,7 +119,7 @@ async fn a_damaged_name_before_a_prefix_is_not_left_out_of_its_list() {
 }
 
 #[tokio::test]
-async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
+async fn an_index_that_could_not_be_rebuilt_is_rebuilt_when_damage_is_next_found() {
     let dir = tempfile::tempdir().expect("a directory");
     three_streams(dir.path()).await;
     let path = dir.path().join("log.db");
@@ -131,14 +130,17 @@ async fn an_index_that_could_not_be_made_for_now_is_made_at_the_next_doubt() {
     let read = || store.read_stream(stream("b"), Version::from_u64(1), ReadDirection::Forward, 10);
     for _ in 0..3 {
         let refused = within(read()).await;
-        assert!(matches!(refused, Err(ReadError::IndexDamaged { table: "streams" })), "{refused:?}");
+        let Err(error @ ReadError::IndexDamaged { table: "streams" }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.to_string().contains("stop the service and run `amoiq verify --repair`"), "{error}");
     }
     accept_an_index(&path);
     assert_eq!(numbers(&within(read()).await.expect("it was made again")), [2]);
 }
 
 #[tokio::test]
-async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
+async fn a_rebuilt_index_knows_up_to_where_events_were_removed() {
     let dir = tempfile::tempdir().expect("a directory");
     let names = three_streams(dir.path()).await;
     let path = dir.path().join("log.db");
@@ -170,7 +172,7 @@ async fn an_index_that_was_made_again_knows_up_to_where_events_were_removed() {
 }
 
 #[tokio::test]
-async fn an_index_is_not_made_from_a_log_that_lacks_an_event() {
+async fn an_index_is_not_built_from_a_log_that_lacks_an_event() {
     let dir = tempfile::tempdir().expect("a directory");
     three_streams(dir.path()).await;
     let path = dir.path().join("log.db");
@@ -188,7 +190,7 @@ async fn an_index_is_not_made_from_a_log_that_lacks_an_event() {
 }
 
 #[tokio::test]
-async fn a_store_that_forgot_up_to_where_events_were_removed_is_repaired_from_those_that_are_there() {
+async fn a_store_that_lost_its_floor_is_repaired_from_its_events() {
     let dir = tempfile::tempdir().expect("a directory");
     three_streams(dir.path()).await;
     let path = dir.path().join("log.db");
@@ -222,7 +224,7 @@ fn damage_a_name(path: &Path, is_leaf: bool) {
     });
 }
 
-/// Makes a key that leads to other pages lower than the events before it.
+/// Lowers a key that points to other pages below the events before it.
 #[expect(clippy::indexing_slicing, reason = "a page that is not as it should be fails the test")]
 fn lower_a_key(path: &Path) {
     let conn = Connection::open(path).expect("a database");
@@ -264,7 +266,7 @@ async fn three_streams(directory: &Path) -> Vec<StreamName> {
     names.to_vec()
 }
 
-/// Makes the name that is first one that belongs before its prefix.
+/// Changes the first name so that it belongs before its prefix.
 fn lower_the_first_name(path: &Path) {
     let conn = Connection::open(path).expect("a database");
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'streams'";
@@ -286,7 +288,7 @@ fn accept_an_index(path: &Path) {
     Connection::open(path).expect("a database").execute_batch("DROP TRIGGER refuse").expect("dropped");
 }
 
-/// Makes the row of a stream one that was not written.
+/// Damages the row of a stream.
 fn damage_a_head(path: &Path, session: &str) {
     let conn = Connection::open(path).expect("a database");
     let sql = "UPDATE streams SET version = version + 1 WHERE name = ?1";

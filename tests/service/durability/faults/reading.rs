@@ -1,4 +1,4 @@
-//! Reads that the disk does not let through: each has an end, and what could not be read is not called damaged.
+//! Reads that the disk blocks: each ends in time, and what could not be read is not reported as damaged.
 
 use std::thread;
 
@@ -12,7 +12,7 @@ fn history(app: &TestApp, session: &str) -> ApiResponse {
 }
 
 #[test]
-fn what_waits_for_a_session_whose_write_hangs_is_told_so_in_time() {
+fn requests_for_a_session_whose_write_hangs_are_answered_in_time() {
     let disk = FaultyDisk::new("sync 0 /log.db-wal");
     let app = disk.starting().start();
     let asking = |session: &str| json!({ "sessionId": session, "text": "hello", "userId": "ann" });
@@ -23,7 +23,7 @@ fn what_waits_for_a_session_whose_write_hangs_is_told_so_in_time() {
             == Some(2)
     });
     disk.set();
-    // None of these is answered by the disk: it hangs until all of them were told.
+    // The disk answers none of these: it hangs until all of them have their answers.
     thread::scope(|scope| {
         let writing = scope.spawn(|| app.post(WIDGET_KEY, "/webchat/message", &asking(SESSION)));
         disk.wait_until_held();
@@ -49,14 +49,14 @@ fn what_waits_for_a_session_whose_write_hangs_is_told_so_in_time() {
     eventually("the session is read again", || history(&app, SESSION).status == 200);
 }
 
-/// Sessions of the tests with a disk that does not read: more than any cache holds.
+/// Sessions of the tests with an unreadable disk: more than any cache holds.
 const SESSIONS: usize = 300;
 
 fn session(number: usize) -> String {
     format!("session-that-is-not-read-{number:04}")
 }
 
-/// A service that has nothing of these sessions in memory.
+/// A service that has none of these sessions in memory.
 fn started_anew(disk: &FaultyDisk) -> TestApp {
     let app = disk.starting().start();
     for number in 0..SESSIONS {
@@ -70,7 +70,7 @@ fn started_anew(disk: &FaultyDisk) -> TestApp {
 }
 
 #[test]
-fn a_log_that_is_not_read_is_unavailable_and_not_damaged() {
+fn a_log_that_cannot_be_read_is_unavailable_and_not_damaged() {
     let disk = FaultyDisk::new("read 5 /log.db");
     let app = started_anew(&disk);
     disk.set();
@@ -92,13 +92,13 @@ fn a_log_that_is_not_read_is_unavailable_and_not_damaged() {
     assert!(unready.body["reasons"].to_string().contains("could not be read"), "{:?}", unready.body);
     assert_eq!(app.get(SECRET_KEY, "/healthz").status, 200);
 
-    // What an operator tries meanwhile says the same, and no copy is made.
+    // An operator's commands report the same meanwhile, and no copy is made.
     let beside = |arguments: &[&str]| {
         let output = disk.command(arguments).output().expect("the program runs");
         let said =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(
-            said.contains("could not be read") && said.contains("nothing of damage"),
+            said.contains("could not be read") && said.contains("does not mean damage"),
             "{arguments:?}: {said}"
         );
         output.status.code()
@@ -113,19 +113,19 @@ fn a_log_that_is_not_read_is_unavailable_and_not_damaged() {
     for number in (0..SESSIONS).step_by(30) {
         assert_eq!(history(&app, &session(number)).body["messages"].as_array().map(Vec::len), Some(1));
     }
-    assert!(!app.printed(&["restore a backup"]) && !app.printed(&["made again"]));
+    assert!(!app.printed(&["damage in the log"]) && !app.printed(&["rebuilt from the log"]));
     drop(app);
-    // Nor is a start that cannot read told to restore anything.
+    // A start that cannot read does not advise a restore either.
     disk.set();
     let refused = disk.starting().output();
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("nothing of damage"), "{said}");
+    assert!(!refused.status.success() && said.contains("does not mean damage"), "{said}");
     disk.clear();
     assert_eq!(disk.command(&["verify"]).status().expect("the program runs").code(), Some(0));
 }
 
 #[test]
-fn read_models_and_an_outbox_that_are_not_read_are_neither_damaged_nor_made_again() {
+fn read_models_and_an_outbox_that_cannot_be_read_are_neither_damaged_nor_rebuilt() {
     for file in ["views.db", "outbox.db"] {
         let disk = FaultyDisk::new(&format!("read 5 /{file}"));
         let app = started_anew(&disk);
@@ -141,13 +141,13 @@ fn read_models_and_an_outbox_that_are_not_read_are_neither_damaged_nor_made_agai
         let app = disk.starting().start();
         disk.set();
         if file == "views.db" {
-            // Whether it is the question that does not read, or what follows the log.
+            // Whether the query cannot read, or the projector.
             assert_eq!(app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status, 503);
             assert_eq!(app.get(SECRET_KEY, "/readyz").status, 503);
         }
         disk.clear();
         eventually("it is ready again", || app.get(SECRET_KEY, "/readyz").status == 200);
         assert_eq!(app.get(SECRET_KEY, "/api/chat/messages?userId=ann").status, 200);
-        assert!(!app.printed(&["made again"]), "{file}");
+        assert!(!app.printed(&["built again"]) && !app.printed(&["rebuilt from"]), "{file}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of a store that is not there, or of a file that is none.
+//! Commands on a store that does not exist, or on a file that is not a store.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -10,7 +10,7 @@ use crate::operations::{
 };
 
 #[test]
-fn a_store_that_is_not_there_has_no_dead_letters() {
+fn a_missing_store_has_no_dead_letters() {
     let directory = tempfile::tempdir().expect("a directory");
     for path in [directory.path(), &directory.path().join("none")] {
         for arguments in [&["dead-letters"][..], &["dead-letters", "--json"], &["events"]] {
@@ -23,9 +23,9 @@ fn a_store_that_is_not_there_has_no_dead_letters() {
 }
 
 #[test]
-fn a_store_that_cannot_be_looked_for_is_not_said_to_be_absent() {
+fn an_inaccessible_store_is_not_reported_as_missing() {
     let directory = tempfile::tempdir().expect("a directory");
-    // Root may read what it likes, but it does not find the end of a circle.
+    // Root may read every file, but cannot resolve a circular link.
     let circle = directory.path().join("circle");
     symlink(&circle, &circle).expect("a link");
     for arguments in [["rebuild", "inbox"], ["dead-letters", "--json"]] {
@@ -37,7 +37,7 @@ fn a_store_that_cannot_be_looked_for_is_not_said_to_be_absent() {
 }
 
 #[test]
-fn a_file_that_is_no_log_is_said_to_be_none() {
+fn a_file_that_is_not_a_log_is_reported_as_such() {
     let (folder, empty) = new_file();
     fs::write(&empty, "").expect("written");
     let foreign = folder.path().join("foreign.db");
@@ -46,7 +46,7 @@ fn a_file_that_is_no_log_is_said_to_be_none() {
     drop(conn);
     let store = tempfile::tempdir().expect("a directory");
     for (file, at_verifying, at_restoring) in
-        [(&empty, "is empty", "is empty"), (&foreign, "is no log of amoiq", "is not a backup")]
+        [(&empty, "is empty", "is empty"), (&foreign, "is not a log of amoiq", "is not a backup")]
     {
         let file = file.to_str().expect("a path");
         let (code, result) = cli::verify(store.path(), &[file]);

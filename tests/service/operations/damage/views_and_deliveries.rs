@@ -30,7 +30,7 @@ fn sealed_tables(file: &Path) -> Vec<(String, Vec<String>)> {
     names.iter().map(|name| (name.clone(), columns(name))).collect()
 }
 
-/// Changes rows as whoever may write the file does: with their checksums.
+/// Changes rows together with their checksums, as the service does.
 fn change(file: &Path, table: &str, sql: &str) {
     let conn = Connection::open(file).expect("a database");
     assert!(conn.execute(sql, []).expect("changed") > 0, "{sql}");
@@ -56,7 +56,7 @@ fn found(data: &Path, kind: &str, what: &str) {
 }
 
 #[test]
-fn what_an_outbox_in_use_says_fits() {
+fn an_outbox_in_use_verifies() {
     let (code, result) = cli::verify(reopened().path(), &[]);
     assert_eq!((code, &result["notes"]), (0, &Value::Array(Vec::new())), "{result}");
 }
@@ -88,7 +88,7 @@ fn a_flipped_bit_in_any_column_beside_the_log_is_found() {
 }
 
 #[test]
-fn what_lanes_say_of_themselves_is_compared() {
+fn the_numbers_of_lanes_are_compared_with_their_deliveries() {
     let last = "position = (SELECT max(position) FROM deliveries WHERE lane = 2 AND status = 0) AND lane = 2";
     let went = "lane = 1 AND position = (SELECT max(position) FROM deliveries WHERE lane = 1)";
     for (table, sql, what) in [
@@ -109,6 +109,19 @@ fn what_lanes_say_of_themselves_is_compared() {
         change(&data.path().join("outbox.db"), table, sql);
         found(data.path(), "outbox", what);
     }
+}
+
+#[test]
+fn damage_of_views_is_listed_before_that_of_deliveries() {
+    let data = reopened();
+    for file in ["views.db", "outbox.db"] {
+        std::fs::write(data.path().join(file), vec![b'x'; 8_192]).expect("written");
+        drop(std::fs::remove_file(data.path().join(format!("{file}-wal"))));
+    }
+    let output = cli::run(data.path(), &["verify"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line_of = |kind: &str| text.find(&format!("of kind {kind}\n")).expect("a line");
+    assert!(line_of("views") < line_of("outbox"), "{text}");
 }
 
 #[test]
@@ -133,7 +146,7 @@ fn keys_that_are_out_of_order_are_found() {
 }
 
 #[test]
-fn a_file_beside_the_log_that_is_no_database_is_named() {
+fn a_file_beside_the_log_that_is_not_a_database_is_named() {
     for (file, kind) in [("views.db", "views"), ("outbox.db", "outbox")] {
         let data = reopened();
         std::fs::write(data.path().join(file), vec![b'x'; 8_192]).expect("written");

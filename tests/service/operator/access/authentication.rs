@@ -1,4 +1,4 @@
-//! Who comes in, and what they are told who do not.
+//! Who may use the interface, and what everybody else is answered.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[test]
-fn without_the_token_nothing_is_told_not_even_which_routes_there_are() {
+fn without_the_token_nothing_is_revealed_not_even_which_routes_exist() {
     let app = TestApp::start();
     let door = OperatorClient::of(&app);
     let last = if door.token.ends_with('0') { '1' } else { '0' };
@@ -26,7 +26,7 @@ fn without_the_token_nothing_is_told_not_even_which_routes_there_are() {
 }
 
 #[test]
-fn the_token_opens_nothing_of_the_service_itself() {
+fn the_operator_token_opens_no_route_for_clients() {
     let app = TestApp::start();
     let answer = app.get(&OperatorClient::of(&app).token, "/api/chat/online-users?tenantId=demo");
     assert_eq!(answer.error(), (401, "INVALID_API_KEY"));
@@ -57,7 +57,7 @@ fn no_cache_may_keep_an_answer() {
 }
 
 #[test]
-fn two_tokens_are_none() {
+fn two_tokens_count_as_none() {
     let app = TestApp::start();
     let door = OperatorClient::of(&app);
     let both = door.request(Method::GET, "/operator/tenants").header("Authorization", "Bearer other");
@@ -109,6 +109,15 @@ fn head_is_get_without_its_body_and_ids_may_be_numbers() {
 }
 
 #[test]
+fn a_request_without_a_body_has_no_fields_and_what_is_missing_is_named() {
+    let app = TestApp::start();
+    let answer = OperatorClient::of(&app).send(Method::POST, "/operator/erase", None);
+    assert_eq!(answer.error(), (400, "VALIDATION_FAILED"), "{answer:?}");
+    let fields = answer.body["details"]["fields"].as_object().expect("fields");
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["session", "tenant"]);
+}
+
+#[test]
 fn the_start_warns_of_an_address_that_others_can_reach() {
     let warned = ["operator interface can be reached from other machines"];
     let app = AppLauncher::new().environment("AMOIQ__OPERATOR__BIND", "0.0.0.0:0").start();
@@ -152,10 +161,10 @@ fn the_metrics_are_read_from_a_network_that_is_named_and_nothing_else_is() {
     assert_eq!((ask(&app, "/metrics"), ask(&app, "/operator/tenants")), (401, 401));
 }
 
-/// An address of this machine that others reach: who connects to it comes from it.
+/// An address of this machine that others can reach. Connections to it come from it.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: the kernel only says which way it would go.
+    // Nothing is sent: the kernel only chooses the route.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|own| !own.is_loopback() && !own.is_unspecified())
 }

@@ -1,5 +1,5 @@
-//! Standard output: the greeting is the last of the first lines, JSON is JSON throughout, and whoever reads it, or
-//! does not, holds up neither the start nor the end.
+//! Standard output: the greeting ends the first lines, JSON output contains only JSON, and a reader that does not read
+//! delays neither the start nor the stop.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use tempfile::{NamedTempFile, TempDir};
 /// The longest from SIGTERM to the end.
 const END: Duration = Duration::from_secs(5);
 
-/// A service whose standard output is somebody's, not the test's.
+/// A service whose standard output the test does not read.
 struct Service {
     process: Child,
     data: TempDir,
@@ -47,7 +47,7 @@ impl Service {
         answer.text().expect("a text")
     }
 
-    /// Asks for the same many times, over one connection.
+    /// Sends the same request many times over one connection.
     fn get_often(&self, path: &str, times: usize) {
         let (client, url) = (http_client(), format!("{}{path}", self.door("service")));
         (0..times).for_each(|_| assert_eq!(client.get(&url).send().expect("an answer").status(), 200));
@@ -75,7 +75,7 @@ impl Drop for Service {
     }
 }
 
-/// An output that takes nothing more, and the reader who stands still.
+/// A full output, and the reader that has stopped.
 fn full() -> (UnixStream, Stdio) {
     let (reader, mut writer) = UnixStream::pair().expect("a pair");
     writer.set_nonblocking(true).expect("set");
@@ -86,7 +86,7 @@ fn full() -> (UnixStream, Stdio) {
 }
 
 #[test]
-fn an_output_that_takes_nothing_holds_up_neither_the_start_nor_the_end() {
+fn a_blocked_output_delays_neither_the_start_nor_the_stop() {
     let (_reader, full_pipe) = full();
     let gone = || {
         let (reader, writer) = UnixStream::pair().expect("a pair");
@@ -110,7 +110,7 @@ fn an_output_that_takes_nothing_holds_up_neither_the_start_nor_the_end() {
 }
 
 #[test]
-fn a_reader_who_stands_still_until_lines_are_lost_does_not_hold_up_the_end() {
+fn a_reader_that_stops_until_lines_are_lost_does_not_delay_the_stop() {
     let (_reader, output) = full();
     let settings = [("AMOIQ__LOG__LEVEL", "trace"), ("AMOIQ__LOG__FORMAT", "json")];
     let service = Service::start(&settings, &[], output);
@@ -124,7 +124,7 @@ fn a_reader_who_stands_still_until_lines_are_lost_does_not_hold_up_the_end() {
     assert!(status.success() && time < END, "{status}, {time:?}");
 }
 
-/// What a service has said that was started on a new directory and stopped once it was ready.
+/// What a service printed that was started on a new directory and stopped once it was ready.
 fn said(settings: &[(&str, &str)]) -> String {
     let (mut reader, writer) = UnixStream::pair().expect("a pair");
     let service = Service::start(settings, &[], OwnedFd::from(writer).into());
@@ -136,7 +136,7 @@ fn said(settings: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn every_line_of_json_is_json_the_greeting_too() {
+fn every_json_line_is_json_including_the_greeting() {
     for format in ["auto", "json"] {
         let said = said(&[("AMOIQ__LOG__FORMAT", format)]);
         let lines: Vec<Value> = said
@@ -153,8 +153,8 @@ fn every_line_of_json_is_json_the_greeting_too() {
 }
 
 #[test]
-fn a_first_start_says_where_it_is_and_nothing_before() {
-    // Of too few files for the sockets that are configured it would warn.
+fn a_first_start_prints_its_address_and_nothing_before_it() {
+    // It would warn of too few files for the configured sockets.
     let few = [("AMOIQ__REALTIME__MAX_CONNECTIONS", "100"), ("AMOIQ__REALTIME__HELD_CONNECTIONS", "0")];
     let said = said(&[&[("AMOIQ__LOG__FORMAT", "pretty")], &few[..]].concat());
     assert!(said.starts_with("amoiq "), "{said}");
@@ -165,13 +165,13 @@ fn a_first_start_says_where_it_is_and_nothing_before() {
         "{said}"
     );
     assert!(rest.contains("stopping"), "{said}");
-    for chatter in ["workers", "Actix", "Tokio", "made again", "whole log"] {
+    for chatter in ["workers", "Actix", "Tokio", "rebuilt", "whole log"] {
         assert!(!said.contains(chatter), "{chatter}: {said}");
     }
 }
 
 #[test]
-fn the_greeting_is_there_whatever_the_level_is() {
+fn the_greeting_is_printed_at_every_log_level() {
     for level in ["off", "error", "amoiq::http=debug"] {
         let app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", level).start();
         assert!(app.printed(&["listens on"]));
@@ -179,7 +179,7 @@ fn the_greeting_is_there_whatever_the_level_is() {
 }
 
 #[test]
-fn the_start_warns_of_too_few_files_and_of_too_rare_pings_and_raises_the_limit_of_files() {
+fn the_start_raises_the_limit_of_open_files_and_warns_of_too_few_files_and_rare_pings() {
     let start = |files: &'static str| {
         AppLauncher::new()
             .wrapped_in(&["prlimit", files])

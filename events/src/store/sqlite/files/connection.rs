@@ -1,4 +1,4 @@
-//! How a database file is opened to read.
+//! How a database file is opened for reading.
 
 use std::{path::Path, time::Duration};
 

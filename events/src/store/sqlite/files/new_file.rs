@@ -1,8 +1,8 @@
 //! A file that appears under its name once it is whole.
 //!
-//! Until then it is called `.partial` after its name. Only its owner may read it, because what is written of a log
-//! has the secrets of webhooks. Nothing is overwritten, and what does not become whole goes. One of a process that
-//! was killed stays until the next is made under the same name; one that is being written is locked, and left alone.
+//! Until then its name ends with `.partial`. Only its owner may read it, because a log contains the secrets of webhooks.
+//! Nothing is overwritten, and a file that does not become whole is removed. The file of a process that was killed stays
+//! until the next one is made under the same name; one that is being written is locked, and left alone.
 
 use std::{
     fs::{self, File},
@@ -29,7 +29,7 @@ pub enum NewFileError {
     },
 }
 
-/// A file in the making. What there is of it goes with this.
+/// A file that is being written. Dropping it removes what was written.
 #[derive(Debug)]
 pub struct NewFile {
     partial: PartialFile,
@@ -37,7 +37,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Makes it, empty, under its other name.
+    /// Creates it, empty, under its temporary name.
     ///
     /// # Errors
     /// When its name is taken, or the file system refuses.
@@ -53,18 +53,18 @@ impl NewFile {
         self.partial.path()
     }
 
-    /// Gives it its name, durably. It has to be written whole.
+    /// Gives it its name, durably. It has to be completely written.
     ///
     /// # Errors
     /// When its name was taken meanwhile, or the file system refuses.
     pub fn finish(self) -> Result<(), NewFileError> {
         self.partial.file.sync_all().map_err(refused(&self.name))?;
-        // A second name, and not another one: that would be given in place of what has it.
+        // A hard link and not a rename, which would replace a file that has the name.
         match fs::hard_link(self.partial(), &self.name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(NewFileError::Exists(self.name));
             }
-            // A file system without second names.
+            // A file system without hard links.
             Err(_) => {
                 refuse_taken(&self.name)?;
                 fs::rename(self.partial(), &self.name).map_err(refused(&self.name))?;
@@ -75,16 +75,16 @@ impl NewFile {
     }
 }
 
-/// A file that only its owner reads, and that goes when it is dropped.
+/// A file that only its owner reads, and that is removed when this is dropped.
 #[derive(Debug)]
 pub(in crate::store::sqlite) struct PartialFile {
     path: PathBuf,
-    /// Locked, for as long as it is there.
+    /// Locked as long as the file exists.
     file: File,
 }
 
 impl PartialFile {
-    /// Makes it, empty, in place of what an interrupted one left.
+    /// Creates it, empty, in place of what an interrupted write left.
     pub(in crate::store::sqlite) fn beside(name: &Path, suffix: &str) -> io::Result<Self> {
         let mut path = name.as_os_str().to_owned();
         path.push(suffix);
@@ -105,7 +105,7 @@ impl PartialFile {
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        // After a rename it is not there.
+        // After a rename it no longer exists.
         drop(fs::remove_file(&self.path));
     }
 }

@@ -1,8 +1,7 @@
-//! Directories and files that only their owner reads: a log has every message and the secrets of webhooks.
+//! Directories and files that only their owner reads: a log contains every message and the secrets of webhooks.
 //!
-//! SQLite makes its files with the mode that the process is told to use, and gives the ones beside a database
-//! (`-wal`, `-shm`) the mode of the database. So a database is made here, empty, before SQLite opens it. What is
-//! there already keeps its mode.
+//! SQLite creates its files with the process's default mode, and gives those beside a database (`-wal`, `-shm`) the mode of
+//! the database. So a database is created here, empty, before SQLite opens it. An existing file keeps its mode.
 
 use std::{
     fs::{DirBuilder, File},
@@ -11,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// Makes a directory, and those above it, that only its owner enters.
+/// Creates a directory, and those above it, that only its owner can enter.
 ///
 /// # Errors
 /// When the file system refuses.
@@ -19,8 +18,8 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes an empty file that only its owner reads, when it does not exist. One that does is not even opened: a
-/// process that closes a handle of a database's file loses the locks that SQLite has on it there.
+/// Creates an empty file that only its owner reads, if it does not exist. An existing file is not even opened: a process
+/// that closes a handle of a database's file loses the locks that SQLite has on it.
 ///
 /// # Errors
 /// When the file system refuses.

@@ -1,14 +1,13 @@
 //! Whether a file that SQLite calls malformed is damaged, or could not be read.
 //!
-//! SQLite answers `SQLITE_CORRUPT` for bytes that make no database, and also when the system refuses to read
-//! (`EIO`, `ENXIO`, `ERANGE`); the error of a statement does not tell which. Restoring a backup is right for the
-//! first and loses data for the second. A page that is asked for by its number is not interpreted:
-//! `sqlite_dbpage` fails only where the system did not give the bytes. So before damage is said, all pages are
-//! read once that way, on a connection of its own whose cache is empty. Its first page is read with the schema:
-//! that error has the system's own code.
+//! SQLite returns `SQLITE_CORRUPT` for bytes that are no database, and also when the system refuses to read (`EIO`,
+//! `ENXIO`, `ERANGE`); the error of a statement does not tell which. Restoring a backup is right in the first case and
+//! loses data in the second. A page that is requested by its number is not interpreted: `sqlite_dbpage` fails only if the
+//! system did not return the bytes. So before damage is reported, all pages are read once that way, on a separate
+//! connection whose cache is empty. The first page is read with the schema: that error has the system's own code.
 //!
-//! A page that does not read makes the file unreadable until that page reads again, which is tried every
-//! second ([`FileReadability::probe`]).
+//! A page that cannot be read makes the file unreadable until that page can be read again, which is tried every second
+//! ([`FileReadability::probe`]).
 
 use std::{
     path::{Path, PathBuf},
@@ -20,13 +19,13 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::store::sqlite::files::{connection, row_seal};
 
-/// How often what does not read is tried again.
+/// How often an unreadable page is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// For so long a file whose damage is confirmed is not read whole again.
+/// How long a file whose damage is confirmed is not read as a whole again.
 const CONFIRMED_FOR: Duration = Duration::from_secs(60);
 
-/// A page that the system does not give.
+/// A page that the system cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("page {page} of {file} could not be read (I/O error)")]
 pub struct UnreadableFile {
@@ -34,7 +33,7 @@ pub struct UnreadableFile {
     file: String,
 }
 
-/// Whether a file reads.
+/// Whether a file can be read.
 #[derive(Debug)]
 pub struct FileReadability {
     path: PathBuf,
@@ -44,7 +43,7 @@ pub struct FileReadability {
 #[derive(Debug, Default)]
 struct ReadabilityState {
     failing: Option<(UnreadableFile, Instant)>,
-    /// When all of it had been read and it was malformed all the same.
+    /// When all of it was last read and found malformed.
     damaged_at: Option<Instant>,
 }
 
@@ -55,29 +54,29 @@ impl FileReadability {
         Self { path: path.to_owned(), state: Mutex::default() }
     }
 
-    /// What does not read now.
+    /// What cannot be read now.
     #[must_use]
     pub fn failing(&self) -> Option<UnreadableFile> {
         self.state().failing.as_ref().map(|(found, _)| found.clone())
     }
 
-    /// Finds out whether the file reads, which takes as long as reading it. To be asked when SQLite says that it
-    /// is malformed or that there was an I/O error.
+    /// Finds out whether the file can be read, by reading all of it. To be called when SQLite says that it is malformed or
+    /// that there was an I/O error.
     pub fn judge(&self) -> Option<UnreadableFile> {
-        // Whoever else asks waits for the answer.
+        // Other callers wait for the answer.
         let mut state = self.state();
         if state.damaged_at.is_some_and(|at| at.elapsed() < CONFIRMED_FOR) {
             return None;
         }
         let found = find(&self.path)?;
         if state.failing.is_none() {
-            tracing::error!(error = %found, "a file is not read; this says nothing of damage: look at the system's log");
+            tracing::error!(error = %found, "a file cannot be read; this does not mean damage: look at the system's log");
         }
         state.failing = Some((found.clone(), Instant::now()));
         Some(found)
     }
 
-    /// What to tell of an error: when the file could not be read, that.
+    /// What to report for an error: if the file could not be read, that.
     pub fn reason(&self, error: &rusqlite::Error) -> String {
         if !row_seal::is_damage(error) && !is_unread(error) {
             return row_seal::reason(error);
@@ -89,12 +88,12 @@ impl FileReadability {
         found.map_or_else(|| row_seal::reason(error), |found| found.to_string())
     }
 
-    /// The file was judged to read, and is malformed all the same.
+    /// The file can be read, and is malformed.
     pub fn confirm_damage(&self) {
         self.state().damaged_at = Some(Instant::now());
     }
 
-    /// Tries again what did not read, once a second.
+    /// Tries an unreadable page again, once a second.
     pub fn probe(&self) {
         let mut state = self.state();
         let Some((found, tried_at)) = &mut state.failing else { return };
@@ -103,7 +102,7 @@ impl FileReadability {
         }
         *tried_at = Instant::now();
         if read(&self.path, found.page..=found.page).is_none() {
-            tracing::info!(file = found.file, "a file is read again");
+            tracing::info!(file = found.file, "a file can be read again");
             state.failing = None;
         }
     }
@@ -113,13 +112,13 @@ impl FileReadability {
     }
 }
 
-/// The first page of a database's file that the system does not give.
+/// The first page of a database's file that the system cannot read.
 #[must_use]
 pub fn find(path: &Path) -> Option<UnreadableFile> {
     read(path, 1..=u32::MAX)
 }
 
-/// Whether the system refused something, reading or writing.
+/// Whether the system refused a read or a write.
 #[must_use]
 pub fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
@@ -150,7 +149,7 @@ fn page_count(conn: &Connection) -> rusqlite::Result<u32> {
     conn.pragma_query_value(None, "page_count", |row| row.get(0))
 }
 
-/// Whether an error may be for bytes that the system did not give.
+/// Whether an error may come from bytes that the system could not read.
 #[must_use]
 pub fn is_unread(error: &rusqlite::Error) -> bool {
     const CODES: [i32; 4] = [

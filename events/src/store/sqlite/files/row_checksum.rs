@@ -1,11 +1,10 @@
-//! The checksum of a row in the files beside the log: CRC-32C over its columns in their order, kept in its
-//! last column.
+//! The checksum of a row in the files beside the log: CRC-32C over its columns in their order, stored in the last column.
 //!
-//! Whoever writes such a file and whoever verifies it computes the checksum here.
+//! Writers and verifiers of these files compute it here.
 
 use rusqlite::{Row, types::ValueRef};
 
-/// The name of the last column of every table whose rows carry it.
+/// The name of the last column of every table whose rows have a checksum.
 pub const COLUMN: &str = "checksum";
 
 /// The checksum of columns, as it is stored.

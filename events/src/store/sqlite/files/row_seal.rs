@@ -1,8 +1,8 @@
-//! The checksum of a row beside the log: of the index, and of what the store keeps about itself.
+//! The checksum of a row of the index, or of what the store records about itself.
 //!
-//! The index follows from the log, but a wrong one would put the next event of a stream to a wrong place. So
-//! a row that is not what was written is never used: a mark is done without, a damaged index is made again
-//! when the store is opened, everything else is an error that says what to do.
+//! The index follows from the log, but a wrong one would put the next event of a stream in the wrong place. So a row that is
+//! not what was written is never used: a mark is not needed, a damaged index is rebuilt, and anything else is an error that
+//! says what to do.
 
 use rusqlite::types::Type;
 
@@ -35,7 +35,7 @@ pub(in crate::store::sqlite) fn damaged_row(error: &rusqlite::Error) -> Option<D
     }
 }
 
-/// What to tell of an error.
+/// What to report for an error.
 pub(in crate::store::sqlite) fn reason(error: &rusqlite::Error) -> String {
     damaged_row(error).map_or_else(|| error.to_string(), |row| row.to_string())
 }

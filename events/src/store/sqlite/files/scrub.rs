@@ -1,39 +1,38 @@
-//! Ensures that a database file holds nothing that was removed from it.
+//! Ensures that a database file contains nothing that was removed from it.
 //!
-//! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the
-//! free part of a page when it moves rows to another one. So the pages of all tables and indexes are looked
-//! through, and that part of each is filled with zeros: in a transaction like any other change, so that a
-//! crash leaves the page as it was or as it should be.
+//! `secure_delete` writes zeros over what is deleted, but not over the copies that SQLite leaves in the free part of a page
+//! when it moves rows to another one. So this module examines the pages of all tables and indexes and fills the free part of
+//! each with zeros, in a transaction like any other change, so that a crash leaves the page as it was or as it should be.
 //!
-//! Looking is done beside the writer, filling by the writer. A page may have been written in between: it is
-//! read again within the transaction, and the free part that it has then is filled. SQLite copies rows
-//! between pages and never what is free, and what was removed is no row any more: a page that was looked at
-//! cannot receive a copy of it later, so one visit of each page is enough.
+//! Pages are examined beside the writer and filled by the writer. A page may have been written in between: it is read again
+//! within the transaction, and the free part that it has then is filled. SQLite copies rows between pages and never free
+//! space, and what was removed is no longer a row: a page that was examined cannot receive a copy of it later, so one visit
+//! to each page is enough.
 //!
-//! Pages that are not of a tree are not touched: `secure_delete` fills those as a whole. They are known by
-//! their first byte, with which overflow and free pages name another page: it says 2 and more only in files
-//! of 2^25 pages, which are refused.
+//! Pages that do not belong to a tree are not touched: `secure_delete` fills them completely. They are recognised by their
+//! first byte, which in overflow and free pages is a part of another page's number: it is 2 or more only in files of 2^25
+//! pages, which are refused.
 
 use rusqlite::Connection;
 
-/// Where a sweep begins.
+/// The page where a sweep starts.
 pub const FIRST: u32 = 1;
 
-/// How many pages are looked at, and written at the most, in one step.
+/// How many pages one step examines, and the most that it writes.
 const STEP: u32 = 256;
 
-/// From here on a page of another kind could be taken for one of a tree.
+/// From this number of pages on, a page of another kind could be mistaken for one of a tree.
 const MAX_PAGES: u32 = 1 << 25;
 
-/// What was found by one step of a sweep.
+/// What one step of a sweep found.
 pub struct ScrubStep {
-    /// The numbers of pages that hold something where nothing is.
+    /// The numbers of pages that have something in their free part.
     pub unclean: Vec<u32>,
-    /// Where the next step begins; nothing at the end of the file.
+    /// Where the next step starts; `None` at the end of the file.
     pub next: Option<u32>,
 }
 
-/// Looks at some pages, from one on.
+/// Examines some pages, from one on.
 ///
 /// # Errors
 /// When SQLite refuses, was built without `sqlite_dbpage`, or the file has 2^25 pages.
@@ -57,7 +56,7 @@ pub fn look(conn: &Connection, from: u32) -> rusqlite::Result<ScrubStep> {
 
 const READ_PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
 
-/// Fills the free part that these pages have by now with zeros, as part of a transaction.
+/// Fills the free part that these pages now have with zeros, as part of a transaction.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -85,7 +84,7 @@ fn free_mut(number: u32, page: &mut [u8]) -> Option<&mut [u8]> {
 
 /// Where a tree's page has neither pointers nor rows (<https://sqlite.org/fileformat2.html>, 1.6).
 fn bounds(number: u32, page: &[u8]) -> Option<std::ops::Range<usize>> {
-    // The first page begins with the header of the file.
+    // The first page starts with the header of the file.
     let header = if number == 1 { 100 } else { 0 };
     let length = match page.get(header)? {
         2 | 5 => 12,
@@ -99,7 +98,7 @@ fn bounds(number: u32, page: &[u8]) -> Option<std::ops::Range<usize>> {
         content => content,
     };
     let pointers = header + length + 2 * rows;
-    // A damaged page stays as it is: what it says of itself must not cost a row.
+    // A damaged page stays as it is: trusting its header could destroy a row.
     let is_whole = pointers <= content && content <= page.len();
     let mut rows = (header + length..pointers).step_by(2);
     (is_whole && rows.all(|at| two(at).is_some_and(|row| row >= content))).then_some(pointers..content)

@@ -7,8 +7,7 @@ pub(in crate::store::sqlite) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A path in SQL, which is text there. With other letters in place of what is none it would be that of another file,
-/// made with another mode.
+/// A path in SQL, where it is a text. If invalid bytes were replaced, SQLite would open another file, with another mode.
 pub(in crate::store::sqlite) fn path(path: &Path) -> io::Result<&str> {
     let refused = || {
         let why = format!("{} is not UTF-8: SQLite cannot be told such a path", path.display());

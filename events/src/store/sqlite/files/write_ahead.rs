@@ -1,10 +1,10 @@
 //! Keeps the file of a write-ahead log from staying as large as it ever was.
 //!
-//! SQLite begins the file again when nobody reads in it any more, and never makes it shorter: after a reader that
-//! paused for an hour it would stay at what was written in that hour. While commits go on,
-//! `journal_size_limit` has the next one that begins the file again cut it. Where nobody writes, a [`WriteAheadCutter`]
-//! does. Cutting has the other connections read their pages anew, so a file of a usual size is cut only when
-//! nobody has written for a while.
+//! SQLite starts the file again from its beginning when no reader needs it any more, and never makes it shorter: after a
+//! reader that paused for an hour it would keep the size of what was written in that hour. While commits go on, the next one
+//! that starts the file again truncates it because of `journal_size_limit`. When nobody writes, a [`WriteAheadCutter`] does.
+//! Truncating makes other connections read their pages again, so a file of the usual size is truncated only when nobody has
+//! written for a while.
 
 use std::{
     fs::{self, File},
@@ -15,19 +15,19 @@ use std::{
 
 use rusqlite::Connection;
 
-/// A file over this size is cut as soon as nobody reads in it.
+/// A file over this size is truncated as soon as nobody reads it.
 pub const LARGE_BYTES: u32 = 64 * 1024 * 1024;
 
-/// One below it, when nobody has written for so long.
+/// A smaller file is truncated when nobody has written for this long.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// How long it waits when a reader is in the way.
+/// How long the cutter waits after a reader prevented it.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long cutting waits for readers. Writers wait meanwhile.
+/// How long truncating waits for readers. Writers wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long cutting the write-ahead log waits for those who read it. Writers wait meanwhile.
+/// How long truncating the write-ahead log waits for its readers. Writers wait meanwhile.
 const TRUNCATE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The write-ahead log of a database.
@@ -38,16 +38,16 @@ pub fn path_of(database: &Path) -> PathBuf {
     path.into()
 }
 
-/// Whether a database is all in its one file: nothing of it is in a write-ahead log.
+/// Whether a database is completely in its one file, with nothing in a write-ahead log.
 pub(in crate::store::sqlite) fn is_in_one_file(path: &Path) -> bool {
     fs::metadata(path_of(path)).map_or(true, |file| file.len() == 0)
 }
 
-/// Cuts the write-ahead log of one database.
+/// Truncates the write-ahead log of one database.
 #[derive(Debug)]
 pub struct WriteAheadCutter {
     file: PathBuf,
-    /// What the file looked like, and since when.
+    /// The state of the file, and since when.
     seen: (u64, Option<SystemTime>),
     since: Instant,
     not_before: Instant,
@@ -61,17 +61,17 @@ impl WriteAheadCutter {
         Self { file: path_of(database), seen: (0, None), since: now, not_before: now }
     }
 
-    /// Cuts the file when that is due and nobody is in the way. To be called about once a second, on a connection
+    /// Truncates the file when that is due and no reader prevents it. To be called about once a second, on a connection
     /// without a transaction.
     ///
     /// # Errors
-    /// When SQLite refuses, or the cut cannot be synced.
+    /// When SQLite refuses, or the file cannot be synced.
     pub fn look(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         if !self.is_due() {
             return Ok(());
         }
         self.not_before = Instant::now() + RETRY_AFTER;
-        // Copying holds up nobody. As long as a reader needs what is in the file, not all of it can be copied.
+        // Copying makes nobody wait. As long as a reader needs the file, not all of it can be copied.
         if copy(conn)? {
             truncate_within(conn, PATIENCE)?;
         }
@@ -89,7 +89,7 @@ impl WriteAheadCutter {
     }
 }
 
-/// Copies what is in the write-ahead log into the database's file, as far as readers allow. Whether that is all.
+/// Copies the write-ahead log into the database's file, as far as readers allow. Returns whether that was all of it.
 fn copy(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (frames, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
@@ -97,16 +97,16 @@ fn copy(conn: &Connection) -> rusqlite::Result<bool> {
     })
 }
 
-/// Brings everything into the one file and cuts the write-ahead log to nothing, durably. Whether that could
-/// be done: whoever reads the file for long is in the way.
+/// Copies everything into the one file and truncates the write-ahead log to nothing, durably. Returns whether that was
+/// possible: a reader that takes long prevents it.
 ///
 /// # Errors
-/// When SQLite refuses, or the cut cannot be synced.
+/// When SQLite refuses, or the file cannot be synced.
 pub fn truncate(conn: &Connection) -> rusqlite::Result<bool> {
     truncate_within(conn, TRUNCATE_PATIENCE)
 }
 
-/// The same, with as much patience as is given.
+/// Like [`truncate`], with the given patience.
 pub(in crate::store::sqlite) fn truncate_within(
     conn: &Connection,
     patience: Duration,
@@ -122,8 +122,8 @@ pub(in crate::store::sqlite) fn truncate_within(
     Ok(false)
 }
 
-/// SQLite syncs what it copied, and not that the write-ahead log is empty now: after a power failure the
-/// bytes could be there again. Nobody locks that file, so it may be opened beside SQLite.
+/// SQLite syncs what it copied, but not the truncation of the write-ahead log: after a power failure the bytes could be back.
+/// Nobody locks that file, so it may be opened beside SQLite.
 fn sync_log(conn: &Connection) -> io::Result<()> {
     let Some(path) = conn.path().filter(|path| !path.is_empty()) else { return Ok(()) };
     match File::open(path_of(path.as_ref())) {

@@ -1,17 +1,17 @@
-//! One file that holds a store: made beside a running service, or of a stopped one.
+//! One file with a whole store: made beside a running service, or from a stopped one.
 //!
-//! It is an SQLite database with the log's tables as they were at one moment. The tables of the databases beside
-//! the log that no rebuild makes again are in it too, each under a prefix ([`CompanionDatabase`]). They are read before
-//! the log is, so no cursor in the file is ahead of its log; what was delivered in between is delivered again after a
-//! restore. Read models are not in it, because they are made from the log, and neither is the secret that signs tokens.
+//! It is an SQLite database with the log's tables as they were at one moment. It also contains the tables of those databases
+//! beside the log that cannot be rebuilt, each under a prefix ([`CompanionDatabase`]). They are read before the log, so no
+//! cursor in the file is ahead of its log; what was delivered in between is delivered again after a restore. It contains
+//! neither read models, because they are rebuilt from the log, nor the secret that signs tokens.
 //!
-//! The file appears under its name once it is whole: written, verified and synced. Only its owner may read
-//! it, because the log has the secrets of webhooks.
+//! The file appears under its name once it is whole: written, verified and synced. Only its owner may read it, because the
+//! log contains the secrets of webhooks.
 //!
-//! From its start until the file is there a backup shares a lock on `log.witness`. An erasure that reports
-//! that it is complete takes the lock alone ([`NoBackup`]): whatever a backup copied before has its name
-//! then, where whoever erases a person knows of it. The lock is not on `log.db`: a process that closes any handle of
-//! that file loses SQLite's own locks on it.
+//! From its start until the file has its name a backup shares a lock on `log.witness`. An erasure takes the lock exclusively
+//! ([`NoBackup`]) before it reports that it is complete: then every file that a backup copied earlier has its name, so the
+//! operator who erases a person knows about it. The lock is not on `log.db`: a process that closes any handle of that file
+//! loses SQLite's own locks on it.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -33,13 +33,13 @@ use crate::{
     },
 };
 
-/// How often the size of the growing file is looked at.
+/// How often the size of the growing file is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error(transparent)]
     File(#[from] NewFileError),
     /// The store cannot be read.
@@ -57,17 +57,17 @@ pub enum BackupError {
 }
 
 impl StoreFiles<'_> {
-    /// Copies the store into a new file, and tells what is in it.
+    /// Copies the store into a new file. Returns what is in it.
     ///
     /// # Errors
-    /// A [`BackupError`]; there is no file then.
+    /// A [`BackupError`]; then there is no file.
     pub fn backup(
         self,
         file: &Path,
         now: Timestamp,
         report: ProgressCallback<'_>,
     ) -> Result<StoreVerification, BackupError> {
-        // Nothing is made under a name that SQLite takes for another.
+        // Nothing is created under a name that SQLite would take for another.
         sql::path(file)?;
         let _underway = begin(self.path)?;
         let whole = NewFile::begin(file)?;
@@ -96,15 +96,15 @@ impl StoreFiles<'_> {
     }
 }
 
-/// While this is kept, no backup of a data directory is underway, and none starts.
+/// While this exists, no backup of a data directory is running, and none starts.
 #[derive(Debug)]
 pub struct NoBackup {
-    /// Nothing where there is no log.
+    /// `None` where there is no log.
     _lock: Option<File>,
 }
 
 impl NoBackup {
-    /// Keeps backups from starting; nothing while one is underway.
+    /// Keeps backups from starting; `None` while one is running.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -118,8 +118,8 @@ impl NoBackup {
     }
 }
 
-/// Marks that a copy of the log is being made, until the returned file is closed. Nobody erases from a backup's
-/// file, so copying that needs no mark.
+/// Marks that the log is being copied, until the returned file is closed. Nobody erases from a backup's file, so copying
+/// one needs no mark.
 pub(in crate::store::sqlite) fn begin(path: &Path) -> io::Result<Option<File>> {
     let Some(file) = lock_file(path)? else { return Ok(None) };
     file.lock_shared()?;
@@ -158,7 +158,7 @@ fn copy(from: &Path, to: &Path, what: &'static str, report: ProgressCallback<'_>
     })
 }
 
-/// Adds the databases beside the log, and when the file was made.
+/// Adds the databases beside the log, and the time when the file was made.
 fn pack(
     file: &Path,
     companions: &[CompanionDatabase],
@@ -166,7 +166,7 @@ fn pack(
     now: Timestamp,
 ) -> Result<(), BackupError> {
     let conn = Connection::open(file)?;
-    // The file is synced whole, at its end.
+    // The whole file is synced at the end.
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.execute_batch("CREATE TABLE backup (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID")?;
     conn.execute("INSERT INTO backup VALUES ('made_at', ?1)", [now.to_string()])?;
@@ -180,7 +180,7 @@ fn pack(
     Ok(())
 }
 
-/// Adds the tables of one database, and how they are defined.
+/// Adds the tables of one database, and their definitions.
 fn pack_database(conn: &Connection, companion: CompanionDatabase, copy: &Path) -> Result<(), BackupError> {
     let definitions = definitions_table(companion);
     conn.execute("ATTACH ?1 AS source", [sql::path(copy)?])?;

@@ -25,12 +25,12 @@ use crate::{
 pub struct CompanionDatabase {
     /// Its file's name without `.db`.
     pub name: &'static str,
-    /// How its copying is announced in a backup, which has its tables under the prefix `{name}_`. Nothing for a
-    /// database that is made again from the log: no backup has it.
+    /// How a backup, which has its tables under the prefix `{name}_`, announces that it copies them. `None` for a database
+    /// that is rebuilt from the log: no backup contains it.
     pub copying: Option<&'static str>,
-    /// What an operator does about damage.
+    /// What operators should do about damage.
     pub advice: &'static str,
-    /// Compares it with the log. An error is reported as damage.
+    /// Compares it with the log. Errors are reported as damage.
     pub verify: fn(&mut CompanionCheck<'_>) -> rusqlite::Result<()>,
 }
 
@@ -41,36 +41,36 @@ impl CompanionDatabase {
         directory.join(format!("{}.db", self.name))
     }
 
-    /// What the names of its tables start with in a backup.
+    /// The prefix of its tables' names in a backup.
     pub(in crate::store::sqlite) fn packed_prefix(&self) -> String {
         format!("{}_", self.name)
     }
 
     pub(in crate::store::sqlite) fn kind(&self) -> DefectKind {
-        DefectKind::Companion { name: self.name, advice: self.advice }
+        DefectKind::Companion { is_backed_up: self.copying.is_some(), name: self.name, advice: self.advice }
     }
 }
 
 /// A check of one database against the log.
 pub struct CompanionCheck<'a> {
-    /// The database; the backup's file when it is packed into one.
+    /// The database; if it is in a backup, the backup's file.
     pub database: &'a Connection,
-    /// What the names of its tables start with: nothing in a file of its own.
+    /// The prefix of its tables' names: empty in its own file.
     pub prefix: &'a str,
-    /// The log that it has to fit.
+    /// The log that it has to match.
     pub log: LogFacts<'a>,
     companion: CompanionDatabase,
     found: &'a mut StoreVerification,
 }
 
 impl CompanionCheck<'_> {
-    /// Notes that something does not fit.
+    /// Reports that something does not match.
     pub fn defect(&mut self, position: Position, what: &str) {
         let what = format!("{}.db: {what}", self.companion.name);
         self.found.defect(self.companion.kind(), position, "", what);
     }
 
-    /// Notes something remarkable that is no damage.
+    /// Reports something unusual that is not damage.
     pub fn note(&mut self, note: &str) {
         self.found.note(format!("{}.db {note}", self.companion.name));
     }
@@ -107,11 +107,11 @@ impl CompanionCheck<'_> {
     }
 }
 
-/// What a database beside the log may ask of it.
+/// What the check of a database beside the log may ask about the log.
 pub struct LogFacts<'a>(&'a Connection);
 
 impl LogFacts<'_> {
-    /// The history; nothing when that is damaged, which is reported elsewhere.
+    /// The history; `None` if that is damaged, which is reported elsewhere.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
         schema::meta(self.0, "epoch").ok().map(Epoch)
@@ -120,7 +120,7 @@ impl LogFacts<'_> {
     /// The end of the log.
     ///
     /// # Errors
-    /// When the log does not read.
+    /// When the log cannot be read.
     pub fn head(&self) -> rusqlite::Result<Position> {
         read_only::head(self.0)
     }
@@ -128,7 +128,7 @@ impl LogFacts<'_> {
     /// Up to here events may have been removed.
     ///
     /// # Errors
-    /// When the log does not read.
+    /// When the log cannot be read.
     pub fn removed_up_to(&self) -> rusqlite::Result<Position> {
         schema::meta(self.0, "floor").map(Position::from_u64)
     }
@@ -136,7 +136,7 @@ impl LogFacts<'_> {
     /// The bytes of the id of the event at a position.
     ///
     /// # Errors
-    /// When the log does not read.
+    /// When the log cannot be read.
     pub fn event_id_at(&self, position: Position) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = self.0.prepare_cached("SELECT id FROM log WHERE position = ?1")?;
         statement.query_row([position], |row| row.get(0)).optional()
@@ -145,7 +145,7 @@ impl LogFacts<'_> {
     /// Whether a stream has an event of a type whose data contain a text. This reads all of the log.
     ///
     /// # Errors
-    /// When the log does not read.
+    /// When the log cannot be read.
     pub fn has_event(&self, stream: &StreamName, kind: &str, text: &str) -> rusqlite::Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM log WHERE stream = ?1 AND type = ?2 \
                    AND instr(CAST(data AS TEXT), ?3) > 0)";
@@ -178,7 +178,7 @@ pub(in crate::store::sqlite) fn check_files(
     }
 }
 
-/// Checks the databases that a backup's file holds. Another file has none.
+/// Checks the databases in a backup's file. Any other file contains none.
 pub(in crate::store::sqlite) fn check_packed(
     file: &Connection,
     companions: &[CompanionDatabase],
@@ -208,7 +208,7 @@ fn run(
     }
 }
 
-/// Why a file cannot be opened, without what that would mean for the log.
+/// Why a file cannot be opened, without the advice for the log.
 fn words(error: OpenError) -> String {
     match error {
         OpenError::Database(error) => error.to_string(),

@@ -1,11 +1,11 @@
 //! Every event of a log, one after the other, as it is at one moment.
 //!
-//! All of it is one read transaction: a service that truncates streams meanwhile changes nothing of what is read,
-//! so what is given can be imported. Until it ends the write-ahead log of that service grows.
+//! All of it is one read transaction: a service that truncates streams meanwhile does not change what is read, so the
+//! result can be imported. Until the export ends, the write-ahead log of that service grows.
 //!
-//! Where the log is damaged, it ends with an error. Told to skip that, it leaves out the rows that do not read, and
-//! what comes after such a row in its stream: an aggregate is what all of its events made of it, so each stream is
-//! given as it was at a moment. One whose start does not read is not given at all.
+//! At damage it ends with an error. If it is told to skip damage, it leaves out the rows that cannot be read, and everything
+//! after such a row in the same stream: an aggregate is the result of all of its events, so each stream is exported as it
+//! was at some moment. A stream whose start cannot be read is not exported at all.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,10 +27,10 @@ use crate::{
     },
 };
 
-/// What to do where a row does not read.
+/// What to do at a row that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamagePolicy {
-    /// End there.
+    /// End with an error.
     Stops,
     /// Go on after it.
     IsSkipped,
@@ -39,16 +39,16 @@ pub enum DamagePolicy {
 /// What was left out of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportOmissions {
-    /// The first and the last position of each stretch that does not read.
+    /// The first and the last position of each range that cannot be read.
     pub positions: Vec<(Position, Position)>,
-    /// Of each stream that ends early how many events there are after its end.
+    /// For each stream that ends early, how many events were left out after its end.
     pub behind: BTreeMap<StreamName, u64>,
 }
 
-/// Gives every event of a data directory, or of a file that a backup made.
+/// Passes every event of a data directory, or of a backup's file, to `each`.
 ///
 /// # Errors
-/// When the log cannot be opened or read, and whatever `each` answers.
+/// When the log cannot be opened or read, and every error of `each`.
 pub fn export<E: From<OpenError> + From<ReadError>>(
     path: &Path,
     damage: DamagePolicy,
@@ -78,12 +78,12 @@ pub fn export<E: From<OpenError> + From<ReadError>>(
 struct LogExport<'a> {
     conn: &'a Connection,
     damage: DamagePolicy,
-    /// The last version that was given of each stream; empty unless damage is skipped.
+    /// The last exported version of each stream; empty unless damage is skipped.
     versions: HashMap<StreamName, Version>,
     left_out: ExportOmissions,
 }
 
-/// Neighbouring events, and how far the log was looked at.
+/// Consecutive events, and how far the log was read.
 struct LogStretch {
     read: Vec<RecordedEvent>,
     end: Position,
@@ -101,7 +101,7 @@ impl LogExport<'_> {
         }
     }
 
-    /// Reads as many positions one by one.
+    /// Reads the same number of positions one by one.
     fn salvage(&mut self, after: Position, head: Position) -> LogStretch {
         let until = Position::from_u64(after.as_u64() + MAX_READ_EVENTS as u64).min(head);
         let mut stretch = LogStretch { read: Vec::new(), end: after };
@@ -114,7 +114,7 @@ impl LogExport<'_> {
                 Err(error) => {
                     stretch.end = match error {
                         ReadError::EventDamaged { position, .. } if position > stretch.end => position,
-                        // A whole page: what is next on it is not known.
+                        // The whole page cannot be read, so what is next on it is unknown.
                         _ => Position::from_u64(stretch.end.as_u64() + 1),
                     };
                     self.leave_out(stretch.end);
@@ -131,7 +131,7 @@ impl LogExport<'_> {
         }
     }
 
-    /// Whether an event comes next in its stream; if not, the stream ended before it.
+    /// Whether an event is the next of its stream; if not, the stream ended before it.
     fn follows(&mut self, event: &RecordedEvent) -> Result<bool, ReadError> {
         let RecordedEvent { stream, version, .. } = event;
         if self.damage == DamagePolicy::Stops {

@@ -1,8 +1,8 @@
 //! A store that is filled from elsewhere: all of it appears at once, or nothing does.
 //!
-//! It is made under other names in the directory that it is for, with that directory's lock held, and takes
-//! its names once it verifies, the log's last. Until then the directory has a `log.db.new` and no log: no service
-//! starts on it, and filling it may begin again. A directory that has a log is refused: nothing is overwritten.
+//! It is built under temporary names in its directory, with that directory's lock held. The files get their names once they
+//! verify, the log last. Until then the directory has a `log.db.new` and no log: no service starts on it, and filling it may
+//! start again. A directory that has a log is refused: nothing is overwritten.
 
 use std::{
     fs::{self, File},
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// What the log is called until all of it is there.
+/// The log's name until all of it is there.
 const UNFINISHED: &str = "log.db.new";
 
-/// What a database's file and those beside it are called after its name.
+/// The suffixes of a database's file and of those beside it.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Why a store was not filled.
@@ -37,7 +37,7 @@ pub enum FillError {
     /// Nothing is overwritten.
     #[error("{} holds a store already: move it away first, nothing is overwritten", .0.display())]
     NotEmpty(PathBuf),
-    /// Not what a backup makes.
+    /// The file is not a backup.
     #[error("{} is not a backup of a store", .0.display())]
     NotABackup(PathBuf),
     /// A line that is no event.
@@ -61,13 +61,13 @@ pub enum FillError {
     NoEvent,
     /// The last line is not the one that says how many there are.
     #[error(
-        "no end line stands behind line {line}: the export failed, or its end was lost. An older release wrote none: import its lines with --without-end"
+        "no end line after line {line}: the export failed, or its end was lost. Older releases wrote none: import their lines with --without-end"
     )]
     NoEnd {
         /// The last one.
         line: u64,
     },
-    /// What was filled in does not fit together.
+    /// What was read does not verify.
     #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
     Damaged(Box<StoreVerification>),
     /// The store cannot be opened.
@@ -81,7 +81,7 @@ pub enum FillError {
     Io(#[from] io::Error),
 }
 
-/// A store in the making. What is left of it goes with it.
+/// A store that is being built. Dropping it removes what is unfinished.
 pub(in crate::store::sqlite) struct UnfinishedStore<'a> {
     files: StoreFiles<'a>,
     pub(in crate::store::sqlite) log: PathBuf,
@@ -104,19 +104,19 @@ impl<'a> UnfinishedStore<'a> {
                 return Err(FillError::NotEmpty(directory.to_owned()));
             }
         }
-        // From here on: a directory that is refused stays as it is.
+        // Only from here on: a directory that is refused stays as it is.
         let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
         fresh.remove();
         Ok(fresh)
     }
 
-    /// The databases that a backup has, and what each is called until all of the store is there.
+    /// The databases that a backup contains, and the name of each until the whole store is there.
     pub(in crate::store::sqlite) fn backed_up(&self) -> impl Iterator<Item = (CompanionDatabase, PathBuf)> {
         let path = self.files.path;
         backed_up(self.files).map(move |companion| (companion, with_suffix(&companion.file(path), ".new")))
     }
 
-    /// Verifies what was made, and gives it its names.
+    /// Verifies the files, and gives them their names.
     pub(in crate::store::sqlite) fn finish(
         self,
         report: ProgressCallback<'_>,
@@ -126,10 +126,10 @@ impl<'a> UnfinishedStore<'a> {
             return Err(FillError::Damaged(Box::new(verification)));
         }
         let head = read_only::head(&read_only::open(&self.log)?)?;
-        // Reading leaves them behind; empty, since the database is in its one file.
+        // Readers leave them; they are empty, since the database is in its one file.
         remove(&self.log, &["-wal", "-shm"]);
         let directory = self.files.path;
-        // Of the store that was there before: the new one does not fit them.
+        // They belong to the previous store and do not match the new one.
         remove(&directory.join("log.witness"), &[""]);
         for companion in self.files.companions.iter().filter(|companion| companion.copying.is_none()) {
             remove(&companion.file(directory), &SUFFIXES);
@@ -141,7 +141,7 @@ impl<'a> UnfinishedStore<'a> {
         Ok(verification)
     }
 
-    /// The log last: what has its name is a store.
+    /// The log comes last: a directory with a `log.db` is a store.
     fn take_names(&self) -> io::Result<()> {
         File::open(&self.log)?.sync_all()?;
         let mut renamed = Vec::new();
@@ -177,7 +177,7 @@ impl Drop for UnfinishedStore<'_> {
     }
 }
 
-/// Refuses a directory whose log does not have its name yet.
+/// Refuses a directory in which a store is unfinished.
 pub(in crate::store::sqlite) fn refuse_unfinished(directory: &Path) -> Result<(), OpenError> {
     if is_unfinished(directory)? { Err(OpenError::Unfinished(directory.to_owned())) } else { Ok(()) }
 }
@@ -192,7 +192,7 @@ fn backed_up(files: StoreFiles<'_>) -> impl Iterator<Item = CompanionDatabase> {
 
 fn remove(path: &Path, suffixes: &[&str]) {
     for suffix in suffixes {
-        // Mostly they are not there.
+        // Usually they do not exist.
         drop(fs::remove_file(with_suffix(path, suffix)));
     }
 }
@@ -203,11 +203,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes the index of a stopped store again from its log. When the store does not know its epoch any more
-/// it begins another.
+/// Rebuilds the index of a stopped store from its log. If the store no longer knows its epoch, a new one starts.
 ///
 /// # Errors
-/// When a service has the store, or the log itself does not read.
+/// When a service has the store, or the log itself cannot be read.
 pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError> {
     if !directory.join("log.db").try_exists()? {
         return Err(OpenError::Missing(directory.join("log.db")));
@@ -215,7 +214,7 @@ pub fn repair_index(directory: &Path, ambient: &Ambient) -> Result<(), OpenError
     let _lock = lock::take(directory)?;
     let conn = opening::open_writer(&directory.join("log.db"), 0)?;
     let epoch = schema::meta(&conn, "epoch");
-    // When nothing says up to where events were removed, none of the log is taken for lost.
+    // If it is unknown up to where events were removed, nothing in the log counts as lost.
     let floor = schema::meta(&conn, "floor");
     let floor = floor.or_else(|_damaged| event_query::last_position(&conn).map(Position::as_u64))?;
     conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM meta WHERE key NOT IN ('epoch', 'indexed', 'floor')")?;

@@ -1,7 +1,6 @@
-//! From lines of JSON to a store. Positions, versions and ids stay what they were; the epoch is a new one.
+//! From lines of JSON to a store. Positions, versions and ids stay the same; the epoch is new.
 //!
-//! The last line says how many events there are: lines of an export that failed, or whose end was lost, are
-//! refused.
+//! The last line says how many events there are: an export that failed, or whose end was lost, is refused.
 
 use std::io::BufRead;
 
@@ -22,25 +21,25 @@ use crate::{
     },
 };
 
-/// How many events a transaction takes.
+/// How many events one transaction contains.
 const STEP: u64 = 10_000;
 
-/// Whether the lines have to end with one that says how many they are.
+/// Whether an end line is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndLinePolicy {
-    /// What this release writes does.
+    /// It is: this release writes one.
     IsDemanded,
-    /// An older release wrote none. One that is there is held against the events all the same.
+    /// It is not: older releases wrote none. If there is one, it is checked all the same.
     MayLack,
 }
 
 /// Where events are imported from.
 pub struct ImportLines<'a> {
-    /// One event a line.
+    /// The lines, with one event each.
     pub reader: &'a mut dyn BufRead,
-    /// How many bytes there are; 0 when nobody knows.
+    /// How many bytes there are; 0 if unknown.
     pub total_bytes: u64,
-    /// Whether an end line is demanded.
+    /// Whether an end line is required.
     pub end_line: EndLinePolicy,
 }
 
@@ -48,7 +47,7 @@ impl StoreFiles<'_> {
     /// Fills the empty directory with the events of lines.
     ///
     /// # Errors
-    /// A [`FillError`]; the directory is as it was then.
+    /// A [`FillError`]; then the directory is as it was.
     pub fn import(
         self,
         lines: ImportLines<'_>,
@@ -82,7 +81,7 @@ impl StoreFiles<'_> {
             }
         }
         filling.is_all(end_line)?;
-        // Positions may skip in what was exported: only after it they do not.
+        // Exported positions may have gaps; those after the last of them have none.
         schema::set_meta(&conn, "floor", filling.read.position.as_u64())?;
         filling.commit()?;
         filling.ledger.flush_all(&conn, filling.read.position)?;
@@ -96,7 +95,7 @@ impl StoreFiles<'_> {
 struct ImportTarget<'a> {
     conn: &'a Connection,
     ledger: StreamIndex,
-    /// What the end line has to say.
+    /// What the end line has to contain.
     read: ExportEnd,
     line: u64,
     has_ended: bool,
@@ -107,7 +106,7 @@ impl ImportTarget<'_> {
         let line = self.line;
         let wrong = |what: String| FillError::Order { line, what };
         if self.has_ended {
-            return Err(wrong("it stands behind the end line".to_owned()));
+            return Err(wrong("it comes after the end line".to_owned()));
         }
         let reason = match line::read(text) {
             Ok(event) => return self.add(&event),
@@ -149,7 +148,7 @@ impl ImportTarget<'_> {
                 return Err(wrong(format!("version {version} of {stream} follows {}", head.version)));
             }
             None if *version == Version::NONE => return Err(wrong(format!("version 0 of {stream}"))),
-            // A stream that was truncated begins later.
+            // A stream that was truncated starts later.
             None => StreamHead { first: *version, ..StreamHead::default() },
         };
         let mut insert = self.conn.prepare_cached(row::INSERT)?;

@@ -1,7 +1,7 @@
-//! From the file of a backup to a store: the way back.
+//! From the file of a backup to a store.
 //!
-//! The restored store has a new epoch, so that nobody goes on from a place in the history before: read models are
-//! made again, cursors are clamped. It can be cut at an earlier position; the index is cut with the log.
+//! The restored store has a new epoch, so that nobody continues from a place in the previous history: read models are
+//! rebuilt, cursors are clamped. The store can be cut at an earlier position; the index is cut with the log.
 
 use std::{
     fs::File,
@@ -31,10 +31,10 @@ use crate::{
 const CHUNK: usize = 1024 * 1024;
 
 impl StoreFiles<'_> {
-    /// Puts what a backup holds, up to a position if one is given, into the empty directory.
+    /// Puts the contents of a backup, up to a position if one is given, into the empty directory.
     ///
     /// # Errors
-    /// A [`FillError`]; the directory is as it was then.
+    /// A [`FillError`]; then the directory is as it was.
     pub fn restore(
         self,
         file: &Path,
@@ -43,11 +43,11 @@ impl StoreFiles<'_> {
         report: ProgressCallback<'_>,
     ) -> Result<StoreVerification, FillError> {
         check(file)?;
-        // Nothing is made where SQLite would look for another file.
+        // Nothing is created under a name that SQLite would take for another.
         sql::path(self.path)?;
         let fresh = UnfinishedStore::new(self)?;
         copy(file, &fresh.log, report)?;
-        // Verified as it was packed: rows that are moved first would count as written ever after.
+        // Verified while it is packed: after the move, damage would look as if it had been written that way.
         let packed = StoreFiles { path: &fresh.log, ..self }.verify_packed()?;
         if !packed.is_intact() {
             return Err(FillError::Damaged(Box::new(packed)));
@@ -96,7 +96,7 @@ fn copy(from: &Path, to: &Path, report: ProgressCallback<'_>) -> Result<(), Fill
     }
 }
 
-/// Moves the tables of a database that was packed into a file of their own, with the definitions that they had.
+/// Moves the tables of a packed database into a file of their own, with their original definitions.
 fn unpack(conn: &Connection, companion: CompanionDatabase, path: &Path) -> Result<(), FillError> {
     let definitions = backup::definitions_table(companion);
     let sql = "SELECT value FROM backup WHERE key = ?1";
@@ -146,11 +146,11 @@ fn cut(conn: &Connection, to: Position) -> Result<(), FillError> {
             }
         }
     }
-    // What is left there began after the position: a truncated stream links to what is after it too.
+    // The streams that are left started after the position. The links of truncated streams lead after it too.
     conn.execute("DELETE FROM streams WHERE position > ?1", [to])?;
     conn.execute("DELETE FROM marks WHERE position > ?1", [to])?;
     conn.execute("DELETE FROM log WHERE position > ?1", [to])?;
-    // What was given out once is not given out again.
+    // Positions that were given out once are not given out again.
     let floor = schema::meta(conn, "floor")?.max(last.as_u64());
     schema::set_meta(conn, "floor", floor)?;
     let indexed = schema::meta(conn, "indexed")?.min(to.as_u64());

@@ -1,11 +1,11 @@
-//! The files of a data directory: the log and the databases beside it. What is done with all of them together has a file
-//! of its own: verify, backup, restore, import.
+//! The files of a data directory: the log and the databases beside it. Each operation on all of them together has a file of
+//! its own: verify, backup, restore, import.
 
 use std::path::Path;
 
 use crate::store::sqlite::maintenance::companion::CompanionDatabase;
 
-/// A data directory with the databases beside its log; to verify, a backup's file too.
+/// A data directory with the databases beside its log; for verification also a backup's file.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreFiles<'a> {
     pub(super) path: &'a Path,

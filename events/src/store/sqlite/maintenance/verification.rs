@@ -1,4 +1,4 @@
-//! What reading a store finds: how much was read, and what does not fit.
+//! The result of verifying a store: how much was read, and what does not fit.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +13,32 @@ const LISTED: usize = 100;
 /// What does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DefectKind {
-    /// SQLite's pages do not make a database.
+    /// SQLite's pages do not form a database.
     Pages,
     /// A row is not what was written.
     Checksum,
-    /// Positions that were given out are not there.
+    /// Positions that were given out are missing.
     Missing,
-    /// The log ends before where an earlier run came to.
+    /// The log ends before the position that an earlier run reached.
     End,
     /// An event and the one before it in its stream do not belong together.
     Link,
-    /// Stream, type, id, time or author are none.
+    /// Stream, type, id, time or author are invalid.
     Envelope,
-    /// This release does not read the data.
+    /// This release cannot read the data.
     Codec,
     /// `streams` does not say where a stream begins or ends.
     Head,
     /// `marks` names another event.
     Mark,
-    /// What the store keeps about itself.
+    /// What the store records about itself.
     Meta,
     /// `log.witness`
     Witness,
     /// A database beside the log.
     Companion {
+        /// Whether backups contain it. The first field, so that reports list `views` before `outbox`.
+        is_backed_up: bool,
         /// Its name.
         name: &'static str,
         /// What an operator does about it.
@@ -88,14 +90,14 @@ impl Serialize for DefectKind {
 /// One thing that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreDefect {
-    /// What sort of thing.
+    /// Its kind.
     pub kind: DefectKind,
-    /// Where; 0 when it is not about an event.
+    /// Its position; 0 if it is not about an event.
     pub position: Position,
-    /// Which stream, as far as it can be read.
+    /// Its stream, as far as that can be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stream: String,
-    /// What does not fit. No text of a message is in it.
+    /// What does not fit. It contains no text of a message.
     pub what: String,
     /// What to do.
     pub advice: &'static str,
@@ -106,21 +108,22 @@ pub struct StoreDefect {
 pub struct StoreVerification {
     /// Whether everything fits.
     pub clean: bool,
-    /// Of the log.
+    /// The epoch of the log.
     pub epoch: String,
     /// Events after this position were read.
     pub from: Position,
-    /// And up to this one: a later run can begin here.
+    /// Events up to this position were read: a later run can start here.
     pub verified_to: Position,
-    /// So many.
+    /// How many events were read.
     pub events: u64,
-    /// Streams: those of the index, which were compared, and those that a running service has not written there yet.
+    /// How many streams there are: those of the index, which were compared, and those that a running service has not written
+    /// there yet.
     pub streams: u64,
     /// The first problems.
     pub problems: Vec<StoreDefect>,
-    /// How many there are of each kind.
+    /// How many problems there are of each kind.
     pub counts: BTreeMap<DefectKind, u64>,
-    /// What was not checked, and what is remarkable though it fits.
+    /// What was not checked, and what is unusual although it fits.
     pub notes: Vec<String>,
 }
 
@@ -143,9 +146,9 @@ impl StoreVerification {
         self.notes.push(note.into());
     }
 
-    /// Has SQLite check every page: rows on a page that no way leads to would be missed otherwise. It also checks
-    /// whether keys are in order and indexes have what their tables have: where they are not, a search misses what a
-    /// scan finds. All of it is one moment of the file.
+    /// Has SQLite check every page: rows on an unreachable page would be missed otherwise. It also checks whether keys are
+    /// in order and indexes match their tables: if not, a search misses what a scan finds. It sees the file as it is at one
+    /// moment.
     pub(in crate::store::sqlite) fn check_pages(&mut self, conn: &Connection, file: &str, kind: DefectKind) {
         let looked = conn.prepare("PRAGMA integrity_check(20)").and_then(|mut statement| {
             statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
@@ -160,8 +163,8 @@ impl StoreVerification {
         }
     }
 
-    /// Whether it can be copied as it is. An event that this release does not decode is what was written, and
-    /// stays so in any copy.
+    /// Whether the store can be copied as it is. An event that this release cannot decode is still what was written, in any
+    /// copy too.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.counts.keys().all(|kind| *kind == DefectKind::Codec)

@@ -1,15 +1,15 @@
-//! Reads a store whole and reports what in it does not fit.
+//! Reads a whole store and reports what does not fit.
 //!
-//! Every row of the log is read once, in the order of positions: its checksum, its envelope, whether this
-//! release decodes it, and its link to the event before it in its stream, which has to be there with the
-//! version below. Then the index is compared with the log, and so are the files beside it. Nothing is changed and
-//! nothing is locked: it works beside a running service, up to where the log ended when it started. What SQLite is
-//! asked about a file, and what is in the files beside the log, is as it is at one moment; the log and its
-//! index are read in short transactions, so that the service can cut its write-ahead log in between.
+//! Every row of the log is read once, in the order of positions. Checked are its checksum, its envelope, whether this
+//! release decodes it, and its link to the previous event of its stream, which must exist with the version below. Then the
+//! index is compared with the log, and so are the files beside it. Nothing is changed and nothing is locked: it works beside
+//! a running service, up to where the log ended when it started. SQLite's check of a file and the files beside the log are
+//! each read as they are at one moment; the log and its index are read in short transactions, so that the service can
+//! truncate its write-ahead log in between.
 //!
 //! Memory does not grow with the log. The newest event of up to half a million streams is remembered, so
-//! that most links are followed without a lookup; every other one is looked up by its position. Whether
-//! the index has all streams follows from counting events. A long list of defects is cut, and counted.
+//! that most links are followed without a lookup; the others are looked up by position. Whether the index has all streams
+//! follows from counting events. A long list of defects is cut, and counted.
 
 use rusqlite::{Connection, types::Value};
 
@@ -37,15 +37,15 @@ mod log;
 mod marks;
 mod witness_check;
 
-/// How many rows are compared as they are at one moment: a longer one would keep the write-ahead log of a running
-/// service from being cut.
+/// How many rows are compared in one transaction: a longer one would keep the write-ahead log of a running service from
+/// being truncated.
 const PORTION: u32 = 1_000;
 
 impl StoreFiles<'_> {
     /// Reads everything after a position and reports what does not fit.
     ///
     /// # Errors
-    /// When the log cannot be opened at all. Damage that is found once it is open is in the answer.
+    /// When the log cannot be opened at all. Damage that is found once it is open is in the result.
     pub fn verify(
         self,
         from: Position,
@@ -53,7 +53,8 @@ impl StoreFiles<'_> {
     ) -> Result<StoreVerification, OpenError> {
         let log_file = read_only::log_file(self.path);
         let found = look(self, from, report).map_err(|error| error.judged(&log_file))?;
-        // Whether what does not fit was read at all. Nobody restores a backup for a disk that is back in a moment.
+        // A file that does not fit may only be unreadable: nobody should restore a backup because of a disk that works again
+        // in a moment.
         let is_counted = |kind| found.counts.contains_key(&kind);
         let beside = self.companions.iter().filter(|companion| is_counted(companion.kind()));
         let doubtful = is_counted(DefectKind::Pages).then_some(log_file);
@@ -64,7 +65,7 @@ impl StoreFiles<'_> {
         }
     }
 
-    /// Compares the databases in a backup's file with the log in it, and looks at nothing else.
+    /// Compares the databases in a backup's file with the log in it, and checks nothing else.
     pub(super) fn verify_packed(self) -> Result<StoreVerification, OpenError> {
         let conn = read_only::open(self.path)?;
         let mut found = StoreVerification::default();
@@ -97,7 +98,7 @@ fn look(
             DefectKind::Pages,
             Position::START,
             "",
-            format!("the index does not read: {}", row_seal::reason(&error)),
+            format!("the index cannot be read: {}", row_seal::reason(&error)),
         );
     }
     if files.path.is_dir() {
@@ -110,10 +111,10 @@ fn look(
     Ok(found)
 }
 
-/// What the log says of itself as it is when the work begins.
+/// What the log says about itself when the work starts.
 #[derive(Clone, Copy)]
 struct LogBounds {
-    /// Up to here it is read.
+    /// It is read up to here.
     head: Position,
     /// Up to here events may have been removed, and positions be missing.
     floor: Position,
@@ -122,7 +123,7 @@ struct LogBounds {
 
 impl LogBounds {
     fn read(conn: &Connection, found: &mut StoreVerification) -> Option<Self> {
-        // One moment: where the last event is removed in between, a log would seem to have lost its end.
+        // In one transaction: if the last event were removed in between, the log would seem to have lost its end.
         let begun = conn.unchecked_transaction();
         let _moment = begun
             .map_err(|error| found.defect(DefectKind::Pages, Position::START, "", error.to_string()))
@@ -147,14 +148,14 @@ impl LogBounds {
         let floor = Position::from_u64(floor.unwrap_or(last.as_u64()));
         let head = last.max(floor);
         if indexed.is_some_and(|indexed| indexed > head.as_u64()) {
-            found.defect(DefectKind::Meta, Position::START, "", "the index is said to be ahead of the log");
+            found.defect(DefectKind::Meta, Position::START, "", "the index claims to be ahead of the log");
         }
         Some(Self { head: last, floor, epoch: epoch.unwrap_or_default() })
     }
 }
 
-/// Whether a key comes after another, as SQLite orders them. In a damaged tree it may not, and whoever went
-/// on from it would come back to it for ever.
+/// Whether a key comes after another, as SQLite orders them. In a damaged tree it may not, and continuing from it would
+/// loop for ever.
 fn is_after(key: &Value, other: &Value) -> bool {
     fn order(key: &Value) -> (u8, &[u8]) {
         match key {

@@ -1,10 +1,10 @@
-//! Calculating with positions, which only this backend may: they count events without a gap, also removed ones.
+//! Calculates with positions, which only this backend may: here they count events without a gap, including removed ones.
 
 use std::ops::Bound;
 
 use crate::Position;
 
-/// The newest position within a bound: every number up to the head is one.
+/// The newest position within a bound: every number up to the head is a position.
 pub(in crate::store::sqlite) fn within(bound: Bound<Position>, head: Position) -> Position {
     match bound {
         Bound::Included(end) => end.min(head),

@@ -1,9 +1,9 @@
-//! The log as it is in its files: read beside a service that runs, or when none does, and never changed.
+//! The log as it is in its files: read beside a running service, or without one, and never changed.
 //!
-//! Nothing is locked, and every read is a transaction of its own and short, so a running service does not
-//! notice. SQLite shares a write-ahead log through the file `log.db-shm`, which it has to open for writing
-//! and makes when it is not there. Where it must not (a directory that cannot be written), the database is
-//! read as one file, which is right only while there is no write-ahead log: with one, opening is refused.
+//! Nothing is locked, and every read is a short transaction of its own, so a running service does not notice. SQLite shares
+//! a write-ahead log through the file `log.db-shm`, which it opens for writing and creates if it does not exist. If it may
+//! not (the directory cannot be written to), the database is read as one file, which is right only while there is no
+//! write-ahead log: with one, opening is refused.
 
 use std::{
     ops::Bound,
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// The log, to read. What is appended after it was opened is in [`EventLog::read_all`], but not in
+/// The log, for reading only. Events that are appended after it was opened are in [`EventLog::read_all`], but not in
 /// [`EventLog::read_stream`].
 pub struct ReadOnlyStore {
     conn: Arc<Mutex<Connection>>,
@@ -46,7 +46,7 @@ pub struct ReadOnlyStore {
 }
 
 impl ReadOnlyStore {
-    /// Opens the log of a data directory, or a file that a backup made.
+    /// Opens the log of a data directory, or a backup's file.
     ///
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
@@ -57,7 +57,7 @@ impl ReadOnlyStore {
     fn open_file(path: &Path) -> Result<Self, OpenError> {
         let conn = open(&log_file(path))?;
         let heads = {
-            // One moment for the index and what it lacks: a service may write both meanwhile.
+            // One transaction for the index and the events that it lacks: a service may write both meanwhile.
             let _snapshot = conn.unchecked_transaction()?;
             index_build::index_in_memory(&conn)?
         };
@@ -95,7 +95,7 @@ impl EventLog for ReadOnlyStore {
         ready(event_query::read_all(&lock(&self.conn), after, limit))
     }
 
-    /// What was there when the log was opened, then nothing more.
+    /// Returns the events that were there when the log was opened, and then ends.
     fn subscribe(&self, after: Position) -> LogSubscription {
         self.feed.subscribe(after)
     }
@@ -149,12 +149,12 @@ impl LogMaintenance for ReadOnlyStore {
     }
 
     fn health(&self) -> StoreHealth {
-        StoreHealth::Failing("opened to read".to_owned())
+        StoreHealth::Failing("opened for reading only".to_owned())
     }
 }
 
 fn refused() -> AppendError {
-    AppendError::Unavailable("opened to read".to_owned())
+    AppendError::Unavailable("opened for reading only".to_owned())
 }
 
 fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
@@ -172,7 +172,7 @@ pub(in crate::store::sqlite) fn head(conn: &Connection) -> rusqlite::Result<Posi
     Ok(event_query::last_position(conn)?.max(floor))
 }
 
-/// Opens a log to read, and refuses one of another release and what is none.
+/// Opens a log for reading. Refuses one of another release, and a file that is not a log.
 pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection, OpenError> {
     let conn = open_database(path)?;
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -189,7 +189,7 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection, OpenErro
     })
 }
 
-/// Opens any database of a data directory to read.
+/// Opens any database of a data directory for reading.
 pub(in crate::store::sqlite) fn open_database(path: &Path) -> Result<Connection, OpenError> {
     if !path.try_exists()? {
         return Err(OpenError::Missing(path.to_owned()));

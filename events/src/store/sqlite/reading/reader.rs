@@ -22,7 +22,7 @@ const QUEUE: usize = 4_096;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The way to the threads. They end when the last clone of it is gone.
+/// A handle to the threads. They end when its last clone is dropped.
 #[derive(Clone)]
 pub(in crate::store::sqlite) struct ReaderPool {
     jobs: Sender<Job>,
@@ -41,7 +41,7 @@ impl ReaderPool {
         Ok(Self { jobs: sender, reading: Arc::clone(reading) })
     }
 
-    /// Runs a query. Before it answers that the file is damaged it makes sure that the file reads, and asks again.
+    /// Runs a query. Before it reports that the file is damaged, it makes sure that the file can be read, and tries again.
     pub(in crate::store::sqlite) fn read<T: Send + 'static>(
         &self,
         query: impl Fn(&Connection) -> Result<T, ReadError> + Clone + Send + 'static,
@@ -82,7 +82,7 @@ impl ReaderPool {
     ) -> StoreFuture<Result<T, ReadError>> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
-            // The caller may have gone: the answer is dropped then.
+            // The caller may be gone: then the answer is dropped.
             drop(reply.send(query(conn)));
         });
         match self.jobs.try_send(job) {
@@ -93,7 +93,7 @@ impl ReaderPool {
     }
 }
 
-/// Whether it may be for a file that could not be read. What is said of an event was read.
+/// Whether the error may come from a file that could not be read. An error about an event does not: the event was read.
 fn is_doubtful(error: &ReadError) -> bool {
     error.is_about_the_file() || matches!(error, ReadError::Unavailable(_))
 }

@@ -1,7 +1,7 @@
-//! What is asked of the log, on a connection that only reads.
+//! Queries on the log, on a connection that only reads.
 //!
-//! A stream is read along the links that each event has to the one before it. Backwards that is the
-//! natural way; forwards it starts at the mark after the last event that is wanted.
+//! A stream is read along the links from each event to the previous one. Backwards that is the natural way; forwards it
+//! starts at the mark after the last event that is wanted.
 
 use rusqlite::{CachedStatement, Connection, Transaction};
 
@@ -28,7 +28,7 @@ pub(in crate::store::sqlite) fn read_all(
 ) -> Result<Vec<RecordedEvent>, ReadError> {
     let limit = limit.min(MAX_READ_EVENTS);
     let _snapshot = snapshot(conn).map_err(failed)?;
-    // Nothing was removed after the floor: an event that is not there was lost, and is not passed by.
+    // Nothing was removed after the floor: a missing event was lost, and is not skipped.
     let floor = schema::meta(conn, "floor").map_err(failed)?;
     let mut known = after.as_u64().max(floor);
     let sql = format!("SELECT {COLUMNS} FROM log WHERE position > ?1 ORDER BY position LIMIT ?2");
@@ -50,7 +50,7 @@ pub(in crate::store::sqlite) fn read_all(
     Ok(events)
 }
 
-/// The event at a position; nothing when it was removed.
+/// The event at a position; `None` when it was removed.
 pub(in crate::store::sqlite) fn event_at(
     conn: &Connection,
     position: Position,
@@ -64,7 +64,7 @@ pub(in crate::store::sqlite) fn event_at(
     }
 }
 
-/// Which events of a stream to read: up to `limit`, from a version on and with it.
+/// Which events of a stream to read: up to `limit`, from a version on and including it.
 #[derive(Clone, Copy)]
 pub(in crate::store::sqlite) struct StreamRange {
     pub(in crate::store::sqlite) from: Version,
@@ -80,7 +80,7 @@ pub(in crate::store::sqlite) fn read_stream(
     range: StreamRange,
 ) -> Result<Vec<RecordedEvent>, ReadError> {
     loop {
-        // Memory is asked before the database shows its snapshot, or a head could fall between them.
+        // Memory is read before the snapshot of the database, or a head could be in neither.
         let Some(head) = heads.find(conn, stream.as_str()).map_err(failed)? else { return Ok(Vec::new()) };
         let (lowest, highest) = range.versions(head);
         let read = walk(conn, heads, stream, head, (lowest, highest));
@@ -97,7 +97,7 @@ pub(in crate::store::sqlite) fn read_stream(
 }
 
 impl StreamRange {
-    /// The wanted versions, both inclusive; empty when the first is the higher one.
+    /// The wanted versions, both inclusive; empty if the first is higher.
     fn versions(self, head: StreamHead) -> (Version, Version) {
         let limit = self.limit.min(MAX_READ_EVENTS);
         let count = (limit as u64).saturating_sub(1);
@@ -153,8 +153,8 @@ fn walk(
     }
 }
 
-/// One read transaction for many lookups: each on its own would lock and unlock the file. Nothing when
-/// the connection is the writer's and within its transaction.
+/// One read transaction for many lookups: each on its own would lock and unlock the file. `None` when the connection is
+/// the writer's and in a transaction already.
 fn snapshot(conn: &Connection) -> rusqlite::Result<Option<Transaction<'_>>> {
     conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()
 }
@@ -193,8 +193,8 @@ pub(in crate::store::sqlite) fn streams(
     });
     let from = after.map_or(prefix, |after| prefix.max(after.as_str()));
     let _snapshot = snapshot(conn).map_err(failed)?;
-    // A damaged name that seems to be before them would be left out. One that seems to be after them is met: rows
-    // are read as they are.
+    // A damaged name that seems to be before the prefix would be missed, so the row before it is checked. One that seems
+    // to be after it is read.
     stream_index::check_before(conn, from).map_err(failed)?;
     let sql = "SELECT name, version, position, first, checksum FROM streams WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
@@ -210,7 +210,7 @@ pub(in crate::store::sqlite) fn streams(
     Ok(names.into_iter().take(limit).collect())
 }
 
-/// An event without what it says.
+/// An event without its data.
 pub(in crate::store::sqlite) struct EventPlace {
     pub(in crate::store::sqlite) stream: StreamName,
     pub(in crate::store::sqlite) id: EventId,
@@ -218,7 +218,7 @@ pub(in crate::store::sqlite) struct EventPlace {
     pub(in crate::store::sqlite) version: Version,
 }
 
-/// Where the newest events are, oldest first. One that is damaged is left out: nobody repeats it.
+/// Where the newest events are, oldest first. A damaged one is left out: nobody can repeat its append.
 pub(in crate::store::sqlite) fn newest(conn: &Connection, count: usize) -> rusqlite::Result<Vec<EventPlace>> {
     let mut statement =
         conn.prepare(&format!("SELECT {COLUMNS} FROM log ORDER BY position DESC LIMIT ?1"))?;
@@ -234,8 +234,8 @@ pub(in crate::store::sqlite) fn newest(conn: &Connection, count: usize) -> rusql
     Ok(newest)
 }
 
-/// Where the events of a stream below a version stand, found without its links: this looks at every
-/// event of the log, and is for streams whose links are damaged.
+/// Where the events of a stream below a version are, found without its links. This reads every event of the log, and is for
+/// streams whose links are damaged.
 pub(in crate::store::sqlite) fn scan(
     conn: &Connection,
     stream: &StreamName,
@@ -248,7 +248,7 @@ pub(in crate::store::sqlite) fn scan(
 
 fn placed(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventPlace> {
     let stream: String = row.get(0)?;
-    // An id of another length is damaged; it is found when the event is read.
+    // An id of another length is damaged, which is found when the event is read.
     let id: [u8; 16] = row.get_ref(1)?.as_bytes()?.try_into().unwrap_or_default();
     Ok(EventPlace {
         stream: StreamName::stored(&stream),
@@ -264,7 +264,7 @@ pub(in crate::store::sqlite) fn last_position(conn: &Connection) -> rusqlite::Re
     Ok(last.unwrap_or_default())
 }
 
-/// What SQLite says is wrong: damage is told apart from trouble that may pass.
+/// The error for what SQLite reports. Damage is distinguished from failures that may pass.
 pub(in crate::store::sqlite) fn failed(error: rusqlite::Error) -> ReadError {
     match row_seal::damaged_row(&error) {
         Some(row) => ReadError::IndexDamaged { table: row.table },

@@ -1,4 +1,4 @@
-//! The index made from the log: at opening what the index lacks, and all of it when it is damaged.
+//! Builds the index from the log: when the store is opened, the part that the index lacks, or all of it when it is damaged.
 
 use std::sync::Arc;
 
@@ -18,23 +18,23 @@ use crate::{
     },
 };
 
-/// Makes the index again from the log, as one transaction: readers see the old one or the new one. Not from a log
-/// that lacks an event: a stream would end too early, and its next event take a version that was given out.
+/// Rebuilds the index from the log in one transaction: readers see the old one or the new one. Fails if the log lacks an
+/// event: a stream would end too early, and its next event would take a version that was given out.
 pub(in crate::store::sqlite) fn remake_index(conn: &Connection) -> Result<(), OpenError> {
-    tracing::error!("the index of the log is damaged; it is made again from the log");
+    tracing::error!("the index of the log is damaged; it is rebuilt from the log");
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     reset_index(conn, floor)?;
     let last = event_query::last_position(conn)?;
-    // A stream that was truncated whole and went on begins after the floor: which ones did is lost.
+    // A stream that was truncated completely and went on starts after the floor; which ones did is lost.
     let mut ledger = read_from(conn, Position::START, last)?;
     ledger.flush_all(conn, last)?;
     transaction.commit()?;
-    tracing::info!("the index of the log was made again");
+    tracing::info!("the index of the log was rebuilt");
     Ok(())
 }
 
-/// Whether the index can be made again later: it is for a full disk, not for what the log says, that it was not.
+/// Whether rebuilding the index may succeed later: it failed for a reason such as a full disk, not because of the log.
 pub(in crate::store::sqlite) fn may_pass(error: &OpenError) -> bool {
     match error {
         OpenError::Database(_) | OpenError::IndexDamaged { .. } => !error.is_damage(),
@@ -43,7 +43,7 @@ pub(in crate::store::sqlite) fn may_pass(error: &OpenError) -> bool {
     }
 }
 
-/// Reads the heads that the database does not know; all of them when one that it knows is damaged.
+/// Reads the heads that the database lacks, or all of them if one that it has is damaged.
 pub(in crate::store::sqlite) fn index(conn: &Connection) -> Result<StreamIndex, OpenError> {
     match read_index(conn) {
         Err(error) if error.is_damage() => {
@@ -54,16 +54,16 @@ pub(in crate::store::sqlite) fn index(conn: &Connection) -> Result<StreamIndex, 
     }
 }
 
-/// Reads the heads that the database does not know from the end of the log, or all of them from all of
-/// it when the index is gone.
+/// Reads the heads that the database lacks from the end of the log, or all of them from the whole log if the index is
+/// gone.
 fn read_index(conn: &Connection) -> Result<StreamIndex, OpenError> {
     let after = Position::from_u64(schema::meta(conn, "indexed")?);
-    // Without an index nobody knows which streams were truncated. All of that was before the floor.
+    // Without an index nobody knows which streams were truncated. All truncations were up to the floor.
     let floor = Position::from_u64(schema::meta(conn, "floor")?);
     read_from(conn, after, if after == Position::START { floor } else { Position::START })
 }
 
-/// Reads heads from the events after a position. A stream may begin at any version up to `unknown_up_to`.
+/// Reads heads from the events after a position. Up to `unknown_up_to` a stream may start at any version.
 fn read_from(
     conn: &Connection,
     mut after: Position,
@@ -84,7 +84,7 @@ fn read_from(
     }
 }
 
-/// The same without writing anything: what the database does not know is bounded while a service runs.
+/// Like [`read_index`], without writing anything: a running service bounds what the database lacks.
 pub(in crate::store::sqlite) fn index_in_memory(conn: &Connection) -> Result<Arc<StreamHeads>, OpenError> {
     let mut ledger = StreamIndex::new();
     let mut after = Position::from_u64(schema::meta(conn, "indexed")?);
@@ -112,7 +112,7 @@ fn advance(
     let first = match ledger.head(conn, &name)? {
         Some(known) if version > known.version.plus(1) => return Err(missing(position)),
         Some(known) => known.first,
-        // A stream that was truncated begins later; only its lost head knew.
+        // A truncated stream starts later; only its lost head said so.
         None if version == Version::from_u64(1) || position <= unknown_up_to => version,
         None => return Err(missing(position)),
     };
@@ -125,9 +125,9 @@ fn missing(position: Position) -> OpenError {
     OpenError::Damaged(ReadError::EventDamaged { position, reason })
 }
 
-/// Forgets the index, as part of a transaction: the next start makes it again from the log. Only streams
-/// without events are kept, which the log does not know of. Up to `floor` events may have been removed: no position
-/// up to it is given out again, and after it none may be missing.
+/// Drops the index, as part of a transaction: the next start rebuilds it from the log. Only streams without events are
+/// kept, because the log does not contain them. Up to `floor` events may have been removed: no position up to it is given
+/// out again, and after it none may be missing.
 pub(in crate::store::sqlite) fn reset_index(conn: &Connection, floor: Position) -> rusqlite::Result<()> {
     conn.execute_batch("DELETE FROM streams WHERE first <> version + 1; DELETE FROM marks")?;
     remove_broken(conn)?;

@@ -1,4 +1,4 @@
-//! The connection that writes. Opening it makes the tables in a new database, and lifts those of an older release.
+//! The connection that writes. Opening it creates the tables in a new database, and migrates those of an older release.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::store::sqlite::{
     },
 };
 
-/// Opens the writer's connection; makes the tables in a new database.
+/// Opens the writer's connection; creates the tables in a new database.
 pub(in crate::store::sqlite) fn open_writer(path: &Path, new_epoch: u64) -> Result<Connection, OpenError> {
     private::make_file(path)?;
     let conn = Connection::open(path)?;
@@ -22,12 +22,12 @@ pub(in crate::store::sqlite) fn open_writer(path: &Path, new_epoch: u64) -> Resu
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    // The checkpointer's thread does it: inline it would stop the commits.
+    // The checkpointer's thread does it: here it would hold up commits.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // In KiB. Long messages go through it as well as the index: what is not in it the system has in its own cache.
+    // In KiB. Long messages pass through it like the index does; the system caches what does not fit.
     conn.pragma_update(None, "cache_size", -8_192)?;
     conn.pragma_update(None, "journal_size_limit", write_ahead::LARGE_BYTES)?;
-    // What was removed must not stand in free pages. Appends remove nothing.
+    // What was removed must not stay in free pages. Appends remove nothing.
     conn.pragma_update(None, "secure_delete", true)?;
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
@@ -44,7 +44,7 @@ pub(in crate::store::sqlite) fn open_writer(path: &Path, new_epoch: u64) -> Resu
     Ok(conn)
 }
 
-/// The first schema had no checksums beside the log: the index is made again from it.
+/// The first schema had no checksums in the index, so the index is rebuilt from the log.
 fn lift(conn: &Connection) -> rusqlite::Result<()> {
     let kept = |key: &str| {
         let sql = "SELECT ifnull(max(value), 0) FROM meta WHERE key = ?1";
@@ -55,7 +55,7 @@ fn lift(conn: &Connection) -> rusqlite::Result<()> {
         "BEGIN IMMEDIATE; DROP TABLE streams; DROP TABLE marks; DROP TABLE meta; {INDEX}"
     ))?;
     set_meta(conn, "epoch", epoch)?;
-    // Nothing says up to where events were removed.
+    // It is unknown up to where events were removed.
     reset_index(conn, event_query::last_position(conn)?)?;
     conn.execute_batch(&format!("PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"))
 }

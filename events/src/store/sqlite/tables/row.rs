@@ -74,7 +74,7 @@ pub(in crate::store::sqlite) fn corrupt(position: Position, reason: &str) -> Rea
     ReadError::EventDamaged { position, reason: reason.to_owned() }
 }
 
-/// CRC-32C over every column; lengths are in it, so that bytes cannot move between columns.
+/// CRC-32C over every column, with their lengths, so that bytes cannot move between columns.
 fn checksum(recorded: &RecordedEvent, previous: Position) -> u32 {
     let event = &recorded.event;
     let parts = [

@@ -1,15 +1,14 @@
-//! The tables, and the numbers that the store keeps about itself.
+//! The tables, and the numbers that the store records about itself.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::store::sqlite::files::row_seal;
 
-/// Written into a new database; a program refuses a database with another number.
+/// Written to a new database; a program refuses a database with another number.
 pub(in crate::store::sqlite) const SCHEMA_VERSION: i64 = 2;
 
-/// `log` is the truth and the only table on the hot path: it has no index but its own key.
-/// `streams` and `marks` say where a stream ends and where every 64th event of it is. They are
-/// written later than the log and can be made again from it.
+/// `log` is the truth and the only table on the hot path: it has no index except its key. `streams` and `marks` say where a
+/// stream ends and where every 64th event of it is. They are written later than the log and can be rebuilt from it.
 pub(in crate::store::sqlite) const LOG: &str = "
     CREATE TABLE log (
         position  INTEGER PRIMARY KEY,
@@ -49,11 +48,11 @@ pub(in crate::store::sqlite) const INDEX: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// The size of a page in a new database. An event takes some 350 bytes: larger pages make fewer writes
-/// of a commit, smaller ones less of a commit that is a single event.
+/// The size of a page in a new database. An event takes about 350 bytes: larger pages mean fewer writes in a commit, smaller
+/// ones fewer bytes in a commit of a single event.
 pub(in crate::store::sqlite) const PAGE_BYTES: u32 = 16_384;
 
-/// A number that the store keeps about itself.
+/// A number that the store records about itself.
 pub(in crate::store::sqlite) fn meta(conn: &Connection, key: &str) -> rusqlite::Result<u64> {
     let found = conn
         .prepare_cached("SELECT value, checksum FROM meta WHERE key = ?1")?
@@ -63,7 +62,7 @@ pub(in crate::store::sqlite) fn meta(conn: &Connection, key: &str) -> rusqlite::
     found.filter(is_whole).map(|(value, _)| value).ok_or_else(|| row_seal::broken("meta"))
 }
 
-/// Keeps a number.
+/// Stores a number.
 pub(in crate::store::sqlite) fn set_meta(conn: &Connection, key: &str, value: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?1, ?2, ?3)")?
         .execute((key, value.cast_signed(), row_seal::of("meta", key, &[value])))?;

@@ -1,8 +1,8 @@
-//! From a time to a place in the log.
+//! Finds the place in the log for a time.
 //!
-//! Events are in the order in which they were appended, and carry the time at which they were decided: on
-//! one machine the two differ by less than ten seconds. So a place is found by bisection, and the events
-//! close after it are looked at one by one.
+//! Events are in the order in which they were appended, and carry the time at which they were decided: on one machine these
+//! times contradict the order by less than ten seconds. So a place is found by bisection, and the events shortly after it are
+//! examined one by one.
 
 use rusqlite::Connection;
 
@@ -11,7 +11,7 @@ use crate::{
     store::{MAX_READ_EVENTS, ReadError, sqlite::tables::event_query},
 };
 
-/// How far the times of two events may contradict their order: an append that waits, a clock that is set.
+/// How far the times of two events may contradict their order: an append may wait, and a clock may be set.
 const JITTER_MS: i64 = 10_000;
 
 /// The position after which every event up to `head` has at least this time.

@@ -1,9 +1,9 @@
 //! Where streams end: the part of the index that is not in the database yet.
 //!
 //! An append changes the head of its stream here, in memory. Heads reach the `streams` and `marks`
-//! tables later, oldest first, a few with each commit, so that the cost of a commit does not depend
-//! on how many streams there are. What was not flushed when the process died is read again from the
-//! end of the log: everything after the position that `meta` calls `indexed`.
+//! tables later, oldest first, a few with each commit, so that the cost of a commit does not depend on how many streams there
+//! are. What was not flushed when the process died is read from the end of the log again: everything after the position that
+//! `meta` calls `indexed`.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,13 +15,13 @@ use crate::{
     store::sqlite::{files::row_seal, tables::schema},
 };
 
-/// Every so many versions of a stream a mark says where the event is.
+/// How many versions of a stream are between two marks. A mark says where an event is.
 pub(in crate::store::sqlite) const MARK_EVERY: u64 = 64;
 
 /// Heads kept in memory before the oldest are flushed.
 const MAX_DIRTY_STREAMS: usize = 65_536;
 
-/// How many positions later than the log a head may be flushed: this bounds what a start has to read.
+/// How many positions after its event a head is flushed at the latest: this bounds what a start has to read.
 const MAX_LAG_POSITIONS: u64 = 262_144;
 
 /// How many heads a commit flushes beyond the number of events it adds.
@@ -45,7 +45,7 @@ pub(in crate::store::sqlite) struct UnflushedHead {
     pub(in crate::store::sqlite) marks: Vec<(u64, Position)>,
 }
 
-/// Streams by name. A tenth of an append's time was the standard hasher's.
+/// Streams by name. The standard hasher took a tenth of an append's time.
 pub(in crate::store::sqlite) type UnflushedHeads = foldhash::HashMap<Arc<str>, UnflushedHead>;
 
 /// Shared between the writer, which changes it, and the readers.
@@ -90,16 +90,16 @@ impl StreamHeads {
     }
 }
 
-/// The writer's side: which heads changed in this transaction, and which are the oldest.
+/// The writer's side: which heads this transaction changed, and which are the oldest.
 pub(in crate::store::sqlite) struct StreamIndex {
     heads: Arc<StreamHeads>,
-    /// Changed by the transaction underway; thrown away when it fails.
+    /// Changed by the current transaction; discarded when it fails.
     pending: UnflushedHeads,
     /// Streams in `heads`, by the position of the first event that the database does not know.
     oldest: VecDeque<(Position, Arc<str>)>,
-    /// Flushed by the transaction underway.
+    /// Flushed by the current transaction.
     flushed: Vec<Arc<str>>,
-    /// Deleted by the transaction underway.
+    /// Deleted by the current transaction.
     deleted: Vec<Arc<str>>,
 }
 
@@ -109,12 +109,12 @@ impl StreamIndex {
         Self { heads: Arc::default(), pending, oldest, flushed: Vec::new(), deleted: Vec::new() }
     }
 
-    /// What readers see of it.
+    /// The part of it that readers see.
     pub(in crate::store::sqlite) fn heads(&self) -> &Arc<StreamHeads> {
         &self.heads
     }
 
-    /// Where a stream ends, this transaction included.
+    /// Where a stream ends, including this transaction.
     pub(in crate::store::sqlite) fn head(
         &self,
         conn: &Connection,
@@ -126,7 +126,7 @@ impl StreamIndex {
         }
     }
 
-    /// Notes an event at the end of a stream.
+    /// Records an event at the end of a stream.
     pub(in crate::store::sqlite) fn advance(&mut self, stream: &Arc<str>, head: StreamHead) {
         let new = || UnflushedHead { since: head.position, ..UnflushedHead::default() };
         let dirty = self.pending.entry(Arc::clone(stream)).or_insert_with(new);
@@ -156,7 +156,7 @@ impl StreamIndex {
         }
         if !self.flushed.is_empty() {
             let known = self.oldest.get(self.flushed.len()).map(|(since, _)| since.as_u64());
-            // Nothing older is left: the database may lack only what this transaction adds.
+            // Nothing older is left: the database lacks at most what this transaction adds.
             let first = known.unwrap_or_else(|| last.as_u64().saturating_sub(added as u64) + 1);
             schema::set_meta(conn, "indexed", first.saturating_sub(1))?;
         }
@@ -171,14 +171,14 @@ impl StreamIndex {
         older.marks.iter().chain(newer_marks).try_for_each(|mark| store_mark(conn, stream, *mark))
     }
 
-    /// The transaction is durable: what it changed is what readers see now.
+    /// The transaction is durable: readers now see what it changed.
     pub(in crate::store::sqlite) fn committed(&mut self) {
         let heads = Arc::clone(&self.heads);
         self.apply(&mut heads.lock());
     }
 
-    /// Commits a transaction that removed events. Nobody finds a head meanwhile, so a reader that
-    /// misses an event always learns from the head that it was removed.
+    /// Commits a transaction that removed events. Nobody reads a head meanwhile, so a reader that misses an event always
+    /// learns from the head that it was removed.
     pub(in crate::store::sqlite) fn commit_removal(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let heads = Arc::clone(&self.heads);
         let mut heads = heads.lock();
@@ -194,7 +194,7 @@ impl StreamIndex {
                 Some(known) => {
                     known.head = dirty.head;
                     known.marks.extend(dirty.marks);
-                    // A truncation takes marks out of the database; these would be written there later.
+                    // A truncation removes marks from the database; these would be written there later.
                     let first = dirty.head.first.as_u64().div_ceil(MARK_EVERY);
                     let removed = known.marks.partition_point(|(number, _)| *number < first);
                     known.marks.drain(..removed);
@@ -217,7 +217,7 @@ impl StreamIndex {
         self.oldest.extend(added);
     }
 
-    /// The transaction failed: nothing of it happened.
+    /// The transaction failed: none of it happened.
     pub(in crate::store::sqlite) fn failed(&mut self) {
         self.pending.clear();
         self.flushed.clear();
@@ -229,7 +229,7 @@ impl StreamIndex {
         self.oldest.len() > MAX_DIRTY_STREAMS
     }
 
-    /// Writes everything: in transactions of its own, or as part of the one that is open.
+    /// Writes everything, in transactions of its own or as part of the open one.
     pub(in crate::store::sqlite) fn flush_all(
         &mut self,
         conn: &Connection,
@@ -249,7 +249,7 @@ impl StreamIndex {
         Ok(())
     }
 
-    /// Sets a stream's begin, in the database and in memory, as part of a transaction.
+    /// Sets the start of a stream, in the database and in memory, as part of a transaction.
     pub(in crate::store::sqlite) fn truncate(
         &mut self,
         conn: &Connection,
@@ -283,15 +283,15 @@ impl StreamIndex {
 fn stored_head(conn: &Connection, stream: &str) -> rusqlite::Result<Option<StreamHead>> {
     let found = nearest(conn, "WHERE name = ?1", stream)?;
     if found.is_none() {
-        // A damaged name would make its stream one that is not there, and its next event a second begin. A
-        // search that went astray for one ends beside it: both neighbours have to be what was written.
+        // A damaged name would make its stream seem not to exist, and its next event start it a second time. A search that
+        // a damaged name misled ends beside it, so both neighbours have to be what was written.
         check_before(conn, stream)?;
         nearest(conn, "WHERE name > ?1 ORDER BY name LIMIT 1", stream)?;
     }
     Ok(found)
 }
 
-/// Fails when the row before a name is not what was written: it may be one that a search from that name on looks for.
+/// Fails when the row before a name is not what was written: it may be one that a search from that name on should find.
 pub(in crate::store::sqlite) fn check_before(conn: &Connection, name: &str) -> rusqlite::Result<()> {
     nearest(conn, "WHERE name < ?1 ORDER BY name DESC LIMIT 1", name).map(|_| ())
 }
@@ -333,7 +333,7 @@ fn stored_mark(conn: &Connection, stream: &str, mark: u64) -> rusqlite::Result<O
             Ok((row.get::<_, i64>(2)? == expected).then_some(position))
         })
         .optional()?;
-    // A damaged mark is done without: the way from the head is longer, and leads there too.
+    // A damaged mark is not needed: the way from the head is longer, but leads there too.
     Ok(found.flatten())
 }
 

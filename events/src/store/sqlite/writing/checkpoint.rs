@@ -1,9 +1,9 @@
 //! The thread that moves commits from the write-ahead log into the database file.
 //!
-//! It copies beside the writer as long as it can. While commits never pause, SQLite neither syncs what
-//! was copied nor begins the write-ahead log again. So past [`FORCE_FRAMES`] the writer waits until the
-//! rest is copied and all of it is synced; its next commit begins the file again, unless a reader still
-//! reads there. The bound is what keeps that wait short, and no reader can make it longer.
+//! It copies beside the writer as long as possible. While commits never pause, SQLite neither syncs what was copied nor
+//! starts the write-ahead log again from its beginning. So past [`FORCE_FRAMES`] the writer waits until the rest is copied
+//! and all of it is synced; its next commit starts the file again, unless a reader still reads there. The bound keeps that
+//! wait short, and no reader can make it longer.
 
 use std::{
     io,
@@ -25,13 +25,13 @@ use crate::store::sqlite::{
     tables::schema::PAGE_BYTES,
 };
 
-/// How often it looks.
+/// How often it checks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How much has to be written before copying is worth a sync.
 const WORTH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// 16 MiB: some milliseconds to sync.
+/// 16 MiB: a sync takes a few milliseconds.
 const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 
 /// What the writer and the checkpointer share.
@@ -39,22 +39,21 @@ const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 pub(in crate::store::sqlite) struct WriteAhead {
     /// Held by the writer for a transaction, and by the checkpointer to copy the last of it.
     pub(in crate::store::sqlite) gate: Mutex<()>,
-    /// When the writer began the transaction underway, in milliseconds since the store was opened and
-    /// at least 1; 0 while it waits for work.
+    /// When the writer began the current transaction, in milliseconds since the store was opened and at least 1; 0 while it
+    /// waits for work.
     pub(in crate::store::sqlite) begun_ms: AtomicU64,
-    /// Bytes written since the last look that copied: of events, and of pages that a removal changed.
+    /// Bytes written since the last copy: of events, and of pages that a removal changed.
     pub(in crate::store::sqlite) bytes: AtomicU64,
 }
 
 impl WriteAhead {
-    /// Notes pages that a transaction changed here and there.
+    /// Counts pages that a transaction changed in scattered places.
     pub(in crate::store::sqlite) fn changed(&self, pages: usize) {
         self.bytes.fetch_add(pages as u64 * u64::from(PAGE_BYTES), Ordering::Relaxed);
     }
 }
 
-/// Starts the thread. When the sender of `stop` is gone it copies everything and ends: a store that was
-/// closed is one file.
+/// Starts the thread. When the sender of `stop` is dropped, it copies everything and ends: a closed store is one file.
 pub(in crate::store::sqlite) fn start(
     path: &Path,
     conn: Connection,
@@ -67,7 +66,7 @@ pub(in crate::store::sqlite) fn start(
         while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
             reading.probe();
             if let Err(error) = cutter.look(&conn) {
-                tracing::warn!(%error, "the write-ahead log could not be cut; trying again");
+                tracing::warn!(%error, "the write-ahead log could not be truncated; trying again");
             }
             if write_ahead.bytes.load(Ordering::Relaxed) < WORTH_BYTES {
                 continue;
@@ -86,7 +85,7 @@ pub(in crate::store::sqlite) fn start(
 
 fn checkpoint(conn: &Connection, gate: &Mutex<()>) -> rusqlite::Result<()> {
     if frames(conn, "PASSIVE")? > FORCE_FRAMES {
-        // Once more for what was written during the first: the less is left, the shorter the wait.
+        // Once more for what was written during the first copy: the less is left, the shorter the wait.
         frames(conn, "PASSIVE")?;
         let _writer_waits = gate.lock();
         frames(conn, "PASSIVE")?;
@@ -94,7 +93,7 @@ fn checkpoint(conn: &Connection, gate: &Mutex<()>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Checkpoints, and tells how many frames the write-ahead log holds.
+/// Checkpoints. Returns how many frames the write-ahead log has.
 fn frames(conn: &Connection, mode: &str) -> rusqlite::Result<i64> {
     conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
 }

@@ -1,5 +1,5 @@
-//! The thread that looks through the index once, beside the service. Opening reads only what the index lacks, so that
-//! a start does not take longer with the log.
+//! The thread that checks the index once, beside the service. Opening the store reads only what the index lacks, so that a
+//! start does not take longer as the log grows.
 
 use std::{io, thread::JoinHandle};
 
@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 
 use crate::store::sqlite::{files::row_seal, tables::stream_index, writing::jobs::WriterJob};
 
-/// After so many rows whoever looks through all of them asks whether that is still wanted.
+/// After how many rows the check asks whether it is still wanted.
 const ASK_EVERY: u64 = 4_096;
 
 /// What is known of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::sqlite) enum IndexState {
-    /// Nothing is known to be wrong. What could not be mended for now is found again by whoever meets it.
+    /// Nothing is known to be wrong. Damage that could not be repaired yet is found again when it is next read.
     Whole,
-    /// A row is not what was written: the index is made again before the next job.
+    /// A row is not what was written: the index is rebuilt before the next job.
     Damaged,
-    /// It was made again, or the log does not read: before the next start that is not tried a second time.
+    /// It was rebuilt, or the log cannot be read: it is not rebuilt again before the next start.
     Settled,
 }
 
-/// Starts the thread that looks through the index once, and has the writer make it again when it is damaged.
-/// It ends early when the sender of `stop` is gone.
+/// Starts the thread that checks the index once, and has the writer rebuild it when it is damaged. It ends early when the
+/// sender of `stop` is dropped.
 pub(in crate::store::sqlite) fn start_check(
     conn: Connection,
     writer: Sender<WriterJob>,
@@ -35,12 +35,12 @@ pub(in crate::store::sqlite) fn start_check(
             Ok(true) => {}
             // A writer that is gone needs no index.
             Ok(false) => drop(writer.send(WriterJob::MendIndex(oneshot::channel().0))),
-            Err(error) => tracing::warn!(%error, "the index of the log was not looked through"),
+            Err(error) => tracing::warn!(%error, "the index of the log was not checked"),
         }
     })
 }
 
-/// Whether every row is what was written, and is where it is looked for; as far as `goes_on` says.
+/// Whether every row is what was written, and is where a search finds it. Stops early when `goes_on` says so.
 fn are_whole(conn: &Connection, goes_on: impl Fn() -> bool) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare("SELECT name, version, position, first, checksum FROM streams")?;
     let mut rows = statement.query([])?;

@@ -24,21 +24,21 @@ pub(in crate::store::sqlite) enum WriterJob {
     Append(AppendJob),
     Remove(RemovalJob),
     Scrub(ScrubJob),
-    /// A row of the index is not what was written. The answer comes when that was seen to.
+    /// A row of the index is not what was written. The answer comes when the index was rebuilt or could not be.
     MendIndex(Reply<()>),
-    /// Everything before it was worked off: the writer ends.
+    /// The writer ends after all earlier jobs.
     Close,
 }
 
 /// A step of a removal. Its answer is whether there is more to remove.
 pub(in crate::store::sqlite) struct RemovalJob {
     pub(in crate::store::sqlite) stream: StreamName,
-    /// The first version that stays; nothing removes the stream.
+    /// The first version that stays; `None` removes the stream.
     pub(in crate::store::sqlite) before: Option<Version>,
     pub(in crate::store::sqlite) reply: Reply<bool>,
 }
 
-/// The numbers of pages to be filled with zeros where nothing is; none when only the write-ahead log is to be cut.
+/// The numbers of pages whose free part is to be filled with zeros; empty if only the write-ahead log is to be truncated.
 pub(in crate::store::sqlite) struct ScrubJob {
     pub(in crate::store::sqlite) pages: Vec<u32>,
     pub(in crate::store::sqlite) reply: Reply<()>,

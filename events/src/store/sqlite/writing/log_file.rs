@@ -1,4 +1,4 @@
-//! Opening the log's own file for its writer: it is compared with the witness and mended before anybody uses it.
+//! Opens the log's own file for its writer: it is compared with the witness and repaired before anybody uses it.
 
 use std::path::Path;
 
@@ -41,17 +41,17 @@ impl LogFile {
         let recovery = recovery::recover(&conn, &witness, new_epoch())?;
         if !has_witness && recovery.head > Position::START {
             tracing::warn!(
-                "log.witness is gone: a new one is begun, and whether the log lost its end is not known"
+                "log.witness is gone: a new one is started, and it is unknown whether the log lost its end"
             );
         }
         let epoch = Epoch(schema::meta(&conn, "epoch")?);
-        // Positions that were acknowledged once are not given out again.
+        // Positions that were acknowledged are not given out again.
         let last = recovery.lost_up_to.unwrap_or(recovery.head);
         witness.write(last)?;
         Ok(Self { conn, witness, recovery, epoch, last })
     }
 
-    /// The ids of the newest events, by which repeats are known.
+    /// The ids of the newest events, by which repeats are recognised.
     pub(in crate::store::sqlite) fn recent(&self) -> rusqlite::Result<RecentIds> {
         let mut recent = RecentIds::default();
         for event_query::EventPlace { stream, id, position, version } in

@@ -1,4 +1,4 @@
-//! The last ids, to recognise a repeated append that expects nothing.
+//! The newest ids, to recognise a repeated append that expects no version.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,14 +7,14 @@ use crate::{
     store::{AppendReceipt, REMEMBERED_IDS},
 };
 
-/// The ids of the newest events. Those of the transaction underway are among them: of two appends of
-/// the same ids that wait together, the second gets the answer of the first.
+/// The ids of the newest events, including those of the current transaction: of two waiting appends with the same ids, the
+/// second gets the receipt of the first.
 #[derive(Default)]
 pub(in crate::store::sqlite) struct RecentIds {
     known: foldhash::HashMap<EventId, RememberedId>,
-    /// From the oldest to the newest; an id may stand here twice, the position says which one counts.
+    /// From the oldest to the newest; an id may be here twice, and the position says which one counts.
     order: VecDeque<(EventId, Position)>,
-    /// How many at the end of `order` belong to the transaction underway.
+    /// How many at the end of `order` belong to the current transaction.
     pending: usize,
 }
 
@@ -24,14 +24,14 @@ struct RememberedId {
 }
 
 impl RecentIds {
-    /// Notes an event of the transaction underway.
+    /// Records an event of the current transaction.
     pub(in crate::store::sqlite) fn note(&mut self, stream: Arc<str>, id: EventId, place: AppendReceipt) {
         self.known.insert(id, RememberedId { stream, place });
         self.order.push_back((id, place.position));
         self.pending += 1;
     }
 
-    /// The transaction is durable: what is older than [`REMEMBERED_IDS`] is forgotten.
+    /// The transaction is durable: all but the newest [`REMEMBERED_IDS`] are forgotten.
     pub(in crate::store::sqlite) fn committed(&mut self) {
         self.pending = 0;
         while self.order.len() > REMEMBERED_IDS
@@ -41,7 +41,7 @@ impl RecentIds {
         }
     }
 
-    /// The transaction failed: nothing of it happened.
+    /// The transaction failed: none of it happened.
     pub(in crate::store::sqlite) fn failed(&mut self) {
         for _ in 0..std::mem::take(&mut self.pending) {
             if let Some((id, position)) = self.order.pop_back() {
@@ -57,7 +57,7 @@ impl RecentIds {
         }
     }
 
-    /// The first answer, when these very events are one after the other in this stream.
+    /// The first receipt, if exactly these events are consecutive in this stream.
     pub(in crate::store::sqlite) fn answer(
         &self,
         stream: &str,

@@ -1,4 +1,4 @@
-//! What opening finds: whether the end of the log is lost.
+//! Finds out, when a store is opened, whether the end of the log is lost.
 
 use rusqlite::Connection;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Compares the log with the witness. A log that lost its end begins a new epoch.
+/// Compares the log with the witness. A log that lost its end starts a new epoch.
 pub(in crate::store::sqlite) fn recover(
     conn: &Connection,
     witness: &HeadWitness,
@@ -35,12 +35,12 @@ pub(in crate::store::sqlite) fn recover(
     tracing::error!(
         log.head = head.as_u64(),
         log.acknowledged = acknowledged.as_u64(),
-        "the log lost its end: acknowledged events between these positions are missing; a new epoch begins"
+        "the log lost its end: acknowledged events between these positions are missing; a new epoch starts"
     );
     Ok(StoreRecovery { head, lost_up_to: Some(acknowledged) })
 }
 
-/// A write-ahead log that was cut after a part of it was copied may leave pages of two times together.
+/// A write-ahead log that was truncated after a part of it was copied may leave old pages beside new ones.
 fn check_pages(conn: &Connection) -> Result<(), OpenError> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(OpenError::Damaged(ReadError::FileDamaged { reason: found })) }

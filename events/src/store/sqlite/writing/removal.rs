@@ -1,8 +1,7 @@
-//! Removing events: the start of a stream, or all of it.
+//! Removes events: the start of a stream, or all of it.
 //!
-//! It goes in steps, each a transaction and a job of its own: appends come in between, and whenever it
-//! stops, what is left is whole. Positions are not given out again, so each step notes in `floor` how far
-//! the log had come.
+//! It works in steps, each with a transaction and a job of its own: appends run in between, and wherever it stops, the rest
+//! is whole. Positions are not given out again, so each step records in `floor` how far the log was.
 
 use std::sync::Arc;
 
@@ -33,14 +32,14 @@ use crate::{
 /// How many events of a stream a transaction removes.
 const REMOVE_STEP: u64 = 1_000;
 
-/// Pages of the index that such a transaction changes: of streams, of marks, of what the store keeps about itself, and
-/// one that leads to them.
+/// Pages of the index that such a transaction changes: of streams, of marks, of what the store records about itself, and one
+/// that leads to them.
 const INDEX_PAGES: usize = 4;
 
-/// How often cutting the write-ahead log is tried before somebody is said to read for long. Each takes up to 200 ms.
+/// How often truncating the write-ahead log is tried before a long read is blamed. Each attempt takes up to 200 ms.
 const CUT_TRIES: u32 = 15;
 
-/// Removes a stream, or what is before a version of it. The first step is underway with the call.
+/// Removes a stream, or its events before a version. The call itself starts the first step.
 pub(in crate::store::sqlite) fn remove(
     jobs: &Sender<WriterJob>,
     stream: StreamName,
@@ -60,7 +59,7 @@ pub(in crate::store::sqlite) fn remove(
     })
 }
 
-/// Fills with zeros what the file holds where nothing is, and cuts the write-ahead log: page after page, once.
+/// Fills the free parts of the file's pages with zeros, page after page, and truncates the write-ahead log.
 pub(in crate::store::sqlite) async fn scrub(
     jobs: Sender<WriterJob>,
     readers: ReaderPool,
@@ -78,7 +77,7 @@ pub(in crate::store::sqlite) async fn scrub(
     let mut tries = 1;
     loop {
         match answered(ask(&jobs, |reply| WriterJob::Scrub(ScrubJob { pages: Vec::new(), reply }))?).await {
-            // Somebody reads. Appends that wait come in between.
+            // Somebody reads. Waiting appends run in between.
             Err(AppendError::Unavailable(_)) if tries < CUT_TRIES => tries += 1,
             cut => return cut,
         }
@@ -94,7 +93,7 @@ impl StoreWriter {
             removed = self.remove_some(&stream, before);
         }
         match &removed {
-            // The damage is this stream's; the store takes writes.
+            // Only this stream is damaged; the store takes writes.
             Err(error) if row_seal::is_damage(error) => self.undo(),
             Err(error) => self.fail(error, &mut Answers::new()),
             Ok(_) => {}
@@ -129,7 +128,7 @@ impl StoreWriter {
         Ok(true)
     }
 
-    /// Removes the oldest events; tells whether there are more.
+    /// Removes the oldest events. Returns whether there are more.
     fn remove_some(&mut self, stream: &StreamName, before: Option<Version>) -> rusqlite::Result<bool> {
         let Some(head) = self.ledger.head(&self.conn, &stream.shared())? else { return Ok(false) };
         let end = head.version.plus(1);
@@ -145,7 +144,7 @@ impl StoreWriter {
         Ok(first < target)
     }
 
-    /// Removes these events, and moves the start of their stream; without a start the stream goes too.
+    /// Removes these events, and moves the start of their stream; without a start it removes the stream too.
     fn remove_step(
         &mut self,
         stream: &StreamName,
@@ -166,7 +165,7 @@ impl StoreWriter {
         }
         schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
         self.ledger.commit_removal(&self.conn)?;
-        // At the most each event was on a page of its own.
+        // At most, each event was on a page of its own.
         self.write_ahead.changed(doomed.len() + INDEX_PAGES);
         Ok(())
     }

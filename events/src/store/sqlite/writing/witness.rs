@@ -1,9 +1,9 @@
 //! The witness: a file beside the log that says how far commits were acknowledged.
 //!
 //! SQLite silently drops a damaged end of its write-ahead log, as it must for commits that were never
-//! acknowledged. The witness is written after each commit and before its answer, so a log that ends
-//! before it has lost acknowledged events, and the store can say so instead of going on as if nothing
-//! had happened. It is not synced: after a power cut it may be older than the log, never newer.
+//! acknowledged. The witness is written after each commit and before its answer. So a log that ends earlier has lost
+//! acknowledged events, and the store can report that instead of going on as if nothing had happened. The witness is not
+//! synced: after a power cut it may be older than the log, never newer.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -19,13 +19,13 @@ pub(in crate::store::sqlite) struct HeadWitness {
 }
 
 impl HeadWitness {
-    /// Opens or makes the file.
+    /// Opens or creates the file.
     pub(in crate::store::sqlite) fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(Self { file, turn: 0 })
     }
 
-    /// The highest acknowledged position that it knows of.
+    /// The highest acknowledged position in it.
     pub(in crate::store::sqlite) fn read(&self) -> Position {
         let copies = (0..2).filter_map(|copy| {
             let mut bytes = [0; 12];
@@ -35,7 +35,7 @@ impl HeadWitness {
         copies.max().unwrap_or_default()
     }
 
-    /// The highest position in the bytes of such a file; nothing when no copy is whole.
+    /// The highest position in the bytes of such a file; `None` when no copy is whole.
     pub(in crate::store::sqlite) fn decode(bytes: &[u8]) -> Option<Position> {
         let copies = bytes.chunks_exact(12).filter_map(|copy| {
             let (number, checksum) = copy.split_first_chunk::<8>()?;
@@ -45,7 +45,7 @@ impl HeadWitness {
         copies.max()
     }
 
-    /// Notes that everything up to `position` is about to be acknowledged.
+    /// Records that everything up to `position` is about to be acknowledged.
     pub(in crate::store::sqlite) fn write(&mut self, position: Position) -> io::Result<()> {
         let number = position.as_u64().to_le_bytes();
         let mut bytes = [0; 12];

@@ -1,9 +1,8 @@
 //! The thread that writes the log.
 //!
-//! It takes everything that waits, commits it as one transaction and answers after the sync: while
-//! one commit syncs, the next one gathers. There is no artificial delay. A transaction that fails is
-//! answered `Unavailable` as a whole, and the thread goes on: it tries again by itself until the
-//! store takes writes.
+//! It takes everything that waits, commits it as one transaction and answers after the sync: while one commit syncs, jobs for
+//! the next one gather. There is no artificial delay. If a transaction fails, all of it is answered `Unavailable`, and the
+//! thread tries by itself until the store takes writes again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -37,11 +36,11 @@ use crate::{
     },
 };
 
-/// The most events of one transaction, so that no commit takes long. No more appends either, though
-/// one that is refused adds no event.
+/// The most events of one transaction, so that no commit takes long, and the most appends, since a refused one adds no
+/// event.
 const MAX_COMMIT_EVENTS: usize = 4_096;
 
-/// The most bytes of data of one transaction, for the same reason; the last append may go beyond.
+/// The most bytes of data of one transaction, for the same reason; the last append may exceed it.
 const MAX_COMMIT_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often a failing store is tried.
@@ -62,7 +61,7 @@ pub(in crate::store::sqlite) struct StoreWriter {
     pub(in crate::store::sqlite) meter: Arc<StoreMeter>,
     pub(in crate::store::sqlite) opened: Instant,
     pub(in crate::store::sqlite) index: IndexState,
-    /// Dropped with the writer: the check of the index ends, and the checkpointer copies what is left.
+    /// When these are dropped with the writer, the check of the index ends and the checkpointer copies what is left.
     pub(in crate::store::sqlite) _stop_others: Sender<()>,
 }
 
@@ -97,19 +96,19 @@ impl StoreWriter {
         }
     }
 
-    /// Has the index made again before the next job, unless that was in vain.
+    /// Has the index rebuilt before the next job, unless that was already tried.
     pub(in crate::store::sqlite) fn doubt_index(&mut self) {
         if self.index == IndexState::Whole {
             self.index = IndexState::Damaged;
         }
     }
 
-    /// Makes the index again when it is damaged. That reads the whole log, and appends wait.
+    /// Rebuilds the index if it is damaged. That reads the whole log, and appends wait.
     pub(in crate::store::sqlite) fn mend_index(&mut self) {
         if self.index != IndexState::Damaged {
             return;
         }
-        // What only does not read now is no damage: whoever meets it again has it looked at again.
+        // What only cannot be read at the moment is not damage: whoever finds it again has it checked again.
         if self.reading.judge().is_some() {
             self.index = IndexState::Whole;
             return;
@@ -120,7 +119,7 @@ impl StoreWriter {
         self.index = match index_build::remake_index(&self.conn) {
             Ok(()) => IndexState::Settled,
             Err(error) => {
-                tracing::error!(%error, "the index of the log cannot be made again");
+                tracing::error!(%error, "the index of the log cannot be rebuilt");
                 let may_pass = index_build::may_pass(&error) || self.reading.judge().is_some();
                 if may_pass { IndexState::Whole } else { IndexState::Settled }
             }
@@ -129,13 +128,13 @@ impl StoreWriter {
         self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Notes when the transaction begins: one that does not end is how a hanging disk shows.
+    /// Records when the transaction begins: a hanging disk shows as one that does not end.
     fn begin(&self) {
         let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.write_ahead.begun_ms.store(millis.max(1), Ordering::Relaxed);
     }
 
-    /// Commits an append and all that wait after it; gives back a job that has to wait for that.
+    /// Commits an append and all that wait after it. Returns a job that had to wait for that.
     fn commit(&mut self, first: AppendJob, jobs: &Receiver<WriterJob>) -> Option<WriterJob> {
         let write_ahead = Arc::clone(&self.write_ahead);
         let gate = write_ahead.gate.lock();
@@ -159,7 +158,7 @@ impl StoreWriter {
         self.meter.took(begun.elapsed());
         for (reply, answer) in answers {
             self.meter.answered(&answer);
-            // The caller may have gone; what was appended stays.
+            // The caller may be gone; what was appended stays.
             drop(reply.send(answer));
         }
         waits
@@ -207,7 +206,7 @@ impl StoreWriter {
     ) -> rusqlite::Result<Result<AppendReceipt, AppendError>> {
         let name = stream.shared();
         let known = match self.ledger.head(&self.conn, &name) {
-            // One stream that cannot be found is no reason to refuse the others.
+            // One unreadable stream is no reason to refuse the others.
             Err(error) if row_seal::is_damage(&error) => {
                 self.doubt_index();
                 return Ok(Err(unavailable(&error)));
@@ -224,7 +223,7 @@ impl StoreWriter {
         let fits = base.is_none_or(|version| version == actual);
         let repeated = match base {
             None => self.recent.answer(&name, &events),
-            // What an earlier append wrote ends within the stream.
+            // An earlier append's events end before the end of the stream.
             Some(version) if fits || version.plus(events.len() as u64) > actual => None,
             Some(version) => self.repeated(stream, version, &events, batch)?,
         };
@@ -264,7 +263,7 @@ impl StoreWriter {
         Ok(AppendReceipt { version: head.version, position: head.position })
     }
 
-    /// The first answer, when the events after `version` are these very ones.
+    /// The first receipt, if the events after `version` are exactly these.
     fn repeated(
         &self,
         stream: &StreamName,
@@ -272,7 +271,7 @@ impl StoreWriter {
         events: &[NewEvent],
         batch: &[RecordedEvent],
     ) -> rusqlite::Result<Option<AppendReceipt>> {
-        // Events of this very transaction are not where a query finds them.
+        // A query does not find the events of this transaction.
         let fresh = batch.iter().filter(|known| known.stream == *stream && known.version > version);
         let mut stored = match event_query::read_stream(
             &self.conn,
@@ -281,7 +280,7 @@ impl StoreWriter {
             StreamRange { from: version.plus(1), direction: ReadDirection::Forward, limit: events.len() },
         ) {
             Ok(stored) => stored,
-            // Damage is not this writer's to report: the ids cannot be compared, so it is a conflict.
+            // This caller need not hear of damage: the ids cannot be compared, so it is a conflict.
             Err(error) if error.is_damage() => return Ok(None),
             Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into())),
         };
@@ -300,7 +299,7 @@ impl StoreWriter {
         self.conn.execute_batch("COMMIT")
     }
 
-    /// The transaction is durable: say so to everyone but those who asked.
+    /// The transaction is durable: tells everyone except the callers.
     fn succeed(&mut self, batch: Vec<RecordedEvent>) {
         self.ledger.committed();
         self.recent.committed();
@@ -309,7 +308,7 @@ impl StoreWriter {
         self.last = last;
         self.meter.committed(batch.len());
         if let Err(error) = self.witness.write(last) {
-            tracing::warn!(%error, "the witness was not written: a lost tail might go unnoticed");
+            tracing::warn!(%error, "the witness was not written: a lost end might go unnoticed");
         }
         let bytes: usize = batch.iter().map(|event| event.event.data.len() + 256).sum();
         self.write_ahead.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -332,7 +331,7 @@ impl StoreWriter {
         });
     }
 
-    /// Undoes what was begun and not committed.
+    /// Undoes a transaction that was not committed.
     pub(in crate::store::sqlite) fn undo(&mut self) {
         self.ledger.failed();
         self.recent.failed();
@@ -354,7 +353,7 @@ impl StoreWriter {
         });
     }
 
-    /// While the store fails, tries a write that changes nothing of note.
+    /// While the store fails, tries a harmless write.
     fn probe(&mut self) {
         if *self.health.borrow() == StoreHealth::Writable {
             return;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::store::sqlite::files::write_ahead;
 
-/// Enough rows, in no order, that SQLite moves many of them between pages.
+/// Enough rows in random order that SQLite moves many of them between pages.
 const ROWS: u64 = 8_000;
 
 fn scrambled(number: u64) -> u64 {
@@ -16,7 +16,7 @@ fn token(number: u64) -> String {
     format!("<{number:08}>")
 }
 
-/// Makes a file, removes half of its rows, and gives it with the tokens of those.
+/// Creates a file and removes half of its rows. Returns it with the tokens of those.
 fn used(folder: &std::path::Path) -> (Connection, Vec<String>) {
     let conn = Connection::open(folder.join("db")).unwrap();
     conn.execute_batch(

@@ -1,10 +1,10 @@
-//! The index against the log: every head and mark names the event that it says, and no stream is left out.
+//! Compares the index with the log: every head names an event that exists, and no stream is left out.
 //!
-//! The index follows the log up to the position that `meta` calls `indexed`; after it heads may be known to
-//! the service alone. That none is left out follows from counting: the events of the streams that the index
-//! knows are as many as there are. Only when they are not, the streams are looked for one by one.
+//! The index follows the log up to the position that `meta` calls `indexed`; later heads may be known only to the running
+//! service. Counting shows that no stream is left out: the streams in the index have as many events as the log. Only if they
+//! do not, missing streams are searched for one by one.
 //!
-//! It goes in portions, each of one moment of the log.
+//! The work is done in portions, each in one transaction.
 
 use rusqlite::{Connection, types::Value};
 
@@ -35,7 +35,7 @@ pub(super) fn check(
     found: &mut StoreVerification,
     report: ProgressCallback<'_>,
 ) -> rusqlite::Result<()> {
-    // Whatever is wrong with `meta` was reported; nothing can be said about an index of unknown age.
+    // Whatever is wrong with `meta` was reported; nothing is known about an index of unknown age.
     let (Ok(indexed), Ok(_)) = (schema::meta(conn, "indexed"), schema::meta(conn, "floor")) else {
         return Ok(());
     };
@@ -44,7 +44,7 @@ pub(super) fn check(
     found.streams += streams_behind(conn, upto, at.head)?;
     marks::check(conn, found, report)?;
     if found.from > Position::START {
-        found.note("begun behind the first event: whether the index has all streams was not checked");
+        found.note("started after the first event: whether the index has all streams was not checked");
         return Ok(());
     }
     let Some(counted) = counted else { return Ok(()) };
@@ -69,14 +69,13 @@ fn streams_behind(conn: &Connection, upto: Position, head: Position) -> rusqlite
     conn.query_row(sql, (upto, head), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
-/// Counts anew, as everything is at one moment, before anything is said: something may have been removed between
-/// two portions.
+/// Counts again in one transaction before anything is reported: events may have been removed between two portions.
 fn recount(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
     let _moment = conn.unchecked_transaction()?;
     let mut counted = 0;
     let mut cursor = Value::Null;
     loop {
-        // What does not fit was said the first time.
+        // What does not fit was reported the first time.
         let portion = portion(conn, upto, &cursor, &mut StoreVerification::default())?;
         let Some(events) = portion.events else { return Ok(()) };
         counted += events;
@@ -99,7 +98,7 @@ fn events_up_to(conn: &Connection, upto: Position) -> rusqlite::Result<u64> {
     conn.query_row(sql, [upto], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
-/// Checks each stream's head; tells how many events up to `upto` they have, if that can be said.
+/// Checks each stream's head. Returns how many events up to `upto` they have, if that is known.
 fn heads(
     conn: &Connection,
     upto: Position,
@@ -125,9 +124,9 @@ fn heads(
 /// Some streams that were compared.
 struct IndexPortion {
     rows: u64,
-    /// How many events they have, if that can be said.
+    /// How many events they have, if that is known.
     events: Option<u64>,
-    /// The last name; nothing when no stream comes behind.
+    /// The last name; `None` when no stream comes after it.
     last: Option<Value>,
 }
 
@@ -184,15 +183,15 @@ fn portion(
     Ok(portion)
 }
 
-/// How many events of a stream stand up to `upto`; or what does not fit. Only what the index knows ahead of
-/// that, and streams that were truncated, are walked through.
+/// How many events a stream has up to `upto`, or what does not fit. Only streams that the index knows beyond that, and
+/// truncated ones, are followed event by event.
 fn one(rows: &mut LogRows<'_>, name: &str, head: StreamHead, upto: Position) -> Result<u64, String> {
     let StreamHead { mut version, mut position, first } = head;
     if first == version.plus(1) {
         return Ok(0);
     }
     if first > version || first == Version::NONE {
-        return Err(format!("it is said to begin at version {first} and to end at {version}"));
+        return Err(format!("the index says that it starts at version {first} and ends at {version}"));
     }
     let mut counted = 0;
     loop {
@@ -219,17 +218,17 @@ fn one(rows: &mut LogRows<'_>, name: &str, head: StreamHead, upto: Position) -> 
     }
 }
 
-/// Nothing of a stream may be there before its start.
+/// A stream has no event before its start.
 fn begins(rows: &mut LogRows<'_>, name: &str, previous: Position, first: Version) -> Result<(), String> {
     match rows.at(previous) {
         RowAt::Event { stream, .. } if stream.as_str() == name => {
-            Err(format!("it is said to begin at version {first}, and an event is before that"))
+            Err(format!("the index says that it starts at version {first}, and an event is before that"))
         }
         _ => Ok(()),
     }
 }
 
-/// Streams of the log that the index does not have, or has older than it should.
+/// Finds streams of the log that the index lacks, or of which it has an older state than it should.
 fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification) -> rusqlite::Result<()> {
     let sql = "SELECT log.stream, min(log.position) FROM log LEFT JOIN streams ON streams.name = log.stream
         WHERE log.position <= ?1 AND (streams.name IS NULL OR streams.version < log.version
@@ -239,7 +238,7 @@ fn name_missing(conn: &Connection, upto: Position, found: &mut StoreVerification
     let mut rows = statement.query((upto, NAMED))?;
     while let Some(row) = rows.next()? {
         let (stream, position): (String, Position) = (row.get(0)?, row.get(1)?);
-        found.defect(DefectKind::Head, position, &stream, "an event is outside of what the index says");
+        found.defect(DefectKind::Head, position, &stream, "the index does not contain this event");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Finding the event that a link names, mostly without looking.
+//! Finds the event that a link names, mostly without a lookup.
 
 use std::{collections::HashMap, hash::BuildHasher};
 
@@ -14,7 +14,7 @@ const REMEMBERED: usize = 262_144;
 
 /// What is at a position.
 pub(super) enum RowAt {
-    /// This event.
+    /// An event.
     Event { stream: StreamName, version: Version, previous: Position },
     /// A row that is not what was written.
     Damaged,
@@ -22,7 +22,7 @@ pub(super) enum RowAt {
     Nothing,
 }
 
-/// Looks at single rows.
+/// Reads single rows.
 pub(super) struct LogRows<'a>(CachedStatement<'a>);
 
 impl<'a> LogRows<'a> {
@@ -46,7 +46,7 @@ impl<'a> LogRows<'a> {
     }
 }
 
-/// The newest event of the streams that were seen last: two generations, of which the older is dropped.
+/// The newest event of each recently seen stream, in two generations, of which the older is dropped.
 #[derive(Default)]
 pub(super) struct LatestEvents {
     hasher: foldhash::quality::RandomState,
@@ -55,7 +55,7 @@ pub(super) struct LatestEvents {
 }
 
 impl LatestEvents {
-    /// Notes an event, and gives the newest one of its stream before it, if it is remembered.
+    /// Records an event. Returns the previous one of its stream, if that is remembered.
     pub(super) fn replace(
         &mut self,
         stream: &StreamName,

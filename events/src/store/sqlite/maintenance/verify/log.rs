@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How many positions are passed over where pages do not read.
+/// How many positions are skipped where pages cannot be read.
 const SKIP: u64 = 100;
 
 /// Reads every row after `found.from`.
@@ -55,7 +55,7 @@ pub(super) fn check(
         let done = after.as_u64().saturating_sub(from.as_u64()).min(total);
         report(WorkProgress { what: "events", done, total });
     }
-    // Behind the last event positions may have been given out, and their events removed.
+    // After the last event positions may have been given out, and their events removed.
     scan.found.verified_to = at.head.max(from.min(at.floor));
     Ok(())
 }
@@ -64,14 +64,14 @@ struct LogScan<'a> {
     conn: &'a Connection,
     rows: LogRows<'a>,
     latest: LatestEvents,
-    /// The row before; nothing when it could not be read.
+    /// The previous row; `None` when it could not be read.
     last: Option<Position>,
     at: LogBounds,
     found: &'a mut StoreVerification,
 }
 
 impl LogScan<'_> {
-    /// Checks some rows, and tells where the last of them is.
+    /// Checks some rows. Returns the position of the last.
     fn step(&mut self, after: Position) -> rusqlite::Result<Option<Position>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM log WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT {MAX_READ_EVENTS}"
@@ -104,7 +104,7 @@ impl LogScan<'_> {
 
     fn skip(&mut self, after: Position, error: &rusqlite::Error) -> Position {
         let to = Position::from_u64(after.as_u64() + SKIP).min(self.at.head);
-        // The rows before the page that does not read are read one by one: only what is damaged is passed.
+        // The rows before the unreadable page are read one by one: only what is damaged is skipped.
         let mut reached = after;
         for number in after.as_u64() + 1..=to.as_u64() {
             let position = Position::from_u64(number);
@@ -115,21 +115,21 @@ impl LogScan<'_> {
             }
         }
         if reached < to {
-            let what = format!("pages do not read between here and position {to}: {error}");
+            let what = format!("pages cannot be read between here and position {to}: {error}");
             self.found.defect(DefectKind::Pages, Position::from_u64(reached.as_u64() + 1), "", what);
         }
         self.last = None;
         to
     }
 
-    /// Positions are dense but where events were removed, and that is no further than the floor.
+    /// Positions have no gaps, except up to the floor, where events were removed.
     fn follows(&mut self, position: Position) {
         let Some(last) = self.last.replace(position) else { return };
         let expected = last.max(self.at.floor).as_u64() + 1;
         if position.as_u64() <= expected {
             return;
         }
-        // Something may have been removed since the work began.
+        // Something may have been removed since the work started.
         let floor = schema::meta(self.conn, "floor").unwrap_or_default();
         if floor + 1 < position.as_u64() {
             let what = format!("positions {expected} to {} are missing", position.as_u64() - 1);
@@ -141,7 +141,7 @@ impl LogScan<'_> {
         self.envelope(recorded);
         self.link(recorded, previous);
         if let Err(error) = codec::decode(recorded) {
-            // What serde says may quote the data, and the data may be what a visitor wrote.
+            // serde's text may quote the data, which a visitor may have written.
             let what = match error {
                 CodecError::Malformed { kind, .. } => format!("the data of `{kind}` do not decode"),
                 other => other.to_string(),
@@ -170,7 +170,7 @@ impl LogScan<'_> {
         }
     }
 
-    /// The event before it in its stream is there, and nothing else follows that one.
+    /// Checks that the previous event of the stream exists, and that no other event follows that one.
     fn link(&mut self, recorded: &RecordedEvent, previous: Position) {
         let RecordedEvent { position, stream, version, .. } = recorded;
         let (position, version) = (*position, *version);
@@ -194,7 +194,7 @@ impl LogScan<'_> {
             RowAt::Event { .. } => {
                 Some(format!("position {previous} is not version {} of its stream", version.as_u64() - 1))
             }
-            // It was reported where it is.
+            // It was reported at its own position.
             RowAt::Damaged => return,
             RowAt::Nothing if self.begins_at(recorded) => return,
             RowAt::Nothing => {
@@ -203,7 +203,7 @@ impl LogScan<'_> {
         };
         match (what, newest) {
             (Some(what), _) => self.found.defect(DefectKind::Link, position, stream.as_str(), what),
-            // The link is good, but what it names is not the newest: there are two ways on from there.
+            // The link is good, but the event that it names is not the newest: two events follow it.
             (None, Some((place, _))) if matches!(self.rows.at(place), RowAt::Event { .. }) => {
                 let what = format!("version {version} is there although {place} is of the same stream");
                 self.found.defect(DefectKind::Link, position, stream.as_str(), what);
@@ -212,7 +212,7 @@ impl LogScan<'_> {
         }
     }
 
-    /// Whether everything before an event was truncated away, or it was itself removed meanwhile.
+    /// Whether everything before an event was truncated away, or the event itself was removed meanwhile.
     fn begins_at(&mut self, recorded: &RecordedEvent) -> bool {
         let head = StreamHeads::default().find(self.conn, recorded.stream.as_str());
         let is_begin = matches!(head, Ok(Some(head)) if head.first == recorded.version);
@@ -224,7 +224,7 @@ impl LogScan<'_> {
         matches!(head, Ok(None)) && schema::meta(self.conn, "indexed").is_ok_and(|indexed| indexed == 0)
     }
 
-    /// The stream that a damaged row names, when that much of it reads.
+    /// The stream that a damaged row names, if that much of it can be read.
     fn stream_at(&self, position: Position) -> String {
         let sql = "SELECT stream FROM log WHERE position = ?1";
         let read = self.conn.query_row(sql, [position], |row| row.get::<_, String>(0));

@@ -1,5 +1,4 @@
-//! The marks against the log: each names the event that it says. They are looked at in portions, each of one
-//! moment of the log.
+//! Compares the marks with the log: each names an event that exists. They are checked in portions, each in one transaction.
 
 use rusqlite::{Connection, types::Value};
 
@@ -39,7 +38,7 @@ pub(super) fn check(
 /// The stream and the number of a mark.
 type Key = (Value, i64);
 
-/// Checks the marks after one. Gives how many there were, and the last.
+/// Checks the marks after one. Returns how many there were, and the last.
 fn portion(
     conn: &Connection,
     behind: &Key,
@@ -69,7 +68,7 @@ fn portion(
             RowAt::Event { stream: other, version, .. } => {
                 other.as_str() == stream && version.as_u64() == mark.saturating_mul(stream_index::MARK_EVERY)
             }
-            // It was reported where it is.
+            // It was reported at its own position.
             RowAt::Damaged => true,
             RowAt::Nothing => false,
         };
