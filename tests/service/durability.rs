@@ -25,8 +25,8 @@ const CONNECTIONS: usize = 32;
 /// Sessions that all connections write to.
 const SHARED: u64 = 4;
 
-/// After so many rounds other sessions are written to, and after so many of a long run everything is
-/// read: in the others what was written to since.
+/// After how many rounds other sessions are used, and after how many rounds of a long run everything is read: other rounds
+/// read only the sessions that were used since.
 const ROUNDS_OF_SESSIONS: u64 = 10;
 
 /// The most messages that are acknowledged before the program is killed.
@@ -36,7 +36,7 @@ const MOST_ACKNOWLEDGED: u64 = 1_200;
 struct Message {
     session: String,
     text: String,
-    /// From the answer; nothing while there is none.
+    /// From the answer; `None` while there is none.
     id: Option<String>,
 }
 
@@ -64,7 +64,7 @@ impl Connection {
             let status = response.status();
             let Ok(answer) = response.json::<Value>() else { return };
             if answer["code"] == "STORE_UNAVAILABLE" {
-                // The disk took longer than the service waits: nobody knows, so it is sent again.
+                // The disk took longer than the service waits, so the outcome is unknown and it is sent again.
                 continue;
             }
             assert_eq!(status, 200, "{answer}");
@@ -115,7 +115,7 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     }
 }
 
-/// Lets all connections write, kills the program amid that, and tells how much was acknowledged.
+/// Lets all connections write and kills the program meanwhile. Returns how much was acknowledged.
 fn write_and_kill(
     app: &mut TestApp,
     connections: &mut [Connection],
@@ -131,14 +131,14 @@ fn write_and_kill(
             scope.spawn(|| connection.write(&address, group, &acknowledged));
         }
         eventually("messages are acknowledged", || acknowledged.load(Ordering::Relaxed) >= wanted);
-        // Not at an answer, but anywhere between two.
+        // Not right after an answer, but at any time between two.
         std::thread::sleep(moment);
         app.kill();
     });
     acknowledged.into_inner()
 }
 
-/// Compares the histories with what the connections know, and tells how many messages there are.
+/// Compares the histories with what the connections know. Returns how many messages there are.
 fn check(app: &TestApp, connections: &[Connection], is_read: impl Fn(&str) -> bool) -> usize {
     let mut expected: BTreeMap<&str, Vec<Vec<&Message>>> = BTreeMap::new();
     for connection in connections {
@@ -185,7 +185,7 @@ fn check_session(session: &str, history: &[Value], by_connection: &[Vec<&Message
     assert_eq!(known, history.len(), "{session}: a message that nobody sent");
 }
 
-/// A session's whole history, page by page from its end. Nothing when there is no such session.
+/// A session's whole history, page by page from its end. `None` when there is no such session.
 pub fn history(app: &TestApp, session: &str) -> Vec<Value> {
     let mut pages = Vec::new();
     let mut before = String::new();

@@ -1,5 +1,4 @@
-//! Webhooks through the public interface: endpoints that are managed over HTTP, and real receivers that hear
-//! of messages.
+//! Webhooks through the public interface: endpoints that are managed over HTTP, and real receivers that get messages.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -26,7 +25,7 @@ mod secrets;
 
 const SESSION: &str = "session-of-webhooks-1";
 
-/// Receivers on this machine are allowed, and what failed is tried again soon.
+/// Receivers on this machine are allowed, and failed deliveries are tried again soon.
 fn starting() -> AppLauncher {
     AppLauncher::new()
         .environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")
@@ -35,7 +34,7 @@ fn starting() -> AppLauncher {
         .environment("AMOIQ__WEBHOOKS__BREAKER_MAX_MS", "100")
 }
 
-/// A service and one endpoint of the demo tenant, made by API.
+/// A service and one endpoint of the demo tenant, created by API.
 struct Given {
     app: TestApp,
     receiver: RecordingReceiver,
@@ -66,12 +65,12 @@ impl Given {
         self.get("").body["status"].clone()
     }
 
-    /// Says something and gives the message's id.
+    /// Sends a message. Returns its id.
     fn say(&self, text: &str) -> String {
         self.app.say(WIDGET_KEY, SESSION, text)
     }
 
-    /// Waits until so many requests came.
+    /// Waits for this number of requests.
     fn heard(&self, count: usize) -> Vec<ReceivedRequest> {
         eventually("requests come", || self.receiver.requests().len() >= count);
         let requests = self.receiver.requests();
@@ -79,7 +78,7 @@ impl Given {
         requests
     }
 
-    /// Waits until a delivery has a status, and shows it.
+    /// Waits until a delivery has a status, and returns it.
     fn delivery(&self, message: &str, status: &str) -> Value {
         let find = || {
             let listed = self.get("/deliveries").body["deliveries"].clone();
@@ -91,7 +90,7 @@ impl Given {
     }
 }
 
-/// Makes an endpoint and gives its id and its secret.
+/// Creates an endpoint. Returns its id and its secret.
 fn register(app: &TestApp, credential: &str, wanted: &Value) -> (String, String) {
     let answer = app.post(credential, "/api/webhooks", wanted);
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -103,7 +102,7 @@ fn send(app: &TestApp, credential: &str, method: Method, path: &str, body: &Valu
     ApiResponse::to(app.request(method, path).bearer_auth(credential).json(body))
 }
 
-/// Whether a published library takes a request for genuine.
+/// Whether a published library verifies a request.
 fn is_genuine(request: &ReceivedRequest, secret: &str) -> bool {
     let mut headers = HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
@@ -114,14 +113,14 @@ fn is_genuine(request: &ReceivedRequest, secret: &str) -> bool {
     webhook.verify(&request.body, &headers).is_ok()
 }
 
-/// What messages said that a receiver heard of, each once.
+/// The texts of the messages that a receiver got, each once.
 fn texts(requests: &[ReceivedRequest]) -> BTreeSet<String> {
     let text =
         |request: &ReceivedRequest| request.json()["data"]["text"].as_str().unwrap_or_default().to_owned();
     requests.iter().map(text).collect()
 }
 
-/// The service once more, on the directory of one that ended.
+/// The service again, on the directory of one that ended.
 fn again(data: &Path) -> TestApp {
     starting().data(data).start()
 }

@@ -41,7 +41,7 @@ fn reconciling_publishes_the_result_and_a_second_time_changes_nothing() {
 }
 
 #[test]
-fn a_registry_that_is_loaded_shows_what_was_published() {
+fn a_loaded_registry_shows_what_was_published() {
     paused(async {
         let (given, registry) = given_nothing().await;
         for id in ["acme", "other"] {

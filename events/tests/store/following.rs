@@ -1,4 +1,4 @@
-//! Contract: subscriptions give every event once, in order, first what is there, then what comes.
+//! Contract: subscriptions return every event once and in order, first those in the log, then new ones.
 
 use amoiq_events::{Position, store::ExpectedVersion};
 
@@ -95,7 +95,7 @@ pub(crate) async fn a_subscription_says_that_it_passed_a_removed_end(given: &mut
     let mut subscription = given.store().subscribe(Position::START);
     given.has(&stream("a"), 1..=2).await;
     assert_eq!(take(&mut subscription, 2).await.len(), 2);
-    // Removed while the subscription waits for it, and before one that starts has read it.
+    // Removed while one subscription waits for it, and before a new one has read it.
     let waiting = tokio::spawn(async move {
         let batch = within(subscription.next()).await.expect("read").expect("the store is open");
         (batch, subscription)

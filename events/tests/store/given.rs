@@ -1,4 +1,4 @@
-//! A store to test, and the words the facts are told in.
+//! A store to test, and helpers that the tests are written with.
 //!
 //! Events are named by numbers: number 7 has the id 7 and says so in its data, so that a test reads
 //! back what it appended as a list of numbers.
@@ -42,13 +42,13 @@ impl Given {
         Arc::clone(self.store.as_ref().expect("the store is open"))
     }
 
-    /// Closes the store; whoever else holds it must have let go.
+    /// Closes the store; nobody else may hold it any more.
     pub(crate) fn close(&mut self) {
         let store = self.store.take().expect("the store is open");
         assert_eq!(Arc::strong_count(&store), 1, "somebody still holds the store");
     }
 
-    /// Closes and opens the embedded store. The one in memory has nothing to open again.
+    /// Closes and opens the embedded store. The store in memory stays as it is.
     pub(crate) fn reopen(&mut self) {
         if let Some(directory) = &self.directory {
             self.store = None;
@@ -56,7 +56,7 @@ impl Given {
         }
     }
 
-    /// Goes on with the files as a crash at this moment would leave them.
+    /// Continues with the files as a crash at this moment would leave them.
     pub(crate) fn crash(&mut self) {
         if let Some(directory) = &self.directory {
             let crashed = copy(directory.path());
@@ -74,12 +74,12 @@ impl Given {
         within(self.store().append(stream.clone(), expected, events(numbers))).await
     }
 
-    /// Appends what has to succeed.
+    /// Appends events, which has to succeed.
     pub(crate) async fn has(&self, stream: &StreamName, numbers: RangeInclusive<u64>) -> AppendReceipt {
         self.append(stream, ExpectedVersion::Any, numbers).await.expect("appended")
     }
 
-    /// Appends as many events as are named, in as few appends as it takes.
+    /// Appends this many events, in as few appends as possible.
     pub(crate) async fn has_many(&self, stream: &StreamName, numbers: RangeInclusive<u64>) {
         let (mut first, last) = numbers.into_inner();
         while first <= last {

@@ -1,8 +1,8 @@
-//! What every backend of the event store keeps to, and what the embedded one survives.
+//! The contract of every backend of the event store, and what the embedded one survives.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`given`] | a store to test, and the words the facts are told in |
+//! | [`given`] | a store to test, and helpers that the tests are written with |
 //! | [`append`], [`reading`], [`seeking`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |

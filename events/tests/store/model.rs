@@ -1,4 +1,4 @@
-//! Random histories: whatever is done in whatever order, a store answers as a model of a few lines does.
+//! Random histories: whatever is done in whatever order, a store behaves like a model of a few lines.
 //!
 //! Positions are the store's own choice, so the model takes them over after checking that they rise.
 
@@ -12,7 +12,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::given::{Given, stream, take, within};
 
-/// Few, so that histories meet.
+/// Few streams, so that histories overlap.
 const STREAMS: usize = 3;
 
 /// One step of a history. What it names is taken modulo what there is.
@@ -31,7 +31,7 @@ enum Step {
     Crash,
 }
 
-/// How an append's expectation relates to the truth.
+/// How an append's expected version relates to the actual one.
 #[derive(Debug, Clone, Copy)]
 enum Expect {
     Any,
@@ -40,7 +40,7 @@ enum Expect {
     Off(i8),
 }
 
-/// An append that was made, to be made again.
+/// An earlier append, for repeating it.
 #[derive(Debug, Clone)]
 struct Made {
     stream: usize,
@@ -49,7 +49,7 @@ struct Made {
     last: u64,
 }
 
-/// What a store is: a log, and the version of each stream.
+/// The model of a store: a log, and the version of each stream.
 #[derive(Default)]
 struct Model {
     /// The stream, version and number of each event.
@@ -91,12 +91,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn the_store_in_memory_answers_as_the_model(steps in vec(step(), 1..60)) {
+    fn the_store_in_memory_behaves_like_the_model(steps in vec(step(), 1..60)) {
         run(Given::memory(), steps);
     }
 
     #[test]
-    fn the_embedded_store_answers_as_the_model(steps in vec(step(), 1..60)) {
+    fn the_embedded_store_behaves_like_the_model(steps in vec(step(), 1..60)) {
         run(Given::sqlite(), steps);
     }
 }
@@ -205,7 +205,7 @@ impl Model {
         }
     }
 
-    /// The answer to an append that adds nothing; nothing when it has to add its events.
+    /// The answer to an append that adds nothing; `None` when it has to add its events.
     fn answer(&self, made: &Made) -> Option<Result<AppendReceipt, AppendError>> {
         let actual = self.versions.get(&made.stream).copied().unwrap_or_default();
         let found = |number: u64| {

@@ -4,7 +4,7 @@ use amoiq_events::{NewEvent, Position, StreamName, Timestamp, store::ExpectedVer
 
 use crate::given::{Given, event, within};
 
-/// Appends events of these times, and gives the position of each.
+/// Appends events of these times. Returns the position of each.
 async fn has_times(given: &Given, times: &[i64]) -> Vec<Position> {
     let mut positions = Vec::new();
     for (number, time) in (1..).zip(times) {
@@ -46,7 +46,7 @@ pub(crate) async fn events_of_the_same_time_are_all_after_the_position(given: &m
 }
 
 pub(crate) async fn every_event_after_the_position_has_the_time_although_clocks_jitter(given: &mut Given) {
-    // Each is up to 9.9 s off its place in the order.
+    // Each time is up to 9.9 s away from its place in the order.
     let times: Vec<i64> = (0..4_000_i64).map(|number| number * 100 + (number * 7_919) % 9_900).collect();
     let positions = has_times(given, &times).await;
     for time in (0..400_000).step_by(9_973) {

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_an_address_would_lose_is_refused() {
+    fn an_id_that_a_url_cannot_carry_is_refused() {
         let at = |id| address("http://127.0.0.1:4001", &["tenants", id]).map(String::from);
         assert_eq!(at("a/b ..%2e").unwrap(), "http://127.0.0.1:4001/operator/tenants/a%2Fb%20..%252e");
         for lost in ["", ".", "..", ".\t.", "a\nb"] {

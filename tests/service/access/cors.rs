@@ -53,7 +53,7 @@ fn a_preflight_is_answered_on_every_route_for_every_origin_without_a_credential(
 }
 
 #[test]
-fn every_answer_is_readable_by_the_page_errors_too() {
+fn a_page_can_read_every_answer_including_errors() {
     let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "5").start();
     let ask = |method: Method, path: &str, key: &str| {
         let request = app.request(method, path).bearer_auth(key).header("origin", "https://site.example");
@@ -96,7 +96,7 @@ fn pages_may_send_cookies_to_the_sockets_and_to_nothing_else() {
         assert_eq!(answer.header("access-control-allow-origin"), "https://site.example", "{path}");
         answer.header("access-control-allow-credentials").to_owned()
     };
-    // What is refused as well: a page that cannot read a refusal does not learn why.
+    // Refusals too: a page that cannot read a refusal does not learn the reason.
     for path in [
         "/socket.io/?EIO=4&transport=polling",
         "/socket.io?EIO=4&transport=polling",

@@ -1,5 +1,4 @@
-//! Every limit at its edge: what is at the limit passes, one more is refused, or cut where the contract
-//! says cut.
+//! Every limit at its edge: a value at the limit passes, and one more is refused, or cut where the contract says so.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use reqwest::Method;
@@ -98,7 +97,7 @@ fn an_idempotency_key_is_an_id_too() {
 }
 
 #[test]
-fn a_tenant_id_is_an_id_wherever_it_stands() {
+fn a_tenant_id_follows_the_rules_of_ids_everywhere() {
     let app = TestApp::start();
     let long = "x".repeat(257);
     assert_refused(&send(&app, json!({"tenantId": long})), "tenantId");
@@ -166,7 +165,7 @@ fn user_info_is_an_object_of_at_most_4_kib() {
 }
 
 #[test]
-fn where_a_visitor_is_is_cut_and_never_refused() {
+fn a_visitors_location_is_cut_and_never_refused() {
     let app = TestApp::start();
     for field in ["url", "referrer", "origin", "domain"] {
         for length in [0, 2_048, 2_049, 20_000] {
@@ -208,7 +207,7 @@ fn nul_and_lone_surrogates_are_refused_in_every_field_that_is_kept() {
 }
 
 #[test]
-fn fields_that_are_not_known_are_ignored() {
+fn unknown_fields_are_ignored() {
     let app = TestApp::start();
     let answer =
         send(&app, json!({"sender": "agent", "role": "admin", "seq": 99, "type": "message", "x": {"y": []}}));
@@ -244,7 +243,7 @@ fn a_page_of_history_has_1_to_500_messages() {
 }
 
 #[test]
-fn a_session_takes_so_many_events_and_no_more() {
+fn a_session_has_a_limit_of_events() {
     // The first message is three events: the session, the conversation and the message.
     let app = AppLauncher::new().environment("AMOIQ__LIMITS__EVENTS_PER_SESSION", "5").start();
     let message = |id: &str| send(&app, json!({"clientMessageId": id}));
@@ -259,7 +258,7 @@ fn a_session_takes_so_many_events_and_no_more() {
     assert_eq!((repeat.status, &repeat.body["duplicate"]), (200, &json!(true)), "a repeat takes no place");
     assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}")).len(), 3);
     assert_eq!(send(&app, json!({"sessionId": "session-of-another-1"})).status, 200);
-    // Closed it is let go by retention; a message would open it again, and is refused.
+    // Once it is closed, retention removes it; a message would open it again, and is refused.
     for _ in 0..2 {
         assert_eq!(
             app.post(SECRET_KEY, &format!("/api/chat/sessions/{SESSION}/close"), &json!({})).status,

@@ -42,7 +42,7 @@ fn start() -> TestApp {
     app
 }
 
-/// An endpoint and a good body for it; `{session}` is put in.
+/// An endpoint and a valid body for it; `{session}` is filled in.
 const ENDPOINTS: [(&str, &str); 7] = [
     ("POST", "/webchat/message"),
     ("GET", "/api/chat/messages?sessionId={session}"),
@@ -119,7 +119,7 @@ fn no_credential_reaches_another_tenant() {
 }
 
 #[test]
-fn another_tenants_session_id_is_a_session_of_ones_own() {
+fn another_tenants_session_id_names_a_session_of_the_callers_own() {
     let app = start();
     for (kind, credential) in credentials(&app) {
         for endpoint in ENDPOINTS {
@@ -170,7 +170,7 @@ fn each_credential_may_do_what_the_contract_says() {
         let credentials = credentials(&app);
         let (_, credential) = credentials.iter().find(|(name, _)| *name == kind).expect("one of each kind");
         let statuses = endpoints.map(|endpoint| match (kind, endpoint) {
-            // Before the visitor's first message as u-1, nobody was verified as them.
+            // Before the visitor's first message as u-1, nobody was verified as that user.
             ("visitor", ("GET", path)) if path.contains("userId") => {
                 let answer = call(&app, credential, endpoint, OURS, Named::default());
                 assert_eq!(answer.body["messages"].as_array().map(Vec::len), Some(2), "{answer:?}");

@@ -1,4 +1,4 @@
-//! Behind proxies: whose address a client has, and what operators are told when nobody's is believed.
+//! Behind proxies: which address counts as the client's, and what operators are told when none is trusted.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, SocketHandshake, TestApp, eventually};
 use reqwest::Method;
@@ -8,7 +8,7 @@ const READ: &str = "/api/chat/messages?sessionId=session-0123456789";
 const KEY: &str = "wk_acme_00000";
 const TENANT: &str = "[[tenants]]\nid = 'acme'\nwidget_keys = ['wk_acme_00000']";
 
-/// A service that trusts these networks, with a limit that nobody reaches.
+/// A service that trusts these networks, with a limit that no test reaches.
 fn trusting(networks: &str) -> TestApp {
     AppLauncher::new()
         .config(TENANT)
@@ -17,7 +17,7 @@ fn trusting(networks: &str) -> TestApp {
         .start()
 }
 
-/// How many requests the client has left that these headers name.
+/// How many requests the client that these headers name has left.
 fn left(app: &TestApp, headers: &[(&str, &str)]) -> u32 {
     let request = app.request(Method::GET, READ).bearer_auth(KEY);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -27,7 +27,7 @@ fn left(app: &TestApp, headers: &[(&str, &str)]) -> u32 {
 }
 
 #[test]
-fn an_address_counts_for_itself_however_a_proxy_writes_it() {
+fn an_address_is_recognised_however_a_proxy_writes_it() {
     let app = trusting("127.0.0.0/8");
     let spellings = [
         ["198.51.100.1", "198.51.100.2"],
@@ -55,7 +55,7 @@ fn an_address_counts_for_itself_however_a_proxy_writes_it() {
 }
 
 #[test]
-fn what_is_no_address_ends_the_walk_and_is_said_once() {
+fn an_invalid_address_ends_the_search_and_is_reported_once() {
     let app = trusting("127.0.0.0/8");
     let mut proxy = 1000;
     for unreadable in ["unknown", "_hidden", "198.51.100.9:x", "[2001:db8::9", "198.51.100.9%1"] {
@@ -74,7 +74,7 @@ fn what_is_no_address_ends_the_walk_and_is_said_once() {
 }
 
 #[test]
-fn a_proxy_that_is_not_trusted_is_told_of_with_the_line_that_is_missing() {
+fn an_untrusted_proxy_is_reported_with_the_missing_setting() {
     let app = trusting("10.0.0.0/8");
     for header in [("x-forwarded-for", "198.51.100.1"), ("forwarded", "for=198.51.100.1")] {
         for _ in 0..3 {
@@ -99,12 +99,12 @@ fn a_client_that_comes_directly_is_no_reason_for_a_warning() {
 }
 
 #[test]
-fn forwarded_names_nobody_and_a_proxy_that_writes_nothing_else_is_told_of() {
+fn the_forwarded_header_is_not_used_and_a_proxy_that_sends_only_it_is_reported() {
     let app = trusting("127.0.0.0/8");
     assert_eq!(left(&app, &[("forwarded", "for=198.51.100.1")]), 999);
     assert_eq!(left(&app, &[("forwarded", "for=198.51.100.2")]), 998, "both are the proxy");
     eventually("it is said", || app.printed(&["127.0.0.1", "Forwarded and no X-Forwarded-For"]));
-    // What a client writes itself goes through a proxy that sets the other header.
+    // A header that the client writes itself passes a proxy that sets the other one.
     let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.1")];
     assert_eq!(left(&app, &both), 999);
     assert_eq!(app.printed_times(&["Forwarded and no"]), 1);
@@ -124,7 +124,7 @@ fn the_demo_is_not_for_use_behind_a_proxy_whatever_the_header() {
 }
 
 #[test]
-fn a_websocket_whose_upgrade_was_left_out_is_told_the_cause() {
+fn a_websocket_request_without_its_upgrade_is_answered_with_the_cause() {
     let app = trusting("127.0.0.0/8");
     let path = "/socket.io/?EIO=4&transport=websocket";
     for headers in [

@@ -1,4 +1,4 @@
-//! How often a client may ask, and what it is told.
+//! How often a client may send requests, and what it is answered.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use reqwest::Method;
@@ -25,7 +25,7 @@ fn the_limit_passes_and_the_next_request_is_refused() {
     assert_eq!(answers.each_ref().map(told), [("3", "2"), ("3", "1"), ("3", "0"), ("3", "0"), ("3", "0")]);
     let resets: Vec<u64> =
         answers.iter().map(|answer| answer.header("x-ratelimit-reset").parse().expect("seconds")).collect();
-    // Each is the time of day plus what is left: they may round to either side of a second.
+    // Each is the time of day plus the remaining time: they may round to either side of a second.
     assert!(resets.iter().all(|reset| reset.abs_diff(resets[0]) <= 1), "one window: {resets:?}");
     let date = answers[0].header("date");
     assert!(resets[0] > 1_700_000_000 && resets[0] < 100_000_000_000, "Unix seconds: {resets:?} at {date}");

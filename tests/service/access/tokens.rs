@@ -1,4 +1,4 @@
-//! Tokens: what verifies and what does not, and what each opens.
+//! Tokens: which ones verify, and what each of them opens.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -148,7 +148,7 @@ fn a_token_that_lacks_a_claim_or_has_a_wrong_one_is_refused() {
 }
 
 #[test]
-fn a_token_ends_with_its_ttl() {
+fn a_token_expires_after_its_ttl() {
     let app = start();
     let token = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "agent", "ttlSeconds": 1}));
     let online = "/api/chat/online-users";
@@ -317,7 +317,7 @@ fn a_verified_user_takes_over_no_session_by_guessing_its_id() {
 }
 
 #[test]
-fn a_token_says_no_more_than_its_key_may_vouch_for() {
+fn a_token_claims_no_more_than_its_key_may_vouch_for() {
     let app = start();
     let of_widget_key = |role: &str, verified: bool| {
         let mut claims = claims();

@@ -1,6 +1,5 @@
-//! Disks that are full, that do not take writes and that do not sync: what is asked for is refused with
-//! the truth, the process stays, and when the disk is well again nothing acknowledged is missing and
-//! nothing is there by half.
+//! Disks that are full, that refuse writes and that do not sync: requests are refused with the true reason, the process
+//! stays, and when the disk works again nothing acknowledged is missing and nothing is incomplete.
 
 use amoiq_testkit::{FaultyDisk, SECRET_KEY, TestApp, eventually};
 
@@ -27,7 +26,7 @@ trait Disk {
 }
 
 #[test]
-fn a_full_disk_is_said_and_survived() {
+fn a_full_disk_is_reported_and_survived() {
     match Mount::new() {
         Some(mount) => a_failing_disk_is_said_and_survived(&mount, "full"),
         None => {
@@ -38,21 +37,21 @@ fn a_full_disk_is_said_and_survived() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_said_and_survived() {
+fn a_file_that_may_not_grow_is_reported_and_survived() {
     a_failing_disk_is_said_and_survived(&LimitedFile::new(), "");
 }
 
 #[test]
-fn a_read_only_disk_is_said_and_survived() {
+fn a_read_only_disk_is_reported_and_survived() {
     a_failing_disk_is_said_and_survived(&FaultyDisk::new("write 30 /log.db"), "I/O error");
 }
 
 #[test]
-fn a_disk_that_does_not_sync_is_said_and_survived() {
+fn a_disk_that_does_not_sync_is_reported_and_survived() {
     a_failing_disk_is_said_and_survived(&FaultyDisk::new("sync 5 /log.db"), "I/O error");
 }
 
-/// What must hold on every disk that fails and is mended.
+/// What must hold on every disk that fails and recovers.
 fn a_failing_disk_is_said_and_survived(disk: &dyn Disk, reason: &str) {
     let mut app = disk.start();
     let client = Client::new(SESSION);
@@ -84,7 +83,7 @@ fn a_failing_disk_is_said_and_survived(disk: &dyn Disk, reason: &str) {
     });
     assert_eq!(users(&app), history(&app, SESSION).len());
 
-    // Killed while it fails: what was refused may be there, what was taken must be.
+    // Killed while it fails: refused messages may be there, accepted ones must be.
     disk.fail(&app);
     eventually("the disk's failure is seen", || client.send(&app).status == 503);
     app.kill();

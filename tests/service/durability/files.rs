@@ -1,4 +1,4 @@
-//! What the program says and does about files that are not as it left them.
+//! What the program does about files that are not as it left them.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -18,7 +18,7 @@ struct Written {
     directory: TempDir,
     /// Session and id, in the order in which they were acknowledged.
     messages: Vec<(String, String)>,
-    /// As the user's history tells it.
+    /// The same, as the user's history shows it.
     epoch: String,
 }
 
@@ -60,7 +60,7 @@ impl Written {
 }
 
 #[test]
-fn a_tail_that_is_torn_inside_a_commit_without_an_answer_is_nothing() {
+fn an_end_torn_inside_an_unanswered_commit_is_no_loss() {
     let (written, mut app) = Written::new(40);
     app.kill();
     let wal = wal(&written.directory);
@@ -80,7 +80,7 @@ fn a_tail_that_is_torn_inside_a_commit_without_an_answer_is_nothing() {
 }
 
 #[test]
-fn acknowledged_commits_that_are_cut_out_are_reported_and_begin_an_epoch() {
+fn lost_acknowledged_commits_are_reported_and_start_an_epoch() {
     let (written, mut app) = Written::new(40);
     app.kill();
     let whole = wal(&written.directory);
@@ -157,7 +157,7 @@ fn a_second_program_on_a_directory_is_refused_and_says_why() {
 }
 
 #[test]
-fn the_read_models_are_made_again_from_the_log() {
+fn the_read_models_are_rebuilt_from_the_log() {
     let (written, mut app) = Written::new(1_200);
     let before = user_history(&app);
     assert_eq!(before.len(), written.messages.len());
@@ -205,7 +205,7 @@ fn say(app: &TestApp, session: &str, text: &str) -> String {
     answer.body["messageId"].as_str().expect("an id").to_owned()
 }
 
-/// The log's epoch, which stands in the cursor of a user's history.
+/// The log's epoch, which is in the cursor of a user's history.
 fn epoch(app: &TestApp) -> String {
     let answer = app.get(SECRET_KEY, "/api/chat/messages?userId=ann&limit=1");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -232,7 +232,7 @@ fn wal(directory: &TempDir) -> Vec<u8> {
     fs::read(directory.path().join("log.db-wal")).expect("a write-ahead log")
 }
 
-/// The size of a frame: the page size stands in the header, and a frame has 24 bytes more.
+/// The size of a frame: the page size is in the header, and a frame has 24 bytes more.
 fn frame_bytes(wal: &[u8]) -> usize {
     let size: [u8; 4] = wal[8..12].try_into().expect("four bytes");
     usize::try_from(u32::from_be_bytes(size)).expect("fits") + 24

@@ -1,8 +1,8 @@
-//! The same with a power cut in place of a kill: of what was written since the last sync of a file the disk has what a
-//! seed chooses, page by page, and of the directory the old names or the new ones.
+//! The same with a power cut instead of a kill: a seed chooses, page by page, which writes since the last sync of a file are
+//! on the disk, and whether the directory has its old names or the new ones.
 //!
-//! `power.c` keeps what was synced; here the rest is chosen. `AMOIQ_POWER_ROUNDS` makes more cuts than 4,
-//! `AMOIQ_POWER_SEED` (a number that stands here, so that a run is like the one before) makes others.
+//! `power.c` records what was synced; this module chooses the rest. `AMOIQ_POWER_ROUNDS` makes more cuts than 4,
+//! `AMOIQ_POWER_SEED` (by default a fixed number, so that every run is the same) makes others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::{CONNECTIONS, Connection, ROUNDS_OF_SESSIONS, check, write_and_kill};
 
-/// What a disk writes as one.
+/// What a disk writes atomically.
 const SECTOR: usize = 512;
 
 /// The longest that a start is given before a cut amid it.
@@ -30,7 +30,7 @@ struct Machine {
     library: TempDir,
     /// The data directory.
     data: TempDir,
-    /// What of it is on the disk.
+    /// The part of it that is on the disk.
     disk: TempDir,
 }
 
@@ -144,7 +144,7 @@ impl Loss {
 
     /// What a file holds: of each sector that differs the old or the new.
     fn bytes(self, image: Vec<u8>, written: Option<Vec<u8>>, dice: &SeededEntropy) -> Vec<u8> {
-        // Nobody has a file any more whose name is gone.
+        // A file without a name is lost.
         let Some(written) = written else { return image };
         let length = if self.keeps(dice) { written.len() } else { image.len() };
         let mut bytes = image;
@@ -199,13 +199,13 @@ fn cut_amid_a_start(machine: &mut Machine, dice: &SeededEntropy) {
     std::thread::sleep(Duration::from_micros(dice.next() % START_US));
     process.kill().expect("it runs");
     process.wait().expect("it ends");
-    // The library may not have begun: then nothing was written either.
+    // The library may not have started: then nothing was written either.
     if machine.disk.path().join("names").exists() {
         machine.lose_power(dice);
     }
 }
 
-/// Nothing that the store holds does not fit.
+/// Checks that the whole store verifies.
 fn verify(app: &TestApp) {
     let (code, report) = cli::verify(app.data(), &[]);
     assert_eq!(code, 0, "{report}");

@@ -1,5 +1,4 @@
-//! SIGTERM and SIGINT: what is in flight is answered, nobody can hold up the end, and the next start
-//! serves at once.
+//! SIGTERM and SIGINT: requests in flight are answered, nobody can delay the stop, and the next start serves at once.
 
 use std::{
     io::{Read, Write},
@@ -45,7 +44,7 @@ fn a_request_in_flight_is_answered_before_the_program_ends() {
 }
 
 #[test]
-fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
+fn idle_and_half_used_connections_do_not_delay_the_stop() {
     for signal in ["TERM", "INT"] {
         let directory = tempfile::tempdir().expect("a directory");
         let mut app = AppLauncher::new().data(directory.path()).start();
@@ -73,7 +72,7 @@ fn connections_that_are_idle_or_half_used_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_disk_that_hangs_ends_readiness_and_does_not_hold_up_the_end() {
+fn a_hanging_disk_ends_readiness_and_does_not_delay_the_stop() {
     let disk = FaultyDisk::new("sync 0 /log.db");
     let mut app = disk.starting().start();
     disk.set();
@@ -94,7 +93,7 @@ fn a_disk_that_hangs_ends_readiness_and_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn messages_that_were_taken_while_the_program_ends_are_kept() {
+fn messages_accepted_during_the_stop_are_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut app = AppLauncher::new().data(directory.path()).start();
     let request = || {
@@ -117,7 +116,7 @@ fn messages_that_were_taken_while_the_program_ends_are_kept() {
     assert!((taken..=taken + 8).contains(&kept), "{taken} were taken, {kept} are kept");
 }
 
-/// It ends by itself, in time, and says that all is well.
+/// It ends by itself, in time and with success.
 fn assert_ends(app: &mut TestApp, since: Instant) {
     let ended = loop {
         if let Some(status) = app.exit_status() {

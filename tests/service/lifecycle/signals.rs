@@ -1,4 +1,4 @@
-//! Signals, and the service manager: what it is told, and when.
+//! Signals, and notifications of the service manager.
 
 use std::{
     os::{
@@ -47,7 +47,7 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_is_told_when_the_service_is_ready_and_when_it_stops() {
+fn a_service_manager_learns_when_the_service_is_ready_and_when_it_stops() {
     for is_abstract in [false, true] {
         let manager = Manager::new(is_abstract);
         let mut app = manager.starting().start();
@@ -60,7 +60,7 @@ fn a_service_manager_is_told_when_the_service_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn a_watchdog_hears_that_the_executor_turns_while_the_disk_hangs() {
+fn a_watchdog_is_notified_while_the_disk_hangs_because_the_executor_runs() {
     let manager = Manager::new(false);
     let disk = FaultyDisk::new("sync 0 /log.db");
     let app = disk
@@ -84,7 +84,7 @@ fn a_watchdog_hears_that_the_executor_turns_while_the_disk_hangs() {
 }
 
 #[test]
-fn a_watchdog_that_means_another_process_hears_nothing() {
+fn a_watchdog_for_another_process_is_not_notified() {
     let manager = Manager::new(false);
     let start = manager.starting().environment("WATCHDOG_USEC", "1000").environment("WATCHDOG_PID", "1");
     let mut app = start.start();
@@ -94,7 +94,7 @@ fn a_watchdog_that_means_another_process_hears_nothing() {
 }
 
 #[test]
-fn a_manager_that_cannot_be_told_does_not_hold_up_the_service_and_is_logged() {
+fn an_unreachable_service_manager_is_logged_and_does_not_delay_the_service() {
     let manager = Manager::new(false);
     let full = UnixDatagram::unbound().expect("a socket");
     full.set_nonblocking(true).expect("set");

@@ -18,7 +18,7 @@ fn message() -> Vec<u8> {
 }
 
 #[test]
-fn a_byte_order_mark_is_passed_over() {
+fn a_byte_order_mark_is_skipped() {
     let app = TestApp::start();
     let marked = [b"\xef\xbb\xbf".to_vec(), message()].concat();
     assert_eq!(raw(&app, "/webchat/message", &[], marked).status, 200);
@@ -139,7 +139,7 @@ fn ten_thousand_emoji_fit_however_they_are_written() {
 }
 
 #[test]
-fn what_would_change_the_meaning_and_is_not_supported_is_refused_from_anybody() {
+fn an_unsupported_field_that_changes_the_meaning_is_refused_from_everybody() {
     let app = TestApp::start();
     let agent = app.mint_token(SECRET_KEY, &json!({"userId": "ann", "role": "agent"}));
     let meant = [

@@ -67,7 +67,7 @@ fn cursors_of_a_session_visit_every_message_once() {
 }
 
 #[test]
-fn a_cursor_that_was_not_given_is_refused() {
+fn an_unknown_cursor_is_refused() {
     let app = TestApp::start();
     app.say(WIDGET_KEY, SESSION, "x");
     let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
@@ -153,7 +153,7 @@ fn pages_of_a_user_neither_overlap_nor_leave_anything_out_while_the_user_writes(
 }
 
 #[test]
-fn a_claim_to_be_a_user_opens_nothing_and_shows_to_staff() {
+fn a_claim_to_be_a_user_opens_nothing_and_is_shown_to_staff() {
     let app = TestApp::start();
     let claim = json!({"text": "I say I am u-1", "sessionId": SESSION, "userId": "u-1"});
     assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &claim).status, 200);

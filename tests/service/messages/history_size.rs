@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 
 const SESSION: &str = "session-0123456789";
 
-/// What `limits.history_bytes` is when nothing is said.
+/// The default of `limits.history_bytes`.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The bytes of an answer, and the answer.
@@ -101,7 +101,7 @@ fn a_users_history_is_cut_at_its_bytes_and_its_pages_lose_nothing() {
     let app = AppLauncher::new().environment("AMOIQ__LIMITS__HISTORY_BYTES", "65536").start();
     let user = app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": "visitor"}));
     let sessions = ["session-of-user-one-1", "session-of-user-one-2", "session-of-user-one-3"];
-    // Short and long ones in turn: a session that is cut must not let older short ones of another pass.
+    // Short and long ones in turn: when one session is cut, older short messages of another must not come in their place.
     let said: Vec<_> = (0..120)
         .map(|number| {
             let (session, length) =
@@ -126,7 +126,7 @@ fn a_users_history_is_cut_at_its_bytes_and_its_pages_lose_nothing() {
     assert_eq!(texts, said, "every message once, in order");
 }
 
-/// A reader that has got the begin of a page and takes the rest when it likes.
+/// A reader that got the start of a page and reads the rest later.
 fn slow_reader(app: &TestApp) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(16_384).expect("an option");
@@ -141,7 +141,7 @@ fn slow_reader(app: &TestApp) -> TcpStream {
 }
 
 #[test]
-fn readers_that_do_not_read_on_hold_no_pages() {
+fn readers_that_stop_reading_hold_no_pages() {
     let app = TestApp::start();
     (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let (size, _) = page(&app, &format!("sessionId={SESSION}&limit=500"));
@@ -151,7 +151,7 @@ fn readers_that_do_not_read_on_hold_no_pages() {
     // 40 pages are 160 MiB; what waits for each reader is some pieces of 64 KiB.
     let bound = readers.len() * 512 * 1024 + 24 * 1024 * 1024;
     eventually("memory is what the pieces are worth", || resident() < before + bound);
-    // Who reads on after all gets the whole page.
+    // A reader that continues gets the whole page.
     let mut last = readers.pop().expect("a reader");
     let (mut rest, mut piece) = (256, [0; 65_536]);
     while rest < size {
@@ -163,7 +163,7 @@ fn readers_that_do_not_read_on_hold_no_pages() {
 }
 
 #[test]
-fn a_long_answer_breaks_off_when_its_session_is_erased_meanwhile() {
+fn a_long_answer_is_cut_off_when_its_session_is_erased_meanwhile() {
     let app = TestApp::start();
     (0..420).for_each(|_| drop(app.say(WIDGET_KEY, SESSION, &"x".repeat(9_900))));
     let mut reader = slow_reader(&app);

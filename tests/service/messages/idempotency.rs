@@ -136,7 +136,7 @@ fn a_repeat_does_not_reopen_a_closed_conversation() {
     assert_eq!(app.messages(WIDGET_KEY, &format!("sessionId={SESSION}")).len(), 1);
 }
 
-/// Says a text under the client id `c-1`, over HTTP.
+/// Sends a text under the client id `c-1`, over HTTP.
 fn say(app: &TestApp, credential: &str, text: &str, more: &Value) -> ApiResponse {
     let mut body = json!({ "text": text, "sessionId": SESSION, "clientMessageId": "c-1" });
     body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
@@ -209,7 +209,7 @@ fn every_author_of_a_session_has_client_ids_of_their_own() {
 }
 
 #[test]
-fn a_visitor_is_told_the_client_ids_of_visitors_messages_alone() {
+fn a_visitor_sees_only_the_client_ids_of_visitors_messages() {
     let app = TestApp::start();
     let none = json!({});
     let mut visitor = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));

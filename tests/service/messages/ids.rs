@@ -1,4 +1,4 @@
-//! Ids as pages and servers write them: texts, whole numbers, and nothing at all, wherever they stand.
+//! Ids as pages and servers write them: texts, whole numbers, and nothing at all, in every place.
 
 use amoiq_testkit::{
     ApiResponse, AppLauncher, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY,
@@ -78,7 +78,7 @@ fn a_number_and_its_digits_are_the_same_id_of_a_message() {
 }
 
 #[test]
-fn an_empty_id_is_none() {
+fn an_empty_id_counts_as_absent() {
     let app = TestApp::start();
     for id in IDS.into_iter().chain(["tenantId"]) {
         let answer = post(&app, json!({ id: "" }));
@@ -89,7 +89,7 @@ fn an_empty_id_is_none() {
     assert_eq!(newest(&app)["userId"], format!("anonymous-{SESSION}"));
     let new = post(&app, json!({"sessionId": ""}));
     assert!(new.body["sessionId"].as_str().is_some_and(|id| id.starts_with("session-")), "{new:?}");
-    // The first of two that says something.
+    // The first of two that is not empty.
     let ids = json!({"clientMessageId": "", "temp_id": "said-once"});
     assert_eq!(post(&app, ids.clone()).body["duplicate"], Value::Null);
     assert_eq!(post(&app, ids).body["duplicate"], true);
@@ -109,7 +109,7 @@ fn anything_else_is_refused_by_its_name() {
             assert!(emit(&app, json!({ id: bad }))["details"]["fields"][id].is_string(), "{id}: {bad}");
         }
     }
-    // Passed over, its message would be stored twice when it is sent again.
+    // If it were ignored, its message would be stored twice when it is sent again.
     let request = app.request(Method::POST, "/webchat/message").bearer_auth(WIDGET_KEY);
     let broken = reqwest::header::HeaderValue::from_bytes(b"caf\xe9").expect("a value");
     let answer = ApiResponse::to(request.header("idempotency-key", broken).json(&json!({"text": "x"})));
@@ -160,7 +160,7 @@ fn tokens_and_tenants_take_numbers_too() {
 }
 
 #[test]
-fn a_socket_says_who_it_is_as_a_message_does() {
+fn a_socket_identifies_itself_like_a_message() {
     let app = TestApp::start();
     let number = 1_234_567_890_123_456_789_u64;
     let mut socket = SocketClient::connect_with(
@@ -194,7 +194,7 @@ fn a_socket_says_who_it_is_as_a_message_does() {
 }
 
 #[test]
-fn the_user_that_a_socket_names_has_said_what_its_messages_say() {
+fn messages_of_a_socket_belong_to_the_user_that_it_names() {
     let app = TestApp::start();
     let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({"userId": "ann"}));
     socket.call("message", &json!({"text": "x", "sessionId": SESSION}));

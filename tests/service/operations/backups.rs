@@ -17,7 +17,7 @@ use crate::operations::{
 };
 
 #[test]
-fn a_backup_of_a_stopped_store_comes_back() {
+fn a_backup_of_a_stopped_store_is_restored() {
     let data = stopped();
     let (folder, file) = new_file();
     cli::stdout_of(data.path(), &["backup", file.to_str().expect("a path")]);
@@ -40,7 +40,7 @@ fn a_backup_of_a_stopped_store_comes_back() {
 }
 
 #[test]
-fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
+fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_started() {
     let data = stopped();
     let service = TestApp::start_on(data.path());
     let (acknowledged, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -72,7 +72,7 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
 }
 
 #[test]
-fn a_restore_ends_at_the_position_or_time_that_is_named() {
+fn a_restore_ends_at_the_given_position_or_time() {
     let data = stopped();
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
@@ -132,7 +132,7 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
-fn a_backup_that_cannot_be_made_leaves_nothing_and_names_its_file_once() {
+fn a_failed_backup_leaves_nothing_and_names_its_file_once() {
     let data = stopped();
     let (folder, file) = new_file();
     let none = file.join("none");
@@ -169,7 +169,7 @@ fn a_damaged_store_makes_no_backup_and_a_damaged_backup_no_store() {
 }
 
 #[test]
-fn the_outbox_comes_back_with_the_log() {
+fn the_outbox_is_restored_with_the_log() {
     let data = reopened();
     let rows = |data: &Path| {
         let outbox = rusqlite::Connection::open(data.join("outbox.db")).expect("a database");
@@ -202,7 +202,7 @@ fn the_outbox_comes_back_with_the_log() {
 }
 
 #[test]
-fn endpoints_are_set_back_to_the_end_of_a_restored_log_before_anybody_is_served() {
+fn endpoints_are_reset_to_the_end_of_a_restored_log_before_anybody_is_served() {
     const UNTIL: i64 = 60;
     let data = reopened();
     let (_folder, file) = new_file();

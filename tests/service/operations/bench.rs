@@ -1,4 +1,4 @@
-//! `amoiq bench` measures on a store of its own, and leaves nothing behind.
+//! `amoiq bench` measures on a store of its own, and leaves nothing.
 
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::operations::stores::written_stores::{stopped, texts_of};
 
-/// Whether something of one is there.
+/// Whether a benchmark left something.
 fn is_at_work(directory: &Path) -> bool {
     let mut entries = std::fs::read_dir(directory).expect("a directory");
     entries.any(|entry| entry.expect("an entry").file_name().to_string_lossy().starts_with("bench-"))
@@ -22,7 +22,7 @@ fn complaint(output: &Output) -> String {
 }
 
 #[test]
-fn it_measures_beside_a_running_service_and_leaves_nothing_behind() {
+fn a_benchmark_runs_beside_a_service_and_leaves_nothing() {
     let data = stopped();
     let service = TestApp::start_on(data.path());
     let output = cli::run(data.path(), &["bench", "--seconds", "1", "--at-once", "8", "--json"]);
@@ -53,7 +53,7 @@ fn it_measures_beside_a_running_service_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn for_people_it_prints_a_table() {
+fn the_result_for_people_is_a_table() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = cli::run(directory.path(), &["bench", "--seconds", "1"]);
     let table = String::from_utf8(output.stdout).expect("text");
@@ -65,7 +65,7 @@ fn for_people_it_prints_a_table() {
 }
 
 #[test]
-fn one_that_is_interrupted_leaves_nothing_behind() {
+fn an_interrupted_benchmark_leaves_nothing() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let directory = tempfile::tempdir().expect("a directory");
         let mut bench = cli::command(directory.path());
@@ -81,7 +81,7 @@ fn one_that_is_interrupted_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_an_error_and_nothing_stays_on_it() {
+fn a_full_disk_is_an_error_and_nothing_stays_on_it() {
     let directory = tempfile::tempdir().expect("a directory");
     // The signal is ignored, so that a write that goes beyond the limit fails as on a full disk.
     let bench = Command::new("prlimit")
@@ -96,7 +96,7 @@ fn a_disk_that_is_full_is_an_error_and_nothing_stays_on_it() {
 }
 
 #[test]
-fn where_there_is_no_directory_nothing_is_measured() {
+fn without_a_directory_nothing_is_measured() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = directory.path().join("missing");
     let said = complaint(&cli::run(&missing, &["bench"]));
@@ -105,7 +105,7 @@ fn where_there_is_no_directory_nothing_is_measured() {
 }
 
 #[test]
-fn how_long_and_how_many_at_once_have_limits() {
+fn duration_and_concurrency_have_limits() {
     let directory = tempfile::tempdir().expect("a directory");
     for wrong in [["--seconds", "0"], ["--seconds", "61"], ["--at-once", "1"], ["--at-once", "1025"]] {
         let [option, value] = wrong;

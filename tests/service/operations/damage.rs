@@ -1,4 +1,4 @@
-//! Damaged stores: what `amoiq verify` finds, and what a service does that is started on one.
+//! Damaged stores: what `amoiq verify` finds, and what a service does when it is started on one.
 
 mod drill;
 mod missing_files;

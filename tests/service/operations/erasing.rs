@@ -14,7 +14,7 @@ use crate::operations::{
 
 mod beside_writers;
 
-/// What is known of the person, each of it a text that stands nowhere else.
+/// What is known of the person. Each text occurs nowhere else.
 const TRACES: [&str; 7] = [
     "the-cardigan-is-teal",
     "Quentina Vanterpool",
@@ -27,7 +27,7 @@ const TRACES: [&str; 7] = [
 
 const HERS: [&str; 2] = ["session-of-quentina-1", "session-of-quentina-2"];
 
-/// What she says, over HTTP and over a socket.
+/// What she sends, over HTTP and over a socket.
 fn message(session: &str, number: usize) -> Value {
     json!({
         "sessionId": session, "text": format!("{} {number}", TRACES[0]), "userId": TRACES[6],
@@ -36,7 +36,7 @@ fn message(session: &str, number: usize) -> Value {
     })
 }
 
-/// Which traces stand in which files.
+/// Which files contain which traces.
 fn found(directory: &Path) -> BTreeMap<String, Vec<&'static str>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).expect("a directory") {
@@ -124,7 +124,7 @@ fn a_user_is_gone_from_every_file_and_nobody_else_is() {
     assert_eq!(found(data.path()), BTreeMap::new());
     let (code, verification) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{verification}");
-    // Made again from the log, the read model is the same.
+    // The read model is the same when it is rebuilt from the log.
     for file in ["views.db", "views.db-wal", "views.db-shm"] {
         drop(fs::remove_file(data.path().join(file)));
     }
@@ -138,7 +138,7 @@ fn a_user_is_gone_from_every_file_and_nobody_else_is() {
 }
 
 #[test]
-fn what_is_not_there_or_not_confirmed_is_not_erased() {
+fn nothing_is_erased_that_does_not_exist_or_is_not_confirmed() {
     let data = tempfile::tempdir().expect("a directory");
     let service = TestApp::start_on(data.path());
     assert_eq!(say_as_ann(&service, "session-of-ann", "hello").status, 200);
@@ -159,7 +159,7 @@ fn what_is_not_there_or_not_confirmed_is_not_erased() {
 fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
     let data = tempfile::tempdir().expect("a directory");
     let service = given(data.path());
-    // What it looks like when the process dies between the event and everything that follows.
+    // As it is when the process dies between the event and everything that follows.
     let events = cli::stdout_of(data.path(), &["events", "--json", "--type", "tenant.created"]);
     service.stop();
     let tenant: Value = serde_json::from_str(events.lines().next().expect("a tenant")).expect("JSON");
@@ -182,7 +182,7 @@ fn an_erasure_that_was_interrupted_is_completed_by_the_next_start() {
 }
 
 #[test]
-fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
+fn a_session_that_started_again_stays_even_if_its_index_row_is_lost() {
     let made = tempfile::tempdir().expect("a directory");
     let service = TestApp::start_on(made.path());
     assert_eq!(say_as_ann(&service, HERS[0], "she says").status, 200);
@@ -206,11 +206,11 @@ fn a_session_that_began_anew_stays_whatever_becomes_of_its_row_in_the_index() {
 }
 
 #[test]
-fn an_erasure_is_not_complete_before_a_backup_that_may_hold_the_person() {
+fn an_erasure_is_not_complete_while_a_backup_that_may_contain_the_person_runs() {
     let data = tempfile::tempdir().expect("a directory");
     let service = TestApp::start_on(data.path());
     assert_eq!(service.post(WIDGET_KEY, "/webchat/message", &message(HERS[0], 1)).status, 200);
-    // What `amoiq backup` holds from its begin until its file is there.
+    // The lock that `amoiq backup` holds from its start until its file is there.
     let copying = fs::File::open(data.path().join("log.witness")).expect("a file");
     copying.lock_shared().expect("a lock");
     let output = cli::run(data.path(), &["erase", "--tenant", "demo", "--session", HERS[0], "--yes"]);

@@ -1,4 +1,4 @@
-//! `amoiq state` and `amoiq events` show what was, and no more than is asked for.
+//! `amoiq state` and `amoiq events` show what happened, and no more than was requested.
 
 use std::{
     io::{BufRead, BufReader},
@@ -46,7 +46,7 @@ fn a_session_is_shown_as_it_was_at_any_position_and_time() {
 }
 
 #[test]
-fn a_tenant_is_shown_without_what_would_open_it() {
+fn a_tenant_is_shown_without_its_secrets() {
     let data = stopped();
     let shown = cli::stdout_of(data.path(), &["state", "--tenant", "demo", "--json"]);
     let state = json(&shown);
@@ -57,7 +57,7 @@ fn a_tenant_is_shown_without_what_would_open_it() {
 }
 
 #[test]
-fn texts_are_printed_only_when_they_are_asked_for() {
+fn texts_are_printed_only_on_request() {
     let data = stopped();
     for command in [&["events"][..], &["state", "--tenant", "demo", "--session", "session-two"]] {
         assert!(!cli::stdout_of(data.path(), command).contains("says"));
@@ -91,7 +91,7 @@ fn events_are_followed_beside_a_running_service() {
             "events",
             "-f",
             "--json",
-            // Where what is said after it was started is found, however long starting takes.
+            // A place from which it finds what is sent after its start, however long the start takes.
             "--from",
             &(head + 1).to_string(),
             "--session",
@@ -121,7 +121,7 @@ fn first_followed(service: &TestApp, data: &Path, session: &str, args: &[&str]) 
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // It is there some time after it was started: what is said before that it does not print.
+    // It takes a while until it follows: it does not print what is sent before that.
     let mut said = 0;
     eventually("it prints a line", || {
         said += 1;
@@ -142,7 +142,7 @@ fn events_are_followed_from_a_position_that_the_log_has_yet_to_reach() {
 }
 
 #[test]
-fn what_is_followed_without_a_place_begins_at_the_end() {
+fn following_without_a_position_starts_at_the_end() {
     let data = stopped();
     let service = TestApp::start_on(data.path());
     let first = first_followed(&service, data.path(), "session-now", &["--type", "message.created"]);
@@ -150,7 +150,7 @@ fn what_is_followed_without_a_place_begins_at_the_end() {
 }
 
 #[test]
-fn a_type_that_there_is_not_is_a_mistake() {
+fn an_unknown_event_type_is_an_error() {
     let data = stopped();
     let output = cli::run(data.path(), &["events", "--type", "mesage.created"]);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What a restore and a stop leave: nothing half done, nothing damaged, nothing that others read.
+//! What a restore and a stop leave: nothing incomplete, nothing damaged, nothing that others can read.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -20,7 +20,7 @@ fn interrupted(file: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_restore_that_was_killed_makes_no_empty_store_and_is_done_again() {
+fn a_killed_restore_leaves_no_empty_store_and_can_be_repeated() {
     let data = reopened();
     let (_folder, file) = new_file();
     let file = file.to_str().expect("a path");
@@ -40,7 +40,7 @@ fn a_restore_that_was_killed_makes_no_empty_store_and_is_done_again() {
 }
 
 #[test]
-fn a_backup_whose_outbox_is_damaged_makes_no_store() {
+fn a_backup_with_a_damaged_outbox_is_not_restored() {
     let data = reopened();
     let (_folder, file) = new_file();
     let path = file.to_str().expect("a path");
@@ -55,7 +55,7 @@ fn a_backup_whose_outbox_is_damaged_makes_no_store() {
 }
 
 #[test]
-fn only_the_owner_reads_what_a_start_a_restore_and_an_import_make() {
+fn only_the_owner_can_read_the_files_of_a_start_a_restore_and_an_import() {
     let (_folder, file) = new_file();
     let (_exports, lines) = new_file();
     let (file, lines) = (file.to_str().expect("a path"), lines.to_str().expect("a path"));
@@ -78,7 +78,7 @@ fn only_the_owner_reads_what_a_start_a_restore_and_an_import_make() {
 }
 
 #[test]
-fn a_stop_brings_each_database_into_its_one_file() {
+fn a_stop_leaves_each_database_in_one_file() {
     let (data, copied) = (stopped(), tempfile::tempdir().expect("a directory"));
     for name in ["log.db", "log.witness", "views.db", "outbox.db"] {
         let beside = fs::metadata(data.path().join(format!("{name}-wal")));
@@ -91,7 +91,7 @@ fn a_stop_brings_each_database_into_its_one_file() {
     assert_eq!(service.texts(SECRET_KEY, "session-long").expect("texts"), texts_of("session-long"));
 }
 
-/// Nobody but the owner enters the directory or reads a database in it, or what stands beside one.
+/// Checks that only the owner can enter the directory and read the databases in it and the files beside them.
 fn only_owner(data: &Path) {
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(data), 0o700, "{}", data.display());

@@ -1,4 +1,4 @@
-//! What a start says of the files that it finds, and of who has them.
+//! What a start reports about the files that it finds, and about the process that has them.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ impl Starting {
         Self { process, lines: Box::new(lines) }
     }
 
-    /// What it says up to a line with this in it, that one included. It has to come before the greeting ends.
+    /// What it prints up to and including a line that contains this text, which has to come before the greeting ends.
     fn until(&mut self, part: &str) -> String {
         let mut said = String::new();
         for line in self.lines.by_ref() {
@@ -50,7 +50,7 @@ impl Drop for Starting {
 }
 
 #[test]
-fn a_start_waits_for_whoever_has_the_store_and_says_who_that_is() {
+fn a_start_waits_for_the_process_that_has_the_store_and_names_it() {
     let data = stopped();
     let store = SqliteStore::open(data.path(), &Ambient::system()).expect("the store");
     let mut starting = Starting::on(data.path());
@@ -61,7 +61,7 @@ fn a_start_waits_for_whoever_has_the_store_and_says_who_that_is() {
 }
 
 #[test]
-fn a_start_and_a_rebuild_that_waited_in_vain_say_who_has_the_store() {
+fn a_start_and_a_rebuild_that_waited_in_vain_name_the_process_that_has_the_store() {
     let data = stopped();
     let _store = SqliteStore::open(data.path(), &Ambient::system()).expect("the store");
     let own = format!("({}, `service-", std::process::id());
@@ -78,7 +78,7 @@ fn a_start_and_a_rebuild_that_waited_in_vain_say_who_has_the_store() {
 }
 
 #[test]
-fn a_start_says_which_of_its_files_are_gone() {
+fn a_start_names_missing_files() {
     for (file, said) in [("outbox.db", "outbox.db is gone"), ("log.witness", "log.witness is gone")] {
         let data = stopped();
         fs::remove_file(data.path().join(file)).expect("removed");

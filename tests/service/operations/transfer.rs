@@ -17,7 +17,7 @@ use crate::operations::{
 };
 
 #[test]
-fn what_was_exported_and_imported_is_exported_the_same() {
+fn an_imported_export_gives_the_same_export_again() {
     let data = stopped();
     let (folder, file) = new_file();
     let path = file.to_str().expect("a path");
@@ -82,7 +82,7 @@ fn an_export_that_fails_leaves_no_file() {
 }
 
 #[test]
-fn lines_that_are_not_all_are_refused() {
+fn incomplete_lines_are_refused() {
     let data = stopped();
     let lines = cli::stdout_of(data.path(), &["events", "export"]);
     let all: Vec<&str> = lines.lines().collect();

@@ -1,4 +1,4 @@
-//! What an earlier release wrote opens in this one, and has what it had.
+//! The store of an earlier release opens in this one, with its contents.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,7 +12,7 @@ use crate::operations::{
     stores::released_stores::{FIXTURE_SECRET, configuration, has_settled, unpacked},
 };
 
-/// What a fixture was made of: the first program that had conversations, and every release.
+/// The programs that made the fixtures: the first one that had conversations, and every release.
 const RELEASES: [&str; 2] = ["first", "0.1.0"];
 
 /// Types that no fixture has, and why.
@@ -20,7 +20,7 @@ const NOT_IN_A_FIXTURE: [(&str, &str); 1] =
     [("session.erased", "no command and no route erased a session when the fixture was made")];
 
 #[test]
-fn what_an_earlier_release_wrote_opens_and_has_what_it_had() {
+fn the_store_of_an_earlier_release_opens_with_its_contents() {
     for release in RELEASES {
         let (data, expected) = unpacked(release);
         has_what_it_had(data.path(), &expected);
@@ -28,7 +28,7 @@ fn what_an_earlier_release_wrote_opens_and_has_what_it_had() {
 }
 
 #[test]
-fn a_log_without_checksums_beside_it_is_lifted() {
+fn a_log_without_checksums_in_its_index_is_migrated() {
     let (data, expected) = unpacked("first");
     let schema = || -> i64 {
         let conn = Connection::open(data.path().join("log.db")).expect("a database");
@@ -55,7 +55,7 @@ fn the_fixtures_have_every_type_of_event() {
     }
 }
 
-/// Starts the service on it, and reads; then verifies, and makes the inbox again.
+/// Starts the service on it and reads; then verifies, and rebuilds the inbox.
 fn has_what_it_had(data: &Path, expected: &Value) {
     let configuration = configuration();
     let service = AppLauncher::new().data(data).config_file(&configuration).start();
@@ -75,7 +75,7 @@ fn has_what_it_had(data: &Path, expected: &Value) {
     for field in ["id", "url", "description", "ratePerSecond", "createdAt"] {
         assert_eq!(of(&listed["webhooks"], field), of(&expected["webhooks"], field), "{field}");
     }
-    // One that is stopped before would make it after the next start, and there is nothing to compare with.
+    // A service that stops earlier would rebuild it after the next start, and there would be nothing to compare with.
     eventually("the inbox is made", || has_settled(data));
     service.stop();
     let (code, result) = cli::verify(data, &[]);
@@ -91,7 +91,7 @@ fn has_what_it_had(data: &Path, expected: &Value) {
     assert_eq!(inbox_rows(data).expect("the inbox"), before);
 }
 
-/// Everything that was said is said still; a later release may say more.
+/// Everything that was in the answer is still there; a later release may add more.
 fn has_all_of(expected: &Value, found: &Value) {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {

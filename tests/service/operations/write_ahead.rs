@@ -1,4 +1,4 @@
-//! The write-ahead log after a reader that stood still.
+//! The write-ahead log after a reader that paused.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::operations::stores::written_stores::say_as_ann;
 const MIB: u64 = 1024 * 1024;
 
 #[test]
-fn a_write_ahead_log_is_cut_when_the_reader_that_kept_it_has_gone() {
+fn a_write_ahead_log_is_truncated_when_the_reader_that_needed_it_is_gone() {
     let data = tempfile::tempdir().expect("a directory");
     let service = TestApp::start_on(data.path());
     assert_eq!(say_as_ann(&service, "session-of-ann", "hello").status, 200);

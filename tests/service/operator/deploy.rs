@@ -1,5 +1,5 @@
-//! What operators are given beside the program: every metric that a dashboard or an alert names is one that
-//! the running service shows, and what is installed fits the program.
+//! The files that operators get with the program: every metric in a dashboard or an alert is one that the running service
+//! shows, and the files for installation match the program.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,7 +83,7 @@ fn every_alert_has_a_runbook() {
 }
 
 #[test]
-fn the_states_of_endpoints_that_an_alert_names_are_states_that_are_shown() {
+fn every_endpoint_state_in_an_alert_is_one_that_the_service_reports() {
     let rules = file("prometheus/amoiq.rules.yml");
     let selectors: Vec<_> = rules.split("amoiq_webhook_lanes{").skip(1).collect();
     assert!(!selectors.is_empty(), "an endpoint that is disabled is told of");
@@ -95,7 +95,7 @@ fn the_states_of_endpoints_that_an_alert_names_are_states_that_are_shown() {
 }
 
 #[test]
-fn the_panels_of_the_dashboard_are_told_apart_and_do_not_overlap() {
+fn the_panels_of_the_dashboard_have_different_titles_and_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(&file("grafana/amoiq.json")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].to_string()).collect();
@@ -125,7 +125,7 @@ fn every_metric_that_is_shown_is_in_the_operators_page() {
     assert_eq!(json!(missing), json!([]));
 }
 
-/// Whether the program takes these words: it says how to use them, and does nothing.
+/// Whether the program accepts these arguments: with `--help` it explains them and does nothing.
 fn is_understood(words: &[&str]) -> bool {
     cli::run(Path::new("unused"), &[words, &["--help"]].concat()).status.success()
 }
@@ -139,7 +139,7 @@ fn the_unit_starts_the_program_as_its_own_user_and_lets_it_write_one_directory()
     assert!(is_understood(&words[1..]), "{words:?}");
     assert!(!is_understood(&["no-such-command"]));
     let wanted = [
-        // One that stays: commands on the files of a stopped service are run as it.
+        // A user that stays: commands on the files of a stopped service run as this user.
         ("User", "amoiq"),
         ("Group", "amoiq"),
         ("UMask", "0077"),
@@ -167,7 +167,7 @@ fn the_unit_starts_the_program_as_its_own_user_and_lets_it_write_one_directory()
 }
 
 #[test]
-fn the_container_runs_the_program_as_nobody_and_asks_it_whether_it_is_well() {
+fn the_container_runs_the_program_as_nobody_and_checks_its_health() {
     let image = file("docker/Dockerfile");
     assert!(image.matches("\nFROM ").count() >= 2, "the compiler stays behind");
     let user = image.lines().filter_map(|line| line.strip_prefix("USER ")).next_back().expect("a user");
@@ -182,7 +182,7 @@ fn the_container_runs_the_program_as_nobody_and_asks_it_whether_it_is_well() {
     assert!(is_understood(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
     let health = words(after("CMD "));
     assert_eq!(health[0], entry[0]);
-    // Started again while the disk is full it would read no better.
+    // A start would not succeed while the disk is full.
     assert_eq!(health[1..], ["health", "--alive"]);
     assert!(is_understood(&health[1..].iter().map(String::as_str).collect::<Vec<_>>()));
 }
@@ -196,7 +196,7 @@ fn the_image_is_built_by_the_compiler_that_it_names() {
     let is_left_out = |name: &str| left_out.lines().any(|line| line.trim_end_matches('/') == name);
     // It names a channel, and rustup would download that one.
     assert!(file("../rust-toolchain.toml").contains("channel") && is_left_out("rust-toolchain.toml"));
-    // Without it erasure does not work; a `*` would take it too.
+    // Erasure does not work without it; `*` would accept it too.
     assert!(file("../.cargo/config.toml").contains("LIBSQLITE3_FLAGS"));
     assert!(![".cargo", ".cargo/config.toml", ".*", "*"].iter().any(|name| is_left_out(name)));
 }

@@ -1,4 +1,4 @@
-//! What operators' endpoints may be: the same as those that are made by API.
+//! The rules for operators' endpoints: the same as for those that are created by API.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, OperatorClient, TestApp, cli};
 use reqwest::Method;
@@ -41,13 +41,13 @@ impl Given {
     }
 }
 
-/// What of an endpoint its operator changes.
+/// The settings of an endpoint that its operator changes.
 fn settings(shown: &Value) -> [Value; 5] {
     ["url", "events", "description", "headers", "ratePerSecond"].map(|name| shown[name].clone())
 }
 
 #[test]
-fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
+fn a_bad_field_is_named_and_nothing_is_created_or_changed() {
     let given = Given::new(AppLauncher::new());
     let made = given.made(&json!({"url": "https://acme.example/hook"}));
     for (field, value, word) in [
@@ -93,7 +93,7 @@ fn an_endpoint_is_kept_as_the_api_keeps_it() {
 }
 
 #[test]
-fn changes_at_the_same_time_all_hold() {
+fn concurrent_changes_are_all_kept() {
     let given = Given::new(AppLauncher::new());
     let made = given.made(&json!({"url": "https://acme.example/a"}));
     for round in 1..=10 {
@@ -119,7 +119,7 @@ fn changes_at_the_same_time_all_hold() {
 }
 
 #[test]
-fn operators_make_as_many_as_they_want() {
+fn operators_create_as_many_endpoints_as_they_want() {
     let given = Given::new(AppLauncher::new().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "1"));
     for _ in 0..3 {
         given.made(&json!({"url": "https://acme.example/hook"}));

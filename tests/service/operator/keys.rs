@@ -9,7 +9,7 @@ use std::{
 use amoiq_testkit::{AppLauncher, SocketClient, TestApp, cli, eventually};
 use serde_json::{Value, json};
 
-/// How soon a revoked key has to be dead.
+/// How soon a revoked key must be refused.
 const SOON: Duration = Duration::from_secs(1);
 
 fn create(app: &TestApp, kind: &str) -> (String, String) {
@@ -41,7 +41,7 @@ fn a_key_is_shown_once_and_never_kept() {
         assert_eq!(key.strip_prefix(prefix).expect("the prefix").len(), 32);
         let list = cli::json_of(app.data(), &["key", "list", "--tenant", "acme"]);
         assert!(!list.to_string().contains(&key));
-        // The id is kept, so what is kept would be found.
+        // The id is stored, so a search finds what is stored.
         assert!(holds(app.data(), &id));
         assert!(!holds(app.data(), &key));
     }
@@ -82,7 +82,7 @@ fn rotating_makes_a_key_of_the_same_kind_and_ends_the_old_one() {
 }
 
 #[test]
-fn a_key_has_a_name_the_time_that_it_was_made_and_the_day_on_which_it_was_used_last() {
+fn a_key_shows_its_name_when_it_was_created_and_the_day_of_its_last_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut app = AppLauncher::new().data(directory.path()).start();
     cli::json_of(app.data(), &["tenant", "create", "acme"]);
@@ -146,7 +146,7 @@ fn the_log_says_who_made_a_change() {
     );
     let bad = cli::failure_of(app.data(), &["key", "list", "--tenant", "acme", "--as", "bob the builder"]);
     assert!(bad.contains("--as"), "{bad}");
-    // The actor stands in the row of the log as it is.
+    // The actor is in the row of the log as plain text.
     eventually("the log has both", || {
         holds(app.data(), "operator:ann") && holds(app.data(), "operator:bob@acme")
     });

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: a number for everything that happened, and nothing that tells of anybody.
+//! What Prometheus scrapes: a number for everything that happened, and nothing about any person.
 
 use std::{
     io::Write,
@@ -84,7 +84,7 @@ fn sockets_are_counted_while_they_are_open_and_by_how_they_ended() {
 }
 
 #[test]
-fn what_was_too_often_is_counted() {
+fn requests_over_a_limit_are_counted() {
     let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "2").start();
     for _ in 0..5 {
         app.get(WIDGET_KEY, "/api/chat/messages?sessionId=session-0123456789abcdef");
@@ -94,7 +94,7 @@ fn what_was_too_often_is_counted() {
 }
 
 #[test]
-fn sessions_in_memory_are_counted_and_leave() {
+fn sessions_in_memory_are_counted_until_they_are_evicted() {
     let app = AppLauncher::new().environment("AMOIQ__SESSIONS__PASSIVATE_AFTER_SECONDS", "1").start();
     let sessions = || metric_value(&scrape(&app), "amoiq_actors{kind=\"session\"}");
     app.say(WIDGET_KEY, SESSION, "hello");
@@ -104,7 +104,7 @@ fn sessions_in_memory_are_counted_and_leave() {
 }
 
 #[test]
-fn a_scrape_is_in_the_format_that_is_asked_for() {
+fn a_scrape_has_the_requested_format() {
     let app = TestApp::start();
     app.say(WIDGET_KEY, SESSION, "hello");
     let ask = |accept: Option<&str>| {
@@ -133,7 +133,7 @@ fn a_scrape_is_in_the_format_that_is_asked_for() {
     }
 }
 
-/// What `promtool check metrics` says about a scrape; nothing where it is not installed.
+/// What `promtool check metrics` says about a scrape; `None` where it is not installed.
 fn promtool(scrape: &str) -> Option<String> {
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -146,7 +146,7 @@ fn promtool(scrape: &str) -> Option<String> {
 }
 
 #[test]
-fn a_backup_is_told_of_by_its_time() {
+fn the_time_of_the_last_backup_is_a_metric() {
     let app = TestApp::start();
     let last = || metric_value(&scrape(&app), "amoiq_last_backup_timestamp_seconds").expect("a time");
     assert_eq!(last(), 0.0);
@@ -161,7 +161,7 @@ fn a_backup_is_told_of_by_its_time() {
 }
 
 #[test]
-fn a_made_up_method_makes_no_series_of_its_own() {
+fn an_invented_method_adds_no_series() {
     let app = TestApp::start();
     for name in ["WHATEVER", "ANYTHING"] {
         let method = Method::from_bytes(name.as_bytes()).expect("a method");

@@ -1,5 +1,5 @@
-//! Read models made again: by themselves when `views.db` is gone, and when an operator says so, beside a
-//! running service and on the files of a stopped one.
+//! Rebuilds of read models: automatic ones when `views.db` is gone, and those that an operator starts, beside a running
+//! service and on the files of a stopped one.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn a_service_whose_views_are_gone_gives_the_same_answers() {
     let before = with_messages(&app);
     app.terminate();
     for file in ["views.db", "views.db-wal", "views.db-shm"] {
-        // A stop in peace leaves one file.
+        // A clean stop leaves one file.
         drop(fs::remove_file(directory.path().join(file)));
     }
     assert!(!directory.path().join("views.db").exists());
@@ -41,7 +41,7 @@ fn a_service_whose_views_are_gone_gives_the_same_answers() {
 }
 
 #[test]
-fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
+fn a_running_service_rebuilds_the_inbox_and_serves_meanwhile() {
     let app = TestApp::start();
     let before = with_messages(&app);
     let rebuilt = cli::json_of(app.data(), &["rebuild", "inbox"]);
@@ -68,7 +68,7 @@ fn a_running_service_makes_the_inbox_again_and_serves_meanwhile() {
 }
 
 #[test]
-fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
+fn the_inbox_of_a_stopped_service_is_rebuilt_from_the_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut app = AppLauncher::new().data(directory.path()).start();
     let before = with_messages(&app);
@@ -82,14 +82,14 @@ fn a_stopped_service_has_its_inbox_made_again_on_the_files() {
 }
 
 #[test]
-fn a_rebuild_is_looked_at_and_ended_from_elsewhere() {
+fn a_rebuild_is_watched_and_cancelled_by_another_command() {
     let mut app = TestApp::start();
     let said = |app: &TestApp, words: &[&str]| {
         let output = cli::run(app.data(), words);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("a text")
     };
-    // The start makes it too.
+    // A start rebuilds it too.
     eventually("it is there", || cli::json_of(app.data(), &["rebuild", "--status"])["state"] == "done");
     said(&app, &["rebuild", "inbox"]);
     let done = said(&app, &["rebuild", "--status"]);

@@ -1,4 +1,4 @@
-//! How endpoints are doing, as their operator sees it.
+//! The state of deliveries, as the operator sees it.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ fn dead() -> String {
     format!("http://127.0.0.1:{port}/hook")
 }
 
-/// Two tenants with an endpoint each: `acme`'s takes nothing and has something to take.
+/// Two tenants with an endpoint each: `acme`'s accepts nothing, and a delivery waits for it.
 fn given() -> TestApp {
     let app = AppLauncher::new().environment("AMOIQ__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8").start();
     for tenant in ["acme", "other"] {
@@ -29,7 +29,7 @@ fn list(app: &TestApp, words: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn the_list_says_which_endpoint_takes_nothing() {
+fn the_list_shows_which_endpoint_accepts_nothing() {
     let app = given();
     eventually("it has failed", || {
         let [acme] = &*list(&app, &["--tenant", "acme"]) else { panic!("one") };
@@ -43,7 +43,7 @@ fn the_list_says_which_endpoint_takes_nothing() {
 }
 
 #[test]
-fn without_a_tenant_the_list_has_everybodys() {
+fn without_a_tenant_the_list_contains_all_tenants() {
     let app = given();
     let whose: Vec<_> = list(&app, &[]).iter().map(|shown| shown["tenant"].clone()).collect();
     assert_eq!(whose, ["acme", "other"]);

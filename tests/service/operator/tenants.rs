@@ -1,11 +1,11 @@
-//! Tenants of a running service: made, changed, kept over a restart.
+//! Tenants of a running service: created, changed, kept over a restart.
 
 use amoiq_testkit::{AppLauncher, OperatorClient, SECRET_KEY, TestApp, cli};
 use reqwest::Method;
 use serde_json::json;
 
 #[test]
-fn the_demo_tenant_goes_with_the_first_tenant_and_stays_away() {
+fn the_demo_tenant_disappears_with_the_first_tenant_and_stays_away() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut app = AppLauncher::new().data(directory.path()).start();
     assert_eq!(app.get(SECRET_KEY, "/api/chat/online-users").status, 200);
@@ -18,7 +18,7 @@ fn the_demo_tenant_goes_with_the_first_tenant_and_stays_away() {
 }
 
 #[test]
-fn a_tenant_called_demo_that_leaves_the_configuration_gets_no_key_that_everybody_knows() {
+fn a_tenant_called_demo_that_leaves_the_configuration_gets_no_public_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = "[[tenants]]\nid = \"demo\"\nsecret_keys = [\"sk_configured_1\"]\n";
     let mut app = AppLauncher::new().data(directory.path()).config(config).start();
@@ -86,7 +86,7 @@ fn an_id_of_any_characters_can_be_named() {
 }
 
 #[test]
-fn an_id_that_an_address_would_lose_is_refused() {
+fn an_id_that_a_url_cannot_carry_is_refused() {
     let app = TestApp::start();
     cli::json_of(app.data(), &["tenant", "create", "acme"]);
     let commands = [

@@ -29,7 +29,7 @@ fn a_secret_is_shown_once() {
 }
 
 #[test]
-fn a_secret_that_leaked_ends_at_once_and_another_a_day_later() {
+fn a_leaked_secret_ends_at_once_and_any_other_a_day_later() {
     let (app, made) = acme();
     let id = made["id"].as_str().expect("an id");
     let rotate = |words: &[&str]| {
@@ -45,7 +45,7 @@ fn a_secret_that_leaked_ends_at_once_and_another_a_day_later() {
 }
 
 #[test]
-fn an_endpoint_is_stopped_served_and_ended() {
+fn an_endpoint_is_paused_resumed_and_deleted() {
     let (app, made) = acme();
     let id = made["id"].as_str().expect("an id");
     let act = |action: &str| cli::json_of(app.data(), &["webhook", action, id, "--tenant", "acme"]);
@@ -85,7 +85,7 @@ fn an_update_changes_what_it_names() {
 }
 
 #[test]
-fn only_an_address_of_the_web_is_an_endpoint() {
+fn only_a_web_address_can_be_an_endpoint() {
     let (app, _) = acme();
     for bad in ["ftp://acme.example", "acme.example", "https://user:word@acme.example/"] {
         let refused = cli::failure_of(app.data(), &["webhook", "create", bad, "--tenant", "acme"]);
@@ -95,7 +95,7 @@ fn only_an_address_of_the_web_is_an_endpoint() {
 }
 
 #[test]
-fn an_endpoint_of_the_configuration_is_stopped_but_not_changed() {
+fn an_endpoint_of_the_configuration_can_be_paused_but_not_changed() {
     let config = "[[tenants]]\nid = \"acme\"\nwebhooks = [{ url = \"https://a.example/\", secret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\" }]\n";
     let app = AppLauncher::new().config(config).start();
     let id = list(&app)[0]["id"].as_str().expect("an id").to_owned();
@@ -109,7 +109,7 @@ fn an_endpoint_of_the_configuration_is_stopped_but_not_changed() {
 }
 
 #[test]
-fn a_command_that_does_not_say_whose_is_used_wrongly() {
+fn a_command_that_names_no_tenant_is_a_usage_error() {
     let app = TestApp::start();
     let (update, create) = (["webhook", "update", "wh-1"], ["key", "create", "--kind", "bot"]);
     for words in [&update[..], &create, &["webhook", "pause", "wh-1"], &["key", "list", "--tenant", ""]] {

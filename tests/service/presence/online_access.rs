@@ -1,10 +1,10 @@
-//! Who may see who is online. A visitor without a socket is not.
+//! Who may see who is online. A visitor without a socket is not online.
 
 use amoiq_testkit::{BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use serde_json::json;
 
 #[test]
-fn staff_see_who_is_online_and_nobody_else_does() {
+fn only_staff_see_who_is_online() {
     let app = TestApp::start();
     app.say(WIDGET_KEY, "session-0123456789", "a message alone is no presence");
     let token = |role: &str| app.mint_token(SECRET_KEY, &json!({"userId": "u-1", "role": role}));

@@ -26,7 +26,7 @@ fn visitor(app: &TestApp) -> SocketClient {
 }
 
 #[test]
-fn whoever_has_connected_is_in_the_next_list_with_where_they_are() {
+fn a_connected_visitor_is_in_the_next_list_with_their_page() {
     let app = start();
     let auth = json!({ "token": WIDGET_KEY, "sessionId": SESSION, "userId": "u-9", "domain": "a.example" });
     let headers = [("origin", "https://a.example"), ("referer", "https://a.example/page")];
@@ -46,7 +46,7 @@ fn whoever_has_connected_is_in_the_next_list_with_where_they_are() {
 }
 
 #[test]
-fn a_second_tab_says_nothing_and_the_last_one_closed_says_offline() {
+fn a_second_tab_announces_nothing_and_closing_the_last_announces_offline() {
     let app = start();
     let mut admin = SocketClient::connect(&app, SECRET_KEY);
     let first = visitor(&app);
@@ -58,7 +58,7 @@ fn a_second_tab_says_nothing_and_the_last_one_closed_says_offline() {
     let gone = json!({ "userId": user(), "sessionId": SESSION, "verified": false });
     assert_eq!(admin.next("user_offline"), gone);
     assert_eq!(online(&app), json!({ "users": [], "total": 0 }));
-    // Had the second tab said something, it would have come before.
+    // If the second tab had announced something, it would have come before.
     let _third = visitor(&app);
     let (name, _) = admin.event();
     assert_eq!(name, "user_online");

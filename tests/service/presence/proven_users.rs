@@ -1,4 +1,4 @@
-//! A name that a secret key vouched for is nobody else's: claims are told apart and take nobody's place.
+//! A name that a secret key vouched for belongs to nobody else: claims are distinguishable and replace nobody.
 
 use std::thread;
 
@@ -22,7 +22,7 @@ fn claim(app: &TestApp, session: &str, text: &str) {
     assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &body).status, 200);
 }
 
-/// Of each online user their id, whether they are verified, and whom they only claim to be; by id.
+/// For each online user: the id, whether it is verified, and the name that is only claimed; ordered by id.
 fn online(app: &TestApp) -> Vec<Value> {
     let list = app.get(SECRET_KEY, "/api/chat/online-users").body;
     let users = list["users"].as_array().expect("a list");
@@ -34,7 +34,7 @@ fn online(app: &TestApp) -> Vec<Value> {
     users
 }
 
-/// The same of the messages of a session, as a credential reads them.
+/// The same for the messages of a session, as a credential reads them.
 fn names(app: &TestApp, credential: &str, session: &str) -> Vec<Value> {
     let read = app.messages(credential, &format!("sessionId={session}"));
     read.iter().map(|it| json!([it["userId"], it["verified"], it["claimedUserId"]])).collect()
@@ -45,7 +45,7 @@ fn strangers(session: &str) -> String {
 }
 
 #[test]
-fn a_claim_of_a_proven_name_is_listed_told_and_stored_as_a_strangers() {
+fn a_claim_of_a_proven_name_is_listed_announced_and_stored_as_a_strangers() {
     let app = start();
     let mut staff = SocketClient::connect(&app, SECRET_KEY);
     let mut real = SocketClient::connect(&app, &token(&app));
@@ -109,7 +109,7 @@ fn a_proof_takes_the_name_from_whoever_had_only_claimed_it() {
     );
     drop(claims);
     eventually("the stranger is gone", || online(&app) == both[..1]);
-    // Whoever knows `userId` alone has not lost her.
+    // Clients that know only `userId` still see her.
     let mut list = std::collections::BTreeSet::new();
     while !list.contains("ann") || !list.contains("end") {
         let (name, user) = staff.event();
@@ -175,7 +175,7 @@ fn staff_find_what_a_verified_user_wrote_however_many_claim_the_name() {
 }
 
 #[test]
-fn nobody_goes_by_the_name_that_a_stranger_is_shown_by() {
+fn nobody_can_take_the_name_that_is_shown_for_a_stranger() {
     let app = start();
     let mut staff = SocketClient::connect(&app, SECRET_KEY);
     let _stranger = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": REAL }));
@@ -195,12 +195,12 @@ fn nobody_goes_by_the_name_that_a_stranger_is_shown_by() {
 }
 
 #[test]
-fn connections_alone_are_not_in_the_log_and_whoever_writes_is() {
+fn the_log_has_the_presence_of_visitors_who_write_and_of_no_others() {
     let mut app = start();
     let mut staff = SocketClient::connect(&app, SECRET_KEY);
     for number in 0..20 {
         let session = format!("session-without-messages-{number:02}");
-        // Open until it is told: who comes and goes in between leaves no trace.
+        // Open until it is announced: a visitor who leaves before that leaves no trace.
         let _visitor = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": session }));
         assert_eq!(staff.next("user_online")["sessionId"], session);
     }
@@ -212,7 +212,7 @@ fn connections_alone_are_not_in_the_log_and_whoever_writes_is() {
     writes.call("message", &json!({ "text": "hello" }));
     drop(writes);
     assert_eq!(staff.next("user_offline")["sessionId"], REAL);
-    // Told once: had the log's word been cast too, it would have come before.
+    // Announced once: a broadcast of the event in the log would have come before.
     let _next = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": OTHER }));
     assert_eq!(staff.next("user_online")["sessionId"], OTHER);
     app.kill();

@@ -1,5 +1,5 @@
-//! Every error that HTTP can answer with: its status, its code and its form. What the store or a full
-//! queue cause is in `faults`.
+//! Every error that HTTP can answer with: its status, its code and its form. Errors of the store and of full queues are in
+//! `faults`.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 use reqwest::Method;
@@ -228,7 +228,7 @@ fn malformed_json_is_for_a_body_that_is_not_json() {
 }
 
 #[test]
-fn a_body_that_is_json_but_no_object_is_a_failed_validation() {
+fn a_json_body_that_is_not_an_object_fails_validation() {
     let app = TestApp::start();
     for body in ["[]", "null", "7", "\"text\""] {
         assert_fields(&raw(&app, "/webchat/message", "application/json", body), &["body"]);
@@ -257,7 +257,7 @@ fn user_not_found_is_for_staff_only() {
 }
 
 #[test]
-fn not_found_is_for_a_path_that_is_none() {
+fn not_found_is_for_an_unknown_path() {
     let app = TestApp::start();
     for path in
         ["/", "/nothing", "/api/chat/nothing", "/webchat/", "/webchat/message/", "/api/chat/sessions//close"]
@@ -267,7 +267,7 @@ fn not_found_is_for_a_path_that_is_none() {
 }
 
 #[test]
-fn method_not_allowed_says_which_is() {
+fn method_not_allowed_names_the_allowed_ones() {
     let app = TestApp::start();
     for (method, path) in ROUTES {
         for other in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE] {
@@ -324,7 +324,7 @@ fn rate_limit_exceeded_says_when_to_try_again() {
 }
 
 #[test]
-fn a_path_that_is_written_in_another_way_is_the_same_path() {
+fn a_path_with_other_percent_encoding_is_the_same_path() {
     let app = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "1").start();
     let first = app.post(WIDGET_KEY, "/%77ebchat/message", &json!({"text": "x"}));
     assert_eq!((first.status, first.header("x-ratelimit-limit")), (200, "1"), "{first:?}");

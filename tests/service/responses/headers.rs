@@ -1,4 +1,4 @@
-//! Headers of requests and answers, and requests that are no HTTP.
+//! Headers of requests and answers, and requests that are not HTTP.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[test]
-fn a_header_that_decides_something_is_sent_once() {
+fn a_decisive_header_may_be_sent_only_once() {
     let app = TestApp::start();
     let post = |name: &str, values: [&str; 2]| {
         let body = json!({"sessionId": "s", "text": "hello"});
@@ -62,7 +62,7 @@ fn no_cache_may_keep_an_answer() {
 }
 
 #[test]
-fn what_is_no_http_is_answered_like_every_error_and_logs_nothing() {
+fn invalid_http_is_answered_like_every_error_and_logs_nothing() {
     let mut app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     let large = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(140_000));
     for (request, status, code) in [
@@ -80,7 +80,7 @@ fn what_is_no_http_is_answered_like_every_error_and_logs_nothing() {
         assert_eq!((&body["code"], &body["details"]), (&json!(code), &json!({})), "{shown:?}");
         assert!(body["error"].is_string(), "{shown:?}: {body}");
     }
-    // Whoever sent something good before learns both.
+    // A client that sent a valid request first gets both answers.
     let (_, body) = raw(&app, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nNOT HTTP\r\n\r\n");
     assert_eq!(body["code"], "MALFORMED_REQUEST");
     app.terminate();
@@ -88,7 +88,7 @@ fn what_is_no_http_is_answered_like_every_error_and_logs_nothing() {
     assert!(!app.printed(&["ERROR"]) && !app.printed(&["stream error"]));
 }
 
-/// What comes back for bytes that are sent as they are: the last answer's head and its body.
+/// The answer to raw bytes: the last answer's head and its body.
 fn raw(app: &TestApp, request: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(app.address().trim_start_matches("http://")).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");

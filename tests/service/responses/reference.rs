@@ -1,4 +1,4 @@
-//! Every example of the API reference, as it is printed there: keys and ids are put in, nothing else.
+//! Every example of the API reference, as it is printed there, except that keys and ids are filled in.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, TestApp};
 use reqwest::Method;
@@ -67,7 +67,7 @@ fn an_anonymous_message_has_no_user() {
 }
 
 #[test]
-fn a_message_without_a_session_begins_one() {
+fn a_message_without_a_session_starts_one() {
     let app = start();
     let first = app.post(KEY, "/webchat/message", &json!({"text": "Hello", "tenantId": "tenant-123"}));
     let session = first.body["sessionId"].as_str().expect("a string");

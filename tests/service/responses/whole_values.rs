@@ -1,4 +1,4 @@
-//! Every answer and every event as a whole: no field is missing, and none is there that is not expected.
+//! Every answer and every event as a whole: no field is missing, and none is unexpected.
 
 use amoiq_testkit::{
     AppLauncher, SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY, cli, eventually,

@@ -114,7 +114,7 @@ fn a_secret_or_bot_key_in_the_url_is_refused() {
 }
 
 #[test]
-fn a_tenants_sockets_hear_nothing_of_another_tenant() {
+fn a_tenants_sockets_receive_nothing_of_another_tenant() {
     let app = AppLauncher::new().config(TENANTS).start();
     const SAME: &str = "session-with-the-same-id";
     let mut ours = SocketClient::connect_with(&app, "wk_acme_00000", &json!({ "sessionId": SAME }));
@@ -123,7 +123,7 @@ fn a_tenants_sockets_hear_nothing_of_another_tenant() {
     theirs.call("message", &json!({ "text": "bravo's own" }));
     app.say("sk_bravo_0000", SAME, "bravo's answer");
     ours.call("message", &json!({ "text": "acme's" }));
-    // What was cast before would have come before.
+    // A message that was broadcast before would have come before.
     assert_eq!(ours.next("meta_message_created")["message"]["text"], "acme's");
     assert_eq!(staff.next("meta_message_created")["message"]["text"], "acme's");
     let list = staff.call("get_online_users", &json!({}));
@@ -132,7 +132,7 @@ fn a_tenants_sockets_hear_nothing_of_another_tenant() {
 }
 
 #[test]
-fn a_session_of_a_verified_user_opens_to_no_other_socket() {
+fn a_session_of_a_verified_user_is_closed_to_other_sockets() {
     let app = TestApp::start();
     const OWNED: &str = "session-that-is-somebodys";
     let visitor = |user: &str| app.mint_token(SECRET_KEY, &json!({ "userId": user, "role": "visitor" }));
@@ -159,7 +159,7 @@ fn visitors_and_bots_get_no_list_of_who_is_online() {
 }
 
 #[test]
-fn who_hears_a_session_hears_nothing_of_it_once_it_is_a_verified_users() {
+fn a_listener_receives_nothing_more_once_a_session_belongs_to_a_verified_user() {
     let app = TestApp::start();
     const SHARED: &str = "session-of-a-shared-computer";
     let visitor = |user: &str| app.mint_token(SECRET_KEY, &json!({ "userId": user, "role": "visitor" }));

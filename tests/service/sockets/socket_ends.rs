@@ -1,4 +1,4 @@
-//! How connections end: by the clock, by the service, by being too many.
+//! How connections end: after a time, by the service, or because there are too many.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn a_service_that_stops_closes_every_websocket_and_ends_in_time() {
 }
 
 #[test]
-fn a_client_that_does_not_say_who_it_is_is_let_go() {
+fn a_client_that_does_not_identify_itself_is_disconnected() {
     let app = AppLauncher::new().environment("AMOIQ__REALTIME__CONNECT_TIMEOUT_MS", "300").start();
     let since = Instant::now();
     let (_, code) = SocketHandshake::default().open(&app).until_closed();
@@ -53,7 +53,7 @@ fn a_client_that_does_not_say_who_it_is_is_let_go() {
 }
 
 #[test]
-fn a_client_that_does_not_answer_pings_is_let_go() {
+fn a_client_that_does_not_answer_pings_is_disconnected() {
     let app = AppLauncher::new()
         .environment("AMOIQ__REALTIME__PING_INTERVAL_MS", "200")
         .environment("AMOIQ__REALTIME__PING_TIMEOUT_MS", "200")
@@ -68,7 +68,7 @@ fn a_client_that_does_not_answer_pings_is_let_go() {
 }
 
 #[test]
-fn connections_over_a_limit_are_refused_where_none_is_held_and_places_become_free_again() {
+fn connections_over_a_limit_are_refused_if_none_are_held_and_places_become_free_again() {
     for (key, status) in [("CONNECTIONS_PER_IP", 429), ("MAX_CONNECTIONS", 503)] {
         let limit = format!("AMOIQ__REALTIME__{key}");
         let start = AppLauncher::new().environment(&limit, "3");
@@ -91,7 +91,7 @@ fn connections_over_a_limit_are_refused_where_none_is_held_and_places_become_fre
     }
 }
 
-/// Opens a connection that polls, and gives where.
+/// Opens a polling connection. Returns its URL.
 fn polling(app: &TestApp) -> String {
     const POLLING: &str = "/socket.io/?tenantId=demo&EIO=4&transport=polling";
     let open = app.request(Method::GET, POLLING).send().expect("an answer").text().expect("text");
@@ -129,7 +129,7 @@ fn a_connection_that_tries_credentials_is_ended() {
 }
 
 #[test]
-fn a_crowd_that_comes_at_once_cuts_nobody_who_reads() {
+fn a_sudden_crowd_disconnects_nobody_who_reads() {
     let app = TestApp::start();
     let mut agent = SocketClient::connect(&app, SECRET_KEY);
     let page = "x".repeat(2_000);
@@ -144,7 +144,7 @@ fn a_crowd_that_comes_at_once_cuts_nobody_who_reads() {
 }
 
 #[test]
-fn many_long_messages_at_once_cut_nobody_who_reads() {
+fn many_long_messages_at_once_disconnect_nobody_who_reads() {
     let app = TestApp::start();
     let mut agent = SocketClient::connect(&app, SECRET_KEY);
     let text = "\u{1f600}".repeat(10_000);

@@ -11,7 +11,7 @@ fn start(messages: u32, connects: u32) -> AppLauncher {
         .config("[[tenants]]\nid = 'acme'\nwidget_keys = ['wk_acme_00000']\nsecret_keys = ['sk_acme_00000']\nbot_keys = ['bk_acme_00000']")
 }
 
-/// Asks to be let in from an address.
+/// Connects from an address.
 fn ask(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     let headers = [("X-Forwarded-For", from)];
     let auth = json!({ "token": credential, "tenantId": "acme" });
@@ -21,7 +21,7 @@ fn ask(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     socket
 }
 
-/// The same, and it is let in.
+/// Connects from an address, successfully.
 fn connect(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     let mut socket = ask(app, credential, from);
     let answer = socket.packet_or_end().expect("it is let in");
@@ -29,7 +29,7 @@ fn connect(app: &TestApp, credential: &str, from: &str) -> SocketClient {
     socket
 }
 
-/// It is not let in, and not told that it never will be: its connection is closed in the end.
+/// The connection is refused, but not for good: in the end it is closed.
 #[track_caller]
 fn assert_held(mut socket: SocketClient) {
     assert_eq!(socket.packet_or_end(), None);
@@ -62,7 +62,7 @@ fn sockets_of_one_address_share_a_limit_of_messages() {
 }
 
 #[test]
-fn an_address_connects_so_often_a_minute_and_is_not_told_that_it_is_refused_for_good() {
+fn an_address_over_its_connections_per_minute_is_not_refused_for_good() {
     let app = start(0, 3).start();
     let _open: Vec<_> = (0..3).map(|_| connect(&app, "wk_acme_00000", "1.1.1.1")).collect();
     let wrong = ask(&app, "wk_guess_0000", "1.1.1.1");
@@ -72,7 +72,7 @@ fn an_address_connects_so_often_a_minute_and_is_not_told_that_it_is_refused_for_
 }
 
 #[test]
-fn staff_and_keys_are_counted_by_themselves_wherever_they_are() {
+fn staff_and_keys_are_counted_separately_whatever_their_address() {
     let app = start(2, 2).start();
     let token = |user: &str| app.mint_token("sk_acme_00000", &json!({ "userId": user, "role": "agent" }));
     let (ann, bob) = (token("ann"), token("bob"));

@@ -1,4 +1,4 @@
-//! What sockets say and hear.
+//! What sockets send and receive.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const SESSION: &str = "session-0123456789abcdef";
 const OTHER: &str = "session-of-somebody-else";
 
 #[test]
-fn the_sender_hears_its_message_once_as_sent_and_so_does_every_tab_and_the_staff() {
+fn the_sender_every_tab_and_the_staff_receive_a_message_once_as_sent() {
     let app = TestApp::start();
     let mut admin = SocketClient::connect(&app, SECRET_KEY);
     let mut first = SocketClient::connect(&app, WIDGET_KEY);
@@ -66,7 +66,7 @@ fn a_socket_stays_with_its_first_session_whatever_a_later_message_names() {
 }
 
 #[test]
-fn a_message_without_a_session_begins_one() {
+fn a_message_without_a_session_starts_one() {
     let app = TestApp::start();
     let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     let answer = socket.call("message", &json!({ "text": "hi" }));
@@ -95,7 +95,7 @@ fn staff_and_bots_name_the_session_that_they_answer_in() {
 }
 
 #[test]
-fn what_goes_wrong_comes_in_the_acknowledgement_or_as_an_error_event() {
+fn an_error_comes_in_the_acknowledgement_or_as_an_error_event() {
     let app = TestApp::start();
     let mut socket = SocketClient::connect(&app, WIDGET_KEY);
     for (message, code) in [
@@ -142,7 +142,7 @@ fn the_eleventh_message_of_a_second_is_not_taken_and_the_client_learns_when_to_t
 }
 
 #[test]
-fn who_may_join_a_session_hears_it_until_they_leave() {
+fn whoever_may_join_a_session_receives_it_until_they_leave() {
     let app = TestApp::start();
     app.say(WIDGET_KEY, SESSION, "one");
     let mut bot = SocketClient::connect(&app, BOT_KEY);
@@ -165,7 +165,7 @@ fn who_may_join_a_session_hears_it_until_they_leave() {
 }
 
 #[test]
-fn a_visitor_who_leaves_their_own_session_still_hears_it() {
+fn a_visitor_who_leaves_their_own_session_still_receives_it() {
     let app = TestApp::start();
     app.say(WIDGET_KEY, SESSION, "one");
     let session = json!({ "sessionId": SESSION });
@@ -187,7 +187,7 @@ fn a_visitor_who_leaves_their_own_session_still_hears_it() {
 }
 
 #[test]
-fn staff_in_a_session_still_hear_each_message_once() {
+fn staff_in_a_session_still_receive_each_message_once() {
     let app = AppLauncher::new().start();
     app.say(WIDGET_KEY, SESSION, "one");
     let mut admin = SocketClient::connect(&app, SECRET_KEY);
@@ -197,8 +197,7 @@ fn staff_in_a_session_still_hear_each_message_once() {
     assert_eq!(heard_until(&mut admin, "one", "three"), ["two", "three"]);
 }
 
-/// The messages that a socket hears up to one. What was on its way when the socket came may be the first, and is
-/// left out.
+/// The messages that a socket receives up to one. A message that was on its way when the socket connected is left out.
 fn heard_until(socket: &mut SocketClient, on_its_way: &str, last: &str) -> Vec<String> {
     let mut texts = Vec::new();
     while texts.last().is_none_or(|text| text != last) {

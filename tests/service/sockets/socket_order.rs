@@ -1,4 +1,4 @@
-//! Everybody hears the same, in the same order, once.
+//! Everybody receives the same messages, in the same order, once.
 
 use amoiq_testkit::{AppLauncher, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn start() -> TestApp {
     AppLauncher::new().environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0").start()
 }
 
-/// The `seq` of the next messages that a socket hears.
+/// The `seq` of the next messages that a socket receives.
 fn heard(socket: &mut SocketClient, count: usize) -> Vec<(u64, String)> {
     let message = |heard: Value| {
         let message = &heard["message"];
@@ -25,7 +25,7 @@ fn heard(socket: &mut SocketClient, count: usize) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn a_hundred_senders_hear_one_and_the_same_order_without_a_gap() {
+fn a_hundred_senders_receive_the_same_order_without_a_gap() {
     let app = start();
     let bind = json!({ "sessionId": SESSION });
     let mut senders: Vec<_> =
@@ -77,13 +77,13 @@ fn the_answer_over_http_comes_after_the_echo_on_the_senders_socket() {
     let mut socket = SocketClient::connect_with(&app, WIDGET_KEY, &json!({ "sessionId": SESSION }));
     for number in 0..50 {
         let id = app.say(WIDGET_KEY, SESSION, &number.to_string());
-        // It was handed to the socket before the answer, so it is there, or on its way through the kernel.
+        // It was sent on the socket before the answer, so it has arrived or is on its way through the kernel.
         assert_eq!(socket.next("meta_message_created")["message"]["id"], id);
     }
 }
 
 #[test]
-fn what_was_missed_is_sent_again_up_to_what_may_wait_and_of_more_a_client_does_not_recover() {
+fn missed_messages_are_sent_again_up_to_the_queue_limit_beyond_which_a_client_does_not_recover() {
     let app = TestApp::start();
     const MISSED: &str = "session-that-is-missed";
     let say = |count: usize| (0..count).for_each(|_| drop(app.say(SECRET_KEY, MISSED, &"x".repeat(10_000))));

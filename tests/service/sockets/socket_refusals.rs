@@ -11,11 +11,11 @@ use amoiq_testkit::{
 use reqwest::Method;
 use serde_json::json;
 
-/// How long a client is held at the least.
+/// The shortest time that a client is held.
 const HOLD: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_client_of_engine_io_3_can_read_why_it_is_refused_and_the_log_says_so_once_a_minute() {
+fn a_client_of_engine_io_3_can_read_why_it_is_refused_and_the_log_reports_it_once_a_minute() {
     let app = AppLauncher::new().environment("AMOIQ__LOG__LEVEL", "info").start();
     for transport in ["polling", "websocket", "polling", "websocket"] {
         let path = format!("/socket.io/?EIO=3&transport={transport}");
@@ -32,7 +32,7 @@ fn a_client_of_engine_io_3_can_read_why_it_is_refused_and_the_log_says_so_once_a
 }
 
 #[test]
-fn a_connect_over_16_kib_is_told_so_and_the_next_one_is_let_in() {
+fn a_connect_over_16_kib_is_refused_with_the_reason_and_the_next_one_succeeds() {
     let app = TestApp::start();
     let mut socket = SocketHandshake::default().open(&app);
     socket.text(&format!("40{}", json!({ "token": WIDGET_KEY, "note": "x".repeat(16 * 1024) })));
@@ -47,7 +47,7 @@ fn a_connect_over_16_kib_is_told_so_and_the_next_one_is_let_in() {
 }
 
 #[test]
-fn an_event_is_told_everything_that_is_wrong_with_it() {
+fn an_event_is_answered_with_everything_that_is_wrong_with_it() {
     let app = TestApp::start();
     let mut socket = SocketClient::connect(&app, SECRET_KEY);
     let cases: [(&str, &[&str]); 4] = [
@@ -65,7 +65,7 @@ fn an_event_is_told_everything_that_is_wrong_with_it() {
 }
 
 #[test]
-fn a_visitor_who_comes_when_there_is_no_room_is_held_and_neither_heard_nor_online() {
+fn a_visitor_without_a_free_place_is_held_and_is_neither_served_nor_online() {
     let app = AppLauncher::new().environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2").start();
     let mut agent = SocketClient::connect(&app, SECRET_KEY);
     let served = SocketClient::connect(&app, WIDGET_KEY);
@@ -103,7 +103,7 @@ fn a_client_that_guesses_too_often_is_held_and_not_refused_for_good() {
 
 #[test]
 fn when_descriptors_run_short_a_visitor_for_whom_there_is_no_room_is_refused_and_not_held() {
-    // Of 256 descriptors 112 are for connections of clients, and the last 7 of these not for those who only wait.
+    // Of 256 descriptors 112 are for connections of clients, and the last 7 of these are not for held clients.
     let app = AppLauncher::new()
         .wrapped_in(&["prlimit", "--nofile=256:256"])
         .environment("AMOIQ__REALTIME__MAX_CONNECTIONS", "2")

@@ -22,7 +22,7 @@ fn only(app: &TestApp) -> Value {
 }
 
 #[test]
-fn an_endpoint_of_the_configuration_hears_and_is_changed_only_there() {
+fn an_endpoint_of_the_configuration_is_served_and_is_changed_only_there() {
     let receiver = RecordingReceiver::start();
     let config = tenant(&format!("{{ url = '{}', secret = '{SIGNING}' }}", receiver.url()));
     let app = starting().config(&config).start();
@@ -53,7 +53,7 @@ fn an_endpoint_of_the_configuration_hears_and_is_changed_only_there() {
 }
 
 #[test]
-fn it_follows_the_configuration_from_start_to_start() {
+fn endpoints_follow_the_configuration_at_each_start() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = RecordingReceiver::start();
     let entry = |secret: &str| format!("{{ url = '{}', secret = '{secret}' }}", receiver.url());

@@ -1,4 +1,4 @@
-//! What is said reaches the endpoints of its tenant, and nobody else's, whatever happened in between.
+//! A message reaches the endpoints of its tenant, and nobody else's, whatever happened in between.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn a_message_is_delivered_as_the_reference_shows_it_and_signed() {
 }
 
 #[test]
-fn every_kind_of_sender_is_told() {
+fn messages_of_every_kind_of_sender_are_delivered() {
     let given = Given::new();
     for (credential, text) in [(WIDGET_KEY, "a visitor"), (SECRET_KEY, "an agent"), (BOT_KEY, "a bot")] {
         given.app.say(credential, SESSION, text);
@@ -46,7 +46,7 @@ fn every_kind_of_sender_is_told() {
 }
 
 #[test]
-fn what_another_tenant_hears_and_says_stays_there() {
+fn nothing_crosses_to_another_tenant() {
     let tenants = "
         [[tenants]]\nid = 'acme'\nwidget_keys = ['wk_acme_00000']\nsecret_keys = ['sk_acme_00000']
         [[tenants]]\nid = 'bravo'\nwidget_keys = ['wk_bravo_0000']\nsecret_keys = ['sk_bravo_0000']";
@@ -69,7 +69,7 @@ fn what_another_tenant_hears_and_says_stays_there() {
 }
 
 #[test]
-fn an_endpoint_hears_what_is_said_after_it_was_made() {
+fn an_endpoint_receives_what_is_sent_after_it_was_created() {
     let given = Given::new();
     given.say("before the second");
     let second = RecordingReceiver::start();
@@ -81,7 +81,7 @@ fn an_endpoint_hears_what_is_said_after_it_was_made() {
 }
 
 #[test]
-fn an_endpoint_that_was_moved_hears_at_its_new_place_with_its_new_headers() {
+fn a_moved_endpoint_is_called_at_its_new_address_with_its_new_headers() {
     let given = Given::new();
     let moved = RecordingReceiver::start();
     let change = json!({"url": moved.url(), "headers": {"Authorization": "Bearer of-the-gateway"}});
@@ -93,7 +93,7 @@ fn an_endpoint_that_was_moved_hears_at_its_new_place_with_its_new_headers() {
 }
 
 #[test]
-fn once_a_change_is_answered_nothing_is_sent_as_before_it() {
+fn once_a_change_is_answered_nothing_is_sent_with_the_old_settings() {
     let (app, before, witness) = (starting().start(), RecordingReceiver::start(), RecordingReceiver::start());
     register(&app, SECRET_KEY, &json!({"url": witness.url()}));
     let elsewhere = json!({"url": format!("{}/elsewhere", witness.url())});
@@ -125,7 +125,7 @@ fn a_pause_loses_nothing() {
     assert_eq!(given.post("/pause", &json!({})).body["status"], "paused");
     let first = given.say("meanwhile");
     given.say("and more");
-    // Another endpoint hears of both: so this one would have, too.
+    // Another endpoint receives both, so this one would have, too.
     let witness = RecordingReceiver::start();
     let (other, _) = register(&given.app, SECRET_KEY, &json!({"url": witness.url()}));
     given.app.post(SECRET_KEY, &format!("/api/webhooks/{other}/replay"), &json!({"from": 0}));
@@ -139,7 +139,7 @@ fn a_pause_loses_nothing() {
 }
 
 #[test]
-fn what_fails_is_tried_again_and_keeps_the_first_kibibyte_of_the_answer() {
+fn a_failed_delivery_is_tried_again_and_keeps_the_first_kibibyte_of_the_answer() {
     let given = Given::new();
     given.receiver.answer(500, &format!("it broke{}", "x".repeat(2_000)));
     let id = given.say("hello");
@@ -158,7 +158,7 @@ fn what_fails_is_tried_again_and_keeps_the_first_kibibyte_of_the_answer() {
 }
 
 #[test]
-fn what_could_not_be_delivered_is_delivered_after_a_crash() {
+fn a_failed_delivery_is_delivered_after_a_crash() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = RecordingReceiver::start();
     receiver.answer(503, "");

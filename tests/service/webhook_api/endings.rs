@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Given, SESSION, again, register, send, starting, texts};
 
 #[test]
-fn an_endpoint_that_says_it_is_gone_is_disabled_and_hears_the_rest_once_it_is_back() {
+fn an_endpoint_that_answers_gone_is_disabled_and_receives_the_rest_once_it_is_enabled() {
     let given = Given::new();
     given.receiver.answer(410, "moved away");
     given.say("one");
@@ -57,7 +57,7 @@ fn a_deleted_endpoint_is_gone_for_good() {
     ] {
         assert_eq!(answer.error(), (404, "WEBHOOK_NOT_FOUND"), "{answer:?}");
     }
-    // The deletion was before this message, in the log too; only what was underway may still come.
+    // The deletion was before this message, also in the log; only a running attempt may still arrive.
     given.app.say(WIDGET_KEY, SESSION, "after it");
     eventually("the other endpoint hears", || texts(&witness.requests()).contains("after it"));
     assert!(!texts(&given.receiver.requests()).contains("after it"));
@@ -66,7 +66,7 @@ fn a_deleted_endpoint_is_gone_for_good() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_does_not_hold_up_the_end_and_hears_after_it() {
+fn a_hanging_endpoint_does_not_delay_the_stop_and_is_served_after_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = RecordingReceiver::start();
     receiver.hang();
@@ -87,7 +87,7 @@ fn an_endpoint_that_hangs_does_not_hold_up_the_end_and_hears_after_it() {
 }
 
 #[test]
-fn what_is_underway_when_the_service_stops_is_noted_and_not_repeated() {
+fn attempts_that_run_when_the_service_stops_are_recorded_and_not_repeated() {
     let directory = tempfile::tempdir().expect("a directory");
     let receiver = RecordingReceiver::start();
     let mut app = starting().data(directory.path()).start();

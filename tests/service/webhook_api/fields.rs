@@ -1,4 +1,4 @@
-//! What is wrong with an endpoint is said field by field, and nothing is made.
+//! Mistakes in an endpoint are reported field by field, and nothing is created.
 
 use amoiq_testkit::{ApiResponse, AppLauncher, SECRET_KEY};
 use reqwest::Method;
@@ -48,7 +48,7 @@ fn says(answer: &ApiResponse, field: &str, word: &str) {
 }
 
 #[test]
-fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
+fn a_bad_field_is_named_and_nothing_is_created_or_changed() {
     let app = starting().start();
     let (id, _) = register(&app, SECRET_KEY, &json!({"url": "https://example.com"}));
     let before = app.get(SECRET_KEY, "/api/webhooks").body;
@@ -64,7 +64,7 @@ fn a_bad_field_is_named_and_nothing_is_made_or_changed() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let app = starting().start();
     let answer = app.post(SECRET_KEY, "/api/webhooks", &json!({"events": [], "ratePerSecond": 0}));
     for field in ["url", "events", "ratePerSecond"] {
@@ -73,7 +73,7 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn the_longest_and_the_most_are_taken() {
+fn the_largest_allowed_values_are_accepted() {
     let app = starting().start();
     let headers: Map<_, _> = (0..20).map(|number| (format!("x-{number}"), json!("v v"))).collect();
     let wanted = json!({
@@ -84,7 +84,7 @@ fn the_longest_and_the_most_are_taken() {
 }
 
 #[test]
-fn without_the_setting_nothing_of_this_machine_is_an_endpoint() {
+fn without_the_setting_no_local_address_can_be_an_endpoint() {
     let app = AppLauncher::new().start();
     for url in ["http://127.0.0.1:9/", "http://127.1/", "http://2130706433/", "http://[::1]/"] {
         let answer = app.post(SECRET_KEY, "/api/webhooks", &json!({"url": url}));
@@ -93,7 +93,7 @@ fn without_the_setting_nothing_of_this_machine_is_an_endpoint() {
 }
 
 #[test]
-fn a_body_that_is_no_json_is_refused() {
+fn a_body_that_is_not_json_is_refused() {
     let app = starting().start();
     let post = |kind: &str, body: &str| {
         let request = app.request(Method::POST, "/api/webhooks").bearer_auth(SECRET_KEY);

@@ -1,4 +1,4 @@
-//! Endpoints are made, shown, changed, paused and tested over HTTP.
+//! Endpoints are created, shown, changed, paused and tested over HTTP.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Given, register, send, starting};
 
 #[test]
-fn an_endpoint_is_shown_as_it_was_made() {
+fn an_endpoint_is_shown_as_it_was_created() {
     let app = starting().start();
     let wanted = json!({
         "url": "https://hooks.example.com/a?b=c", "events": ["message.created"], "description": "ours ✓",
@@ -50,7 +50,7 @@ fn an_endpoint_needs_a_url_and_nothing_else() {
 }
 
 #[test]
-fn a_change_changes_what_it_names_and_null_gives_back() {
+fn a_change_affects_what_it_names_and_null_restores_the_default() {
     let app = starting().start();
     let wanted = json!({"url": "https://example.com/a", "description": "d", "headers": {"a": "b"}, "ratePerSecond": 9});
     let (id, _) = register(&app, SECRET_KEY, &wanted);
@@ -77,7 +77,7 @@ fn a_change_changes_what_it_names_and_null_gives_back() {
 }
 
 #[test]
-fn changes_at_the_same_time_all_hold() {
+fn concurrent_changes_are_all_kept() {
     let app = starting().start();
     let (id, _) = register(&app, SECRET_KEY, &json!({"url": "https://example.com/a"}));
     let path = format!("/api/webhooks/{id}");
@@ -115,7 +115,7 @@ fn a_new_endpoint_answers_everything_at_once() {
 }
 
 #[test]
-fn a_tenant_makes_as_many_as_it_may() {
+fn a_tenant_creates_as_many_endpoints_as_it_may() {
     let app = starting().environment("AMOIQ__WEBHOOKS__ENDPOINTS_PER_TENANT", "3").start();
     let wanted = json!({"url": "https://example.com"});
     let make = || app.post(SECRET_KEY, "/api/webhooks", &wanted);
@@ -134,7 +134,7 @@ fn a_tenant_makes_as_many_as_it_may() {
 }
 
 #[test]
-fn a_test_is_signed_and_tells_what_came_back() {
+fn a_test_is_signed_and_shows_the_answer() {
     let given = Given::new();
     let passed = given.post("/test", &json!({}));
     assert_eq!(passed.status, 200, "{passed:?}");
@@ -201,7 +201,7 @@ fn pausing_and_resuming_twice_changes_nothing() {
 }
 
 #[test]
-fn a_test_that_nobody_waits_for_keeps_its_place_until_it_ends_and_other_tenants_theirs() {
+fn an_abandoned_test_keeps_its_permit_until_it_ends_and_other_tenants_keep_theirs() {
     let config = "
 [[tenants]]
 id = 'acme'

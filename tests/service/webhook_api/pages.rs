@@ -38,7 +38,7 @@ fn pages_show_every_delivery_once_the_newest_first() {
 }
 
 #[test]
-fn a_page_shows_only_what_was_asked_for() {
+fn a_page_shows_only_what_was_requested() {
     let given = Given::new();
     let good = given.say("taken");
     given.delivery(&good, "delivered");
@@ -55,7 +55,7 @@ fn a_page_shows_only_what_was_asked_for() {
 }
 
 #[test]
-fn what_is_exhausted_stays_listed_as_failed_and_can_be_delivered_again() {
+fn an_exhausted_delivery_stays_listed_as_failed_and_can_be_redelivered() {
     let given = Given::new();
     given.receiver.answer(500, "");
     let id = given.say("hello");
@@ -68,7 +68,7 @@ fn what_is_exhausted_stays_listed_as_failed_and_can_be_delivered_again() {
 }
 
 #[test]
-fn a_bad_question_says_which_part() {
+fn an_invalid_query_names_the_field() {
     let given = Given::new();
     for (query, field) in [
         ("status=lost", "status"),

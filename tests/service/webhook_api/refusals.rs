@@ -1,4 +1,4 @@
-//! What an endpoint refuses, as its owner sees it: set aside, skipped, and what a test answers.
+//! Deliveries that an endpoint refuses, as its owner sees them: set aside, skipped, and the answer to a test.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ impl Given {
         Self { app, receiver, id, secret }
     }
 
-    /// Says something in a session and gives the message's id.
+    /// Sends a message in a session. Returns its id.
     fn say_in(&self, session: &str, text: &str) -> String {
         self.app.say(WIDGET_KEY, session, text)
     }
@@ -26,13 +26,13 @@ impl Given {
         texts(&self.receiver.requests()).contains(text)
     }
 
-    /// A receiver that takes everything but what is to be refused.
+    /// A receiver that accepts everything except what it is told to refuse.
     fn is_choosy(&self) {
         self.receiver.refuse("refuse", 422, "no such customer");
     }
 }
 
-/// What failed once is tried again in an hour.
+/// A failed delivery is tried again after an hour.
 fn rarely() -> AppLauncher {
     starting().environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,3600000,3600000")
 }
@@ -103,7 +103,7 @@ fn what_is_being_tried_is_not_skipped() {
 }
 
 #[test]
-fn many_are_skipped_by_session_and_by_time() {
+fn many_deliveries_are_skipped_by_session_and_by_time() {
     let given = Given::started(rarely());
     given.receiver.answer(500, "");
     for number in 0..3 {
@@ -150,7 +150,7 @@ fn a_test_shows_what_the_receiver_answered_to_a_success_too() {
 }
 
 #[test]
-fn an_owner_does_not_learn_what_addresses_a_name_has() {
+fn an_owner_does_not_learn_the_addresses_of_a_host_name() {
     let app = AppLauncher::new().environment("AMOIQ__WEBHOOKS__SCHEDULE_MS", "0,3600000").start();
     let (id, _) = register(&app, SECRET_KEY, &json!({"url": "http://localhost:9/hook"}));
     let told = "refused address of this name; see webhooks.allowed_networks";
@@ -187,7 +187,7 @@ fn two_hundred_a_second_are_two_hundred_a_second() {
         .environment("AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE", "0")
         .environment("AMOIQ__RATE_LIMIT__SECRET_KEY_PER_MINUTE", "0")
         .start();
-    // A machine that pauses makes a rate slower, never faster: one run in four has to reach it, and none may exceed it.
+    // A machine that pauses lowers the rate and never raises it: one run in four has to reach it, and none may exceed it.
     let is_reached = |rate: &f64| *rate >= 190.0;
     let mut runs = Vec::new();
     while runs.len() < 2 || (runs.len() < 4 && !runs.iter().any(is_reached)) {

@@ -22,7 +22,7 @@ fn a_redelivery_is_the_same_request_again() {
 }
 
 #[test]
-fn only_what_was_delivered_or_is_to_be_can_be_asked_for_again() {
+fn only_a_message_that_was_or_will_be_delivered_can_be_redelivered() {
     let given = Given::new();
     let stranger = "msg-01a20400-0000-7000-8000-000000000000";
     let answer = given.post(&format!("/deliveries/{stranger}/redeliver"), &json!({}));
@@ -33,7 +33,7 @@ fn only_what_was_delivered_or_is_to_be_can_be_asked_for_again() {
 }
 
 #[test]
-fn a_replay_from_the_beginning_tells_everything_again_in_order() {
+fn a_replay_from_the_start_delivers_everything_again_in_order() {
     let given = Given::new();
     let ids: Vec<_> = ["one", "two", "three"].map(|text| given.say(text)).to_vec();
     let first = given.heard(3);
@@ -62,7 +62,7 @@ fn a_replay_takes_times_and_positions_as_numbers_and_as_texts() {
         eventually("it is done", || given.get("/replay").body["status"] == "done");
     }
     let before = given.receiver.requests().len();
-    // Nothing was said in a future, and nothing before the year 2000.
+    // No message is from the future, or from before the year 2000.
     for body in [
         json!({"from": "2999-01-01T00:00:00Z"}),
         json!({"from": 0, "to": "2000-01-01T00:00:00Z"}),
@@ -101,7 +101,7 @@ fn one_replay_runs_at_a_time_and_can_be_cancelled() {
 }
 
 #[test]
-fn a_replay_says_what_is_wrong_with_its_range() {
+fn an_invalid_range_of_a_replay_is_explained() {
     let given = Given::new();
     let cases: [(Value, &str); 7] = [
         (json!({}), "from"),

@@ -122,7 +122,7 @@ fn a_key_for_every_tenant_manages_the_one_that_it_names() {
 }
 
 #[test]
-fn another_method_is_told_which_there_are() {
+fn another_method_is_answered_with_the_allowed_ones() {
     let app = start();
     for (path, allow) in [
         ("/api/webhooks", "GET, HEAD, POST"),

@@ -1,4 +1,4 @@
-//! Secrets: each endpoint has its own, they are told twice in their life, and replaced without a gap.
+//! Secrets: each endpoint has its own, only two answers contain it, and it is replaced without a gap.
 
 use amoiq_testkit::{SECRET_KEY, WIDGET_KEY, eventually, receivers::RecordingReceiver};
 use reqwest::Method;
@@ -21,7 +21,7 @@ fn after_a_rotation_both_secrets_verify_until_the_old_one_ends() {
 }
 
 #[test]
-fn a_secret_that_leaked_signs_nothing_any_more() {
+fn a_leaked_secret_no_longer_signs() {
     let given = Given::new();
     let rotated = given.post("/rotate-secret", &json!({"expirePrevious": true}));
     let new = rotated.body["secret"].as_str().expect("a secret");
@@ -35,7 +35,7 @@ fn a_secret_that_leaked_signs_nothing_any_more() {
 }
 
 #[test]
-fn secrets_are_like_no_other_and_in_no_other_answer_and_no_line() {
+fn secrets_are_unique_and_appear_in_no_other_answer_and_no_log_line() {
     let app = starting().environment("AMOIQ__LOG__LEVEL", "trace").start();
     let receiver = RecordingReceiver::start();
     receiver.answer(500, "no");

@@ -36,7 +36,7 @@ const TEXT_BYTES: usize = 8_000;
 const MOST_BYTES: u64 = 32 * 1_024 * 1_024;
 
 #[test]
-fn a_black_hole_costs_little_memory_and_slows_nobody() {
+fn a_client_that_never_reads_costs_little_memory_and_slows_nobody() {
     let directory = tempfile::tempdir().expect("a directory");
     let app = start(
         directory.path(),

@@ -70,7 +70,7 @@ fn settings() -> (String, String) {
 }
 
 #[test]
-fn every_endpoint_hears_everything_of_its_tenant_in_order_whatever_happens() {
+fn every_endpoint_receives_everything_of_its_tenant_in_order_whatever_happens() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let size = |name, usual| number(name).map_or(usual, |size| usize::try_from(size).expect("fits"));
     let (messages, sessions) = (size("AMOIQ_CHAOS_MESSAGES", 2_000), size("AMOIQ_CHAOS_SESSIONS", 100));

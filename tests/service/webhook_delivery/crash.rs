@@ -74,7 +74,7 @@ fn run(data: &Path) -> TestApp {
 }
 
 #[test]
-fn a_crash_repeats_no_more_than_was_underway() {
+fn a_crash_repeats_only_running_attempts() {
     let mut scene = Scene::new();
     let mut before = 0;
     for _ in 0..5 {
@@ -103,7 +103,7 @@ fn a_clean_stop_amid_deliveries_repeats_nothing() {
 }
 
 #[test]
-fn what_was_delivered_is_not_sent_again_by_a_start() {
+fn a_start_sends_nothing_again_that_was_delivered() {
     let mut scene = Scene::new();
     scene.say(MESSAGES);
     scene.settles();

@@ -74,7 +74,7 @@ fn outcome(attempt: &Value) -> (&Value, &Value, &Value) {
 }
 
 #[test]
-fn whatever_form_a_success_has_it_is_one() {
+fn every_form_of_success_counts_as_success() {
     let mut zoo = Zoo::new();
     let zoo_of = [
         (b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), AfterAnswer::Stay, 204),
@@ -102,7 +102,7 @@ fn whatever_form_a_success_has_it_is_one() {
 }
 
 #[test]
-fn a_status_that_is_no_success_is_shown_with_what_was_said() {
+fn a_failure_status_is_shown_with_the_answer() {
     let mut zoo = Zoo::new();
     let target = zoo.ground.run(RawReceiver::everywhere());
     let port = target.address.port();
@@ -144,7 +144,7 @@ fn a_status_that_is_no_success_is_shown_with_what_was_said() {
 }
 
 #[test]
-fn who_gives_no_answer_is_told_apart_by_how() {
+fn missing_answers_are_distinguished_by_their_cause() {
     let mut zoo = Zoo::new();
     let slow = "HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n";
     let zoo_of = [
@@ -175,7 +175,7 @@ fn who_gives_no_answer_is_told_apart_by_how() {
 }
 
 #[test]
-fn who_is_gone_is_disabled_and_its_message_waits() {
+fn an_endpoint_that_is_gone_is_disabled_and_its_message_waits() {
     let mut zoo = Zoo::new();
     let receiver = zoo.answering("HTTP/1.1 410 Gone\r\ncontent-length: 5\r\n\r\nbye!\n", AfterAnswer::Stay);
     let drips = zoo.answering("HTTP/1.1 410 Gone\r\n\r\n", AfterAnswer::Drip(b"x"));
@@ -190,7 +190,7 @@ fn who_is_gone_is_disabled_and_its_message_waits() {
 }
 
 #[test]
-fn who_asks_for_time_is_left_alone_for_it() {
+fn an_endpoint_that_asks_for_time_is_not_called_meanwhile() {
     let mut zoo = Zoo::new();
     let zoo_of = [
         (429, "600", 600),

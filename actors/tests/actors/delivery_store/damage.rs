@@ -19,7 +19,7 @@ const TABLES: [&str; 4] = ["meta", "lanes", "deliveries", "attempts"];
 const ALL: DeliveriesQuery = DeliveriesQuery { status: None, before: None, limit: 100 };
 
 #[test]
-fn a_change_of_any_column_of_any_table_is_noticed() {
+fn a_change_of_any_column_of_any_table_is_detected() {
     in_real_time(async {
         let given = GivenOutbox::new();
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
@@ -54,7 +54,7 @@ fn a_change_of_any_column_of_any_table_is_noticed() {
 }
 
 #[test]
-fn a_damaged_lane_is_nobody_elses_trouble() {
+fn a_damaged_lane_affects_no_other() {
     in_real_time(async {
         let given = GivenOutbox::new();
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
@@ -85,7 +85,7 @@ fn a_damaged_lane_is_nobody_elses_trouble() {
 }
 
 #[test]
-fn damage_behind_the_end_of_another_log_goes_with_what_is_there() {
+fn damage_after_the_end_of_another_log_is_removed_with_its_rows() {
     in_real_time(async {
         let given = GivenOutbox::new();
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
@@ -102,7 +102,7 @@ fn damage_behind_the_end_of_another_log_goes_with_what_is_there() {
 }
 
 #[test]
-fn a_lane_that_lost_its_name_is_noticed_by_its_endpoint_and_by_no_other() {
+fn a_lane_that_lost_its_name_is_detected_for_its_endpoint_only() {
     in_real_time(async {
         for damage in ["tenant = 'acmf'", "webhook = 'b'"] {
             let given = GivenOutbox::new();
@@ -117,7 +117,7 @@ fn a_lane_that_lost_its_name_is_noticed_by_its_endpoint_and_by_no_other() {
 }
 
 #[test]
-fn a_damaged_delivery_keeps_no_other_from_being_erased() {
+fn a_damaged_delivery_does_not_prevent_the_erasure_of_others() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -135,7 +135,7 @@ fn a_damaged_delivery_keeps_no_other_from_being_erased() {
 }
 
 #[test]
-fn a_row_that_is_gone_is_noticed() {
+fn a_missing_row_is_detected() {
     in_real_time(async {
         for (table, said) in [("meta", "meta"), ("attempts", "attempts"), ("deliveries", "deliveries")] {
             let given = GivenOutbox::new();
@@ -154,7 +154,7 @@ fn a_row_that_is_gone_is_noticed() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_file_is_noticed_wherever_a_row_stands() {
+fn a_flipped_bit_in_any_row_of_the_file_is_detected() {
     for (table, mark) in [("lanes", "acme"), ("deliveries", "session-3"), ("attempts", "so it failed")] {
         let (bytes, lane) = file_with_rows();
         let mut damaged = bytes.clone();
@@ -179,7 +179,7 @@ fn a_flipped_bit_in_the_file_is_noticed_wherever_a_row_stands() {
 }
 
 #[test]
-fn a_damaged_file_is_kept_and_the_words_say_what_to_do() {
+fn a_damaged_file_is_kept_and_the_error_says_what_to_do() {
     let (whole, _) = file_with_rows();
     let bad_page = |mut bytes: Vec<u8>| {
         bytes[4_096..8_192].fill(0x5a);

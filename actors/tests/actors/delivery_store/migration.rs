@@ -75,7 +75,7 @@ fn left(path: &Path) -> Connection {
 }
 
 #[test]
-fn an_outbox_of_the_first_release_has_what_it_had() {
+fn an_outbox_of_the_first_release_keeps_its_contents() {
     in_real_time(async {
         let files = tempfile::tempdir().expect("a directory");
         let path = files.path().join("outbox.db");
@@ -105,7 +105,7 @@ fn an_outbox_of_the_first_release_has_what_it_had() {
 }
 
 #[test]
-fn what_was_damaged_in_the_first_release_is_damaged_afterwards() {
+fn damage_from_the_first_release_stays_damage_after_migration() {
     in_real_time(async {
         let files = tempfile::tempdir().expect("a directory");
         let path = files.path().join("outbox.db");

@@ -19,7 +19,7 @@ use crate::{
 const ALL: DeliveriesQuery = DeliveriesQuery { status: None, before: None, limit: 100 };
 
 #[test]
-fn a_lane_is_made_once_and_its_number_is_never_given_again() {
+fn a_lane_is_created_once_and_its_number_is_never_used_again() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let outbox = &given.outbox;
@@ -40,7 +40,7 @@ fn a_lane_is_made_once_and_its_number_is_never_given_again() {
 }
 
 #[test]
-fn what_was_recorded_is_there_after_a_kill() {
+fn records_survive_a_kill() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -101,7 +101,7 @@ fn a_record_is_all_or_nothing() {
 }
 
 #[test]
-fn a_delivery_changes_in_its_place_and_keeps_its_last_attempts() {
+fn a_delivery_is_updated_in_place_and_keeps_its_last_attempts() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -122,7 +122,7 @@ fn a_delivery_changes_in_its_place_and_keeps_its_last_attempts() {
 }
 
 #[test]
-fn another_epoch_sets_everything_back_to_the_head_and_the_same_one_nothing() {
+fn another_epoch_resets_everything_to_the_head_and_the_same_epoch_resets_nothing() {
     in_real_time(async {
         let given = GivenOutbox::new();
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a first log");
@@ -206,7 +206,7 @@ fn a_delivery_is_found_by_its_message_in_its_own_lane() {
 }
 
 #[test]
-fn settled_deliveries_go_by_age_and_by_number_and_pending_ones_stay() {
+fn settled_deliveries_are_removed_by_age_and_number_and_pending_ones_stay() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -265,7 +265,7 @@ fn the_reaper_goes_through_all_lanes() {
 }
 
 #[test]
-fn a_lane_goes_with_everything_of_it_and_takes_no_more() {
+fn a_lane_is_removed_with_all_its_rows_and_accepts_no_more() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -284,7 +284,7 @@ fn a_lane_goes_with_everything_of_it_and_takes_no_more() {
 }
 
 #[test]
-fn a_session_is_erased_from_its_tenants_lanes_alone() {
+fn a_session_is_erased_only_from_its_tenants_lanes() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
@@ -311,7 +311,7 @@ fn a_session_is_erased_from_its_tenants_lanes_alone() {
 }
 
 #[test]
-fn a_position_before_the_log_is_a_page_of_nothing() {
+fn a_position_before_the_log_gives_an_empty_page() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;

@@ -97,7 +97,7 @@ fn a_dead_letter_is_removed_with_its_event() {
 }
 
 #[test]
-fn nothing_says_afterwards_that_the_erased_were_online() {
+fn nothing_shows_afterwards_that_the_erased_were_online() {
     in_real_time(async {
         let erasing = Erasing::new(Given::new()).await;
         erasing.given.say("a", "hello").await;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn a_damaged_file_is_built_again_at_the_start_or_soon_after() {
+fn a_damaged_file_is_rebuilt_at_the_start_or_soon_after() {
     let garbage = |_| vec![0x5a; 64 * 1024];
     let other_file = |_| b"SQLite format 3\0 and nothing of the kind".repeat(200);
     let bad_page = |mut bytes: Vec<u8>| {
@@ -64,7 +64,7 @@ fn a_session_that_damage_hides_from_its_user_is_noticed() {
 }
 
 #[test]
-fn a_file_that_is_damaged_while_the_service_runs_is_built_again() {
+fn a_file_that_is_damaged_while_the_service_runs_is_rebuilt() {
     let (file, files) = views_db();
     in_real_time(async {
         let inbox = InboxOfAnn::start(&file).await;

@@ -32,7 +32,7 @@ async fn is_crowded(node: &Node<'_>) {
 }
 
 #[test]
-fn an_attempt_that_waited_for_a_permit_goes_where_the_endpoint_is_by_then() {
+fn an_attempt_that_waited_for_a_permit_goes_to_the_current_address() {
     let given = crowded();
     given.node(async |node| {
         is_crowded(&node).await;
@@ -80,7 +80,7 @@ fn attempts_that_waited_for_a_permit_keep_to_the_rate() {
 }
 
 #[test]
-fn what_the_old_url_answers_is_not_held_against_the_new_one() {
+fn answers_of_the_old_url_do_not_count_against_the_new_one() {
     let given = GivenLanes::new();
     given.receivers.hang();
     given.node(async |node| {
@@ -121,7 +121,7 @@ fn an_endpoint_that_is_enabled_while_it_is_being_disabled_is_served_again() {
 }
 
 #[test]
-fn what_a_deleted_endpoint_leaves_goes_with_a_later_look_when_it_could_not_go_at_once() {
+fn the_rows_of_a_deleted_endpoint_are_removed_later_if_not_at_once() {
     let mut given = GivenLanes::new();
     let file = GivenOutbox::new();
     given.outbox = file.outbox.clone();

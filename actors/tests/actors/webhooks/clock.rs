@@ -131,7 +131,7 @@ fn a_failing_endpoint_is_not_disabled_by_a_clock_that_is_set_forward() {
 }
 
 #[test]
-fn what_was_due_before_a_restart_comes_after_its_own_wait_at_the_latest() {
+fn a_delivery_due_before_a_restart_comes_after_its_own_wait_at_the_latest() {
     let given = with_waits(&[0, 60, 60]);
     given.receivers.answer_by(|_| 500);
     given.node(async |node| {
@@ -153,7 +153,7 @@ fn what_was_due_before_a_restart_comes_after_its_own_wait_at_the_latest() {
 }
 
 #[test]
-fn what_an_endpoint_asked_for_before_a_restart_lasts_no_longer_after_it() {
+fn a_pause_that_an_endpoint_asked_for_lasts_no_longer_after_a_restart() {
     let given = with_waits(&[0; 10]);
     given.receivers.hang();
     given.node(async |node| {

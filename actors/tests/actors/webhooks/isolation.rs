@@ -45,17 +45,17 @@ impl WebhookSender for Called {
 }
 
 #[test]
-fn an_endpoint_whose_deliveries_are_damaged_keeps_no_other_from_being_served() {
+fn an_endpoint_with_damaged_deliveries_does_not_stop_others_from_being_served() {
     keeps_no_other_from_being_served("UPDATE deliveries SET tries = tries + 1");
 }
 
 #[test]
-fn an_endpoint_whose_lane_is_damaged_keeps_no_other_from_being_served() {
+fn an_endpoint_with_a_damaged_lane_does_not_stop_others_from_being_served() {
     keeps_no_other_from_being_served("UPDATE lanes SET cursor = cursor + 1");
 }
 
 #[test]
-fn a_tenant_whose_endpoints_take_their_time_leaves_permits_for_others() {
+fn a_tenant_with_slow_endpoints_leaves_permits_for_others() {
     let mut given = GivenLanes::new();
     (given.settings.in_flight, given.settings.throttle.in_flight) = (8, 1);
     given.receivers.hang();
@@ -94,7 +94,7 @@ fn a_tenant_whose_endpoints_read_the_log_leaves_turns_for_others() {
 }
 
 #[test]
-fn an_endpoint_whose_lane_cannot_write_keeps_no_other_from_forgetting() {
+fn an_endpoint_whose_lane_cannot_write_does_not_stop_others_from_forgetting() {
     let given = GivenLanes::new();
     given.node(async |node| {
         let names = ["a", "b", "c"];

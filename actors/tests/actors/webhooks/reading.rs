@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_said_while_an_empty_part_of_the_log_is_read_is_delivered() {
+fn messages_sent_while_an_empty_part_of_the_log_is_read_are_delivered() {
     let given = GivenLanes::new();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -37,7 +37,7 @@ fn what_is_said_while_an_empty_part_of_the_log_is_read_is_delivered() {
 }
 
 #[test]
-fn an_endpoint_that_lags_reads_many_messages_at_a_time() {
+fn a_lagging_endpoint_reads_many_messages_at_a_time() {
     let mut given = GivenLanes::new();
     given.settings.pending = 10_000;
     given.node(async |node| {
@@ -55,7 +55,7 @@ fn an_endpoint_that_lags_reads_many_messages_at_a_time() {
 }
 
 #[test]
-fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart() {
+fn a_message_that_a_cancelled_replay_had_not_reached_is_delivered_after_a_restart() {
     let given = GivenLanes::new();
     given.receivers.hang();
     given.node(async |node| {
@@ -81,7 +81,7 @@ fn a_message_that_a_cancelled_replay_was_to_bring_is_delivered_after_a_restart()
 }
 
 #[test]
-fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
+fn deliveries_that_a_cancelled_replay_had_started_are_made_after_a_restart() {
     let given = GivenLanes::new();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -103,7 +103,7 @@ fn what_a_cancelled_replay_had_begun_is_delivered_after_a_restart() {
 }
 
 #[test]
-fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_comes() {
+fn a_redelivery_of_a_message_that_a_replay_will_reach_is_made_in_its_turn() {
     let mut given = GivenLanes::new();
     given.settings.schedule =
         RetrySchedule { waits: vec![Duration::ZERO, Duration::from_hours(24)], jitter_percent: 0 };
@@ -133,7 +133,7 @@ fn a_redelivery_of_what_waits_for_its_place_in_a_replay_is_made_when_its_place_c
 }
 
 #[test]
-fn a_message_of_a_newer_release_is_passed_by_nobody_until_it_is_erased() {
+fn nobody_skips_a_message_of_a_newer_release_until_it_is_erased() {
     let given = GivenLanes::new();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -173,7 +173,7 @@ fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
 }
 
 #[test]
-fn an_endpoint_is_behind_by_its_own_messages_and_not_by_those_of_others_before_them() {
+fn an_endpoint_lags_by_its_own_messages_and_not_by_earlier_ones_of_others() {
     let given = GivenLanes::new();
     given.receivers.hang();
     given.node(async |node| {

@@ -59,7 +59,7 @@ fn last_of(texts: &[String], text: &str) -> usize {
 }
 
 #[test]
-fn nothing_of_another_session_waits_for_what_was_refused() {
+fn no_other_session_waits_for_a_refused_message() {
     let given = choosy();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -189,7 +189,7 @@ fn everything_comes_in_order(status_of: fn(&str) -> u16, does_well_before: bool)
 }
 
 #[test]
-fn an_endpoint_that_refuses_everything_for_two_hours_hears_everything_in_order() {
+fn an_endpoint_that_refuses_everything_for_two_hours_receives_everything_in_order() {
     for status_of in [|_: &str| 404, |_: &str| 401, |_: &str| 422] {
         everything_comes_in_order(status_of, false);
         everything_comes_in_order(status_of, true);
@@ -197,7 +197,7 @@ fn an_endpoint_that_refuses_everything_for_two_hours_hears_everything_in_order()
 }
 
 #[test]
-fn an_endpoint_that_takes_deliveries_again_is_noticed_within_five_seconds() {
+fn an_endpoint_that_accepts_deliveries_again_is_noticed_within_five_seconds() {
     let given = choosy();
     given.receivers.answer_by(|_| 404);
     given.node(async |node| {
@@ -238,7 +238,7 @@ fn a_hold_goes_on_over_a_restart() {
 }
 
 #[test]
-fn when_much_waits_nothing_that_is_refused_holds_its_session() {
+fn when_many_deliveries_wait_a_refused_one_does_not_hold_its_session() {
     let mut given = choosy();
     given.settings.pending = 40;
     given.node(async |node| {
@@ -254,7 +254,7 @@ fn when_much_waits_nothing_that_is_refused_holds_its_session() {
 }
 
 #[test]
-fn what_is_set_aside_takes_half_of_the_places_and_one_more_has_failed() {
+fn deliveries_set_aside_take_half_of_the_places_and_one_more_has_failed() {
     let mut given = choosy();
     given.settings.pending = 20;
     given.settings.refused_hold = Duration::ZERO;

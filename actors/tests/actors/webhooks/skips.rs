@@ -50,7 +50,7 @@ impl Node<'_> {
 }
 
 #[test]
-fn what_is_skipped_holds_its_session_no_longer_and_can_be_asked_for_again() {
+fn a_skipped_delivery_no_longer_holds_its_session_and_can_be_redelivered() {
     let given = failing();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -91,7 +91,7 @@ fn what_is_in_flight_is_not_skipped() {
 }
 
 #[test]
-fn many_are_skipped_by_session_and_by_their_place_in_the_log() {
+fn many_deliveries_are_skipped_by_session_and_by_position() {
     let given = failing();
     given.node(async |node| {
         node.found(&tenant(), &["a"]).await;
@@ -113,7 +113,7 @@ fn many_are_skipped_by_session_and_by_their_place_in_the_log() {
 }
 
 #[test]
-fn what_was_skipped_before_its_first_attempt_does_not_come_after_a_restart() {
+fn a_delivery_skipped_before_its_first_attempt_does_not_return_after_a_restart() {
     let given = failing();
     given.receivers.hang();
     given.node(async |node| {
@@ -135,7 +135,7 @@ fn what_was_skipped_before_its_first_attempt_does_not_come_after_a_restart() {
 }
 
 #[test]
-fn more_than_are_written_at_once_are_skipped() {
+fn more_deliveries_than_one_write_holds_are_skipped() {
     let mut given = failing();
     given.settings.pending = 3_000;
     given.node(async |node| {
@@ -151,7 +151,7 @@ fn more_than_are_written_at_once_are_skipped() {
 }
 
 #[test]
-fn what_a_lane_has_not_read_yet_because_too_much_waits_is_skipped_too() {
+fn messages_that_a_full_lane_has_not_read_yet_are_skipped_too() {
     let mut given = failing();
     given.settings.pending = 3_000;
     given.receivers.hang();

@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn no_schedule_is_too_much(
+    fn every_schedule_can_be_computed(
         waits in prop::collection::vec(any::<u64>(), 0..4), jitter_percent in any::<u32>(),
         tries in any::<u32>(), random in any::<u64>()
     ) {
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn a_delivery_is_tried_for_75_hours_and_at_the_most_a_tenth_longer(
+    fn a_delivery_is_tried_for_75_hours_and_at_most_a_tenth_longer(
         randoms in prop::array::uniform10(any::<u64>())
     ) {
         let schedule = schedule(10);
@@ -155,7 +155,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_an_endpoint_answers_it_is_pressed_no_harder_than_it_may_be(
+    fn whatever_an_endpoint_answers_it_is_called_no_more_often_than_allowed(
         settings in settings(), steps in prop::collection::vec(step(), 1..60)
     ) {
         let mut throttle = EndpointThrottle::new(settings.clone(), None);

@@ -16,7 +16,7 @@ use super::{
 /// An endpoint with so many places has room for everything that is refused.
 const ROOMY: usize = 1_000;
 
-/// Compares what came with the log.
+/// Compares the received messages with the log.
 pub(super) async fn judge(world: &World) {
     let log = read(world).await;
     for endpoint in endpoints() {
@@ -68,7 +68,7 @@ fn assert_from_the_log(
     }
 }
 
-/// Every message was taken, and the service heard so, unless it is excused.
+/// Every message was accepted, and the service knows it, unless it is excused.
 fn assert_complete(
     arrivals: &[Arrival],
     expected: &BTreeMap<EventId, (Position, SessionId)>,
@@ -99,8 +99,8 @@ fn excused<'a>(
     }
 }
 
-/// After dropping repeats, and what was only tried, a session's messages came in the log's order; only what was refused
-/// while others were taken, or what its owner let go of, may come after what is behind it.
+/// Without repeats and failed attempts, a session's messages came in the log's order; only a message that was refused while
+/// others were accepted, or that its owner skipped, may come after later ones.
 fn assert_in_order(arrivals: &[Arrival], endpoint: &EndpointName, world: &World) {
     let mut seen = BTreeSet::new();
     let mut last: HashMap<&SessionId, &Arrival> = HashMap::new();
@@ -132,7 +132,7 @@ fn was_set_aside(arrivals: &[Arrival], late: &Arrival, before: &Arrival) -> bool
     })
 }
 
-/// What was taken and heard came again only when the crash was too close for it to be noted.
+/// A message whose acceptance the service knew came again only if a crash was too close for recording it.
 fn assert_few_repeats(arrivals: &[Arrival], world: &World, endpoint: &EndpointName) {
     let mut heard: HashMap<EventId, (Instant, usize)> = HashMap::new();
     for arrival in arrivals {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::EndpointName;
 
-/// As long as noting takes at the most.
+/// The longest time that recording takes.
 pub(super) const INSTANT: Duration = Duration::from_millis(2);
 
 /// What came to a receiver.
@@ -28,11 +28,11 @@ pub(super) struct Arrival {
     pub(super) tenant: TenantId,
     pub(super) session: SessionId,
     pub(super) arrived_at: Instant,
-    /// It took it, whatever it said.
+    /// It accepted the message, whatever it answered.
     pub(super) is_taken: bool,
-    /// It refused it, and the service lived to hear it.
+    /// It refused the message, and the service lived to get the answer.
     pub(super) refused_at: Option<Instant>,
-    /// When it said so, if the service lived to hear it.
+    /// When it answered, if the service lived to get the answer.
     pub(super) heard_at: Option<Instant>,
     pub(super) life: usize,
 }
@@ -48,7 +48,7 @@ struct Yard {
     /// When the service died, so often as it did.
     crashes: Vec<Instant>,
     arrivals: BTreeMap<EndpointName, Vec<Arrival>>,
-    /// Their owners asked for what they had.
+    /// Their owners asked for repeats.
     asked_again: BTreeSet<EndpointName>,
     /// Their owners did not wait any more: of a session, or of all of them, up to a position.
     skipped: Vec<(EndpointName, Option<SessionId>, Position)>,
@@ -91,7 +91,7 @@ impl Receivers {
         self.yard().crashes.push(Instant::now());
     }
 
-    /// Whether a crash followed a moment so closely that what was heard then could not be noted.
+    /// Whether a crash followed a moment so closely that an answer could not be recorded.
     pub(super) fn could_not_note(&self, heard_at: Instant, life: usize) -> bool {
         self.yard().crashes.get(life).is_some_and(|crash| *crash - heard_at <= INSTANT)
     }
@@ -105,7 +105,7 @@ impl Receivers {
         self.yard().asked_again.contains(endpoint)
     }
 
-    /// An owner does not wait for some of what is there any more.
+    /// An owner skipped some of the waiting messages.
     pub(super) fn skipped(&self, endpoint: &EndpointName, session: Option<SessionId>, upto: Position) {
         self.yard().skipped.push((endpoint.clone(), session, upto));
     }

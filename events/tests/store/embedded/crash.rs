@@ -1,5 +1,4 @@
-//! What the embedded store finds again: after a clean close, after a crash, and when the disk lost what
-//! it had promised to keep.
+//! What the embedded store finds after a clean close, after a crash, and when the disk lost what it had synced.
 //!
 //! A crash is simulated by a copy of the files of a store that is still open.
 
@@ -19,7 +18,7 @@ use tempfile::TempDir;
 use crate::given::{assert_whole, copy, events, numbers, open, stream, whole_log, within};
 
 #[tokio::test]
-async fn a_clean_close_leaves_one_file_that_holds_everything() {
+async fn a_clean_close_leaves_everything_in_one_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     fill(&store, 1, 300).await;
@@ -49,7 +48,7 @@ async fn a_second_open_of_a_directory_is_refused() {
 async fn a_crash_loses_nothing_and_keeps_the_epoch() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
-    // More than one mark in a stream, and heads that only memory knows.
+    // More than one mark in a stream, and heads that are only in memory.
     fill(&store, 1, 700).await;
     within(store.truncate(stream("3"), amoiq_events::Version::from_u64(40))).await.expect("truncated");
     within(store.delete(stream("4"))).await.expect("deleted");
@@ -99,7 +98,7 @@ async fn a_crash_after_many_streams_keeps_every_head() {
 }
 
 #[tokio::test]
-async fn garbage_behind_the_last_commit_is_nothing() {
+async fn garbage_after_the_last_commit_is_ignored() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     fill(&store, 1, 50).await;
@@ -118,7 +117,7 @@ async fn garbage_behind_the_last_commit_is_nothing() {
 }
 
 #[tokio::test]
-async fn half_a_commit_that_was_not_acknowledged_is_nothing() {
+async fn half_of_an_unacknowledged_commit_is_ignored() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     fill(&store, 1, 50).await;
@@ -138,7 +137,7 @@ async fn half_a_commit_that_was_not_acknowledged_is_nothing() {
 }
 
 #[tokio::test]
-async fn acknowledged_events_that_are_gone_are_reported_and_begin_an_epoch() {
+async fn lost_acknowledged_events_are_reported_and_start_an_epoch() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     fill(&store, 1, 120).await;
@@ -169,7 +168,7 @@ async fn acknowledged_events_that_are_gone_are_reported_and_begin_an_epoch() {
 }
 
 #[tokio::test]
-async fn removed_events_at_the_end_are_not_lost_ones() {
+async fn events_removed_at_the_end_do_not_count_as_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut directory = dir;
     let entropy = SeededEntropy::new(11);

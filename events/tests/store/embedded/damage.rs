@@ -62,7 +62,7 @@ async fn a_database_of_another_release_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("log.db"), vec![b'x'; 8_192]).expect("written");
     let opened = SqliteStore::open(dir.path(), &Ambient::system());

@@ -26,10 +26,10 @@ async fn marks_of_what_was_truncated_are_not_written_at_the_end() {
     assert_eq!(verified.counts.get(&DefectKind::Mark), None, "{:?}", verified.counts);
 }
 
-/// Streams whose events lie side by side, so that removing one changes every page.
+/// Streams whose events alternate, so that removing one stream changes every page.
 const SIDE_BY_SIDE: u64 = 10;
 
-/// How many events each of them has: a page each, and more of them than copying is worth a sync.
+/// How many events each of them has: a page each, and enough pages that copying them is worth a sync.
 const EACH: u64 = 320;
 
 /// All of the removals together write more than 40 MB.
@@ -49,7 +49,7 @@ async fn removals_alone_are_copied_into_the_file_before_the_write_ahead_log_is_l
     }
     drop(store);
 
-    // What counts from here on is removals.
+    // From here on only removals write.
     let store = open(dir.path());
     for name in (0..SIDE_BY_SIDE).map(numbered) {
         assert!(holds(dir.path(), &name), "it was there");
@@ -69,7 +69,7 @@ fn numbered(number: u64) -> StreamName {
     stream(&number.to_string())
 }
 
-/// Whether events of a stream are in the file itself. A copy that is made while it is written does not read.
+/// Whether events of a stream are in the file itself. A copy that is made during a write may not be readable.
 fn holds(directory: &Path, name: &StreamName) -> bool {
     let copy = tempfile::tempdir().expect("a directory");
     let path = copy.path().join("log.db");

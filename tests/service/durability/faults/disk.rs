@@ -19,7 +19,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Nothing where mounting is refused.
+    /// `None` where mounting is refused.
     pub fn new() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let mount = Command::new("mount")
@@ -37,7 +37,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: the program that a failed test leaves behind may still have files open.
+        // Lazily: the program of a failed test may still have files open.
         let unmount = Command::new("umount").arg("-l").arg(self.directory.path()).status();
         assert!(unmount.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
@@ -93,7 +93,7 @@ impl Disk for LimitedFile {
     }
 
     fn mend(&self, app: &TestApp) {
-        // The limit goes with a process that was killed.
+        // A killed process takes its limit with it.
         if Path::new("/proc").join(app.pid().to_string()).exists() {
             Self::limit(app, "unlimited");
         }

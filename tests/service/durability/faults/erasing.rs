@@ -1,11 +1,11 @@
-//! What an erasure asks of the disk.
+//! What an erasure needs from the disk.
 
 use amoiq_testkit::{FaultyDisk, OperatorClient, SECRET_KEY, WIDGET_KEY};
 use reqwest::Method;
 use serde_json::json;
 
 #[test]
-fn an_erasure_is_answered_when_the_cut_of_each_write_ahead_log_is_synced() {
+fn an_erasure_is_answered_when_each_truncated_write_ahead_log_is_synced() {
     let disk = FaultyDisk::new("sync 5 /nothing");
     let app = disk.starting().start();
     for number in 0..5 {

@@ -1,4 +1,4 @@
-//! Bounds that are reached: whoever comes then is told so, and everybody else is served.
+//! Limits that are reached: requests over a limit are refused, and all others are served.
 
 use std::{
     collections::HashSet,
@@ -18,7 +18,7 @@ const SESSION: &str = "session-that-is-very-popular";
 const REQUESTS: usize = 2_200;
 
 #[test]
-fn a_read_model_that_cannot_be_written_holds_up_only_its_readers() {
+fn a_read_model_that_cannot_be_written_delays_only_its_readers() {
     let disk = FaultyDisk::new("write 5 /views.db");
     let app = disk.start();
     let history = || app.get(SECRET_KEY, "/api/chat/messages?userId=ann");

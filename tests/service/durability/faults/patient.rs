@@ -1,4 +1,4 @@
-//! A client that knows what it was told, and does not give up.
+//! A client that remembers its answers and does not give up.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::durability::history;
 
-/// A client with one session. A message that was not taken is sent again, with its id, until it is.
+/// A client with one session. It sends a message again, with the same id, until it is accepted.
 pub struct Client {
     session: &'static str,
-    /// What was taken, and under which id, in order.
+    /// The accepted messages with their ids, in order.
     taken: RefCell<Vec<(String, String)>>,
 }
 
@@ -38,15 +38,15 @@ impl Client {
         answer
     }
 
-    /// Has so many messages taken.
+    /// Sends messages until this many were accepted.
     pub fn take(&self, app: &TestApp, count: usize) {
         for _ in 0..count {
             eventually("a message is taken", || self.send(app).status == 200);
         }
     }
 
-    /// Everything that was taken is there once, in order, whole. Behind it may stand the message that
-    /// was refused last: nobody knows of it.
+    /// Checks that everything that was accepted is there once, in order and whole. The message that was refused last may come
+    /// after it: its outcome is unknown.
     pub fn check(&self, app: &TestApp) {
         let history = history(app, self.session);
         let taken = self.taken.borrow();

@@ -1,6 +1,6 @@
 //! The corruption drill: for every table and file, bytes flip, files are cut and deleted, and the service is
-//! started on what is left. It makes good what follows from the log, or refuses and says what to do. What it
-//! never does is to give a wrong answer.
+//! started on what is left. It repairs what follows from the log, or refuses and says what to do. It never gives a wrong
+//! answer.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use crate::operations::{
     stores::written_stores::{SESSIONS, killed, say_as_ann, stopped, texts_of},
 };
 
-/// What a refusal has to say at least one of.
+/// A refusal has to contain at least one of these.
 const ADVICE: [&str; 5] = ["restore", "amoiq verify", "delete it", "run the release", "move"];
 
 /// What the service may do.
@@ -19,9 +19,9 @@ const ADVICE: [&str; 5] = ["restore", "amoiq verify", "delete it", "run the rele
 enum May {
     /// Only serve everything.
     Serve,
-    /// Serve, or refuse: the start, or the sessions that are hurt.
+    /// Serve, or refuse the start or the damaged sessions.
     Refuse,
-    /// That, or serve what is left of a log whose end was lost.
+    /// The same, or serve what is left of a log whose end was lost.
     Lose,
 }
 

@@ -1,5 +1,5 @@
-//! Streams that begin later than with their first event, and files that cannot be written: operators' commands
-//! work on them too. Who was online is shown as of any position.
+//! Truncated streams, and files that cannot be written: operators' commands work on them too. Presence is shown as of any
+//! position.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use crate::operations::{
     stores::written_stores::{killed, new_file, say_as_ann, stopped, texts_of},
 };
 
-/// The first version that stays of the long session.
+/// The first version of the long session that stays.
 const FIRST: u64 = 40;
 
-/// The shared store, with the begin of one session cut away and another one deleted.
+/// The shared store, with the start of one session truncated and another session deleted.
 fn truncated() -> tempfile::TempDir {
     let data = stopped();
     let store = SqliteStore::open(data.path(), &Ambient::system()).expect("a store");
@@ -51,7 +51,7 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn a_restore_cuts_before_and_behind_the_begin_of_a_truncated_stream() {
+fn a_restore_cuts_before_and_after_the_start_of_a_truncated_stream() {
     let whole = events(stopped().path(), "session-long");
     let data = truncated();
     let (code, result) = cli::verify(data.path(), &[]);
@@ -116,7 +116,7 @@ fn an_export_is_one_moment_of_a_log_that_is_truncated_meanwhile() {
             .expect("appended");
     }
     let expected = cli::stdout_of(data.path(), &["events", "export"]);
-    // Nobody reads on, so it waits with most of the log before it.
+    // Nobody reads its output, so it waits with most of the log ahead.
     let exporting = cli::command(data.path()).args(["events", "export"]).stdout(Stdio::piped()).spawn();
     let mut exporting = exporting.expect("it starts");
     let mut lines = BufReader::new(exporting.stdout.take().expect("a pipe"));
@@ -150,7 +150,7 @@ fn a_stopped_store_is_read_where_nothing_can_be_written() {
     let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!(code, 0, "{result}");
 
-    // With a write-ahead log it is all of it, or a refusal: never the part that is in the one file.
+    // With a write-ahead log it shows everything or refuses: never only what is in the one file.
     let data = killed();
     let expected = cli::stdout_of(copy_of(data.path()).path(), &["events", "export"]);
     assert!(fs::metadata(data.path().join("log.db-wal")).expect("a file").len() > 0);
@@ -161,7 +161,7 @@ fn a_stopped_store_is_read_where_nothing_can_be_written() {
     assert!(is_refused || String::from_utf8_lossy(&output.stdout) == expected, "{output:?}");
 }
 
-/// Stands in the way of the file that SQLite makes to read: for root too, whom no mode keeps from writing.
+/// Occupies the name of the file that SQLite creates for reading, because root may write despite any mode.
 fn bar(data: &Path) {
     for name in ["log.db", "views.db", "outbox.db"] {
         let shared = data.join(format!("{name}-shm"));
@@ -175,7 +175,7 @@ fn bar(data: &Path) {
 }
 
 #[test]
-fn who_was_online_is_shown_as_of_any_position() {
+fn presence_is_shown_as_of_any_position() {
     let (data, expected) = unpacked("0.1.0");
     let online = |at: &str| -> Vec<String> {
         let asked = ["state", "--tenant", "acme", "--json", "--at", at];

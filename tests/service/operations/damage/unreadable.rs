@@ -1,5 +1,5 @@
-//! Events that cannot be read: one that no release decodes is kept and carried on, one whose row is damaged is
-//! left out where an operator says so.
+//! Events that cannot be read: one that no release decodes is kept and copied, one whose row is damaged is left out on
+//! request.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::operations::{
     stores::written_stores::{new_file, say_as_ann, stopped, texts_of},
 };
 
-/// Appends an event that no release decodes, and gives its position.
+/// Appends an event that no release decodes. Returns its position.
 fn poison(data: &Path) -> u64 {
     let ambient = Ambient::system();
     let store = SqliteStore::open(data, &ambient).expect("the store");
@@ -37,7 +37,7 @@ fn poison(data: &Path) -> u64 {
 }
 
 #[test]
-fn an_event_that_does_not_decode_goes_through_backup_restore_export_and_import() {
+fn an_event_that_cannot_be_decoded_survives_backup_restore_export_and_import() {
     let data = stopped();
     let position = poison(data.path());
     let (code, result) = cli::verify(data.path(), &[]);
@@ -66,7 +66,7 @@ fn an_event_that_does_not_decode_goes_through_backup_restore_export_and_import()
 }
 
 #[test]
-fn a_store_with_damaged_rows_leaves_without_them_when_an_operator_says_so() {
+fn a_store_with_damaged_rows_is_exported_without_them_on_request() {
     let data = stopped();
     flip_value(data.path(), "log", "data", "position = 40");
     flip_value(data.path(), "log", "stream", "position = 45");
@@ -94,7 +94,7 @@ fn a_store_with_damaged_rows_leaves_without_them_when_an_operator_says_so() {
     assert_eq!(say_as_ann(&service, "session-long", "and on").status, 200);
 }
 
-/// How many events it says that it left out.
+/// How many events it reports as left out.
 fn left_out(said: &str) -> u64 {
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let lines = said.lines().filter_map(|line| line.strip_prefix("left out: "));
@@ -108,7 +108,7 @@ fn left_out(said: &str) -> u64 {
 }
 
 #[test]
-fn events_on_a_page_that_does_not_read_are_left_out() {
+fn events_on_an_unreadable_page_are_left_out() {
     let data = stopped();
     sql(data.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
     let lines = cli::stdout_of(data.path(), &["events", "export"]).lines().count() as u64;

@@ -20,7 +20,7 @@ fn kinds(result: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_store_that_a_service_left_is_clean() {
+fn the_store_of_a_stopped_service_is_clean() {
     let data = stopped();
     let (code, result) = cli::verify(data.path(), &[]);
     assert_eq!((code, &result["clean"]), (0, &Value::Bool(true)), "{result}");
@@ -139,7 +139,7 @@ fn a_long_list_is_cut_and_counted() {
 }
 
 #[test]
-fn it_goes_on_from_where_it_was() {
+fn a_verification_continues_from_a_position() {
     let data = stopped();
     sql(data.path(), "UPDATE log SET actor = 'somebody else' WHERE position = 20");
     assert_eq!(cli::verify(data.path(), &[]).0, 1);
@@ -148,7 +148,7 @@ fn it_goes_on_from_where_it_was() {
 }
 
 #[test]
-fn a_log_that_ends_before_the_place_to_go_on_from_is_a_problem() {
+fn a_log_that_ends_before_the_starting_position_is_a_problem() {
     let data = stopped();
     let (_, whole) = cli::verify(data.path(), &[]);
     let head = whole["verified_to"].as_u64().expect("a position");
@@ -164,7 +164,7 @@ fn a_log_that_ends_before_the_place_to_go_on_from_is_a_problem() {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_no_result() {
+fn a_missing_store_gives_no_result() {
     let data = tempfile::tempdir().expect("a directory");
     let output = cli::run(data.path(), &["verify"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -172,7 +172,7 @@ fn a_store_that_is_not_there_is_no_result() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_no_damage() {
+fn a_check_that_cannot_run_does_not_report_damage() {
     let data = tempfile::tempdir().expect("a directory");
     for arguments in [&["verify"][..], &["verify", "--config", "typo.toml"], &["verify", "--repair"]] {
         let output = cli::run(data.path(), arguments);
@@ -186,7 +186,7 @@ fn what_cannot_be_looked_at_is_no_damage() {
 }
 
 #[test]
-fn a_damaged_index_is_made_again_from_the_log() {
+fn a_damaged_index_is_rebuilt_from_the_log() {
     for (table, column, row) in columns().filter(|(table, ..)| *table != "log") {
         let data = stopped();
         flip_value(data.path(), table, column, row);
@@ -196,7 +196,7 @@ fn a_damaged_index_is_made_again_from_the_log() {
 }
 
 #[test]
-fn an_index_is_not_made_again_under_a_running_service() {
+fn an_index_is_not_rebuilt_under_a_running_service() {
     let data = stopped();
     let _service = TestApp::start_on(data.path());
     let output = cli::run(data.path(), &["verify", "--repair"]);
@@ -205,7 +205,7 @@ fn an_index_is_not_made_again_under_a_running_service() {
 }
 
 #[test]
-fn the_write_ahead_log_can_be_cut_while_heads_are_compared() {
+fn the_write_ahead_log_can_be_truncated_while_heads_are_compared() {
     let data = stopped();
     let ambient = Ambient::system();
     let store = SqliteStore::open(data.path(), &ambient).expect("a store");

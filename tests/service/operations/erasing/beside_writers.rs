@@ -1,4 +1,4 @@
-//! `amoiq erase` while others write without a pause: what is said to be erased stands in no file.
+//! `amoiq erase` while others write without a pause: what was reported as erased is in no file.
 
 use std::{
     fs,
@@ -25,19 +25,19 @@ const WRITERS: usize = 8;
 /// Between two messages of a writer.
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// The files of a data directory in which a text stands.
+/// The files of a data directory that contain a text.
 fn files_with(directory: &Path, text: &str) -> Vec<String> {
     let entries = fs::read_dir(directory).expect("a directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
-        // A file may go between the listing and the reading.
+        // A file may disappear between the listing and the reading.
         .filter(|path| fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)))
         .map(|path| path.display().to_string())
         .collect()
 }
 
 #[test]
-fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
+fn data_erased_beside_eight_writers_is_in_no_file_when_the_answer_comes() {
     let data = tempfile::tempdir().expect("a directory");
     let service = AppLauncher::new()
         .data(data.path())
@@ -50,7 +50,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
     let hook = json!({ "url": "http://127.0.0.1:9/hook" });
     assert_eq!(service.post(SECRET_KEY, "/api/webhooks", &hook).status, 201);
     let is_over = AtomicBool::new(false);
-    // Held for each message, and by whoever looks into the files: what the next message would write over counts.
+    // Held for each message and while the files are searched: what the next message would overwrite counts too.
     let writing = RwLock::new(());
     let waited = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -65,7 +65,7 @@ fn what_is_erased_beside_eight_writers_stands_in_no_file_when_it_is_answered() {
                     assert_eq!(say_as_ann(service, &session, "short").status, 200);
                     waited.lock().expect("a lock").push(begun.elapsed());
                     drop(held);
-                    // Without a pause each page is full so soon that nothing stays in its free part.
+                    // Without a pause each page fills up so fast that nothing stays in its free part.
                     thread::sleep(PAUSE);
                     number += 1;
                 }
@@ -91,7 +91,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Prints how long something took, for whoever runs it long.
+/// Prints how long something took, for long runs.
 fn say(what: &str, mut took: Vec<Duration>) {
     took.sort_unstable();
     let part =
@@ -99,7 +99,7 @@ fn say(what: &str, mut took: Vec<Duration>) {
     eprintln!("{what} of {}: p50 {:?}, p99 {:?}, at most {:?}", took.len(), part(50), part(99), part(100));
 }
 
-/// Has people write and erases them one after the other; gives what was left of whom and where.
+/// Has people write, and erases them one after the other. Returns what was left of whom and where.
 fn erase_everybody(service: &TestApp, data: &Path, writing: &RwLock<()>) -> Vec<(String, Vec<String>)> {
     let people = std::env::var("AMOIQ_ERASURES").map_or(PEOPLE, |count| count.parse().expect("a number"));
     let operator = OperatorClient::of(service);

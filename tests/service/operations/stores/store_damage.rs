@@ -47,7 +47,7 @@ pub fn flip_value(data: &Path, table: &str, column: &str, row: &str) {
     flip_in(&data.join("log.db"), table, column, row);
 }
 
-/// Flips a bit of one value of a database; one that is absent is there then.
+/// Flips a bit of one value of a database; an absent value becomes one that is present.
 pub fn flip_in(file: &Path, table: &str, column: &str, row: &str) {
     let conn = Connection::open(file).expect("a database");
     let sql = format!("SELECT {column} FROM {table} WHERE {row}");

@@ -39,7 +39,7 @@ pub fn stopped() -> TempDir {
     copy_of(MADE.get_or_init(|| made(true)).path())
 }
 
-/// The same, as a service leaves it that is killed.
+/// The same, as a killed service leaves it.
 pub fn killed() -> TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     copy_of(MADE.get_or_init(|| made(false)).path())
@@ -53,7 +53,7 @@ fn made(is_stopped: bool) -> TempDir {
             assert_eq!(say_as_ann(&service, session, &text).status, 200);
         }
     }
-    // The read model has followed: its file is part of what is left.
+    // The read model is up to date: its file is part of the store.
     eventually("the inbox follows", || {
         in_the_inbox(directory.path()).is_ok_and(|all| i64::try_from(SESSIONS.len()) == Ok(all))
     });
@@ -70,7 +70,7 @@ fn in_the_inbox(data: &Path) -> rusqlite::Result<i64> {
     views.query_row(&sql, [], |row| row.get(0))
 }
 
-/// Notes in the log of a stopped store that sessions were erased, and does not erase them.
+/// Records in the log of a stopped store that sessions were erased, and does not erase them.
 pub fn append_erased(data: &Path, tenant: &str, sessions: &[&str]) {
     let ambient = Ambient::system();
     let store = SqliteStore::open(data, &ambient).expect("the store");
@@ -85,7 +85,7 @@ pub fn append_erased(data: &Path, tenant: &str, sessions: &[&str]) {
     runtime.block_on(appending).expect("appended");
 }
 
-/// A file that is not there yet, in a directory of its own.
+/// A path without a file, in a directory of its own.
 pub fn new_file() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 use amoiq_testkit::{AppLauncher, OperatorClient, TestApp, cli};
 
 #[test]
-fn the_file_is_its_owners_alone_and_goes_with_the_service() {
+fn only_its_owner_reads_the_file_and_it_disappears_with_the_service() {
     let mut app = TestApp::start();
     let file = app.data().join("operator.json");
     let mode = fs::metadata(&file).expect("it is there").permissions().mode();
@@ -20,7 +20,7 @@ fn the_file_is_its_owners_alone_and_goes_with_the_service() {
 }
 
 #[test]
-fn health_waits_for_a_service_that_is_about_to_start_for_as_long_as_it_is_told() {
+fn health_waits_for_a_service_to_start_for_as_long_as_it_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let asked = |seconds| {
         let mut asking = cli::command(directory.path());
@@ -45,7 +45,7 @@ fn every_start_has_a_token_of_its_own() {
 }
 
 #[test]
-fn a_file_that_a_crash_left_behind_says_so_to_the_command_line() {
+fn the_command_line_recognises_a_file_that_a_crash_left() {
     let mut app = TestApp::start();
     app.kill();
     assert!(app.data().join("operator.json").exists());
@@ -53,7 +53,7 @@ fn a_file_that_a_crash_left_behind_says_so_to_the_command_line() {
 }
 
 #[test]
-fn an_operators_port_that_is_taken_is_one_clear_line() {
+fn a_taken_operator_port_is_reported_in_one_clear_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     for variable in ["AMOIQ__OPERATOR__BIND", "AMOIQ__SERVER__BIND"] {

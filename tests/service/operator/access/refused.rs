@@ -1,8 +1,8 @@
-//! A configuration with which the service does not start: it says what is wrong, and has opened nothing.
+//! A configuration with which the service does not start: it reports what is wrong, and opens nothing.
 
 use amoiq_testkit::AppLauncher;
 
-/// What is said on standard error.
+/// What is printed on standard error.
 fn refusal(start: AppLauncher) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let output = start.data(directory.path()).output();
@@ -13,7 +13,7 @@ fn refusal(start: AppLauncher) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_on_one_line() {
+fn a_mistake_is_reported_in_one_line() {
     for (key, value, says) in [
         (
             "LOG__LEVEL",

@@ -1,4 +1,4 @@
-//! The trace of a request is in its lines.
+//! The lines of a request name its trace.
 
 use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, eventually};
 use reqwest::Method;
