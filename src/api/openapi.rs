@@ -29,6 +29,22 @@ pub struct Operation {
 struct RequestBody {
     schema: SchemaOf,
     is_required: bool,
+    /// Fields that this operation requires and the schema does not.
+    required_fields: &'static [&'static str],
+}
+
+impl RequestBody {
+    fn of<B: JsonSchema>(is_required: bool, required_fields: &'static [&'static str]) -> Option<Self> {
+        Some(Self { schema: subschema::<B>, is_required, required_fields })
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Value {
+        let schema = (self.schema)(generator).to_value();
+        if self.required_fields.is_empty() {
+            return schema;
+        }
+        json!({ "allOf": [schema], "required": self.required_fields })
+    }
 }
 
 impl Operation {
@@ -63,13 +79,19 @@ impl Operation {
     /// Must have a body.
     #[must_use]
     pub fn body<B: JsonSchema>(self) -> Self {
-        Self { body: Some(RequestBody { schema: subschema::<B>, is_required: true }), ..self }
+        self.body_with_fields::<B>(&[])
+    }
+
+    /// Must have a body with these fields, which other operations with the same type do not require.
+    #[must_use]
+    pub fn body_with_fields<B: JsonSchema>(self, required_fields: &'static [&'static str]) -> Self {
+        Self { body: RequestBody::of::<B>(true, required_fields), ..self }
     }
 
     /// May have a body.
     #[must_use]
     pub fn optional_body<B: JsonSchema>(self) -> Self {
-        Self { body: Some(RequestBody { schema: subschema::<B>, is_required: false }), ..self }
+        Self { body: RequestBody::of::<B>(false, &[]), ..self }
     }
 
     /// Answers with a status and a body.
@@ -191,7 +213,7 @@ impl DocumentBuilder {
                 fields.insert("parameters".to_owned(), self.query_parameters(query).into());
             }
             if let Some(body) = operation.body.as_ref().filter(|_| !is_head) {
-                let schema = (body.schema)(&mut self.requests);
+                let schema = body.schema(&mut self.requests);
                 let content = json!({ "application/json": { "schema": schema } });
                 let body = json!({ "required": body.is_required, "content": content });
                 fields.insert("requestBody".to_owned(), body);

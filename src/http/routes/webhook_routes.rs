@@ -41,7 +41,7 @@ fn one(id: &'static str, summary: &'static str) -> Operation {
 fn webhooks() -> Vec<Endpoint> {
     let list = read("listWebhooks", "Lists the tenant's webhooks.").response::<WebhooksResponse>(200);
     let create = read("createWebhook", "Creates a webhook and tells its secret, once.")
-        .body::<WebhookSettingsRequest>()
+        .body_with_fields::<WebhookSettingsRequest>(&["url"])
         .response::<WithSecret<WebhookResponse>>(201)
         .errors(&[ErrorCode::WebhookLimitReached]);
     let show = one("readWebhook", "Shows a webhook, and how its deliveries are getting on.")

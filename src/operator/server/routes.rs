@@ -122,7 +122,7 @@ fn webhook_endpoints() -> Vec<Endpoint> {
         .response::<OperatorWebhooksResponse>(200)
         .errors(&[ErrorCode::TenantNotFound]);
     let register = change("createTenantWebhook", "Creates a webhook and tells its secret, once.", "webhooks")
-        .body::<WebhookSettingsRequest>()
+        .body_with_fields::<WebhookSettingsRequest>(&["url"])
         .response::<WithSecret<OperatorWebhookResponse>>(201)
         .errors(&[ErrorCode::TenantNotFound]);
     let update = one("changeTenantWebhook", "Changes the settings that the body names.")
