@@ -8,15 +8,13 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use amoiq_connections::client_network;
 use amoiq_events::{KeyId, TenantId, UserId, tenant::KeyKind};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -160,7 +158,7 @@ impl RateLimiter {
             return None;
         }
         let number = usize::try_from(self.hasher.hash_one(counted) % SHARDS as u64).unwrap_or_default();
-        let mut windows = self.shards.get(number)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.shards.get(number)?.lock();
         if !windows.contains_key(counted) {
             make_room(&mut windows, now);
         }
@@ -276,7 +274,7 @@ mod tests {
             let now = start + Duration::from_millis(u64::from(number / 1_000));
             assert!(limiter.count(&client, 3, now).is_some());
         }
-        let windows: usize = limiter.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        let windows: usize = limiter.shards.iter().map(|shard| shard.lock().len()).sum();
         assert!(windows <= SHARDS * SHARD_WINDOWS, "{windows}");
     }
 }

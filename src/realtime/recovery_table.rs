@@ -2,15 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use amoiq_events::SessionId;
 use amoiq_socketio::socket::SocketId;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How many clients that left are remembered. Of more, those that left first are forgotten.
@@ -119,7 +117,7 @@ impl RecoveryTable {
 
     /// Forgets expired clients and then works on the others.
     fn update<T>(&self, work: impl FnOnce(&mut ClientTable) -> T) -> T {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         while let Some((since, number)) = clients.left.front().copied() {
             if since.elapsed() <= self.window && clients.left.len() <= MAX_REMEMBERED {
                 break;

@@ -125,6 +125,11 @@ fn encode(id: &str) -> impl fmt::Display + '_ {
 }
 
 fn decode(part: &str) -> Option<String> {
+    // Nearly every id looks like this, and every message takes its stream's name apart several times.
+    let is_as_encoded = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if part.bytes().all(is_as_encoded) {
+        return Some(part.to_owned());
+    }
     let text = percent_decode_str(part).decode_utf8().ok()?.into_owned();
     let as_written = encode(&text).to_string() == part;
     as_written.then_some(text)
