@@ -3,8 +3,8 @@
 //! SQLite starts the file again from its beginning when no reader needs it any more, and never makes it shorter: after a
 //! reader that paused for an hour it would keep the size of what was written in that hour. While commits go on, the next one
 //! that starts the file again truncates it because of `journal_size_limit`. When nobody writes, a [`WriteAheadCutter`] does.
-//! Truncating makes other connections read their pages again, so a file of the usual size is truncated only when nobody has
-//! written for a while.
+//! Truncating makes writers wait and other connections read their pages again, so a cutter leaves a file alone in which
+//! somebody writes, and a file of the usual size for longer.
 
 use std::{
     fs::{self, File},
@@ -15,8 +15,11 @@ use std::{
 
 use rusqlite::Connection;
 
-/// A file over this size is truncated as soon as nobody reads it.
+/// A file over this size is truncated when nobody reads it, and nobody has written for [`PAUSE`].
 pub const LARGE_BYTES: u32 = 64 * 1024 * 1024;
+
+/// Writers who pause for this long are not made to wait by a truncation.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A smaller file is truncated when nobody has written for this long.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -84,8 +87,8 @@ impl WriteAheadCutter {
         if seen != self.seen {
             (self.seen, self.since) = (seen, Instant::now());
         }
-        let is_wanted = seen.0 > LARGE_BYTES.into() || (seen.0 > 0 && self.since.elapsed() >= IDLE);
-        is_wanted && Instant::now() >= self.not_before
+        let pause = if seen.0 > LARGE_BYTES.into() { PAUSE } else { IDLE };
+        seen.0 > 0 && self.since.elapsed() >= pause && Instant::now() >= self.not_before
     }
 }
 
@@ -130,5 +133,34 @@ fn sync_log(conn: &Connection) -> io::Result<()> {
         Ok(log) => log.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_is_truncated_once_nobody_writes_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x)")
+            .unwrap();
+        let length = || fs::metadata(path_of(&path)).unwrap().len();
+        let mut cutter = WriteAheadCutter::new(&path);
+        conn.execute("INSERT INTO t VALUES (zeroblob(?1))", [LARGE_BYTES]).unwrap();
+        let writes_until = Instant::now() + 2 * PAUSE;
+        while Instant::now() < writes_until {
+            conn.execute("INSERT INTO t VALUES (1)", []).unwrap();
+            cutter.look(&conn).unwrap();
+            assert!(length() > LARGE_BYTES.into(), "it was truncated between two commits");
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while length() > 0 {
+            assert!(Instant::now() < deadline, "it is still long");
+            std::thread::sleep(Duration::from_millis(10));
+            cutter.look(&conn).unwrap();
+        }
     }
 }

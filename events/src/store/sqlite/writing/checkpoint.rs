@@ -31,6 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How much has to be written before copying is worth a sync.
 const WORTH_BYTES: u64 = 4 * 1024 * 1024;
 
+/// How many commits are worth it too. Each writes at least a page, however little its events are, so these make 32 MiB: well
+/// below the length at which a [`WriteAheadCutter`] truncates the file, for which writers wait.
+const WORTH_COMMITS: u64 = 32 * 1024 * 1024 / PAGE_BYTES as u64;
+
 /// 16 MiB: a sync takes a few milliseconds.
 const FORCE_FRAMES: i64 = 16 * 1024 * 1024 / PAGE_BYTES as i64;
 
@@ -43,10 +47,29 @@ pub(in crate::store::sqlite) struct WriteAhead {
     /// waits for work.
     pub(in crate::store::sqlite) begun_ms: AtomicU64,
     /// Bytes written since the last copy: of events, and of pages that a removal changed.
-    pub(in crate::store::sqlite) bytes: AtomicU64,
+    bytes: AtomicU64,
+    /// Commits since the last copy.
+    commits: AtomicU64,
 }
 
 impl WriteAhead {
+    /// Counts a commit of events.
+    pub(in crate::store::sqlite) fn committed(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether so much was written since the last copy that it is worth another one, which begins the count again.
+    fn take_worth(&self) -> bool {
+        let is_worth = self.bytes.load(Ordering::Relaxed) >= WORTH_BYTES
+            || self.commits.load(Ordering::Relaxed) >= WORTH_COMMITS;
+        if is_worth {
+            self.bytes.store(0, Ordering::Relaxed);
+            self.commits.store(0, Ordering::Relaxed);
+        }
+        is_worth
+    }
+
     /// Counts pages that a transaction changed in scattered places.
     pub(in crate::store::sqlite) fn changed(&self, pages: usize) {
         self.bytes.fetch_add(pages as u64 * u64::from(PAGE_BYTES), Ordering::Relaxed);
@@ -68,10 +91,9 @@ pub(in crate::store::sqlite) fn start(
             if let Err(error) = cutter.look(&conn) {
                 tracing::warn!(%error, "the write-ahead log could not be truncated; trying again");
             }
-            if write_ahead.bytes.load(Ordering::Relaxed) < WORTH_BYTES {
+            if !write_ahead.take_worth() {
                 continue;
             }
-            write_ahead.bytes.store(0, Ordering::Relaxed);
             if let Err(error) = checkpoint(&conn, &write_ahead.gate) {
                 tracing::warn!(%error, "the write-ahead log could not be checkpointed; trying again");
                 write_ahead.bytes.store(WORTH_BYTES, Ordering::Relaxed);

@@ -311,7 +311,7 @@ impl StoreWriter {
             tracing::warn!(%error, "the witness was not written: a lost end might go unnoticed");
         }
         let bytes: usize = batch.iter().map(|event| event.event.data.len() + 256).sum();
-        self.write_ahead.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.write_ahead.committed(bytes);
         self.feed.publish(batch.into());
     }
 
