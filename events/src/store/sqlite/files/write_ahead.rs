@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::Connection;
 
-/// A file over this size is truncated when nobody reads it, and nobody has written for [`PAUSE`].
+/// A file over this size is truncated when nobody reads it, and nobody has written for a second.
 pub const LARGE_BYTES: u32 = 64 * 1024 * 1024;
 
 /// Writers who pause for this long are not made to wait by a truncation.
