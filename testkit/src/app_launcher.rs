@@ -13,10 +13,13 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::{TestApp, http_client, test_app::PrintedLines};
 
+/// Where `cargo test` says which program it built.
+const PROGRAM: &str = "CARGO_BIN_EXE_amoiq";
+
 /// The program that cargo built for this test.
 #[must_use]
 pub fn program_under_test() -> PathBuf {
-    env::var_os("CARGO_BIN_EXE_amoiq").expect("cargo test says where the program is").into()
+    env::var_os(PROGRAM).expect("cargo test says where the program is").into()
 }
 
 /// A start of the program, described step by step.
@@ -44,7 +47,7 @@ impl AppLauncher {
         Self::of(&program_under_test())
     }
 
-    /// The same for a program that a load generator was told.
+    /// The same for a program that a load generator was told. Outside of `cargo test` nobody looks at the store in the end.
     pub fn of(program: &Path) -> Self {
         let launcher = Self {
             program: program.to_owned(),
@@ -53,7 +56,7 @@ impl AppLauncher {
             config_file: None,
             environment: Vec::new(),
             wrapper: Vec::new(),
-            checks_store: true,
+            checks_store: env::var_os(PROGRAM).is_some(),
         };
         launcher
             .environment("AMOIQ__SERVER__BIND", "127.0.0.1:0")
