@@ -65,7 +65,15 @@ section!(ServerConfig {
     widget_origins: Vec<String>,
 });
 section!(OperatorConfig { bind: SocketAddr, metrics_networks: Vec<IpNet> });
-section!(StoreConfig { path: PathBuf });
+section!(StoreConfig {
+    backend: StoreBackend,
+    path: PathBuf,
+    url: Secret,
+    user: String,
+    password: Secret,
+    schema: String,
+    accept_data_loss: bool,
+});
 section!(AuthConfig {
     jwt_secret: Secret,
     jwt_previous_secrets: Vec<Secret>,
@@ -121,6 +129,16 @@ section!(WebhooksConfig {
     endpoints_per_tenant: usize,
 });
 section!(LogConfig { level: String, format: LogFormat });
+
+/// Where the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreBackend {
+    /// In the data directory.
+    Sqlite,
+    /// In a PostgreSQL.
+    Postgres,
+}
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

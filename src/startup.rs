@@ -26,16 +26,22 @@ use amoiq_events::{
     Ambient, NewEvent, StreamName,
     event::{Event, EventCause},
     node::{NodeEvent, NodeStarted},
-    store::{ExpectedVersion, sqlite::SqliteStore},
+    store::{ExpectedVersion, OpenedStore, sqlite::DirectoryLock},
 };
 use anyhow::Context;
 
 use self::{
-    app_services::AppServices, core_services::CoreServices, listeners::ServiceListeners,
-    service_manager::ServiceManager, signals::StopSignals, sockets::SocketServer, webhooks::WebhookServer,
+    app_services::AppServices,
+    core_services::{CoreServices, open_log::LogOpening},
+    listeners::ServiceListeners,
+    service_manager::ServiceManager,
+    signals::StopSignals,
+    sockets::SocketServer,
+    webhooks::WebhookServer,
 };
 pub(crate) use self::{
-    app_services::directory_settings, configured_tenants::desired_tenants, jwt_secrets::check_secrets,
+    app_services::directory_settings, configured_tenants::desired_tenants, core_services::open_log,
+    jwt_secrets::check_secrets,
 };
 use crate::{
     access::key_uses::KeyUses,
@@ -45,6 +51,9 @@ use crate::{
     telemetry::logging::{self, StartBanner, TelemetryLosses},
     telemetry::metrics::RequestMeter,
 };
+
+/// How long a start waits for another process that holds the store: a service that is stopping, or `amoiq rebuild`.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests and deliveries in flight may take after the stop signal.
 const DRAIN_SECONDS: u64 = 3;
@@ -93,7 +102,8 @@ pub struct RunningService {
     operator: OperatorServer,
     inbox: InboxView,
     key_uses: KeyUses,
-    log: Arc<SqliteStore>,
+    log: Arc<dyn OpenedStore>,
+    _data_directory: Option<DirectoryLock>,
 }
 
 impl RunningService {
@@ -104,7 +114,7 @@ impl RunningService {
     pub async fn start(config: Config, losses: TelemetryLosses) -> anyhow::Result<Self> {
         let listeners = ServiceListeners::of(&config);
         let ambient = Ambient::system();
-        let log = core_services::open_log(&config.store.path, &ambient)?;
+        let LogOpening { log, lock } = open_log::open_log(&config.store, &ambient, LOCK_TIMEOUT)?;
         // Before the first append: whatever is appended from now on goes to every endpoint.
         let outbox = webhooks::open_outbox(&config.store.path, &*log).await?;
         amoiq_actors::erasure::finish_erasures(&*log).await?;
@@ -140,8 +150,18 @@ impl RunningService {
         let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
         let server = app.serve(listener, serving)?;
         let serves_demo = demo_tenant::is_served(&core.registry);
-        let log = core.database;
-        Ok(Self { address, serves_demo, server, sockets, webhooks, operator, inbox, key_uses, log })
+        Ok(Self {
+            address,
+            serves_demo,
+            server,
+            sockets,
+            webhooks,
+            operator,
+            inbox,
+            key_uses,
+            log: core.opened,
+            _data_directory: lock,
+        })
     }
 
     /// Serves until a signal arrives, then finishes what is in flight.
@@ -183,7 +203,7 @@ fn start_banner(address: SocketAddr, serves_demo: bool) -> StartBanner {
 
 /// Closes the log and checkpoints the other databases. Everything that was acknowledged is on disk already, so a disk
 /// that hangs need not be waited for.
-async fn close(log: Arc<SqliteStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &WebhooksHandle) {
+async fn close(log: Arc<dyn OpenedStore>, key_uses: KeyUses, inbox: &InboxView, webhooks: &WebhooksHandle) {
     let (closed, waits) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         log.close();

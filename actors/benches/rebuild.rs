@@ -24,7 +24,7 @@ use amoiq_events::{
     Ambient, ClientMessageId, Event, EventLog, MessageText, NewEvent, SessionId, StreamName, TenantId,
     event::EventCause,
     session::{ConversationStarted, MessageCreated, MessageSender, SessionEvent, SessionStarted},
-    store::{ExpectedVersion, sqlite::SqliteStore},
+    store::{ExpectedVersion, OpenedStore as _, sqlite::SqliteStore},
 };
 use tokio::sync::watch;
 

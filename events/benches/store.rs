@@ -1,15 +1,16 @@
-//! How fast the embedded store is, on the disk that it runs on.
+//! How fast a store is, on the disk that it runs on.
 //!
 //! `cargo bench -p amoiq-events --bench store` prints one table and takes about three minutes.
 //! `AMOIQ_BENCH_FULL=1` adds a log of ten million events (some 5 GB, a few minutes more);
 //! `AMOIQ_BENCH_DIR` chooses the file system, otherwise it is that of temporary files;
-//! `AMOIQ_BENCH_ONLY` runs one of `throughput`, `growth`, `latency`.
+//! `AMOIQ_BENCH_ONLY` runs one of `throughput`, `growth`, `latency`, `postgres`; the last only when it is named.
 //!
 //! | part | question |
 //! |---|---|
 //! | [`throughput`] | durable appends a second, and how that compares with a bare write and sync |
 //! | [`growth`] | does appending, reading, replaying or starting get slower as the log grows |
 //! | [`latency`] | how long one append takes while many others and the checkpoints go on |
+//! | [`postgres`] | the same in PostgreSQL, with one node and with several |
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on says why and stops")]
@@ -24,6 +25,8 @@ mod growth;
 mod latency;
 #[path = "store/load.rs"]
 mod load;
+#[path = "store/postgres.rs"]
+mod postgres;
 #[path = "store/throughput.rs"]
 mod throughput;
 
@@ -44,6 +47,10 @@ fn main() {
     }
     if wanted("latency") {
         latency::measure(&runtime);
+    }
+    // It needs a PostgreSQL.
+    if only.as_deref() == Some("postgres") {
+        postgres::measure(&runtime);
     }
 }
 

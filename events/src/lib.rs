@@ -13,7 +13,7 @@
 //! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
 //! | [`durable_file`] | small files that are replaced as a whole |
 //! | [`histogram`] | counts of values, for operators |
-//! | [`store`] | the event store: the traits, and the `memory` and `sqlite` backends |
+//! | [`store`] | the event store: the traits, and the `memory`, `sqlite` and `postgres` backends |
 
 pub mod aggregates;
 pub mod codec;

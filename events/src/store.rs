@@ -6,15 +6,18 @@
 //! | [`reader`] | [`LogReader`]: reads page by page, all events or one stream |
 //! | [`feed`] | [`LogSubscription`]: reads what is there, then what comes |
 //! | [`mod@line`] | an event as a line of JSON, for export and import |
-//! | [`memory`], [`sqlite`] | the backends |
+//! | [`memory`], [`sqlite`], [`postgres`] | the backends |
 //!
 //! Every backend passes one suite (`tests/store`), so nothing above this module knows which one it uses.
 
+mod dense_positions;
 pub mod feed;
 pub mod line;
 pub mod log;
 pub mod memory;
 pub mod meter;
+mod opened_store;
+pub mod postgres;
 pub mod reader;
 pub mod sqlite;
 
@@ -24,4 +27,5 @@ pub use log::{
     MAX_APPEND_EVENTS, MAX_READ_EVENTS, REMEMBERED_IDS, ReadDirection, ReadError, StoreFuture, StoreHealth,
 };
 pub use meter::StoreMeter;
+pub use opened_store::OpenedStore;
 pub use reader::LogReader;

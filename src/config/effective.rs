@@ -13,10 +13,18 @@ use serde_json::json;
 use super::{Config, DEFAULTS, environment, schema::ConfigSchema, text_formats};
 use crate::access::network::canonical;
 
-/// Keys whose values are never shown; for a list of sections, the keys within. The URL of a webhook is one of them: it may
-/// contain the secret by which the receiver recognises the sender.
-const HIDDEN: [&str; 7] =
-    ["jwt_secret", "jwt_previous_secrets", "widget_keys", "secret_keys", "bot_keys", "secret", "url"];
+/// Keys whose values are never shown; for a list of sections, the keys within. URLs are among them: that of a webhook may
+/// contain the secret by which the receiver recognises the sender, that of a database its password.
+const HIDDEN: [&str; 8] = [
+    "jwt_secret",
+    "jwt_previous_secrets",
+    "widget_keys",
+    "secret_keys",
+    "bot_keys",
+    "secret",
+    "url",
+    "password",
+];
 
 /// What is shown instead of a hidden value.
 const HIDDEN_VALUE: &str = "(hidden)";
@@ -162,7 +170,7 @@ mod tests {
         let fields = include_str!("../config.rs").lines().filter_map(|line| line.trim().split_once(": "));
         let secrets = fields.filter(|(_, kind)| kind.contains("Secret"));
         let names: Vec<_> = secrets.map(|(name, _)| name.trim_start_matches("pub ")).collect();
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 8, "{names:?}");
         for name in names {
             assert!(HIDDEN.contains(&name), "{name}");
         }

@@ -8,7 +8,10 @@ use std::ops::RangeInclusive;
 
 use anyhow::{anyhow, bail, ensure};
 
-use super::{AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, TenantConfig, WebhooksConfig};
+use super::{
+    AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, StoreBackend, StoreConfig,
+    TenantConfig, WebhooksConfig,
+};
 use crate::{access::tenants::settings, api::operator::tenants::MAX_ORIGINS};
 
 /// The most threads of one kind. With more, actix-web does not start.
@@ -47,6 +50,7 @@ impl Config {
             !self.store.path.as_os_str().is_empty(),
             "store.path is empty, and must name a directory that only this service uses"
         );
+        self.store.check()?;
         let own = [
             ("server.workers", self.server.workers as u64, 0..=MOST_THREADS as u64),
             ("presence.offline_grace_ms", self.presence.offline_grace_ms, 0..=DAY_MS),
@@ -69,6 +73,25 @@ impl Config {
             );
         }
         self.tenants.iter().try_for_each(TenantConfig::check)
+    }
+}
+
+impl StoreConfig {
+    /// The address is given exactly when the backend has one.
+    fn check(&self) -> anyhow::Result<()> {
+        let is_given = !self.url.expose().is_empty();
+        match self.backend {
+            StoreBackend::Sqlite => ensure!(
+                !is_given,
+                "store.url is set, but store.backend is sqlite: set store.backend to postgres, or remove the address"
+            ),
+            StoreBackend::Postgres => ensure!(
+                is_given,
+                "store.url is empty, and must be the address of the database, such as \
+                 `postgres://amoiq@db.example/amoiq`, because store.backend is postgres"
+            ),
+        }
+        Ok(())
     }
 }
 

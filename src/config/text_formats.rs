@@ -12,6 +12,10 @@ const ADDRESSES: [&str; 2] = ["server.bind", "operator.bind"];
 const NETWORKS: [&str; 3] =
     ["server.trusted_proxies", "operator.metrics_networks", "webhooks.allowed_networks"];
 
+/// Settings that are one of a few words.
+const WORDS: [(&str, &[&str]); 2] =
+    [("log.format", &["auto", "pretty", "json"]), ("store.backend", &["sqlite", "postgres"])];
+
 /// Checks the formats.
 ///
 /// # Errors
@@ -37,9 +41,12 @@ pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
             }
         }
     }
-    for (text, origin) in texts(layers, "log.format") {
-        if !matches!(text.as_str(), "auto" | "pretty" | "json") {
-            bail!("log.format is `{text}`{origin}, and must be auto, pretty or json");
+    for (key, words) in WORDS {
+        for (text, origin) in texts(layers, key) {
+            if !words.contains(&&*text) {
+                let (last, others) = words.split_last().unwrap_or((&"", &[]));
+                bail!("{key} is `{text}`{origin}, and must be {} or {last}", others.join(", "));
+            }
         }
     }
     Ok(())

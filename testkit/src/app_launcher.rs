@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::{TestApp, http_client, test_app::PrintedLines};
+use crate::{TestApp, http_client, stores::store_settings, test_app::PrintedLines};
 
 /// Where `cargo test` says which program it built.
 const PROGRAM: &str = "CARGO_BIN_EXE_amoiq";
@@ -192,6 +192,7 @@ impl AppLauncher {
             .arg("--config")
             .arg(self.config_file.as_deref().unwrap_or(config))
             .env("AMOIQ__STORE__PATH", data)
+            .envs(store_settings(data))
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null());
         command

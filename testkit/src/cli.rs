@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::app_launcher::program_under_test;
+use crate::{app_launcher::program_under_test, stores::store_settings};
 
 /// The program on a data directory, not run yet.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn command(data: &Path) -> Command {
     let mut command = Command::new(program_under_test());
     command
         .env("AMOIQ__STORE__PATH", data)
+        .envs(store_settings(data))
         .env("AMOIQ__SERVER__BIND", "127.0.0.1:0")
         .env("AMOIQ__OPERATOR__BIND", "127.0.0.1:0")
         .env("AMOIQ__LOG__LEVEL", "error")

@@ -38,5 +38,6 @@ pub use clients::{
 };
 pub use faulty_disk::FaultyDisk;
 pub use redaction::redacted;
+pub use stores::postgres_server::PostgresServer;
 pub use test_app::{BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 pub use waiting::{PATIENCE, eventually};

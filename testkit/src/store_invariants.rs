@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use rusqlite::{Connection, OpenFlags, types::Value};
 use tempfile::TempDir;
 
-use crate::cli;
+use crate::{cli, stores::share_log};
 
 /// The rows of a table, in order.
 pub type TableRows = Vec<Vec<Value>>;
@@ -68,6 +68,7 @@ fn rows_of(views: &Connection, table: &str) -> rusqlite::Result<TableRows> {
 #[must_use]
 pub fn copy_of(data: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a directory");
+    share_log(data, copy.path());
     for entry in fs::read_dir(data).expect("a directory") {
         let entry = entry.expect("an entry");
         fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("copied");

@@ -211,7 +211,7 @@ impl TestApp {
 impl Drop for TestApp {
     fn drop(&mut self) {
         // A test may have dropped the directory before.
-        let is_checked = self.checks_store && !thread::panicking() && self.data.join("log.db").exists();
+        let is_checked = self.checks_store && !thread::panicking() && self.data.join("views.db").exists();
         let is_running = self.exit_status().is_none();
         if is_checked && is_running {
             self.wait_for_inbox();

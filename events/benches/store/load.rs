@@ -43,9 +43,9 @@ pub(crate) fn open(directory: &std::path::Path) -> Arc<SqliteStore> {
 }
 
 /// Lets this many appenders append one event at a time. `name` keeps the streams of two runs apart.
-pub(crate) fn run(
+pub(crate) fn run<S: EventLog>(
     runtime: &Runtime,
-    store: &Arc<SqliteStore>,
+    store: &Arc<S>,
     name: &str,
     appenders: u32,
     until: Until,
@@ -100,7 +100,7 @@ pub(crate) fn grow(runtime: &Runtime, store: &Arc<SqliteStore>, name: &str, even
     }
 }
 
-async fn append(store: Arc<SqliteStore>, name: String, left: Arc<AtomicU64>, end: Instant) -> Vec<u32> {
+async fn append<S: EventLog>(store: Arc<S>, name: String, left: Arc<AtomicU64>, end: Instant) -> Vec<u32> {
     let ids = EventIds::of(&name);
     let streams: Vec<StreamName> =
         (0..STREAMS_EACH).map(|number| stream(&format!("{name}-{number}"))).collect();

@@ -68,6 +68,14 @@ impl LogFeed {
         self.head.send_replace(last);
     }
 
+    /// Goes on to a position without the events before it: subscribers read what the log has of them.
+    pub(crate) fn advance(&self, head: Position) {
+        let mut window = self.window.write();
+        *window = RecentWindow { after: head, commits: VecDeque::new(), events: 0, bytes: 0 };
+        drop(window);
+        self.head.send_replace(head);
+    }
+
     /// Empties the window, because events that it holds were removed from the log.
     pub(crate) fn clear(&self) {
         let mut window = self.window.write();

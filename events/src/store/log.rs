@@ -22,6 +22,9 @@ pub const MAX_READ_EVENTS: usize = 1_000;
 /// An [`ExpectedVersion::Any`] append is recognised as a repeat within this many of the newest events.
 pub const REMEMBERED_IDS: usize = 10_000;
 
+/// How far the times of two events may contradict their order: an append may wait, and a clock may be set.
+pub(crate) const MAX_JITTER_MS: i64 = 10_000;
+
 /// The version that the writer expects a stream to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedVersion {

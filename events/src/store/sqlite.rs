@@ -10,7 +10,6 @@
 //! | `lock` | the process that has the store; the file is locked |
 
 use std::{
-    fs::File,
     ops::Bound,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -25,10 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::{
     files::{connection, readable::FileReadability},
-    reading::{
-        dense_positions::{count, within},
-        reader::ReaderPool,
-    },
+    reading::reader::ReaderPool,
     tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
     writing::{
         checkpoint::{self, WriteAhead},
@@ -41,7 +37,9 @@ use self::{
 };
 use super::{
     AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
-    MAX_READ_EVENTS, ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter, feed::LogFeed,
+    MAX_READ_EVENTS, OpenedStore, ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter,
+    dense_positions::{count, within},
+    feed::LogFeed,
     log::check_size,
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
@@ -59,13 +57,14 @@ pub use files::{
     new_file::{NewFile, NewFileError},
     private, readable, row_checksum, scrub, write_ahead,
 };
-pub use lock::LockHolder;
+pub use lock::{DirectoryLock, LockHolder};
 pub use maintenance::{
     backup::{BackupError, NoBackup},
     companion::{CompanionCheck, CompanionDatabase, LogFacts},
     export::{DamagePolicy, ExportOmissions, export},
     fresh::{FillError, repair_index},
     import::{EndLinePolicy, ImportLines},
+    log_elsewhere::LogElsewhereError,
     store_files::StoreFiles,
     verification::{DefectKind, StoreDefect, StoreVerification},
 };
@@ -81,9 +80,6 @@ const QUEUE: usize = 16_384;
 
 /// A commit that takes longer is taken for a disk that hangs.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
-
-/// How often to check whether another process still has the directory.
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What was found when the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +106,7 @@ pub struct SqliteStore {
     /// The writer, the one that checks the index and the checkpointer, in the order in which they end;
     /// readers end with the last subscription.
     threads: Mutex<Vec<JoinHandle<()>>>,
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl Drop for SqliteStore {
@@ -125,7 +121,7 @@ impl SqliteStore {
     /// # Errors
     /// An [`OpenError`], whose text says what to do.
     pub fn open(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
-        Self::open_files(directory, ambient).map_err(|error| error.judged(&directory.join("log.db")))
+        Self::open_within(directory, ambient, Duration::ZERO)
     }
 
     /// Like [`Self::open`], but waits for a process that has the directory: one that is stopping, or a command on the files.
@@ -133,25 +129,12 @@ impl SqliteStore {
     /// # Errors
     /// An [`OpenError`]; [`OpenError::InUse`] only when patience runs out.
     pub fn open_within(directory: &Path, ambient: &Ambient, patience: Duration) -> Result<Self, OpenError> {
-        let deadline = Instant::now() + patience;
-        let mut is_told = false;
-        loop {
-            match Self::open(directory, ambient) {
-                Err(error @ OpenError::InUse(..)) if Instant::now() < deadline => {
-                    if !is_told {
-                        tracing::warn!(%error, "waiting up to {} s for the store", patience.as_secs());
-                        is_told = true;
-                    }
-                    std::thread::sleep(LOCK_RETRY);
-                }
-                opened => return opened,
-            }
-        }
+        let opened = DirectoryLock::take_within(directory, patience)
+            .and_then(|lock| Self::open_files(directory, lock, ambient));
+        opened.map_err(|error| error.judged(&directory.join("log.db")))
     }
 
-    fn open_files(directory: &Path, ambient: &Ambient) -> Result<Self, OpenError> {
-        private::make_directory(directory)?;
-        let lock = lock::take(directory)?;
+    fn open_files(directory: &Path, lock: DirectoryLock, ambient: &Ambient) -> Result<Self, OpenError> {
         maintenance::fresh::refuse_unfinished(directory)?;
         let path = directory.join("log.db");
         let log = LogFile::open(directory, ambient)?;
@@ -216,29 +199,10 @@ impl SqliteStore {
         })
     }
 
-    /// Waits for what is queued, writes the index, and copies everything into one file. Appends are refused from then on. A
-    /// second call does nothing.
-    pub fn close(&self) {
-        let mut threads = self.threads.lock();
-        // A writer that has ended already needs no message.
-        drop(self.jobs.send(WriterJob::Close));
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store had panicked");
-            }
-        }
-    }
-
     /// What was found when the store was opened.
     #[must_use]
     pub fn recovery(&self) -> StoreRecovery {
         self.recovery
-    }
-
-    /// Its numbers for operators.
-    #[must_use]
-    pub fn meter(&self) -> &Arc<StoreMeter> {
-        &self.meter
     }
 
     fn read<T: Send + 'static>(
@@ -330,6 +294,24 @@ impl EventLog for SqliteStore {
 
     fn max_append_bytes(&self) -> usize {
         MAX_APPEND_BYTES
+    }
+}
+
+impl OpenedStore for SqliteStore {
+    fn meter(&self) -> &Arc<StoreMeter> {
+        &self.meter
+    }
+
+    /// Waits for what is queued, writes the index, and copies everything into one file.
+    fn close(&self) {
+        let mut threads = self.threads.lock();
+        // A writer that has ended already needs no message.
+        drop(self.jobs.send(WriterJob::Close));
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
     }
 }
 

@@ -252,6 +252,11 @@ impl EventId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    /// The number, as a database takes it.
+    pub(crate) fn as_uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 impl fmt::Display for EventId {

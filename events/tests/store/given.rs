@@ -12,30 +12,51 @@ use amoiq_events::{
     TenantId, Timestamp, Version,
     store::{
         AppendError, AppendReceipt, ExpectedVersion, LogReader, LogSubscription, ReadDirection,
-        memory::MemoryStore, sqlite::SqliteStore,
+        memory::MemoryStore,
+        postgres::{PostgresOptions, PostgresStore},
+        sqlite::SqliteStore,
     },
 };
+use amoiq_testkit::PostgresServer;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 /// How long anything may take before a test gives up on it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A store, and for the embedded one the directory it lives in.
+/// A store, and where it keeps its log.
 pub(crate) struct Given {
     store: Option<Arc<dyn EventStore>>,
-    directory: Option<TempDir>,
+    kept: KeptLog,
+}
+
+/// What is left of a store that is closed.
+enum KeptLog {
+    /// Nothing.
+    Memory,
+    /// Files.
+    Directory(TempDir),
+    /// A schema of a server.
+    Schema(PostgresOptions),
 }
 
 impl Given {
     pub(crate) fn memory() -> Self {
-        Self { store: Some(Arc::new(MemoryStore::new())), directory: None }
+        Self { store: Some(Arc::new(MemoryStore::new())), kept: KeptLog::Memory }
     }
 
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory for the store");
         let store = open(directory.path());
-        Self { store: Some(Arc::new(store)), directory: Some(directory) }
+        Self { store: Some(Arc::new(store)), kept: KeptLog::Directory(directory) }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        let server = PostgresServer::shared();
+        let options =
+            PostgresOptions { schema: server.new_schema(), ..PostgresOptions::new(&server.address()) };
+        let store = connect(&options);
+        Self { store: Some(Arc::new(store)), kept: KeptLog::Schema(options) }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn EventStore> {
@@ -48,20 +69,31 @@ impl Given {
         assert_eq!(Arc::strong_count(&store), 1, "somebody still holds the store");
     }
 
-    /// Closes and opens the embedded store. The store in memory stays as it is.
+    /// Closes and opens the store. The store in memory stays as it is.
     pub(crate) fn reopen(&mut self) {
-        if let Some(directory) = &self.directory {
-            self.store = None;
-            self.store = Some(Arc::new(open(directory.path())));
+        match &self.kept {
+            KeptLog::Memory => {}
+            KeptLog::Directory(directory) => {
+                self.store = None;
+                self.store = Some(Arc::new(open(directory.path())));
+            }
+            KeptLog::Schema(options) => {
+                self.store = None;
+                self.store = Some(Arc::new(connect(options)));
+            }
         }
     }
 
-    /// Continues with the files as a crash at this moment would leave them.
+    /// Continues as after a crash at this moment: with the files as they are, or as another process that opens the log.
     pub(crate) fn crash(&mut self) {
-        if let Some(directory) = &self.directory {
-            let crashed = copy(directory.path());
-            self.store = Some(Arc::new(open(crashed.path())));
-            self.directory = Some(crashed);
+        match &self.kept {
+            KeptLog::Memory => {}
+            KeptLog::Directory(directory) => {
+                let crashed = copy(directory.path());
+                self.store = Some(Arc::new(open(crashed.path())));
+                self.kept = KeptLog::Directory(crashed);
+            }
+            KeptLog::Schema(options) => self.store = Some(Arc::new(connect(options))),
         }
     }
 
@@ -128,6 +160,11 @@ impl Given {
 /// Opens the embedded store in a directory.
 pub(crate) fn open(directory: &Path) -> SqliteStore {
     SqliteStore::open(directory, &Ambient::system()).expect("the store opens")
+}
+
+/// Opens a log in PostgreSQL.
+pub(crate) fn connect(options: &PostgresOptions) -> PostgresStore {
+    PostgresStore::open(options, &Ambient::system()).expect("the store opens")
 }
 
 /// The files as a crash would leave them.

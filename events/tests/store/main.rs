@@ -1,4 +1,4 @@
-//! The contract of every backend of the event store, and what the embedded one survives.
+//! The contract of every backend of the event store, and what the embedded one and the one in PostgreSQL survive.
 //!
 //! | module | holds |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | [`append`], [`reading`], [`seeking`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |
+//! | [`shared`] | what several nodes on one PostgreSQL see of each other, and what they survive of it |
 
 #![expect(
     clippy::expect_used,
@@ -22,12 +23,14 @@ mod model;
 mod reading;
 mod removal;
 mod seeking;
+mod shared;
 
 /// Makes a test of every fact for every backend, and checks the whole log after each.
 macro_rules! every_backend {
     ($($group:ident { $($fact:ident)* })*) => {
         every_backend!(@ memory $($group { $($fact)* })*);
         every_backend!(@ sqlite $($group { $($fact)* })*);
+        every_backend!(@ postgres $($group { $($fact)* })*);
     };
     (@ $backend:ident $($group:ident { $($fact:ident)* })*) => {
         mod $backend {

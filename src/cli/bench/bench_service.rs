@@ -12,7 +12,10 @@ use amoiq_actors::{
     sessions::{DirectorySettings, ProvenUsers, SessionDirectory, SessionSettings},
     store_files::store_files,
 };
-use amoiq_events::{Ambient, EventLog, EventStore, Position, store::sqlite::SqliteStore};
+use amoiq_events::{
+    Ambient, EventLog, EventStore, Position,
+    store::{OpenedStore as _, sqlite::SqliteStore},
+};
 use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 

@@ -15,10 +15,7 @@ use amoiq_actors::{
     inbox::InboxProjection,
     projections::{Projection as _, RebuildOutcome, RebuildReport, ViewStore, rebuild},
 };
-use amoiq_events::{
-    Ambient, EventLog, Position,
-    store::sqlite::{OpenError, SqliteStore},
-};
+use amoiq_events::{Ambient, EventLog, Position, store::sqlite::OpenError};
 use anyhow::{Context, ensure};
 use clap::Args;
 use reqwest::Method;
@@ -39,8 +36,9 @@ use crate::{
         block_on,
         output::{ProgressDisplay, cell, print_result, print_status},
     },
-    config::Config,
+    config::{Config, StoreBackend},
     operator::rebuilds::{IN_MEMORY, NOTHING_TO_REBUILD},
+    startup::open_log::{LogOpening, open_log},
 };
 
 /// How often a running service is asked for its progress.
@@ -98,11 +96,14 @@ pub(crate) fn run(config: &Config, command: &RebuildCommand) -> anyhow::Result<E
         );
     }
     let ambient = Ambient::system();
-    let log = config.store.path.join("log.db");
-    let exists = log.try_exists().with_context(|| log.display().to_string())?;
-    ensure!(exists, "there is no store in {}", config.store.path.display());
+    let directory = &config.store.path;
+    if config.store.backend == StoreBackend::Sqlite {
+        let exists = directory.join("log.db").try_exists();
+        let exists = exists.with_context(|| directory.display().to_string())?;
+        ensure!(exists, "there is no store in {}", directory.display());
+    }
     let rebuilt = match target(config, &command.options, &ambient)? {
-        RebuildTarget::Files(store) => block_on(on_files(config, store, &ambient, command.skip))?,
+        RebuildTarget::Files(opening) => block_on(on_files(config, opening, &ambient, command.skip))?,
         RebuildTarget::Service(service) => block_on(in_service(&service, command.skip))?,
     };
     show(&rebuilt, command.options.json)
@@ -110,7 +111,7 @@ pub(crate) fn run(config: &Config, command: &RebuildCommand) -> anyhow::Result<E
 
 /// Where the rebuild is made.
 enum RebuildTarget {
-    Files(Arc<SqliteStore>),
+    Files(LogOpening),
     /// Created and dropped outside of the asynchronous code: dropping it blocks.
     Service(Arc<OperatorClient>),
 }
@@ -120,28 +121,30 @@ enum RebuildTarget {
 fn target(config: &Config, options: &ClientOptions, ambient: &Ambient) -> anyhow::Result<RebuildTarget> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
-        match SqliteStore::open(&config.store.path, ambient) {
-            Ok(store) => return Ok(RebuildTarget::Files(Arc::new(store))),
-            Err(error @ OpenError::InUse(..)) => match OperatorClient::find(config, options) {
+        match open_log(&config.store, ambient, Duration::ZERO) {
+            Ok(opening) => return Ok(RebuildTarget::Files(opening)),
+            Err(error) if is_in_use(&error) => match OperatorClient::find(config, options) {
                 Ok(service) => return Ok(RebuildTarget::Service(Arc::new(service))),
                 Err(_not_there) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
                 Err(unfound) => return Err(unfound.context(error)),
             },
-            Err(error) => {
-                return Err(error).with_context(|| format!("store.path {}", config.store.path.display()));
-            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(OpenError::InUse(..)))
 }
 
 /// Rebuilds on the files, which belong to this process now.
 async fn on_files(
     config: &Config,
-    store: Arc<SqliteStore>,
+    opening: LogOpening,
     ambient: &Ambient,
     skip: bool,
 ) -> anyhow::Result<RebuildResponse> {
-    let log: Arc<dyn EventLog> = Arc::clone(&store) as _;
+    let log: Arc<dyn EventLog> = opening.log.clone();
     let views = ViewStore::open(&config.store.path.join("views.db"))?;
     let (reports, mut following) = watch::channel(RebuildReport::started(log.head()));
     let skip = skip.then(|| ambient.now());

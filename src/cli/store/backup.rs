@@ -1,17 +1,15 @@
 //! `amoiq backup`: copies the store into one file.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{Ambient, store::sqlite::BackupError};
 use clap::Args;
 
-use super::verify;
+use super::{read_log::refuse_database, verify};
 use crate::{
     cli::output::{StagedProgress, print_warning},
+    config::StoreConfig,
     telemetry::last_backup,
 };
 
@@ -25,7 +23,9 @@ pub(crate) struct BackupCommand {
     json: bool,
 }
 
-pub(crate) fn run(command: &BackupCommand, store: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(command: &BackupCommand, store: &StoreConfig) -> anyhow::Result<()> {
+    refuse_database(store, "back it up with the database's own tools, such as `pg_basebackup` or `pg_dump`")?;
+    let store = &*store.path;
     let mut parts = StagedProgress::default();
     let now = Ambient::system().now();
     let made = store_files(store).backup(&command.file, now, &mut |work| parts.show(work));

@@ -22,9 +22,9 @@ pub(crate) struct DeadLettersCommand {
 /// # Errors
 /// When the list is damaged, or there is no store.
 pub(crate) fn run(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> {
-    let log = config.store.path.join("log.db");
-    let exists = log.try_exists().with_context(|| log.display().to_string())?;
-    ensure!(exists, "{} does not exist", log.display());
+    let views = config.store.path.join("views.db");
+    let exists = views.try_exists().with_context(|| views.display().to_string())?;
+    ensure!(exists, "{} does not exist", views.display());
     let letters = DeadLetters::open(&config.store.path)?.all();
     if command.json {
         return print_result(&serde_json::to_string_pretty(&letters)?);

@@ -7,7 +7,7 @@ mod transfer;
 
 use std::{
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -17,17 +17,23 @@ use amoiq_events::{
     session::SessionEvent,
     store::{
         LogReader, line,
-        sqlite::{DamagePolicy, EndLinePolicy, ReadOnlyStore},
+        sqlite::{DamagePolicy, EndLinePolicy},
     },
     stream::StreamKind,
 };
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
-use super::log_point::LogPoint;
-use crate::cli::block_on;
+use super::{
+    log_point::LogPoint,
+    read_log::{read_log, refuse_database},
+};
+use crate::{cli::block_on, config::StoreConfig};
 
 /// How long `--follow` waits before it reads again.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What to do instead of a transfer.
+const NO_TRANSFER: &str = "copy it with the database's own tools, such as `pg_dump`";
 
 /// Print, export or import events. Printing and exporting also work while the service runs.
 #[derive(Debug, Args)]
@@ -95,19 +101,21 @@ fn types() -> PossibleValuesParser {
     CATALOGUE.iter().map(|known| known.name).collect::<Vec<_>>().into()
 }
 
-pub(crate) fn run(command: &EventsCommand, store: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(command: &EventsCommand, store: &StoreConfig) -> anyhow::Result<()> {
     match &command.transfer {
         Some(TransferAction::Export { file, skip_damaged }) => {
+            refuse_database(store, NO_TRANSFER)?;
             let damage = if *skip_damaged { DamagePolicy::IsSkipped } else { DamagePolicy::Stops };
-            transfer::export(store, file.as_deref(), damage)
+            transfer::export(&store.path, file.as_deref(), damage)
         }
         Some(TransferAction::Import { file, without_end, json }) => {
+            refuse_database(store, NO_TRANSFER)?;
             let end_line = if *without_end { EndLinePolicy::MayLack } else { EndLinePolicy::IsDemanded };
-            transfer::import(store, file.as_deref(), end_line, *json)
+            transfer::import(&store.path, file.as_deref(), end_line, *json)
         }
         None => {
-            let log = ReadOnlyStore::open(store)?;
-            let printed = block_on(command.listing.print(&log));
+            let log = read_log(store)?;
+            let printed = block_on(command.listing.print(&*log));
             // The reader closed the pipe because it has seen enough.
             let is_enough = |error: &anyhow::Error| {
                 error

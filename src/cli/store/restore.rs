@@ -1,16 +1,16 @@
 //! `amoiq restore`: makes a store from a backup.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{Ambient, store::sqlite::ReadOnlyStore};
 use clap::Args;
 
-use super::{log_point::LogPoint, verify};
-use crate::cli::{block_on, output::StagedProgress};
+use super::{log_point::LogPoint, read_log::refuse_database, verify};
+use crate::{
+    cli::{block_on, output::StagedProgress},
+    config::StoreConfig,
+};
 
 /// Restore a backup into an empty `store.path`.
 #[derive(Debug, Args)]
@@ -25,7 +25,9 @@ pub(crate) struct RestoreCommand {
     json: bool,
 }
 
-pub(crate) fn run(command: &RestoreCommand, store: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(command: &RestoreCommand, store: &StoreConfig) -> anyhow::Result<()> {
+    refuse_database(store, "restore it with the database's own tools")?;
+    let store = &*store.path;
     let mut parts = StagedProgress::default();
     let to = match command.to {
         Some(point) => {

@@ -7,17 +7,16 @@
 mod session;
 mod tenant;
 
-use std::{io::Write, path::Path};
+use std::io::Write;
 
 use amoiq_events::{
-    EventLog, Position, RecordedEvent, SessionId, StreamName, TenantId, Version,
-    store::{LogReader, sqlite::ReadOnlyStore},
+    EventLog, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, store::LogReader,
 };
 use clap::Args;
 use serde_json::Value;
 
-use super::log_point::LogPoint;
-use crate::cli::block_on;
+use super::{log_point::LogPoint, read_log::read_log};
+use crate::{cli::block_on, config::StoreConfig};
 
 /// Show a session or a tenant as it is, or as it was at an earlier point.
 #[derive(Debug, Args)]
@@ -39,19 +38,19 @@ pub(crate) struct StateCommand {
     texts: bool,
 }
 
-pub(crate) fn run(command: &StateCommand, store: &Path) -> anyhow::Result<()> {
-    let log = ReadOnlyStore::open(store)?;
+pub(crate) fn run(command: &StateCommand, store: &StoreConfig) -> anyhow::Result<()> {
+    let log = read_log(store)?;
     let tenant = TenantId::try_from(command.tenant.clone())?;
     let session = command.session.as_deref().map(SessionId::parse).transpose()?;
     let shown = block_on(async {
         let head = log.head();
         let at = match command.at {
-            Some(point) => point.end(&log).await?.min(head),
+            Some(point) => point.end(&*log).await?.min(head),
             None => head,
         };
         match &session {
-            Some(session) => session::at(&log, &tenant, session, at).await,
-            None => tenant::at(&log, &tenant, at).await,
+            Some(session) => session::at(&*log, &tenant, session, at).await,
+            None => tenant::at(&*log, &tenant, at).await,
         }
     })?;
     let mut out = std::io::stdout().lock();

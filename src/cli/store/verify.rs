@@ -1,10 +1,6 @@
 //! `amoiq verify`: checks a store for damage. It changes nothing unless `--repair` is given.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{
@@ -15,8 +11,11 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::output::{StagedProgress, print_result, print_status};
-use crate::config::Config;
+use super::read_log::{read_log, refuse_database};
+use crate::{
+    cli::output::{StagedProgress, print_result, print_status},
+    config::{Config, StoreBackend, StoreConfig},
+};
 
 /// The exit code for damage.
 const DAMAGED: u8 = 1;
@@ -43,7 +42,7 @@ pub(crate) struct VerifyCommand {
 /// Runs the check and reports the result by the exit code. If the check could not run, for instance because of an invalid
 /// configuration, that is not damage.
 pub(crate) fn run(command: &VerifyCommand, config: anyhow::Result<Config>) -> ExitCode {
-    let checked = config.and_then(|config| check(command, &config.store.path));
+    let checked = config.and_then(|config| check(command, &config.store));
     let verification = match checked {
         Ok(verification) => verification,
         Err(error) => return not_run(command, &error),
@@ -54,16 +53,23 @@ pub(crate) fn run(command: &VerifyCommand, config: anyhow::Result<Config>) -> Ex
     }
 }
 
-fn check(command: &VerifyCommand, store: &Path) -> anyhow::Result<StoreVerification> {
-    let mut parts = StagedProgress::default();
-    let path = command.file.as_deref().unwrap_or(store);
-    if command.repair {
-        sqlite::repair_index(store, &Ambient::system()).context("not repaired")?;
-    }
+fn check(command: &VerifyCommand, store: &StoreConfig) -> anyhow::Result<StoreVerification> {
     let from = Position::from_u64(command.from);
-    let verified = store_files(path).verify(from, &mut |work| parts.show(work));
+    if command.repair {
+        refuse_database(store, "repair it with the database's own tools, such as `REINDEX`")?;
+        sqlite::repair_index(&store.path, &Ambient::system()).context("not repaired")?;
+    }
+    let mut parts = StagedProgress::default();
+    let mut report = |work| parts.show(work);
+    let path = command.file.as_deref().unwrap_or(&store.path);
+    let verified = if command.file.is_none() && store.backend != StoreBackend::Sqlite {
+        let log = read_log(store)?;
+        store_files(path).verify_beside(&*log, from, &mut report).context("store.url")
+    } else {
+        store_files(path).verify(from, &mut report).with_context(|| path.display().to_string())
+    };
     parts.finish();
-    verified.with_context(|| path.display().to_string())
+    verified
 }
 
 fn not_run(command: &VerifyCommand, error: &anyhow::Error) -> ExitCode {

@@ -3,11 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use amoiq_actors::{presence::OnlineUsers, projections::ProjectionProgress};
-use amoiq_events::{
-    EventLog,
-    store::LogMaintenance,
-    store::{StoreHealth, sqlite::SqliteStore},
-};
+use amoiq_events::store::{OpenedStore, StoreHealth};
 
 use super::{
     super::{app_services::AppServices, core_services::CoreServices},
@@ -22,17 +18,17 @@ use crate::telemetry::{
 const FILES: [&str; 6] = ["log.db", "log.db-wal", "views.db", "views.db-wal", "outbox.db", "outbox.db-wal"];
 
 pub(super) struct LogCollector {
-    database: Arc<SqliteStore>,
+    store: Arc<dyn OpenedStore>,
     data_directory: PathBuf,
 }
 
 impl LogCollector {
     pub(super) fn new(core: &CoreServices) -> Self {
-        Self { database: Arc::clone(&core.database), data_directory: core.data_directory().to_owned() }
+        Self { store: Arc::clone(&core.opened), data_directory: core.data_directory().to_owned() }
     }
 
     fn appends(&self, families: &mut MetricFamilies) {
-        let meter = self.database.meter();
+        let meter = self.store.meter();
         families.counter("amoiq_store_appends", "Appends that are durable", meter.appends());
         families.counter("amoiq_store_events", "Events that are durable", meter.events());
         families.counters("amoiq_store_append_errors", "Appends that failed", "kind", meter.errors());
@@ -51,9 +47,9 @@ impl LogCollector {
         families.gauge(
             "amoiq_store_head_position",
             "Position of the newest durable event",
-            self.database.head().as_u64(),
+            self.store.head().as_u64(),
         );
-        let is_writable = !matches!(self.database.health(), StoreHealth::Failing(_));
+        let is_writable = !matches!(self.store.health(), StoreHealth::Failing(_));
         families.gauge("amoiq_store_writable", "1 while the store takes writes", is_writable);
     }
 

@@ -1,13 +1,17 @@
-//! The lock on a data directory: one process at a time has the store. The file says which.
+//! The lock on a data directory: one process at a time has it. The file says which.
 
 use std::{
     fmt,
     fs::{self, File, TryLockError},
     io::{Read, Write},
     path::Path,
+    time::{Duration, Instant},
 };
 
-use super::OpenError;
+use super::{OpenError, files::private};
+
+/// How often to check whether another process still has the directory.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// The process that has a store, as far as that is known.
 #[derive(Debug)]
@@ -19,6 +23,35 @@ impl fmt::Display for LockHolder {
             Some((process, command)) if command.is_empty() => write!(f, " ({process})"),
             Some((process, command)) => write!(f, " ({process}, `{command}`)"),
             None => Ok(()),
+        }
+    }
+}
+
+/// A data directory that belongs to this process until this is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "holds the lock")] File);
+
+impl DirectoryLock {
+    /// Creates the directory if it does not exist, and locks it. Waits for a process that has it: one that is stopping, or a
+    /// command on the files.
+    ///
+    /// # Errors
+    /// An [`OpenError`]; [`OpenError::InUse`] only when patience runs out.
+    pub fn take_within(directory: &Path, patience: Duration) -> Result<Self, OpenError> {
+        private::make_directory(directory)?;
+        let deadline = Instant::now() + patience;
+        let mut is_told = false;
+        loop {
+            match take(directory) {
+                Err(error @ OpenError::InUse(..)) if Instant::now() < deadline => {
+                    if !is_told {
+                        tracing::warn!(%error, "waiting up to {} s for the store", patience.as_secs());
+                        is_told = true;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                taken => return taken.map(Self),
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{
     Ambient, EventLog, NewEvent, Position, StreamName,
-    store::{ExpectedVersion, sqlite::SqliteStore},
+    store::{ExpectedVersion, OpenedStore as _, sqlite::SqliteStore},
 };
 use amoiq_testkit::{TestApp, cli};
 use serde_json::Value;

@@ -58,7 +58,7 @@ pub struct CompanionCheck<'a> {
     /// The prefix of its tables' names: empty in its own file.
     pub prefix: &'a str,
     /// The log that it has to match.
-    pub log: LogFacts<'a>,
+    pub log: &'a dyn LogFacts,
     companion: CompanionDatabase,
     found: &'a mut StoreVerification,
 }
@@ -107,46 +107,50 @@ impl CompanionCheck<'_> {
     }
 }
 
-/// What the check of a database beside the log may ask about the log.
-pub struct LogFacts<'a>(&'a Connection);
-
-impl LogFacts<'_> {
+/// What the check of a database beside the log may ask about the log. Each fails when the log cannot be read.
+pub trait LogFacts {
     /// The history; `None` if that is damaged, which is reported elsewhere.
-    #[must_use]
-    pub fn epoch(&self) -> Option<Epoch> {
+    fn epoch(&self) -> Option<Epoch>;
+
+    /// The end of the log.
+    #[expect(clippy::missing_errors_doc, reason = "the trait says it")]
+    fn head(&self) -> rusqlite::Result<Position>;
+
+    /// Up to here events may have been removed.
+    #[expect(clippy::missing_errors_doc, reason = "the trait says it")]
+    fn removed_up_to(&self) -> rusqlite::Result<Position>;
+
+    /// The bytes of the id of the event at a position.
+    #[expect(clippy::missing_errors_doc, reason = "the trait says it")]
+    fn event_id_at(&self, position: Position) -> rusqlite::Result<Option<Vec<u8>>>;
+
+    /// Whether a stream has an event of a type whose data contain a text. This may read all of the log.
+    #[expect(clippy::missing_errors_doc, reason = "the trait says it")]
+    fn has_event(&self, stream: &StreamName, kind: &str, text: &str) -> rusqlite::Result<bool>;
+}
+
+/// A log in a file of SQLite.
+struct FileFacts<'a>(&'a Connection);
+
+impl LogFacts for FileFacts<'_> {
+    fn epoch(&self) -> Option<Epoch> {
         schema::meta(self.0, "epoch").ok().map(Epoch)
     }
 
-    /// The end of the log.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn head(&self) -> rusqlite::Result<Position> {
+    fn head(&self) -> rusqlite::Result<Position> {
         read_only::head(self.0)
     }
 
-    /// Up to here events may have been removed.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn removed_up_to(&self) -> rusqlite::Result<Position> {
+    fn removed_up_to(&self) -> rusqlite::Result<Position> {
         schema::meta(self.0, "floor").map(Position::from_u64)
     }
 
-    /// The bytes of the id of the event at a position.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn event_id_at(&self, position: Position) -> rusqlite::Result<Option<Vec<u8>>> {
+    fn event_id_at(&self, position: Position) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = self.0.prepare_cached("SELECT id FROM log WHERE position = ?1")?;
         statement.query_row([position], |row| row.get(0)).optional()
     }
 
-    /// Whether a stream has an event of a type whose data contain a text. This reads all of the log.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn has_event(&self, stream: &StreamName, kind: &str, text: &str) -> rusqlite::Result<bool> {
+    fn has_event(&self, stream: &StreamName, kind: &str, text: &str) -> rusqlite::Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM log WHERE stream = ?1 AND type = ?2 \
                    AND instr(CAST(data AS TEXT), ?3) > 0)";
         self.0.query_row(sql, (stream.as_str(), kind, text), |row| row.get(0))
@@ -157,7 +161,7 @@ impl LogFacts<'_> {
 pub(in crate::store::sqlite) fn check_files(
     directory: &Path,
     companions: &[CompanionDatabase],
-    log: &Connection,
+    log: &dyn LogFacts,
     found: &mut StoreVerification,
 ) {
     for companion in companions {
@@ -178,6 +182,16 @@ pub(in crate::store::sqlite) fn check_files(
     }
 }
 
+/// Checks the files of these databases beside a log that is a file too.
+pub(in crate::store::sqlite) fn check_beside(
+    directory: &Path,
+    companions: &[CompanionDatabase],
+    log: &Connection,
+    found: &mut StoreVerification,
+) {
+    check_files(directory, companions, &FileFacts(log), found);
+}
+
 /// Checks the databases in a backup's file. Any other file contains none.
 pub(in crate::store::sqlite) fn check_packed(
     file: &Connection,
@@ -190,7 +204,7 @@ pub(in crate::store::sqlite) fn check_packed(
             "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND substr(name, 1, length(?1)) = ?1";
         let is_packed = file.query_row(sql, [&prefix], |row| row.get::<_, i64>(0));
         if is_packed.is_ok_and(|count| count > 0) {
-            run(*companion, file, &prefix, file, found);
+            run(*companion, file, &prefix, &FileFacts(file), found);
         }
     }
 }
@@ -199,10 +213,10 @@ fn run(
     companion: CompanionDatabase,
     database: &Connection,
     prefix: &str,
-    log: &Connection,
+    log: &dyn LogFacts,
     found: &mut StoreVerification,
 ) {
-    let mut check = CompanionCheck { database, prefix, log: LogFacts(log), companion, found };
+    let mut check = CompanionCheck { database, prefix, log, companion, found };
     if let Err(error) = (companion.verify)(&mut check) {
         check.defect(Position::START, &row_seal::reason(&error));
     }

@@ -103,7 +103,7 @@ fn look(
     }
     if files.path.is_dir() {
         witness_check::check(&files.path.join("log.witness"), &conn, &mut found);
-        companion::check_files(files.path, files.companions, &conn, &mut found);
+        companion::check_beside(files.path, files.companions, &conn, &mut found);
     } else {
         companion::check_packed(&conn, files.companions, &mut found);
     }

@@ -21,11 +21,11 @@ use crate::{
     store::{
         AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
         ReadDirection, ReadError, StoreFuture, StoreHealth,
+        dense_positions::{count, within},
         feed::LogFeed,
         sqlite::{
             OpenError,
             files::{connection, write_ahead},
-            reading::dense_positions::{count, within},
             ready,
             tables::{
                 event_query::{self, StreamRange},

@@ -8,11 +8,8 @@ use rusqlite::Connection;
 
 use crate::{
     Position, Timestamp,
-    store::{MAX_READ_EVENTS, ReadError, sqlite::tables::event_query},
+    store::{MAX_READ_EVENTS, ReadError, log::MAX_JITTER_MS, sqlite::tables::event_query},
 };
-
-/// How far the times of two events may contradict their order: an append may wait, and a clock may be set.
-const JITTER_MS: i64 = 10_000;
 
 /// The position after which every event up to `head` has at least this time.
 pub(in crate::store::sqlite) fn position_at(
@@ -21,7 +18,7 @@ pub(in crate::store::sqlite) fn position_at(
     head: Position,
 ) -> Result<Position, ReadError> {
     let mut place = bisect(conn, time, head)?;
-    let settled = time.plus_millis(JITTER_MS);
+    let settled = time.plus_millis(MAX_JITTER_MS);
     let mut after = place;
     while after < head {
         let events = event_query::read_all(conn, after, MAX_READ_EVENTS)?;

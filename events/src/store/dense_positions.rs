@@ -1,11 +1,11 @@
-//! Calculates with positions, which only this backend may: here they count events without a gap, including removed ones.
+//! Calculates with positions. Only a backend may whose positions count events without a gap, including removed ones.
 
 use std::ops::Bound;
 
 use crate::Position;
 
 /// The newest position within a bound: every number up to the head is a position.
-pub(in crate::store::sqlite) fn within(bound: Bound<Position>, head: Position) -> Position {
+pub(super) fn within(bound: Bound<Position>, head: Position) -> Position {
     match bound {
         Bound::Included(end) => end.min(head),
         Bound::Excluded(end) => Position::from_u64(end.as_u64().saturating_sub(1)).min(head),
@@ -14,6 +14,6 @@ pub(in crate::store::sqlite) fn within(bound: Bound<Position>, head: Position) -
 }
 
 /// How many positions there are after one, up to the head.
-pub(in crate::store::sqlite) fn count(after: Position, head: Position) -> u64 {
+pub(super) fn count(after: Position, head: Position) -> u64 {
     head.as_u64().saturating_sub(after.as_u64())
 }

@@ -1,0 +1,346 @@
+//! The log in PostgreSQL: for operators who have one, and for several nodes that write one log.
+//!
+//! Every append of every node goes through one function of the database, under one lock: so positions are in the order of
+//! commits, without gaps, and expected versions and repeats are decided on what is committed. A node appends over one
+//! connection, in groups; reads over a few others; and follows what other nodes append.
+//!
+//! An append is answered after the server flushed its commit and, where there is one, a synchronous standby has it. No
+//! answer is ambiguous: the same ids are tried again until the append's deadline.
+//!
+//! What it does not do: the bytes of removed events stay in the server's files until its own work overwrites them, see
+//! [`LogMaintenance::scrub`].
+
+use std::{
+    collections::VecDeque,
+    ops::Bound,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::AbortHandle,
+};
+
+use self::{
+    connecting::{session::SessionMaker, timing},
+    following::{follower::LogFollower, wake_ups},
+    known_end::KnownEnd,
+    opening::OpenedLog,
+    reading::{log_reads::LogReads, session_pool::SessionPool},
+    schema::SchemaName,
+    store_condition::StoreCondition,
+    store_thread::StoreThread,
+    writing::{
+        append_group::WaitingAppend,
+        appender::{AppenderWork, GroupAppender, WaitingRemoval, WriteCalls},
+    },
+};
+use super::{
+    AppendError, AppendReceipt, Epoch, EventLog, ExpectedVersion, LogMaintenance, LogSubscription,
+    OpenedStore, ReadDirection, ReadError, StoreFuture, StoreHealth, StoreMeter,
+    dense_positions::{count, within},
+    feed::LogFeed,
+    log::check_size,
+};
+use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
+
+mod connecting;
+mod following;
+mod known_end;
+mod opening;
+mod reading;
+mod schema;
+mod store_condition;
+mod store_thread;
+mod writing;
+
+pub use connecting::{open_error::PostgresOpenError, server_address::PostgresAddressError};
+pub use opening::PostgresOptions;
+
+/// The most bytes that the data of one append may have together.
+const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many appends wait at the most; one more is answered [`AppendError::Overloaded`].
+const QUEUE: usize = 16_384;
+
+/// How many calls may be answered and not yet told.
+const UNTOLD_CALLS: usize = 16;
+
+/// What opening may take: connecting to every host, and making the schema.
+const OPEN: Duration = Duration::from_mins(1);
+
+/// The log in PostgreSQL. Dropping it closes it.
+pub struct PostgresStore {
+    /// Gone once the store is closed.
+    queue: Mutex<Option<mpsc::Sender<AppenderWork>>>,
+    /// Ends when everything that was queued is told.
+    told: Receiver<()>,
+    others: [AbortHandle; 2],
+    feed: Arc<LogFeed>,
+    reads: LogReads,
+    sessions: SessionMaker,
+    schema: SchemaName,
+    thread: StoreThread,
+    condition: Arc<StoreCondition>,
+    meter: Arc<StoreMeter>,
+    epoch: Epoch,
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl PostgresStore {
+    /// Opens a log; makes its schema when it does not exist. It blocks until the database has answered.
+    ///
+    /// # Errors
+    /// A [`PostgresOpenError`], whose text says what to do.
+    pub fn open(options: &PostgresOptions, ambient: &Ambient) -> Result<Self, PostgresOpenError> {
+        let new_epoch = Epoch(u64::from_le_bytes(ambient.bytes()));
+        Self::open_with(options, Some(new_epoch))
+    }
+
+    /// Opens a log that exists. It blocks until the database has answered.
+    ///
+    /// # Errors
+    /// A [`PostgresOpenError`]: also when there is no log.
+    pub fn open_existing(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        Self::open_with(options, None)
+    }
+
+    /// A log that does not exist is made with the epoch.
+    fn open_with(options: &PostgresOptions, new_epoch: Option<Epoch>) -> Result<Self, PostgresOpenError> {
+        let thread = StoreThread::start()?;
+        let opened = thread.wait_for(OpenedLog::of(options.clone(), new_epoch), OPEN);
+        let opened = opened.ok_or_else(|| PostgresOpenError::Database("it does not answer".to_owned()))?;
+        Ok(Self::start(thread, opened?, options.may_be_lost))
+    }
+
+    fn start(thread: StoreThread, opened: OpenedLog, may_be_lost: bool) -> Self {
+        let OpenedLog { session, sessions, schema, state } = opened;
+        let known = Arc::new(KnownEnd::new(&schema, &state));
+        let pool = SessionPool::new(thread.clone(), sessions.clone(), Arc::clone(&known));
+        let reads = LogReads::new(pool, &schema);
+        let for_feed = reads.clone();
+        let read = move |after, limit| for_feed.page(after, limit);
+        let feed = Arc::new(LogFeed::new(state.head, Arc::new(read)));
+        let condition: Arc<StoreCondition> = Arc::default();
+        let meter: Arc<StoreMeter> = Arc::default();
+        let woken = Arc::new(Notify::new());
+        let (queue, work) = mpsc::channel(QUEUE);
+        let (changes, changed) = mpsc::channel(UNTOLD_CALLS);
+        let (appended, announced) = watch::channel(state.head);
+        let (telling, told) = crossbeam_channel::bounded(0);
+        let appender = GroupAppender {
+            queue: work,
+            changes,
+            sessions: sessions.clone(),
+            session: Some(session),
+            known: Arc::clone(&known),
+            condition: Arc::clone(&condition),
+            meter: Arc::clone(&meter),
+            calls: WriteCalls::new(&schema, may_be_lost),
+            removals: VecDeque::new(),
+        };
+        let follower = LogFollower {
+            changes: changed,
+            feed: Arc::clone(&feed),
+            reads: reads.clone(),
+            known: Arc::clone(&known),
+            condition: Arc::clone(&condition),
+            woken: Arc::clone(&woken),
+            appended,
+            removals: state.removals,
+        };
+        thread.spawn(appender.run());
+        thread.spawn(async move {
+            let _until_the_end = telling;
+            follower.run().await;
+        });
+        let listening = thread.spawn(wake_ups::listen(sessions.clone(), schema.clone(), known, woken));
+        let announcing = thread.spawn(wake_ups::announce(sessions.clone(), schema.clone(), announced));
+        Self {
+            queue: Mutex::new(Some(queue)),
+            told,
+            others: [listening.abort_handle(), announcing.abort_handle()],
+            feed,
+            reads,
+            sessions,
+            schema,
+            thread,
+            condition,
+            meter,
+            epoch: state.epoch,
+        }
+    }
+
+    /// Gives the appender work, at once.
+    fn ask(&self, work: AppenderWork) -> Result<(), AppendError> {
+        use mpsc::error::TrySendError;
+        let queue = self.queue.lock();
+        match queue.as_ref().ok_or_else(closed)?.try_send(work) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(AppendError::Overloaded),
+            Err(TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+
+    fn remove(&self, stream: StreamName, before: Option<Version>) -> StoreFuture<Result<(), AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + timing::APPEND;
+        let asked = self.ask(AppenderWork::Remove(WaitingRemoval { stream, before, deadline, reply }));
+        Box::pin(async move {
+            asked?;
+            answer.await.unwrap_or_else(|_gone| Err(closed()))
+        })
+    }
+}
+
+impl EventLog for PostgresStore {
+    fn append(
+        &self,
+        stream: StreamName,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+    ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + timing::APPEND;
+        let asked =
+            check_size(&events, MAX_APPEND_BYTES).and_then(|()| check_texts(&events)).and_then(|()| {
+                self.ask(AppenderWork::Append(WaitingAppend { stream, expected, events, deadline, reply }))
+            });
+        if asked.is_err() {
+            self.meter.answered(&asked);
+        }
+        Box::pin(async move {
+            asked?;
+            answer.await.unwrap_or_else(|_gone| Err(closed()))
+        })
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Version,
+        direction: ReadDirection,
+        limit: usize,
+    ) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
+        self.reads.stream(&stream, from, direction, limit)
+    }
+
+    fn read_all(&self, after: Position, limit: usize) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
+        self.reads.page(after, limit)
+    }
+
+    fn subscribe(&self, after: Position) -> LogSubscription {
+        self.feed.subscribe(after)
+    }
+
+    fn event_at(&self, position: Position) -> StoreFuture<Result<Option<RecordedEvent>, ReadError>> {
+        self.reads.event(position)
+    }
+
+    fn position_at(&self, time: Timestamp) -> StoreFuture<Result<Position, ReadError>> {
+        self.reads.position_at(time, self.head())
+    }
+
+    fn newest_within(&self, bound: Bound<Position>) -> StoreFuture<Result<Position, ReadError>> {
+        Box::pin(std::future::ready(Ok(within(bound, self.head()))))
+    }
+
+    fn events_after(&self, position: Position) -> u64 {
+        count(position, self.head())
+    }
+
+    fn head(&self) -> Position {
+        self.feed.head()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn max_append_bytes(&self) -> usize {
+        MAX_APPEND_BYTES
+    }
+}
+
+impl OpenedStore for PostgresStore {
+    fn meter(&self) -> &Arc<StoreMeter> {
+        &self.meter
+    }
+
+    /// Waits for what is queued, as long as an append may take.
+    fn close(&self) {
+        if self.queue.lock().take().is_some() {
+            // Nothing is ever sent: it ends with the follower.
+            if self
+                .told
+                .recv_timeout(timing::APPEND + timing::WRITE_CALL)
+                .is_err_and(|error| error.is_timeout())
+            {
+                tracing::error!("the store is closed while the database does not answer");
+            }
+            self.others.iter().for_each(AbortHandle::abort);
+        }
+    }
+}
+
+impl LogMaintenance for PostgresStore {
+    fn streams(
+        &self,
+        prefix: &str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> StoreFuture<Result<Vec<StreamName>, ReadError>> {
+        self.reads.streams(prefix, after.as_ref(), limit)
+    }
+
+    fn truncate(&self, stream: StreamName, before: Version) -> StoreFuture<Result<(), AppendError>> {
+        self.remove(stream, Some(before))
+    }
+
+    fn delete(&self, stream: StreamName) -> StoreFuture<Result<(), AppendError>> {
+        self.remove(stream, None)
+    }
+
+    /// Makes the room of removed events free for others. Their bytes stay in the server's files until they are
+    /// overwritten, and in its write-ahead log, standbys and backups as long as the operator keeps these: removal is
+    /// logical here, and what is removed is unreadable through the database.
+    fn scrub(&self) -> StoreFuture<Result<(), AppendError>> {
+        let (sessions, schema) = (self.sessions.clone(), self.schema.clone());
+        let vacuuming = self.thread.spawn(async move {
+            let mut session = sessions.connect().await?;
+            session.execute("SET statement_timeout = 0", timing::CONNECT).await?;
+            session.execute(&schema.fill("VACUUM {schema}.events"), timing::VACUUM).await?;
+            Ok::<_, AppendError>(())
+        });
+        Box::pin(async { vacuuming.await.unwrap_or_else(|_ended| Err(closed())) })
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.condition.health()
+    }
+}
+
+/// Refuses what the database has no text for.
+fn check_texts(events: &[NewEvent]) -> Result<(), AppendError> {
+    let has_nul = |event: &NewEvent| {
+        [&*event.kind, &*event.causation, &*event.actor].iter().any(|text| text.contains('\0'))
+    };
+    if events.iter().any(has_nul) {
+        return Err(AppendError::Unavailable(
+            "a text of an event has a NUL, which PostgreSQL does not store".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn closed() -> AppendError {
+    AppendError::Unavailable("the store is closed".to_owned())
+}

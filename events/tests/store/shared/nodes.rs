@@ -1,0 +1,153 @@
+//! Two nodes that write and follow one log.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use amoiq_events::{
+    EventLog, Position, Version,
+    store::{
+        AppendError, ExpectedVersion, LogMaintenance, ReadDirection,
+        postgres::{PostgresOptions, PostgresStore},
+    },
+};
+use amoiq_testkit::PostgresServer;
+
+use crate::given::{connect, events, numbers, stream, take, versions, whole_log, within};
+
+/// How long a node may take to notice what another did without a wake-up: several polls.
+const NOTICED: Duration = Duration::from_secs(10);
+
+fn two_nodes() -> [Arc<PostgresStore>; 2] {
+    let server = PostgresServer::shared();
+    let options = PostgresOptions { schema: server.new_schema(), ..PostgresOptions::new(&server.address()) };
+    [(); 2].map(|()| Arc::new(connect(&options)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_follows_what_all_of_them_append_in_one_order() {
+    const EACH: u64 = 400;
+    let nodes = two_nodes();
+    let writers: Vec<_> = (0..8_u64)
+        .map(|writer| {
+            let node = Arc::clone(&nodes[usize::from(writer % 2 == 1)]);
+            tokio::spawn(async move {
+                for number in writer * EACH..(writer + 1) * EACH {
+                    let append = node.append(
+                        stream(&format!("{}", number % 5)),
+                        ExpectedVersion::Any,
+                        events(number..=number),
+                    );
+                    let receipt = within(append).await.expect("appended");
+                    assert!(
+                        node.head() >= receipt.position,
+                        "whoever has the answer is not ahead of the node"
+                    );
+                }
+            })
+        })
+        .collect();
+    let total = usize::try_from(8 * EACH).expect("small");
+    let subscribers: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            let mut subscription = node.subscribe(Position::START);
+            tokio::spawn(async move { take(&mut subscription, total).await })
+        })
+        .collect();
+    for writer in writers {
+        within(writer).await.expect("wrote");
+    }
+    let log = whole_log(&*nodes[0]).await;
+    let positions: Vec<u64> = log.iter().map(|event| event.position.as_u64()).collect();
+    assert_eq!(positions, (1..=8 * EACH).collect::<Vec<_>>(), "positions have no gap");
+    for subscriber in subscribers {
+        assert!(within(subscriber).await.expect("took") == log, "each node hands out the log, in its order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_wins_each_version_and_the_other_is_told_it() {
+    let nodes = two_nodes();
+    let writers = [0, 1].map(|writer: usize| {
+        let node = Arc::clone(&nodes[writer]);
+        tokio::spawn(async move {
+            for version in 0..100 {
+                let expected = ExpectedVersion::Exact(Version::from_u64(version));
+                let number = version * 2 + writer as u64;
+                match within(node.append(stream("a"), expected, events(number..=number))).await {
+                    Ok(receipt) => assert_eq!(receipt.version, Version::from_u64(version + 1)),
+                    Err(AppendError::Conflict { actual, .. }) => assert!(actual.as_u64() > version),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+    });
+    for writer in writers {
+        within(writer).await.expect("wrote");
+    }
+    assert_eq!(versions(&whole_log(&*nodes[1]).await), (1..=100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_on_another_node_gives_the_first_answer() {
+    let [a, b] = two_nodes();
+    for expected in [ExpectedVersion::NoStream, ExpectedVersion::Any] {
+        let first = within(a.append(stream("a"), expected, events(1..=3))).await;
+        let again = within(b.append(stream("a"), expected, events(1..=3))).await;
+        assert_eq!(first, again);
+        assert!(b.head() >= again.expect("a repeat").position);
+    }
+    assert_eq!(numbers(&whole_log(&*b).await), [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_on_one_node_is_in_the_next_read_on_another() {
+    let [a, b] = two_nodes();
+    for number in 1..=300 {
+        within(a.append(stream("a"), ExpectedVersion::Any, events(number..=number))).await.expect("appended");
+        let newest = b.read_stream(stream("a"), Version::LAST, ReadDirection::Backward, 1);
+        assert_eq!(numbers(&within(newest).await.expect("read")), [number]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_woken_before_its_next_poll() {
+    let [a, b] = two_nodes();
+    let mut subscription = b.subscribe(Position::START);
+    let mut delays = Vec::new();
+    for number in 1..=21 {
+        let appended = Instant::now();
+        within(a.append(stream("a"), ExpectedVersion::Any, events(number..=number))).await.expect("appended");
+        take(&mut subscription, 1).await;
+        delays.push(appended.elapsed());
+        // Not in step with the polls.
+        tokio::time::sleep(Duration::from_millis(37)).await;
+    }
+    delays.sort();
+    assert!(delays[10] < Duration::from_millis(200), "{delays:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_removed_is_forgotten() {
+    let [a, b] = two_nodes();
+    for (session, numbers) in [("a", 1..=3), ("b", 4..=5)] {
+        within(a.append(stream(session), ExpectedVersion::Any, events(numbers))).await.expect("appended");
+    }
+    let mut follower = b.subscribe(Position::START);
+    assert_eq!(take(&mut follower, 5).await.len(), 5);
+    within(a.delete(stream("a"))).await.expect("deleted");
+    let since = Instant::now();
+    loop {
+        let mut late = b.subscribe(Position::START);
+        let batch = within(late.next()).await.expect("read").expect("the store is open");
+        if numbers(&batch.events) == [4, 5] {
+            break;
+        }
+        assert!(since.elapsed() < NOTICED, "the node still hands out what was removed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    within(a.append(stream("a"), ExpectedVersion::NoStream, events(6..=6))).await.expect("a new stream");
+    assert_eq!(numbers(&take(&mut follower, 1).await), [6]);
+}
