@@ -13,12 +13,16 @@
 //! | [`event`], [`codec`] | the catalogue, and its explicit form in the log |
 //! | [`durable_file`] | small files that are replaced as a whole |
 //! | [`histogram`] | counts of values, for operators |
+//! | [`postgres`] | a database that several parts use: connections, their failures, tables |
+//! | [`cluster`] | who does what when several nodes write one log |
 //! | [`store`] | the event store: the traits, and the `memory`, `sqlite` and `postgres` backends |
 
 pub mod aggregates;
+pub mod cluster;
 pub mod codec;
 pub mod durable_file;
 pub mod event;
+pub mod postgres;
 pub mod store;
 pub mod values;
 

@@ -10,12 +10,7 @@
 //! What it does not do: the bytes of removed events stay in the server's files until its own work overwrites them, see
 //! [`LogMaintenance::scrub`].
 
-use std::{
-    collections::VecDeque,
-    ops::Bound,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, ops::Bound, sync::Arc, time::Instant};
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
@@ -25,14 +20,11 @@ use tokio::{
 };
 
 use self::{
-    connecting::{session::SessionMaker, timing},
     following::{follower::LogFollower, wake_ups},
     known_end::KnownEnd,
     opening::OpenedLog,
     reading::{log_reads::LogReads, session_pool::SessionPool},
-    schema::SchemaName,
     store_condition::StoreCondition,
-    store_thread::StoreThread,
     writing::{
         append_group::WaitingAppend,
         appender::{AppenderWork, GroupAppender, WaitingRemoval, WriteCalls},
@@ -45,20 +37,21 @@ use super::{
     feed::LogFeed,
     log::check_size,
 };
-use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
+use crate::{
+    Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version,
+    postgres::{DatabaseThread, PostgresDatabase, SchemaName, SessionMaker, timing},
+};
 
-mod connecting;
+mod call_errors;
 mod following;
 mod known_end;
 mod opening;
 mod reading;
 mod schema;
 mod store_condition;
-mod store_thread;
 mod writing;
 
-pub use connecting::{open_error::PostgresOpenError, server_address::PostgresAddressError};
-pub use opening::PostgresOptions;
+pub use crate::postgres::{PostgresAddressError, PostgresOpenError, PostgresOptions};
 
 /// The most bytes that the data of one append may have together.
 const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
@@ -68,9 +61,6 @@ const QUEUE: usize = 16_384;
 
 /// How many calls may be answered and not yet told.
 const UNTOLD_CALLS: usize = 16;
-
-/// What opening may take: connecting to every host, and making the schema.
-const OPEN: Duration = Duration::from_mins(1);
 
 /// The log in PostgreSQL. Dropping it closes it.
 pub struct PostgresStore {
@@ -83,7 +73,7 @@ pub struct PostgresStore {
     reads: LogReads,
     sessions: SessionMaker,
     schema: SchemaName,
-    thread: StoreThread,
+    thread: DatabaseThread,
     condition: Arc<StoreCondition>,
     meter: Arc<StoreMeter>,
     epoch: Epoch,
@@ -115,14 +105,14 @@ impl PostgresStore {
 
     /// A log that does not exist is made with the epoch.
     fn open_with(options: &PostgresOptions, new_epoch: Option<Epoch>) -> Result<Self, PostgresOpenError> {
-        let thread = StoreThread::start()?;
-        let opened = thread.wait_for(OpenedLog::of(options.clone(), new_epoch), OPEN);
-        let opened = opened.ok_or_else(|| PostgresOpenError::Database("it does not answer".to_owned()))?;
-        Ok(Self::start(thread, opened?, options.may_be_lost))
+        let database = PostgresDatabase::open(options)?;
+        let opened = database.wait_for(OpenedLog::of(database.clone(), new_epoch))?;
+        Ok(Self::start(&database, opened, options.may_be_lost))
     }
 
-    fn start(thread: StoreThread, opened: OpenedLog, may_be_lost: bool) -> Self {
-        let OpenedLog { session, sessions, schema, state } = opened;
+    fn start(database: &PostgresDatabase, opened: OpenedLog, may_be_lost: bool) -> Self {
+        let OpenedLog { session, state } = opened;
+        let PostgresDatabase { thread, sessions, schema } = database.clone();
         let known = Arc::new(KnownEnd::new(&schema, &state));
         let pool = SessionPool::new(thread.clone(), sessions.clone(), Arc::clone(&known));
         let reads = LogReads::new(pool, &schema);

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{
-    connecting::{
-        call_failure::CallFailure,
-        session::{DatabaseSession, Parameter},
-        timing,
-    },
-    schema::{LogState, SchemaName},
+use super::schema::LogState;
+use crate::{
+    EventId, Position,
+    postgres::{CallFailure, DatabaseSession, Parameter, SchemaName, timing},
+    store::Epoch,
 };
-use crate::{EventId, Position, store::Epoch};
 
 /// The newest event that this node appended or read.
 pub(super) struct KnownEnd {

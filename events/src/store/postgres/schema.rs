@@ -3,15 +3,13 @@
 //! Several nodes may open a log that is not there yet: one makes it, under the lock that appends take too. A schema that a
 //! newer release made is refused. What is added later has to work for an older release that still runs.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::connecting::{
-    call_failure::CallFailure, open_error::PostgresOpenError, session::DatabaseSession, timing,
-};
 use crate::{
     EventId, Position,
+    postgres::{CallFailure, DatabaseSession, PostgresOpenError, SchemaName, timing},
     store::{Epoch, REMEMBERED_IDS},
 };
 
@@ -34,42 +32,6 @@ const STEPS: &[&[&str]] = &[&[
     include_str!("sql/remove.sql"),
     include_str!("sql/seek.sql"),
 ]];
-
-/// The name of a schema, fit to stand in a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SchemaName(String);
-
-impl SchemaName {
-    /// Takes a name that nobody has to quote.
-    pub(super) fn parse(name: &str) -> Result<Self, PostgresOpenError> {
-        let is_letter = |char: char| char.is_ascii_lowercase();
-        let is_later = |char: char| is_letter(char) || char.is_ascii_digit() || char == '_';
-        if name.len() <= 40 && name.starts_with(is_letter) && name.chars().all(is_later) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(PostgresOpenError::SchemaName(name.to_owned()))
-        }
-    }
-
-    /// The name, which is also that of the channel on which nodes wake each other.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A text with the schema's name, the key of its lock, and our limits in it.
-    pub(super) fn fill(&self, text: &str) -> String {
-        // Some names are words of SQL, so they are quoted all the same.
-        text.replace("{schema}", &format!("\"{}\"", self.0))
-            .replace("{name}", &self.0)
-            .replace("{lock}", &format!("hashtextextended('amoiq {}', 0)", self.0))
-            .replace("{remembered}", &REMEMBERED_IDS.to_string())
-    }
-
-    /// The same, to be prepared.
-    pub(super) fn statement(&self, text: &str) -> Arc<str> {
-        self.fill(text).into()
-    }
-}
 
 /// What a log says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +115,9 @@ async fn make(
     }
     for texts in STEPS.iter().skip(usize::try_from(found).unwrap_or_default()) {
         for text in *texts {
-            session.execute(&schema.fill(text), MAKE).await?;
+            session
+                .execute(&schema.fill(&text.replace("{remembered}", &REMEMBERED_IDS.to_string())), MAKE)
+                .await?;
         }
     }
     let rows = if let Some(new_epoch) = new_epoch.filter(|_| found == 0) {

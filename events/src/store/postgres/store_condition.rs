@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::connecting::{call_failure::CallFailure, timing};
-use crate::store::StoreHealth;
+use crate::{
+    postgres::{CallFailure, timing},
+    store::StoreHealth,
+};
 
 /// What is known of the database.
 #[derive(Default)]

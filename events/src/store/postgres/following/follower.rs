@@ -13,15 +13,13 @@ use tokio::{
 
 use crate::{
     Position, RecordedEvent,
+    postgres::{CallFailure, timing},
     store::{
         MAX_READ_EVENTS, ReadError,
         dense_positions::count,
         feed::LogFeed,
         postgres::{
-            connecting::{call_failure::CallFailure, timing},
-            known_end::KnownEnd,
-            reading::log_reads::LogReads,
-            store_condition::StoreCondition,
+            known_end::KnownEnd, reading::log_reads::LogReads, store_condition::StoreCondition,
             writing::log_change::LogChange,
         },
     },

@@ -13,15 +13,8 @@ use tokio::{
 
 use crate::{
     Position,
-    store::postgres::{
-        connecting::{
-            call_failure::CallFailure,
-            session::{DatabaseSession, SessionMaker},
-            timing,
-        },
-        known_end::KnownEnd,
-        schema::SchemaName,
-    },
+    postgres::{CallFailure, DatabaseSession, SchemaName, SessionMaker, timing},
+    store::postgres::known_end::KnownEnd,
 };
 
 /// How many wake-ups wait to be looked at. Any of them will do.

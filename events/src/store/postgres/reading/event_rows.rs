@@ -6,10 +6,8 @@ use tokio_postgres::Row;
 
 use crate::{
     EventId, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version, codec,
-    store::{
-        ReadError,
-        postgres::schema::{LogState, SchemaName},
-    },
+    postgres::SchemaName,
+    store::{ReadError, postgres::schema::LogState},
 };
 
 /// The columns of an event, in the order in which they are decoded.

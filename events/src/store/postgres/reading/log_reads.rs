@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Position, RecordedEvent, StreamName, Timestamp, Version,
+    postgres::SchemaName,
     store::{
         MAX_READ_EVENTS, ReadDirection, ReadError, StoreFuture,
         log::MAX_JITTER_MS,
@@ -12,7 +13,7 @@ use crate::{
                 event_rows::{self, LogQueries, number},
                 session_pool::SessionPool,
             },
-            schema::{LogState, SchemaName},
+            schema::LogState,
         },
     },
 };

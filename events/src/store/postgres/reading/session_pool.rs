@@ -15,17 +15,9 @@ use tokio::{
 };
 use tokio_postgres::{Row, types::ToSql};
 
-use crate::store::{
-    ReadError, StoreFuture,
-    postgres::{
-        connecting::{
-            call_failure::CallFailure,
-            session::{DatabaseSession, Parameter, SessionMaker},
-            timing,
-        },
-        known_end::KnownEnd,
-        store_thread::StoreThread,
-    },
+use crate::{
+    postgres::{CallFailure, DatabaseSession, DatabaseThread, Parameter, SessionMaker, timing},
+    store::{ReadError, StoreFuture, postgres::known_end::KnownEnd},
 };
 
 /// How many reads are made at once.
@@ -41,7 +33,7 @@ pub(in crate::store::postgres) type ReadParameters = Vec<Box<dyn ToSql + Send + 
 #[derive(Clone)]
 pub(in crate::store::postgres) struct SessionPool {
     shared: Arc<PoolState>,
-    thread: StoreThread,
+    thread: DatabaseThread,
 }
 
 struct PoolState {
@@ -54,7 +46,7 @@ struct PoolState {
 
 impl SessionPool {
     pub(in crate::store::postgres) fn new(
-        thread: StoreThread,
+        thread: DatabaseThread,
         sessions: SessionMaker,
         known: Arc<KnownEnd>,
     ) -> Self {

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     NewEvent, Position, RecordedEvent, StreamName, Version,
+    postgres::Parameter,
     store::{
         AppendError, AppendReceipt, ExpectedVersion,
         postgres::{
-            connecting::session::Parameter,
             known_end::EndValues,
             reading::event_rows::number,
             writing::log_change::{DecidedAppend, DecidedGroup},

@@ -12,17 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     StreamName, Version,
+    postgres::{CallFailure, DatabaseSession, Parameter, SchemaName, SessionMaker, timing},
     store::{
         AppendError, StoreMeter,
         postgres::{
-            connecting::{
-                call_failure::CallFailure,
-                session::{DatabaseSession, Parameter, SessionMaker},
-                timing,
-            },
             known_end::KnownEnd,
             reading::event_rows::number,
-            schema::SchemaName,
             store_condition::StoreCondition,
             writing::{
                 append_group::{AppendGroup, AppendOutcome, GroupValues, WaitingAppend},

@@ -1,6 +1,6 @@
 //! Why a log in PostgreSQL cannot be opened, and what is to be done about it.
 
-use crate::store::postgres::connecting::{call_failure::CallFailure, server_address::PostgresAddressError};
+use crate::postgres::{call_failure::CallFailure, server_address::PostgresAddressError};
 
 /// Why a log in PostgreSQL could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -4,14 +4,15 @@ use std::error::Error;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::store::{AppendError, ReadError};
-
 /// The error that `check_history` raises.
 const OTHER_HISTORY: &str = "AMQ01";
 
+/// The error that `check_lease` raises.
+const LEASE_LOST: &str = "AMQ04";
+
 /// A call without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::store::postgres) enum CallFailure {
+pub enum CallFailure {
     /// The connection broke, or nothing came in time. The call may have been carried out.
     #[error("{0}")]
     Broken(String),
@@ -24,6 +25,9 @@ pub(in crate::store::postgres) enum CallFailure {
     /// It was not carried out, because the session is not ours alone: a pooler gives each transaction another.
     #[error("a pooler shares this connection with others: {0}")]
     SharedSession(String),
+    /// It was not carried out: it is guarded by a lease that its caller does not hold any more.
+    #[error("another node may have taken over: {0}")]
+    LeaseLost(String),
     /// It was not carried out, and would not be again.
     #[error("{0}")]
     Refused(String),
@@ -31,7 +35,8 @@ pub(in crate::store::postgres) enum CallFailure {
 
 impl CallFailure {
     /// What a call fails with that nobody answered in time.
-    pub(in crate::store::postgres) fn silent() -> Self {
+    #[must_use]
+    pub fn silent() -> Self {
         Self::Broken("the database does not answer".to_owned())
     }
 }
@@ -64,6 +69,7 @@ impl CallFailure {
             _ if [&SqlState::INVALID_SQL_STATEMENT_NAME, &SqlState::DUPLICATE_PSTATEMENT].contains(&code) => {
                 Self::SharedSession(text)
             }
+            LEASE_LOST => Self::LeaseLost(answer.message().to_owned()),
             _ if is_not_now.contains(&code) => Self::Postponed(text),
             // Resources that are used up: connections, memory, the disk.
             class if class.starts_with("53") => Self::Postponed(text),
@@ -77,17 +83,5 @@ impl CallFailure {
             }
             _ => Self::Refused(text),
         }
-    }
-}
-
-impl From<CallFailure> for ReadError {
-    fn from(failure: CallFailure) -> Self {
-        Self::Unavailable(failure.to_string())
-    }
-}
-
-impl From<CallFailure> for AppendError {
-    fn from(failure: CallFailure) -> Self {
-        Self::Unavailable(failure.to_string())
     }
 }

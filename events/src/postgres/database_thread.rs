@@ -13,15 +13,15 @@ use tokio::{
 
 /// The way to the thread.
 #[derive(Clone)]
-pub(super) struct StoreThread {
+pub(crate) struct DatabaseThread {
     runtime: Handle,
     /// Dropped with the last clone, which ends the thread.
     _running: Arc<oneshot::Sender<()>>,
 }
 
-impl StoreThread {
+impl DatabaseThread {
     /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel::<()>();
@@ -35,7 +35,7 @@ impl StoreThread {
     }
 
     /// Runs a task on the thread.
-    pub(super) fn spawn<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
@@ -43,7 +43,7 @@ impl StoreThread {
     }
 
     /// Runs a task on the thread and waits for it, from a thread that may block. Nothing when it does not end in time.
-    pub(super) fn wait_for<T: Send + 'static>(
+    pub(crate) fn wait_for<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
         patience: Duration,

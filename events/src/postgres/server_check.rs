@@ -1,7 +1,7 @@
 //! What a server has to be, looked at when a log is opened: new enough, durable, and not behind something that gives each
 //! transaction another connection.
 
-use crate::store::postgres::connecting::{
+use crate::postgres::{
     call_failure::CallFailure,
     open_error::PostgresOpenError,
     session::{DatabaseSession, SessionMaker},
@@ -12,10 +12,7 @@ use crate::store::postgres::connecting::{
 const OLDEST: i32 = 150_000;
 
 /// Refuses a server that does not keep what it acknowledges, unless that is allowed, and one that is too old.
-pub(in crate::store::postgres) async fn check(
-    session: &mut DatabaseSession,
-    may_be_lost: bool,
-) -> Result<(), PostgresOpenError> {
+pub(crate) async fn check(session: &mut DatabaseSession, may_be_lost: bool) -> Result<(), PostgresOpenError> {
     let query = "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
         current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('fsync'),
         current_setting('full_page_writes')";
@@ -44,7 +41,7 @@ pub(in crate::store::postgres) async fn check(
 
 /// Refuses a pooler that shares connections between transactions: behind one, two sessions that are open at once are
 /// served by the same process of the server. One that gives them two by chance is not noticed.
-pub(in crate::store::postgres) async fn check_direct(
+pub(crate) async fn check_direct(
     session: &mut DatabaseSession,
     sessions: &SessionMaker,
 ) -> Result<(), PostgresOpenError> {

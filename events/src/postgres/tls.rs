@@ -10,12 +10,10 @@ use rustls::{
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::store::postgres::connecting::{open_error::PostgresOpenError, server_address::ServerAddress};
+use crate::postgres::{open_error::PostgresOpenError, server_address::ServerAddress};
 
 /// What makes encrypted connections to these servers.
-pub(in crate::store::postgres) fn connector(
-    server: &ServerAddress,
-) -> Result<MakeRustlsConnect, PostgresOpenError> {
+pub(crate) fn connector(server: &ServerAddress) -> Result<MakeRustlsConnect, PostgresOpenError> {
     let is_needed = server.hosts.iter().any(|host| host.get_ssl_mode() == SslMode::Require);
     let roots = if is_needed { authorities(server)? } else { RootCertStore::empty() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());

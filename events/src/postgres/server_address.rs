@@ -12,7 +12,7 @@ use tokio_postgres::{
     config::{Host, SslMode},
 };
 
-use crate::store::postgres::connecting::timing;
+use crate::postgres::timing;
 
 /// What connections are called in `pg_stat_activity`.
 const APPLICATION: &str = "amoiq";
@@ -39,11 +39,11 @@ pub enum PostgresAddressError {
 
 /// Where the servers are. The first that takes writes is used.
 #[derive(Debug, Clone)]
-pub(in crate::store::postgres) struct ServerAddress {
+pub(crate) struct ServerAddress {
     /// One for each host, with everything else in it.
-    pub(in crate::store::postgres) hosts: Vec<Config>,
+    pub(crate) hosts: Vec<Config>,
     /// A file of the authorities that may have signed the server's certificate, in place of the system's.
-    pub(in crate::store::postgres) authorities: Option<PathBuf>,
+    pub(crate) authorities: Option<PathBuf>,
 }
 
 /// The options of an address that are ours to judge.
@@ -55,7 +55,7 @@ struct TlsOptions {
 
 impl ServerAddress {
     /// Reads an address.
-    pub(in crate::store::postgres) fn parse(text: &str) -> Result<Self, PostgresAddressError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PostgresAddressError> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(PostgresAddressError::Scheme);
         }
@@ -66,11 +66,7 @@ impl ServerAddress {
     }
 
     /// With these in the place of the address's own.
-    pub(in crate::store::postgres) fn with_credentials(
-        mut self,
-        user: Option<&str>,
-        password: Option<&str>,
-    ) -> Self {
+    pub(crate) fn with_credentials(mut self, user: Option<&str>, password: Option<&str>) -> Self {
         for host in &mut self.hosts {
             if let Some(user) = user {
                 host.user(user);

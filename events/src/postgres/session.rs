@@ -25,23 +25,23 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::store::postgres::connecting::{call_failure::CallFailure, server_address::ServerAddress, timing};
+use super::{CallFailure, server_address::ServerAddress, timing};
 
 /// The server's function that waits for the standby. A notice names it whatever the language of its text.
 const WAIT_FOR_STANDBY: &str = "SyncRepWaitForLSN";
 
 /// A value of a call.
-pub(in crate::store::postgres) type Parameter<'a> = &'a (dyn ToSql + Sync);
+pub type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// What makes sessions.
 #[derive(Clone)]
-pub(in crate::store::postgres) struct SessionMaker {
-    pub(in crate::store::postgres) server: Arc<ServerAddress>,
-    pub(in crate::store::postgres) tls: MakeRustlsConnect,
+pub(crate) struct SessionMaker {
+    pub(crate) server: Arc<ServerAddress>,
+    pub(crate) tls: MakeRustlsConnect,
 }
 
 /// A connection that was told how to behave.
-pub(in crate::store::postgres) struct DatabaseSession {
+pub struct DatabaseSession {
     client: Client,
     /// By the text of the statement.
     prepared: HashMap<Arc<str>, Statement>,
@@ -58,13 +58,13 @@ impl Drop for DatabaseSession {
 
 impl SessionMaker {
     /// Connects to the first host that takes writes.
-    pub(in crate::store::postgres) async fn connect(&self) -> Result<DatabaseSession, CallFailure> {
+    pub(crate) async fn connect(&self) -> Result<DatabaseSession, CallFailure> {
         let (unheard, _nobody) = mpsc::channel(1);
         self.connect_heard(unheard).await
     }
 
     /// The same, and hands on what is notified; the newest of it where nobody takes it in time.
-    pub(in crate::store::postgres) async fn connect_heard(
+    pub(crate) async fn connect_heard(
         &self,
         heard: mpsc::Sender<String>,
     ) -> Result<DatabaseSession, CallFailure> {
@@ -103,7 +103,7 @@ impl SessionMaker {
 
 impl DatabaseSession {
     /// Makes a call and waits for all of its rows.
-    pub(in crate::store::postgres) async fn query(
+    pub async fn query(
         &mut self,
         text: &Arc<str>,
         parameters: &[Parameter<'_>],
@@ -133,21 +133,14 @@ impl DatabaseSession {
     }
 
     /// Asks for one value.
-    pub(in crate::store::postgres) async fn value<T: FromSqlOwned>(
-        &mut self,
-        text: &Arc<str>,
-    ) -> Result<T, CallFailure> {
+    pub async fn value<T: FromSqlOwned>(&mut self, text: &Arc<str>) -> Result<T, CallFailure> {
         let rows = self.query(text, &[], timing::WRITE_CALL).await?;
         let row = rows.first().ok_or_else(|| CallFailure::Refused("a query gave no row".to_owned()))?;
         Ok(row.try_get(0)?)
     }
 
     /// Runs statements without parameters and rows, in one transaction unless they say otherwise.
-    pub(in crate::store::postgres) async fn execute(
-        &mut self,
-        statements: &str,
-        patience: Duration,
-    ) -> Result<(), CallFailure> {
+    pub async fn execute(&mut self, statements: &str, patience: Duration) -> Result<(), CallFailure> {
         let executed = timeout(patience, self.client.batch_execute(statements)).await;
         match executed {
             Ok(executed) => Ok(executed?),
@@ -160,12 +153,12 @@ impl DatabaseSession {
 
     /// Whether the server stopped to wait for its standby since this was asked last. It then answers as if the standby
     /// had the commit.
-    pub(in crate::store::postgres) fn was_unreplicated(&self) -> bool {
+    pub(crate) fn was_unreplicated(&self) -> bool {
         self.is_unreplicated.swap(false, Ordering::Relaxed)
     }
 
     /// Whether calls can still be made.
-    pub(in crate::store::postgres) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         !self.is_silent && !self.client.is_closed()
     }
 }

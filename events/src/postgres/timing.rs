@@ -4,40 +4,40 @@
 use std::time::Duration;
 
 /// From the start of a connection to its first answer.
-pub(in crate::store::postgres) const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 
 /// One call that appends or removes.
-pub(in crate::store::postgres) const WRITE_CALL: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_CALL: Duration = Duration::from_secs(5);
 
 /// An append from its queueing to its answer, over all tries.
-pub(in crate::store::postgres) const APPEND: Duration = Duration::from_secs(10);
+pub(crate) const APPEND: Duration = Duration::from_secs(10);
 
 /// A read from its queueing to its answer, over both tries.
-pub(in crate::store::postgres) const READ: Duration = Duration::from_secs(10);
+pub(crate) const READ: Duration = Duration::from_secs(10);
 
 /// What the server gives one statement. Shorter than the calls, so that usually the server says so itself.
-pub(in crate::store::postgres) const STATEMENT: Duration = Duration::from_secs(4);
+pub(crate) const STATEMENT: Duration = Duration::from_secs(4);
 
 /// What the server lets a call wait for a lock: another node's append holds the one of the log.
-pub(in crate::store::postgres) const LOCK: Duration = Duration::from_secs(2);
+pub(crate) const LOCK: Duration = Duration::from_secs(2);
 
 /// After what time without an acknowledgement the other side is taken for dead.
-pub(in crate::store::postgres) const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is looked at.
-pub(in crate::store::postgres) const KEEP_ALIVE: Duration = Duration::from_secs(2);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Reading what other nodes appended. Appends of this node are told after it.
-pub(in crate::store::postgres) const FOLLOW: Duration = Duration::from_secs(2);
+pub(crate) const FOLLOW: Duration = Duration::from_secs(2);
 
 /// How often it is looked for events of other nodes, in case that a wake-up was lost.
-pub(in crate::store::postgres) const POLL: Duration = Duration::from_millis(500);
+pub(crate) const POLL: Duration = Duration::from_millis(500);
 
 /// Between two tries of what fails.
-pub(in crate::store::postgres) const RETRY: Duration = Duration::from_millis(200);
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 
 /// Between two wake-ups of other nodes.
-pub(in crate::store::postgres) const WAKE_UP: Duration = Duration::from_millis(20);
+pub(crate) const WAKE_UP: Duration = Duration::from_millis(20);
 
 /// What removing dead rows of the whole log may take.
-pub(in crate::store::postgres) const VACUUM: Duration = Duration::from_hours(1);
+pub(crate) const VACUUM: Duration = Duration::from_hours(1);

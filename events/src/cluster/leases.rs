@@ -1,0 +1,32 @@
+//! Leases as everybody uses them.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{
+    cluster::{
+        lease::{HeldLease, LeaseError, LeaseName, LeaseRecord},
+        node::ClusterView,
+    },
+    store::StoreFuture,
+};
+
+/// This node's part in the cluster: what it holds, and who else is there.
+pub trait ClusterLeases: Send + Sync {
+    /// The nodes. It changes when one joins, leaves, falls silent or is removed, and when this one joins again.
+    fn view(&self) -> watch::Receiver<Arc<ClusterView>>;
+
+    /// Asks for leases; grants those that no other node has. One that this node has already is given again.
+    fn acquire(&self, names: Vec<LeaseName>) -> StoreFuture<Result<Vec<HeldLease>, LeaseError>>;
+
+    /// Gives leases back. They are over on this node from the call on, also when the database does not answer; then
+    /// others get them when this node leaves.
+    fn release(&self, leases: Vec<HeldLease>) -> StoreFuture<Result<(), LeaseError>>;
+
+    /// All leases of all nodes, by name.
+    fn leases(&self) -> StoreFuture<Result<Vec<LeaseRecord>, LeaseError>>;
+
+    /// Ends this node's membership and with it all of its leases: others get them at once. It does not join again.
+    fn leave(&self) -> StoreFuture<Result<(), LeaseError>>;
+}

@@ -1,0 +1,154 @@
+//! Renews a node's membership, does what the node asks for in between, and joins again after it was taken for dead.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::{
+    RENEWALS,
+    lease_calls::{LeaseCalls, NodeJoining},
+    predecessor::PredecessorFile,
+};
+use crate::{
+    cluster::{
+        lease::{HeldLease, LeaseError, LeaseName, LeaseRecord, NodeMembership},
+        node::{ClusterView, NodeDescription},
+    },
+    postgres::CallFailure,
+};
+
+/// How soon a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Where an answer goes.
+type LeaseReply<T> = oneshot::Sender<Result<T, LeaseError>>;
+
+/// What the node asks for.
+pub(super) enum LeaseWork {
+    Acquire(Vec<LeaseName>, LeaseReply<Vec<HeldLease>>),
+    Release(Vec<HeldLease>, LeaseReply<()>),
+    List(LeaseReply<Vec<LeaseRecord>>),
+    Leave(LeaseReply<()>),
+}
+
+/// Keeps the membership.
+pub(super) struct LeaseKeeper {
+    pub(super) calls: LeaseCalls,
+    pub(super) node: NodeDescription,
+    pub(super) file: PredecessorFile,
+    pub(super) membership: Arc<NodeMembership>,
+    pub(super) work: mpsc::Receiver<LeaseWork>,
+    pub(super) view: watch::Sender<Arc<ClusterView>>,
+    /// Why the last renewal failed. Changes are logged once.
+    pub(super) failure: Option<CallFailure>,
+}
+
+impl LeaseKeeper {
+    /// Works until the node leaves, or nobody can ask any more.
+    pub(super) async fn run(mut self) {
+        let mut renewals = interval(self.calls.term() / RENEWALS);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = renewals.tick() => self.keep(&mut renewals).await,
+                work = self.work.recv() => match work {
+                    Some(LeaseWork::Leave(reply)) => return self.leave(reply).await,
+                    Some(work) => self.answer(work).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Renews the membership, and looks who is there.
+    async fn keep(&mut self, renewals: &mut Interval) {
+        let kept = match self.renew().await {
+            Ok(()) => self.look().await,
+            Err(failure) => Err(failure),
+        };
+        match (&self.failure, &kept) {
+            (None, Err(error)) => tracing::error!(%error, "the membership is not renewed; trying again"),
+            (Some(_), Ok(())) => tracing::info!("the membership is renewed again"),
+            _ => {}
+        }
+        if kept.is_err() {
+            renewals.reset_after(RETRY);
+        }
+        self.failure = kept.err();
+    }
+
+    async fn renew(&mut self) -> Result<(), CallFailure> {
+        if !self.membership.is_over() {
+            if let Some(until) = self.calls.renew(self.membership.fencing()).await? {
+                self.membership.extend(until);
+                return Ok(());
+            }
+            self.membership.end();
+            tracing::warn!("this node was taken for dead, and gives up everything that it had");
+        }
+        match self.calls.join(&self.node, None).await? {
+            NodeJoining::Joined(membership) => {
+                // A start that cannot read it waits for a term.
+                if let Err(error) = self.file.write(membership.fencing()) {
+                    tracing::warn!(%error, "the membership is not noted");
+                }
+                self.membership = Arc::new(membership);
+                Ok(())
+            }
+            NodeJoining::NameTaken { address } => {
+                Err(CallFailure::Refused(format!("a node at {address} has this node's name")))
+            }
+            NodeJoining::SecretsDiffer { node } => {
+                Err(CallFailure::Refused(format!("the secrets of `{node}` do not fit this node's")))
+            }
+        }
+    }
+
+    /// Looks who is there.
+    pub(super) async fn look(&mut self) -> Result<(), CallFailure> {
+        let nodes = self.calls.nodes().await?;
+        let own = Arc::clone(&self.membership);
+        self.view.send_if_modified(|view| {
+            let is_same =
+                view.own.as_ref().is_some_and(|known| Arc::ptr_eq(known, &own)) && view.nodes == nodes;
+            if !is_same {
+                *view = Arc::new(ClusterView { own: Some(own), nodes });
+            }
+            !is_same
+        });
+        Ok(())
+    }
+
+    async fn answer(&mut self, work: LeaseWork) {
+        // Whoever asked may have gone.
+        match work {
+            LeaseWork::Acquire(names, reply) => drop(reply.send(self.acquire(&names).await)),
+            LeaseWork::Release(leases, reply) => {
+                let released = self.calls.release(&self.membership, &leases).await;
+                drop(reply.send(released.map_err(unavailable)));
+            }
+            LeaseWork::List(reply) => drop(reply.send(self.calls.leases().await.map_err(unavailable))),
+            LeaseWork::Leave(reply) => drop(reply.send(Err(LeaseError::NoMember))),
+        }
+    }
+
+    async fn acquire(&mut self, names: &[LeaseName]) -> Result<Vec<HeldLease>, LeaseError> {
+        if !self.membership.is_valid() {
+            return Err(LeaseError::NoMember);
+        }
+        self.calls.acquire(&self.membership, names).await.map_err(unavailable)
+    }
+
+    async fn leave(mut self, reply: LeaseReply<()>) {
+        self.membership.end();
+        drop(reply.send(self.calls.leave(&self.membership).await.map_err(unavailable)));
+    }
+}
+
+fn unavailable(failure: CallFailure) -> LeaseError {
+    LeaseError::Unavailable(failure.to_string())
+}

@@ -1,0 +1,144 @@
+//! Granting and giving back; joining and leaving.
+
+use std::{collections::HashSet, time::Duration};
+
+use amoiq_events::{
+    Ambient,
+    cluster::{ClusterLeases, ClusterOpenError, ClusterOptions, LeaseError, NodeDescription, SingleNode},
+    store::Epoch,
+};
+
+use crate::given::{GivenCluster, TERM, description, eventually, lease, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_at_a_time_has_a_lease_and_each_grant_has_another_number() {
+    let cluster = GivenCluster::new();
+    let nodes = [cluster.join("a"), cluster.join("b"), cluster.join("c")];
+    let mut numbers = HashSet::new();
+    for round in 0..30 {
+        let mut granted = Vec::new();
+        for node in &nodes {
+            granted.extend(node.ask("work").await.map(|lease| (node, lease)));
+        }
+        let [(holder, held)] = &granted[..] else { panic!("round {round}: {} have it", granted.len()) };
+        assert!(held.is_valid());
+        assert!(numbers.insert(held.fencing()), "a number comes again");
+        within(holder.leases.release(vec![held.clone()])).await.expect("released");
+        assert!(!held.is_valid() && held.is_over());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_nodes_that_ask_for_the_same_leases_at_once_share_them_out() {
+    let cluster = GivenCluster::new();
+    let nodes = [cluster.join("a"), cluster.join("b"), cluster.join("c")];
+    let names: Vec<_> = (0..200).map(|number| lease(&number.to_string())).collect();
+    let asked = nodes.each_ref().map(|node| node.leases.acquire(names.clone()));
+    let mut granted = Vec::new();
+    for answer in asked {
+        granted.extend(within(answer).await.expect("answered"));
+    }
+    let distinct: HashSet<_> = granted.iter().map(|lease| lease.name().clone()).collect();
+    assert_eq!((granted.len(), distinct.len()), (200, 200));
+    let listed = within(nodes[0].leases.leases()).await.expect("listed");
+    let mut known: Vec<_> = granted.iter().map(|lease| (lease.name().clone(), lease.fencing())).collect();
+    known.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(listed.into_iter().map(|record| (record.name, record.fencing)).collect::<Vec<_>>(), known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_again_is_given_the_same_grant() {
+    let node = GivenCluster::new().join("a");
+    let first = node.ask("work").await.expect("granted");
+    let again = node.ask("work").await.expect("granted");
+    assert_eq!(first.fencing(), again.fencing());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_gives_everything_up_at_once() {
+    let cluster = GivenCluster::new();
+    let [a, b] = [cluster.join("a"), cluster.join("b")];
+    let held = a.ask("work").await.expect("granted");
+    eventually("each sees both", || a.sees().len() == 2 && b.sees().len() == 2);
+    assert_eq!(b.ask("work").await.map(|lease| lease.fencing()), None);
+    within(a.leases.leave()).await.expect("left");
+    assert!(held.is_over());
+    assert_eq!(within(a.leases.acquire(vec![lease("work")])).await.err(), Some(LeaseError::NoMember));
+    assert!(b.ask("work").await.is_some());
+    eventually("the register shows it", || b.sees().len() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_starts_in_the_same_directory_takes_the_place_of_the_one_before_at_once() {
+    let cluster = GivenCluster::new();
+    let before = cluster.join("a");
+    let held = before.ask("work").await.expect("granted");
+    // Its process ends without a word.
+    drop(before.leases);
+    let since = std::time::Instant::now();
+    let options = cluster.options("a", before.directory.path());
+    let after = cluster.try_join(options).expect("joined");
+    let again = within(after.acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");
+    assert!(since.elapsed() < TERM / 3, "it took {:?}", since.elapsed());
+    assert_ne!(held.fencing(), again.fencing());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_of_one_name_do_not_run() {
+    let cluster = GivenCluster::new();
+    let first = cluster.join("a");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let refused = cluster.try_join(cluster.options("a", elsewhere.path())).err().expect("refused");
+    let ClusterOpenError::NameTaken { name, address } = &refused else { panic!("{refused}") };
+    assert_eq!((&**name, &**address), ("a", "a.example.com"));
+    within(first.leases.leave()).await.expect("left");
+    cluster.try_join(cluster.options("a", elsewhere.path())).expect("the name is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_tokens_others_refuse_does_not_join() {
+    let cluster = GivenCluster::new();
+    let _first = cluster.join("a");
+    let with = |signing: &str, verifying: &[&str]| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let verifying = verifying.iter().map(ToString::to_string).collect();
+        let node = NodeDescription { signing: signing.to_owned(), verifying, ..description("b") };
+        let joined = cluster.try_join(ClusterOptions { node, ..cluster.options("b", directory.path()) });
+        joined.map(|leases| (leases, directory))
+    };
+    for (signing, verifying) in [("new", &["new", "secret"][..]), ("secret", &["new"]), ("new", &["new"])] {
+        let refused = with(signing, verifying).err().expect("refused");
+        assert!(matches!(&refused, ClusterOpenError::SecretsDiffer { node } if node == "a"), "{refused}");
+    }
+    let joined = with("secret", &["secret", "new"]).expect("the first step of a rotation");
+    drop(joined);
+}
+
+#[tokio::test]
+async fn a_single_node_has_everything_until_it_leaves() {
+    let node = SingleNode::new(description("a"), Epoch(1), &Ambient::system());
+    let held = node.acquire(vec![lease("work"), lease("more")]).await.expect("granted");
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(amoiq_events::cluster::HeldLease::is_valid));
+    node.release(vec![held[0].clone()]).await.expect("released");
+    let names: Vec<_> = node.leases().await.expect("listed").into_iter().map(|record| record.name).collect();
+    assert_eq!(names, [lease("more")]);
+    node.leave().await.expect("left");
+    assert!(held[1].is_over());
+    assert_eq!(node.acquire(vec![lease("work")]).await.err(), Some(LeaseError::NoMember));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_another_epoch_guards_nothing() {
+    let cluster = GivenCluster::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let join = |epoch| {
+        let options = ClusterOptions { epoch: Epoch(epoch), ..cluster.options("a", directory.path()) };
+        cluster.try_join(options).expect("joined")
+    };
+    let before =
+        within(join(1).acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let after = within(join(2).acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");
+    assert_eq!((before.fencing().epoch, after.fencing().epoch), (Epoch(1), Epoch(2)));
+}
