@@ -35,6 +35,22 @@ impl DeliveryStatus {
         }
     }
 
+    /// The number that stands for it in databases.
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::Delivered => 1,
+            Self::Failed => 2,
+            Self::Refused => 3,
+            Self::Skipped => 4,
+        }
+    }
+
+    /// The status with a number.
+    pub(super) fn of_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.number() == number)
+    }
+
     /// Whether it is no longer attempted, unless somebody asks for it.
     #[must_use]
     pub fn is_settled(self) -> bool {

@@ -1,9 +1,9 @@
-//! `outbox.db`: how far each endpoint is, its deliveries and their attempts.
+//! What is known of deliveries beside the log: how far each endpoint is, its deliveries and their attempts.
 //!
-//! No rebuild creates or changes it. Every row carries a CRC-32C over all its columns, which each read checks: damage
-//! is an error, never returned as data and never repaired silently. What was recorded survives the end of the
-//! process. A power failure may lose the last moments; what was delivered in them is delivered again, under the same
-//! ids.
+//! No rebuild creates or changes it. What was recorded survives the end of the process. A power failure may lose the last
+//! moments; what was delivered in them is delivered again, under the same ids.
+//!
+//! One node keeps it in [`outbox.db`](sqlite).
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,30 +12,25 @@ use std::{
 };
 
 use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
-use rusqlite::{Connection, Transaction};
 
-use crate::{
-    database::{DatabaseError, SqliteDatabase},
-    webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress},
-};
+use crate::webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress};
 
-mod attempt_rows;
-mod checked_row;
-mod delivery_rows;
-mod epoch_adoption;
 mod error;
-mod lane_rows;
-mod migration;
 pub mod reaper;
-mod removal;
-mod schema;
-mod verification;
-
-#[cfg(test)]
-mod tests;
+mod sqlite;
 
 pub use error::DeliveryStoreError;
-pub use verification::DELIVERY_DATABASE;
+use sqlite::SqliteDeliveries;
+pub use sqlite::verification::DELIVERY_DATABASE;
+
+/// How many attempts of a delivery are kept: the schedule five times over.
+const KEPT_ATTEMPTS: u32 = 50;
+
+/// How many bytes of an answer are stored.
+const ANSWER_BYTES: usize = 1_024;
+
+/// The most rows that one transaction removes or reads.
+const CHUNK_ROWS: u32 = 1_000;
 
 /// The most deliveries on one page.
 pub const MAX_PAGE: u32 = 200;
@@ -73,23 +68,31 @@ pub struct DeliveriesQuery {
     pub limit: u32,
 }
 
-/// A handle to the database.
+/// A handle to it.
 #[derive(Clone)]
-pub struct DeliveryStore {
-    database: SqliteDatabase,
-    /// The newest lane at the time when the file was opened. Only lanes up to this one can be hidden by damage.
-    newest: LaneId,
+pub struct DeliveryStore(DeliveryBackend);
+
+#[derive(Clone)]
+enum DeliveryBackend {
+    Sqlite(SqliteDeliveries),
+}
+
+/// Asks the backend.
+macro_rules! ask {
+    ($store:expr, $call:ident($($argument:expr),*)) => {
+        match &$store.0 {
+            DeliveryBackend::Sqlite(deliveries) => deliveries.$call($($argument),*).await,
+        }
+    };
 }
 
 impl DeliveryStore {
-    /// Opens the database, or creates it. A damaged one is never deleted.
+    /// Opens `outbox.db`, or creates it. A damaged one is never deleted.
     ///
     /// # Errors
     /// When it is damaged or was written by another release. The text says what to do.
     pub fn open(path: &Path) -> Result<Self, DeliveryStoreError> {
-        let mut newest = LaneId::default();
-        let database = SqliteDatabase::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
-        Ok(Self { database, newest })
+        Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::open(path)?)))
     }
 
     /// A database in memory, which its clones share: for simulations.
@@ -97,9 +100,7 @@ impl DeliveryStore {
     /// # Errors
     /// When memory runs out.
     pub fn in_memory() -> Result<Self, DeliveryStoreError> {
-        let mut newest = LaneId::default();
-        let database = SqliteDatabase::in_memory(|conn| prepare(conn, &mut newest))?;
-        Ok(Self { database, newest })
+        Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::in_memory()?)))
     }
 
     /// Takes over the log's epoch. If it is another than the stored one, cursors and replays are set back to `head`,
@@ -109,15 +110,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses or is damaged; then nothing has changed.
     pub async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), DeliveryStoreError> {
-        if !self.database.write(move |conn| epoch_adoption::adopt(conn, epoch, head)).await? {
-            return Ok(());
-        }
-        // If a power failure undid this, it would be done again with a later head.
-        match self.database.truncate_log().await {
-            Err(error @ DatabaseError::Busy) => tracing::warn!(%error, "outbox.db is not synced yet"),
-            cut => cut?,
-        }
-        Ok(())
+        ask!(self, adopt(epoch, head))
     }
 
     /// The lane of an endpoint. If there is none, it is created with its cursor at `start`.
@@ -130,11 +123,7 @@ impl DeliveryStore {
         webhook: &WebhookId,
         start: Position,
     ) -> Result<(LaneId, LaneProgress), DeliveryStoreError> {
-        let (tenant, webhook, newest) = (tenant.clone(), webhook.clone(), self.newest);
-        let make =
-            move |conn: &Transaction<'_>| lane_rows::find_or_make(conn, &tenant, &webhook, start, newest);
-        let lane = self.database.write(make).await?;
-        Ok((lane.id, lane.progress))
+        ask!(self, lane(tenant, webhook, start))
     }
 
     /// Every lane with its owner, including those of deleted endpoints. A damaged row does not hide the others.
@@ -142,9 +131,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses or is damaged.
     pub async fn lanes(&self) -> Result<Vec<(LaneId, LaneOwner)>, DeliveryStoreError> {
-        let lanes = self.database.read(lane_rows::all).await?;
-        let owner = |lane: lane_rows::LaneRow| (lane.tenant, lane.webhook);
-        Ok(lanes.into_iter().map(|found| (found.id, found.row.map(owner))).collect())
+        ask!(self, lanes())
     }
 
     /// Removes a lane and everything that belongs to it, in short transactions. Calling it again continues.
@@ -152,10 +139,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses.
     pub async fn remove(&self, lane: LaneId) -> Result<(), DeliveryStoreError> {
-        while !self.database.write(move |conn| removal::remove_some(conn, lane)).await? {
-            tokio::time::sleep(reaper::REST).await;
-        }
-        Ok(())
+        ask!(self, remove(lane))
     }
 
     /// The unsettled deliveries of a lane.
@@ -163,7 +147,7 @@ impl DeliveryStore {
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
     pub async fn unsettled(&self, lane: LaneId) -> Result<Vec<Delivery>, DeliveryStoreError> {
-        self.database.read(move |conn| delivery_rows::unsettled(conn, lane)).await
+        ask!(self, unsettled(lane))
     }
 
     /// The positions of settled deliveries after a position: a lane that starts there does not repeat them.
@@ -175,7 +159,7 @@ impl DeliveryStore {
         lane: LaneId,
         after: Position,
     ) -> Result<BTreeSet<Position>, DeliveryStoreError> {
-        self.database.read(move |conn| delivery_rows::settled_after(conn, lane, after)).await
+        ask!(self, settled_after(lane, after))
     }
 
     /// Writes deliveries as they are now, adds the attempt of each, and saves the lane's progress: all of it or
@@ -189,7 +173,7 @@ impl DeliveryStore {
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
-        self.database.write(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
+        ask!(self, record(lane, progress, entries))
     }
 
     /// A page of deliveries, newest first, each with its last 50 attempts, oldest first.
@@ -201,7 +185,7 @@ impl DeliveryStore {
         lane: LaneId,
         query: DeliveriesQuery,
     ) -> Result<Vec<(Delivery, Vec<DeliveryAttempt>)>, DeliveryStoreError> {
-        self.database.read(move |conn| delivery_rows::page(conn, lane, query)).await
+        ask!(self, deliveries(lane, query))
     }
 
     /// The delivery of a message.
@@ -213,10 +197,7 @@ impl DeliveryStore {
         lane: LaneId,
         message: MessageId,
     ) -> Result<Option<Delivery>, DeliveryStoreError> {
-        let of_message = move |conn: &_| {
-            delivery_rows::select(conn, delivery_rows::OF_MESSAGE, (lane.0, message.as_bytes().as_slice()))
-        };
-        Ok(self.database.read(of_message).await?.pop().map(|kept| kept.delivery))
+        ask!(self, find(lane, message))
     }
 
     /// How many deliveries a lane has. They are counted when they are written, so this reads one row.
@@ -224,7 +205,7 @@ impl DeliveryStore {
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
     pub async fn counts(&self, lane: LaneId) -> Result<DeliveryTotals, DeliveryStoreError> {
-        self.database.read(move |conn| Ok(lane_rows::get(conn, lane)?.totals)).await
+        ask!(self, counts(lane))
     }
 
     /// Removes settled deliveries that were last written before a time, and the oldest of those beyond `keep`, with
@@ -240,7 +221,7 @@ impl DeliveryStore {
         keep: u32,
         limit: u32,
     ) -> Result<usize, DeliveryStoreError> {
-        self.database.write(move |conn| removal::reap(conn, lane, before, keep, limit)).await
+        ask!(self, reap(lane, before, keep, limit))
     }
 
     /// Removes every delivery of a session from its tenant's lanes, as [`DeliveryStore::erase_all`] does.
@@ -256,7 +237,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses, or somebody reads it for too long.
     pub async fn scrub(&self) -> Result<(), DeliveryStoreError> {
-        Ok(self.database.scrub().await?)
+        ask!(self, scrub())
     }
 
     /// Moves everything from the write-ahead log into the one file.
@@ -264,7 +245,7 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses, or somebody reads it for too long.
     pub async fn truncate_log(&self) -> Result<(), DeliveryStoreError> {
-        Ok(self.database.truncate_log().await?)
+        ask!(self, truncate_log())
     }
 
     /// Removes every delivery of some sessions, each up to a position, from the lanes of their tenant, settled or
@@ -279,51 +260,8 @@ impl DeliveryStore {
         tenant: &TenantId,
         sessions: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<usize, DeliveryStoreError> {
-        let (mut erased, mut first_error) = (0, None);
-        for found in self.database.read(lane_rows::all).await? {
-            // A damaged row may name the wrong tenant, but that is all there is to go by.
-            if found.tenant != tenant.as_str() {
-                continue;
-            }
-            let gone = self.erase_from(found.id, sessions, &mut erased).await;
-            if let Err(error) = found.row.and(gone) {
-                tracing::error!(%error, tenant.id = %tenant, lane = found.id.0, "deliveries were not erased");
-                first_error.get_or_insert(error);
-            }
-        }
-        first_error.map_or(Ok(erased), Err)
+        ask!(self, erase_all(tenant, sessions))
     }
-
-    async fn erase_from(
-        &self,
-        lane: LaneId,
-        sessions: &Arc<HashMap<SessionId, Position>>,
-        erased: &mut usize,
-    ) -> Result<(), DeliveryStoreError> {
-        let (mut next, mut damage) = (Some(Position::START), None);
-        while let Some(after) = next {
-            let sessions = Arc::clone(sessions);
-            let look = move |conn: &_| removal::of_sessions(conn, lane, &sessions, after);
-            let removal::SessionScan { found, last, error } = self.database.read(look).await?;
-            (next, damage) = (last, damage.or(error));
-            if !found.is_empty() {
-                match self.database.write(move |conn| removal::remove_at(conn, lane, &found)).await {
-                    Ok(count) => *erased += count,
-                    // The lane was removed meanwhile, with all its deliveries.
-                    Err(DeliveryStoreError::NoLane) => return Ok(()),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        damage.map_or(Ok(()), Err)
-    }
-}
-
-/// Creates the tables, and finds the newest lane.
-fn prepare(conn: &Connection, newest: &mut LaneId) -> Result<(), DeliveryStoreError> {
-    migration::prepare(conn)?;
-    *newest = lane_rows::newest(conn)?;
-    Ok(())
 }
 
 /// Logs that a damaged lane is skipped.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amoiq_events::{Ambient, Timestamp};
 
-use super::{DeliveryStore, DeliveryStoreError, LaneId, log_damaged, removal::CHUNK_ROWS};
+use super::{CHUNK_ROWS, DeliveryStore, DeliveryStoreError, LaneId, log_damaged};
 use crate::timing::{AgeClock, PeriodicTask};
 
 /// How often it runs.

@@ -6,11 +6,14 @@ use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp};
 use rusqlite::{Connection, Params, Row, types::ValueRef};
 
 use super::{
-    DeliveriesQuery, DeliveryStoreError, LaneId, MAX_PAGE, attempt_rows,
+    attempt_rows,
     checked_row::{ColumnReader, optional, placed, sealed},
     lane_rows::{self, LaneRow},
 };
-use crate::webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress};
+use crate::webhooks::{
+    delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress},
+    delivery_store::{DeliveriesQuery, DeliveryStoreError, LaneId, MAX_PAGE},
+};
 
 const TABLE: &str = "deliveries";
 
@@ -91,7 +94,7 @@ pub(super) fn unsettled(conn: &Connection, lane: LaneId) -> Result<Vec<Delivery>
     for (status, counted) in
         [(DeliveryStatus::Pending, totals.pending), (DeliveryStatus::Refused, totals.refused)]
     {
-        let found = select(conn, OF_STATUS, (lane.0, status_number(status)))?;
+        let found = select(conn, OF_STATUS, (lane.0, status.number()))?;
         if found.len() as u64 != counted {
             return Err(DeliveryStoreError::Damaged(TABLE));
         }
@@ -124,7 +127,7 @@ pub(super) fn page(
 ) -> Result<Vec<(Delivery, Vec<DeliveryAttempt>)>, DeliveryStoreError> {
     let before = query.before.unwrap_or(Position::END);
     let limit = query.limit.min(MAX_PAGE);
-    let found = match query.status.map(status_number) {
+    let found = match query.status.map(DeliveryStatus::number) {
         None => select(conn, PAGE, (lane.0, before, limit)),
         Some(status) => select(conn, PAGE_OF_STATUS, (lane.0, before, limit, status)),
     };
@@ -206,7 +209,7 @@ pub(super) fn remove_beyond(
     let mut gone = statement.query((lane.id.0, head))?;
     while let Some(row) = gone.next()? {
         // A row with any other status was never counted.
-        if let Some(status) = status_of(row.get(0)?) {
+        if let Some(status) = DeliveryStatus::of_number(row.get(0)?) {
             lane.totals.leave_many(status, row.get::<_, i64>(1)?.cast_unsigned());
         }
     }
@@ -219,21 +222,6 @@ pub(super) fn remove_beyond(
     Ok(())
 }
 
-/// The number that stands for a status in the table.
-fn status_number(status: DeliveryStatus) -> i64 {
-    match status {
-        DeliveryStatus::Pending => 0,
-        DeliveryStatus::Delivered => 1,
-        DeliveryStatus::Failed => 2,
-        DeliveryStatus::Refused => 3,
-        DeliveryStatus::Skipped => 4,
-    }
-}
-
-fn status_of(number: i64) -> Option<DeliveryStatus> {
-    DeliveryStatus::ALL.into_iter().find(|status| status_number(*status) == number)
-}
-
 fn put(conn: &Connection, lane: LaneId, kept: &DeliveryRow) -> Result<(), DeliveryStoreError> {
     let DeliveryRow { delivery, attempts } = kept;
     let columns = [
@@ -242,7 +230,7 @@ fn put(conn: &Connection, lane: LaneId, kept: &DeliveryRow) -> Result<(), Delive
         ValueRef::Blob(delivery.event_id.as_bytes()),
         ValueRef::Blob(delivery.message_id.as_bytes()),
         delivery.session.as_str().into(),
-        ValueRef::Integer(status_number(delivery.status)),
+        ValueRef::Integer(delivery.status.number()),
         ValueRef::Integer(i64::from(delivery.tries)),
         optional(delivery.next_at.map(Timestamp::as_millis)),
         ValueRef::Integer(i64::from(delivery.holds)),
@@ -265,7 +253,7 @@ fn decode(row: &Row<'_>) -> Result<DeliveryRow, DeliveryStoreError> {
     let mut id = || <[u8; 16]>::try_from(columns.bytes()?).map_err(|_too_short| columns.damaged());
     let (event_id, message_id) = (EventId::from_bytes(id()?), MessageId::from_bytes(id()?));
     let session = SessionId::parse(columns.text()?).map_err(|_invalid| columns.damaged())?;
-    let status = status_of(columns.integer()?).ok_or_else(|| columns.damaged())?;
+    let status = DeliveryStatus::of_number(columns.integer()?).ok_or_else(|| columns.damaged())?;
     let delivery = Delivery {
         position,
         event_id,

@@ -3,7 +3,8 @@
 use amoiq_events::{Position, store::Epoch};
 use rusqlite::Connection;
 
-use super::{DeliveryStoreError, delivery_rows, lane_rows, log_damaged, schema};
+use super::{delivery_rows, lane_rows, schema};
+use crate::webhooks::delivery_store::{DeliveryStoreError, log_damaged};
 
 /// Takes over the log's epoch. What is stored after `head` belongs to events that are gone: the log will give their
 /// positions to other events. Returns whether the epoch is another than the stored one.

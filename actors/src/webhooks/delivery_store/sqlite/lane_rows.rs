@@ -5,11 +5,11 @@ use std::time::Duration;
 use amoiq_events::{Position, TenantId, Timestamp, WebhookId, store::sqlite::row_checksum::checksum};
 use rusqlite::{Connection, Row, types::ValueRef};
 
-use super::{
-    DeliveryStoreError, DeliveryTotals, LaneId,
-    checked_row::{ColumnReader, optional, sealed},
+use super::checked_row::{ColumnReader, optional, sealed};
+use crate::webhooks::{
+    delivery::{HoldOff, LaneProgress, ReplayProgress},
+    delivery_store::{DeliveryStoreError, DeliveryTotals, LaneId},
 };
-use crate::webhooks::delivery::{HoldOff, LaneProgress, ReplayProgress};
 
 const TABLE: &str = "lanes";
 

@@ -14,7 +14,7 @@ use amoiq_events::{
 };
 use rusqlite::Connection;
 
-use super::attempt_rows::KEPT_ATTEMPTS;
+use crate::webhooks::delivery_store::KEPT_ATTEMPTS;
 
 /// `outbox.db`, as it is verified, backed up and restored with the log.
 pub const DELIVERY_DATABASE: CompanionDatabase = CompanionDatabase {

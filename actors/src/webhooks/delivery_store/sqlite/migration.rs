@@ -13,7 +13,8 @@ use rusqlite::{
     types::{Value, ValueRef},
 };
 
-use super::{DeliveryStoreError, schema};
+use super::schema;
+use crate::webhooks::delivery_store::DeliveryStoreError;
 
 /// The schema of the first release.
 const FIRST_SCHEMA: i64 = 1;

@@ -3,19 +3,13 @@
 use amoiq_events::{Position, Timestamp};
 use rusqlite::{Connection, Row, types::ValueRef};
 
-use super::{
-    DeliveryStoreError, LaneId,
-    checked_row::{ColumnReader, optional, placed, sealed},
+use super::checked_row::{ColumnReader, optional, placed, sealed};
+use crate::webhooks::{
+    delivery::DeliveryAttempt,
+    delivery_store::{ANSWER_BYTES, DeliveryStoreError, KEPT_ATTEMPTS, LaneId},
 };
-use crate::webhooks::delivery::DeliveryAttempt;
 
 const TABLE: &str = "attempts";
-
-/// How many attempts of a delivery are kept: the schedule five times over.
-pub(super) const KEPT_ATTEMPTS: u32 = 50;
-
-/// How many bytes of an answer are stored.
-const ANSWER_BYTES: usize = 1_024;
 
 /// The attempts of a delivery, oldest first.
 pub(super) const OF_DELIVERY: &str = "SELECT lane, position, number, at, duration_ms, status, error, \

@@ -3,10 +3,8 @@
 use amoiq_events::store::Epoch;
 use rusqlite::{Connection, types::ValueRef};
 
-use super::{
-    DeliveryStoreError,
-    checked_row::{ColumnReader, optional, sealed},
-};
+use super::checked_row::{ColumnReader, optional, sealed};
+use crate::webhooks::delivery_store::DeliveryStoreError;
 
 /// The schema of a new database. The schema before it is migrated, any other is refused.
 pub(super) const SCHEMA_VERSION: i64 = 2;

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::*;
+use super::{attempt_rows, delivery_rows, migration, removal};
 
 fn plan(conn: &Connection, sql: &str) -> String {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

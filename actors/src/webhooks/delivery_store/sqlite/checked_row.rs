@@ -9,7 +9,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-use super::DeliveryStoreError;
+use crate::webhooks::delivery_store::DeliveryStoreError;
 
 /// The columns as the parameters of an insert or an update, followed by their checksum.
 pub(super) fn sealed<'a>(columns: &'a [ValueRef<'a>]) -> impl Params + 'a {

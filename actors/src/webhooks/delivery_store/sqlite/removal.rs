@@ -7,13 +7,10 @@ use amoiq_events::{Position, SessionId, Timestamp};
 use rusqlite::Connection;
 
 use super::{
-    DeliveryStoreError, LaneId,
     delivery_rows::{self, DeliveryRow},
     lane_rows,
 };
-
-/// The most rows that one transaction removes or reads.
-pub(super) const CHUNK_ROWS: u32 = 1_000;
+use crate::webhooks::delivery_store::{CHUNK_ROWS, DeliveryStoreError, LaneId};
 
 pub(super) const SOME_ATTEMPTS: &str = "DELETE FROM attempts WHERE (lane, position, number) IN
     (SELECT lane, position, number FROM attempts WHERE lane = ?1 LIMIT ?2)";
