@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     Timestamp,
-    cluster::lease::{FencingNumber, NodeMembership},
+    cluster::lease::{FencingNumber, LeaseName, NodeMembership},
 };
 
 /// What a node says of itself.
@@ -20,6 +22,20 @@ pub struct NodeDescription {
     pub signing: String,
     /// The fingerprints of all secrets that it accepts.
     pub verifying: Vec<String>,
+}
+
+impl NodeDescription {
+    /// A node that says nothing but its name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            address: String::new(),
+            level: 1,
+            signing: String::new(),
+            verifying: vec![String::new()],
+        }
+    }
 }
 
 /// A node that is registered.
@@ -42,6 +58,8 @@ pub struct ClusterView {
     pub own: Option<Arc<NodeMembership>>,
     /// Every registered node, this one too, by name.
     pub nodes: Vec<NodeRecord>,
+    /// Changes when a lease was given back.
+    pub releases: u64,
 }
 
 impl ClusterView {
@@ -49,5 +67,64 @@ impl ClusterView {
     #[must_use]
     pub fn lowest_level(&self) -> Option<u32> {
         self.nodes.iter().map(|node| node.description.level).min()
+    }
+
+    /// Whether a lease is rather for this node than for another that renews its membership. Every node comes to the same
+    /// conclusion, each has about as many, and when one comes or goes only its own leases move.
+    #[must_use]
+    pub fn is_preferred(&self, lease: &LeaseName) -> bool {
+        let renewing = self.nodes.iter().filter(|node| !node.is_silent);
+        let preferred = renewing.max_by_key(|node| weight(&node.description.name, lease));
+        let own = self.own.as_ref().map(|own| own.fencing());
+        preferred.is_none_or(|node| Some(node.fencing) == own)
+    }
+}
+
+/// How much a lease is for a node, the same on every node.
+fn weight(node: &str, lease: &LeaseName) -> [u8; 32] {
+    Sha256::digest(format!("{node} {lease}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::store::Epoch;
+
+    fn view(names: &[&str], own: u64) -> ClusterView {
+        let fencing = |number| FencingNumber { epoch: Epoch(1), number };
+        let node = |(number, name): (u64, &&str)| NodeRecord {
+            description: NodeDescription::named(name),
+            fencing: fencing(number),
+            joined_at: Timestamp::from_millis(0),
+            is_silent: false,
+        };
+        ClusterView {
+            own: Some(Arc::new(NodeMembership::permanent(fencing(own)))),
+            nodes: (0..).zip(names).map(node).collect(),
+            releases: 0,
+        }
+    }
+
+    fn shares(names: &[&str]) -> HashMap<u32, Vec<u64>> {
+        let preferring = |number: u32| {
+            let lease = LeaseName::new("test", &number.to_string());
+            (0..names.len() as u64).filter(|own| view(names, *own).is_preferred(&lease)).collect()
+        };
+        (0..300).map(|number| (number, preferring(number))).collect()
+    }
+
+    #[test]
+    fn each_lease_is_for_one_node_and_moves_only_when_that_node_goes() {
+        let (three, two) = (shares(&["a", "b", "c"]), shares(&["a", "b"]));
+        assert!(three.values().chain(two.values()).all(|nodes| nodes.len() == 1));
+        for (number, nodes) in &three {
+            assert!(nodes[0] == 2 || two[number] == *nodes);
+        }
+        for own in 0..3 {
+            let count = three.values().filter(|nodes| nodes[0] == own).count();
+            assert!((60..140).contains(&count), "{count}");
+        }
     }
 }

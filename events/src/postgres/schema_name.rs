@@ -10,7 +10,7 @@ pub struct SchemaName(String);
 
 impl SchemaName {
     /// Takes a name that nobody has to quote.
-    pub fn parse(name: &str) -> Result<Self, PostgresOpenError> {
+    pub(crate) fn parse(name: &str) -> Result<Self, PostgresOpenError> {
         let is_letter = |char: char| char.is_ascii_lowercase();
         let is_later = |char: char| is_letter(char) || char.is_ascii_digit() || char == '_';
         if name.len() <= 40 && name.starts_with(is_letter) && name.chars().all(is_later) {
@@ -21,11 +21,13 @@ impl SchemaName {
     }
 
     /// The name, which is also that of the channel on which nodes wake each other.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// A text with the schema's name and the key of its lock in it: `{schema}` fit for a statement, `{name}` as it is, and `{lock}`.
+    #[must_use]
     pub fn fill(&self, text: &str) -> String {
         // Some names are words of SQL, so they are quoted all the same.
         text.replace("{schema}", &format!("\"{}\"", self.0))
@@ -34,6 +36,7 @@ impl SchemaName {
     }
 
     /// The same, to be prepared.
+    #[must_use]
     pub fn statement(&self, text: &str) -> Arc<str> {
         self.fill(text).into()
     }

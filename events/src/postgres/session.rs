@@ -103,6 +103,9 @@ impl SessionMaker {
 
 impl DatabaseSession {
     /// Makes a call and waits for all of its rows.
+    ///
+    /// # Errors
+    /// A [`CallFailure`]. After one that is [`CallFailure::Broken`] no further call can be made.
     pub async fn query(
         &mut self,
         text: &Arc<str>,
@@ -133,13 +136,16 @@ impl DatabaseSession {
     }
 
     /// Asks for one value.
-    pub async fn value<T: FromSqlOwned>(&mut self, text: &Arc<str>) -> Result<T, CallFailure> {
+    pub(crate) async fn value<T: FromSqlOwned>(&mut self, text: &Arc<str>) -> Result<T, CallFailure> {
         let rows = self.query(text, &[], timing::WRITE_CALL).await?;
         let row = rows.first().ok_or_else(|| CallFailure::Refused("a query gave no row".to_owned()))?;
         Ok(row.try_get(0)?)
     }
 
     /// Runs statements without parameters and rows, in one transaction unless they say otherwise.
+    ///
+    /// # Errors
+    /// As of [`Self::query`].
     pub async fn execute(&mut self, statements: &str, patience: Duration) -> Result<(), CallFailure> {
         let executed = timeout(patience, self.client.batch_execute(statements)).await;
         match executed {

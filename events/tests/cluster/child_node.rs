@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -18,7 +18,7 @@ use amoiq_events::{
 use amoiq_testkit::PostgresServer;
 use tempfile::TempDir;
 
-use crate::given::{GivenCluster, lease};
+use crate::given::{GivenCluster, lease, try_join};
 
 /// What the variables of such a process start with.
 const ADDRESS: &str = "AMOIQ_TEST_NODE_ADDRESS";
@@ -129,8 +129,8 @@ async fn run_as_a_node() {
     let database = PostgresOptions { schema: variable("SCHEMA"), ..PostgresOptions::new(&address) };
     let cluster = GivenCluster { database };
     let options = cluster.options(&variable("NAME"), Path::new(&variable("DIRECTORY")));
-    let leases = cluster.try_join(options).expect("joined");
-    println!("joined");
+    let leases = try_join(options).expect("joined");
+    writeln!(io::stdout(), "joined").expect("written");
     let writing =
         tokio::task::block_in_place(|| PostgresDatabase::open(&cluster.database)).expect("a database");
     let is_reckless = variable("RECKLESS") == "true";

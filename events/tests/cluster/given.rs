@@ -60,14 +60,10 @@ impl GivenCluster {
         }
     }
 
-    pub(crate) fn try_join(&self, options: ClusterOptions) -> Result<PostgresLeases, ClusterOpenError> {
-        tokio::task::block_in_place(|| PostgresLeases::open(options))
-    }
-
     /// A node of this name in a directory of its own.
     pub(crate) fn join(&self, name: &str) -> GivenNode {
         let directory = tempfile::tempdir().expect("a directory");
-        let leases = self.try_join(self.options(name, directory.path())).expect("joined");
+        let leases = try_join(self.options(name, directory.path())).expect("joined");
         GivenNode { leases, directory }
     }
 }
@@ -97,6 +93,11 @@ impl GivenNode {
         let nodes = &view.borrow().nodes;
         nodes.iter().map(|node| Arc::clone(&node.description.name)).collect()
     }
+}
+
+/// Joins, on a thread that may block.
+pub(crate) fn try_join(options: ClusterOptions) -> Result<PostgresLeases, ClusterOpenError> {
+    tokio::task::block_in_place(|| PostgresLeases::open(options))
 }
 
 pub(crate) fn description(name: &str) -> NodeDescription {

@@ -8,7 +8,7 @@ use amoiq_events::{
     store::Epoch,
 };
 
-use crate::given::{GivenCluster, TERM, description, eventually, lease, within};
+use crate::given::{GivenCluster, TERM, description, eventually, lease, try_join, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_at_a_time_has_a_lease_and_each_grant_has_another_number() {
@@ -77,7 +77,7 @@ async fn a_process_that_starts_in_the_same_directory_takes_the_place_of_the_one_
     drop(before.leases);
     let since = std::time::Instant::now();
     let options = cluster.options("a", before.directory.path());
-    let after = cluster.try_join(options).expect("joined");
+    let after = try_join(options).expect("joined");
     let again = within(after.acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");
     assert!(since.elapsed() < TERM / 3, "it took {:?}", since.elapsed());
     assert_ne!(held.fencing(), again.fencing());
@@ -88,11 +88,11 @@ async fn two_nodes_of_one_name_do_not_run() {
     let cluster = GivenCluster::new();
     let first = cluster.join("a");
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let refused = cluster.try_join(cluster.options("a", elsewhere.path())).err().expect("refused");
+    let refused = try_join(cluster.options("a", elsewhere.path())).err().expect("refused");
     let ClusterOpenError::NameTaken { name, address } = &refused else { panic!("{refused}") };
     assert_eq!((&**name, &**address), ("a", "a.example.com"));
     within(first.leases.leave()).await.expect("left");
-    cluster.try_join(cluster.options("a", elsewhere.path())).expect("the name is free");
+    try_join(cluster.options("a", elsewhere.path())).expect("the name is free");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +103,7 @@ async fn a_node_whose_tokens_others_refuse_does_not_join() {
         let directory = tempfile::tempdir().expect("a directory");
         let verifying = verifying.iter().map(ToString::to_string).collect();
         let node = NodeDescription { signing: signing.to_owned(), verifying, ..description("b") };
-        let joined = cluster.try_join(ClusterOptions { node, ..cluster.options("b", directory.path()) });
+        let joined = try_join(ClusterOptions { node, ..cluster.options("b", directory.path()) });
         joined.map(|leases| (leases, directory))
     };
     for (signing, verifying) in [("new", &["new", "secret"][..]), ("secret", &["new"]), ("new", &["new"])] {
@@ -134,7 +134,7 @@ async fn a_lease_of_another_epoch_guards_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let join = |epoch| {
         let options = ClusterOptions { epoch: Epoch(epoch), ..cluster.options("a", directory.path()) };
-        cluster.try_join(options).expect("joined")
+        try_join(options).expect("joined")
     };
     let before =
         within(join(1).acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");

@@ -10,11 +10,7 @@
 //! | [`dying`] | a node that is killed, stopped, cut off, or has the wrong time |
 //! | [`outage`] | a database that is away |
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says why and stops"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
 mod child_node;
 mod cut_proxy;

@@ -3,9 +3,11 @@
 -- The newest number: each join and each grant takes the next. Most of its page is left free, see `head`.
 CREATE TABLE {schema}.cluster (
     is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
-    number bigint NOT NULL
+    number bigint NOT NULL,
+    -- How often leases were given back: a node that sees another number looks for work.
+    releases bigint NOT NULL
 ) WITH (fillfactor = 10);
-INSERT INTO {schema}.cluster (number) VALUES (0);
+INSERT INTO {schema}.cluster (number, releases) VALUES (0, 0);
 
 -- The register of nodes. A row is a node's membership: it goes when the node leaves, and when it has not renewed it and
 -- another node saw that.
@@ -130,6 +132,17 @@ BEGIN
         PERFORM pg_logical_emit_message(true, 'amoiq', 'repeat');
     END IF;
     RETURN QUERY SELECT l.name, l.number FROM {schema}.leases l WHERE l.node = of_node AND l.name = ANY (names);
+END;
+$$;
+
+-- Takes leases back. Only the very grants that are named: the node may have been given one again.
+CREATE FUNCTION {schema}.release_leases(of_node bigint, names text[], numbers bigint[])
+RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('amoiq {name} cluster', 0));
+    DELETE FROM {schema}.leases l USING unnest(names, numbers) AS g (name, number)
+        WHERE l.name = g.name COLLATE "C" AND l.number = g.number AND l.node = of_node;
+    UPDATE {schema}.cluster SET releases = releases + 1;
 END;
 $$;
 

@@ -62,17 +62,15 @@ impl LeaseCalls {
             ),
             renew: text("SELECT is_member, contact, answered_at FROM {schema}.renew_node($1, $2, $3, $4)"),
             acquire: text("SELECT lease, fence FROM {schema}.acquire_leases($1, $2)"),
-            release: text(
-                "DELETE FROM {schema}.leases l USING unnest($2::text[], $3::bigint[]) AS g (name, number)
-                 WHERE l.name = g.name COLLATE \"C\" AND l.number = g.number AND l.node = $1",
-            ),
+            release: text("SELECT {schema}.release_leases($1, $2, $3)"),
             leave: text("DELETE FROM {schema}.nodes WHERE number = $1"),
             leases: text(
                 "SELECT l.name, n.name, l.epoch, l.number, l.granted_at
                  FROM {schema}.leases l JOIN {schema}.nodes n ON n.number = l.node ORDER BY l.name",
             ),
             nodes: text(
-                "SELECT name, address, level, signing, verifying, epoch, number, joined_at, until < clock_timestamp()
+                "SELECT name, address, level, signing, verifying, epoch, number, joined_at, until < clock_timestamp(),
+                 (SELECT releases FROM {schema}.cluster)
                  FROM {schema}.nodes ORDER BY name",
             ),
         };
@@ -181,8 +179,8 @@ impl LeaseCalls {
         rows.iter().map(record).collect()
     }
 
-    /// All nodes.
-    pub(super) async fn nodes(&mut self) -> Result<Vec<NodeRecord>, CallFailure> {
+    /// All nodes, and how often leases were given back.
+    pub(super) async fn nodes(&mut self) -> Result<(Vec<NodeRecord>, u64), CallFailure> {
         let (_, rows) = self.call(|texts| &texts.nodes, &[]).await?;
         let record = |row: &Row| {
             let description = NodeDescription {
@@ -199,7 +197,9 @@ impl LeaseCalls {
                 is_silent: row.try_get(8)?,
             })
         };
-        rows.iter().map(record).collect()
+        let releases = rows.first().map(|row| row.try_get::<_, i64>(9)).transpose()?.unwrap_or_default();
+        let nodes: Result<_, CallFailure> = rows.iter().map(record).collect();
+        Ok((nodes?, releases.cast_unsigned()))
     }
 
     /// Makes a call, and tells when it was asked. One that gets no answer is the last on its connection.

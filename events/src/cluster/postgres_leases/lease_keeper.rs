@@ -110,13 +110,14 @@ impl LeaseKeeper {
 
     /// Looks who is there.
     pub(super) async fn look(&mut self) -> Result<(), CallFailure> {
-        let nodes = self.calls.nodes().await?;
+        let (nodes, releases) = self.calls.nodes().await?;
         let own = Arc::clone(&self.membership);
         self.view.send_if_modified(|view| {
-            let is_same =
-                view.own.as_ref().is_some_and(|known| Arc::ptr_eq(known, &own)) && view.nodes == nodes;
+            let is_same = view.own.as_ref().is_some_and(|known| Arc::ptr_eq(known, &own))
+                && view.nodes == nodes
+                && view.releases == releases;
             if !is_same {
-                *view = Arc::new(ClusterView { own: Some(own), nodes });
+                *view = Arc::new(ClusterView { own: Some(own), nodes, releases });
             }
             !is_same
         });
