@@ -12,7 +12,10 @@ use amoiq_actors::{
         delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
     },
 };
-use amoiq_events::{EventLog, Position};
+use amoiq_events::{
+    EventLog, Position,
+    cluster::{ClusterLeases, NodeDescription, SingleNode},
+};
 
 use super::core_services::CoreServices;
 use crate::{
@@ -43,13 +46,17 @@ impl WebhookServer {
         let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
         let sender = Arc::new(HttpSender::new(destinations.clone(), ambient.clone())?);
         let thread = Arbiter::new().handle();
+        let node = SingleNode::new(NodeDescription::named("single"), log.epoch(), ambient);
+        let leases: Arc<dyn ClusterLeases> = Arc::new(node);
         let (kept, reaper_ambient, retention) = (outbox.clone(), ambient.clone(), retention(webhooks));
-        thread.spawn_fn(move || DeliveryReaper::start(kept, reaper_ambient, retention));
+        let reaper_leases = Arc::clone(&leases);
+        thread.spawn_fn(move || DeliveryReaper::start(kept, reaper_leases, reaper_ambient, retention));
         let services = WebhookServices {
             log: Arc::clone(log),
             ambient: ambient.clone(),
             registry: Arc::clone(registry),
             deliveries: outbox,
+            leases,
             sender,
         };
         let lanes = WebhooksHandle::start(settings, services, &thread);

@@ -3,7 +3,9 @@
 //! No rebuild creates or changes it. What was recorded survives the end of the process. A power failure may lose the last
 //! moments; what was delivered in them is delivered again, under the same ids.
 //!
-//! One node keeps it in [`outbox.db`](sqlite).
+//! One node keeps it in [`outbox.db`](sqlite), several in [tables that they share](postgres). Then each lane runs on the node
+//! that has its lease, and its writes are guarded by it; the other nodes read, and [ask](lane_requests) for what only the
+//! lane can do.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,15 +13,24 @@ use std::{
     sync::Arc,
 };
 
-use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
+use amoiq_events::{
+    MessageId, Position, SessionId, TenantId, Timestamp, WebhookId,
+    cluster::HeldLease,
+    postgres::{PostgresDatabase, PostgresOpenError},
+    store::Epoch,
+};
 
 use crate::webhooks::delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress};
 
 mod error;
+mod lane_requests;
+mod postgres;
 pub mod reaper;
 mod sqlite;
 
 pub use error::DeliveryStoreError;
+pub(super) use lane_requests::{LaneReply, LaneRequest, TakenRequest};
+use postgres::PostgresDeliveries;
 use sqlite::SqliteDeliveries;
 pub use sqlite::verification::DELIVERY_DATABASE;
 
@@ -57,6 +68,14 @@ pub struct DeliveryTotals {
     pub skipped: u64,
 }
 
+/// A lane as it was recorded last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RecordedLane {
+    pub(super) id: LaneId,
+    pub(super) progress: LaneProgress,
+    pub(super) totals: DeliveryTotals,
+}
+
 /// Which deliveries are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveriesQuery {
@@ -75,6 +94,7 @@ pub struct DeliveryStore(DeliveryBackend);
 #[derive(Clone)]
 enum DeliveryBackend {
     Sqlite(SqliteDeliveries),
+    Postgres(PostgresDeliveries),
 }
 
 /// Asks the backend.
@@ -82,6 +102,7 @@ macro_rules! ask {
     ($store:expr, $call:ident($($argument:expr),*)) => {
         match &$store.0 {
             DeliveryBackend::Sqlite(deliveries) => deliveries.$call($($argument),*).await,
+            DeliveryBackend::Postgres(deliveries) => deliveries.$call($($argument),*).await,
         }
     };
 }
@@ -93,6 +114,15 @@ impl DeliveryStore {
     /// When it is damaged or was written by another release. The text says what to do.
     pub fn open(path: &Path) -> Result<Self, DeliveryStoreError> {
         Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::open(path)?)))
+    }
+
+    /// The tables that several nodes share; makes them when they do not exist. It blocks until the database has answered. What
+    /// lanes record there is guarded by their leases, which have to be in the same database and schema.
+    ///
+    /// # Errors
+    /// A [`PostgresOpenError`], whose text says what to do.
+    pub fn shared(database: PostgresDatabase) -> Result<Self, PostgresOpenError> {
+        Ok(Self(DeliveryBackend::Postgres(PostgresDeliveries::open(database)?)))
     }
 
     /// A database in memory, which its clones share: for simulations.
@@ -163,17 +193,23 @@ impl DeliveryStore {
     }
 
     /// Writes deliveries as they are now, adds the attempt of each, and saves the lane's progress: all of it or
-    /// nothing.
+    /// nothing, and nothing when another node may have the lane.
     ///
     /// # Errors
-    /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.
+    /// [`DeliveryStoreError::NoLane`] when it was removed; [`DeliveryStoreError::LeaseLost`]; when the database refuses
+    /// or is damaged.
     pub async fn record(
         &self,
+        lease: &HeldLease,
         lane: LaneId,
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
-        ask!(self, record(lane, progress, entries))
+        match &self.0 {
+            // Its one node has every lease.
+            DeliveryBackend::Sqlite(deliveries) => deliveries.record(lane, progress, entries).await,
+            DeliveryBackend::Postgres(deliveries) => deliveries.record(lease, lane, progress, entries).await,
+        }
     }
 
     /// A page of deliveries, newest first, each with its last 50 attempts, oldest first.
@@ -245,7 +281,10 @@ impl DeliveryStore {
     /// # Errors
     /// When the database refuses, or somebody reads it for too long.
     pub async fn truncate_log(&self) -> Result<(), DeliveryStoreError> {
-        ask!(self, truncate_log())
+        match &self.0 {
+            DeliveryBackend::Sqlite(deliveries) => deliveries.truncate_log().await,
+            DeliveryBackend::Postgres(_) => Ok(()),
+        }
     }
 
     /// Removes every delivery of some sessions, each up to a position, from the lanes of their tenant, settled or
@@ -261,6 +300,57 @@ impl DeliveryStore {
         sessions: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<usize, DeliveryStoreError> {
         ask!(self, erase_all(tenant, sessions))
+    }
+}
+
+/// What only nodes that share lanes need. Without them there is never another node's lane.
+impl DeliveryStore {
+    /// The lane of an endpoint as it was recorded, when it may be another node's.
+    pub(super) async fn recorded_lane(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+    ) -> Result<Option<RecordedLane>, DeliveryStoreError> {
+        match &self.0 {
+            DeliveryBackend::Sqlite(_) => Ok(None),
+            DeliveryBackend::Postgres(deliveries) => deliveries.find_lane(tenant, webhook).await,
+        }
+    }
+
+    /// Asks the node that has a lane for something, and waits for its answer. Nothing when none comes in time.
+    pub(super) async fn ask(
+        &self,
+        lane: LaneId,
+        request: LaneRequest,
+    ) -> Result<Option<LaneReply>, DeliveryStoreError> {
+        match &self.0 {
+            DeliveryBackend::Sqlite(_) => Ok(None),
+            DeliveryBackend::Postgres(deliveries) => deliveries.ask(lane, request).await,
+        }
+    }
+
+    /// Whether other nodes may ask for something.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.0, DeliveryBackend::Postgres(_))
+    }
+
+    /// Takes what other nodes ask of these lanes. Nobody else gets it.
+    pub(super) async fn take_requests(
+        &self,
+        lanes: &[LaneId],
+    ) -> Result<Vec<TakenRequest>, DeliveryStoreError> {
+        match &self.0 {
+            DeliveryBackend::Sqlite(_) => Ok(Vec::new()),
+            DeliveryBackend::Postgres(deliveries) => deliveries.take_requests(lanes).await,
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn reply(&self, id: i64, reply: LaneReply) -> Result<(), DeliveryStoreError> {
+        match &self.0 {
+            DeliveryBackend::Sqlite(_) => Ok(()),
+            DeliveryBackend::Postgres(deliveries) => deliveries.reply(id, reply).await,
+        }
     }
 }
 

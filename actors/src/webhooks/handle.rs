@@ -1,4 +1,5 @@
-//! The handle to webhook delivery: starts it, and gives it the requests of endpoints' owners and operators.
+//! The handle to webhook delivery: starts it, and gives it the requests of endpoints' owners and operators, also those about
+//! lanes of other nodes.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,15 +10,19 @@ use tokio::time::Instant;
 use super::{
     delivery::{Delivery, DeliveryAttempt},
     delivery_counters::DeliveryCounters,
-    delivery_store::DeliveriesQuery,
+    delivery_store::{DeliveriesQuery, LaneId, RecordedLane},
     lane::{
         CancelReplay, DrainLane, LaneError, LaneStatus, RedeliverMessage, SkipDelivery, SkipMatching,
-        SkipQuery, StartReplay,
+        SkipQuery, StartReplay, WebhookLane,
     },
     router::{FindLane, ForgetTenantSessions, LaneLink, ListLanes, WebhookRouter},
     sender::{DeliveryOutcome, WebhookEndpoint, WebhookPayload},
     services::{LaneServices, LaneSettings, WebhookServices},
 };
+
+mod remote_lanes;
+
+use remote_lanes::LaneCommand;
 
 /// How often it checks what it gets no signal for: whether attempts have ended, whether a lane has started or has
 /// read on.
@@ -38,14 +43,23 @@ impl WebhooksHandle {
     #[must_use]
     pub fn start(settings: LaneSettings, services: WebhookServices, arbiter: &ArbiterHandle) -> Self {
         let services = Arc::new(LaneServices::new(settings, services));
-        Self { router: WebhookRouter::launch(Arc::clone(&services), arbiter), services }
+        let handle = Self { router: WebhookRouter::launch(Arc::clone(&services), arbiter), services };
+        if handle.services.deliveries.is_shared() {
+            let serving = handle.clone();
+            arbiter.spawn_fn(|| drop(actix::spawn(remote_lanes::serve(serving))));
+        }
+        handle
     }
 
     /// The same on the caller's own thread: a simulation has to run in one order.
     #[must_use]
     pub fn start_here(settings: LaneSettings, services: WebhookServices) -> Self {
         let services = Arc::new(LaneServices::new(settings, services));
-        Self { router: WebhookRouter::launch_here(Arc::clone(&services)), services }
+        let handle = Self { router: WebhookRouter::launch_here(Arc::clone(&services)), services };
+        if handle.services.deliveries.is_shared() {
+            actix::spawn(remote_lanes::serve(handle.clone()));
+        }
+        handle
     }
 
     /// One page of an endpoint's deliveries, newest first, with their attempts.
@@ -58,8 +72,8 @@ impl WebhooksHandle {
         webhook: &WebhookId,
         query: DeliveriesQuery,
     ) -> Result<Vec<(Delivery, Vec<DeliveryAttempt>)>, LaneError> {
-        let link = self.find(tenant, webhook).await?;
-        Ok(self.services.deliveries.deliveries(link.id, query).await?)
+        let lane = self.find(tenant, webhook).await?.id();
+        Ok(self.services.deliveries.deliveries(lane, query).await?)
     }
 
     /// Delivers a message again, whatever became of it before.
@@ -72,7 +86,7 @@ impl WebhooksHandle {
         webhook: &WebhookId,
         message: MessageId,
     ) -> Result<(), LaneError> {
-        ask(&self.find(tenant, webhook).await?.lane, RedeliverMessage(message)).await?
+        self.command(tenant, webhook, LaneCommand::Redeliver(message)).await.map(drop)
     }
 
     /// Skips the waiting delivery of a message. The next messages of its session no longer wait for it.
@@ -85,7 +99,7 @@ impl WebhooksHandle {
         webhook: &WebhookId,
         message: MessageId,
     ) -> Result<(), LaneError> {
-        ask(&self.find(tenant, webhook).await?.lane, SkipDelivery(message)).await?
+        self.command(tenant, webhook, LaneCommand::Skip(message)).await.map(drop)
     }
 
     /// Skips every waiting delivery that matches a query and is not being attempted, and returns how many those are.
@@ -99,20 +113,9 @@ impl WebhooksHandle {
         webhook: &WebhookId,
         query: SkipQuery,
     ) -> Result<usize, LaneError> {
-        let lane = self.find(tenant, webhook).await?.lane;
         // Messages that are sent from now on are not meant.
         let query = SkipQuery { upto: query.upto.min(self.services.log.head()), ..query };
-        let mut total = 0;
-        loop {
-            let progress = ask(&lane, SkipMatching(query.clone())).await??;
-            total += progress.count;
-            if !progress.has_more {
-                return Ok(total);
-            }
-            if progress.count == 0 {
-                tokio::time::sleep(POLL_EVERY).await;
-            }
-        }
+        self.command(tenant, webhook, LaneCommand::SkipAll(query)).await
     }
 
     /// Delivers a part of the log again: after one position, up to another or to where the endpoint is. New messages
@@ -127,7 +130,7 @@ impl WebhooksHandle {
         after: Position,
         until: Option<Position>,
     ) -> Result<(), LaneError> {
-        ask(&self.find(tenant, webhook).await?.lane, StartReplay { after, until }).await?
+        self.command(tenant, webhook, LaneCommand::Replay { after, until }).await.map(drop)
     }
 
     /// Ends the running replay, if there is one.
@@ -135,7 +138,7 @@ impl WebhooksHandle {
     /// # Errors
     /// A [`LaneError`].
     pub async fn cancel_replay(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<(), LaneError> {
-        ask(&self.find(tenant, webhook).await?.lane, CancelReplay).await?
+        self.command(tenant, webhook, LaneCommand::CancelReplay).await.map(drop)
     }
 
     /// Removes everything about some sessions, each up to a position, from the memory of a tenant's lanes and from
@@ -177,11 +180,13 @@ impl WebhooksHandle {
     /// # Errors
     /// [`LaneError::NoEndpoint`].
     pub async fn status(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<LaneStatus, LaneError> {
-        let link = self.find(tenant, webhook).await?;
-        link.status().await.map_err(|_stopped| LaneError::Gone)
+        match self.find(tenant, webhook).await? {
+            LanePlace::Here(link) => link.status().await.map_err(|_stopped| LaneError::Gone),
+            LanePlace::Elsewhere(recorded) => Ok(remote_lanes::status(&recorded)),
+        }
     }
 
-    /// How all endpoints are doing.
+    /// How the endpoints are doing whose lanes this node has.
     pub async fn statuses(&self) -> Vec<(Arc<WebhookEndpoint>, LaneStatus)> {
         let links = self.router.send(ListLanes).await.unwrap_or_default();
         let mut statuses = Vec::with_capacity(links.len());
@@ -233,19 +238,80 @@ impl WebhooksHandle {
         }
     }
 
-    /// The lane of an endpoint. The owner may ask before the router has started it.
-    async fn find(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<LaneLink, LaneError> {
+    /// Asks a lane, wherever it is. Returns how many deliveries were concerned, where that is told.
+    async fn command(
+        &self,
+        tenant: &TenantId,
+        webhook: &WebhookId,
+        command: LaneCommand,
+    ) -> Result<usize, LaneError> {
+        match self.find(tenant, webhook).await? {
+            LanePlace::Here(link) => self.command_here(&link.lane, command).await,
+            LanePlace::Elsewhere(RecordedLane { id, .. }) => {
+                remote_lanes::ask(&self.services.deliveries, id, command).await
+            }
+        }
+    }
+
+    /// Asks a lane of this node.
+    async fn command_here(&self, lane: &Addr<WebhookLane>, command: LaneCommand) -> Result<usize, LaneError> {
+        match command {
+            LaneCommand::Redeliver(message) => ask(lane, RedeliverMessage(message)).await??,
+            LaneCommand::Skip(message) => ask(lane, SkipDelivery(message)).await??,
+            LaneCommand::SkipAll(query) => return skip_all(lane, query).await,
+            LaneCommand::Replay { after, until } => ask(lane, StartReplay { after, until }).await??,
+            LaneCommand::CancelReplay => ask(lane, CancelReplay).await??,
+        }
+        Ok(1)
+    }
+
+    /// The lane of an endpoint. The owner may ask before any router has started it.
+    async fn find(&self, tenant: &TenantId, webhook: &WebhookId) -> Result<LanePlace, LaneError> {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             if let Some(link) = ask(&self.router, FindLane(tenant.clone(), webhook.clone())).await? {
-                return Ok(link);
+                return Ok(LanePlace::Here(link));
             }
             if self.services.registry.current().is_deleted(tenant, webhook) {
                 return Err(LaneError::NoEndpoint);
             }
+            if let Some(recorded) = self.services.deliveries.recorded_lane(tenant, webhook).await? {
+                return Ok(LanePlace::Elsewhere(recorded));
+            }
             if Instant::now() >= deadline {
                 return Err(LaneError::NotStarted);
             }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+}
+
+/// Where the lane of an endpoint is.
+enum LanePlace {
+    Here(LaneLink),
+    /// Another node has it, or nobody at the moment.
+    Elsewhere(RecordedLane),
+}
+
+impl LanePlace {
+    fn id(&self) -> LaneId {
+        match self {
+            Self::Here(link) => link.id,
+            Self::Elsewhere(recorded) => recorded.id,
+        }
+    }
+}
+
+/// Skips what matches, as often as the lane has read on and has more.
+async fn skip_all(lane: &Addr<WebhookLane>, query: SkipQuery) -> Result<usize, LaneError> {
+    let mut total = 0;
+    loop {
+        let progress = ask(lane, SkipMatching(query.clone())).await??;
+        total += progress.count;
+        if !progress.has_more {
+            return Ok(total);
+        }
+        if progress.count == 0 {
             tokio::time::sleep(POLL_EVERY).await;
         }
     }

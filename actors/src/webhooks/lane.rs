@@ -7,6 +7,9 @@
 //! An attempt counts as running until its outcome is written: a crash repeats no more than the running attempts.
 //! Everything in memory is bounded; at a bound the lane stops reading, and the log keeps the rest.
 //!
+//! It runs on the node that has its lease. It starts no attempt while the node may not rely on the lease, and ends when the
+//! lease is over; what it still writes then is refused by the database.
+//!
 //! The actor connects parts that know nothing of each other and are tested by themselves:
 //!
 //! | part | decides |
@@ -17,10 +20,10 @@
 //! | [`record_queue`] | what is written next |
 //! | [`erased_sessions`] | what must not come back after an erasure |
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use amoiq_events::{Position, webhook::WebhookStatus};
+use amoiq_events::{Position, cluster::HeldLease, webhook::WebhookStatus};
 use tokio::time::Instant;
 
 use super::{
@@ -58,9 +61,13 @@ pub(super) use skips::{SkipDelivery, SkipMatching};
 /// How many messages wait for a lane. It handles each of them without waiting for anything.
 const MAILBOX: usize = 16;
 
+/// How often a lane looks whether it may rely on its lease again.
+const LEASE_LOOK: Duration = Duration::from_millis(200);
+
 /// The actor of one endpoint.
 pub(super) struct WebhookLane {
     services: Arc<LaneServices>,
+    lease: HeldLease,
     id: LaneId,
     /// As the registry showed it last.
     endpoint: Arc<WebhookEndpoint>,
@@ -77,6 +84,7 @@ pub(super) struct WebhookLane {
 
 /// What a lane starts from.
 pub(super) struct LaneStart {
+    pub(super) lease: HeldLease,
     pub(super) id: LaneId,
     pub(super) endpoint: Arc<WebhookEndpoint>,
     pub(super) progress: LaneProgress,
@@ -90,13 +98,14 @@ pub(super) struct LaneStart {
 impl WebhookLane {
     /// Starts the lane on the caller's arbiter.
     pub(super) fn launch(services: Arc<LaneServices>, start: LaneStart) -> Addr<Self> {
-        let LaneStart { id, endpoint, progress, unsettled, settled, known } = start;
+        let LaneStart { lease, id, endpoint, progress, unsettled, settled, known } = start;
         let now = services.now();
         let mut lane = Self {
             scheduler: AttemptScheduler::new(Arc::clone(&services.settings), &progress, now),
             cursor: LogCursor::new(&progress, settled, known),
             records: RecordQueue::new(progress.cursor),
             services,
+            lease,
             id,
             endpoint,
             state: LaneState::default(),
@@ -128,6 +137,9 @@ impl WebhookLane {
 
     /// Does whatever can be done now: sends, reads, writes.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.lease.is_over() {
+            return ctx.stop();
+        }
         self.erased.settle(self.cursor.known());
         self.see_endpoint();
         let now = self.services.now();
@@ -137,6 +149,16 @@ impl WebhookLane {
         self.send_due(ctx);
         self.read_on(ctx);
         self.write(ctx);
+    }
+
+    /// Whether the node may rely on the lease. If not, the lane looks again soon.
+    fn has_lease(&mut self, ctx: &mut Context<Self>) -> bool {
+        let is_valid = self.lease.is_valid();
+        if !is_valid {
+            let now = Instant::now();
+            self.wake_at(now + LEASE_LOOK, now, ctx);
+        }
+        is_valid
     }
 
     /// Looks at the endpoint in the registry. A change is published there before its owner is answered, and before the
@@ -258,7 +280,7 @@ impl Handler<DrainLane> for WebhookLane {
     }
 }
 
-/// The endpoint was deleted: the running attempts are dropped.
+/// The endpoint was deleted, or its lane is another node's: the running attempts are dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopLane;

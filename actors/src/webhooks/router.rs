@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -14,11 +14,9 @@ use std::{
 
 use actix::prelude::*;
 use amoiq_events::{
-    Position, RecordedEvent, SessionId, TenantId, WebhookId,
-    store::{EventBatch, LogSubscription, ReadError},
+    Position, RecordedEvent, SessionId, TenantId, WebhookId, cluster::HeldLease, store::EventBatch,
     stream::StreamKind,
 };
-use tokio::sync::watch;
 
 use super::{
     delivery_store::LaneId,
@@ -28,9 +26,11 @@ use super::{
     services::LaneServices,
 };
 
+mod following;
+mod hand_over;
 mod reconcile;
 
-use reconcile::ReconcileLanes;
+use reconcile::{ReconcileCause, ReconcileLanes};
 
 /// How many messages wait for the router.
 const MAILBOX: usize = 64;
@@ -42,19 +42,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// erasures of all tenants wait.
 const FORGET_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the router waits when the log does not answer.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// How many batches of the log are routed between two changes of endpoints, if there are so many. Several changes in a
-/// row are handled as one; the events of the log are not.
-const BATCHES_PER_CHANGE: u32 = 64;
-
 /// A lane, as the router knows it.
 #[derive(Clone)]
 pub(super) struct LaneLink {
     pub(super) lane: Addr<WebhookLane>,
     pub(super) id: LaneId,
     pub(super) endpoint: Arc<WebhookEndpoint>,
+    lease: HeldLease,
     /// The lane was offered everything up to here.
     offered: Position,
     /// How far the router had read when it gave out this link: between `offered` and here was nothing for the lane.
@@ -75,12 +69,16 @@ pub(super) struct WebhookRouter {
     lanes: BTreeMap<TenantId, BTreeMap<WebhookId, LaneLink>>,
     /// Every lane was offered everything up to here.
     routed: Position,
-    /// An endpoint has no lane yet, because `outbox.db` did not answer.
+    /// An endpoint has no lane yet, because the outbox or the leases did not answer,
     is_incomplete: bool,
+    /// or because its lane is another node's.
+    is_partial: bool,
     /// What deleted endpoints left in `outbox.db` is being removed;
     is_removing: bool,
     /// and has to be looked for again: a removal failed, or another endpoint was deleted meanwhile.
     removes_again: bool,
+    /// Some lanes are being given up for another node.
+    is_handing_over: bool,
 }
 
 impl WebhookRouter {
@@ -101,8 +99,10 @@ impl WebhookRouter {
             lanes: BTreeMap::new(),
             routed: Position::START,
             is_incomplete: false,
+            is_partial: false,
             is_removing: false,
             removes_again: false,
+            is_handing_over: false,
         }
     }
 
@@ -124,79 +124,9 @@ impl Actor for WebhookRouter {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (services, router) = (Arc::clone(&self.services), ctx.address());
-        ctx.spawn(start_and_follow(services, router).into_actor(self));
+        ctx.spawn(following::start_and_follow(services, router).into_actor(self));
         ctx.run_interval(SWEEP_EVERY, |_, ctx| ctx.notify(SweepLanes));
     }
-}
-
-/// Starts the lanes, then follows tenants and log until the router ends.
-async fn start_and_follow(services: Arc<LaneServices>, router: Addr<WebhookRouter>) {
-    let changes = services.registry.changes();
-    if router.send(ReconcileLanes { is_first: true }).await.is_err() {
-        return;
-    }
-    let Ok(routed) = router.send(GetRoutedPosition).await else { return };
-    follow(changes, services.log.subscribe(routed), &router).await;
-}
-
-/// What comes next.
-enum RouterStep {
-    Change(bool),
-    Batch(Result<Option<EventBatch>, ReadError>),
-    /// The log has nothing more: changes are due again.
-    CaughtUp,
-}
-
-/// Follows the tenants and the log. The order is fixed, so that a seed of the simulation always gives the same run:
-/// changes of endpoints go first. After each change some batches of the log are routed, so that endpoints that change
-/// all the time cannot stop the log. A lane that starts after a message has been routed reads that message itself.
-async fn follow(
-    mut changes: watch::Receiver<()>,
-    subscription: LogSubscription,
-    router: &Addr<WebhookRouter>,
-) {
-    let mut reading = pin!(next_batch(subscription));
-    let mut batches_left = 0;
-    loop {
-        let step = tokio::select! {
-            biased;
-            changed = changes.changed(), if batches_left == 0 => RouterStep::Change(changed.is_ok()),
-            (subscription, batch) = &mut reading => {
-                // A read is never cancelled: if a change dropped it, it would have to start again.
-                reading.set(next_batch(subscription));
-                RouterStep::Batch(batch)
-            }
-            () = std::future::ready(()), if batches_left > 0 => RouterStep::CaughtUp,
-        };
-        batches_left = match step {
-            RouterStep::Change(_) => BATCHES_PER_CHANGE,
-            RouterStep::Batch(_) => batches_left.saturating_sub(1),
-            RouterStep::CaughtUp => 0,
-        };
-        let goes_on = match step {
-            RouterStep::Change(is_open) => {
-                is_open && router.send(ReconcileLanes { is_first: false }).await.is_ok()
-            }
-            RouterStep::Batch(Ok(Some(batch))) => router.send(RouteBatch(batch)).await.is_ok(),
-            RouterStep::Batch(Ok(None)) => false,
-            RouterStep::Batch(Err(error)) => {
-                tracing::error!(%error, "webhooks cannot follow the log; trying again");
-                tokio::time::sleep(RETRY_AFTER).await;
-                true
-            }
-            RouterStep::CaughtUp => true,
-        };
-        if !goes_on {
-            return;
-        }
-    }
-}
-
-async fn next_batch(
-    mut subscription: LogSubscription,
-) -> (LogSubscription, Result<Option<EventBatch>, ReadError>) {
-    let batch = subscription.next().await;
-    (subscription, batch)
 }
 
 /// Asks how far the router has read.
@@ -292,12 +222,13 @@ impl Handler<SweepLanes> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: SweepLanes, ctx: &mut Self::Context) -> Self::Result {
-        let has_ended = self.links().any(|link| !link.lane.connected());
+        let has_ended = self.links().any(|link| !link.lane.connected() && !link.lease.is_over());
         if has_ended {
             tracing::error!("a webhook lane has ended unexpectedly; it starts again from its saved cursor");
         }
-        if has_ended || self.is_incomplete {
-            ctx.notify(ReconcileLanes { is_first: false });
+        let is_lost = self.links().any(|link| link.lease.is_over());
+        if has_ended || is_lost || self.is_incomplete || self.is_partial {
+            ctx.notify(ReconcileLanes(ReconcileCause::Sweep));
         }
         if self.removes_again {
             self.remove_deleted(ctx);

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_events::{Ambient, EventLog, event::EventCause, tenant::TenantCommand, webhook::WebhookCommand};
+use amoiq_events::{
+    Ambient, EventLog, cluster::ClusterLeases, event::EventCause, tenant::TenantCommand,
+    webhook::WebhookCommand,
+};
 
 use super::{
     attempt_runner::{AttemptLimits, AttemptRunner},
@@ -49,6 +52,8 @@ pub struct WebhookServices {
     pub registry: Arc<TenantRegistry>,
     /// The database of deliveries. It has to have [adopted](DeliveryStore::adopt) the log.
     pub deliveries: DeliveryStore,
+    /// Says which lanes are this node's.
+    pub leases: Arc<dyn ClusterLeases>,
     /// Makes the calls.
     pub sender: Arc<dyn WebhookSender>,
 }
@@ -60,13 +65,14 @@ pub(super) struct LaneServices {
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
     pub(super) deliveries: DeliveryStore,
+    pub(super) leases: Arc<dyn ClusterLeases>,
     pub(super) attempts: AttemptRunner,
     pub(super) messages: MessageReader,
 }
 
 impl LaneServices {
     pub(super) fn new(settings: LaneSettings, services: WebhookServices) -> Self {
-        let WebhookServices { log, ambient, registry, deliveries, sender } = services;
+        let WebhookServices { log, ambient, registry, deliveries, leases, sender } = services;
         let limits = AttemptLimits {
             in_flight: settings.in_flight,
             // Enough for one healthy endpoint.
@@ -75,7 +81,7 @@ impl LaneServices {
         };
         let attempts = AttemptRunner::new(&limits, sender, ambient.clone());
         let messages = MessageReader::new(Arc::clone(&log));
-        Self { settings: Arc::new(settings), log, ambient, registry, deliveries, attempts, messages }
+        Self { settings: Arc::new(settings), log, ambient, registry, deliveries, leases, attempts, messages }
     }
 
     /// Disables an endpoint by an event of its tenant.

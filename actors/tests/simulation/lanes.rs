@@ -26,6 +26,7 @@ use amoiq_actors::{
 use amoiq_events::{
     Ambient, Event, EventLog, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
     ambient::{Clock, SeededEntropy},
+    cluster::{NodeDescription, SingleNode},
     event::EventCause,
     session::{MessageCreated, MessageSender, SessionEvent},
     store::{ExpectedVersion, memory::MemoryStore},
@@ -209,6 +210,11 @@ impl World {
                 ambient: self.ambient.clone(),
                 registry: Arc::clone(&registry),
                 deliveries: self.outbox.clone(),
+                leases: Arc::new(SingleNode::new(
+                    NodeDescription::named("single"),
+                    store.epoch(),
+                    &self.ambient,
+                )),
                 sender: Arc::new(self.receivers.clone()),
             },
         );

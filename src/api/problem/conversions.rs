@@ -75,7 +75,12 @@ impl From<LaneError> for Problem {
             LaneError::InFlight => Self::DeliveryInFlight,
             LaneError::Settled => Self::DeliverySettled,
             LaneError::Full | LaneError::NotStarted | LaneError::Late | LaneError::Gone => Self::Overloaded,
-            LaneError::Store(error @ DeliveryStoreError::Database(_)) => {
+            LaneError::Store(
+                error @ (DeliveryStoreError::Database(_)
+                | DeliveryStoreError::Unavailable(_)
+                | DeliveryStoreError::LeaseLost
+                | DeliveryStoreError::Closed),
+            ) => {
                 tracing::error!(%error, "webhooks' outbox does not answer");
                 Self::StoreUnavailable
             }

@@ -1,6 +1,6 @@
 //! Why the database of deliveries did not answer, and what to do about it.
 
-use amoiq_events::Position;
+use amoiq_events::{Position, postgres::CallFailure};
 
 use crate::database::{DatabaseError, HasDatabaseError};
 
@@ -25,10 +25,19 @@ pub enum DeliveryStoreError {
         known: i64,
     },
     /// The lane was removed.
-    #[error("outbox.db: the endpoint was removed")]
+    #[error("outbox: the endpoint was removed")]
     NoLane,
+    /// The shared tables did not answer, or refused.
+    #[error("outbox: {0}")]
+    Unavailable(CallFailure),
+    /// Another node may have the lane.
+    #[error("outbox: another node may have taken over the lane")]
+    LeaseLost,
+    /// The service is stopping.
+    #[error("outbox: the database is closed")]
+    Closed,
     /// In the same epoch, the log has another event at this position than before.
-    #[error("outbox.db: the delivery at {0} is of another event")]
+    #[error("outbox: the delivery at {0} is of another event")]
     AnotherEvent(Position),
 }
 
@@ -54,5 +63,29 @@ impl HasDatabaseError for DeliveryStoreError {
 impl From<rusqlite::Error> for DeliveryStoreError {
     fn from(error: rusqlite::Error) -> Self {
         DatabaseError::from(error).into()
+    }
+}
+
+/// The errors that the functions of the shared tables raise, beside that of a lost lease.
+const REMOVED_LANE: &str = "(AMQ06)";
+const OTHER_EVENT: &str = "(AMQ07)";
+
+impl From<CallFailure> for DeliveryStoreError {
+    fn from(failure: CallFailure) -> Self {
+        match &failure {
+            CallFailure::LeaseLost(_) => Self::LeaseLost,
+            CallFailure::Refused(text) if text.ends_with(REMOVED_LANE) => Self::NoLane,
+            CallFailure::Refused(text) if text.ends_with(OTHER_EVENT) => {
+                let position = text.split(' ').next().and_then(|number| number.parse().ok());
+                Self::AnotherEvent(Position::from_u64(position.unwrap_or_default()))
+            }
+            _ => Self::Unavailable(failure),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for DeliveryStoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        CallFailure::from(error).into()
     }
 }

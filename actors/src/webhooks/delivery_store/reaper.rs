@@ -1,9 +1,12 @@
 //! Removes settled deliveries that are too old or too many: at an interval it goes through all lanes. It pauses between
 //! its transactions, so that the lanes' own go first.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use amoiq_events::{Ambient, Timestamp};
+use amoiq_events::{
+    Ambient, Timestamp,
+    cluster::{ClusterLeases, LeaseName},
+};
 
 use super::{CHUNK_ROWS, DeliveryStore, DeliveryStoreError, LaneId, log_damaged};
 use crate::timing::{AgeClock, PeriodicTask};
@@ -27,10 +30,19 @@ pub struct DeliveryRetention {
 pub struct DeliveryReaper;
 
 impl DeliveryReaper {
-    /// Starts it on the caller's arbiter.
-    pub fn start(outbox: DeliveryStore, ambient: Ambient, retention: DeliveryRetention) {
+    /// Starts it on the caller's arbiter. Of several nodes one removes.
+    pub fn start(
+        outbox: DeliveryStore,
+        leases: Arc<dyn ClusterLeases>,
+        ambient: Ambient,
+        retention: DeliveryRetention,
+    ) {
         let age = AgeClock::start(ambient);
         PeriodicTask::every(LOOK_EVERY.min(retention.keep_for)).start(async move || {
+            let duty = leases.acquire(vec![LeaseName::new("duty", "deliveries")]).await;
+            if !duty.is_ok_and(|granted| !granted.is_empty()) {
+                return;
+            }
             if let Err(error) = reap_all(&outbox, age.before(retention.keep_for), retention.keep).await {
                 tracing::warn!(%error, "old deliveries could not be looked up; trying again");
             }

@@ -32,7 +32,7 @@ enum AttemptOutcome {
 impl WebhookLane {
     /// Starts as many attempts as possible.
     pub(super) fn send_due(&mut self, ctx: &mut Context<Self>) {
-        while self.state.may_send() && self.is_attempt_due(ctx) {
+        while self.state.may_send() && self.has_lease(ctx) && self.is_attempt_due(ctx) {
             let Some(permit) = self.services.attempts.try_acquire(&self.endpoint.tenant) else {
                 return self.await_permit(ctx);
             };
@@ -64,7 +64,7 @@ impl WebhookLane {
         ctx.spawn(acquiring.into_actor(self).map(|permit, lane, ctx| {
             lane.state.apply(LaneEvent::PermitGranted);
             lane.see_endpoint();
-            if lane.state.may_send() && lane.is_attempt_due(ctx) {
+            if lane.state.may_send() && lane.has_lease(ctx) && lane.is_attempt_due(ctx) {
                 lane.start_attempt(permit, ctx);
             } else {
                 drop(permit);

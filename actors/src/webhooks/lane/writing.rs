@@ -1,4 +1,4 @@
-//! How a lane writes its deliveries and its progress to `outbox.db`.
+//! How a lane writes its deliveries and its progress.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,11 +20,12 @@ impl WebhookLane {
     fn write_batch(&mut self, batch: RecordBatch, ctx: &mut Context<Self>) {
         self.state.apply(LaneEvent::WriteStarted);
         let progress = self.progress_after(&batch);
-        let (services, lane) = (Arc::clone(&self.services), self.id);
+        let (services, lease, lane) = (Arc::clone(&self.services), self.lease.clone(), self.id);
         let (saved, records) = (progress.clone(), batch.records.clone());
-        let writing = async move { services.deliveries.record(lane, saved, records).await };
+        let writing = async move { services.deliveries.record(&lease, lane, saved, records).await };
         ctx.spawn(writing.into_actor(self).map(move |result, lane, ctx| match result {
             Ok(()) => lane.batch_written(batch, &progress, ctx),
+            Err(DeliveryStoreError::LeaseLost) => lane.end_replaced(ctx),
             Err(error) => lane.write_later(&error, batch, ctx),
         }));
     }
@@ -60,6 +61,14 @@ impl WebhookLane {
         }
         batch.notify();
         self.pump(ctx);
+    }
+
+    /// Another node has the lane. It makes the attempts again whose outcome is not written, under the same ids.
+    fn end_replaced(&mut self, ctx: &mut Context<Self>) {
+        tracing::warn!(tenant.id = %self.endpoint.tenant, webhook.id = %self.endpoint.id,
+            "a lane ends, because another node may have taken it over");
+        self.lease.give_up();
+        ctx.stop();
     }
 
     /// Repeats a failed write later. Nothing is lost: attempts count as running until they are written, so that soon no

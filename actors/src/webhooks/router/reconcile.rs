@@ -1,12 +1,19 @@
-//! Makes the lanes match the tenants' endpoints: one lane for each endpoint, none for a deleted one.
+//! Makes the lanes match the tenants' endpoints: one lane for each endpoint, on the node that has its lease, and none for a
+//! deleted one.
 //!
-//! If the rows of one endpoint in `outbox.db` cannot be read, the others are served all the same; the next sweep tries
+//! If the rows of one endpoint cannot be read, the others are served all the same; the next sweep tries
 //! again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use actix::prelude::*;
-use amoiq_events::Position;
+use amoiq_events::{
+    Position,
+    cluster::{HeldLease, LeaseName},
+};
 
 use super::{LaneLink, WebhookRouter};
 use crate::webhooks::{
@@ -20,23 +27,29 @@ use crate::webhooks::{
 /// themselves.
 const LOOK_BACK: u64 = 100_000;
 
-/// Makes the lanes match the tenants' endpoints. The first time, it also decides where the router starts to read.
+/// Why lanes are made to match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReconcileCause {
+    /// The router starts: it also decides where it starts to read.
+    Start,
+    /// Tenants or nodes have changed.
+    Change,
+    /// Some time has passed. Leases that are rather for another node are asked for too: it may not want them.
+    Sweep,
+}
+
+/// Makes the lanes match the tenants' endpoints, as far as they are this node's.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct ReconcileLanes {
-    pub(super) is_first: bool,
-}
+pub(super) struct ReconcileLanes(pub(super) ReconcileCause);
 
 impl Handler<ReconcileLanes> for WebhookRouter {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(
-        &mut self,
-        ReconcileLanes { is_first }: ReconcileLanes,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
+    fn handle(&mut self, ReconcileLanes(cause): ReconcileLanes, ctx: &mut Self::Context) -> Self::Result {
         let wanted = all_endpoints(&self.services);
-        let has_stopped = self.stop_unwanted(&wanted);
+        let given_up = self.stop_unwanted(&wanted);
+        let has_stopped = !given_up.is_empty();
         self.lanes.values_mut().for_each(|links| links.retain(|_, link| link.lane.connected()));
         let mut updates = Vec::new();
         let mut missing = Vec::new();
@@ -54,38 +67,31 @@ impl Handler<ReconcileLanes> for WebhookRouter {
             }
         }
         // An endpoint may have been deleted before it ever had its lane.
-        if is_first || has_stopped || self.is_incomplete {
+        if cause == ReconcileCause::Start || has_stopped || self.is_incomplete {
             self.remove_deleted(ctx);
         }
+        self.hand_over(ctx);
         let services = Arc::clone(&self.services);
         let work = async move {
             for update in updates {
                 let _deleted = update.await;
             }
-            let mut starts = Vec::new();
-            let mut is_incomplete = false;
-            for endpoint in missing {
-                match load(&services, Arc::clone(&endpoint)).await {
-                    Ok(start) => starts.push(start),
-                    Err(error) => {
-                        is_incomplete = true;
-                        tracing::error!(%error, tenant.id = %endpoint.tenant, webhook.id = %endpoint.id,
-                            "an endpoint has no lane until outbox.db answers");
-                    }
-                }
+            if has_stopped && let Err(error) = services.leases.release(given_up).await {
+                tracing::warn!(%error, "leases of deleted endpoints stay until this node leaves");
             }
-            (starts, is_incomplete)
+            start_missing(&services, missing, cause).await
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |(starts, is_incomplete), router, _| {
-            router.is_incomplete = is_incomplete;
-            router.start_lanes(starts, is_first);
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |started, router, _| {
+            router.is_incomplete = started.is_incomplete;
+            router.is_partial = started.is_partial;
+            router.start_lanes(started.lanes, cause);
         })))
     }
 }
 
 impl WebhookRouter {
-    fn start_lanes(&mut self, starts: Vec<LaneStart>, is_first: bool) {
-        if is_first {
+    fn start_lanes(&mut self, starts: Vec<LaneStart>, cause: ReconcileCause) {
+        if cause == ReconcileCause::Start {
             let head = self.services.log.head();
             let cursors = starts.iter().map(|start| start.progress.cursor);
             let near = cursors.filter(|cursor| self.services.log.events_after(*cursor) <= LOOK_BACK);
@@ -93,10 +99,10 @@ impl WebhookRouter {
         }
         for mut start in starts {
             start.known = self.routed;
-            let (id, endpoint) = (start.id, Arc::clone(&start.endpoint));
+            let (id, lease, endpoint) = (start.id, start.lease.clone(), Arc::clone(&start.endpoint));
             let lane = WebhookLane::launch(Arc::clone(&self.services), start);
             let of_tenant = self.lanes.entry(endpoint.tenant.clone()).or_default();
-            let link = LaneLink { lane, id, endpoint, offered: self.routed, routed: self.routed };
+            let link = LaneLink { lane, id, endpoint, lease, offered: self.routed, routed: self.routed };
             of_tenant.insert(link.endpoint.id.clone(), link);
         }
     }
@@ -121,21 +127,25 @@ impl WebhookRouter {
         }));
     }
 
-    /// Stops the lanes of endpoints that no longer exist. Returns whether there were any.
-    fn stop_unwanted(&mut self, wanted: &[Arc<WebhookEndpoint>]) -> bool {
+    /// Stops the lanes of endpoints that no longer exist, and those that are not this node's any more. Returns the leases of
+    /// the first.
+    fn stop_unwanted(&mut self, wanted: &[Arc<WebhookEndpoint>]) -> Vec<HeldLease> {
         let wanted: BTreeSet<_> = wanted.iter().map(|endpoint| (&endpoint.tenant, &endpoint.id)).collect();
-        let mut has_stopped = false;
+        let mut given_up = Vec::new();
         for of_tenant in self.lanes.values_mut() {
             of_tenant.retain(|_, link| {
                 let is_wanted = wanted.contains(&(&link.endpoint.tenant, &link.endpoint.id));
-                if !is_wanted && let Err(error) = link.lane.try_send(StopLane) {
-                    tracing::warn!(%error, "a lane could not be told that its endpoint was deleted");
+                if !is_wanted {
+                    given_up.push(link.lease.clone());
                 }
-                has_stopped |= !is_wanted;
-                is_wanted
+                let stays = is_wanted && !link.lease.is_over();
+                if !stays && let Err(SendError::Full(_)) = link.lane.try_send(StopLane) {
+                    tracing::warn!("a lane could not be told that it is over");
+                }
+                stays
             });
         }
-        has_stopped
+        given_up
     }
 }
 
@@ -176,14 +186,75 @@ async fn remove_deleted(services: Arc<LaneServices>) -> bool {
     is_complete
 }
 
+/// What came of starting the lanes of some endpoints.
+#[derive(Default)]
+struct StartedLanes {
+    lanes: Vec<LaneStart>,
+    /// Something did not answer.
+    is_incomplete: bool,
+    /// Some are another node's.
+    is_partial: bool,
+}
+
+/// Asks for the leases of endpoints without a lane, and reads what the lanes start from whose leases are granted.
+async fn start_missing(
+    services: &LaneServices,
+    missing: Vec<Arc<WebhookEndpoint>>,
+    cause: ReconcileCause,
+) -> StartedLanes {
+    let mut started = StartedLanes::default();
+    let mut asked = BTreeMap::new();
+    {
+        let view = services.leases.view();
+        let view = view.borrow();
+        for endpoint in missing {
+            let name = lease_name(&endpoint);
+            if cause == ReconcileCause::Sweep || view.is_preferred(&name) {
+                asked.insert(name, endpoint);
+            } else {
+                started.is_partial = true;
+            }
+        }
+    }
+    if asked.is_empty() {
+        return started;
+    }
+    let granted = match services.leases.acquire(asked.keys().cloned().collect()).await {
+        Ok(granted) => granted,
+        Err(error) => {
+            tracing::warn!(%error, "endpoints have no lane on this node until leases are granted");
+            return StartedLanes { is_incomplete: true, ..started };
+        }
+    };
+    for lease in granted {
+        let Some(endpoint) = asked.remove(lease.name()) else { continue };
+        match load(services, Arc::clone(&endpoint), lease).await {
+            Ok(start) => started.lanes.push(start),
+            Err(error) => {
+                started.is_incomplete = true;
+                tracing::error!(%error, tenant.id = %endpoint.tenant, webhook.id = %endpoint.id,
+                    "an endpoint has no lane until the outbox answers");
+            }
+        }
+    }
+    started.is_partial |= !asked.is_empty();
+    started
+}
+
+/// What the lane of an endpoint needs.
+fn lease_name(endpoint: &WebhookEndpoint) -> LeaseName {
+    LeaseName::new("webhook", &format!("{}/{}", endpoint.tenant, endpoint.id))
+}
+
 /// Reads what a lane starts from.
 async fn load(
     services: &LaneServices,
     endpoint: Arc<WebhookEndpoint>,
+    lease: HeldLease,
 ) -> Result<LaneStart, DeliveryStoreError> {
     let registered = endpoint.webhook.registered.position;
     let (id, progress) = services.deliveries.lane(&endpoint.tenant, &endpoint.id, registered).await?;
     let unsettled = services.deliveries.unsettled(id).await?;
     let settled = services.deliveries.settled_after(id, progress.cursor).await?;
-    Ok(LaneStart { id, endpoint, progress, unsettled, settled, known: Position::START })
+    Ok(LaneStart { lease, id, endpoint, progress, unsettled, settled, known: Position::START })
 }

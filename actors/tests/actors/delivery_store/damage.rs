@@ -10,7 +10,7 @@ use amoiq_events::{TenantId, store::Epoch};
 use rusqlite::types::Value;
 
 use crate::{
-    delivery_store::given::{GivenOutbox, at, attempt, delivery, settled, webhook},
+    delivery_store::given::{GivenOutbox, at, attempt, delivery, free_lease, settled, webhook},
     given::{in_real_time, tenant},
 };
 
@@ -28,7 +28,11 @@ fn a_change_of_any_column_of_any_table_is_detected() {
         let (next, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         given.outbox.remove(next).await.expect("it goes");
         let entries = vec![(settled(3).0, Some(attempt("no")))];
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
         let conn = given.conn();
         for table in TABLES {
             assert_eq!(given.rows(table), 1);
@@ -64,7 +68,7 @@ fn a_damaged_lane_affects_no_other() {
         for lane in [lane, other] {
             given
                 .outbox
-                .record(lane, LaneProgress::default(), vec![settled(5)])
+                .record(&free_lease(), lane, LaneProgress::default(), vec![settled(5)])
                 .await
                 .expect("it is recorded");
         }
@@ -91,7 +95,11 @@ fn damage_after_the_end_of_another_log_is_removed_with_its_rows() {
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
         let lane = given.lane().await;
         let entries = vec![settled(30), settled(45), settled(46)];
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
         given.conn().execute("UPDATE deliveries SET tries = 9 WHERE position = 45", []).expect("damage");
         let outbox = given.killed();
         outbox.adopt(Epoch(2), at(40)).await.expect("another log");
@@ -124,7 +132,11 @@ fn a_damaged_delivery_does_not_prevent_the_erasure_of_others() {
         let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         for lane in [lane, other] {
             let entries = (1..=10).map(settled).collect();
-            given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+            given
+                .outbox
+                .record(&free_lease(), lane, LaneProgress::default(), entries)
+                .await
+                .expect("it is recorded");
         }
         let damage = "UPDATE deliveries SET tries = tries + 1 WHERE position = 2 AND lane = (SELECT min(id) FROM lanes)";
         given.conn().execute(damage, []).expect("it is damaged");
@@ -142,7 +154,11 @@ fn a_missing_row_is_detected() {
             let lane = given.lane().await;
             let pending = delivery(4, DeliveryStatus::Pending);
             let entries = vec![(pending, Some(attempt("no")))];
-            given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+            given
+                .outbox
+                .record(&free_lease(), lane, LaneProgress::default(), entries)
+                .await
+                .expect("it is recorded");
             given.conn().execute(&format!("DELETE FROM {table}"), []).expect("it is damaged");
             let read = read_all(&given.outbox, lane).await;
             assert!(
@@ -238,7 +254,11 @@ fn file_with_rows() -> (Vec<u8>, LaneId) {
         given.outbox.adopt(Epoch(1), at(50)).await.expect("a log");
         let lane = given.lane().await;
         let entries = vec![(settled(3).0, Some(attempt("so it failed")))];
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
         given.conn().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("one file");
         (fs::read(&given.path).expect("a file"), lane)
     })

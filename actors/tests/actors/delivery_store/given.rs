@@ -1,12 +1,18 @@
 //! A store to test, and deliveries to put into it. The delivery at a position is always the same.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use amoiq_actors::webhooks::{
     delivery::{Delivery, DeliveryAttempt, DeliveryStatus, LaneProgress},
     delivery_store::{DeliveryStore, LaneId},
 };
-use amoiq_events::{EventId, MessageId, Position, SessionId, Timestamp, WebhookId};
+use amoiq_events::{
+    Ambient, EventId, MessageId, Position, SessionId, Timestamp, WebhookId,
+    cluster::{
+        ClusterLeases, FencingNumber, HeldLease, LeaseName, NodeDescription, NodeMembership, SingleNode,
+    },
+    store::Epoch,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -105,4 +111,15 @@ pub(crate) fn attempt(error: &str) -> DeliveryAttempt {
 
 pub(crate) fn positions(page: &[(Delivery, Vec<DeliveryAttempt>)]) -> Vec<u64> {
     page.iter().map(|(delivery, _)| delivery.position.as_u64()).collect()
+}
+
+/// The leases of a node that is alone.
+pub(crate) fn single_node() -> Arc<dyn ClusterLeases> {
+    Arc::new(SingleNode::new(NodeDescription::named("single"), Epoch(1), &Ambient::system()))
+}
+
+/// A lease that nobody takes away.
+pub(crate) fn free_lease() -> HeldLease {
+    let fencing = FencingNumber { epoch: Epoch(1), number: 1 };
+    HeldLease::new(LeaseName::new("webhook", "a"), fencing, Arc::new(NodeMembership::permanent(fencing)))
 }

@@ -12,7 +12,9 @@ use amoiq_actors::webhooks::{
 use amoiq_events::{Ambient, Position, TenantId, Timestamp, store::Epoch};
 
 use crate::{
-    delivery_store::given::{GivenOutbox, at, attempt, delivery, message_of, positions, settled, webhook},
+    delivery_store::given::{
+        GivenOutbox, at, attempt, delivery, free_lease, message_of, positions, settled, single_node, webhook,
+    },
     given::{DEADLINE, in_real_time, tenant},
 };
 
@@ -64,7 +66,7 @@ fn records_survive_a_kill() {
             ..delivery(4, DeliveryStatus::Pending)
         };
         let entries = vec![(pending.clone(), Some(attempt("refused"))), settled(2)];
-        given.outbox.record(lane, marks.clone(), entries).await.expect("it is recorded");
+        given.outbox.record(&free_lease(), lane, marks.clone(), entries).await.expect("it is recorded");
         // Nothing is closed: the files are as a killed process would leave them.
         let after = given.killed();
         let found = after.lane(&tenant(), &webhook("a"), at(0)).await.expect("the lane");
@@ -83,13 +85,17 @@ fn a_record_is_all_or_nothing() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
-        given.outbox.record(lane, LaneProgress::default(), vec![settled(2)]).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), vec![settled(2)])
+            .await
+            .expect("it is recorded");
         // The position belongs to another event: the log and this file do not belong together.
         let mut another = delivery(2, DeliveryStatus::Pending);
         another.event_id = delivery(3, DeliveryStatus::Pending).event_id;
         let marks = LaneProgress { cursor: at(9), ..LaneProgress::default() };
         let entries = vec![settled(1), (another, None)];
-        let refused = given.outbox.record(lane, marks, entries).await;
+        let refused = given.outbox.record(&free_lease(), lane, marks, entries).await;
         assert!(
             matches!(refused, Err(DeliveryStoreError::AnotherEvent(position)) if position == at(2)),
             "{refused:?}"
@@ -107,10 +113,18 @@ fn a_delivery_is_updated_in_place_and_keeps_its_last_attempts() {
         let lane = given.lane().await;
         for number in 0..60 {
             let entry = (delivery(3, DeliveryStatus::Pending), Some(attempt(&format!("try {number}"))));
-            given.outbox.record(lane, LaneProgress::default(), vec![entry]).await.expect("it is recorded");
+            given
+                .outbox
+                .record(&free_lease(), lane, LaneProgress::default(), vec![entry])
+                .await
+                .expect("it is recorded");
         }
         let failed = (delivery(3, DeliveryStatus::Failed), None);
-        given.outbox.record(lane, LaneProgress::default(), vec![failed]).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), vec![failed])
+            .await
+            .expect("it is recorded");
         let page = given.outbox.deliveries(lane, ALL).await.expect("a page");
         assert_eq!(positions(&page), [3]);
         let errors: Vec<_> = page[0].1.iter().filter_map(|attempt| attempt.error.clone()).collect();
@@ -132,7 +146,7 @@ fn another_epoch_resets_everything_to_the_head_and_the_same_epoch_resets_nothing
         let marks = LaneProgress { cursor: at(40), replay: Some(replay), ..LaneProgress::default() };
         let pending = |position| (delivery(position, DeliveryStatus::Pending), Some(attempt("busy")));
         let entries = vec![pending(8), pending(10), pending(11), settled(12)];
-        given.outbox.record(lane, marks.clone(), entries).await.expect("it is recorded");
+        given.outbox.record(&free_lease(), lane, marks.clone(), entries).await.expect("it is recorded");
 
         given.outbox.adopt(Epoch(1), at(10)).await.expect("the same log");
         assert_eq!(given.marks().await, marks);
@@ -148,7 +162,11 @@ fn another_epoch_resets_everything_to_the_head_and_the_same_epoch_resets_nothing
         let counts = DeliveryTotals { pending: 2, ..DeliveryTotals::default() };
         assert_eq!(given.outbox.counts(lane).await.expect("counts"), counts);
         // The position belongs to another event now, and nothing of the former one is left.
-        given.outbox.record(lane, LaneProgress::default(), vec![settled(12)]).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), vec![settled(12)])
+            .await
+            .expect("it is recorded");
         let page = given.outbox.deliveries(lane, ALL).await.expect("a page");
         assert_eq!((positions(&page), page[0].1.len()), (vec![12, 10, 8], 1));
     });
@@ -167,7 +185,11 @@ fn pages_follow_each_other_without_gap_or_repeat() {
             _ => DeliveryStatus::Failed,
         };
         let entries = (1..=50).map(|position| (delivery(position, status(position)), None)).collect();
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
         let read = async |status| {
             let (mut all, mut before) = (Vec::new(), None);
             loop {
@@ -195,7 +217,7 @@ fn a_delivery_is_found_by_its_message_in_its_own_lane() {
         let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         given
             .outbox
-            .record(lane, LaneProgress::default(), vec![settled(3), settled(4)])
+            .record(&free_lease(), lane, LaneProgress::default(), vec![settled(3), settled(4)])
             .await
             .expect("recorded");
         let found = given.outbox.find(lane, message_of(4)).await.expect("an answer");
@@ -218,7 +240,11 @@ fn settled_deliveries_are_removed_by_age_and_number_and_pending_ones_stay() {
         let mut entries: Vec<_> =
             (1..=9).map(|position| (old(position, DeliveryStatus::Failed), Some(attempt("no")))).collect();
         entries.push((old(10, DeliveryStatus::Pending), Some(attempt("no"))));
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
         let reap = async |before, keep, limit| {
             let before = Timestamp::from_millis(before);
             given.outbox.reap(lane, before, keep, limit).await.expect("an answer")
@@ -248,10 +274,14 @@ fn the_reaper_goes_through_all_lanes() {
         let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         for lane in [lane, other] {
             let entries = vec![settled(1), (delivery(2, DeliveryStatus::Pending), None)];
-            given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
+            given
+                .outbox
+                .record(&free_lease(), lane, LaneProgress::default(), entries)
+                .await
+                .expect("it is recorded");
         }
         let retention = DeliveryRetention { keep_for: Duration::from_millis(20), keep: 100 };
-        DeliveryReaper::start(given.outbox.clone(), Ambient::system(), retention);
+        DeliveryReaper::start(given.outbox.clone(), single_node(), Ambient::system(), retention);
         let forgotten = async {
             for lane in [lane, other] {
                 while given.outbox.counts(lane).await.expect("counts").settled() > 0 {
@@ -272,12 +302,20 @@ fn a_lane_is_removed_with_all_its_rows_and_accepts_no_more() {
         let (other, _) = given.outbox.lane(&tenant(), &webhook("b"), at(0)).await.expect("a lane");
         // More than one transaction can remove.
         let entries = (1..=2_500).map(settled).collect();
-        given.outbox.record(lane, LaneProgress::default(), entries).await.expect("it is recorded");
-        given.outbox.record(other, LaneProgress::default(), vec![settled(1)]).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), entries)
+            .await
+            .expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), other, LaneProgress::default(), vec![settled(1)])
+            .await
+            .expect("it is recorded");
         given.outbox.remove(lane).await.expect("it goes");
         given.outbox.remove(lane).await.expect("again is no mistake");
         assert_eq!((given.rows("deliveries"), given.rows("attempts"), given.rows("lanes")), (1, 1, 1));
-        let late = given.outbox.record(lane, LaneProgress::default(), vec![settled(1)]).await;
+        let late = given.outbox.record(&free_lease(), lane, LaneProgress::default(), vec![settled(1)]).await;
         assert!(matches!(late, Err(DeliveryStoreError::NoLane)), "{late:?}");
         assert_eq!(given.rows("deliveries"), 1);
     });
@@ -295,7 +333,7 @@ fn a_session_is_erased_only_from_its_tenants_lanes() {
         for lane in [lane, other] {
             given
                 .outbox
-                .record(lane, LaneProgress::default(), entries.clone())
+                .record(&free_lease(), lane, LaneProgress::default(), entries.clone())
                 .await
                 .expect("it is recorded");
         }
@@ -315,7 +353,11 @@ fn a_position_before_the_log_gives_an_empty_page() {
     in_real_time(async {
         let given = GivenOutbox::new();
         let lane = given.lane().await;
-        given.outbox.record(lane, LaneProgress::default(), vec![settled(1)]).await.expect("it is recorded");
+        given
+            .outbox
+            .record(&free_lease(), lane, LaneProgress::default(), vec![settled(1)])
+            .await
+            .expect("it is recorded");
         let query = |before| DeliveriesQuery { before: Some(Position::from_u64(before)), ..ALL };
         assert_eq!(given.outbox.deliveries(lane, query(1)).await.expect("a page"), []);
         let page = given.outbox.deliveries(lane, query(u64::MAX)).await.expect("a page");

@@ -22,6 +22,7 @@ use amoiq_events::{
 use tempfile::TempDir;
 
 use crate::{
+    delivery_store::given::single_node,
     given::{DEADLINE, Given, cause, id, tenant},
     projections::given::until,
 };
@@ -105,6 +106,7 @@ impl Erasing {
             ambient: ambient.clone(),
             registry,
             deliveries: outbox,
+            leases: single_node(),
             sender: Arc::new(Nobody),
         };
         let webhooks = WebhooksHandle::start_here(settings, services);

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    delivery_store::given::webhook,
+    delivery_store::given::{single_node, webhook},
     given::{DEADLINE, cause, id, tenant},
 };
 
@@ -113,6 +113,7 @@ impl GivenLanes {
                     ambient: self.ambient.clone(),
                     registry: Arc::clone(&registry),
                     deliveries: self.outbox.clone(),
+                    leases: single_node(),
                     sender: Arc::new(self.receivers.clone()),
                 },
             );

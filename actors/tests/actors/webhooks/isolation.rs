@@ -24,7 +24,7 @@ use amoiq_events::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    delivery_store::given::{GivenOutbox, at, delivery, webhook},
+    delivery_store::given::{GivenOutbox, at, delivery, free_lease, single_node, webhook},
     given::{DEADLINE, Given, cause, id, in_real_time, tenant},
     webhooks::given::{GivenLanes, until},
 };
@@ -154,7 +154,12 @@ fn keeps_no_other_from_being_served(damage: &str) {
         let lane = outbox.lane().await;
         outbox
             .outbox
-            .record(lane, LaneProgress::default(), vec![(delivery(3, DeliveryStatus::Pending), None)])
+            .record(
+                &free_lease(),
+                lane,
+                LaneProgress::default(),
+                vec![(delivery(3, DeliveryStatus::Pending), None)],
+            )
             .await
             .expect("it is recorded");
         outbox.conn().execute(damage, []).expect("it is damaged");
@@ -167,6 +172,7 @@ fn keeps_no_other_from_being_served(damage: &str) {
                 ambient: given.ambient.clone(),
                 registry,
                 deliveries: outbox.outbox.clone(),
+                leases: single_node(),
                 sender: Arc::new(called.clone()),
             },
         );

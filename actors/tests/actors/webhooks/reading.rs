@@ -7,7 +7,7 @@ use amoiq_events::{EventLog, NewEvent, StreamName, TenantId, store::LogMaintenan
 use tokio::time::sleep;
 
 use crate::{
-    delivery_store::given::{at, delivery, webhook},
+    delivery_store::given::{at, delivery, free_lease, webhook},
     given::{id, tenant},
     webhooks::given::{GivenLanes, Node, until},
 };
@@ -161,7 +161,7 @@ fn a_delivery_of_a_newer_release_waits_and_is_not_given_up() {
         let (lane, marks) = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await.expect("a lane");
         let pending = delivery(position.as_u64(), DeliveryStatus::Pending);
         let marks = LaneProgress { cursor: position, ..marks };
-        given.outbox.record(lane, marks, vec![(pending, None)]).await.expect("it is recorded");
+        given.outbox.record(&free_lease(), lane, marks, vec![(pending, None)]).await.expect("it is recorded");
     });
     given.node(async |_| {
         sleep(Duration::from_mins(3)).await;
