@@ -86,6 +86,13 @@ impl LogFeed {
         *self.head.borrow()
     }
 
+    /// Waits until everything up to a position was handed to the subscribers.
+    pub(crate) async fn reach(&self, position: Position) {
+        let mut head = self.head.subscribe();
+        // It never ends before: this feed is the sender.
+        let _reached = head.wait_for(|head| *head >= position).await;
+    }
+
     pub(crate) fn subscribe(&self, after: Position) -> LogSubscription {
         LogSubscription {
             after,

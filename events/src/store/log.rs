@@ -188,8 +188,19 @@ pub trait EventLog: Send + Sync + 'static {
     /// Events that were removed since may count.
     fn events_after(&self, position: Position) -> u64;
 
-    /// The position of the newest durable event.
+    /// The position of the newest durable event that this node knows of.
     fn head(&self) -> Position;
+
+    /// The position of the newest durable event of any node: whatever was acknowledged before this was asked is not
+    /// after it. Once it is answered, [`EventLog::head`] is at least there. For a log with one writer that is `head`.
+    fn current_head(&self) -> StoreFuture<Result<Position, ReadError>> {
+        Box::pin(std::future::ready(Ok(self.head())))
+    }
+
+    /// Whether other nodes may append to this log too: then what this node remembers of a stream may be outdated.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// The history that this log holds.
     fn epoch(&self) -> Epoch;

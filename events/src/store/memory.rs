@@ -1,9 +1,18 @@
 //! The store in memory: for tests and simulations. It forgets everything with the process.
 //!
+//! Several nodes can share one log in memory ([`MemoryStore::node`]), as processes share a database.
+//!
 //! Its positions are like byte offsets: they skip hundreds, irregularly, and a position that it never gave out is
 //! refused. So tests notice code that calculates with positions.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -17,12 +26,14 @@ use crate::{NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
 /// The most bytes of one append, as many as the embedded store takes.
 const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;
 
-/// The store in memory. Clones share one log.
+/// The store in memory. Clones are one node of one log.
 #[derive(Clone)]
 pub struct MemoryStore {
     log: Arc<Mutex<MemoryLog>>,
     feed: Arc<LogFeed>,
     epoch: Epoch,
+    /// What this node has noticed of what other nodes removed; `None` when there is no other node.
+    removals_noticed: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Default)]
@@ -31,6 +42,8 @@ struct MemoryLog {
     streams: BTreeMap<StreamName, StreamPositions>,
     /// Every position that was given out, in order; also those of events that were removed.
     given_out: Vec<Position>,
+    /// How often events were removed.
+    removals: u64,
 }
 
 /// Where a stream's events are.
@@ -45,16 +58,46 @@ impl MemoryStore {
     /// A store without events.
     #[must_use]
     pub fn new() -> Self {
-        let log = Arc::new(Mutex::new(MemoryLog::default()));
-        let shared = Arc::clone(&log);
-        let read = move |after, limit| ready(lock(&shared).after(after, limit));
-        Self { log, feed: Arc::new(LogFeed::new(Position::START, Arc::new(read))), epoch: Epoch(1) }
+        let log: Arc<Mutex<MemoryLog>> = Arc::default();
+        Self { feed: feed(&log, Position::START), log, epoch: Epoch(1), removals_noticed: None }
+    }
+
+    /// Another node on the same log. It knows of what others append and remove only once it follows them
+    /// ([`MemoryStore::follow`]), is asked for the current head, or appends something itself.
+    #[must_use]
+    pub fn node(&self) -> Self {
+        let log = lock(&self.log);
+        let head = log.given_out.last().copied().unwrap_or_default();
+        let removals_noticed = Some(Arc::new(AtomicU64::new(log.removals)));
+        drop(log);
+        Self { log: Arc::clone(&self.log), feed: feed(&self.log, head), epoch: self.epoch, removals_noticed }
+    }
+
+    /// Hands what other nodes appended to this node's subscribers, as a node does that is woken.
+    pub fn follow(&self) {
+        self.hand_out(&lock(&self.log));
+    }
+
+    /// The lock is held meanwhile: commits reach the feed in the order of their positions.
+    fn hand_out(&self, log: &MemoryLog) {
+        if let Some(noticed) = &self.removals_noticed
+            && noticed.swap(log.removals, Ordering::SeqCst) != log.removals
+        {
+            self.feed.clear();
+        }
+        let later = log.events.range((Bound::Excluded(self.feed.head()), Bound::Unbounded));
+        self.feed.publish(later.map(|(_, event)| event.clone()).collect());
+        if let Some(head) = log.given_out.last().filter(|head| **head > self.feed.head()) {
+            // What is up to there was removed.
+            self.feed.advance(*head);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut MemoryLog)) -> StoreFuture<Result<(), AppendError>> {
         // The lock is held while clearing: no commit falls between the window and the head.
         let mut log = lock(&self.log);
         change(&mut log);
+        log.removals += 1;
         self.feed.clear();
         ready(Ok(()))
     }
@@ -80,7 +123,11 @@ impl EventLog for MemoryStore {
         let mut log = lock(&self.log);
         let added = log.append(&stream, expected, events);
         ready(added.map(|(appended, commit)| {
-            self.feed.publish(commit);
+            if self.is_shared() {
+                self.hand_out(&log);
+            } else {
+                self.feed.publish(commit);
+            }
             appended
         }))
     }
@@ -132,6 +179,17 @@ impl EventLog for MemoryStore {
 
     fn head(&self) -> Position {
         self.feed.head()
+    }
+
+    fn current_head(&self) -> StoreFuture<Result<Position, ReadError>> {
+        if self.is_shared() {
+            self.follow();
+        }
+        ready(Ok(self.head()))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.removals_noticed.is_some()
     }
 
     fn epoch(&self) -> Epoch {
@@ -278,6 +336,13 @@ impl MemoryLog {
 fn skip(event: &NewEvent, last: Position) -> u64 {
     let bytes = event.kind.len() + event.causation.len() + event.actor.len() + event.data.len();
     128 + bytes as u64 + last.as_u64() % 61
+}
+
+/// The feed of one node.
+fn feed(log: &Arc<Mutex<MemoryLog>>, head: Position) -> Arc<LogFeed> {
+    let shared = Arc::clone(log);
+    let read = move |after, limit| ready(lock(&shared).after(after, limit));
+    Arc::new(LogFeed::new(head, Arc::new(read)))
 }
 
 fn lock(log: &Mutex<MemoryLog>) -> MutexGuard<'_, MemoryLog> {

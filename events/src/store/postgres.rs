@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use self::{
-    following::{follower::LogFollower, wake_ups},
+    following::{current_head::CurrentHead, follower::LogFollower, wake_ups},
     known_end::KnownEnd,
     opening::OpenedLog,
     reading::{log_reads::LogReads, session_pool::SessionPool},
@@ -71,6 +71,7 @@ pub struct PostgresStore {
     others: [AbortHandle; 2],
     feed: Arc<LogFeed>,
     reads: LogReads,
+    current_head: CurrentHead,
     sessions: SessionMaker,
     schema: SchemaName,
     thread: DatabaseThread,
@@ -126,6 +127,9 @@ impl PostgresStore {
         let (changes, changed) = mpsc::channel(UNTOLD_CALLS);
         let (appended, announced) = watch::channel(state.head);
         let (telling, told) = crossbeam_channel::bounded(0);
+        let (of_all, woken_too) = (Arc::clone(&feed), Arc::clone(&woken));
+        let current_head =
+            CurrentHead::new(thread.clone(), reads.clone(), Arc::clone(&known), of_all, woken_too);
         let appender = GroupAppender {
             queue: work,
             changes,
@@ -160,6 +164,7 @@ impl PostgresStore {
             others: [listening.abort_handle(), announcing.abort_handle()],
             feed,
             reads,
+            current_head,
             sessions,
             schema,
             thread,
@@ -249,6 +254,14 @@ impl EventLog for PostgresStore {
 
     fn head(&self) -> Position {
         self.feed.head()
+    }
+
+    fn current_head(&self) -> StoreFuture<Result<Position, ReadError>> {
+        self.current_head.ask()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn epoch(&self) -> Epoch {

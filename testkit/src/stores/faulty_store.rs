@@ -66,6 +66,11 @@ impl FaultyStore {
         in_doubt.get(stream).copied().unwrap_or_default()
     }
 
+    /// Hands what other nodes appended to the subscribers of this one.
+    pub fn follow(&self) {
+        self.memory.follow();
+    }
+
     fn fails(&self) -> bool {
         self.dice.percent(self.trouble.load(Ordering::SeqCst))
     }
@@ -196,6 +201,18 @@ impl EventLog for FaultyStore {
 
     fn head(&self) -> Position {
         self.memory.head()
+    }
+
+    fn current_head(&self) -> StoreFuture<Result<Position, ReadError>> {
+        let (memory, fails, before) = (self.memory.clone(), self.fails(), self.delay());
+        Box::pin(async move {
+            pass(before).await;
+            if fails { Err(ReadError::Unavailable("by seed".into())) } else { memory.current_head().await }
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.memory.is_shared()
     }
 
     fn epoch(&self) -> Epoch {

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use amoiq_events::{
@@ -69,6 +70,8 @@ pub enum ScriptedAppend {
     DurableButUnknown,
     /// Another writer is faster.
     After(Vec<NewEvent>),
+    /// Takes this long, and says that another writer was faster.
+    Conflicts(Duration),
     /// Waits until it may.
     Held(Arc<Notify>),
     /// Appends, and answers when it may.
@@ -84,9 +87,19 @@ impl Default for ScriptedStore {
 impl ScriptedStore {
     /// An empty store whose appends all succeed.
     pub fn new() -> Self {
+        Self::over(MemoryStore::new())
+    }
+
+    /// Nodes on one log, each with a script of its own.
+    pub fn nodes<const N: usize>() -> [Self; N] {
+        let log = MemoryStore::new();
+        [(); N].map(|()| Self::over(log.node()))
+    }
+
+    fn over(memory: MemoryStore) -> Self {
         let script =
             AppendScript { next: VecDeque::new(), usual: ScriptedAppend::Works, appends: Vec::new() };
-        let (memory, script) = (MemoryStore::new(), Arc::new(Mutex::new(script)));
+        let script = Arc::new(Mutex::new(script));
         let (reads, stuck) = (Arc::default(), Arc::default());
         let (damaged, truncations) = (Arc::default(), Arc::default());
         let may = Semaphore::new(0);
@@ -216,6 +229,10 @@ impl EventLog for ScriptedStore {
                     memory.append(stream.clone(), ExpectedVersion::Any, others).await?;
                     memory.append(stream, expected, events).await
                 }
+                ScriptedAppend::Conflicts(after) => {
+                    tokio::time::sleep(after).await;
+                    Err(AppendError::Conflict { expected, actual: Version::LAST })
+                }
                 ScriptedAppend::Held(may) => {
                     may.notified().await;
                     memory.append(stream, expected, events).await
@@ -279,6 +296,14 @@ impl EventLog for ScriptedStore {
 
     fn head(&self) -> Position {
         self.memory.head()
+    }
+
+    fn current_head(&self) -> StoreFuture<Result<Position, ReadError>> {
+        self.memory.current_head()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.memory.is_shared()
     }
 
     fn epoch(&self) -> Epoch {

@@ -1,4 +1,5 @@
 //! What this node and others append, in one order.
 
+pub(super) mod current_head;
 pub(super) mod follower;
 pub(super) mod wake_ups;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_events::{
     EventLog,
     store::{
-        AppendError, AppendReceipt, ExpectedVersion, LogMaintenance, StoreHealth,
+        AppendError, AppendReceipt, ExpectedVersion, LogMaintenance, ReadError, StoreHealth,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -76,6 +76,8 @@ async fn a_server_that_is_stopped_fails_appends_and_reads_in_time() {
     assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
     let read = within(store.event_at(store.head())).await;
     assert!(read.is_err(), "{read:?}");
+    let head = within(store.current_head()).await;
+    assert!(matches!(head, Err(ReadError::Unavailable(_))), "{head:?}");
     assert!(matches!(store.health(), StoreHealth::Failing(_)));
     drop(paused);
     append_at_last(&store, 2).await;

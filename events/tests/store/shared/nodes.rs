@@ -151,3 +151,44 @@ async fn what_another_node_removed_is_forgotten() {
     within(a.append(stream("a"), ExpectedVersion::NoStream, events(6..=6))).await.expect("a new stream");
     assert_eq!(numbers(&take(&mut follower, 1).await), [6]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_current_head_has_what_another_node_acknowledged_before() {
+    let [a, b] = two_nodes();
+    for number in 1..=300 {
+        let append = a.append(stream("a"), ExpectedVersion::Any, events(number..=number));
+        let appended = within(append).await.expect("appended").position;
+        let head = within(b.current_head()).await.expect("the head");
+        assert!(head >= appended && b.head() >= head, "{appended} {head} {}", b.head());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_ask_for_the_current_head_at_once_ask_the_database_seldom() {
+    let server = PostgresServer::shared();
+    let options = PostgresOptions { schema: server.new_schema(), ..PostgresOptions::new(&server.address()) };
+    let store = Arc::new(connect(&options));
+    within(store.append(stream("a"), ExpectedVersion::Any, events(1..=1))).await.expect("appended");
+    let scans = || {
+        let schema = &options.schema;
+        let counted = server.ask(&format!(
+            "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables
+             WHERE schemaname = '{schema}' AND relname = 'head'"
+        ));
+        counted.parse::<u64>().expect("a number")
+    };
+    let before = scans();
+    let asking: Vec<_> = (0..2_000)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { within(store.current_head()).await })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(asked.await.expect("it ends").expect("the head").as_u64(), 1);
+    }
+    // Sessions report what they scanned once a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let scanned = scans() - before;
+    assert!((1..500).contains(&scanned), "{scanned} scans");
+}
