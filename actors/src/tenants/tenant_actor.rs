@@ -107,7 +107,7 @@ impl Handler<ExecuteCommand> for TenantActor {
 impl TenantWorker {
     async fn execute(&self, command: &TenantCommand, cause: &EventCause) -> Result<usize, TenantError> {
         let mut attempt = 1;
-        let mut tenant = self.published();
+        let mut tenant = self.registry.published(&self.id);
         loop {
             catch_up(&*self.store, &self.stream, &mut tenant).await?;
             let events = tenant.decide(command)?;
@@ -121,11 +121,6 @@ impl TenantWorker {
                 }
             }
         }
-    }
-
-    /// The published state, which may be behind the log.
-    fn published(&self) -> Tenant {
-        self.registry.current().of_log(&self.id).map(|tenant| Tenant::clone(tenant)).unwrap_or_default()
     }
 
     async fn append(

@@ -268,6 +268,11 @@ impl TenantRegistry {
         self.current.load()
     }
 
+    /// The published state of a tenant, which may be behind the log.
+    pub(crate) fn published(&self, id: &TenantId) -> Tenant {
+        self.current().of_log(id).map(|tenant| Tenant::clone(tenant)).unwrap_or_default()
+    }
+
     /// Publishes a tenant's state, unless the published one is as new: a slow caller never overwrites a later decision.
     pub(crate) fn publish(&self, id: &TenantId, tenant: &Tenant) {
         let is_known = |snapshot: &TenantSnapshot| {

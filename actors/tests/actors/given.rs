@@ -58,25 +58,30 @@ impl Given {
         max_memory_bytes: usize,
         passivate_after: Duration,
     ) -> Self {
-        let store = ScriptedStore::new();
+        let settings = settings(max_sessions, max_memory_bytes, passivate_after);
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)));
-        let session = SessionSettings { max_events: 50_000 };
-        let settings =
-            DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
+        let store = ScriptedStore::new();
         let directory =
             SessionDirectory::start_here(settings, &store.shared(), &ambient, &ProvenUsers::default());
         Self { store, directory, ambient, clock }
     }
 
+    /// Two nodes on one log, with one clock.
+    pub(crate) fn two_nodes() -> [Self; 2] {
+        let settings = settings(1_000, 256 * 1024 * 1024, Duration::from_secs(3_600));
+        let given = Self::new();
+        ScriptedStore::nodes::<2>().map(|store| {
+            let proven = ProvenUsers::default();
+            let directory = SessionDirectory::start_here(settings, &store.shared(), &given.ambient, &proven);
+            Self { store, directory, ..given.clone() }
+        })
+    }
+
     /// Another directory on the same log, with no session in memory.
     pub(crate) fn restarted(&self) -> Self {
         let fresh = Self::with(1_000, Duration::from_secs(3_600));
-        let session = SessionSettings { max_events: 50_000 };
-        let passivate_after = Duration::from_secs(3_600);
-        let (max_sessions, max_memory_bytes) = (1_000, 256 * 1024 * 1024);
-        let settings =
-            DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session };
+        let settings = settings(1_000, 256 * 1024 * 1024, Duration::from_secs(3_600));
         let directory = SessionDirectory::start_here(
             settings,
             &self.store.shared(),
@@ -163,6 +168,11 @@ impl Given {
         let event = Event::Session(SessionEvent::MessageCreated(created));
         (id, vec![event.envelope(&self.ambient, &cause())])
     }
+}
+
+fn settings(max_sessions: usize, max_memory_bytes: usize, passivate_after: Duration) -> DirectorySettings {
+    let session = SessionSettings { max_events: 50_000 };
+    DirectorySettings { arbiters: 1, max_sessions, max_memory_bytes, passivate_after, session }
 }
 
 pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> SendMessage {

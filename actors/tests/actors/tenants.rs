@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use amoiq_actors::tenants::{TenantError, TenantHandle, TenantRegistry};
+use amoiq_actors::tenants::{TenantError, TenantFollower, TenantHandle, TenantRegistry};
 use amoiq_events::{
     Event, EventLog, KeyId, NewEvent, SessionId, StreamName, TenantId, WebhookId,
     store::{AppendError, ExpectedVersion},
@@ -181,6 +181,40 @@ fn a_command_reads_only_the_new_events_of_a_tenant_whose_sessions_are_erased_all
         (0..15).for_each(|_| given.store.next(ScriptedAppend::After(vec![erased(&given)])));
         // The first attempt finds nothing new, each later one the session that was erased in between.
         reading("with one that is faster", 1 + 2 * 15).await;
+    });
+}
+
+#[test]
+fn a_tenant_that_one_node_changes_is_changed_on_the_other() {
+    paused(async {
+        let [a, b] = Given::two_nodes();
+        let [on_a, on_b] = [&a, &b].map(async |node| {
+            let from = node.store.head();
+            let registry = TenantRegistry::load(&node.store, true).await.expect("an empty log");
+            let registry = Arc::new(registry);
+            TenantFollower::start(&registry, &node.store.shared_log(), from);
+            registry
+        });
+        let (on_a, on_b) = (on_a.await, on_b.await);
+        let demo = start(&a, &on_a, "demo");
+        demo.execute(wants("demo", ManagedBy::Builtin, &[9]), cause()).await.expect("it is made");
+        let acme = start(&a, &on_a, "acme");
+        acme.execute(wants("acme", ManagedBy::Configuration, &[1, 2]), cause()).await.expect("it is made");
+        let mut changes = on_b.changes();
+        b.store.memory.follow();
+        changes.changed().await.expect("the registry is there");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        assert_eq!(name(&on_b, "acme").as_deref(), Some("acme"));
+        assert_eq!(name(&on_b, "demo"), None, "a customer's tenant ends the demo");
+        assert_eq!(on_b.current().grants(&KeyHash([1; 32])).len(), 1);
+        // What follows there is decided on what both did.
+        let there = start(&b, &on_b, "acme");
+        there.execute(wants("Acme", ManagedBy::Configuration, &[2]), cause()).await.expect("it is renamed");
+        assert_eq!(on_b.current().grants(&KeyHash([1; 32])), [], "a revoked key gives nothing");
+        a.store.memory.follow();
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        assert_eq!(name(&on_a, "acme").as_deref(), Some("Acme"));
+        assert_eq!(on_a.current().grants(&KeyHash([1; 32])), []);
     });
 }
 
