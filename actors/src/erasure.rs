@@ -131,7 +131,7 @@ impl EraserHandle {
     /// # Errors
     /// When the inbox does not answer.
     pub async fn sessions_of(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<SessionId>, EraseError> {
-        let head = self.targets.store.head();
+        let head = self.targets.store.current_head().await?;
         let found =
             self.targets.inbox.sessions_of(tenant.clone(), user.clone(), IdentityProof::Disputed, head);
         Ok(found.await?.into_iter().map(|entry| entry.session).collect())
@@ -148,7 +148,8 @@ impl EraserHandle {
         user: Option<UserId>,
         cause: EventCause,
     ) -> Result<Vec<SessionId>, EraseError> {
-        let order = ErasureOrder { tenant, sessions, user, until: self.targets.store.head(), cause };
+        let until = self.targets.store.current_head().await?;
+        let order = ErasureOrder { tenant, sessions, user, until, cause };
         self.actor.send(EraseSessions(order)).await.unwrap_or(Err(EraseError::Gone))
     }
 

@@ -111,7 +111,7 @@ impl RetentionTask {
 
     async fn erase_sessions(&self, before: Timestamp) -> Result<(), EraseError> {
         // An inbox that is behind the log does not know of conversations that were reopened.
-        self.inbox.progress().reach(self.store.head(), INBOX_PATIENCE).await?;
+        self.inbox.progress().reach(self.store.current_head().await?, INBOX_PATIENCE).await?;
         let mut after = None;
         loop {
             let page = self.inbox.closed_conversations(after, before, STEP_SESSIONS).await?;

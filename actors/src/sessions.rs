@@ -7,6 +7,7 @@
 //! | `transcript` | a session's messages, as every reader sees them |
 //! | `directory_counters` | what operators see of the directory, and the memory of each session |
 //! | `proven_users` | which users a secret key has vouched for |
+//! | `session_follower` | follows what other nodes append about sessions |
 //! | `idle_closer` | closes conversations that nobody continues |
 
 mod directory_counters;
@@ -14,6 +15,7 @@ mod idle_closer;
 mod proven_users;
 mod session_actor;
 mod session_directory;
+mod session_follower;
 mod transcript;
 
 pub use directory_counters::DirectoryCounters;
@@ -21,4 +23,5 @@ pub use idle_closer::IdleCloser;
 pub use proven_users::ProvenUsers;
 pub use session_actor::{ErasureCondition, SentMessage, SessionAccess, SessionError, SessionSettings};
 pub use session_directory::{DirectorySettings, SessionDirectory};
+pub use session_follower::SessionFollower;
 pub use transcript::{ChatMessage, MessagePage, PageLimit, PageQuery, PageWindow};

@@ -172,7 +172,10 @@ impl ErasureTargets {
         gone: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<(), EraseError> {
         // A projection that does not follow must not prevent the rest.
-        let followed = self.inbox.progress().reach(self.store.head(), PATIENCE).await;
+        let followed = match self.store.current_head().await {
+            Ok(head) => self.inbox.progress().reach(head, PATIENCE).await,
+            Err(error) => Err(error.into()),
+        };
         self.proven.forget();
         let swept = self.inbox.remove_gone_letters(&*self.store).await;
         // Without a deadline: it would start again each time, and never end when there is much.

@@ -54,7 +54,7 @@ impl IdleCloser {
     async fn close_idle(&self) -> Result<(), ViewError> {
         let deadline = self.age.before(self.close_after);
         // An inbox that is behind the log shows conversations as idle that are not.
-        self.inbox.progress().reach(self.store.head(), INBOX_PATIENCE).await?;
+        self.inbox.progress().reach(self.store.current_head().await?, INBOX_PATIENCE).await?;
         let mut after = None;
         loop {
             let page = self.inbox.open_conversations(after, PAGE_CONVERSATIONS).await?;

@@ -4,18 +4,18 @@
 //! time and holds its mailbox until the append has ended, so decisions never interleave. When the store cannot say
 //! whether an append happened, the actor drops its state and reads it again: the state is never ahead of the log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use amoiq_events::{
-    Ambient, EventStore, MessageId, Position, RecordedEvent, StreamName, UserId, Version,
-    codec::{self, CodecError},
+    Ambient, EventStore, MessageId, Position, StreamName, UserId,
+    codec::CodecError,
     event::{Event, EventCause},
     session::{Session, SessionCaller, SessionCommand, SessionEvent, SessionRefusal},
-    store::{AppendError, ExpectedVersion, MAX_READ_EVENTS, ReadDirection, ReadError},
+    store::{AppendError, ExpectedVersion, ReadError},
     stream::StreamKind,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::session_state::{LoadedSession, SessionState};
 use crate::sessions::{
@@ -29,12 +29,13 @@ pub use session_erasure::ErasureCondition;
 mod message_reading;
 mod session_erasure;
 mod session_state;
+mod stream_reading;
 
 /// How many requests wait for one session; one more is refused as [`SessionError::Busy`].
 const MAILBOX: usize = 2_048;
 
-/// How often it decides again after another writer was faster.
-const ATTEMPTS: usize = 3;
+/// How long it decides again after other writers were faster: as long as a request may take.
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What operators can set.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +102,8 @@ pub(crate) enum SessionOperation {
     Erase { condition: ErasureCondition, cause: EventCause, reply: Reply<Option<Position>> },
     /// Reads messages, if the caller may access the session.
     Read { query: PageQuery, reply: Reply<(SessionAccess, MessagePage)> },
+    /// Forgets what the actor remembers: another node erased the session.
+    Forget,
 }
 
 impl SessionOperation {
@@ -111,6 +114,7 @@ impl SessionOperation {
             Self::Close { reply, .. } => drop(reply.send(Err(error))),
             Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Read { reply, .. } => drop(reply.send(Err(error))),
+            Self::Forget => {}
         }
     }
 }
@@ -216,6 +220,9 @@ impl SessionWorker {
                 drop(reply.send(erased));
                 return state;
             }
+            SessionOperation::Forget => {
+                return if undeleted.is_some() { state } else { SessionState::Unloaded };
+            }
             other => other,
         };
         if undeleted.is_some()
@@ -224,6 +231,7 @@ impl SessionWorker {
             operation.refuse(error.into());
             return state;
         }
+        let remembers = matches!(state, SessionState::Loaded(_));
         let mut loaded = match state {
             SessionState::Loaded(loaded) => loaded,
             SessionState::Unloaded | SessionState::Undeleted(_) => match self.load().await {
@@ -248,44 +256,19 @@ impl SessionWorker {
                 drop(reply.send(result));
                 unknown
             }
-            SessionOperation::Erase { .. } => true,
+            SessionOperation::Erase { .. } | SessionOperation::Forget => true,
             SessionOperation::Read { query, reply } => {
-                drop(reply.send(self.read(&loaded, &query).await));
+                let is_outdated = remembers && self.store.is_shared();
+                let current = if is_outdated { self.catch_up(&mut loaded).await } else { Ok(()) };
+                let page = match current {
+                    Ok(()) => self.read(&loaded, &query).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(page));
                 false
             }
         };
         if unknown { SessionState::Unloaded } else { SessionState::Loaded(loaded) }
-    }
-
-    async fn load(&self) -> Result<LoadedSession, SessionError> {
-        let mut loaded = LoadedSession::default();
-        loop {
-            let from = loaded.session.version().plus(1);
-            let events = self.events(from, ReadDirection::Forward, MAX_READ_EVENTS).await?;
-            let more = events.len() == MAX_READ_EVENTS;
-            for (recorded, event) in &events {
-                assert_eq!(recorded.version, loaded.session.version().plus(1), "{}: a gap", self.stream);
-                loaded.apply(event, recorded.event.time, recorded.position);
-            }
-            if !more {
-                return Ok(loaded);
-            }
-        }
-    }
-
-    async fn events(
-        &self,
-        from: Version,
-        direction: ReadDirection,
-        limit: usize,
-    ) -> Result<Vec<(RecordedEvent, SessionEvent)>, SessionError> {
-        let events = self.store.read_stream(self.stream.clone(), from, direction, limit).await?;
-        let decode = |recorded: RecordedEvent| match codec::decode(&recorded) {
-            Ok(Event::Session(event)) => Ok((recorded, event)),
-            Ok(other) => panic!("{}: holds {}", self.stream, other.encode().0.name),
-            Err(error) => Err(SessionError::Codec(Arc::new(error))),
-        };
-        events.into_iter().map(decode).collect()
     }
 
     async fn send(
@@ -306,24 +289,32 @@ impl SessionWorker {
         }
     }
 
-    /// Decides and appends; reads the stream and decides again when another writer was faster.
+    /// Decides and appends. When another writer was faster it reads what that one appended and decides again.
     async fn execute(
         &self,
         loaded: &mut LoadedSession,
         mut command: SessionCommand,
         cause: &EventCause,
     ) -> Result<(), SessionError> {
-        let mut attempt = 1;
+        let deadline = Instant::now() + CONFLICT_PATIENCE;
+        let mut is_current = !self.store.is_shared();
         loop {
             self.check_visitor_name(&loaded.session, &mut command).await;
-            let events = loaded.session.decide(&command, self.settings.max_events)?;
+            let decided = loaded.session.decide(&command, self.settings.max_events);
+            if decided.as_ref().map_or(true, Vec::is_empty) && !is_current {
+                // Nothing is to be appended, so the log does not say whether this was decided on an outdated state.
+                self.catch_up(loaded).await?;
+                is_current = true;
+                continue;
+            }
+            let events = decided?;
             if events.is_empty() {
                 return Ok(());
             }
             match self.append(loaded, events, cause).await {
-                Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    *loaded = self.load().await?;
+                Err(AppendError::Conflict { .. }) if Instant::now() < deadline => {
+                    self.catch_up(loaded).await?;
+                    is_current = true;
                 }
                 result => return Ok(result?),
             }

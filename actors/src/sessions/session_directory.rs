@@ -177,6 +177,21 @@ impl SessionDirectory {
         self.read(tenant, session, query).await.map(|(access, _)| access)
     }
 
+    /// Another node erased a session: if it is in memory, it is read again before it is used.
+    pub(super) fn forget(&self, stream: StreamName) {
+        // A session that has no room for this has requests, and an append of it is refused by its version.
+        let _busy = self.shard(&stream).map(|shard| shard.try_send(ForgetSession(stream)));
+    }
+
+    /// The shard that has a session.
+    fn shard(&self, stream: &StreamName) -> Result<&Addr<DirectoryShard>, SessionError> {
+        let mut hasher = DefaultHasher::new();
+        stream.hash(&mut hasher);
+        let count = self.shards.len() as u64;
+        let number = usize::try_from(hasher.finish() % count.max(1)).unwrap_or_default();
+        self.shards.get(number).ok_or(SessionError::Gone)
+    }
+
     async fn ask<T>(
         &self,
         tenant: &TenantId,
@@ -185,12 +200,7 @@ impl SessionDirectory {
     ) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
         let stream = StreamName::session(tenant, session);
-        let mut hasher = DefaultHasher::new();
-        stream.hash(&mut hasher);
-        let count = self.shards.len() as u64;
-        let number = usize::try_from(hasher.finish() % count.max(1)).unwrap_or_default();
-        let shard = self.shards.get(number).ok_or(SessionError::Gone)?;
-        match shard.try_send(RouteOperation { stream, operation: operation(reply) }) {
+        match self.shard(&stream)?.try_send(RouteOperation { stream, operation: operation(reply) }) {
             Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
             Err(SendError::Full(_)) => {
                 self.counters.count_refusal();
@@ -208,6 +218,11 @@ struct RouteOperation {
     stream: StreamName,
     operation: SessionOperation,
 }
+
+/// A session that another node erased.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ForgetSession(StreamName);
 
 /// The sessions of one arbiter.
 struct DirectoryShard {
@@ -252,6 +267,17 @@ impl Handler<RouteOperation> for DirectoryShard {
         self.deliver(route);
         // After that: the session has an operation underway now, so it stays.
         self.free_memory();
+    }
+}
+
+impl Handler<ForgetSession> for DirectoryShard {
+    type Result = ();
+
+    fn handle(&mut self, ForgetSession(stream): ForgetSession, _: &mut Self::Context) {
+        if let Some(running) = self.actors.get(&stream) {
+            // See `SessionDirectory::forget`.
+            let _busy = running.try_send(SessionOperation::Forget);
+        }
     }
 }
 

@@ -5,3 +5,5 @@ mod idle_closer;
 mod memory;
 mod pages;
 mod residence;
+mod shared_database;
+mod two_nodes;

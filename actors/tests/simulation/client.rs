@@ -134,34 +134,33 @@ impl Client {
 
 /// Runs a client until a crash or until it is done.
 pub(crate) async fn live(world: Rc<World>, directory: SessionDirectory, number: usize) {
+    while live_on(&world, &directory, number).await {}
+}
+
+/// Does one thing, on whatever node. Returns whether there was anything left to do.
+pub(crate) async fn live_on(world: &Rc<World>, directory: &SessionDirectory, number: usize) -> bool {
     let client = world.clients.get(number).expect("the client");
-    loop {
-        let Some(step) = client.borrow_mut().next(&world) else { return };
-        match step {
-            Step::Send(intent) => {
-                if send(&world, &directory, &intent).await {
-                    let mut client = client.borrow_mut();
-                    client.unsettled = None;
-                    client.said.push(intent);
-                }
-            }
-            Step::Close(tenant, session) => close(&world, &directory, &tenant, &session).await,
-            Step::Read(tenant, session) => {
-                let (caller, limit) = (some_caller(&world.dice), world.dice.below(6));
-                let limit = u32::try_from(limit).expect("a small number");
-                read(
-                    &world,
-                    &directory,
-                    &tenant,
-                    &session,
-                    page_query(caller, some_window(&world.dice), limit),
-                )
-                .await;
+    let step = client.borrow_mut().next(world);
+    match step {
+        Some(Step::Send(intent)) => {
+            if send(world, directory, &intent).await {
+                let mut client = client.borrow_mut();
+                client.unsettled = None;
+                client.said.push(intent);
             }
         }
-        world.clock.advance_millis(i64::try_from(world.dice.below(50)).expect("a short time"));
-        sleep(world.dice.millis_below(PAUSE_MILLIS)).await;
+        Some(Step::Close(tenant, session)) => close(world, directory, &tenant, &session).await,
+        Some(Step::Read(tenant, session)) => {
+            let (caller, limit) = (some_caller(&world.dice), world.dice.below(6));
+            let limit = u32::try_from(limit).expect("a small number");
+            let query = page_query(caller, some_window(&world.dice), limit);
+            read(world, directory, &tenant, &session, query).await;
+        }
+        None => return false,
     }
+    world.clock.advance_millis(i64::try_from(world.dice.below(50)).expect("a short time"));
+    sleep(world.dice.millis_below(PAUSE_MILLIS)).await;
+    true
 }
 
 /// Sends a message, sometimes several times at once. Returns whether the outcome is known.

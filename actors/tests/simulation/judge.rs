@@ -42,7 +42,7 @@ pub(crate) fn assert_no_violation(ledger: &Ledger) {
 /// an actor got an unknown outcome.
 pub(crate) fn since(world: &World, stream: &StreamName) -> u64 {
     let known = world.ledger.borrow().known.get(stream).copied().unwrap_or_default();
-    known.max(world.store.in_doubt(stream))
+    world.stores.iter().map(|store| store.in_doubt(stream)).fold(known, u64::max)
 }
 
 /// Judges the answer to a try. Returns whether the client is done with it.

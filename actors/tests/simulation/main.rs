@@ -12,6 +12,7 @@
 //! | [`dice`] | chance that a seed repeats |
 //! | [`faulty`] | the store that fails |
 //! | [`world`] | one run: nodes that live and crash, and how they are judged |
+//! | [`two_nodes`] | the same with two nodes on one log, which crash apart |
 //! | [`client`], [`rival`] | users of sessions: clients through the directory, and another node that bypasses it |
 //! | [`witness`] | what the log says, folded without the code that is judged |
 //! | [`judge`] | whether an answer fits the log |
@@ -33,11 +34,15 @@ mod invariants;
 mod judge;
 mod lanes;
 mod rival;
+mod two_nodes;
 mod witness;
 mod world;
 
 /// How many seeds are run unless the environment says otherwise.
 const SEEDS: u64 = 1_000;
+
+/// The same for two nodes.
+const SEEDS_OF_TWO_NODES: u64 = 20;
 
 /// Each of so many seeds runs the projection on its thread and database beside the simulation.
 const LIVE_INBOX_EVERY: u64 = 20;
@@ -50,6 +55,13 @@ fn the_invariants_hold_whatever_fails() {
 }
 
 #[test]
+fn the_invariants_hold_on_two_nodes_that_share_a_log() {
+    for_seeds(SEEDS_OF_TWO_NODES, |seed| {
+        two_nodes::run(seed);
+    });
+}
+
+#[test]
 fn every_message_arrives_in_order_whatever_receivers_do() {
     for_every_seed(|seed| {
         lanes::run(seed);
@@ -57,10 +69,15 @@ fn every_message_arrives_in_order_whatever_receivers_do() {
 }
 
 fn for_every_seed(run: impl Fn(u64) + Sync) {
+    for_seeds(SEEDS, run);
+}
+
+/// Runs this many seeds, unless the environment says otherwise.
+fn for_seeds(seeds: u64, run: impl Fn(u64) + Sync) {
     if let Some(seed) = from_environment("AMOIQ_SIM_SEED") {
         return run(seed);
     }
-    let seeds = from_environment("AMOIQ_SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = from_environment("AMOIQ_SIM_SEEDS").unwrap_or(seeds);
     let next = AtomicU64::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -81,6 +98,7 @@ fn the_same_seed_gives_the_same_run() {
         let digests = (world::run(seed, false), world::run(seed, false));
         assert_eq!(digests.0, digests.1, "AMOIQ_SIM_SEED={seed}");
         assert_eq!(lanes::run(seed), lanes::run(seed), "AMOIQ_SIM_SEED={seed}");
+        assert_eq!(two_nodes::run(seed), two_nodes::run(seed), "AMOIQ_SIM_SEED={seed}");
     }
 }
 

@@ -30,16 +30,16 @@ use crate::{
     witness::Witness,
 };
 
-const CLIENTS: usize = 4;
+pub(crate) const CLIENTS: usize = 4;
 
 /// After so many crashes nothing fails any more, so that the run ends.
-const CRASHES: u32 = 8;
+pub(crate) const CRASHES: u32 = 8;
 
 /// No node lives longer before it crashes.
-const LIFE_MILLIS: u64 = 150;
+pub(crate) const LIFE_MILLIS: u64 = 150;
 
 /// How long the last node may take: far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// What a run has.
 pub(crate) struct World {
@@ -53,20 +53,20 @@ pub(crate) struct World {
     pub(crate) clients: Vec<RefCell<Client>>,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) witness: RefCell<Witness>,
-    pub(crate) store: FaultyStore,
+    /// The log as each node sees it.
+    pub(crate) stores: Vec<FaultyStore>,
 }
 
 /// Runs a seed. Returns a digest of the log that it leaves.
 pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
-    let world = Rc::new(World::new(seed));
+    let world = Rc::new(World::new(seed, 1));
     let inbox_dice = SeededDice::new(!seed);
     let mut inbox = with_inbox.then(|| LiveInbox::start(&world.memory));
-    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = paused_runtime();
     for crash in 0..=CRASHES {
         let is_last = crash == CRASHES;
         if is_last {
-            world.store.calm_down();
+            world.calm_down();
         }
         let node = LocalSet::new();
         let ended = node.block_on(&runtime, world.live(is_last));
@@ -83,7 +83,7 @@ pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
             break;
         }
     }
-    world.store.calm_down();
+    world.calm_down();
     LocalSet::new().block_on(&runtime, world.read_back());
     world.check();
     let witness = world.witness.borrow();
@@ -91,10 +91,18 @@ pub(crate) fn run(seed: u64, with_inbox: bool) -> u64 {
     digest(&witness)
 }
 
+/// A clock that jumps.
+pub(crate) fn paused_runtime() -> runtime::Runtime {
+    runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, nodes: usize) -> Self {
         let dice = SeededDice::new(seed);
-        let memory = MemoryStore::new();
+        let memory = if nodes > 1 { MemoryStore::new().node() } else { MemoryStore::new() };
+        let trouble = dice.pick(&[0, 5, 20, 40]);
+        let node = |_| if nodes > 1 { memory.node() } else { memory.clone() };
+        let stores = (0..nodes).map(node).map(|log| FaultyStore::new(log, dice.fork(), trouble)).collect();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_705_314_600_000)));
         let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
         let settings = DirectorySettings {
@@ -105,7 +113,7 @@ impl World {
             session: SessionSettings { max_events: dice.pick(&[12, 1_000, 1_000]) },
         };
         Self {
-            store: FaultyStore::new(memory.clone(), dice.fork(), dice.pick(&[0, 5, 20, 40])),
+            stores,
             memory,
             ambient: Ambient::new(Arc::clone(&clock) as _, entropy),
             clock,
@@ -120,7 +128,7 @@ impl World {
 
     /// A node lives until it crashes, or until every client is done.
     async fn live(self: &Rc<Self>, is_last: bool) -> bool {
-        let directory = self.directory();
+        let directory = self.directory(0);
         spawn_local(rival::write(Rc::clone(self)));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| spawn_local(client::live(Rc::clone(self), directory.clone(), number)))
@@ -134,21 +142,27 @@ impl World {
         timeout(span, all).await.is_ok()
     }
 
+    /// Nothing fails any more.
+    pub(crate) fn calm_down(&self) {
+        self.stores.iter().for_each(FaultyStore::calm_down);
+    }
+
     /// A new node returns everything in the log, to the last message.
-    async fn read_back(self: &Rc<Self>) {
-        let directory = self.directory();
+    pub(crate) async fn read_back(self: &Rc<Self>) {
+        let directory = self.directory(0);
         for (tenant, session) in client::every_session(self.sessions) {
             client::read_all(self, &directory, &tenant, &session).await;
         }
     }
 
-    fn directory(&self) -> SessionDirectory {
-        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+    /// A directory of a node that has just started.
+    pub(crate) fn directory(&self, node: usize) -> SessionDirectory {
+        let store: Arc<dyn EventStore> = Arc::new(self.stores.get(node).expect("a node").clone());
         SessionDirectory::start_here(self.settings, &store, &self.ambient, &ProvenUsers::default())
     }
 
     /// What must hold at any time.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let mut witness = self.witness.borrow_mut();
         witness.catch_up(&self.memory);
         let ledger = self.ledger.borrow();
@@ -158,7 +172,7 @@ impl World {
     }
 }
 
-fn digest(witness: &Witness) -> u64 {
+pub(crate) fn digest(witness: &Witness) -> u64 {
     let mut hasher = DefaultHasher::new();
     for recorded in &witness.log {
         let event = &recorded.event;

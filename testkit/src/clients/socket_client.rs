@@ -122,10 +122,15 @@ impl SocketClient {
 
     /// The argument of the next event with a name.
     pub fn next(&mut self, name: &str) -> Value {
+        self.next_with_offset(name).0
+    }
+
+    /// The argument of the next event with a name, and its offset, which clients get that can recover.
+    pub fn next_with_offset(&mut self, name: &str) -> (Value, Value) {
         let begin = format!("42[\"{name}\"");
         let packet = self.wait_until(|packet| packet.starts_with(&begin));
         let array: Value = serde_json::from_str(&packet[2..]).expect("JSON");
-        array[1].clone()
+        (array[1].clone(), array[2].clone())
     }
 
     /// Why a CONNECT was refused, as the client finds it in `err`.

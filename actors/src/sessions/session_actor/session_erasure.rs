@@ -1,6 +1,6 @@
 //! Erasing a session: an event in its tenant's stream records it, then the session's stream is deleted.
 //!
-//! The actor does both while it holds its mailbox, so nothing is appended in between. When the store does not delete, the
+//! The actor does both while it holds its mailbox, so nothing is appended in between on this node. When the store does not delete, the
 //! actor gives up after some tries and reports it. Until the stream is deleted no request reads it, and each request
 //! tries to delete it again. If the process dies in between, the next start deletes it before the service answers
 //! ([`crate::erasure::finish_erasures`]).
@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use amoiq_events::{
-    Position, StreamName, Timestamp, Version,
+    Position, RecordedEvent, StreamName, Timestamp, Version,
     event::{Event, EventCause},
     store::{AppendError, ExpectedVersion, ReadDirection, ReadError},
     stream::StreamKind,
@@ -48,7 +48,10 @@ impl SessionWorker {
         let at = match undeleted {
             Some(at) => at,
             None => match self.record(condition, cause).await {
-                Ok(Some(at)) => at,
+                Ok(Some(at)) => match self.outrun_others(at, cause).await {
+                    Ok(at) => at,
+                    Err(error) => return (Err(error), SessionState::Unloaded),
+                },
                 other => return (other, SessionState::Unloaded),
             },
         };
@@ -64,9 +67,29 @@ impl SessionWorker {
         condition: ErasureCondition,
         cause: &EventCause,
     ) -> Result<Option<Position>, SessionError> {
-        if !self.meets(condition).await? {
-            return Ok(None);
+        if self.meets(condition).await? { self.append_erased(cause).await } else { Ok(None) }
+    }
+
+    /// Records the erasure again while other nodes append to the session: what they append has to come before, or
+    /// whoever follows the log would take it for a new session. Returns where it is recorded last.
+    async fn outrun_others(&self, mut at: Position, cause: &EventCause) -> Result<Position, SessionError> {
+        for _ in 0..TRIES {
+            if !self.store.is_shared() {
+                break;
+            }
+            let newest =
+                self.store.read_stream(self.stream.clone(), Version::LAST, ReadDirection::Backward, 1);
+            // One that does not read is as old as the damage.
+            let is_later = |events: Vec<RecordedEvent>| events.first().is_some_and(|last| last.position > at);
+            if !newest.await.is_ok_and(is_later) {
+                break;
+            }
+            at = self.append_erased(cause).await?.unwrap_or(at);
         }
+        Ok(at)
+    }
+
+    async fn append_erased(&self, cause: &EventCause) -> Result<Option<Position>, SessionError> {
         let Some(StreamKind::Session(tenant, session_id)) = self.stream.kind() else { return Ok(None) };
         let erased = Event::Tenant(TenantEvent::SessionErased(SessionErased { session_id }));
         let erased = vec![erased.envelope(&self.ambient, cause)];

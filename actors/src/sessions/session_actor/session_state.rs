@@ -37,11 +37,14 @@ impl SessionState {
 pub(super) struct LoadedSession {
     pub(super) session: Session,
     pub(super) recent: RecentMessages,
+    /// The position of its newest event.
+    pub(super) last_position: Position,
 }
 
 impl LoadedSession {
     pub(super) fn apply(&mut self, event: &SessionEvent, time: Timestamp, position: Position) {
         self.session.apply(event);
+        self.last_position = position;
         if let SessionEvent::MessageCreated(created) = event {
             self.recent.push(Arc::new(ChatMessage::of(created, time, position)));
         }

@@ -1,11 +1,11 @@
 //! Outcomes of an append: panics, conflicts, unknown outcomes, full mailboxes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::sessions::{ErasureCondition, SentMessage, SessionError};
 use amoiq_events::{EventLog, store::AppendError};
 use amoiq_testkit::stores::ScriptedAppend;
-use tokio::{sync::Notify, task::spawn_local};
+use tokio::{sync::Notify, task::spawn_local, time::Instant};
 
 use crate::given::{Given, cause, id, paused, tenant};
 
@@ -108,17 +108,34 @@ fn a_message_that_another_writer_stored_first_is_a_duplicate_of_that_one() {
 }
 
 #[test]
-fn a_session_that_always_has_conflicts_gives_up_and_appends_nothing() {
+fn a_message_is_decided_again_however_often_another_writer_is_faster() {
     paused(async {
         let given = Given::new();
         given.say("s", "one").await;
-        for seq in 2..5 {
+        for seq in 2..202 {
             given.store.next(ScriptedAppend::After(given.others_message(seq, "").1));
         }
+        let reads = given.store.reads();
+        given.say("s", "last").await;
+        assert_eq!(given.store.reads(), reads + 200, "each time it reads what is new, at once");
+        let stored = given.stored().await;
+        assert!(stored.iter().zip(1..).all(|(message, seq)| message.seq == seq));
+        assert_eq!(stored.len(), 202);
+    });
+}
+
+#[test]
+fn a_session_that_always_has_conflicts_gives_up_after_ten_seconds_and_appends_nothing() {
+    paused(async {
+        let given = Given::new();
+        given.say("s", "one").await;
+        given.store.always(ScriptedAppend::Conflicts(Duration::from_secs(1)));
+        let started = Instant::now();
         let answer = given.send("s", "", "never").await;
         let is_conflict = matches!(answer, Err(SessionError::Append(AppendError::Conflict { .. })));
         assert!(is_conflict, "{answer:?}");
-        assert_eq!(given.texts("s").await.len(), 4, "and it knows what the others wrote");
+        assert_eq!(started.elapsed().as_secs(), 10);
+        assert_eq!(given.texts("s").await, ["one"]);
     });
 }
 
