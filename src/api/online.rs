@@ -57,7 +57,8 @@ impl OnlineDirectory {
     /// [`Problem::Overloaded`] when the list does not follow the log.
     pub async fn list(&self, tenant: &TenantId) -> Result<Box<RawValue>, Problem> {
         self.presence.announced(tenant, PATIENCE).await;
-        let online = self.users.list(tenant, self.limit, self.store.head()).await?;
+        let head = self.store.current_head().await?;
+        let online = self.users.list(tenant, self.limit, head).await?;
         to_raw_value(&OnlineUsersResponse::of(&online)).map_err(|error| {
             tracing::error!(%error, "a list could not be written");
             Problem::Internal

@@ -91,7 +91,7 @@ pub async fn read(
             }
             let cursor = selection.cursor.as_deref();
             let cursor = cursor.map(|text| UserCursor::parse(text, &*reader.store)).transpose()?;
-            let head = reader.store.head();
+            let head = reader.store.current_head().await?;
             let history =
                 UserHistory { reader: &reader, principal: &principal, limit: selection.limit, head };
             let reading = history.read(user, proof, cursor);

@@ -92,7 +92,7 @@ impl ChatApplication {
             _ if is_staff => None,
             RecoveryLookup::Known(session) => session.or(token.session),
             // If it was bound after it had connected, its last event says to which session.
-            RecoveryLookup::BeforeStart => match (token.session, seen) {
+            RecoveryLookup::Elsewhere => match (token.session, seen) {
                 (Some(session), _) => Some(session),
                 (None, Some(seen)) => Some(self.session_at(seen, &token.tenant).await?),
                 (None, None) => return None,
@@ -122,7 +122,8 @@ impl ChatApplication {
         if !self.may_recover(auth, socket) {
             return Ok(RecoveredEvents::default());
         }
-        let (table, head) = (&self.services.recovery, self.services.store.head());
+        // The client may have seen what another node sent it and this one has not read yet.
+        let (table, head) = (&self.services.recovery, self.services.store.current_head().await?);
         if let Some(RecoveryRequest { number, pid, after, .. }) = request {
             let missed = self.missed(socket, after, head).await?;
             table.count(missed.is_some());

@@ -19,6 +19,8 @@ pub struct RecoveryTable {
     window: Duration,
     /// No more than may wait for a client is sent again.
     max_bytes: usize,
+    /// Whether other nodes give out numbers too.
+    is_one_of_several: bool,
     started: Instant,
     clients: Mutex<ClientTable>,
     recovered: AtomicU64,
@@ -45,19 +47,28 @@ struct RecoverableClient {
 pub(super) enum RecoveryLookup {
     /// The client is connected or left a short time ago; it was bound to this session.
     Known(Option<SessionId>),
-    /// The number may have been given out before this process started.
-    BeforeStart,
+    /// The number may have been given out before this process started, or by another node.
+    Elsewhere,
     /// It is too late.
     Expired,
 }
 
 impl RecoveryTable {
-    /// An empty table. A window of zero turns recovery off. `max_bytes` limits what is sent again.
+    /// An empty table. A window of zero turns recovery off. `max_bytes` limits what is sent again. With other nodes
+    /// (`is_one_of_several`) the window binds only clients that this one remembers.
     #[must_use]
-    pub fn new(window: Duration, max_bytes: usize) -> Self {
+    pub fn new(window: Duration, max_bytes: usize, is_one_of_several: bool) -> Self {
         let (recovered, not_recovered) = Default::default();
         let started = Instant::now();
-        Self { window, max_bytes, started, clients: Mutex::default(), recovered, not_recovered }
+        Self {
+            window,
+            max_bytes,
+            is_one_of_several,
+            started,
+            clients: Mutex::default(),
+            recovered,
+            not_recovered,
+        }
     }
 
     /// How many clients got everything that they missed, and how many could not.
@@ -110,7 +121,9 @@ impl RecoveryTable {
             Some(client) if client.left.is_none_or(|since| since.elapsed() <= self.window) => {
                 RecoveryLookup::Known(client.session.clone())
             }
-            None if self.started.elapsed() <= self.window => RecoveryLookup::BeforeStart,
+            None if self.is_one_of_several || self.started.elapsed() <= self.window => {
+                RecoveryLookup::Elsewhere
+            }
             Some(_) | None => RecoveryLookup::Expired,
         })
     }

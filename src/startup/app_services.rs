@@ -7,7 +7,9 @@ use amoiq_actors::{
     inbox::{InboxProjection, InboxView},
     presence::{OnlineUsers, PresenceHandle, PresenceSettings, PresenceSignal, PresenceSignals},
     projections::{Projector, RebuildHandle, ViewStore},
-    sessions::{DirectorySettings, IdleCloser, ProvenUsers, SessionDirectory, SessionSettings},
+    sessions::{
+        DirectorySettings, IdleCloser, ProvenUsers, SessionDirectory, SessionFollower, SessionSettings,
+    },
 };
 use amoiq_events::{Ambient, EventLog, EventStore};
 use tokio::sync::mpsc;
@@ -65,8 +67,10 @@ impl AppServices {
     pub(super) fn start(core: &CoreServices, presence: PresenceServices) -> anyhow::Result<Self> {
         let CoreServices { config, store, log, ambient, .. } = core;
         let (inbox, rebuilds) = start_inbox(core.data_directory(), log)?;
-        let proven = ProvenUsers::of(inbox.clone(), log.head());
+        let from = log.head();
+        let proven = ProvenUsers::of(inbox.clone(), from);
         let directory = SessionDirectory::start(directory_settings(config), store, ambient, &proven);
+        SessionFollower::start(log, from, directory.clone(), proven.clone(), inbox.clone());
         close_idle(core, &directory, &inbox);
         let online = OnlineDirectory {
             presence: presence.presence,

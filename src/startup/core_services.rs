@@ -4,7 +4,7 @@ pub(crate) mod open_log;
 
 use std::{path::Path, sync::Arc};
 
-use amoiq_actors::tenants::TenantRegistry;
+use amoiq_actors::tenants::{TenantFollower, TenantRegistry};
 use amoiq_events::{Ambient, EventLog, EventStore, store::OpenedStore};
 
 use super::demo_tenant;
@@ -31,8 +31,12 @@ impl CoreServices {
         ambient: Ambient,
     ) -> anyhow::Result<Self> {
         let (store, log): (Arc<dyn EventStore>, Arc<dyn EventLog>) = (opened.clone(), opened.clone());
+        // Before the registry is read: what another node changes meanwhile is in one of both.
+        let from = log.head();
         let registry = TenantRegistry::load(&*store, demo_tenant::is_allowed(config.server.bind)).await?;
-        Ok(Self { config, opened, store, log, ambient, registry: Arc::new(registry) })
+        let registry = Arc::new(registry);
+        TenantFollower::start(&registry, &log, from);
+        Ok(Self { config, opened, store, log, ambient, registry })
     }
 
     /// The data directory.

@@ -77,6 +77,7 @@ impl SocketServer {
             recovery: Arc::new(RecoveryTable::new(
                 Duration::from_secs(config.realtime.recovery_seconds),
                 config.realtime.outbox_bytes,
+                log.is_shared(),
             )),
             offsets,
         };

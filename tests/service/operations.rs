@@ -5,6 +5,7 @@ mod bench;
 mod damage;
 mod erasing;
 mod looking;
+mod nodes;
 mod restarts;
 mod starting;
 mod stores;

@@ -18,7 +18,11 @@ impl From<SessionError> for Problem {
             }
             SessionError::Refused(SessionRefusal::NotFound) => Self::SessionNotFound,
             SessionError::Refused(SessionRefusal::OtherText(_)) => Self::IdempotencyMismatch,
-            SessionError::Busy | SessionError::Append(AppendError::Overloaded) => Self::Overloaded,
+            // A conflict until the deadline: others wrote the session all the time.
+            SessionError::Busy
+            | SessionError::Append(AppendError::Overloaded | AppendError::Conflict { .. }) => {
+                Self::Overloaded
+            }
             SessionError::Read(error) => error.into(),
             SessionError::Append(AppendError::Unavailable(_)) => Self::StoreUnavailable,
             error => {
