@@ -62,6 +62,7 @@ section!(ServerConfig {
     workers: usize,
     trusted_proxies: Vec<IpNet>,
     connections_per_ip: Option<usize>,
+    drain_seconds: Option<u32>,
     widget_origins: Vec<String>,
 });
 section!(OperatorConfig { bind: SocketAddr, metrics_networks: Vec<IpNet> });

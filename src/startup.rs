@@ -8,9 +8,8 @@ mod erasure;
 mod jwt_secrets;
 mod listeners;
 mod metrics;
-mod service_manager;
-mod signals;
 mod sockets;
+mod supervision;
 mod webhooks;
 
 use std::{
@@ -34,9 +33,8 @@ use self::{
     app_services::AppServices,
     core_services::{CoreServices, open_log::LogOpening},
     listeners::ServiceListeners,
-    service_manager::ServiceManager,
-    signals::StopSignals,
     sockets::SocketServer,
+    supervision::{DrainPeriod, ServiceManager, StopSignals},
     webhooks::WebhookServer,
 };
 pub(crate) use self::{
@@ -55,8 +53,8 @@ use crate::{
 /// How long a start waits for another process that holds the store: a service that is stopping, or `amoiq rebuild`.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long requests and deliveries in flight may take after the stop signal.
-const DRAIN_SECONDS: u64 = 3;
+/// How long requests and deliveries in flight may take once the port is closed.
+const FINISH_SECONDS: u64 = 3;
 
 /// How long closing the store may take after that.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -75,7 +73,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     }
     let system = actix::System::new();
     let served = system.block_on(async {
-        signals::ignore_others()?;
+        supervision::ignore_others()?;
         let service = RunningService::start(config, logging.losses()).await?;
         // Before the banner: whoever waits for it may stop the service at once.
         let stop = StopSignals::listen()?;
@@ -96,6 +94,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 pub struct RunningService {
     address: SocketAddr,
     serves_demo: bool,
+    drain: DrainPeriod,
     server: Server,
     sockets: SocketServer,
     webhooks: WebhookServer,
@@ -144,6 +143,7 @@ impl RunningService {
         let operator_services = webhooks.operator_services(services.rebuilds.clone());
         let operator = OperatorServer::start(&operator_settings, operator_services, eraser, metrics)?;
         let inbox = (**services.inbox).clone();
+        let drain = DrainPeriod::of(&core.config.server, &services.drain);
         // Only once the start is certain: a start that fails reports nothing but its failure.
         listeners.warn(&core.config.realtime);
         let serving = listeners.serve_settings(threads(core.config.server.workers, 1));
@@ -153,6 +153,7 @@ impl RunningService {
         Ok(Self {
             address,
             serves_demo,
+            drain,
             server,
             sockets,
             webhooks,
@@ -164,16 +165,17 @@ impl RunningService {
         })
     }
 
-    /// Serves until a signal arrives, then finishes what is in flight.
+    /// Serves until a signal arrives and load balancers had their time to notice, then finishes what is in flight.
     async fn run(self, mut stop: StopSignals, manager: ServiceManager) -> anyhow::Result<()> {
         let handle = self.server.handle();
         let webhooks = self.webhooks.lanes();
         let stopping = actix::spawn(async move {
             stop.received().await;
-            manager.stopping();
+            manager.stopping(self.drain.length());
+            self.drain.run(&mut stop).await;
             tracing::info!("stopping: finishing what is in flight");
             // No connection is accepted any more while the open ones are closed.
-            let deliveries = self.webhooks.drain(Duration::from_secs(DRAIN_SECONDS));
+            let deliveries = self.webhooks.drain(Duration::from_secs(FINISH_SECONDS));
             tokio::join!(handle.stop(true), self.sockets.drain(SOCKET_CLOSE_SPREAD), deliveries);
         });
         let (operator, connection_file) = self.operator.run();

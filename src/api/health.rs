@@ -21,12 +21,14 @@ pub enum HealthStatus {
     Ready,
     /// It does not.
     Unavailable,
+    /// It does for a few seconds more, and then it stops.
+    Draining,
 }
 
-/// The service does not take requests.
+/// The service does not take requests, or will soon take none.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UnavailableResponse {
-    /// Always `unavailable`.
+    /// `unavailable`, or `draining` for a service that takes requests until it stops, in a few seconds.
     pub status: HealthStatus,
     /// Why.
     pub reasons: Vec<String>,

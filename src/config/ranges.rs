@@ -53,6 +53,7 @@ impl Config {
         self.store.check()?;
         let own = [
             ("server.workers", self.server.workers as u64, 0..=MOST_THREADS as u64),
+            ("server.drain_seconds", self.server.drain_seconds.unwrap_or(0).into(), 0..=600),
             ("presence.offline_grace_ms", self.presence.offline_grace_ms, 0..=DAY_MS),
             ("presence.list_limit", self.presence.list_limit as u64, 0..=1_000_000),
             ("conversation.close_after_hours", self.conversation.close_after_hours.into(), 0..=DECADE_HOURS),

@@ -7,10 +7,12 @@
 use anyhow::{Context, bail};
 use config::{File, FileFormat, Source, Value, ValueKind};
 
-/// Settings without a default: a number that depends on the machine, and a tenant with everything that it may have.
+/// Settings without a default: numbers that depend on the machine or on other settings, and a tenant with everything that it
+/// may have.
 const OPTIONAL: &str = r#"
 [server]
 connections_per_ip = 0
+drain_seconds = 0
 
 [[tenants]]
 id = ""

@@ -1,5 +1,7 @@
 //! `GET /healthz` and `GET /readyz`: for whoever restarts the service, and for whoever sends it traffic.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use amoiq_actors::inbox::InboxView;
 use amoiq_events::{EventStore, store::StoreHealth};
@@ -20,17 +22,36 @@ pub fn is_health_check(request: &HttpRequest) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && PATHS.contains(&request.path())
 }
 
+/// Whether the service is about to stop: it takes whatever comes, and load balancers should send new clients elsewhere.
+#[derive(Debug, Default)]
+pub struct DrainState(AtomicBool);
+
+impl DrainState {
+    /// From now on the service is not ready.
+    pub fn start(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// The process answers.
 pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(HealthResponse { status: HealthStatus::Ok })
 }
 
-/// The store takes writes and is read, and the projections follow it; otherwise 503 and the reasons.
+/// The service stays, the store takes writes and is read, and the projections follow it; otherwise 503 and the reasons.
 pub async fn ready(
+    drain: web::Data<DrainState>,
     store: web::Data<dyn EventStore>,
     inbox: web::Data<InboxView>,
     online: web::Data<OnlineDirectory>,
 ) -> HttpResponse {
+    if drain.is_draining() {
+        return unavailable(HealthStatus::Draining, vec!["the service is about to stop".to_owned()]);
+    }
     let mut reasons = Vec::new();
     match store.health() {
         StoreHealth::Writable => {}
@@ -54,7 +75,10 @@ pub async fn ready(
     if reasons.is_empty() {
         HttpResponse::Ok().json(HealthResponse { status: HealthStatus::Ready })
     } else {
-        let status = HealthStatus::Unavailable;
-        HttpResponse::ServiceUnavailable().json(UnavailableResponse { status, reasons })
+        unavailable(HealthStatus::Unavailable, reasons)
     }
+}
+
+fn unavailable(status: HealthStatus, reasons: Vec<String>) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(UnavailableResponse { status, reasons })
 }

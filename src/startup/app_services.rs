@@ -27,6 +27,7 @@ use crate::{
     config::{Config, PresenceConfig},
     http::{
         body::BodyLimit,
+        health::DrainState,
         history::{HistoryReader, page::HistoryBytes},
         tokens::AnonymousTtl,
     },
@@ -57,6 +58,7 @@ pub(super) struct AppServices {
     /// For the operator interface.
     pub(super) rebuilds: Vec<RebuildHandle>,
     pub(super) online: web::Data<OnlineDirectory>,
+    pub(super) drain: web::Data<DrainState>,
     store: web::Data<dyn EventStore>,
     log: web::Data<dyn EventLog>,
     ambient: web::Data<Ambient>,
@@ -102,6 +104,7 @@ impl AppServices {
             proven,
             rebuilds: vec![rebuilds],
             online: web::Data::new(online),
+            drain: web::Data::default(),
             store: web::Data::from(Arc::clone(store)),
             log: web::Data::from(Arc::clone(log)),
             ambient: web::Data::new(ambient.clone()),
@@ -122,6 +125,7 @@ impl AppServices {
             .app_data(self.directory.clone())
             .app_data(self.inbox.clone())
             .app_data(self.online.clone())
+            .app_data(self.drain.clone())
             .app_data(self.store.clone())
             .app_data(self.log.clone())
             .app_data(self.ambient.clone());

@@ -6,7 +6,7 @@ use amoiq_connections::{
     AddressLimiter, DescriptorBudget, ErrorBodies, ListenerConnections, ListenerSettings, ServeSettings,
 };
 
-use super::DRAIN_SECONDS;
+use super::FINISH_SECONDS;
 use crate::config::{Config, RealtimeConfig};
 
 /// Connections that health checks may still open when all others are in use.
@@ -59,7 +59,7 @@ impl ServiceListeners {
 
     /// How the service is served, with this number of threads.
     pub(super) fn serve_settings(&self, workers: usize) -> ServeSettings {
-        ServeSettings { workers, drain_seconds: DRAIN_SECONDS, connections: Arc::clone(&self.service) }
+        ServeSettings { workers, drain_seconds: FINISH_SECONDS, connections: Arc::clone(&self.service) }
     }
 
     /// Warns when there are too few file descriptors for the configured sockets, and when pings are further apart than

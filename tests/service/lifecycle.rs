@@ -1,4 +1,5 @@
 //! How the process stops, and what signals do.
 
+mod drain;
 mod shutdown;
 mod signals;

@@ -3,10 +3,11 @@
 use super::*;
 
 /// A section, a key, and a value that is not allowed, as the file has it.
-const INVALID: [(&str, &str, &str); 24] = [
+const INVALID: [(&str, &str, &str); 25] = [
     ("store", "path", "''"),
     ("server", "bind", "'localhost:4000'"),
     ("server", "workers", "513"),
+    ("server", "drain_seconds", "601"),
     ("server", "trusted_proxies", "['10.0.0.1']"),
     ("server", "widget_origins", "['https://w.example/']"),
     ("operator", "bind", "'4001'"),

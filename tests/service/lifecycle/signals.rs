@@ -60,6 +60,15 @@ fn a_service_manager_learns_when_the_service_is_ready_and_when_it_stops() {
 }
 
 #[test]
+fn a_service_manager_is_asked_for_the_time_of_a_drain() {
+    let manager = Manager::new(false);
+    let mut app = manager.starting().environment("AMOIQ__SERVER__DRAIN_SECONDS", "1").start();
+    assert!(manager.told().starts_with("READY=1\n"));
+    assert!(app.terminate().0.success());
+    assert_eq!(manager.told(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=9000000");
+}
+
+#[test]
 fn a_watchdog_is_notified_while_the_disk_hangs_because_the_executor_runs() {
     let manager = Manager::new(false);
     let disk = FaultyDisk::new("sync 0 /log.db");

@@ -22,15 +22,18 @@ use std::{
 
 use tokio::time::MissedTickBehavior;
 
+/// How long a stop may take after the drain, with some reserve.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The connection to the service manager, if there is one.
-pub(super) struct ServiceManager {
+pub(in crate::startup) struct ServiceManager {
     address: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
 impl ServiceManager {
     /// Reads the environment. If its value is invalid, that is logged and nothing is sent.
-    pub(super) fn from_environment() -> Self {
+    pub(in crate::startup) fn from_environment() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self { address: None, watchdog: None };
         };
@@ -45,7 +48,7 @@ impl ServiceManager {
     }
 
     /// Reports that the service is ready, and from now on that it is alive.
-    pub(super) fn ready(&self, status: &str) {
+    pub(in crate::startup) fn ready(&self, status: &str) {
         if let Err(error) = self.send(&format!("READY=1\nSTATUS={status}")) {
             tracing::error!(%error, "the service manager was not notified that the service is ready");
         }
@@ -54,9 +57,14 @@ impl ServiceManager {
         }
     }
 
-    /// Reports that the service is stopping.
-    pub(super) fn stopping(&self) {
-        if let Err(error) = self.send("STOPPING=1") {
+    /// Reports that the service is stopping, and how long that may take if it drains first: longer than the manager expects,
+    /// perhaps.
+    pub(in crate::startup) fn stopping(&self, drain: Duration) {
+        let mut message = "STOPPING=1".to_owned();
+        if !drain.is_zero() {
+            message += &format!("\nEXTEND_TIMEOUT_USEC={}", (drain + STOP_TIMEOUT).as_micros());
+        }
+        if let Err(error) = self.send(&message) {
             tracing::debug!(%error, "the service manager was not notified that the service stops");
         }
     }

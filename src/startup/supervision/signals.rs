@@ -4,20 +4,20 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that stop the process.
-pub(super) struct StopSignals {
+pub(in crate::startup) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
     /// Takes over both signals: from now on they no longer end the process directly.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub(in crate::startup) fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt })
     }
 
     /// Waits for one of them.
-    pub(super) async fn received(&mut self) {
+    pub(in crate::startup) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -27,7 +27,7 @@ impl StopSignals {
 
 /// Handles the signals that have no meaning here. SIGHUP also comes from a terminal that closes, and from tools that
 /// expect a service to reload its settings, which this one reads only when it starts.
-pub(super) fn ignore_others() -> std::io::Result<()> {
+pub(in crate::startup) fn ignore_others() -> std::io::Result<()> {
     let others = [
         ("SIGHUP", SignalKind::hangup()),
         ("SIGUSR1", SignalKind::user_defined1()),
