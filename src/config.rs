@@ -32,6 +32,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub operator: OperatorConfig,
     pub store: StoreConfig,
+    pub cluster: ClusterConfig,
     pub auth: AuthConfig,
     pub security: SecurityConfig,
     pub rate_limit: RateLimitSettings,
@@ -75,6 +76,7 @@ section!(StoreConfig {
     schema: String,
     accept_data_loss: bool,
 });
+section!(ClusterConfig { node: String });
 section!(AuthConfig {
     jwt_secret: Secret,
     jwt_previous_secrets: Vec<Secret>,

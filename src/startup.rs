@@ -53,9 +53,6 @@ use crate::{
 /// How long a start waits for another process that holds the store: a service that is stopping, or `amoiq rebuild`.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long requests and deliveries in flight may take once the port is closed.
-const FINISH_SECONDS: u64 = 3;
-
 /// How long closing the store may take after that.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
@@ -143,10 +140,10 @@ impl RunningService {
         let operator_services = webhooks.operator_services(services.rebuilds.clone());
         let operator = OperatorServer::start(&operator_settings, operator_services, eraser, metrics)?;
         let inbox = (**services.inbox).clone();
-        let drain = DrainPeriod::of(&core.config.server, &services.drain);
+        let drain = DrainPeriod::of(&core.config, &services.drain);
         // Only once the start is certain: a start that fails reports nothing but its failure.
         listeners.warn(&core.config.realtime);
-        let serving = listeners.serve_settings(threads(core.config.server.workers, 1));
+        let serving = listeners.serve_settings(threads(core.config.server.workers, 1), drain.finish());
         let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
         let server = app.serve(listener, serving)?;
         let serves_demo = demo_tenant::is_served(&core.registry);
@@ -175,7 +172,7 @@ impl RunningService {
             self.drain.run(&mut stop).await;
             tracing::info!("stopping: finishing what is in flight");
             // No connection is accepted any more while the open ones are closed.
-            let deliveries = self.webhooks.drain(Duration::from_secs(FINISH_SECONDS));
+            let deliveries = self.webhooks.drain(self.drain.finish());
             tokio::join!(handle.stop(true), self.sockets.drain(SOCKET_CLOSE_SPREAD), deliveries);
         });
         let (operator, connection_file) = self.operator.run();

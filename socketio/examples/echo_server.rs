@@ -57,6 +57,9 @@ struct EchoArguments {
     /// The shortest hold, in milliseconds; the longest is three times as long.
     #[arg(long, default_value_t = 5_000)]
     hold: u64,
+    /// The name of this server.
+    #[arg(long)]
+    node: Option<Box<str>>,
 }
 
 /// Echoes the engine's messages.
@@ -129,6 +132,7 @@ async fn main() -> std::io::Result<()> {
         max_connections: arguments.max_connections,
         held_connections: arguments.held_connections,
         hold: Duration::from_millis(arguments.hold)..=Duration::from_millis(3 * arguments.hold),
+        node: arguments.node,
         ..EngineSettings::default()
     };
     let socket_settings = SocketSettings {

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use anyhow::{anyhow, bail, ensure};
 
 use super::{
-    AuthConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, StoreBackend, StoreConfig,
-    TenantConfig, WebhooksConfig,
+    AuthConfig, ClusterConfig, Config, LimitsConfig, RealtimeConfig, SessionsConfig, StoreBackend,
+    StoreConfig, TenantConfig, WebhooksConfig,
 };
 use crate::{access::tenants::settings, api::operator::tenants::MAX_ORIGINS};
 
@@ -37,6 +37,9 @@ const LEAST_WAIT_MS: u64 = 100;
 /// The most waits between the attempts of one delivery.
 const MOST_WAITS: u64 = 1_000;
 
+/// The longest name of a node. Every sid ends with it.
+const MOST_NAME_BYTES: usize = 64;
+
 /// A key, its value and its range.
 type RangeRule = (&'static str, u64, RangeInclusive<u64>);
 
@@ -61,6 +64,7 @@ impl Config {
             ("retention.sessions_days", self.retention.sessions_days.into(), 0..=CENTURY_DAYS),
         ];
         within(own)?;
+        self.cluster.check()?;
         within(self.auth.rows())?;
         within(self.realtime.rows())?;
         within(self.limits.rows())?;
@@ -92,6 +96,19 @@ impl StoreConfig {
                  `postgres://amoiq@db.example/amoiq`, because store.backend is postgres"
             ),
         }
+        Ok(())
+    }
+}
+
+impl ClusterConfig {
+    /// The name is in sids, which are in addresses, and in the settings of proxies.
+    fn check(&self) -> anyhow::Result<()> {
+        let is_allowed = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+        ensure!(
+            self.node.len() <= MOST_NAME_BYTES && self.node.chars().all(is_allowed),
+            "cluster.node is `{}`, and must be a name of letters, digits, `-`, `_` and `.`, at most {MOST_NAME_BYTES}",
+            self.node
+        );
         Ok(())
     }
 }

@@ -1,12 +1,11 @@
 //! How many connections the service and its operators may have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amoiq_connections::{
     AddressLimiter, DescriptorBudget, ErrorBodies, ListenerConnections, ListenerSettings, ServeSettings,
 };
 
-use super::FINISH_SECONDS;
 use crate::config::{Config, RealtimeConfig};
 
 /// Connections that health checks may still open when all others are in use.
@@ -57,9 +56,9 @@ impl ServiceListeners {
         Self { limiter, service, operator, descriptors }
     }
 
-    /// How the service is served, with this number of threads.
-    pub(super) fn serve_settings(&self, workers: usize) -> ServeSettings {
-        ServeSettings { workers, drain_seconds: FINISH_SECONDS, connections: Arc::clone(&self.service) }
+    /// How the service is served, with this number of threads, and this time for requests in flight when it stops.
+    pub(super) fn serve_settings(&self, workers: usize, finish: Duration) -> ServeSettings {
+        ServeSettings { workers, drain_seconds: finish.as_secs(), connections: Arc::clone(&self.service) }
     }
 
     /// Warns when there are too few file descriptors for the configured sockets, and when pings are further apart than

@@ -149,6 +149,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         connections_per_ip: realtime.connections_per_ip,
         held_connections: realtime.held_connections,
         kept_headers: &KEPT_HEADERS,
+        node: Some(&*config.cluster.node).filter(|node| !node.is_empty()).map(Into::into),
         ..EngineSettings::default()
     }
 }

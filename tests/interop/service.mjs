@@ -117,6 +117,11 @@ export class Service {
     execFileSync('prlimit', ['--pid', `${this.#child.pid}`, `--fsize=${isLimited ? '0' : 'unlimited'}:unlimited`]);
   }
 
+  /** Stops it without ending it, or lets it go on. */
+  freeze(isFrozen) {
+    this.#child.kill(isFrozen ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   /** Ends it with a signal and waits; SIGTERM has to be a clean end. */
   async end(signal) {
     const child = this.#child;

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { WAYS, ask, connect, heard, isThere, messagesOf, newSession, open, range, until } from '../interop/client.mjs';
 import { Service } from '../interop/service.mjs';
+import { request as send } from './request.mjs';
 import { ProxyServer, TIMEOUT_S } from './servers.mjs';
 
 const WIDGET = 'wk_proxied_0000000000';
@@ -41,18 +42,8 @@ const BACK_MS = 60_000;
 const VISITOR = { auth: { apiKey: WIDGET } };
 
 /** A request of a client with an address of its own. */
-async function request(url, { method = 'GET', from = '127.0.0.2', key = WIDGET, headers = {}, body } = {}) {
-  // A connection of its own: a proxy may just be closing a shared one.
-  const options = { method, agent: false, localAddress: from, headers: { authorization: `Bearer ${key}`, ...headers } };
-  if (body) options.headers['content-type'] = 'application/json';
-  const answer = await new Promise((resolve, reject) => {
-    const sent = http.request(url, options, resolve);
-    sent.on('error', reject);
-    sent.end(body && JSON.stringify(body));
-  });
-  let text = '';
-  for await (const chunk of answer.setEncoding('utf8')) text += chunk;
-  return { status: answer.statusCode, headers: answer.headers, text };
+function request(url, options) {
+  return send(url, { key: WIDGET, ...options });
 }
 
 /** How many requests a client's address has left. */

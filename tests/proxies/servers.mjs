@@ -1,5 +1,6 @@
-//! The proxies, each started with its configuration from deploy/proxies in a directory of its own. Ports, the paths of
-//! what it writes and the time-outs are changed; the rest is what operators get.
+//! The proxies, each started with its configuration from deploy/proxies, or from deploy/cluster before several nodes, in a
+//! directory of its own. Ports, addresses, the paths of what it writes and the time-outs are changed; the rest is what
+//! operators get.
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
@@ -12,7 +13,15 @@ import { promisify } from 'node:util';
 
 import { until } from '../interop/client.mjs';
 
-const DEPLOYED = new URL('../../deploy/proxies/', import.meta.url);
+/** The folders of the configurations, and the addresses of the service or of the nodes in them. */
+const ALONE = { folder: new URL('../../deploy/proxies/', import.meta.url), addresses: ['127.0.0.1:4000'] };
+const CLUSTER = {
+  folder: new URL('../../deploy/cluster/', import.meta.url),
+  addresses: ['10.0.0.11:4000', '10.0.0.12:4000', '10.0.0.13:4000'],
+};
+
+/** The proxies that have a configuration for several nodes. */
+export const CLUSTER_PROXIES = ['nginx', 'haproxy'];
 
 /** The time-outs of the configurations, and what they are in a test. */
 const DEPLOYED_TIMEOUT = /\b60(?=s?;?$)/gm;
@@ -123,28 +132,33 @@ function replace(text, ...changes) {
   return text;
 }
 
-/** A proxy in front of a service. */
+/** A proxy in front of a service, or of three nodes. */
 export class ProxyServer {
   #kind;
   #place;
   #log = '';
 
-  /** Starts one; `timeoutS` is what its time-outs are. */
-  static async start(name, service, timeoutS = TIMEOUT_S) {
+  /** Starts one before a service, or before a list of three; `timeoutS` is what its time-outs are. */
+  static async start(name, services, timeoutS = TIMEOUT_S) {
+    const ports = [services].flat().map(({ port }) => port);
+    const { folder, addresses } = ports.length === 1 ? ALONE : CLUSTER;
+    assert.equal(ports.length, addresses.length);
     const kind = KINDS[name];
     assert.ok(kind, `there is no proxy ${name}: ${Object.keys(KINDS).join(', ')}`);
     // Not in memory: what varnish compiles has to be executable, which a mount of memory often forbids.
     const directory = await mkdtemp('/tmp/amoiq-proxies-');
     // Workers that run as `nobody` write below it.
     await chmod(directory, 0o755);
-    const place = { directory, timeoutS, servicePort: service.port, file: join(directory, kind.file) };
+    const place = { directory, timeoutS, servicePort: ports[0], file: join(directory, kind.file) };
     // Below the ports that the system gives to clients.
     place.port = await freePort();
     place.control = await freePort();
     place.environment = { ...process.env, HOME: directory, XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory };
-    let text = await readFile(new URL(kind.file, DEPLOYED), 'utf8');
-    text = text.replaceAll('127.0.0.1:4000', `127.0.0.1:${service.port}`).replaceAll(DEPLOYED_TIMEOUT, timeoutS);
-    await writeFile(place.file, kind.adapt(text, place));
+    let text = await readFile(new URL(kind.file, folder), 'utf8');
+    addresses.forEach((address, index) => {
+      text = text.replaceAll(address, `127.0.0.1:${ports[index]}`);
+    });
+    await writeFile(place.file, kind.adapt(text.replaceAll(DEPLOYED_TIMEOUT, timeoutS), place));
     const [program, ...words] = kind.command(place);
     place.child = spawn(program, words, { env: place.environment, stdio: ['ignore', 'pipe', 'pipe'] });
     const proxy = new ProxyServer(kind, place);

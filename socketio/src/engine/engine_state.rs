@@ -23,7 +23,8 @@ use crate::random::RandomSource;
 /// The table is split so that workers seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// The engine's id of a connection: 120 random bits, since it is all that a polling client proves itself with.
+/// The engine's id of a connection: 120 random bits, since it is all that a polling client proves itself with, and the name
+/// of the server, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct EngineSid(Arc<str>);
 
@@ -74,7 +75,11 @@ impl<C: Clone> EngineState<C> {
     }
 
     pub(super) fn new_sid(&self) -> EngineSid {
-        EngineSid(self.random.id().into())
+        let id = self.random.id();
+        EngineSid(match &self.settings.node {
+            Some(node) => format!("{id}.{node}").into(),
+            None => id.into(),
+        })
     }
 
     /// A number that no other websocket of this engine has.

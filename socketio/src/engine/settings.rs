@@ -27,6 +27,9 @@ pub struct EngineSettings {
     /// The request headers that a handshake keeps, in lower case. A connection lives for hours, so it does not keep
     /// the others.
     pub kept_headers: &'static [&'static str],
+    /// The name of this server among those behind one balancer: letters, digits, `-`, `_` and `.`. It is the end of each
+    /// `sid`, after a dot, so that the balancer finds the server of a request whose client sends no cookies.
+    pub node: Option<Box<str>>,
 }
 
 impl Default for EngineSettings {
@@ -43,6 +46,7 @@ impl Default for EngineSettings {
             held_connections: 0,
             hold: Duration::from_secs(5)..=Duration::from_secs(15),
             kept_headers: &["authorization", "origin", "referer"],
+            node: None,
         }
     }
 }

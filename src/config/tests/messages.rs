@@ -3,7 +3,7 @@
 use super::*;
 
 /// A section, a key, and a value that is not allowed, as the file has it.
-const INVALID: [(&str, &str, &str); 25] = [
+const INVALID: [(&str, &str, &str); 26] = [
     ("store", "path", "''"),
     ("server", "bind", "'localhost:4000'"),
     ("server", "workers", "513"),
@@ -12,6 +12,7 @@ const INVALID: [(&str, &str, &str); 25] = [
     ("server", "widget_origins", "['https://w.example/']"),
     ("operator", "bind", "'4001'"),
     ("operator", "metrics_networks", "['any']"),
+    ("cluster", "node", "'node a'"),
     ("auth", "anonymous_token_seconds", "0"),
     ("security", "widget_key_reads_history", "'yes'"),
     ("rate_limit", "http_per_minute", "1.5"),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 const SESSION: &str = "session-of-a-service-that-drains";
 
-/// As long as in the settings of several nodes.
+/// As long as one of several nodes drains without a setting.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The longest from the signal to the next process's first answer.
@@ -69,9 +69,10 @@ fn while_it_drains_it_is_not_ready_and_takes_requests_and_sockets() {
 }
 
 #[test]
-fn a_restart_with_a_drain_takes_less_than_8_s() {
+fn one_of_several_nodes_drains_for_5_s_and_its_restart_takes_less_than_8_s() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut app = draining("5").data(directory.path()).start();
+    let node = || AppLauncher::new().environment("AMOIQ__CLUSTER__NODE", "a").data(directory.path());
+    let mut app = node().start();
     let mut sockets: Vec<_> = (0..50).map(|_| SocketClient::connect(&app, WIDGET_KEY)).collect();
     let since = Instant::now();
     app.signal("TERM");
@@ -88,7 +89,7 @@ fn a_restart_with_a_drain_takes_less_than_8_s() {
     assert!(closed >= Some(DRAIN), "{closed:?}");
     eventually("it ends", || app.exit_status().is_some());
     assert!(app.exit_status().is_some_and(|status| status.success()));
-    let after = draining("5").data(directory.path()).start();
+    let after = node().start();
     assert_eq!(after.get(SECRET_KEY, "/readyz").status, 200);
     assert!(since.elapsed() < RESTART, "{:?}", since.elapsed());
     assert!(sockets.iter_mut().all(|socket| socket.until_closed().1 == 1001));
@@ -96,7 +97,7 @@ fn a_restart_with_a_drain_takes_less_than_8_s() {
 }
 
 #[test]
-fn without_the_setting_one_service_does_not_drain() {
+fn one_service_alone_does_not_drain() {
     let mut app = TestApp::start();
     let _socket = SocketClient::connect(&app, WIDGET_KEY);
     let (status, time) = app.terminate();

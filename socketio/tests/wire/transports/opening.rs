@@ -46,6 +46,19 @@ fn the_open_packet_of_a_websocket_has_exactly_five_fields_and_offers_nothing() {
 }
 
 #[test]
+fn a_sid_ends_with_the_name_of_its_server() {
+    let server = EchoServer::start_with(&[("--node", 17)]);
+    let (websocket, _open) = EngineSession::websocket(&server, ENGINE);
+    let polling = EngineSession::polling(&server, ENGINE);
+    for sid in [&websocket.sid, &polling.sid] {
+        let (random, node) = sid.split_once('.').expect("two parts");
+        assert_eq!((random.len(), node), (20, "17"));
+    }
+    assert_eq!(polling.post("4hello").ok(), "ok");
+    assert_eq!(polling.get().ok(), "4hello");
+}
+
+#[test]
 fn a_sid_has_at_least_96_random_bits() {
     let server = EchoServer::start();
     let mut http = RawHttp::connect(&server);
