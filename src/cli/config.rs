@@ -2,17 +2,18 @@
 
 use std::{collections::HashMap, path::Path};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{print_result, print_warning};
 use crate::{
     config::{
-        Config,
+        Config, StoreBackend,
         effective::{EffectiveConfig, ShownSetting},
         environment,
     },
-    startup,
+    startup::{self, open_log},
     telemetry::logging,
 };
 
@@ -62,6 +63,9 @@ pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Resul
 fn check(config: &Config) -> anyhow::Result<()> {
     logging::check(&config.log)?;
     startup::check_secrets(&config.auth)?;
+    if config.store.backend == StoreBackend::Postgres {
+        open_log::postgres_options(&config.store).check().context("store.url")?;
+    }
     startup::desired_tenants(&config.tenants, &config.webhooks)?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
@@ -29,6 +29,13 @@ const BASICS = {
   'rate_limit.socket_per_second': 0,
   'log.format': 'json',
 };
+
+/** Where the log is: in a schema of the database that AMOIQ_TEST_POSTGRES names, else in the data directory. */
+function logSettings() {
+  const url = process.env.AMOIQ_TEST_POSTGRES;
+  const schema = `interop_${randomUUID().replaceAll('-', '')}`;
+  return url ? { 'store.backend': 'postgres', 'store.url': url, 'store.schema': schema } : {};
+}
 
 const START_MS = 20_000;
 const STOP_MS = 10_000;
@@ -55,7 +62,7 @@ export class Service {
   static async start({ settings = {}, tenants = '' } = {}) {
     const service = new Service();
     service.#directory = await mkdtemp(join(tmpdir(), 'amoiq-interop-'));
-    const all = { ...BASICS, ...settings, 'store.path': join(service.#directory, 'data') };
+    const all = { ...BASICS, ...logSettings(), ...settings, 'store.path': join(service.#directory, 'data') };
     service.#environment = Object.fromEntries(
       Object.entries(all).map(([key, value]) => [variable(key), String(value)]),
     );

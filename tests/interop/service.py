@@ -51,10 +51,23 @@ def new_session():
     return f"session-{int(time.time() * 1000)}-{uuid.uuid4().hex[:24]}"
 
 
+def log_settings():
+    """Where the log is: in a schema of the database that AMOIQ_TEST_POSTGRES names, else in the data directory."""
+    url = os.environ.get("AMOIQ_TEST_POSTGRES")
+    if not url:
+        return {}
+    return {
+        "AMOIQ__STORE__BACKEND": "postgres",
+        "AMOIQ__STORE__URL": url,
+        "AMOIQ__STORE__SCHEMA": f"interop_{uuid.uuid4().hex}",
+    }
+
+
 class Service:
     """One running service."""
 
     def __init__(self):
+        self.log_settings = log_settings()
         self.directory = tempfile.mkdtemp(prefix="amoiq-interop-")
         self.lines = []
         self.process = None
@@ -79,6 +92,7 @@ class Service:
         environment = {
             **os.environ,
             **BASICS,
+            **self.log_settings,
             "AMOIQ__STORE__PATH": os.path.join(self.directory, "data"),
             "AMOIQ__SERVER__BIND": f"127.0.0.1:{self.port}",
         }

@@ -2,7 +2,7 @@
 // commit is durable, has the next number of its session, is stored once however often it is sent, and reaches everybody in
 // the session's room.
 //
-// PGPORT, PGUSER, PGDATABASE name the database, PORT the port on the loopback address.
+// PGHOST, PGPORT, PGUSER and PGDATABASE name the database, PORT the port on the loopback address.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
@@ -31,7 +31,7 @@ const INSERT = `
   INSERT INTO messages (id, tenant, session, number, sender, client_id, body, about)
   SELECT $1, $2, $3, messages, $4, $5, $6, $7 FROM next RETURNING number, created`;
 
-const pool = new pg.Pool({ host: '127.0.0.1', max: 20 });
+const pool = new pg.Pool({ max: 20 });
 await pool.query(SCHEMA);
 
 const app = express();

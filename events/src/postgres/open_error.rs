@@ -6,7 +6,7 @@ use crate::postgres::{call_failure::CallFailure, server_address::PostgresAddress
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresOpenError {
     /// The address is none.
-    #[error("the address of the database: {0}")]
+    #[error(transparent)]
     Address(#[from] PostgresAddressError),
     /// The name of the schema is none.
     #[error("`{0}` is no name for a schema: 1 to 40 small letters, digits and `_`, a letter first")]
