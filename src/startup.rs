@@ -23,6 +23,7 @@ use amoiq_actors::{inbox::InboxView, webhooks::WebhooksHandle};
 use amoiq_connections::ServeSettings;
 use amoiq_events::{
     Ambient, NewEvent, StreamName,
+    cluster::ClusterLeases,
     event::{Event, EventCause},
     node::{NodeEvent, NodeStarted},
     store::{ExpectedVersion, OpenedStore, sqlite::DirectoryLock},
@@ -99,6 +100,7 @@ pub struct RunningService {
     inbox: InboxView,
     key_uses: KeyUses,
     log: Arc<dyn OpenedStore>,
+    leases: Arc<dyn ClusterLeases>,
     _data_directory: Option<DirectoryLock>,
 }
 
@@ -111,9 +113,6 @@ impl RunningService {
         let listeners = ServiceListeners::of(&config);
         let ambient = Ambient::system();
         let LogOpening { log, lock } = open_log::open_log(&config.store, &ambient, LOCK_TIMEOUT)?;
-        // Before the first append: whatever is appended from now on goes to every endpoint.
-        let outbox = webhooks::open_outbox(&config.store.path, &*log).await?;
-        amoiq_actors::erasure::finish_erasures(&*log).await?;
         let core = CoreServices::load(config, log, ambient).await?;
         let key_uses = KeyUses::start(Arc::clone(&core.registry), core.data_directory());
         configured_tenants::reconcile(&core).await?;
@@ -125,7 +124,7 @@ impl RunningService {
         let address = listener.local_addr()?;
         let services = AppServices::start(&core, presence)?;
         let sockets = SocketServer::start(&core, &services, &listeners.service, signals);
-        let webhooks = WebhookServer::start(&core, outbox)?;
+        let webhooks = WebhookServer::start(&core)?;
         let eraser = erasure::start(&core, &services, webhooks.lanes());
         let metrics = metrics::metrics(&core, &services, &sockets, webhooks.lanes());
         let metrics = metrics.with(metrics::connections(&listeners)).with(metrics::losses(losses));
@@ -158,6 +157,7 @@ impl RunningService {
             inbox,
             key_uses,
             log: core.opened,
+            leases: core.node.leases,
             _data_directory: lock,
         })
     }
@@ -181,10 +181,13 @@ impl RunningService {
         operator.stop(false).await;
         served?;
         stopping.await?;
-        if tokio::time::timeout(CLOSE_TIMEOUT, close(self.log, self.key_uses, &self.inbox, &webhooks))
-            .await
-            .is_err()
-        {
+        let closing = async {
+            if let Err(error) = self.leases.leave().await {
+                tracing::warn!(%error, "other nodes take over only when this one's time is up");
+            }
+            close(self.log, self.key_uses, &self.inbox, &webhooks).await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("the databases did not close in time; the next start recovers them");
         }
         tracing::info!("stopped");

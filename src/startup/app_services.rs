@@ -14,7 +14,7 @@ use amoiq_actors::{
 use amoiq_events::{Ambient, EventLog, EventStore};
 use tokio::sync::mpsc;
 
-use super::{core_services::CoreServices, jwt_secrets, threads};
+use super::{core_services::CoreServices, threads};
 use crate::{
     access::{
         auth::{Authenticator, origin::WidgetOrigins},
@@ -133,7 +133,7 @@ impl AppServices {
 }
 
 fn authenticator(core: &CoreServices) -> anyhow::Result<Authenticator> {
-    let tokens = jwt_secrets::token_keys(core)?;
+    let tokens = core.secrets.keys(&core.config.auth, &core.ambient);
     Ok(Authenticator::new(Arc::clone(&core.registry), tokens, core.ambient.clone()))
 }
 

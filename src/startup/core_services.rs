@@ -1,5 +1,6 @@
 //! What every part of the service works with: the settings, the log, the clock and the tenants.
 
+pub(super) mod cluster;
 pub(crate) mod open_log;
 
 use std::{path::Path, sync::Arc};
@@ -7,7 +8,8 @@ use std::{path::Path, sync::Arc};
 use amoiq_actors::tenants::{TenantFollower, TenantRegistry};
 use amoiq_events::{Ambient, EventLog, EventStore, store::OpenedStore};
 
-use super::demo_tenant;
+use self::cluster::NodeServices;
+use super::{demo_tenant, jwt_secrets::TokenSecrets};
 use crate::config::Config;
 
 /// What every part of the service works with.
@@ -21,22 +23,28 @@ pub(super) struct CoreServices {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
+    pub(super) secrets: TokenSecrets,
+    pub(super) node: NodeServices,
 }
 
 impl CoreServices {
-    /// Reads the tenants from the log. The configured ones may not be among them yet.
+    /// Joins the other nodes, completes erasures that were interrupted, and reads the tenants from the log. The configured ones
+    /// may not be among them yet.
     pub(super) async fn load(
         config: Config,
         opened: Arc<dyn OpenedStore>,
         ambient: Ambient,
     ) -> anyhow::Result<Self> {
+        let secrets = TokenSecrets::load(&config.auth, &config.store.path, &ambient)?;
+        let node = NodeServices::join(&config, &*opened, &secrets, &ambient).await?;
+        amoiq_actors::erasure::finish_erasures(&*opened).await?;
         let (store, log): (Arc<dyn EventStore>, Arc<dyn EventLog>) = (opened.clone(), opened.clone());
         // Before the registry is read: what another node changes meanwhile is in one of both.
         let from = log.head();
         let registry = TenantRegistry::load(&*store, demo_tenant::is_allowed(config.server.bind)).await?;
         let registry = Arc::new(registry);
         TenantFollower::start(&registry, &log, from);
-        Ok(Self { config, opened, store, log, ambient, registry })
+        Ok(Self { config, opened, store, log, ambient, registry, secrets, node })
     }
 
     /// The data directory.

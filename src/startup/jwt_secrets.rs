@@ -4,8 +4,9 @@ use std::path::Path;
 
 use amoiq_events::{Ambient, durable_file};
 use anyhow::Context;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
-use super::core_services::CoreServices;
 use crate::{
     access::{
         auth::{TokenKeys, TokenSettings},
@@ -17,14 +18,49 @@ use crate::{
 /// A secret with fewer bytes can be guessed from a token that it signed.
 const STRONG_BYTES: usize = 32;
 
-/// The keys that sign and verify tokens.
-pub(super) fn token_keys(core: &CoreServices) -> anyhow::Result<TokenKeys> {
-    let auth = &core.config.auth;
-    check_secrets(auth)?;
-    let secret = current_secret(&auth.jwt_secret, core.data_directory(), &core.ambient)?;
-    let previous = previous_secrets(&auth.jwt_previous_secrets);
-    let settings = TokenSettings { issuer: auth.issuer.clone(), audience: auth.audience.clone() };
-    Ok(TokenKeys::new(&secret, previous, settings, core.ambient.clone()))
+/// The secrets of tokens.
+pub(super) struct TokenSecrets {
+    /// Signs, and verifies.
+    current: Secret,
+    /// Only verify.
+    previous: Vec<Secret>,
+}
+
+impl TokenSecrets {
+    /// Takes the configured secrets, or the one of the data directory, which the first start makes.
+    ///
+    /// # Errors
+    /// When one is blank, or that of the directory cannot be read or written.
+    pub(super) fn load(auth: &AuthConfig, directory: &Path, ambient: &Ambient) -> anyhow::Result<Self> {
+        check_secrets(auth)?;
+        let current = current_secret(&auth.jwt_secret, directory, ambient)?;
+        let previous = previous_secrets(&auth.jwt_previous_secrets).to_vec();
+        Ok(Self { current, previous })
+    }
+
+    /// The keys that sign and verify tokens.
+    pub(super) fn keys(&self, auth: &AuthConfig, ambient: &Ambient) -> TokenKeys {
+        let settings = TokenSettings { issuer: auth.issuer.clone(), audience: auth.audience.clone() };
+        TokenKeys::new(&self.current, &self.previous, settings, ambient.clone())
+    }
+
+    /// Names the secret that signs, for other nodes; nobody learns the secret from it.
+    pub(super) fn signing(&self) -> String {
+        fingerprint(&self.current)
+    }
+
+    /// Names all secrets.
+    pub(super) fn verifying(&self) -> Vec<String> {
+        [&self.current].into_iter().chain(&self.previous).map(fingerprint).collect()
+    }
+}
+
+/// A keyed digest of a fixed text.
+fn fingerprint(secret: &Secret) -> String {
+    let key = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes());
+    // A key of any length is taken.
+    key.map(|key| hex::encode(key.chain_update("amoiq: secret of tokens").finalize().into_bytes()))
+        .unwrap_or_default()
 }
 
 /// Checks that no configured secret is blank: with a blank one anybody could sign tokens.

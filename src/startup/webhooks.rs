@@ -1,29 +1,23 @@
-//! Webhook delivery: its lanes on their own thread, its database in the data directory, and what the management API
-//! needs.
+//! Webhook delivery: its lanes on their own thread, and what the management API needs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use actix::Arbiter;
-use actix_web::web;
-use amoiq_actors::{
-    projections::RebuildHandle,
-    webhooks::{
-        DeliveryStore, LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
-        delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
-    },
-};
-use amoiq_events::{
-    EventLog, Position,
-    cluster::{ClusterLeases, NodeDescription, SingleNode},
-};
-
-use super::core_services::CoreServices;
+use super::core_services::{CoreServices, cluster::NodeServices};
 use crate::{
     access::tenants::TenantService,
     config,
     http::webhooks::{WebhookRegistrar, test::WebhookTests},
     operator::OperatorServices,
     webhooks::{DestinationPolicy, HttpSender},
+};
+use actix::Arbiter;
+use actix_web::web;
+use amoiq_actors::{
+    projections::RebuildHandle,
+    webhooks::{
+        LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
+        delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
+    },
 };
 
 /// Test deliveries take at most one in this many of the permits for attempts.
@@ -38,25 +32,24 @@ pub(super) struct WebhookServer {
 }
 
 impl WebhookServer {
-    /// Starts a lane for every endpoint.
-    pub(super) fn start(core: &CoreServices, outbox: DeliveryStore) -> anyhow::Result<Self> {
+    /// Starts the lanes.
+    pub(super) fn start(core: &CoreServices) -> anyhow::Result<Self> {
         let CoreServices { config, log, ambient, registry, .. } = core;
+        let NodeServices { leases, deliveries } = &core.node;
         let webhooks = &config.webhooks;
         let settings = lane_settings(webhooks);
         let destinations = DestinationPolicy::new(&webhooks.allowed_networks);
         let sender = Arc::new(HttpSender::new(destinations.clone(), ambient.clone())?);
         let thread = Arbiter::new().handle();
-        let node = SingleNode::new(NodeDescription::named("single"), log.epoch(), ambient);
-        let leases: Arc<dyn ClusterLeases> = Arc::new(node);
-        let (kept, reaper_ambient, retention) = (outbox.clone(), ambient.clone(), retention(webhooks));
-        let reaper_leases = Arc::clone(&leases);
+        let (kept, reaper_ambient, retention) = (deliveries.clone(), ambient.clone(), retention(webhooks));
+        let reaper_leases = Arc::clone(leases);
         thread.spawn_fn(move || DeliveryReaper::start(kept, reaper_leases, reaper_ambient, retention));
         let services = WebhookServices {
             log: Arc::clone(log),
             ambient: ambient.clone(),
             registry: Arc::clone(registry),
-            deliveries: outbox,
-            leases,
+            deliveries: deliveries.clone(),
+            leases: Arc::clone(leases),
             sender,
         };
         let lanes = WebhooksHandle::start(settings, services, &thread);
@@ -98,22 +91,6 @@ impl WebhookServer {
     pub(super) async fn drain(&self, timeout: Duration) {
         self.lanes.drain(timeout).await;
     }
-}
-
-/// Opens the database of webhook delivery, right after the log was opened.
-pub(super) async fn open_outbox(data: &Path, store: &dyn EventLog) -> anyhow::Result<DeliveryStore> {
-    let file = data.join("outbox.db");
-    // It is created before the first event.
-    let is_gone = !file.try_exists()? && store.head() > Position::START;
-    let outbox = DeliveryStore::open(&file)?;
-    if is_gone {
-        tracing::warn!(
-            "outbox.db is gone: a new one is created, and every endpoint receives everything since its registration \
-             again, under the same ids"
-        );
-    }
-    outbox.adopt(store.epoch(), store.head()).await?;
-    Ok(outbox)
 }
 
 fn lane_settings(webhooks: &config::WebhooksConfig) -> LaneSettings {

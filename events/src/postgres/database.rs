@@ -42,6 +42,16 @@ impl PostgresOptions {
             may_be_lost: false,
         }
     }
+
+    /// Checks what can be checked without the database.
+    ///
+    /// # Errors
+    /// When the address or the schema's name is none.
+    pub fn check(&self) -> Result<(), PostgresOpenError> {
+        SchemaName::parse(&self.schema)?;
+        ServerAddress::parse(&self.address)?;
+        Ok(())
+    }
 }
 
 /// An open database. Its thread ends with the last clone.

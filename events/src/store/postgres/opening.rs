@@ -12,18 +12,6 @@ pub(super) struct OpenedLog {
     pub(super) state: LogState,
 }
 
-impl PostgresOptions {
-    /// Checks what can be checked without the database.
-    ///
-    /// # Errors
-    /// When the address or the schema's name is none.
-    pub fn check(&self) -> Result<(), PostgresOpenError> {
-        SchemaName::parse(&self.schema)?;
-        ServerAddress::parse(&self.address)?;
-        Ok(())
-    }
-}
-
 impl OpenedLog {
     /// Makes the log or brings it up to date.
     pub(super) async fn of(

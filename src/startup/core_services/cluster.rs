@@ -1,0 +1,93 @@
+//! This node's part among those that share a log: its membership, its leases, and where webhook deliveries are recorded.
+//!
+//! With the log in the data directory there is one node: it has every lease, and deliveries are in `outbox.db`. With the log
+//! in PostgreSQL both are there, so that another node can take over.
+
+use std::{path::Path, sync::Arc};
+
+use amoiq_actors::webhooks::DeliveryStore;
+use amoiq_events::{
+    Ambient, EventLog, Position,
+    cluster::{ClusterLeases, ClusterOptions, LEASE_TERM, NodeDescription, PostgresLeases, SingleNode},
+    postgres::PostgresDatabase,
+};
+use anyhow::Context;
+
+use super::open_log;
+use crate::{
+    config::{Config, StoreBackend},
+    startup::jwt_secrets::TokenSecrets,
+};
+
+/// Rises with each release that writes what earlier ones do not read.
+const RELEASE_LEVEL: u32 = 1;
+
+/// What a node shares with others.
+pub(in crate::startup) struct NodeServices {
+    pub(in crate::startup) leases: Arc<dyn ClusterLeases>,
+    pub(in crate::startup) deliveries: DeliveryStore,
+}
+
+impl NodeServices {
+    /// Joins, and opens the deliveries: before the first append, because whatever is appended from now on goes to every
+    /// endpoint.
+    ///
+    /// # Errors
+    /// When another node has the same name or other secrets, or a database cannot be used; the text says what to do.
+    pub(in crate::startup) async fn join(
+        config: &Config,
+        log: &dyn EventLog,
+        secrets: &TokenSecrets,
+        ambient: &Ambient,
+    ) -> anyhow::Result<Self> {
+        let node = describe(config, secrets);
+        let (leases, deliveries): (Arc<dyn ClusterLeases>, _) = match config.store.backend {
+            StoreBackend::Sqlite => {
+                let leases = SingleNode::new(node, log.epoch(), ambient);
+                (Arc::new(leases), open_outbox(&config.store.path, log)?)
+            }
+            StoreBackend::Postgres => {
+                let database = open_log::postgres_options(&config.store);
+                let options = ClusterOptions {
+                    database: database.clone(),
+                    node,
+                    epoch: log.epoch(),
+                    directory: config.store.path.clone(),
+                    term: LEASE_TERM,
+                };
+                let leases = PostgresLeases::open(options).context("cluster.node")?;
+                let shared = PostgresDatabase::open(&database).and_then(DeliveryStore::shared);
+                (Arc::new(leases), shared.context("store.url")?)
+            }
+        };
+        deliveries.adopt(log.epoch(), log.head()).await?;
+        Ok(Self { leases, deliveries })
+    }
+}
+
+fn describe(config: &Config, secrets: &TokenSecrets) -> NodeDescription {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = Some(config.cluster.node.clone()).filter(|name| !name.is_empty());
+    NodeDescription {
+        name: name.unwrap_or_else(host).into(),
+        address: config.server.bind.to_string(),
+        level: RELEASE_LEVEL,
+        signing: secrets.signing(),
+        verifying: secrets.verifying(),
+    }
+}
+
+/// Opens the deliveries of the only node.
+fn open_outbox(data: &Path, log: &dyn EventLog) -> anyhow::Result<DeliveryStore> {
+    let file = data.join("outbox.db");
+    // It is created before the first event.
+    let is_gone = !file.try_exists()? && log.head() > Position::START;
+    let outbox = DeliveryStore::open(&file)?;
+    if is_gone {
+        tracing::warn!(
+            "outbox.db is gone: a new one is created, and every endpoint receives everything since its registration \
+             again, under the same ids"
+        );
+    }
+    Ok(outbox)
+}
