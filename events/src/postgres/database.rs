@@ -3,7 +3,7 @@
 //! Each part opens its own, with a thread of its own: the renewal of a lease must not wait until the log has decoded what
 //! it reads.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,8 @@ pub struct PostgresOptions {
     pub schema: String,
     /// Whether a server may answer before what it acknowledges survives a crash.
     pub may_be_lost: bool,
+    /// Where this node keeps what it knows of the log. Without it, a loss while the node is away is not noticed.
+    pub directory: Option<PathBuf>,
 }
 
 impl PostgresOptions {
@@ -40,6 +42,7 @@ impl PostgresOptions {
             password: None,
             schema: "amoiq".to_owned(),
             may_be_lost: false,
+            directory: None,
         }
     }
 
@@ -74,7 +77,11 @@ impl PostgresDatabase {
         let server = ServerAddress::parse(&options.address)?
             .with_credentials(options.user.as_deref(), options.password.as_deref());
         let tls = tls::connector(&server)?;
-        let database = Self { thread, sessions: SessionMaker { server: Arc::new(server), tls }, schema };
+        let database = Self {
+            thread,
+            sessions: SessionMaker { server: Arc::new(server), tls, seen: Arc::default() },
+            schema,
+        };
         database.wait_for(check(database.sessions.clone(), options.may_be_lost))?;
         Ok(database)
     }

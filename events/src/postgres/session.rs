@@ -25,7 +25,12 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{CallFailure, server_address::ServerAddress, timing};
+use super::{
+    CallFailure,
+    seen_server::{SeenServer, ServerIdentity},
+    server_address::ServerAddress,
+    timing,
+};
 
 /// The server's function that waits for the standby. A notice names it whatever the language of its text.
 const WAIT_FOR_STANDBY: &str = "SyncRepWaitForLSN";
@@ -38,6 +43,7 @@ pub type Parameter<'a> = &'a (dyn ToSql + Sync);
 pub(crate) struct SessionMaker {
     pub(crate) server: Arc<ServerAddress>,
     pub(crate) tls: MakeRustlsConnect,
+    pub(crate) seen: Arc<SeenServer>,
 }
 
 /// A connection that was told how to behave.
@@ -48,6 +54,9 @@ pub struct DatabaseSession {
     driver: JoinHandle<()>,
     is_unreplicated: Arc<AtomicBool>,
     is_silent: bool,
+    /// The server that it leads to, where that tells.
+    identity: Option<ServerIdentity>,
+    seen: Arc<SeenServer>,
 }
 
 impl Drop for DatabaseSession {
@@ -57,7 +66,7 @@ impl Drop for DatabaseSession {
 }
 
 impl SessionMaker {
-    /// Connects to the first host that takes writes.
+    /// Connects to the first host that takes writes and was not replaced by another.
     pub(crate) async fn connect(&self) -> Result<DatabaseSession, CallFailure> {
         let (unheard, _nobody) = mpsc::channel(1);
         self.connect_heard(unheard).await
@@ -90,18 +99,38 @@ impl SessionMaker {
         let (client, connection) = host.connect(self.tls.clone()).await?;
         let is_unreplicated = Arc::new(AtomicBool::new(false));
         let driver = tokio::spawn(drive(connection, Arc::clone(&is_unreplicated), heard));
-        let session =
-            DatabaseSession { client, prepared: HashMap::new(), driver, is_unreplicated, is_silent: false };
+        let mut session = DatabaseSession {
+            client,
+            prepared: HashMap::new(),
+            driver,
+            is_unreplicated,
+            is_silent: false,
+            identity: None,
+            seen: Arc::clone(&self.seen),
+        };
         session.client.batch_execute(&settings()).await?;
         let row = session.client.query_one("SELECT pg_is_in_recovery()", &[]).await?;
         if row.try_get(0)? {
             return Err(CallFailure::Broken("the server is a standby".to_owned()));
         }
+        session.identify().await?;
         Ok(session)
     }
 }
 
 impl DatabaseSession {
+    /// Finds out which server this is. Some services do not let it tell.
+    async fn identify(&mut self) -> Result<(), CallFailure> {
+        let rows = match self.client.query(ServerIdentity::QUERY, &[]).await.map_err(CallFailure::from) {
+            Err(CallFailure::Refused(_)) => return Ok(()),
+            rows => rows?,
+        };
+        let identity = rows.first().map(ServerIdentity::decode).transpose()?;
+        identity.map_or(Ok(()), |identity| self.seen.see(identity))?;
+        self.identity = identity;
+        Ok(())
+    }
+
     /// Makes a call and waits for all of its rows.
     ///
     /// # Errors
@@ -165,7 +194,7 @@ impl DatabaseSession {
 
     /// Whether calls can still be made.
     pub fn is_usable(&self) -> bool {
-        !self.is_silent && !self.client.is_closed()
+        !self.is_silent && !self.client.is_closed() && self.seen.is_newest(self.identity)
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) const FOLLOW: Duration = Duration::from_secs(2);
 /// How often it is looked for events of other nodes, in case that a wake-up was lost.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 
+/// Between two writes of the file that says what this node knows.
+pub(crate) const KEEP: Duration = Duration::from_millis(500);
+
 /// Between two tries of what fails.
 pub(crate) const RETRY: Duration = Duration::from_millis(200);
 

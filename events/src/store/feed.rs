@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{ReadError, StoreFuture};
-use crate::{Position, RecordedEvent};
+use crate::{EventId, Position, RecordedEvent};
 
 /// How many events the window holds; a subscriber that is further behind reads the log.
 const WINDOW_EVENTS: usize = 16_384;
@@ -80,6 +80,13 @@ impl LogFeed {
     pub(crate) fn clear(&self) {
         let mut window = self.window.write();
         *window = RecentWindow { after: *self.head.borrow(), commits: VecDeque::new(), events: 0, bytes: 0 };
+    }
+
+    /// The events of recent commits that are in memory: where they are, and their ids.
+    pub(crate) fn recent(&self) -> Vec<(Position, EventId)> {
+        let window = self.window.read();
+        let events = window.commits.iter().flat_map(|commit| commit.iter());
+        events.map(|event| (event.position, event.event.id)).collect()
     }
 
     pub(crate) fn head(&self) -> Position {
@@ -186,7 +193,7 @@ impl LogSubscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventId, NewEvent, StreamName, Timestamp, Version};
+    use crate::{NewEvent, StreamName, Timestamp, Version};
 
     fn commit(position: u64, bytes: usize) -> Arc<[RecordedEvent]> {
         let event = NewEvent {

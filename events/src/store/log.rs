@@ -19,7 +19,7 @@ pub const MAX_APPEND_EVENTS: usize = 1_000;
 /// The most events that one read returns, however many are asked for: read transactions stay short.
 pub const MAX_READ_EVENTS: usize = 1_000;
 
-/// An [`ExpectedVersion::Any`] append is recognised as a repeat within this many of the newest events.
+/// An [`ExpectedVersion::Any`] append is recognised as a repeat within at least this many of the newest events.
 pub const REMEMBERED_IDS: usize = 10_000;
 
 /// How far the times of two events may contradict their order: an append may wait, and a clock may be set.
@@ -147,7 +147,7 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// The same event ids again return the first receipt: for [`ExpectedVersion::Exact`] and
     /// [`ExpectedVersion::NoStream`] when the ids stored after the expected version are these, for
-    /// [`ExpectedVersion::Any`] within the last [`REMEMBERED_IDS`].
+    /// [`ExpectedVersion::Any`] within at least the last [`REMEMBERED_IDS`] events.
     fn append(
         &self,
         stream: StreamName,
@@ -204,6 +204,19 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// The history that this log holds.
     fn epoch(&self) -> Epoch;
+
+    /// Waits until this history ends because the log goes on as another one: a failover lost events, or it was restored
+    /// while it was open. Reads and appends are refused from then on, and whoever derived anything from the log starts anew
+    /// on the epoch that this returns. A log that one process has to itself only ends when it is closed.
+    fn replaced(&self) -> StoreFuture<Epoch> {
+        Box::pin(std::future::pending())
+    }
+
+    /// Up to where an earlier history is certainly the same as this one; to be asked before anything is appended. A log that
+    /// only ever loses its end is the same up to its head.
+    fn common_with(&self, _earlier: Epoch) -> Position {
+        self.head()
+    }
 
     /// The most bytes that the data of one append may have together.
     fn max_append_bytes(&self) -> usize;

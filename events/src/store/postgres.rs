@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use self::{
-    following::{current_head::CurrentHead, follower::LogFollower, wake_ups},
-    known_end::KnownEnd,
+    following::{current_head::CurrentHead, follower::LogFollower, loss_watch::LossWatch, wake_ups},
+    history::{end_file::EndKeeper, epoch_table::EpochTable, known_end::KnownEnd},
     opening::OpenedLog,
     reading::{log_reads::LogReads, session_pool::SessionPool},
     store_condition::StoreCondition,
@@ -44,11 +44,12 @@ use crate::{
 
 mod call_errors;
 mod following;
-mod known_end;
+mod history;
 mod opening;
 mod reading;
 mod schema;
 mod store_condition;
+mod vacuum;
 mod writing;
 
 pub use crate::postgres::{PostgresAddressError, PostgresOpenError, PostgresOptions};
@@ -68,7 +69,7 @@ pub struct PostgresStore {
     queue: Mutex<Option<mpsc::Sender<AppenderWork>>>,
     /// Ends when everything that was queued is told.
     told: Receiver<()>,
-    others: [AbortHandle; 2],
+    others: [AbortHandle; 3],
     feed: Arc<LogFeed>,
     reads: LogReads,
     current_head: CurrentHead,
@@ -77,7 +78,9 @@ pub struct PostgresStore {
     thread: DatabaseThread,
     condition: Arc<StoreCondition>,
     meter: Arc<StoreMeter>,
-    epoch: Epoch,
+    known: Arc<KnownEnd>,
+    keeper: Arc<EndKeeper>,
+    epochs: EpochTable,
 }
 
 impl Drop for PostgresStore {
@@ -92,8 +95,7 @@ impl PostgresStore {
     /// # Errors
     /// A [`PostgresOpenError`], whose text says what to do.
     pub fn open(options: &PostgresOptions, ambient: &Ambient) -> Result<Self, PostgresOpenError> {
-        let new_epoch = Epoch(u64::from_le_bytes(ambient.bytes()));
-        Self::open_with(options, Some(new_epoch))
+        Self::open_with(options, Some(ambient))
     }
 
     /// Opens a log that exists. It blocks until the database has answered.
@@ -104,22 +106,25 @@ impl PostgresStore {
         Self::open_with(options, None)
     }
 
-    /// A log that does not exist is made with the epoch.
-    fn open_with(options: &PostgresOptions, new_epoch: Option<Epoch>) -> Result<Self, PostgresOpenError> {
+    /// Opens it as a node that may make it and begin its epochs, or for somebody who looks at it.
+    fn open_with(options: &PostgresOptions, ambient: Option<&Ambient>) -> Result<Self, PostgresOpenError> {
         let database = PostgresDatabase::open(options)?;
-        let opened = database.wait_for(OpenedLog::of(database.clone(), new_epoch))?;
-        Ok(Self::start(&database, opened, options.may_be_lost))
+        let opening = OpenedLog::of(database.clone(), options.clone(), ambient.cloned());
+        let opened = database.wait_for(opening)?;
+        Ok(Self::start(&database, opened, ambient.cloned()))
     }
 
-    fn start(database: &PostgresDatabase, opened: OpenedLog, may_be_lost: bool) -> Self {
-        let OpenedLog { session, state } = opened;
+    fn start(database: &PostgresDatabase, opened: OpenedLog, ambient: Option<Ambient>) -> Self {
+        let OpenedLog { session, state, epochs, trail, file, may_be_lost } = opened;
         let PostgresDatabase { thread, sessions, schema } = database.clone();
         let known = Arc::new(KnownEnd::new(&schema, &state));
+        let log = epochs.first().unwrap_or(state.epoch);
         let pool = SessionPool::new(thread.clone(), sessions.clone(), Arc::clone(&known));
         let reads = LogReads::new(pool, &schema);
         let for_feed = reads.clone();
         let read = move |after, limit| for_feed.page(after, limit);
         let feed = Arc::new(LogFeed::new(state.head, Arc::new(read)));
+        let keeper = Arc::new(EndKeeper::new(file, log, (&known, &feed), &sessions.seen, trail));
         let condition: Arc<StoreCondition> = Arc::default();
         let meter: Arc<StoreMeter> = Arc::default();
         let woken = Arc::new(Notify::new());
@@ -149,6 +154,7 @@ impl PostgresStore {
             condition: Arc::clone(&condition),
             woken: Arc::clone(&woken),
             appended,
+            losses: ambient.map(|ambient| LossWatch::new(database, &known, &keeper, ambient)),
             removals: state.removals,
         };
         thread.spawn(appender.run());
@@ -156,12 +162,14 @@ impl PostgresStore {
             let _until_the_end = telling;
             follower.run().await;
         });
-        let listening = thread.spawn(wake_ups::listen(sessions.clone(), schema.clone(), known, woken));
+        let listening =
+            thread.spawn(wake_ups::listen(sessions.clone(), schema.clone(), Arc::clone(&known), woken));
+        let keeping = thread.spawn(Arc::clone(&keeper).run());
         let announcing = thread.spawn(wake_ups::announce(sessions.clone(), schema.clone(), announced));
         Self {
             queue: Mutex::new(Some(queue)),
             told,
-            others: [listening.abort_handle(), announcing.abort_handle()],
+            others: [listening.abort_handle(), announcing.abort_handle(), keeping.abort_handle()],
             feed,
             reads,
             current_head,
@@ -170,7 +178,9 @@ impl PostgresStore {
             thread,
             condition,
             meter,
-            epoch: state.epoch,
+            known,
+            keeper,
+            epochs,
         }
     }
 
@@ -205,10 +215,9 @@ impl EventLog for PostgresStore {
     ) -> StoreFuture<Result<AppendReceipt, AppendError>> {
         let (reply, answer) = oneshot::channel();
         let deadline = Instant::now() + timing::APPEND;
-        let asked =
-            check_size(&events, MAX_APPEND_BYTES).and_then(|()| check_texts(&events)).and_then(|()| {
-                self.ask(AppenderWork::Append(WaitingAppend { stream, expected, events, deadline, reply }))
-            });
+        let asked = check_size(&events, MAX_APPEND_BYTES).and_then(|()| {
+            self.ask(AppenderWork::Append(WaitingAppend { stream, expected, events, deadline, reply }))
+        });
         if asked.is_err() {
             self.meter.answered(&asked);
         }
@@ -265,7 +274,23 @@ impl EventLog for PostgresStore {
     }
 
     fn epoch(&self) -> Epoch {
-        self.epoch
+        self.known.epoch()
+    }
+
+    fn replaced(&self) -> StoreFuture<Epoch> {
+        let mut replaced = self.known.replaced();
+        Box::pin(async move {
+            let epoch = replaced.wait_for(Option::is_some).await.ok().and_then(|epoch| *epoch);
+            match epoch {
+                Some(epoch) => epoch,
+                // The store was closed before.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn common_with(&self, earlier: Epoch) -> Position {
+        self.epochs.common_with(earlier)
     }
 
     fn max_append_bytes(&self) -> usize {
@@ -290,6 +315,7 @@ impl OpenedStore for PostgresStore {
                 tracing::error!("the store is closed while the database does not answer");
             }
             self.others.iter().for_each(AbortHandle::abort);
+            self.keeper.write();
         }
     }
 }
@@ -312,36 +338,17 @@ impl LogMaintenance for PostgresStore {
         self.remove(stream, None)
     }
 
-    /// Makes the room of removed events free for others. Their bytes stay in the server's files until they are
-    /// overwritten, and in its write-ahead log, standbys and backups as long as the operator keeps these: removal is
-    /// logical here, and what is removed is unreadable through the database.
+    /// Makes sure that nothing reads removed events any more, and fails when something may. Their bytes stay in the
+    /// server's files until these are overwritten, which an operator does with `VACUUM FULL`; and in its write-ahead log, on
+    /// standbys and in backups as long as these are kept.
     fn scrub(&self) -> StoreFuture<Result<(), AppendError>> {
-        let (sessions, schema) = (self.sessions.clone(), self.schema.clone());
-        let vacuuming = self.thread.spawn(async move {
-            let mut session = sessions.connect().await?;
-            session.execute("SET statement_timeout = 0", timing::CONNECT).await?;
-            session.execute(&schema.fill("VACUUM {schema}.events"), timing::VACUUM).await?;
-            Ok::<_, AppendError>(())
-        });
+        let vacuuming = self.thread.spawn(vacuum::vacuum(self.sessions.clone(), self.schema.clone()));
         Box::pin(async { vacuuming.await.unwrap_or_else(|_ended| Err(closed())) })
     }
 
     fn health(&self) -> StoreHealth {
         self.condition.health()
     }
-}
-
-/// Refuses what the database has no text for.
-fn check_texts(events: &[NewEvent]) -> Result<(), AppendError> {
-    let has_nul = |event: &NewEvent| {
-        [&*event.kind, &*event.causation, &*event.actor].iter().any(|text| text.contains('\0'))
-    };
-    if events.iter().any(has_nul) {
-        return Err(AppendError::Unavailable(
-            "a text of an event has a NUL, which PostgreSQL does not store".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 fn closed() -> AppendError {

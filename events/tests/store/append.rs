@@ -132,8 +132,6 @@ pub(crate) async fn ids_are_recognised_up_to_the_last_ten_thousand(given: &mut G
     assert_eq!(given.has(&a, 1..=1).await, first, "the oldest of the last {remembered}");
     given.reopen();
     assert_eq!(given.has(&a, 1..=1).await, first, "the oldest of the last {remembered}, read again");
-    given.has(&b, remembered + 1..=remembered + 1).await;
-    assert_eq!(given.has(&a, 1..=1).await.version, Version::from_u64(2), "one further back");
 }
 
 pub(crate) async fn an_append_of_nothing_is_refused(given: &mut Given) {
@@ -170,11 +168,11 @@ pub(crate) async fn the_most_bytes_fit_and_one_more_does_not(given: &mut Given) 
 
 pub(crate) async fn everything_of_an_event_is_kept(given: &mut Given) {
     let odd = NewEvent {
-        kind: "a type.of another release".into(),
+        kind: "a type.of\0another release".into(),
         schema: u16::MAX,
         time: Timestamp::from_millis(-1),
-        causation: "".into(),
-        actor: "ключ \u{1f511}".into(),
+        causation: "\0".into(),
+        actor: "ключ \0\u{1f511}".into(),
         data: vec![0, 0xff, b'"', 0].into(),
         ..event(u64::MAX)
     };

@@ -5,3 +5,4 @@ mod crash;
 mod damage;
 mod index;
 mod removed;
+mod repeats;

@@ -23,6 +23,8 @@ use std::{
 
 use tempfile::TempDir;
 
+mod standby;
+
 /// What to do where there is no PostgreSQL.
 const INSTALL: &str = "PostgreSQL 15 or newer and PgBouncer are not installed: on Debian, \
     `apt-get install --no-install-recommends postgresql pgbouncer`, which tests/run does";
@@ -72,11 +74,7 @@ impl PostgresServer {
     #[track_caller]
     pub fn start() -> Self {
         let programs = programs().unwrap_or_else(|| panic!("{INSTALL}"));
-        let folder = tempfile::tempdir().expect("a folder").keep();
-        let mut server = Self { programs, folder, port: free_port(), keeper: None, pid: 0 };
-        if is_root() {
-            chown(&server.folder, Some(NOBODY), Some(NOBODY)).expect("its owner");
-        }
+        let mut server = Self::in_new_folder(programs);
         server.initialise();
         server.resume();
         server
@@ -121,9 +119,7 @@ impl PostgresServer {
         let path = self.folder.join("data").join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
-        if is_root() {
-            chown(&path, Some(NOBODY), Some(NOBODY)).expect("its owner");
-        }
+        give_away(&path);
     }
 
     /// Sets a setting of the server, which holds from then on.
@@ -185,15 +181,29 @@ impl PostgresServer {
         );
         fs::write(folder.path().join("users"), "\"amoiq\" \"\"\n").expect("its users");
         fs::write(folder.path().join("settings"), settings).expect("its settings");
-        if is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("its owner");
-        }
+        give_away(folder.path());
         let mut pooler = self.command(Path::new("/usr/sbin/pgbouncer"));
         pooler.arg("--quiet").arg(folder.path().join("settings")).stderr(Stdio::null());
         let process = pooler.spawn().unwrap_or_else(|_missing| panic!("{INSTALL}"));
         let pooler = ConnectionPooler { process, port, _folder: folder };
         crate::eventually("the pooler listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         pooler
+    }
+
+    /// The files of tables and indexes that contain these bytes, after everything in memory is written.
+    #[must_use]
+    #[track_caller]
+    pub fn table_files_with(&self, bytes: &[u8]) -> Vec<PathBuf> {
+        self.ask("CHECKPOINT");
+        let databases = fs::read_dir(self.folder.join("data/base")).expect("its databases");
+        let files =
+            databases.flat_map(|database| fs::read_dir(database.expect("one").path()).expect("its files"));
+        let files = files.map(|file| file.expect("one").path());
+        let has_bytes = |path: &PathBuf| {
+            let content = fs::read(path).unwrap_or_default();
+            content.windows(bytes.len()).any(|window| window == bytes)
+        };
+        files.filter(has_bytes).collect()
     }
 
     /// What the server wrote into its log.
@@ -208,14 +218,24 @@ impl PostgresServer {
         initdb.args(["--username=amoiq", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);
         let output = initdb.arg("--pgdata").arg(&data).output().expect("initdb runs");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        let settings = format!(
+        self.configure(&format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nmax_connections = 200\n\
              shared_buffers = 32MB\nlog_min_messages = warning\n",
             self.port
-        );
-        let path = data.join("postgresql.conf");
-        let defaults = fs::read_to_string(&path).expect("the settings");
-        fs::write(&path, defaults + &settings).expect("the settings are written");
+        ));
+    }
+
+    /// Adds settings, which count from the next start.
+    fn configure(&self, settings: &str) {
+        let path = self.folder.join("data/postgresql.conf");
+        let before = fs::read_to_string(&path).expect("the settings");
+        fs::write(&path, before + settings).expect("the settings are written");
+    }
+
+    fn in_new_folder(programs: PathBuf) -> Self {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        give_away(&folder);
+        Self { programs, folder, port: free_port(), keeper: None, pid: 0 }
     }
 
     fn try_resume(&mut self) -> bool {
@@ -343,6 +363,13 @@ fn state(pid: u32) -> String {
 /// Whether a process has ended and was not waited for.
 fn is_zombie(pid: u32) -> bool {
     state(pid).starts_with('Z')
+}
+
+/// Lets the server's user have a file or a folder.
+fn give_away(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    }
 }
 
 fn is_root() -> bool {

@@ -1,8 +1,15 @@
-//! Opening a log: making it, or bringing it up to date.
+//! Opening a log: making it, or bringing it up to date. What an earlier run of this node knew has to be in it, or a new epoch
+//! begins.
 
-use super::schema::{self, LogState};
+use std::path::PathBuf;
+
+use super::{
+    history::{end_file, end_trail::EndTrail, epoch_change::EpochChange, epoch_table::EpochTable},
+    schema::{self, LogState},
+};
 use crate::{
-    postgres::{DatabaseSession, PostgresDatabase, PostgresOpenError},
+    Ambient,
+    postgres::{DatabaseSession, PostgresDatabase, PostgresOpenError, PostgresOptions},
     store::Epoch,
 };
 
@@ -10,16 +17,38 @@ use crate::{
 pub(super) struct OpenedLog {
     pub(super) session: DatabaseSession,
     pub(super) state: LogState,
+    pub(super) epochs: EpochTable,
+    /// Events of the log.
+    pub(super) trail: EndTrail,
+    /// Where the node keeps what it knows.
+    pub(super) file: Option<PathBuf>,
+    pub(super) may_be_lost: bool,
 }
 
 impl OpenedLog {
-    /// Makes the log or brings it up to date.
+    /// Makes the log or brings it up to date. Without an ambient it does not make one, and begins no epoch.
     pub(super) async fn of(
         database: PostgresDatabase,
-        new_epoch: Option<Epoch>,
+        options: PostgresOptions,
+        ambient: Option<Ambient>,
     ) -> Result<Self, PostgresOpenError> {
+        let schema = &database.schema;
+        // Whoever only looks keeps nothing: the service may be running.
+        let file = end_file::path(options.directory.as_ref()).filter(|_| ambient.is_some());
+        let kept = end_file::read(file.as_ref());
+        if let Some(server) = kept.as_ref().and_then(|kept| kept.server) {
+            database.sessions.seen.remember(server);
+        }
         let mut session = database.connect().await?;
-        let state = schema::prepare(&mut session, &database.schema, new_epoch).await?;
-        Ok(Self { session, state })
+        let new_epoch = || ambient.as_ref().map(|ambient| Epoch(u64::from_le_bytes(ambient.bytes())));
+        schema::prepare(&mut session, schema, new_epoch()).await?;
+        if let (Some(kept), Some(new_epoch)) = (&kept, new_epoch()) {
+            let epochs = EpochTable::load(&mut session, schema).await?;
+            EpochChange::new(schema).settle_kept(&mut session, &epochs, kept, new_epoch).await?;
+        }
+        let state = schema::state(&mut session, schema).await?;
+        let epochs = EpochTable::load(&mut session, schema).await?;
+        let trail = EndTrail::load(&mut session, schema, state.head).await?;
+        Ok(Self { session, state, epochs, trail, file, may_be_lost: options.may_be_lost })
     }
 }

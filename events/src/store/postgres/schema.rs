@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use crate::{
     EventId, Position,
     postgres::{CallFailure, DatabaseSession, PostgresOpenError, SchemaName, timing},
-    store::{Epoch, REMEMBERED_IDS},
+    store::Epoch,
 };
 
 /// The release of the schema: how many steps lead to it.
@@ -29,6 +29,7 @@ const IS_MADE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
 const STEPS: &[&[&str]] = &[&[
     include_str!("sql/tables.sql"),
     include_str!("sql/append.sql"),
+    include_str!("sql/epochs.sql"),
     include_str!("sql/remove.sql"),
     include_str!("sql/seek.sql"),
 ]];
@@ -50,6 +51,10 @@ impl LogState {
         (SELECT e.id FROM {schema}.events e WHERE e.position = h.position)
         FROM {schema}.store s, {schema}.head h";
 
+    /// The same of a log that has to have what the caller knows: epoch, position, id.
+    pub(super) const CHECKED_QUERY: &str = "SELECT s.epoch, h.position, h.removals, NULL::uuid,
+        {schema}.check_history($1, $2, $3) FROM {schema}.store s, {schema}.head h";
+
     pub(super) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
         let (epoch, head): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let newest: Option<uuid::Uuid> = row.try_get(3)?;
@@ -62,13 +67,12 @@ impl LogState {
     }
 }
 
-/// Makes the schema or brings it up to date, and says what is in the log. A new log gets this epoch; without one, none is
-/// made.
+/// Makes the schema or brings it up to date. A new log gets this epoch; without one, none is made.
 pub(super) async fn prepare(
     session: &mut DatabaseSession,
     schema: &SchemaName,
     new_epoch: Option<Epoch>,
-) -> Result<LogState, PostgresOpenError> {
+) -> Result<(), PostgresOpenError> {
     let found = release(session, schema).await?;
     if found == 0 && new_epoch.is_none() {
         return Err(PostgresOpenError::NoLog(schema.as_str().to_owned()));
@@ -88,6 +92,14 @@ pub(super) async fn prepare(
         make(session, schema, found, new_epoch).await?;
         session.execute("COMMIT", timing::WRITE_CALL).await?;
     }
+    Ok(())
+}
+
+/// What is in the log.
+pub(super) async fn state(
+    session: &mut DatabaseSession,
+    schema: &SchemaName,
+) -> Result<LogState, PostgresOpenError> {
     let query = schema.statement(LogState::QUERY);
     let rows = session.query(&query, &[], timing::WRITE_CALL).await?;
     let row = rows.first().ok_or_else(|| PostgresOpenError::Database("the log has no head".to_owned()))?;
@@ -115,14 +127,13 @@ async fn make(
     }
     for texts in STEPS.iter().skip(usize::try_from(found).unwrap_or_default()) {
         for text in *texts {
-            session
-                .execute(&schema.fill(&text.replace("{remembered}", &REMEMBERED_IDS.to_string())), MAKE)
-                .await?;
+            session.execute(&schema.fill(text), MAKE).await?;
         }
     }
     let rows = if let Some(new_epoch) = new_epoch.filter(|_| found == 0) {
         format!(
-            "INSERT INTO {{schema}}.store (release, epoch) VALUES ({RELEASE}, {});
+            "INSERT INTO {{schema}}.store (release, epoch) VALUES ({RELEASE}, {0});
+             INSERT INTO {{schema}}.epochs (number, epoch, common) VALUES (1, {0}, 0);
              INSERT INTO {{schema}}.head (position, removals) VALUES (0, 0)",
             new_epoch.0.cast_signed()
         )

@@ -18,7 +18,7 @@ fn open(server: &PostgresServer) -> Arc<PostgresStore> {
 }
 
 /// Appends one event under the same id until that succeeds.
-async fn append_at_last(store: &PostgresStore, number: u64) -> AppendReceipt {
+pub(super) async fn append_at_last(store: &PostgresStore, number: u64) -> AppendReceipt {
     loop {
         let append = store.append(stream("a"), ExpectedVersion::Any, events(number..=number));
         match within(append).await {
@@ -140,8 +140,10 @@ async fn a_log_without_an_event_that_the_node_knows_takes_no_append() {
         let is_told = |reason: &str| reason.starts_with("this is not the log that it was");
         assert!(matches!(&refused, Err(AppendError::Unavailable(reason)) if is_told(reason)), "{refused:?}");
         assert!(matches!(store.health(), StoreHealth::Failing(reason) if is_told(&reason)));
-        // A node that starts on it knows no better.
+        // It begins another epoch, on which a node starts.
+        let epoch = within(store.replaced()).await;
         let started = open(&server);
+        assert_eq!(started.epoch(), epoch);
         within(started.append(stream("a"), ExpectedVersion::Any, events(5..=5))).await.expect("appended");
         drop((store, started));
         server.ask("DROP SCHEMA amoiq CASCADE");

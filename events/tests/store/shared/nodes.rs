@@ -8,7 +8,7 @@ use std::{
 use amoiq_events::{
     EventLog, Position, Version,
     store::{
-        AppendError, ExpectedVersion, LogMaintenance, ReadDirection,
+        AppendError, ExpectedVersion, LogMaintenance, REMEMBERED_IDS, ReadDirection,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -100,6 +100,20 @@ async fn a_repeat_on_another_node_gives_the_first_answer() {
         assert!(b.head() >= again.expect("a repeat").position);
     }
     assert_eq!(numbers(&whole_log(&*b).await), [1, 2, 3]);
+}
+
+/// Others may append far more than an embedded log remembers while an append is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_is_recognised_for_ever() {
+    let [a, b] = two_nodes();
+    let append = |node: &PostgresStore, session: &str, numbers| {
+        within(node.append(stream(session), ExpectedVersion::Any, events(numbers)))
+    };
+    let first = append(&a, "a", 1..=2).await;
+    for group in 1..=2 * REMEMBERED_IDS as u64 / 1_000 {
+        append(&b, "b", group * 1_000..=group * 1_000 + 999).await.expect("appended");
+    }
+    assert_eq!(append(&a, "a", 1..=2).await, first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

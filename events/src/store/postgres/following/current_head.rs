@@ -20,7 +20,7 @@ use crate::{
     store::{
         ReadError, StoreFuture,
         feed::LogFeed,
-        postgres::{known_end::KnownEnd, reading::log_reads::LogReads},
+        postgres::{history::known_end::KnownEnd, reading::log_reads::LogReads},
     },
 };
 
@@ -108,10 +108,6 @@ impl HeadQuestions {
     }
 
     async fn ask_database(&self) -> Result<Position, ReadError> {
-        let state = self.reads.state().await?;
-        if state.epoch != self.known.epoch() {
-            return Err(ReadError::Unavailable("this is not the log that it was".to_owned()));
-        }
-        Ok(state.head)
+        Ok(self.reads.state(self.known.values()).await?.head)
     }
 }

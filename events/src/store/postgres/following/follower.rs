@@ -19,8 +19,8 @@ use crate::{
         dense_positions::count,
         feed::LogFeed,
         postgres::{
-            known_end::KnownEnd, reading::log_reads::LogReads, store_condition::StoreCondition,
-            writing::log_change::LogChange,
+            following::loss_watch::LossWatch, history::known_end::KnownEnd, reading::log_reads::LogReads,
+            store_condition::StoreCondition, writing::log_change::LogChange,
         },
     },
 };
@@ -36,6 +36,8 @@ pub(in crate::store::postgres) struct LogFollower {
     pub(in crate::store::postgres) woken: Arc<Notify>,
     /// Tells other nodes how far the log is.
     pub(in crate::store::postgres) appended: watch::Sender<Position>,
+    /// What a node does when the log turns out to be another one.
+    pub(in crate::store::postgres) losses: Option<LossWatch>,
     /// How often events had been removed when this was last looked at.
     pub(in crate::store::postgres) removals: i64,
 }
@@ -109,16 +111,17 @@ impl LogFollower {
     /// Looks for what other nodes changed.
     async fn look(&mut self) {
         let looked = timeout(timing::FOLLOW, self.find_changes()).await;
-        let looked = looked.unwrap_or_else(|_late| Err(CallFailure::silent().into()));
-        self.condition.followed(looked.err().map(|error| error.to_string()));
+        let looked = looked.unwrap_or_else(|_late| Err(CallFailure::silent()));
+        self.condition.followed(looked.as_ref().err().map(ToString::to_string));
+        if let (Err(CallFailure::OtherHistory(_)), Some(losses)) = (looked, &self.losses) {
+            losses.settle(&self.feed).await;
+        }
     }
 
-    async fn find_changes(&mut self) -> Result<(), ReadError> {
-        let state = self.reads.state().await?;
-        if state.epoch != self.known.epoch() || state.head < self.feed.head() {
-            return Err(ReadError::Unavailable("this is not the log that it was".to_owned()));
-        }
-        self.read_up_to(state.head).await?;
+    async fn find_changes(&mut self) -> Result<(), CallFailure> {
+        let state = self.reads.state(self.known.values()).await?;
+        let read = self.read_up_to(state.head).await;
+        read.map_err(|error| CallFailure::Postponed(error.to_string()))?;
         if state.removals != self.removals {
             self.removals = state.removals;
             self.feed.clear();
@@ -141,9 +144,10 @@ impl LogFollower {
     }
 
     fn publish(&self, events: Arc<[RecordedEvent]>) {
-        if let Some(last) = events.last() {
-            self.known.reach(last.position, Some(last.event.id));
-        }
+        let last = events.last().map(|last| (last.position, last.event.id));
         self.feed.publish(events);
+        if let Some((position, id)) = last {
+            self.known.reach(position, Some(id));
+        }
     }
 }

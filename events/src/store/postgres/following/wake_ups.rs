@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     Position,
     postgres::{CallFailure, DatabaseSession, SchemaName, SessionMaker, timing},
-    store::postgres::known_end::KnownEnd,
+    store::postgres::history::known_end::KnownEnd,
 };
 
 /// How many wake-ups wait to be looked at. Any of them will do.

@@ -1,12 +1,15 @@
 //! The queries that read the log, and how a row becomes an event.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
-use tokio_postgres::Row;
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Type, accepts},
+};
 
 use crate::{
     EventId, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version, codec,
-    postgres::SchemaName,
+    postgres::{CallFailure, SchemaName},
     store::{ReadError, postgres::schema::LogState},
 };
 
@@ -27,7 +30,7 @@ pub(in crate::store::postgres) struct LogQueries {
     pub(in crate::store::postgres) streams: Arc<str>,
     /// Time, head, jitter.
     pub(in crate::store::postgres) position_at: Arc<str>,
-    /// Nothing.
+    /// Epoch, position and id of the newest event that the caller knows.
     pub(in crate::store::postgres) state: Arc<str>,
 }
 
@@ -58,7 +61,7 @@ impl LogQueries {
                  ORDER BY s.name LIMIT $4",
             ),
             position_at: schema.statement("SELECT {schema}.position_at($1, $2, $3)"),
-            state: schema.statement(LogState::QUERY),
+            state: schema.statement(LogState::CHECKED_QUERY),
         }
     }
 }
@@ -82,14 +85,29 @@ fn event(row: &Row) -> Result<RecordedEvent, tokio_postgres::Error> {
         version: Version::from_u64(version.cast_unsigned()),
         event: NewEvent {
             id: EventId::from_uuid(row.try_get(3)?),
-            kind: codec::intern(row.try_get(4)?),
+            kind: codec::intern(text(row, 4)?),
             schema: u16::try_from(schema).unwrap_or(u16::MAX),
             time: Timestamp::from_millis(row.try_get(6)?),
-            causation: row.try_get::<_, &str>(7)?.into(),
-            actor: row.try_get::<_, &str>(8)?.into(),
+            causation: text(row, 7)?.into(),
+            actor: text(row, 8)?.into(),
             data: row.try_get::<_, &[u8]>(9)?.into(),
         },
     })
+}
+
+/// A text that is stored as its bytes.
+struct ByteText<'a>(&'a str);
+
+impl<'a> FromSql<'a> for ByteText<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(str::from_utf8(raw)?))
+    }
+
+    accepts!(BYTEA);
+}
+
+fn text(row: &Row, column: usize) -> Result<&str, tokio_postgres::Error> {
+    row.try_get(column).map(|ByteText(text)| text)
 }
 
 /// Names of streams.
@@ -106,9 +124,9 @@ pub(in crate::store::postgres) fn position(rows: &[Row]) -> Result<Position, Rea
 }
 
 /// What the log says of itself.
-pub(in crate::store::postgres) fn state(rows: &[Row]) -> Result<LogState, ReadError> {
-    let row = rows.first().ok_or_else(|| ReadError::Unavailable("a query gave no row".to_owned()))?;
-    LogState::decode(row).map_err(|error| failed(&error))
+pub(in crate::store::postgres) fn state(rows: &[Row]) -> Result<LogState, CallFailure> {
+    let row = rows.first().ok_or_else(|| CallFailure::Refused("a query gave no row".to_owned()))?;
+    Ok(LogState::decode(row)?)
 }
 
 fn failed(error: &tokio_postgres::Error) -> ReadError {

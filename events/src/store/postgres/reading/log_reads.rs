@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     Position, RecordedEvent, StreamName, Timestamp, Version,
-    postgres::SchemaName,
+    postgres::{CallFailure, SchemaName},
     store::{
         MAX_READ_EVENTS, ReadDirection, ReadError, StoreFuture,
         log::MAX_JITTER_MS,
         postgres::{
+            history::known_end::EndValues,
             reading::{
                 event_rows::{self, LogQueries, number},
                 session_pool::SessionPool,
@@ -93,9 +94,13 @@ impl LogReads {
         self.pool.read(&self.queries.streams, values, event_rows::names)
     }
 
-    /// What the log says of itself.
-    pub(in crate::store::postgres) fn state(&self) -> ReadAnswer<LogState> {
-        self.pool.read(&self.queries.state, Vec::new(), event_rows::state)
+    /// What the log says of itself, if it has what this node knows.
+    pub(in crate::store::postgres) async fn state(
+        &self,
+        (epoch, position, id): EndValues,
+    ) -> Result<LogState, CallFailure> {
+        let values = vec![Box::new(epoch) as _, Box::new(position) as _, Box::new(id) as _];
+        event_rows::state(&self.pool.rows(&self.queries.state, &values).await?)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     postgres::{CallFailure, DatabaseSession, DatabaseThread, Parameter, SessionMaker, timing},
-    store::{ReadError, StoreFuture, postgres::known_end::KnownEnd},
+    store::{ReadError, StoreFuture, postgres::history::known_end::KnownEnd},
 };
 
 /// How many reads are made at once.
@@ -79,10 +79,20 @@ impl SessionPool {
         });
         Box::pin(async { reading.await.unwrap_or_else(|_ended| Err(closed())) })
     }
+
+    /// The same for the store itself, which is on the thread and has a deadline of its own.
+    pub(in crate::store::postgres) async fn rows(
+        &self,
+        query: &Arc<str>,
+        parameters: &ReadParameters,
+    ) -> Result<Vec<Row>, CallFailure> {
+        self.shared.rows(query, parameters).await
+    }
 }
 
 impl PoolState {
     async fn rows(&self, query: &Arc<str>, parameters: &ReadParameters) -> Result<Vec<Row>, CallFailure> {
+        self.known.check_current()?;
         let _permit = self.free.acquire().await.map_err(|_never| CallFailure::silent())?;
         let values: Vec<Parameter<'_>> = parameters.iter().map(|value| &**value as Parameter<'_>).collect();
         let idle = self.idle.lock().pop().filter(DatabaseSession::is_usable);

@@ -17,18 +17,19 @@ END;
 $$;
 
 -- Where an append's events are, when these very events are stored already: after the version `expected`, or, for -1,
--- where the newest of the first id is among the events after the position `oldest`. NULL when they are not.
+-- where the first id is in the stream, however long ago. NULL when they are not.
 CREATE FUNCTION {schema}.stored_before(
-    of_stream bigint, expected bigint, given uuid[], oldest bigint,
+    of_stream bigint, expected bigint, given uuid[],
     OUT last_version bigint, OUT last_position bigint
 ) LANGUAGE plpgsql STABLE AS $$
 DECLARE
     before bigint := expected;
 BEGIN
     IF expected = -1 THEN
-        SELECT e.version - 1 INTO before FROM {schema}.events e
-            WHERE e.id = given[1] AND e.stream = of_stream AND e.position > oldest
-            ORDER BY e.position DESC LIMIT 1;
+        -- By the id alone first: no plan must look at all of a long stream.
+        SELECT e.version - 1 INTO before
+            FROM (SELECT * FROM {schema}.events e WHERE e.id = given[1] OFFSET 0) e
+            WHERE e.stream = of_stream ORDER BY e.version DESC LIMIT 1;
     END IF;
     SELECT max(e.version), max(e.position) INTO last_version, last_position
         FROM unnest(given) WITH ORDINALITY AS g (id, number)
@@ -39,33 +40,34 @@ $$;
 
 -- Appends a group: each append gets an answer of its own, and one that is refused leaves the others alone.
 --
--- A statement of a VOLATILE function sees what was committed before it, and every statement here comes after the lock:
--- so no decision is older than the lock, and positions are in the order of commits, without gaps. At another
--- isolation than READ COMMITTED the snapshot would be older.
+-- Every statement here sees what was committed before it, and comes after the lock: so no decision is older than the lock,
+-- and positions are in the order of commits, without gaps. At another isolation than READ COMMITTED the snapshot would be
+-- older.
+--
+-- It commits by itself, so that the lock never waits for the caller: a call is several messages of the protocol, and a
+-- caller may be stopped between that which executes and that which commits.
 --
 -- Streams are named once and referred to by their number from 1. `append_expected` is -1 for any version, and 0 for no
 -- stream. `any_firsts`: the first ids of the appends for any version. `append_again`: the first id is in an earlier append
 -- of this call. Outcomes: 0 a conflict, with the stream's version; 1 appended, and 2 a repeat, with the place of the last
 -- event. Unless `may_be_lost`, nothing is written while the server answers before a commit is safe: any role may have set
 -- that since.
-CREATE FUNCTION {schema}.append(
+CREATE PROCEDURE {schema}.append(
     may_be_lost boolean, known_epoch bigint, known_position bigint, known_id uuid,
     stream_names text[], any_firsts uuid[],
     append_stream integer[], append_expected bigint[], append_count integer[], append_again boolean[],
-    ids uuid[], types text[], schemas integer[], times bigint[], causations text[], actors text[], datas bytea[]
+    ids uuid[], types bytea[], schemas integer[], times bigint[], causations bytea[], actors bytea[], datas bytea[],
+    OUT outcomes integer[], OUT last_versions bigint[], OUT last_positions bigint[]
 )
-RETURNS TABLE (outcome integer, last_version bigint, last_position bigint)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-    -- How many of the newest events are looked at for an append for any version.
-    remembered CONSTANT bigint := {remembered};
     started bigint;
     reached bigint;
     -- Up to where events were decided and also inserted.
     inserted bigint;
     streams bigint[];
     versions bigint[];
-    recent uuid[];
+    known uuid[];
     -- Where each event goes: NULL when it does not.
     row_positions bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
     row_streams bigint[] := row_positions;
@@ -77,6 +79,9 @@ DECLARE
     version bigint;
     stream bigint;
     is_repeat boolean := false;
+    outcome integer;
+    last_version bigint;
+    last_position bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock({lock});
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -97,8 +102,8 @@ BEGIN
         INTO streams, versions
         FROM unnest(stream_names) WITH ORDINALITY AS n (name, number)
         LEFT JOIN {schema}.streams s ON s.name = n.name COLLATE "C";
-    SELECT array_agg(f.id) INTO recent FROM unnest(any_firsts) AS f (id)
-        WHERE EXISTS (SELECT FROM {schema}.events e WHERE e.id = f.id AND e.position > started - remembered);
+    SELECT array_agg(f.id) INTO known FROM unnest(any_firsts) AS f (id)
+        WHERE EXISTS (SELECT FROM {schema}.events e WHERE e.id = f.id);
 
     FOR number IN 1 .. cardinality(append_stream) LOOP
         at := append_stream[number];
@@ -107,7 +112,7 @@ BEGIN
         first_event := next_event;
         next_event := next_event + append_count[number];
         last_position := NULL;
-        IF expected = -1 AND (append_again[number] OR ids[first_event] = ANY (recent))
+        IF expected = -1 AND (append_again[number] OR ids[first_event] = ANY (known))
             OR expected BETWEEN 0 AND version - 1
         THEN
             -- It may be stored already, perhaps by this call.
@@ -116,8 +121,7 @@ BEGIN
                     actors, datas) AS e (position) WHERE e.position > inserted;
             inserted := reached;
             SELECT s.last_version, s.last_position INTO last_version, last_position
-                FROM {schema}.stored_before(streams[at], expected, ids[first_event:next_event - 1],
-                    reached - remembered) s;
+                FROM {schema}.stored_before(streams[at], expected, ids[first_event:next_event - 1]) s;
         END IF;
         IF last_position IS NOT NULL THEN
             is_repeat := true;
@@ -143,7 +147,9 @@ BEGIN
             last_version := version;
             last_position := reached;
         END IF;
-        RETURN NEXT;
+        outcomes := outcomes || outcome;
+        last_versions := last_versions || last_version;
+        last_positions := last_positions || last_position;
     END LOOP;
 
     IF reached > started THEN
@@ -155,5 +161,6 @@ BEGIN
         -- A transaction that writes nothing waits for no standby, and the first answer may be what never arrived there.
         PERFORM pg_logical_emit_message(true, 'amoiq', 'repeat');
     END IF;
+    COMMIT;
 END;
 $$;

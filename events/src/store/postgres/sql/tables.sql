@@ -9,6 +9,17 @@ CREATE TABLE {schema}.store (
     epoch bigint NOT NULL
 );
 
+-- Every history that the log had; the first names the log for ever.
+CREATE TABLE {schema}.epochs (
+    number integer PRIMARY KEY,
+    epoch bigint NOT NULL UNIQUE,
+    -- The epoch that this one replaced, and the one in which the node was that began it: usually the same.
+    replaced bigint,
+    known bigint,
+    -- The last position that is certainly the same in this history and in the replaced ones.
+    common bigint NOT NULL
+);
+
 -- How far the log is: one row. A counter and not a sequence, because a sequence has gaps and does not go back with
 -- its transaction. Most of its page is left free: each append writes the row again beside itself.
 CREATE TABLE {schema}.head (
@@ -32,17 +43,17 @@ CREATE TABLE {schema}.events (
     stream bigint NOT NULL,
     version bigint NOT NULL,
     id uuid NOT NULL,
-    type text NOT NULL,
+    -- Texts are stored as their bytes in UTF-8: a text of the database cannot have a NUL.
+    type bytea NOT NULL,
     schema integer NOT NULL,
     time bigint NOT NULL,
-    causation text NOT NULL,
-    actor text NOT NULL,
+    causation bytea NOT NULL,
+    actor bytea NOT NULL,
     data bytea NOT NULL,
     CONSTRAINT events_stream_version UNIQUE (stream, version)
 );
 
--- Not unique: the same ids may be appended to another stream, and to the same one after the newest events that are
--- looked at for repeats.
+-- Not unique: a repeat is the same ids in the same stream, and another stream may have them too.
 CREATE INDEX events_id ON {schema}.events (id);
 
 -- The planner's samples would keep values of rows that were removed.

@@ -16,7 +16,7 @@ use crate::{
     store::{
         AppendError, AppendReceipt, ExpectedVersion,
         postgres::{
-            known_end::EndValues,
+            history::known_end::EndValues,
             reading::event_rows::number,
             writing::log_change::{DecidedAppend, DecidedGroup},
         },
@@ -178,16 +178,22 @@ fn small(number: usize) -> i32 {
 }
 
 impl AppendOutcome {
-    /// Reads a row of the function.
-    pub(in crate::store::postgres) fn decode(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let (version, position): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    /// Reads the one row of the procedure: an outcome for each append.
+    pub(in crate::store::postgres) fn decode(row: &Row) -> Result<Vec<Self>, tokio_postgres::Error> {
+        let (outcomes, versions, positions): (Vec<i32>, Vec<i64>, Vec<i64>) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let places = versions.into_iter().zip(positions);
+        Ok(outcomes.into_iter().zip(places).map(|(outcome, place)| Self::new(outcome, place)).collect())
+    }
+
+    fn new(outcome: i32, (version, position): (i64, i64)) -> Self {
         let version = Version::from_u64(version.cast_unsigned());
         let receipt = AppendReceipt { version, position: Position::from_u64(position.cast_unsigned()) };
-        Ok(match row.try_get::<_, i32>(0)? {
+        match outcome {
             0 => Self::Conflict { actual: version },
             1 => Self::Appended(receipt),
             _ => Self::Repeated(receipt),
-        })
+        }
     }
 }
 
@@ -201,26 +207,26 @@ pub(in crate::store::postgres) struct GroupValues<'a> {
     append_count: Vec<i32>,
     append_again: Vec<bool>,
     ids: Vec<Uuid>,
-    types: Vec<&'a str>,
+    types: Vec<&'a [u8]>,
     schemas: Vec<i32>,
     times: Vec<i64>,
-    causations: Vec<&'a str>,
-    actors: Vec<&'a str>,
+    causations: Vec<&'a [u8]>,
+    actors: Vec<&'a [u8]>,
     datas: Vec<&'a [u8]>,
 }
 
 impl<'a> GroupValues<'a> {
     /// The call, as [`GroupValues::parameters`] fills it in.
-    pub(in crate::store::postgres) const CALL: &'static str = "SELECT outcome, last_version, last_position
-        FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    pub(in crate::store::postgres) const CALL: &'static str = "CALL {schema}.append(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, NULL, NULL, NULL)";
 
     fn push(&mut self, event: &'a NewEvent) {
         self.ids.push(event.id.as_uuid());
-        self.types.push(&event.kind);
+        self.types.push(event.kind.as_bytes());
         self.schemas.push(event.schema.into());
         self.times.push(event.time.as_millis());
-        self.causations.push(&event.causation);
-        self.actors.push(&event.actor);
+        self.causations.push(event.causation.as_bytes());
+        self.actors.push(event.actor.as_bytes());
         self.datas.push(&event.data);
     }
 

@@ -16,7 +16,7 @@ use crate::{
     store::{
         AppendError, StoreMeter,
         postgres::{
-            known_end::KnownEnd,
+            history::known_end::KnownEnd,
             reading::event_rows::number,
             store_condition::StoreCondition,
             writing::{
@@ -73,7 +73,7 @@ impl WriteCalls {
     pub(in crate::store::postgres) fn new(schema: &SchemaName, may_be_lost: bool) -> Self {
         Self {
             append: schema.statement(GroupValues::CALL),
-            remove: schema.statement("SELECT {schema}.remove($1, $2, $3)"),
+            remove: schema.statement("CALL {schema}.remove($1, $2, $3, NULL)"),
             may_be_lost,
         }
     }
@@ -159,8 +159,7 @@ impl GroupAppender {
         let answered = self.call(&call, &values.parameters(&may_be_lost, &end)).await;
         self.meter.took(started.elapsed());
         let rows = answered?;
-        let outcomes: Result<Vec<_>, _> = rows.iter().map(AppendOutcome::decode).collect();
-        let outcomes = outcomes?;
+        let outcomes = rows.first().map(AppendOutcome::decode).transpose()?.unwrap_or_default();
         if outcomes.len() == group.len() {
             Ok(outcomes)
         } else {
