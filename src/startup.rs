@@ -28,7 +28,7 @@ use amoiq_events::{
     node::{NodeEvent, NodeStarted},
     store::{ExpectedVersion, OpenedStore, sqlite::DirectoryLock},
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use self::{
     app_services::AppServices,
@@ -162,25 +162,34 @@ impl RunningService {
         })
     }
 
-    /// Serves until a signal arrives and load balancers had their time to notice, then finishes what is in flight.
+    /// Serves until a signal arrives and load balancers had their time to notice, or the log goes on as another one; then
+    /// finishes what is in flight.
     async fn run(self, mut stop: StopSignals, manager: ServiceManager) -> anyhow::Result<()> {
         let handle = self.server.handle();
         let webhooks = self.webhooks.lanes();
+        let replaced = self.log.replaced();
         let stopping = actix::spawn(async move {
-            stop.received().await;
+            // All that this process holds in memory is of the history that ended: it starts anew with the next process.
+            let next_epoch = tokio::select! {
+                () = stop.received() => None,
+                epoch = replaced => Some(epoch),
+            };
             manager.stopping(self.drain.length());
-            self.drain.run(&mut stop).await;
+            if next_epoch.is_none() {
+                self.drain.run(&mut stop).await;
+            }
             tracing::info!("stopping: finishing what is in flight");
             // No connection is accepted any more while the open ones are closed.
             let deliveries = self.webhooks.drain(self.drain.finish());
             tokio::join!(handle.stop(true), self.sockets.drain(SOCKET_CLOSE_SPREAD), deliveries);
+            next_epoch
         });
         let (operator, connection_file) = self.operator.run();
         let served = self.server.await;
         connection_file.remove();
         operator.stop(false).await;
         served?;
-        stopping.await?;
+        let next_epoch = stopping.await?;
         let closing = async {
             if let Err(error) = self.leases.leave().await {
                 tracing::warn!(%error, "other nodes take over only when this one's time is up");
@@ -191,7 +200,13 @@ impl RunningService {
             tracing::warn!("the databases did not close in time; the next start recovers them");
         }
         tracing::info!("stopped");
-        Ok(())
+        match next_epoch {
+            None => Ok(()),
+            Some(epoch) => bail!(
+                "the log lost acknowledged events or was restored, and goes on in the epoch {epoch}: start the service \
+                 again, which rebuilds what was derived from it"
+            ),
+        }
     }
 }
 

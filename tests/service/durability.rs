@@ -16,6 +16,7 @@ use amoiq_events::{Ambient, ambient::SeededEntropy};
 use amoiq_testkit::{AppLauncher, SECRET_KEY, TestApp, WIDGET_KEY, eventually, http_client};
 use serde_json::{Value, json};
 
+mod failover;
 mod faults;
 mod files;
 mod power;

@@ -133,9 +133,18 @@ impl DeliveryStore {
         Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::in_memory()?)))
     }
 
+    /// The epoch of the log that was followed last; `None` before the first.
+    ///
+    /// # Errors
+    /// When the database refuses or is damaged.
+    pub async fn epoch(&self) -> Result<Option<Epoch>, DeliveryStoreError> {
+        ask!(self, epoch())
+    }
+
     /// Takes over the log's epoch. If it is another than the stored one, cursors and replays are set back to `head`,
-    /// and deliveries after it are removed, because the log has lost their events. The caller passes the head of the
-    /// log when it was opened, before anything is appended: later events are for every endpoint.
+    /// and deliveries after it are removed, because the log has lost their events. The caller passes the last position
+    /// that both histories have, as the log knew it when it was opened, before anything is appended: later events are
+    /// for every endpoint.
     ///
     /// # Errors
     /// When the database refuses or is damaged; then nothing has changed.

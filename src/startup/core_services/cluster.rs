@@ -60,7 +60,9 @@ impl NodeServices {
                 (Arc::new(leases), shared.context("store.url")?)
             }
         };
-        deliveries.adopt(log.epoch(), log.head()).await?;
+        let followed = deliveries.epoch().await?;
+        let common = followed.map_or(log.head(), |epoch| log.common_with(epoch));
+        deliveries.adopt(log.epoch(), common).await?;
         Ok(Self { leases, deliveries })
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn postgres_options(store: &StoreConfig) -> PostgresOptions {
         password: given(store.password.expose()),
         schema: store.schema.clone(),
         may_be_lost: store.accept_data_loss,
+        directory: Some(store.path.clone()),
         ..PostgresOptions::new(store.url.expose())
     }
 }

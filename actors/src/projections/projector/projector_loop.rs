@@ -300,11 +300,13 @@ impl<P: Projection> LiveProjection<P> {
 
     /// The generation that serves. One that cannot be right is retired.
     async fn serving(&self) -> Result<Option<ViewGeneration>, ViewError> {
-        let epoch = self.epoch;
+        let (epoch, head) = (self.epoch, self.store.head());
         let serving = self.views.write(move |transaction| {
             let Some(serving) = ViewGeneration::serving(transaction, P::NAME)? else { return Ok(None) };
             let version = serving.tables.version();
-            if serving.epoch == epoch && (version == P::VERSION || P::STILL_SERVES.contains(&version)) {
+            // Tables that are ahead hold events that the log lost just before this node was to note them.
+            let is_of_log = serving.epoch == epoch && serving.position <= head;
+            if is_of_log && (version == P::VERSION || P::STILL_SERVES.contains(&version)) {
                 return Ok(Some(serving));
             }
             ViewGeneration::retire::<P>(transaction)?;

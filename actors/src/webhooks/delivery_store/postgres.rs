@@ -51,6 +51,12 @@ impl PostgresDeliveries {
         Ok(Self { pool: CallPool::new(database, SESSIONS), calls })
     }
 
+    pub(super) async fn epoch(&self) -> Result<Option<Epoch>, DeliveryStoreError> {
+        let rows = self.call(&self.calls.epoch, Vec::new()).await?;
+        let epoch = rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()?.flatten();
+        Ok(epoch.map(|number| Epoch(number.cast_unsigned())))
+    }
+
     pub(super) async fn adopt(&self, epoch: Epoch, common: Position) -> Result<(), DeliveryStoreError> {
         let values = vec![Box::new(epoch.0.cast_signed()) as _, Box::new(number(common)) as _];
         self.call(&self.calls.adopt, values).await.map(drop)

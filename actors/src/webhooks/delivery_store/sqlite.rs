@@ -52,6 +52,10 @@ impl SqliteDeliveries {
         Ok(Self { database, newest })
     }
 
+    pub(super) async fn epoch(&self) -> Result<Option<Epoch>, DeliveryStoreError> {
+        self.database.read(schema::epoch).await
+    }
+
     pub(super) async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), DeliveryStoreError> {
         if !self.database.write(move |conn| epoch_adoption::adopt(conn, epoch, head)).await? {
             return Ok(());

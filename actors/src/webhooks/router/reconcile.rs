@@ -253,7 +253,9 @@ async fn load(
     lease: HeldLease,
 ) -> Result<LaneStart, DeliveryStoreError> {
     let registered = endpoint.webhook.registered.position;
-    let (id, progress) = services.deliveries.lane(&endpoint.tenant, &endpoint.id, registered).await?;
+    let (id, mut progress) = services.deliveries.lane(&endpoint.tenant, &endpoint.id, registered).await?;
+    // One that another history set back gets nothing from before it was registered.
+    progress.cursor = progress.cursor.max(registered);
     let unsettled = services.deliveries.unsettled(id).await?;
     let settled = services.deliveries.settled_after(id, progress.cursor).await?;
     Ok(LaneStart { lease, id, endpoint, progress, unsettled, settled, known: Position::START })

@@ -44,6 +44,16 @@ fn a_projector_starts_again_in_another_epoch_or_version() {
 }
 
 #[test]
+fn tables_that_are_ahead_of_the_log_are_made_anew() {
+    let (file, files) = views_db();
+    run::<Positions<1>>(&file, &log_of(5));
+    let shorter = log_of(3);
+    run::<Positions<1>>(&file, &shorter);
+    assert_eq!(found(&file), (positions(&shorter), 2));
+    drop(files);
+}
+
+#[test]
 fn a_projector_continues_after_the_database_refused() {
     let (file, files) = views_db();
     let store = log_of(3);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, LaneProgress, RetrySchedule};
-use amoiq_events::{EventLog, NewEvent, StreamName, TenantId, store::LogMaintenance};
+use amoiq_events::{
+    EventLog, NewEvent, Position, StreamName, TenantId,
+    store::{Epoch, LogMaintenance},
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -31,6 +34,31 @@ fn messages_sent_while_an_empty_part_of_the_log_is_read_are_delivered() {
         node.say("last", "two").await;
         brought(&node).await;
         given.store.release_readings();
+        given.receivers.called(3).await;
+        assert_eq!(given.receivers.texts(), ["one", "one", "two"]);
+    });
+}
+
+#[test]
+fn an_endpoint_that_is_set_back_gets_nothing_from_before_its_registration() {
+    let given = GivenLanes::new();
+    given.node(async |node| {
+        node.found(&tenant(), &[]).await;
+        node.say("first", "before").await;
+        node.found(&tenant(), &["a"]).await;
+        node.say("first", "one").await;
+        given.receivers.called(1).await;
+        let settled = async || {
+            let lane = given.outbox.lane(&tenant(), &webhook("a"), at(0)).await;
+            lane.expect("a lane").1.cursor == given.store.head()
+        };
+        until("the delivery is recorded", settled).await;
+        // A history with which the log has nothing in common.
+        given.outbox.adopt(Epoch(99), Position::START).await.expect("another log");
+    });
+    given.node(async |node| {
+        given.receivers.called(2).await;
+        node.say("first", "two").await;
         given.receivers.called(3).await;
         assert_eq!(given.receivers.texts(), ["one", "one", "two"]);
     });

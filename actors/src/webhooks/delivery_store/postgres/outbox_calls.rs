@@ -13,6 +13,8 @@ const DELIVERY: &str =
 
 /// Each with the values that it takes.
 pub(super) struct OutboxCalls {
+    /// Nothing.
+    pub(super) epoch: Arc<str>,
     /// Epoch, position.
     pub(super) adopt: Arc<str>,
     /// Tenant, webhook.
@@ -64,6 +66,7 @@ impl OutboxCalls {
             schema.statement(&format!("SELECT {DELIVERY} FROM {{schema}}.deliveries WHERE lane = $1 {rest}"))
         };
         Self {
+            epoch: text("SELECT epoch FROM {schema}.outbox"),
             adopt: text("SELECT {schema}.adopt_epoch($1, $2)"),
             find_lane: text(
                 "SELECT id, progress, totals FROM {schema}.lanes WHERE tenant = $1 AND webhook = $2",
