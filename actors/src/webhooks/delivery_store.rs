@@ -141,10 +141,9 @@ impl DeliveryStore {
         ask!(self, epoch())
     }
 
-    /// Takes over the log's epoch. If it is another than the stored one, cursors and replays are set back to `head`,
-    /// and deliveries after it are removed, because the log has lost their events. The caller passes the last position
-    /// that both histories have, as the log knew it when it was opened, before anything is appended: later events are
-    /// for every endpoint.
+    /// Takes over the log's epoch. If it is another than the stored one, cursors and replays are set back to `head`, the last
+    /// position that both histories have, and deliveries after it are removed. The caller knows it from when the log was
+    /// opened, before anything is appended: later events are for every endpoint.
     ///
     /// # Errors
     /// When the database refuses or is damaged; then nothing has changed.
