@@ -246,7 +246,9 @@ async fn another_epoch_sets_back_what_the_log_has_lost() {
     given.here.record(&given.lease, given.lane, progress, entries.collect()).await.expect("recorded");
     given.there.adopt(given.shared.log.epoch(), at(3)).await.expect("the same epoch");
     assert_eq!(given.listed().await.len(), 9);
+    assert_eq!(given.here.epoch().await.expect("an epoch"), Some(given.shared.log.epoch()));
     given.there.adopt(Epoch(1), at(5)).await.expect("adopted");
+    assert_eq!(given.here.epoch().await.expect("an epoch"), Some(Epoch(1)));
     let (_, read) = given.there.lane(&tenant(), &webhook("hook"), at(0)).await.expect("the lane");
     let replay = ReplayProgress { after: at(1), until: at(5), cursor: at(5), begun: 3, is_cancelled: false };
     assert_eq!((read.cursor, read.replay), (at(5), Some(replay)));
