@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{
-    service::{erase, health, keys, rebuild, tenants, webhooks},
+    service::{cluster, erase, health, keys, rebuild, tenants, webhooks},
     store::{backup, dead_letters, events, restore, state, verify},
 };
 use crate::{config::Config, startup};
@@ -43,6 +43,8 @@ enum AmoiqCommand {
     Key(keys::ManageKeysCommand),
     /// Manage the webhook endpoints of the running service's tenants.
     Webhook(webhooks::ManageWebhooksCommand),
+    /// Show the nodes that write the same log as the running service.
+    Cluster(cluster::ClusterCommand),
     /// Erase a person from everything that the running service stores.
     Erase(erase::EraseCommand),
     /// Check the whole store for damage. Exit code 0: none, 1: damage, 2: the check could not run.
@@ -77,6 +79,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         AmoiqCommand::Tenant(command) => tenants::run(&load()?, &command)?,
         AmoiqCommand::Key(command) => keys::run(&load()?, &command)?,
         AmoiqCommand::Webhook(command) => webhooks::run(&load()?, &command)?,
+        AmoiqCommand::Cluster(command) => cluster::run(&load()?, &command)?,
         AmoiqCommand::Erase(command) => erase::run(&load()?, &command)?,
         // Exit code 1 means damage. An invalid configuration is none.
         AmoiqCommand::Verify(command) => return Ok(verify::run(&command, load())),

@@ -13,18 +13,19 @@
 //! | `GET /operator/webhooks`, `GET …/webhooks` | [`webhooks::list`] |
 //! | `POST …/webhooks`, `PATCH`, `DELETE …/webhooks/{webhook}` | [`webhooks`] |
 //! | `POST /operator/erase` | [`erasure`] |
-//! | `GET /metrics` | [`scrape`] |
+//! | `GET /operator/cluster` | [`cluster`] |
+//! | `GET /metrics` | [`server`] |
 //! | `POST …/webhooks/{webhook}/pause`, `resume`, `disable`, `rotate-secret` | [`webhooks`] |
 //! | `GET`, `POST`, `DELETE /operator/rebuild` | [`rebuilds`] |
 //! | `GET /operator/openapi.json` | [`server`] |
 
+pub mod cluster;
 pub mod connection_file;
 pub mod erasure;
 pub mod error;
 pub mod keys;
 pub mod rebuilds;
 pub mod request;
-pub mod scrape;
 pub mod server;
 pub mod services;
 pub mod tenants;

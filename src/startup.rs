@@ -136,7 +136,7 @@ impl RunningService {
             directory: core.data_directory(),
             listener: Arc::clone(&listeners.operator),
         };
-        let operator_services = webhooks.operator_services(services.rebuilds.clone());
+        let operator_services = webhooks.operator_services(&core, &services);
         let operator = OperatorServer::start(&operator_settings, operator_services, eraser, metrics)?;
         let inbox = (**services.inbox).clone();
         let drain = DrainPeriod::of(&core.config, &services.drain);

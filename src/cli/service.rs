@@ -1,6 +1,7 @@
 //! Commands that ask the running service.
 
 mod client;
+pub(super) mod cluster;
 pub(super) mod erase;
 pub(super) mod health;
 pub(super) mod keys;

@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod routes;
+mod scrape;
 
 pub use routes::openapi;
 

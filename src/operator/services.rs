@@ -3,9 +3,12 @@
 use std::{fmt::Display, sync::Arc};
 
 use actix_web::web;
-use amoiq_actors::{projections::RebuildHandle, tenants::TenantSnapshot, webhooks::WebhooksHandle};
+use amoiq_actors::{
+    inbox::InboxView, projections::RebuildHandle, tenants::TenantSnapshot, webhooks::WebhooksHandle,
+};
 use amoiq_events::{
     TenantId,
+    cluster::ClusterLeases,
     tenant::{Tenant, TenantCommand, TenantRefusal},
 };
 
@@ -26,6 +29,10 @@ pub struct OperatorServices {
     pub webhooks: WebhooksHandle,
     /// The projections that can be rebuilt.
     pub rebuilds: Vec<RebuildHandle>,
+    /// How far this node is.
+    pub inbox: InboxView,
+    /// The nodes of the log, and what each does.
+    pub leases: Arc<dyn ClusterLeases>,
 }
 
 impl OperatorServices {

@@ -1,6 +1,7 @@
 //! The metrics of the service: where each part keeps its numbers.
 
 mod chat;
+mod cluster;
 mod connections;
 mod log;
 mod webhooks;
@@ -12,6 +13,7 @@ use amoiq_events::{Ambient, EventLog, Position};
 
 use self::{
     chat::{LimitCollector, SessionCollector, SocketCollector},
+    cluster::ClusterCollector,
     connections::ConnectionCollector,
     log::{LogCollector, ProjectionCollector},
     webhooks::WebhookCollector,
@@ -40,6 +42,7 @@ pub(super) fn metrics(
         .with(SessionCollector::new(core, services, sockets))
         .with(SocketCollector::new(sockets))
         .with(LimitCollector::new(services))
+        .with(ClusterCollector(Arc::clone(&core.node.leases)))
         .with(WebhookCollector { webhooks, ages })
 }
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::core_services::{CoreServices, cluster::NodeServices};
+use super::{
+    app_services::AppServices,
+    core_services::{CoreServices, cluster::NodeServices},
+};
 use crate::{
     access::tenants::TenantService,
     config,
@@ -12,12 +15,9 @@ use crate::{
 };
 use actix::Arbiter;
 use actix_web::web;
-use amoiq_actors::{
-    projections::RebuildHandle,
-    webhooks::{
-        LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
-        delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
-    },
+use amoiq_actors::webhooks::{
+    LaneSettings, RetrySchedule, ThrottleSettings, WebhookServices, WebhooksHandle,
+    delivery_store::reaper::{DeliveryReaper, DeliveryRetention},
 };
 
 /// Test deliveries take at most one in this many of the permits for attempts.
@@ -77,9 +77,15 @@ impl WebhookServer {
     }
 
     /// What the routes of the operator interface work with.
-    pub(super) fn operator_services(&self, rebuilds: Vec<RebuildHandle>) -> OperatorServices {
-        let (tenants, registrar) = (self.registrar.tenants.clone(), self.registrar.clone());
-        OperatorServices { tenants, registrar, webhooks: self.lanes(), rebuilds }
+    pub(super) fn operator_services(&self, core: &CoreServices, services: &AppServices) -> OperatorServices {
+        OperatorServices {
+            tenants: self.registrar.tenants.clone(),
+            registrar: self.registrar.clone(),
+            webhooks: self.lanes(),
+            rebuilds: services.rebuilds.clone(),
+            inbox: (**services.inbox).clone(),
+            leases: Arc::clone(&core.node.leases),
+        }
     }
 
     /// Gives the routes what they need.

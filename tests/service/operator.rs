@@ -1,6 +1,7 @@
 //! What operators use: the command line against the running service, the operator interface, metrics and logs.
 
 mod access;
+mod cluster;
 mod cluster_files;
 mod deploy;
 mod endpoints;

@@ -7,6 +7,7 @@ use crate::{
     api::{
         openapi::{DocumentInfo, Operation, document},
         operator::{
+            cluster::ClusterResponse,
             erasure::{EraseRequest, EraseResponse},
             keys::{IssueKeyRequest, KeyIssuedResponse, KeyRevokedResponse, KeysResponse},
             rebuilds::{RebuildsResponse, StartRebuildRequest},
@@ -20,8 +21,10 @@ use crate::{
         },
     },
     http::endpoint::Endpoint,
-    operator::{METRICS, erasure, keys, rebuilds, scrape, tenants, webhooks},
+    operator::{METRICS, cluster, erasure, keys, rebuilds, tenants, webhooks},
 };
+
+use super::scrape;
 
 const INFO: DocumentInfo = DocumentInfo {
     title: "amoiq operator interface",
@@ -168,6 +171,9 @@ fn service_endpoints() -> Vec<Endpoint> {
         .body::<EraseRequest>()
         .response::<EraseResponse>(200)
         .errors(&[ErrorCode::TenantNotFound, ErrorCode::SessionNotFound, ErrorCode::ErasureIncomplete]);
+    let cluster = read("readCluster", "Lists the nodes of the log and their leases.", "service")
+        .response::<ClusterResponse>(200)
+        .errors(&[ErrorCode::StoreUnavailable]);
     let metrics = Operation::new("readMetrics", "The metrics, for Prometheus.", "service")
         .text("text/plain")
         .errors(&[ErrorCode::InvalidOperatorToken, ErrorCode::InternalError, ErrorCode::Overloaded]);
@@ -178,6 +184,7 @@ fn service_endpoints() -> Vec<Endpoint> {
             .post(rebuilds::start, start)
             .delete(rebuilds::cancel, cancel),
         Endpoint::at("/operator/erase").post(erasure::erase, erase),
+        Endpoint::at("/operator/cluster").get(cluster::show, cluster),
         Endpoint::at(METRICS).get(scrape::scrape, metrics),
         Endpoint::at("/operator/openapi.json").get(describe, this),
     ]

@@ -11,7 +11,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Problem::Internal`], which is a defect.
-pub async fn scrape(
+pub(super) async fn scrape(
     request: HttpRequest,
     metrics: web::Data<ServiceMetrics>,
 ) -> Result<HttpResponse, Problem> {
