@@ -1,5 +1,6 @@
 //! Three nodes behind the proxies of deploy/cluster: who stays where, who is asked, and what clients notice when a node
-//! drains, dies or is not ready. Each node has a log of its own here: this is about connections.
+//! drains, dies or is not ready. Each node has a log of its own, because this is about connections; with AMOIQ_TEST_POSTGRES they
+//! share one in that database.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -25,6 +26,9 @@ const SETTINGS = {
   // Every new conversation begins with a session that does not exist.
   'rate_limit.session_misses_per_minute': 0,
 };
+
+/** Whether they share a log. */
+const IS_SHARED = Boolean(process.env.AMOIQ_TEST_POSTGRES);
 
 /** How long clients may take to reconnect. */
 const BACK_MS = 30_000;
@@ -69,12 +73,14 @@ function read(url, from, headers = {}) {
 
 for (const name of process.env.AMOIQ_PROXIES.split(' ').filter((name) => CLUSTER_PROXIES.includes(name))) {
   describe(`${name}, three nodes`, () => {
-    const fact = (title, test) => it(`${name}, three nodes: ${title}`, test);
+    const fact = (title, test, options = {}) => it(`${name}, three nodes: ${title}`, options, test);
     let nodes;
     let proxy;
 
     before(async () => {
-      const start = (node) => Service.start({ settings: { ...SETTINGS, 'cluster.node': node }, tenants: TENANTS });
+      const log = { 'store.schema': `proxies_${name}`, 'auth.jwt_secret': 'a secret of all nodes, with more than 32 bytes' };
+      const settings = { ...SETTINGS, ...(IS_SHARED ? log : {}) };
+      const start = (node) => Service.start({ settings: { ...settings, 'cluster.node': node }, tenants: TENANTS });
       nodes = Object.fromEntries(await Promise.all(NODES.map(async (node) => [node, await start(node)])));
       proxy = await ProxyServer.start(name, Object.values(nodes), 60);
     });
@@ -217,6 +223,6 @@ for (const name of process.env.AMOIQ_PROXIES.split(' ').filter((name) => CLUSTER
         const options = { method: 'POST', key: WIDGET, from: '127.0.0.12', body };
         return (await request(`${proxy.url}/webchat/message`, options)).status === 200;
       });
-    });
+    }, { skip: IS_SHARED && 'the nodes write no log of their own' });
   });
 }
