@@ -20,7 +20,6 @@ mod server_address;
 mod server_check;
 mod session;
 pub(crate) mod timing;
-mod tls;
 
 pub use call_failure::CallFailure;
 pub use call_pool::{CallPool, CallValues};

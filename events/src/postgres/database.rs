@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     CallFailure, DatabaseSession, DatabaseThread, PostgresOpenError, SchemaName, SchemaPart, SessionMaker,
-    server_address::ServerAddress, server_check, tls,
+    server_address::ServerAddress, server_check, session::tls,
 };
 
 /// What opening may take: connecting to every host, and making the schema.

@@ -3,6 +3,8 @@
 //! No call waits longer than it was given. After that the connection is closed without asking: what the server makes of
 //! the call is not known, and its lock may still be held.
 
+pub(super) mod tls;
+
 use std::{
     collections::HashMap,
     future::poll_fn,
