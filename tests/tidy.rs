@@ -67,7 +67,7 @@ fn no_file_is_called_mod() {
 fn is_compiled(path: &Path) -> bool {
     let folder = path.parent().expect("a folder");
     let name = path.file_stem().expect("a name").to_string_lossy();
-    let is_root = matches!(&*name, "main" | "lib")
+    let is_root = matches!(&*name, "main" | "lib" | "build")
         || ["tests", "benches", "examples", "fuzz_targets"].iter().any(|place| folder.ends_with(place));
     let above = [folder.with_extension("rs"), folder.join("main.rs"), folder.join("lib.rs")];
     let declaration = format!("mod {name};");

@@ -20,6 +20,7 @@
 pub mod aggregates;
 pub mod cluster;
 pub mod codec;
+mod database_thread;
 pub mod durable_file;
 pub mod event;
 pub mod postgres;

@@ -11,7 +11,6 @@
 mod call_failure;
 mod call_pool;
 mod database;
-mod database_thread;
 mod open_error;
 mod schema_name;
 mod schema_part;
@@ -21,10 +20,10 @@ mod server_check;
 mod session;
 pub(crate) mod timing;
 
+pub(crate) use crate::database_thread::DatabaseThread;
 pub use call_failure::CallFailure;
 pub use call_pool::{CallPool, CallValues};
 pub use database::{PostgresDatabase, PostgresOptions};
-pub(crate) use database_thread::DatabaseThread;
 pub use open_error::PostgresOpenError;
 pub use schema_name::SchemaName;
 pub use schema_part::SchemaPart;

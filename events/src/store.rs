@@ -6,12 +6,14 @@
 //! | [`reader`] | [`LogReader`]: reads page by page, all events or one stream |
 //! | [`feed`] | [`LogSubscription`]: reads what is there, then what comes |
 //! | [`mod@line`] | an event as a line of JSON, for export and import |
-//! | [`memory`], [`sqlite`], [`postgres`] | the backends |
+//! | [`memory`], [`sqlite`], [`postgres`], `kurrentdb` (a cargo feature) | the backends |
 //!
 //! Every backend passes one suite (`tests/store`), so nothing above this module knows which one it uses.
 
 mod dense_positions;
 pub mod feed;
+#[cfg(feature = "kurrentdb")]
+pub mod kurrentdb;
 pub mod line;
 pub mod log;
 pub mod memory;

@@ -8,7 +8,7 @@
 //! | [`receivers`] | endpoints that webhooks are sent to |
 //! | [`faulty_disk`] | a disk that fails when a test says so |
 //! | [`store_invariants`] | what must hold of every data directory |
-//! | [`stores`] | event stores that misbehave |
+//! | [`stores`] | event stores that misbehave, and servers of real ones |
 //! | [`process_figures`] | what the kernel says about a process |
 //! | [`redaction`] | what differs from run to run, taken out of a value |
 //! | [`waiting`] | waiting for a condition, with a deadline |
@@ -38,6 +38,8 @@ pub use clients::{
 };
 pub use faulty_disk::FaultyDisk;
 pub use redaction::redacted;
+#[cfg(feature = "kurrentdb")]
+pub use stores::kurrentdb_server::{AppendFault, KurrentBackup, KurrentServer, SubscriptionEnd};
 pub use stores::postgres_server::PostgresServer;
 pub use test_app::{BOT_KEY, SECRET_KEY, TestApp, WIDGET_KEY};
 pub use waiting::{PATIENCE, eventually};

@@ -1,7 +1,9 @@
-//! Event stores in memory that misbehave: one follows a script, the other fails by chance; a real PostgreSQL; and the backend
-//! on which the service is tested.
+//! Event stores in memory that misbehave: one follows a script, the other fails by chance; a real PostgreSQL; a server that
+//! speaks KurrentDB's protocol; and the backend on which the service is tested.
 
 mod faulty_store;
+#[cfg(feature = "kurrentdb")]
+pub mod kurrentdb_server;
 pub mod postgres_server;
 mod scripted_store;
 mod seeded_dice;

@@ -72,7 +72,7 @@ impl PostgresDatabase {
     /// # Errors
     /// A [`PostgresOpenError`], whose text says what to do.
     pub fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let thread = DatabaseThread::start()?;
+        let thread = DatabaseThread::start("store-postgres")?;
         let schema = SchemaName::parse(&options.schema)?;
         let server = ServerAddress::parse(&options.address)?
             .with_credentials(options.user.as_deref(), options.password.as_deref());

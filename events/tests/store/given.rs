@@ -7,6 +7,8 @@ use std::{
     collections::BTreeMap, fs, future::Future, ops::RangeInclusive, path::Path, sync::Arc, time::Duration,
 };
 
+#[cfg(feature = "kurrentdb")]
+use amoiq_events::store::kurrentdb::{KurrentOptions, KurrentStore};
 use amoiq_events::{
     Ambient, EventId, EventLog, EventStore, NewEvent, Position, RecordedEvent, SessionId, StreamName,
     TenantId, Timestamp, Version,
@@ -17,6 +19,8 @@ use amoiq_events::{
         sqlite::SqliteStore,
     },
 };
+#[cfg(feature = "kurrentdb")]
+use amoiq_testkit::KurrentServer;
 use amoiq_testkit::PostgresServer;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -38,7 +42,14 @@ enum KeptLog {
     Directory(TempDir),
     /// A schema of a server.
     Schema(PostgresOptions),
+    /// A log of a server, which may have to be kept.
+    #[cfg(feature = "kurrentdb")]
+    Kurrent { options: KurrentOptions, _server: Option<KurrentServer> },
 }
+
+/// Names a real server for the tests of the log in KurrentDB: `esdb://…`.
+#[cfg(feature = "kurrentdb")]
+const REAL_SERVER: &str = "AMOIQ_TEST_KURRENTDB";
 
 impl Given {
     pub(crate) fn memory() -> Self {
@@ -57,6 +68,13 @@ impl Given {
             PostgresOptions { schema: server.new_schema(), ..PostgresOptions::new(&server.address()) };
         let store = connect(&options);
         Self { store: Some(Arc::new(store)), kept: KeptLog::Schema(options) }
+    }
+
+    #[cfg(feature = "kurrentdb")]
+    pub(crate) fn kurrentdb() -> Self {
+        let (options, server) = new_kurrent_log();
+        let store = connect_kurrent(&options);
+        Self { store: Some(Arc::new(store)), kept: KeptLog::Kurrent { options, _server: server } }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn EventStore> {
@@ -81,6 +99,11 @@ impl Given {
                 self.store = None;
                 self.store = Some(Arc::new(connect(options)));
             }
+            #[cfg(feature = "kurrentdb")]
+            KeptLog::Kurrent { options, .. } => {
+                self.store = None;
+                self.store = Some(Arc::new(connect_kurrent(options)));
+            }
         }
     }
 
@@ -94,6 +117,8 @@ impl Given {
                 self.kept = KeptLog::Directory(crashed);
             }
             KeptLog::Schema(options) => self.store = Some(Arc::new(connect(options))),
+            #[cfg(feature = "kurrentdb")]
+            KeptLog::Kurrent { options, .. } => self.store = Some(Arc::new(connect_kurrent(options))),
         }
     }
 
@@ -165,6 +190,25 @@ pub(crate) fn open(directory: &Path) -> SqliteStore {
 /// Opens a log in PostgreSQL.
 pub(crate) fn connect(options: &PostgresOptions) -> PostgresStore {
     PostgresStore::open(options, &Ambient::system()).expect("the store opens")
+}
+
+/// A log of its own in a KurrentDB, on a server that ends with the test unless a real one is named.
+#[cfg(feature = "kurrentdb")]
+pub(crate) fn new_kurrent_log() -> (KurrentOptions, Option<KurrentServer>) {
+    let (address, server) = match std::env::var(REAL_SERVER) {
+        Ok(address) => (address, None),
+        Err(_unset) => {
+            let server = KurrentServer::start();
+            (server.address(), Some(server))
+        }
+    };
+    (KurrentOptions { log: KurrentServer::new_log(), ..KurrentOptions::new(&address) }, server)
+}
+
+/// Opens a log in KurrentDB.
+#[cfg(feature = "kurrentdb")]
+pub(crate) fn connect_kurrent(options: &KurrentOptions) -> KurrentStore {
+    KurrentStore::open(options, &Ambient::system()).expect("the store opens")
 }
 
 /// The files as a crash would leave them.

@@ -6,6 +6,7 @@
 //! | [`append`], [`reading`], [`seeking`], [`removal`], [`following`], [`concurrency`] | the contract, once for all backends |
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |
+//! | `kurrent` | what several nodes on one KurrentDB see of each other, and what they survive of it; with the feature `kurrentdb` |
 //! | [`shared`] | what several nodes on one PostgreSQL see of each other, and what they survive of it |
 
 #![expect(
@@ -19,6 +20,8 @@ mod concurrency;
 mod embedded;
 mod following;
 mod given;
+#[cfg(feature = "kurrentdb")]
+mod kurrent;
 mod model;
 mod reading;
 mod removal;
@@ -31,6 +34,8 @@ macro_rules! every_backend {
         every_backend!(@ memory $($group { $($fact)* })*);
         every_backend!(@ sqlite $($group { $($fact)* })*);
         every_backend!(@ postgres $($group { $($fact)* })*);
+        #[cfg(feature = "kurrentdb")]
+        every_backend!(@ kurrentdb $($group { $($fact)* })*);
     };
     (@ $backend:ident $($group:ident { $($fact:ident)* })*) => {
         mod $backend {

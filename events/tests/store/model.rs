@@ -111,6 +111,16 @@ proptest! {
     }
 }
 
+#[cfg(feature = "kurrentdb")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn the_store_in_kurrentdb_answers_as_the_model(steps in vec(step(), 1..60)) {
+        run(Given::kurrentdb(), steps);
+    }
+}
+
 fn run(mut given: Given, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -20,12 +20,12 @@ pub(crate) struct DatabaseThread {
 }
 
 impl DatabaseThread {
-    /// Starts the thread.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread under a name.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name("store-postgres".to_owned());
+        let thread = std::thread::Builder::new().name(name.to_owned());
         thread.spawn(move || {
             // It is never sent, only dropped.
             drop(runtime.block_on(ended));

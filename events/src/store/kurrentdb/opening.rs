@@ -1,0 +1,149 @@
+//! Finds a log in the database or makes it, and reads all of it for the index.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    connecting::{
+        cluster_address::ClusterAddress,
+        known_history::KnownHistory,
+        log_start::{self, LogStart},
+        node_call_error::NodeCallError,
+        node_connection::NodeAccess,
+        open_error::KurrentOpenError,
+        supervisor::ConnectionSupervisor,
+        timing,
+        wire_requests::StreamWrite,
+    },
+    following::{followed_log::FollowedLog, shared_index::SharedIndex},
+    reading::log_reads::FilteredReads,
+    records::{log_names::LogNames, log_record::encode_epoch},
+    writing::stream_writes::StreamWrites,
+};
+use crate::{
+    Position, RecordedEvent,
+    database_thread::DatabaseThread,
+    store::{Epoch, MAX_READ_EVENTS, ReadError, StoreFuture, feed::LogFeed},
+};
+
+/// Which log to open.
+#[derive(Clone)]
+pub struct KurrentOptions {
+    /// `esdb://user:password@host:port?tls=true`, see `docs/decisions/0026-kurrentdb-log.md`.
+    pub address: String,
+    /// Who logs in, instead of the user in the address.
+    pub user: Option<String>,
+    /// Their password, as it is.
+    pub password: Option<String>,
+    /// The log: the streams of the database whose names start with this and a hyphen.
+    pub log: String,
+}
+
+impl KurrentOptions {
+    /// The log `amoiq`, as the user in the address.
+    #[must_use]
+    pub fn new(address: &str) -> Self {
+        Self { address: address.to_owned(), user: None, password: None, log: "amoiq".to_owned() }
+    }
+}
+
+/// A log that was read.
+pub(super) struct FoundLog {
+    pub(super) supervisor: Arc<ConnectionSupervisor>,
+    pub(super) reads: FilteredReads,
+    pub(super) index: Arc<SharedIndex>,
+    pub(super) log: Arc<FollowedLog>,
+    pub(super) known: Arc<KnownHistory>,
+}
+
+impl FoundLog {
+    /// Opens a log, on the thread of its store. One that does not exist is made with the epoch, under an id.
+    pub(super) async fn open(
+        thread: DatabaseThread,
+        options: KurrentOptions,
+        new_epoch: Option<Epoch>,
+        id: Uuid,
+    ) -> Result<Self, KurrentOpenError> {
+        let (supervisor, start) = find_log(&options, new_epoch, id).await?;
+        let index = Arc::new(SharedIndex::new(supervisor.access().names.clone()));
+        let known = Arc::new(KnownHistory::new(start.epoch, start.position, start.id));
+        let reads = FilteredReads {
+            supervisor: Arc::clone(&supervisor),
+            index: Arc::clone(&index),
+            start: start.position,
+        };
+        let for_feed = reads.clone();
+        let read = move |after, limit| read_page(&thread, for_feed.clone(), after, limit);
+        let feed = LogFeed::new(Position::START, Arc::new(read));
+        let log = Arc::new(FollowedLog::new(Arc::clone(&index), feed, Arc::clone(&known)));
+        read_whole(&reads, &log, &known).await?;
+        log.open();
+        supervisor.require(Arc::clone(&known));
+        Ok(Self { supervisor, reads, index, log, known })
+    }
+}
+
+/// Finds the log or makes it.
+async fn find_log(
+    options: &KurrentOptions,
+    new_epoch: Option<Epoch>,
+    id: Uuid,
+) -> Result<(Arc<ConnectionSupervisor>, LogStart), KurrentOpenError> {
+    let names =
+        LogNames::parse(&options.log).ok_or_else(|| KurrentOpenError::LogName(options.log.clone()))?;
+    let cluster = ClusterAddress::parse(&options.address)?;
+    let user = options.user.clone().or_else(|| cluster.user.clone());
+    let password = options.password.clone().or_else(|| cluster.password.clone()).unwrap_or_default();
+    let credentials = user.map(|user| (user, password));
+    let supervisor = Arc::new(ConnectionSupervisor::new(NodeAccess { cluster, names, credentials }));
+    let deadline = || Instant::now() + timing::APPEND;
+    let find =
+        || supervisor.call(deadline(), |connection| async move { log_start::start(&connection).await });
+    if let Some(start) = find().await? {
+        return Ok((Arc::clone(&supervisor), start));
+    }
+    let epoch = new_epoch.ok_or_else(|| KurrentOpenError::NoLog(options.log.clone()))?;
+    let write = StreamWrite {
+        name: supervisor.access().names.epoch(),
+        next: 0,
+        records: vec![encode_epoch(epoch, id)],
+    };
+    let writes = StreamWrites {
+        supervisor: Arc::clone(&supervisor),
+        condition: Arc::default(),
+        meter: Arc::default(),
+    };
+    match writes.write(write, deadline()).await {
+        // Another node has made it.
+        Ok(_) | Err(NodeCallError::Moved) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let start = find().await?;
+    let start = start.ok_or_else(|| KurrentOpenError::Database("it does not keep the log".to_owned()))?;
+    Ok((Arc::clone(&supervisor), start))
+}
+
+/// Reads all of the log for the index.
+async fn read_whole(reads: &FilteredReads, log: &FollowedLog, known: &KnownHistory) -> Result<(), ReadError> {
+    loop {
+        let page = reads.page(Position::from_u64(known.newest().0), MAX_READ_EVENTS).await?;
+        let is_end = page.len() < MAX_READ_EVENTS;
+        log.follow(page)?;
+        if is_end {
+            return Ok(());
+        }
+    }
+}
+
+fn read_page(
+    thread: &DatabaseThread,
+    reads: FilteredReads,
+    after: Position,
+    limit: usize,
+) -> StoreFuture<Result<Vec<RecordedEvent>, ReadError>> {
+    let reading = thread.spawn(async move { reads.after(after, limit).await });
+    let ended = || ReadError::Unavailable("the store is closed".to_owned());
+    Box::pin(async move { reading.await.unwrap_or_else(|_ended| Err(ended())) })
+}

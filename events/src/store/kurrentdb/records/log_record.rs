@@ -1,0 +1,240 @@
+//! An event as the database stores it, and the record that stands for what was removed.
+//!
+//! The data are the event's own bytes. Everything else that surrounds an event is in the record's metadata, with the
+//! event's version: versions begin again when a stream is deleted, while the numbers of the database, its revisions, go
+//! on. So each record tells both, and no stream has to be read from its start to number its events.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::log_names::{LogNames, NamedStream};
+use crate::{
+    EventId, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version, codec,
+    store::{Epoch, ReadError},
+};
+
+/// The type of the record that takes the place of a stream's removed events. A scavenge keeps the last event of each
+/// stream with its data, so before everything of a stream is removed one is appended that has none.
+const MARKER: &str = "amoiq.removed";
+
+/// The type of the record that names a history.
+const EPOCH: &str = "amoiq.epoch";
+
+/// The type of a record of a metadata stream.
+const METADATA: &str = "$metadata";
+
+/// A record as it comes over the wire.
+#[derive(Debug, Clone)]
+pub(in crate::store::kurrentdb) struct WireRecord {
+    pub(in crate::store::kurrentdb) stream: String,
+    pub(in crate::store::kurrentdb) revision: u64,
+    pub(in crate::store::kurrentdb) position: u64,
+    pub(in crate::store::kurrentdb) id: Uuid,
+    pub(in crate::store::kurrentdb) kind: String,
+    pub(in crate::store::kurrentdb) data: bytes::Bytes,
+    pub(in crate::store::kurrentdb) metadata: bytes::Bytes,
+}
+
+/// A record that is to be written.
+#[derive(Debug, Clone)]
+pub(in crate::store::kurrentdb) struct ProposedRecord {
+    pub(in crate::store::kurrentdb) id: Uuid,
+    pub(in crate::store::kurrentdb) kind: String,
+    pub(in crate::store::kurrentdb) is_json: bool,
+    pub(in crate::store::kurrentdb) data: bytes::Bytes,
+    pub(in crate::store::kurrentdb) metadata: bytes::Bytes,
+}
+
+impl ProposedRecord {
+    /// One without content.
+    fn empty(kind: &str, id: Uuid) -> Self {
+        let (data, metadata) = (bytes::Bytes::new(), bytes::Bytes::new());
+        Self { id, kind: kind.to_owned(), is_json: false, data, metadata }
+    }
+}
+
+/// What a record says to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store::kurrentdb) enum LogRecord {
+    /// An event.
+    Event(RecordedEvent),
+    /// Everything before it in the stream is removed.
+    Removed { stream: StreamName, marker: RemovalMarker },
+    /// Everything before a revision of the stream is removed.
+    Truncated { stream: StreamName, before: u64 },
+    /// Something else.
+    Other,
+}
+
+/// What is left of removed events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store::kurrentdb) struct RemovalMarker {
+    /// The version that the stream has now; 0 when it begins again.
+    pub(in crate::store::kurrentdb) version: Version,
+    /// The newest event that was removed: a scavenge takes it away, and the log must not seem shorter then.
+    pub(in crate::store::kurrentdb) newest: Position,
+}
+
+/// What surrounds an event, in the record's metadata.
+#[derive(Serialize, Deserialize)]
+struct RecordEnvelope<'a> {
+    version: Version,
+    schema: u16,
+    time: i64,
+    #[serde(borrow)]
+    causation: Cow<'a, str>,
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+}
+
+/// The part of a stream's metadata that says what is removed.
+#[derive(Deserialize)]
+struct TruncatedBefore {
+    #[serde(rename = "$tb")]
+    before: Option<u64>,
+}
+
+impl LogRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When a stream of the log has something that this program did not write.
+    pub(in crate::store::kurrentdb) fn decode(
+        record: WireRecord,
+        names: &LogNames,
+    ) -> Result<Self, ReadError> {
+        match names.named(&record.stream) {
+            NamedStream::Events(stream) if record.kind == MARKER => {
+                let marker = parsed(&record, &record.metadata)?;
+                Ok(Self::Removed { stream, marker })
+            }
+            // A stream that an operator removed for good ends with a record of the server.
+            NamedStream::Events(_) if record.kind.starts_with('$') => Ok(Self::Other),
+            NamedStream::Events(stream) => decode_event(&record, stream).map(Self::Event),
+            NamedStream::Metadata(stream) if record.kind == METADATA => {
+                let TruncatedBefore { before } = parsed(&record, &record.data)?;
+                Ok(before.map_or(Self::Other, |before| Self::Truncated { stream, before }))
+            }
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+fn decode_event(record: &WireRecord, stream: StreamName) -> Result<RecordedEvent, ReadError> {
+    let envelope: RecordEnvelope<'_> = parsed(record, &record.metadata)?;
+    Ok(RecordedEvent {
+        position: Position::from_u64(record.position),
+        stream,
+        version: envelope.version,
+        event: NewEvent {
+            id: EventId::from_uuid(record.id),
+            kind: codec::intern(&record.kind),
+            schema: envelope.schema,
+            time: Timestamp::from_millis(envelope.time),
+            causation: envelope.causation.into(),
+            actor: envelope.actor.into(),
+            data: record.data.to_vec().into(),
+        },
+    })
+}
+
+fn parsed<'a, T: Deserialize<'a>>(record: &WireRecord, json: &'a [u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(json).map_err(|error| ReadError::EventDamaged {
+        position: Position::from_u64(record.position),
+        reason: format!("`{}` of {} was not written by this program: {error}", record.kind, record.stream),
+    })
+}
+
+/// An event as the database takes it.
+pub(in crate::store::kurrentdb) fn encode(event: &NewEvent, version: Version) -> ProposedRecord {
+    let envelope = RecordEnvelope {
+        version,
+        schema: event.schema,
+        time: event.time.as_millis(),
+        causation: Cow::Borrowed(&event.causation),
+        actor: Cow::Borrowed(&event.actor),
+    };
+    ProposedRecord {
+        id: event.id.as_uuid(),
+        kind: event.kind.to_string(),
+        // Only a hint for who looks at the database: a browser shows JSON.
+        is_json: event.data.starts_with(b"{") && event.data.ends_with(b"}"),
+        data: event.data.to_vec().into(),
+        metadata: json(&envelope),
+    }
+}
+
+/// A marker as the database takes it, under an id of its own.
+pub(in crate::store::kurrentdb) fn encode_marker(marker: RemovalMarker, id: Uuid) -> ProposedRecord {
+    ProposedRecord { metadata: json(&marker), ..ProposedRecord::empty(MARKER, id) }
+}
+
+/// What names a history.
+#[derive(Serialize, Deserialize)]
+struct EpochNumber {
+    epoch: u64,
+}
+
+/// The name of a history as the database takes it.
+pub(in crate::store::kurrentdb) fn encode_epoch(epoch: Epoch, id: Uuid) -> ProposedRecord {
+    ProposedRecord { metadata: json(&EpochNumber { epoch: epoch.0 }), ..ProposedRecord::empty(EPOCH, id) }
+}
+
+/// The history that a record names.
+pub(in crate::store::kurrentdb) fn decode_epoch(record: &WireRecord) -> Option<Epoch> {
+    let number: EpochNumber = serde_json::from_slice(&record.metadata).ok()?;
+    (record.kind == EPOCH).then_some(Epoch(number.epoch))
+}
+
+/// How many bytes the database counts of an event beside its data, at the most.
+pub(in crate::store::kurrentdb) fn overhead_bytes(event: &NewEvent) -> usize {
+    // Texts in JSON take up to six bytes for one; the names of the fields and the numbers take less than 128.
+    128 + 6 * (event.causation.len() + event.actor.len()) + 2 * event.kind.len()
+}
+
+fn json(value: &impl Serialize) -> bytes::Bytes {
+    // Numbers and texts: nothing can fail.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(stream: &str, kind: &str, metadata: &str) -> WireRecord {
+        WireRecord {
+            stream: stream.to_owned(),
+            revision: 7,
+            position: 700,
+            id: Uuid::from_u128(1),
+            kind: kind.to_owned(),
+            data: bytes::Bytes::from_static(br#"{"$tb":5,"$maxAge":9}"#),
+            metadata: metadata.as_bytes().to_vec().into(),
+        }
+    }
+
+    fn decoded(record: WireRecord) -> Result<LogRecord, ReadError> {
+        LogRecord::decode(record, &LogNames::parse("amoiq").unwrap())
+    }
+
+    #[test]
+    fn each_kind_of_record_is_recognised() {
+        let stream = StreamName::node("n");
+        let marker = RemovalMarker { version: Version::from_u64(4), newest: Position::from_u64(650) };
+        let text = String::from_utf8(json(&marker).to_vec()).unwrap();
+        let removed = decoded(record("amoiq-node:n", MARKER, &text));
+        assert_eq!(removed, Ok(LogRecord::Removed { stream: stream.clone(), marker }));
+        let truncated = decoded(record("$$amoiq-node:n", METADATA, ""));
+        assert_eq!(truncated, Ok(LogRecord::Truncated { stream, before: 5 }));
+        assert_eq!(decoded(record("amoiq-node:n", "$streamDeleted", "")), Ok(LogRecord::Other));
+        assert_eq!(decoded(record("other-node:n", "node.started", "")), Ok(LogRecord::Other));
+    }
+
+    #[test]
+    fn an_event_of_somebody_else_is_damage() {
+        let strange = decoded(record("amoiq-node:n", "node.started", r#"{"version":1}"#));
+        assert!(strange.is_err_and(|error| error.is_damage()));
+    }
+}
