@@ -26,6 +26,7 @@ mod error;
 mod lane_requests;
 mod postgres;
 pub mod reaper;
+mod shared_lanes;
 mod sqlite;
 
 pub use error::DeliveryStoreError;
@@ -87,6 +88,9 @@ pub struct DeliveriesQuery {
     pub limit: u32,
 }
 
+/// Says whether what is recorded under a lease may be written.
+pub type LeaseGuard = Arc<dyn Fn(&HeldLease) -> bool + Send + Sync>;
+
 /// A handle to it.
 #[derive(Clone)]
 pub struct DeliveryStore(DeliveryBackend);
@@ -130,7 +134,15 @@ impl DeliveryStore {
     /// # Errors
     /// When memory runs out.
     pub fn in_memory() -> Result<Self, DeliveryStoreError> {
-        Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::in_memory()?)))
+        Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::in_memory(Arc::new(|_| true))?)))
+    }
+
+    /// The same for several nodes of a simulation.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn in_memory_guarded(guard: LeaseGuard) -> Result<Self, DeliveryStoreError> {
+        Ok(Self(DeliveryBackend::Sqlite(SqliteDeliveries::in_memory(guard)?)))
     }
 
     /// The epoch of the log that was followed last; `None` before the first.
@@ -213,11 +225,7 @@ impl DeliveryStore {
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
-        match &self.0 {
-            // Its one node has every lease.
-            DeliveryBackend::Sqlite(deliveries) => deliveries.record(lane, progress, entries).await,
-            DeliveryBackend::Postgres(deliveries) => deliveries.record(lease, lane, progress, entries).await,
-        }
+        ask!(self, record(lease, lane, progress, entries))
     }
 
     /// A page of deliveries, newest first, each with its last 50 attempts, oldest first.
@@ -308,57 +316,6 @@ impl DeliveryStore {
         sessions: &Arc<HashMap<SessionId, Position>>,
     ) -> Result<usize, DeliveryStoreError> {
         ask!(self, erase_all(tenant, sessions))
-    }
-}
-
-/// What only nodes that share lanes need. Without them there is never another node's lane.
-impl DeliveryStore {
-    /// The lane of an endpoint as it was recorded, when it may be another node's.
-    pub(super) async fn recorded_lane(
-        &self,
-        tenant: &TenantId,
-        webhook: &WebhookId,
-    ) -> Result<Option<RecordedLane>, DeliveryStoreError> {
-        match &self.0 {
-            DeliveryBackend::Sqlite(_) => Ok(None),
-            DeliveryBackend::Postgres(deliveries) => deliveries.find_lane(tenant, webhook).await,
-        }
-    }
-
-    /// Asks the node that has a lane for something, and waits for its answer. Nothing when none comes in time.
-    pub(super) async fn ask(
-        &self,
-        lane: LaneId,
-        request: LaneRequest,
-    ) -> Result<Option<LaneReply>, DeliveryStoreError> {
-        match &self.0 {
-            DeliveryBackend::Sqlite(_) => Ok(None),
-            DeliveryBackend::Postgres(deliveries) => deliveries.ask(lane, request).await,
-        }
-    }
-
-    /// Whether other nodes may ask for something.
-    pub(super) fn is_shared(&self) -> bool {
-        matches!(self.0, DeliveryBackend::Postgres(_))
-    }
-
-    /// Takes what other nodes ask of these lanes. Nobody else gets it.
-    pub(super) async fn take_requests(
-        &self,
-        lanes: &[LaneId],
-    ) -> Result<Vec<TakenRequest>, DeliveryStoreError> {
-        match &self.0 {
-            DeliveryBackend::Sqlite(_) => Ok(Vec::new()),
-            DeliveryBackend::Postgres(deliveries) => deliveries.take_requests(lanes).await,
-        }
-    }
-
-    /// Answers a request.
-    pub(super) async fn reply(&self, id: i64, reply: LaneReply) -> Result<(), DeliveryStoreError> {
-        match &self.0 {
-            DeliveryBackend::Sqlite(_) => Ok(()),
-            DeliveryBackend::Postgres(deliveries) => deliveries.reply(id, reply).await,
-        }
     }
 }
 

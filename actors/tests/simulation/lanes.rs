@@ -4,6 +4,9 @@
 //! Sessions write; the store loses appends and refuses reads; endpoints are paused, resumed, moved, asked for what they
 //! had already and told to skip what waits; receivers fail, hang, refuse some messages or all, ask to be left alone, or
 //! take a message and say that they did not; the wall clock is set. `AMOIQ_SIM_SEED` and `AMOIQ_SIM_SEEDS` as for the sessions.
+//!
+//! With several nodes, they are also taken for dead, cut off, and leave. A seed then gives the same run only as far as they
+//! hear of changes in the same order.
 
 use std::{
     cell::RefCell,
@@ -24,14 +27,13 @@ use amoiq_actors::{
     },
 };
 use amoiq_events::{
-    Ambient, Event, EventLog, MessageText, Position, SessionId, StreamName, TenantId, Timestamp, WebhookId,
+    Ambient, Event, EventLog, MessageText, Position, SessionId, StreamName, TenantId, WebhookId,
     ambient::{Clock, SeededEntropy},
-    cluster::{NodeDescription, SingleNode},
-    event::EventCause,
+    cluster::HeldLease,
     session::{MessageCreated, MessageSender, SessionEvent},
     store::{ExpectedVersion, memory::MemoryStore},
     tenant::{ManagedBy, TenantCommand, TenantSettings},
-    webhook::{WebhookCommand, WebhookSecret, WebhookSettings, WebhookStatus},
+    webhook::{WebhookCommand, WebhookSecret, WebhookStatus},
 };
 use amoiq_testkit::stores::{FaultyStore, SeededDice};
 use tokio::{
@@ -40,10 +42,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use self::receivers::Receivers;
+use self::{
+    given_endpoints::{cause, endpoint_settings, endpoints, tenant_id},
+    receivers::Receivers,
+    simulated_leases::LeaseTable,
+    wall_clock::WallClock,
+};
 
+mod given_endpoints;
 mod judge;
 mod receivers;
+mod simulated_leases;
+mod wall_clock;
 
 /// The tenants; the last one has no endpoint.
 const TENANTS: [&str; 3] = ["acme", "umbrella", "silent"];
@@ -60,19 +70,6 @@ const LIFE_MILLIS: u64 = 4_000;
 /// How long the last node may take until nothing waits: far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(100_000);
 
-/// The clock that jumps, as the world's time. Somebody sets it now and then.
-struct WallClock {
-    start: Instant,
-    set_by_ms: AtomicI64,
-}
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.start.elapsed().as_millis()).expect("a short run");
-        Timestamp::from_millis(1_705_314_600_000 + since + self.set_by_ms.load(Ordering::SeqCst))
-    }
-}
-
 /// What a run has.
 struct World {
     memory: MemoryStore,
@@ -86,6 +83,9 @@ struct World {
     replays: RefCell<Vec<Asked>>,
     /// Owners ask for what they had already. Where they do not, every repeat needs a crash.
     repeats: bool,
+    /// How many nodes there are.
+    nodes: usize,
+    leases: LeaseTable,
 }
 
 /// A replay that was begun.
@@ -100,13 +100,13 @@ struct Asked {
 /// An endpoint, wherever it is named.
 type EndpointName = (TenantId, WebhookId);
 
-/// Runs a seed and gives what the receivers saw.
-pub(crate) fn run(seed: u64) -> String {
+/// Runs a seed on one node or several, and gives what the receivers saw.
+pub(crate) fn run(seed: u64, nodes: usize) -> String {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     let world = {
         let _time = runtime.enter();
-        Rc::new(World::new(seed))
+        Rc::new(World::new(seed, nodes))
     };
     LocalSet::new().block_on(&runtime, world.found());
     for crash in 0..=CRASHES {
@@ -128,7 +128,7 @@ pub(crate) fn run(seed: u64) -> String {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, nodes: usize) -> Self {
         let dice = SeededDice::new(seed);
         let memory = MemoryStore::new();
         let entropy = Arc::new(SeededEntropy::new(seed.rotate_left(32)));
@@ -149,17 +149,23 @@ impl World {
             refused_hold: dice.pick(&[Duration::from_millis(500), Duration::from_secs(5)]),
             disable_after: Duration::from_hours(1_000),
         };
+        let leases = LeaseTable::new(memory.epoch());
+        let table = leases.clone();
+        let guard = Arc::new(move |lease: &HeldLease| table.guards(lease));
         let wall_clock = Arc::new(WallClock { start: Instant::now(), set_by_ms: AtomicI64::new(0) });
         Self {
             store: FaultyStore::new(memory.clone(), dice.fork(), dice.pick(&[0, 5, 20])),
             memory,
             ambient: Ambient::new(Arc::clone(&wall_clock) as Arc<dyn Clock>, entropy),
             wall_clock,
-            outbox: DeliveryStore::in_memory().expect("an outbox"),
+            outbox: DeliveryStore::in_memory_guarded(guard).expect("an outbox"),
             receivers: Receivers::new(&dice),
             settings,
             replays: RefCell::default(),
-            repeats: dice.one_in(2),
+            // Only the node that has a lane does what its owner asks.
+            repeats: dice.one_in(2) && nodes == 1,
+            nodes,
+            leases,
             dice,
         }
     }
@@ -203,23 +209,22 @@ impl World {
         let registry = self.registry().await;
         let store: Arc<dyn EventLog> = Arc::new(self.store.clone());
         self.outbox.adopt(store.epoch(), store.head()).await.expect("its log");
-        let webhooks = WebhooksHandle::start_here(
-            self.settings.clone(),
-            WebhookServices {
+        let start = |leases| {
+            let services = WebhookServices {
                 log: Arc::clone(&store),
                 ambient: self.ambient.clone(),
+                // Every node sees a change at once.
                 registry: Arc::clone(&registry),
                 deliveries: self.outbox.clone(),
-                leases: Arc::new(SingleNode::new(
-                    NodeDescription::named("single"),
-                    store.epoch(),
-                    &self.ambient,
-                )),
+                leases: Arc::new(leases),
                 sender: Arc::new(self.receivers.clone()),
-            },
-        );
+            };
+            WebhooksHandle::start_here(self.settings.clone(), services)
+        };
+        let webhooks: Vec<_> = self.leases.start(self.nodes).into_iter().map(start).collect();
+        let disturbing = spawn_local(Rc::clone(self).disturb());
         let writers: Vec<_> = (0..2).map(|_| spawn_local(Rc::clone(self).write())).collect();
-        let owner = spawn_local(Rc::clone(self).ask(registry, webhooks.clone(), is_last));
+        let owner = spawn_local(Rc::clone(self).ask(registry, webhooks[0].clone(), is_last));
         if !is_last {
             sleep(self.dice.millis_below(LIFE_MILLIS)).await;
             return;
@@ -228,6 +233,7 @@ impl World {
             writer.await.expect("a writer ends");
         }
         owner.await.expect("the owner ends");
+        disturbing.await.expect("the disturbance ends");
         timeout(PATIENCE, self.drained(&webhooks)).await.expect("the backlog never drained");
     }
 
@@ -349,10 +355,23 @@ impl World {
         }
     }
 
+    /// Nodes lose their leases.
+    async fn disturb(self: Rc<Self>) {
+        if self.nodes > 1 {
+            for _ in 0..self.dice.below(12) {
+                sleep(self.dice.millis_below(300)).await;
+                self.leases.disturb(&self.dice).await;
+            }
+        }
+    }
+
     /// Waits until every lane is at the log's end and has nothing left.
-    async fn drained(&self, webhooks: &WebhooksHandle) {
+    async fn drained(&self, webhooks: &[WebhooksHandle]) {
         loop {
-            let standings = webhooks.statuses().await;
+            let mut standings = Vec::new();
+            for node in webhooks {
+                standings.extend(node.statuses().await);
+            }
             let head = self.memory.head();
             let is_done = standings.len() == endpoints().len()
                 && standings.iter().all(|(endpoint, standing)| {
@@ -368,27 +387,4 @@ impl World {
             sleep(Duration::from_millis(100)).await;
         }
     }
-}
-
-fn endpoints() -> [EndpointName; 3] {
-    let name = |tenant, webhook| (tenant_id(tenant), WebhookId::parse(webhook).expect("an id"));
-    [name("acme", "wh-1"), name("acme", "wh-2"), name("umbrella", "wh-1")]
-}
-
-fn endpoint_settings(url: &str) -> WebhookSettings {
-    WebhookSettings {
-        url: url.to_owned(),
-        events: vec!["message.created".to_owned()],
-        description: None,
-        headers: std::collections::BTreeMap::new(),
-        rate_per_second: None,
-    }
-}
-
-fn tenant_id(text: &str) -> TenantId {
-    TenantId::parse(text).expect("an id")
-}
-
-fn cause() -> EventCause {
-    EventCause { causation: "simulation".into(), actor: "world".into() }
 }

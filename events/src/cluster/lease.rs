@@ -135,6 +135,12 @@ impl HeldLease {
         self.0.fencing
     }
 
+    /// The membership that it depends on.
+    #[must_use]
+    pub fn membership(&self) -> FencingNumber {
+        self.0.membership.fencing()
+    }
+
     /// Whether the work may be done now. It can be so again after it was not: while the database was away, for example,
     /// and nobody took over.
     #[must_use]

@@ -9,10 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use amoiq_events::{MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, store::Epoch};
+use amoiq_events::{
+    MessageId, Position, SessionId, TenantId, Timestamp, WebhookId, cluster::HeldLease, store::Epoch,
+};
 use rusqlite::{Connection, Transaction};
 
-use super::{DeliveriesQuery, DeliveryStoreError, DeliveryTotals, LaneId, LaneOwner, reaper};
+use super::{DeliveriesQuery, DeliveryStoreError, DeliveryTotals, LaneId, LaneOwner, LeaseGuard, reaper};
 use crate::{
     database::{DatabaseError, SqliteDatabase},
     webhooks::delivery::{Delivery, DeliveryAttempt, LaneProgress},
@@ -37,19 +39,21 @@ pub(super) struct SqliteDeliveries {
     database: SqliteDatabase,
     /// The newest lane at the time when the file was opened. Only lanes up to this one can be hidden by damage.
     newest: LaneId,
+    /// On a file one node has every lease.
+    guard: LeaseGuard,
 }
 
 impl SqliteDeliveries {
     pub(super) fn open(path: &Path) -> Result<Self, DeliveryStoreError> {
         let mut newest = LaneId::default();
         let database = SqliteDatabase::open(path, "outbox", |conn| prepare(conn, &mut newest))?;
-        Ok(Self { database, newest })
+        Ok(Self { database, newest, guard: Arc::new(|_| true) })
     }
 
-    pub(super) fn in_memory() -> Result<Self, DeliveryStoreError> {
+    pub(super) fn in_memory(guard: LeaseGuard) -> Result<Self, DeliveryStoreError> {
         let mut newest = LaneId::default();
         let database = SqliteDatabase::in_memory(|conn| prepare(conn, &mut newest))?;
-        Ok(Self { database, newest })
+        Ok(Self { database, newest, guard })
     }
 
     pub(super) async fn epoch(&self) -> Result<Option<Epoch>, DeliveryStoreError> {
@@ -108,10 +112,14 @@ impl SqliteDeliveries {
 
     pub(super) async fn record(
         &self,
+        lease: &HeldLease,
         lane: LaneId,
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
+        if !(self.guard)(lease) {
+            return Err(DeliveryStoreError::LeaseLost);
+        }
         self.database.write(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
     }
 

@@ -9,7 +9,8 @@ use amoiq_events::{
 use tokio::time::Instant;
 
 use super::{
-    Asked, EndpointName, World, endpoints,
+    Asked, EndpointName, World,
+    given_endpoints::endpoints,
     receivers::{Arrival, INSTANT},
 };
 
@@ -25,7 +26,8 @@ pub(super) async fn judge(world: &World) {
         assert_from_the_log(&arrivals, &expected, &endpoint);
         assert_complete(&arrivals, &expected, &endpoint, world);
         assert_in_order(&arrivals, &endpoint, world);
-        if !world.receivers.was_asked_again(&endpoint) {
+        // A node that takes a lane over makes attempts again that were not recorded.
+        if !world.receivers.was_asked_again(&endpoint) && world.nodes == 1 {
             assert_few_repeats(&arrivals, world, &endpoint);
         }
     }
