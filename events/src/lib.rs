@@ -15,6 +15,7 @@
 //! | [`histogram`] | counts of values, for operators |
 //! | [`postgres`] | a database that several parts use: connections, their failures, tables |
 //! | [`cluster`] | who does what when several nodes write one log |
+//! | [`signals`] | who is online on other nodes: what may be lost and is not in the log |
 //! | [`store`] | the event store: the traits, and the `memory`, `sqlite` and `postgres` backends |
 
 pub mod aggregates;
@@ -24,6 +25,7 @@ mod database_thread;
 pub mod durable_file;
 pub mod event;
 pub mod postgres;
+pub mod signals;
 pub mod store;
 pub mod values;
 

@@ -27,6 +27,9 @@ pub struct UserOnline {
     /// Whether staff were told already, before the visitor wrote anything ([`crate::presence`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_told: bool,
+    /// The node that the visitor is connected to, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<ShortText>,
     /// The site's domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<ShortText>,
@@ -49,6 +52,9 @@ pub struct UserOffline {
     /// Whether a secret key vouched for `user_id`. Absent in events from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
+    /// The node that the visitor was connected to, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<ShortText>,
 }
 
 /// An event of a `presence:` stream.
@@ -58,4 +64,36 @@ pub enum PresenceEvent {
     Online(UserOnline),
     /// `user.offline`
     Offline(UserOffline),
+}
+
+impl PresenceEvent {
+    /// The visitor, as agents see them.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        match self {
+            Self::Online(online) => &online.user_id,
+            Self::Offline(offline) => &offline.user_id,
+        }
+    }
+
+    /// The node that the visitor is or was connected to, where there are several.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        let node = match self {
+            Self::Online(online) => &online.node,
+            Self::Offline(offline) => &offline.node,
+        };
+        node.as_ref().map(ShortText::as_str)
+    }
+
+    /// The same, of a node.
+    #[must_use]
+    pub fn on(mut self, of: Option<&ShortText>) -> Self {
+        let node = match &mut self {
+            Self::Online(online) => &mut online.node,
+            Self::Offline(offline) => &mut offline.node,
+        };
+        *node = of.cloned();
+        self
+    }
 }

@@ -9,6 +9,7 @@
 //! | [`granting`] | granting and giving back; joining and leaving |
 //! | [`dying`] | a node that is killed, stopped, cut off, or has the wrong time |
 //! | [`outage`] | a database that is away |
+//! | [`signals`] | who is online on each node |
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -18,3 +19,4 @@ mod dying;
 mod given;
 mod granting;
 mod outage;
+mod signals;
