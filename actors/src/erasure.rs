@@ -126,6 +126,11 @@ impl EraserHandle {
         Self { actor, targets }
     }
 
+    /// The log that it erases from.
+    pub(crate) fn store(&self) -> &Arc<dyn EventStore> {
+        &self.targets.store
+    }
+
     /// The sessions of a user, proven or claimed; at most the newest 1,000.
     ///
     /// # Errors

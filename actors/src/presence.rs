@@ -19,7 +19,9 @@
 //! | `tenant_presence` | its state: who is connected, and what was announced |
 //! | `presence_signals` | announcements of visitors who have not written |
 //! | `online_users` | the projection in memory of who is online |
-//! | `presence_table` | its state |
+//! | `online_tables` | its state: a table for each node |
+//! | `presence_table` | who is online on one node |
+//! | `presence_exchange` | tells other nodes who is online here, and says offline for those that are gone |
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,13 +35,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use presence_actor::PresenceActor;
 
+mod online_tables;
 mod online_users;
 mod presence_actor;
+mod presence_exchange;
 mod presence_signals;
 mod presence_table;
 mod tenant_presence;
 
-pub use online_users::OnlineUsers;
+pub use online_users::{LoggedNews, OnlineUsers};
+pub use presence_exchange::{ExchangeServices, PresenceExchange};
 pub use presence_signals::{PresenceSignal, PresenceSignals};
 pub use presence_table::{OnlineList, OnlineUser};
 
@@ -210,6 +215,13 @@ impl PresenceHandle {
         forgotten.await.map_err(|_dropped| PresenceGone)
     }
 
+    /// This node was taken for dead by the other nodes and has joined them again: everybody is announced again.
+    /// Returns whether it was handed over.
+    fn rejoined(&self) -> bool {
+        // Gone only when the service stops.
+        !matches!(self.router.try_send(RejoinCluster), Err(SendError::Full(_)))
+    }
+
     async fn hand_over(&self, tenant: &TenantId, change: PresenceChange) -> Result<(), PresenceGone> {
         let permit = Arc::clone(&self.underway).acquire_owned().await.map_err(|_closed| PresenceGone)?;
         let route = RouteChange { tenant: tenant.clone(), change, permit };
@@ -243,6 +255,8 @@ enum PresenceChange {
     Wrote(SessionId),
     /// A secret key vouched for a user.
     Proven(UserId),
+    /// This node was taken for dead by others and has joined them again.
+    Rejoined,
     /// Announce what is pending at once.
     Flush,
     /// These connections do not count any more. The caller waits until that is announced.
@@ -260,13 +274,18 @@ struct RouteChange {
     permit: OwnedSemaphorePermit,
 }
 
+/// This node has joined the others again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RejoinCluster;
+
 /// A change for the tenant's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct ApplyChange {
     change: PresenceChange,
-    /// Dropped when the change is applied.
-    permit: OwnedSemaphorePermit,
+    /// Dropped when the change is applied. Of what concerns every tenant there is one at a time, which fits besides.
+    permit: Option<OwnedSemaphorePermit>,
     /// Kept by the actor while it has something to do.
     busy: Arc<()>,
 }
@@ -303,11 +322,22 @@ impl Handler<RouteChange> for PresenceRouter {
 
     fn handle(&mut self, route: RouteChange, _: &mut Self::Context) {
         let RouteChange { tenant, change, permit } = route;
-        let Err(step) = self.running(&tenant).try_send(change, permit) else { return };
+        let Err(step) = self.running(&tenant).try_send(change, Some(permit)) else { return };
         // Not even a store that panics ends it, so this is a defect.
         tracing::error!(tenant.id = %tenant, "a presence actor ended; it starts again without connections");
         self.tenants.remove(&tenant);
         drop(self.running(&tenant).try_send(step.change, step.permit));
+    }
+}
+
+impl Handler<RejoinCluster> for PresenceRouter {
+    type Result = ();
+
+    fn handle(&mut self, _: RejoinCluster, _: &mut Self::Context) {
+        for running in self.tenants.values() {
+            // It is started again without connections when it is gone.
+            drop(running.try_send(PresenceChange::Rejoined, None));
+        }
     }
 }
 
@@ -339,7 +369,11 @@ impl PresenceRouter {
 
 impl RunningPresence {
     /// Returns the change when the actor is gone.
-    fn try_send(&self, change: PresenceChange, permit: OwnedSemaphorePermit) -> Result<(), ApplyChange> {
+    fn try_send(
+        &self,
+        change: PresenceChange,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), ApplyChange> {
         let step = ApplyChange { change, permit, busy: Arc::clone(&self.busy) };
         self.address.try_send(step).map_err(SendError::into_inner)
     }

@@ -15,7 +15,7 @@ use amoiq_events::{
 use crate::{
     erasure::{EraseError, EraserHandle},
     inbox::{InboxConversation, InboxView},
-    timing::{AgeClock, PeriodicTask},
+    timing::{AgeClock, NodeDuty, PeriodicTask},
 };
 
 /// The longest time between two runs.
@@ -47,23 +47,29 @@ pub struct RetentionTask {
     eraser: EraserHandle,
     inbox: InboxView,
     store: Arc<dyn EventStore>,
+    duty: NodeDuty,
     age: AgeClock,
     settings: RetentionSettings,
 }
 
 impl RetentionTask {
-    /// Starts it on the caller's arbiter, unless everything is kept.
+    /// Starts it on the caller's arbiter, unless everything is kept. Of several nodes one removes.
     pub fn start(
         eraser: EraserHandle,
         inbox: InboxView,
-        store: Arc<dyn EventStore>,
+        duty: NodeDuty,
         ambient: Ambient,
         settings: RetentionSettings,
     ) {
         let kept = [settings.presence, settings.sessions];
         let Some(shortest) = kept.into_iter().flatten().min() else { return };
-        let task = Self { eraser, inbox, store, age: AgeClock::start(ambient), settings };
-        PeriodicTask::every(RUN_EVERY.min(shortest)).start(async move || task.run().await);
+        let (store, age) = (Arc::clone(eraser.store()), AgeClock::start(ambient));
+        let task = Self { eraser, inbox, store, duty, age, settings };
+        PeriodicTask::every(RUN_EVERY.min(shortest)).start(async move || {
+            if task.duty.take().await.is_some() {
+                task.run().await;
+            }
+        });
     }
 
     async fn run(&self) {

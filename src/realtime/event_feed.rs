@@ -6,10 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amoiq_actors::{presence::PresenceSignal, sessions::ChatMessage};
+use amoiq_actors::{
+    presence::{LoggedNews, OnlineUsers, PresenceSignal},
+    sessions::ChatMessage,
+};
 use amoiq_events::{
     Event, EventLog, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
-    session::SessionEvent, stream::StreamKind,
+    session::SessionEvent, store::EventBatch, stream::StreamKind,
 };
 use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
 use serde_json::json;
@@ -21,6 +24,9 @@ use crate::{
     api::messages::{Audience, MessageResponse},
     api::online::{OfflineUserResponse, OnlineUserResponse},
 };
+
+/// How long what the log says of presence waits for the list of online users.
+pub(super) const FOLD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait before the log is read again after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -46,57 +52,95 @@ impl FeedProgress {
     }
 }
 
+/// What staff are told of visitors beside the log.
+pub struct PresenceFeed {
+    /// Visitors who have not written.
+    pub signals: mpsc::Receiver<PresenceSignal>,
+    /// Who is online.
+    pub users: OnlineUsers,
+}
+
 /// Starts to follow the log from a position on the current thread.
 pub fn start(
     store: Arc<dyn EventLog>,
     from: Position,
     rooms: Arc<RoomRegistry<ChatRoom>>,
     offsets: OffsetWriter,
-    signals: mpsc::Receiver<PresenceSignal>,
+    presence: PresenceFeed,
 ) -> FeedProgress {
     let (reached, position) = watch::channel(from);
     let progress = FeedProgress { position, rooms: Arc::clone(&rooms) };
-    actix::spawn(broadcast_signals(signals, Arc::clone(&rooms)));
-    actix::spawn(broadcast_log(store, from, rooms, offsets, reached));
+    let others = store.is_shared().then(|| presence.users.clone());
+    actix::spawn(broadcast_signals(presence.signals, Arc::clone(&rooms), others));
+    let feed = LogBroadcaster { store, rooms, offsets, users: presence.users };
+    actix::spawn(feed.follow(from, reached));
     progress
 }
 
-async fn broadcast_log(
+/// Broadcasts what is appended.
+struct LogBroadcaster {
     store: Arc<dyn EventLog>,
-    from: Position,
     rooms: Arc<RoomRegistry<ChatRoom>>,
     offsets: OffsetWriter,
-    reached: watch::Sender<Position>,
-) {
-    let mut subscription = store.subscribe(from);
-    loop {
-        match subscription.next().await {
-            Ok(Some(batch)) => {
-                // A socket that joins later is not owed what was appended before.
-                if !rooms.is_empty() {
-                    let broadcasts = batch
-                        .events
-                        .iter()
-                        .filter_map(|event| broadcast_of(event, &offsets, BroadcastTiming::Live));
-                    rooms.broadcast(broadcasts.collect()).await;
+    users: OnlineUsers,
+}
+
+impl LogBroadcaster {
+    async fn follow(self, from: Position, reached: watch::Sender<Position>) {
+        let mut subscription = self.store.subscribe(from);
+        loop {
+            match subscription.next().await {
+                Ok(Some(batch)) => {
+                    // A socket that joins later is not owed what was appended before.
+                    if !self.rooms.is_empty() {
+                        if self.store.is_shared() {
+                            self.fold_presence(&batch).await;
+                        }
+                        let broadcasts = batch.events.iter().filter_map(|event| self.broadcast(event));
+                        self.rooms.broadcast(broadcasts.collect()).await;
+                    }
+                    reached.send_replace(subscription.position());
                 }
-                reached.send_replace(subscription.position());
-            }
-            Ok(None) => return,
-            Err(error) => {
-                tracing::error!(%error, "the rooms cannot follow the log and try again");
-                tokio::time::sleep(RETRY_AFTER).await;
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the rooms cannot follow the log and try again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
             }
         }
     }
+
+    /// Staff are told after it is folded: whether somebody who left is still on another node shows then, and a signal that
+    /// somebody left is not told after the log said that they are back.
+    async fn fold_presence(&self, batch: &EventBatch) {
+        if batch.events.iter().any(|event| matches!(&*event.event.kind, "user.online" | "user.offline")) {
+            // Late: the list may still have those who left, and then nobody is told that they did.
+            let _late = self.users.progress().reach(batch.upto, FOLD_PATIENCE).await;
+        }
+    }
+
+    fn broadcast(&self, event: &RecordedEvent) -> Option<RoomBroadcast<ChatRoom>> {
+        let timing = match self.store.is_shared().then(|| self.users.news(event)) {
+            None | Some(LoggedNews::Own) => BroadcastTiming::Live,
+            Some(LoggedNews::Others) => BroadcastTiming::Later,
+            Some(LoggedNews::Nothing) => return None,
+        };
+        broadcast_of(event, &self.offsets, timing)
+    }
 }
 
-/// Tells staff about visitors who have not written.
-async fn broadcast_signals(mut signals: mpsc::Receiver<PresenceSignal>, rooms: Arc<RoomRegistry<ChatRoom>>) {
+/// Tells staff about visitors who have not written. `users` are those of all nodes, where there are others.
+async fn broadcast_signals(
+    mut signals: mpsc::Receiver<PresenceSignal>,
+    rooms: Arc<RoomRegistry<ChatRoom>>,
+    users: Option<OnlineUsers>,
+) {
     while let Some(PresenceSignal { tenant, events }) = signals.recv().await {
         if rooms.is_empty() {
             continue;
         }
+        let holds =
+            |event: &&PresenceEvent| users.as_ref().is_none_or(|users| users.still_holds(&tenant, event));
         let broadcast = |event| {
             // A signal has no offset, since it has no position in the log.
             let event = Arc::new(presence_event(event));
@@ -107,17 +151,17 @@ async fn broadcast_signals(mut signals: mpsc::Receiver<PresenceSignal>, rooms: A
                 owner: None,
             }
         };
-        rooms.broadcast(events.iter().map(broadcast).collect()).await;
+        rooms.broadcast(events.iter().filter(holds).map(broadcast).collect()).await;
     }
 }
 
-/// When an event reaches a client.
+/// When an event reaches a client, and what reached it before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BroadcastTiming {
     /// When it is appended.
     Live,
-    /// After the client was away.
-    Recovered,
+    /// After the client was away, or by a node that told nothing of it before.
+    Later,
 }
 
 fn presence_event(event: &PresenceEvent) -> OutgoingEvent {

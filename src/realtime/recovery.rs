@@ -8,14 +8,17 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionAccess};
+use amoiq_actors::{
+    presence::LoggedNews,
+    sessions::{PageLimit, PageQuery, PageWindow, SessionAccess},
+};
 use amoiq_events::{Position, SessionId, TenantId, store::LogReader, stream::StreamKind};
 use amoiq_socketio::socket::OutgoingEvent;
 
 use super::{
     ChatApplication,
     chat_socket::ChatSocket,
-    event_feed::{BroadcastTiming, broadcast_of, message_created},
+    event_feed::{BroadcastTiming, FOLD_PATIENCE, broadcast_of, message_created},
     recovery_table::RecoveryLookup,
     recovery_tokens::{RecoveryToken, position_of},
 };
@@ -213,14 +216,20 @@ impl ChatApplication {
         head: Position,
     ) -> Result<Option<Vec<Arc<OutgoingEvent>>>, Problem> {
         let (mut missed, mut read) = (Vec::new(), 0);
+        let (users, is_shared) = (&self.services.online.users, self.services.store.is_shared());
+        if is_shared {
+            // Who is online tells which departures are news. A late list has some who left, and the client asks for it anyway.
+            let _late = users.progress().reach(head, FOLD_PATIENCE).await;
+        }
         let pages = LogReader::all(&*self.services.store, after).up_to(head);
         let mut pages = pages.with_page_events(PAGE as usize);
         while let Some(events) = pages.next_page().await? {
             read += events.len();
             let of_tenant = events.iter().filter(|event| event.stream.tenant_id().as_ref() == Some(tenant));
+            let of_tenant = of_tenant.filter(|event| !is_shared || users.news(event) != LoggedNews::Nothing);
             let offsets = &self.services.offsets;
             let broadcasts =
-                of_tenant.filter_map(|event| broadcast_of(event, offsets, BroadcastTiming::Recovered));
+                of_tenant.filter_map(|event| broadcast_of(event, offsets, BroadcastTiming::Later));
             missed.extend(
                 broadcasts
                     .filter(|broadcast| broadcast.owner.is_none())

@@ -5,11 +5,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use actix_web::web;
 use amoiq_actors::{
     inbox::{InboxProjection, InboxView},
-    presence::{OnlineUsers, PresenceHandle, PresenceSettings, PresenceSignal, PresenceSignals},
+    presence::{
+        ExchangeServices, OnlineUsers, PresenceExchange, PresenceHandle, PresenceSettings, PresenceSignal,
+        PresenceSignals,
+    },
     projections::{Projector, RebuildHandle, ViewStore},
     sessions::{
         DirectorySettings, IdleCloser, ProvenUsers, SessionDirectory, SessionFollower, SessionSettings,
     },
+    timing::NodeDuty,
 };
 use amoiq_events::{Ambient, EventLog, EventStore};
 use tokio::sync::mpsc;
@@ -167,6 +171,15 @@ pub(super) fn start_presence(core: &CoreServices) -> (PresenceServices, mpsc::Re
     let (tells, signals) = PresenceSignals::new();
     let presence = PresenceHandle::start(presence_settings(&config.presence), log, ambient, &tells);
     let users = OnlineUsers::start(log, log.head(), READ_TIMEOUT, &tells, presence.clone());
+    if let Some(exchange) = &core.node.signals {
+        let services = ExchangeServices {
+            exchange: Arc::clone(exchange),
+            leases: Arc::clone(&core.node.leases),
+            log: Arc::clone(log),
+            ambient: ambient.clone(),
+        };
+        PresenceExchange::start(services, &tells, &presence);
+    }
     (PresenceServices { presence, users }, signals)
 }
 
@@ -188,8 +201,14 @@ fn close_idle(core: &CoreServices, directory: &SessionDirectory, inbox: &InboxVi
     let close_after_hours = u64::from(core.config.conversation.close_after_hours);
     if close_after_hours > 0 {
         let close_after = Duration::from_secs(close_after_hours * 3_600);
-        let (log, ambient) = (Arc::clone(&core.log), core.ambient.clone());
-        IdleCloser::start(directory.clone(), inbox.clone(), log, ambient, close_after);
+        let closer = IdleCloser {
+            directory: directory.clone(),
+            inbox: inbox.clone(),
+            store: Arc::clone(&core.log),
+            duty: NodeDuty::new(Arc::clone(&core.node.leases), "idle conversations"),
+            close_after,
+        };
+        closer.start(core.ambient.clone());
     }
 }
 

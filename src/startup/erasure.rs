@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amoiq_actors::{
     erasure::{EraserHandle, ErasureTargets},
     retention::{RetentionSettings, RetentionTask},
+    timing::NodeDuty,
     webhooks::WebhooksHandle,
 };
 
@@ -26,7 +27,8 @@ pub(super) fn start(core: &CoreServices, services: &AppServices, webhooks: Webho
         presence: days(core.config.retention.presence_days),
         sessions: days(core.config.retention.sessions_days),
     };
-    RetentionTask::start(eraser.clone(), inbox, Arc::clone(&core.store), core.ambient.clone(), settings);
+    let duty = NodeDuty::new(Arc::clone(&core.node.leases), "retention");
+    RetentionTask::start(eraser.clone(), inbox, duty, core.ambient.clone(), settings);
     eraser
 }
 

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     realtime::{
         ChatApplication, ChatProtocol, ChatRoom, ChatServices,
-        event_feed::{self, FeedProgress},
+        event_feed::{self, FeedProgress, PresenceFeed},
         recovery_table::RecoveryTable,
         recovery_tokens::offset_writer,
     },
@@ -60,8 +60,9 @@ impl SocketServer {
         let CoreServices { config, log, ambient, registry, .. } = core;
         let rooms: Arc<RoomRegistry<ChatRoom>> = Arc::default();
         let offsets = offset_writer(services.authenticator.clone(), log.epoch());
-        let feed =
-            event_feed::start(Arc::clone(log), log.head(), Arc::clone(&rooms), Arc::clone(&offsets), signals);
+        let presence = PresenceFeed { signals, users: services.online.users.clone() };
+        let (to_rooms, with_offsets) = (Arc::clone(&rooms), Arc::clone(&offsets));
+        let feed = event_feed::start(Arc::clone(log), log.head(), to_rooms, with_offsets, presence);
         let chat = ChatServices {
             authenticator: services.authenticator.clone(),
             guard: services.guard.clone(),

@@ -35,7 +35,7 @@ impl WebhookServer {
     /// Starts the lanes.
     pub(super) fn start(core: &CoreServices) -> anyhow::Result<Self> {
         let CoreServices { config, log, ambient, registry, .. } = core;
-        let NodeServices { leases, deliveries } = &core.node;
+        let NodeServices { leases, deliveries, .. } = &core.node;
         let webhooks = &config.webhooks;
         let settings = lane_settings(webhooks);
         let destinations = DestinationPolicy::new(&webhooks.allowed_networks);

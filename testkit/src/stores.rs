@@ -4,12 +4,14 @@
 mod faulty_store;
 #[cfg(feature = "kurrentdb")]
 pub mod kurrentdb_server;
+mod memory_cluster;
 pub mod postgres_server;
 mod scripted_store;
 mod seeded_dice;
 mod store_under_test;
 
 pub use faulty_store::FaultyStore;
+pub use memory_cluster::{ClusterNode, MemoryCluster};
 pub use scripted_store::{ScriptedAppend, ScriptedStore};
 pub use seeded_dice::SeededDice;
 pub(crate) use store_under_test::share_log;

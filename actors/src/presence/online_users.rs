@@ -13,28 +13,42 @@
 use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
-    Event, EventLog, Position, RecordedEvent, TenantId, codec, session::SessionEvent, store::LogSubscription,
+    Event, EventLog, Position, RecordedEvent, TenantId, codec, presence::PresenceEvent,
+    session::SessionEvent, store::LogSubscription, stream::StreamKind,
 };
 
 use parking_lot::RwLock;
 
 use super::{
-    PresenceHandle,
-    presence_signals::PresenceSignals,
-    presence_table::{OnlineList, PresenceTable},
+    PresenceHandle, online_tables::OnlineTables, presence_signals::PresenceSignals,
+    presence_table::OnlineList,
 };
 use crate::projections::{ProgressReporter, ProjectionProgress, ViewError};
 
 /// The event that may prove a user.
 const IDENTIFIED: &str = "visitor.identified";
 
+/// The first event of a session.
+const SESSION_STARTED: &str = "session.started";
+
 /// How long it waits after the log could not be read.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What an event of the log is to the staff who are connected to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoggedNews {
+    /// Nothing: the visitor left a node and is still on another, or back.
+    Nothing,
+    /// What it says, and a signal of this node may have said it before.
+    Own,
+    /// What it says; no signal of this node did.
+    Others,
+}
 
 /// Queries of who is online. Cheap to clone.
 #[derive(Clone)]
 pub struct OnlineUsers {
-    table: Arc<RwLock<PresenceTable>>,
+    table: Arc<RwLock<OnlineTables>>,
     progress: ProjectionProgress,
     /// How long a query waits for the projection to reach the log.
     patience: Duration,
@@ -55,7 +69,8 @@ impl OnlineUsers {
         let (reporter, progress, _damages) = ProjectionProgress::new();
         reporter.reached(from);
         let table = Arc::clone(&signals.table);
-        let projection = OnlineProjection { table: Arc::clone(&table), progress: reporter, presence };
+        let (table_too, is_shared) = (Arc::clone(&table), store.is_shared());
+        let projection = OnlineProjection { table: table_too, progress: reporter, presence, is_shared };
         actix::spawn(projection.follow(store.subscribe(from)));
         Self { table, progress, patience }
     }
@@ -66,7 +81,33 @@ impl OnlineUsers {
         &self.progress
     }
 
-    /// How many visitors of all tenants are online.
+    /// What an event of the log is to staff, once it is folded ([`OnlineUsers::progress`]).
+    #[must_use]
+    pub fn news(&self, recorded: &RecordedEvent) -> LoggedNews {
+        let Some(StreamKind::Presence(tenant)) = recorded.stream.kind() else { return LoggedNews::Own };
+        let table = self.table.read();
+        match codec::decode(recorded) {
+            Ok(Event::Presence(event)) if event.node().is_some() => match &event {
+                PresenceEvent::Offline(offline) if table.is_online(&tenant, &offline.user_id) => {
+                    LoggedNews::Nothing
+                }
+                event if event.node() == table.node().map(|node| &**node) => LoggedNews::Own,
+                _ => LoggedNews::Others,
+            },
+            _ => LoggedNews::Own,
+        }
+    }
+
+    /// Whether a signal still holds when staff are told: the log may have told meanwhile that a visitor is back.
+    #[must_use]
+    pub fn still_holds(&self, tenant: &TenantId, event: &PresenceEvent) -> bool {
+        match event {
+            PresenceEvent::Online(_) => true,
+            PresenceEvent::Offline(offline) => !self.table.read().is_online(tenant, &offline.user_id),
+        }
+    }
+
+    /// How many visitors of all tenants are online on this node.
     #[must_use]
     pub fn total(&self) -> usize {
         self.table.read().total()
@@ -91,9 +132,11 @@ impl OnlineUsers {
 /// Folds the log into the table.
 struct OnlineProjection {
     /// Locked for one event or one query at a time, so nobody waits for long.
-    table: Arc<RwLock<PresenceTable>>,
+    table: Arc<RwLock<OnlineTables>>,
     progress: ProgressReporter,
     presence: PresenceHandle,
+    /// Whether visitors who are connected here may write on other nodes.
+    is_shared: bool,
 }
 
 impl OnlineProjection {
@@ -124,6 +167,9 @@ impl OnlineProjection {
         if recorded.event.kind == IDENTIFIED {
             return self.fold_identified(recorded).await;
         }
+        if self.is_shared && recorded.event.kind == SESSION_STARTED {
+            self.fold_started(recorded).await;
+        }
         // Checked before decoding: most events are messages of visitors who are not online here.
         if !self.table.read().concerns(&recorded.stream) {
             return;
@@ -133,6 +179,14 @@ impl OnlineProjection {
             Err(error) => {
                 tracing::error!(%error, stream = %recorded.stream, "the list of online users skips an event");
             }
+        }
+    }
+
+    /// A session has its first message, perhaps on another node.
+    async fn fold_started(&self, recorded: &RecordedEvent) {
+        if let Some(StreamKind::Session(tenant, session)) = recorded.stream.kind() {
+            // This fails only when the service is stopping.
+            let _stopping = self.presence.wrote(&tenant, session).await;
         }
     }
 

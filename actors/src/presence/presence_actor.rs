@@ -201,7 +201,7 @@ impl PresenceActor {
         // A visitor who is gone by now is not announced.
         self.state.expire(Instant::now(), self.settings.offline_grace);
         let cause = EventCause { causation: "presence".into(), actor: "service:presence".into() };
-        let Some(events) = self.state.next_append(&self.ambient, &cause) else {
+        let Some(events) = self.state.next_append(&self.ambient, &cause, self.signals.node().as_ref()) else {
             self.answer_forgotten();
             self.answer_when_announced();
             return self.schedule(ctx);
@@ -259,6 +259,7 @@ impl Handler<ApplyChange> for PresenceActor {
                 self.state.wrote(&session);
                 self.flush(ctx);
             }
+            PresenceChange::Rejoined => self.state.rejoined(),
             PresenceChange::Proven(user) => self.state.rename_claimants(&user, self.ambient.now()),
             PresenceChange::Flush => self.flush(ctx),
             PresenceChange::Await(reply) => self.waiting.push(reply),

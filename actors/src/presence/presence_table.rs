@@ -1,12 +1,13 @@
-//! All visitors who are online, by tenant: a pure fold of the log and of signals. Folding an event twice changes nothing.
+//! The visitors who are online on one node, by tenant: a pure fold of the log and of signals. Folding an event twice changes
+//! nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use amoiq_events::{
     Event, SessionId, ShortText, StreamName, TenantId, Timestamp, UserId,
-    node::NodeEvent,
     presence::{PresenceEvent, UserOnline},
     session::{MessageSender, SessionEvent, VisitedPage},
+    signals::SignalledVisitor,
 };
 
 /// A visitor who is online.
@@ -39,10 +40,12 @@ pub struct OnlineList {
     pub total: usize,
 }
 
-/// All visitors who are online.
+/// The visitors who are online on one node.
 #[derive(Default)]
 pub(super) struct PresenceTable {
     tenants: HashMap<TenantId, TenantVisitors>,
+    /// Whose entries changed, if anybody wants to know.
+    changed: Option<HashSet<(TenantId, UserId)>>,
     /// The users of each session, by the name of its stream, so that a message's stream is looked up without parsing it.
     sessions: HashMap<StreamName, Vec<UserId>>,
 }
@@ -64,7 +67,7 @@ struct ListedVisitor {
 
 /// What announced a visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PresenceSource {
+pub(super) enum PresenceSource {
     /// The log: the visitor has written.
     Log,
     /// A signal: the visitor has not written. An older `user.offline` of the log does not end this entry.
@@ -72,17 +75,65 @@ enum PresenceSource {
 }
 
 impl PresenceTable {
-    /// Whether an event of this stream can change anything.
-    pub(super) fn concerns(&self, stream: &StreamName) -> bool {
-        let is_presence = |kind: &str| kind == "presence" || kind == "node";
-        stream.as_str().split_once(':').is_some_and(|(kind, _)| is_presence(kind))
-            || self.sessions.contains_key(stream)
+    /// Remembers from now on whose entries change.
+    pub(super) fn note_changes(&mut self) {
+        self.changed.get_or_insert_default();
     }
 
-    /// Folds an event.
+    /// Whose entries changed since this was last asked, at most so many of them.
+    pub(super) fn take_changes(&mut self, most: usize) -> Vec<(TenantId, UserId)> {
+        let Some(changed) = &mut self.changed else { return Vec::new() };
+        let mut left = most;
+        changed
+            .extract_if(|_| {
+                let is_taken = left > 0;
+                left = left.saturating_sub(1);
+                is_taken
+            })
+            .collect()
+    }
+
+    /// Their entries are to be noted as changed again.
+    pub(super) fn note(&mut self, entries: impl IntoIterator<Item = (TenantId, UserId)>) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(entries);
+        }
+    }
+
+    /// Everybody.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&TenantId, &UserId)> {
+        self.tenants
+            .iter()
+            .flat_map(|(tenant, visitors)| visitors.since.keys().map(move |user| (tenant, user)))
+    }
+
+    /// A visitor who is online.
+    pub(super) fn visitor(&self, tenant: &TenantId, user: &UserId) -> Option<SignalledVisitor> {
+        let entry = self.tenants.get(tenant)?.get(user)?;
+        Some(SignalledVisitor {
+            online: entry.user.announcement(),
+            is_logged: entry.source == PresenceSource::Log,
+        })
+    }
+
+    /// Whether a user is online.
+    pub(super) fn has(&self, tenant: &TenantId, user: &UserId) -> bool {
+        self.tenants.get(tenant).is_some_and(|visitors| visitors.since.contains_key(user))
+    }
+
+    /// A tenant's users who are online.
+    pub(super) fn users(&self, tenant: &TenantId) -> impl Iterator<Item = &UserId> {
+        self.tenants.get(tenant).into_iter().flat_map(|visitors| visitors.since.keys())
+    }
+
+    /// Whether a session has visitors here.
+    pub(super) fn has_session(&self, stream: &StreamName) -> bool {
+        self.sessions.contains_key(stream)
+    }
+
+    /// Folds an event of a tenant.
     pub(super) fn apply(&mut self, stream: &StreamName, event: Event) {
         match event {
-            Event::Node(NodeEvent::Started(_)) => self.node_started(),
             Event::Presence(event) => {
                 let Some(tenant) = stream.tenant_id() else { return };
                 self.announce(tenant, event, PresenceSource::Log);
@@ -94,18 +145,12 @@ impl PresenceTable {
                     self.set_page(stream, &page);
                 }
             }
-            Event::Session(_) | Event::Tenant(_) => {}
+            Event::Session(_) | Event::Tenant(_) | Event::Node(_) => {}
         }
     }
 
-    /// Folds a signal.
-    pub(super) fn signal(&mut self, tenant: &TenantId, events: &[PresenceEvent]) {
-        for event in events {
-            self.announce(tenant.clone(), event.clone(), PresenceSource::Signal);
-        }
-    }
-
-    fn announce(&mut self, tenant: TenantId, event: PresenceEvent, source: PresenceSource) {
+    /// Folds what is announced.
+    pub(super) fn announce(&mut self, tenant: TenantId, event: PresenceEvent, source: PresenceSource) {
         match event {
             PresenceEvent::Online(online) => self.add(tenant, online, source),
             PresenceEvent::Offline(offline) => {
@@ -117,8 +162,8 @@ impl PresenceTable {
         }
     }
 
-    /// A process started: whoever an earlier process listed is gone. Signals are this process's own.
-    fn node_started(&mut self) {
+    /// The node started: whoever an earlier process listed is gone. Signals are of the process that runs.
+    pub(super) fn node_started(&mut self) {
         let logged = |visitors: &TenantVisitors| {
             let old = visitors.by_age.iter().filter(|(_, entry)| entry.source == PresenceSource::Log);
             old.map(|((_, user), _)| user.clone()).collect::<Vec<_>>()
@@ -153,6 +198,7 @@ impl PresenceTable {
             // Announced again, because the visitor has written now or because an append had an unknown outcome. The page
             // here is newer.
             known.source = source;
+            self.note([(tenant, user_id)]);
             return;
         }
         self.remove(&tenant, &user_id);
@@ -161,21 +207,26 @@ impl PresenceTable {
         // Few sessions have more than one user.
         users.reserve_exact(1);
         users.push(user_id.clone());
+        let entry = self.changed.is_some().then(|| (tenant.clone(), user_id.clone()));
         let visitors = self.tenants.entry(tenant).or_default();
         visitors.since.insert(user_id.clone(), connected_at);
         let UserOnline { domain, origin, url, .. } = online;
         let user =
             OnlineUser { user_id, session_id, connected_at, verified, claimed_user_id, domain, origin, url };
         visitors.by_age.insert(key, ListedVisitor { user, source });
+        self.note(entry);
     }
 
-    fn remove(&mut self, tenant: &TenantId, user_id: &UserId) {
+    pub(super) fn remove(&mut self, tenant: &TenantId, user_id: &UserId) {
         let Some(visitors) = self.tenants.get_mut(tenant) else { return };
         let gone = visitors.take(user_id);
         if visitors.by_age.is_empty() {
             self.tenants.remove(tenant);
         }
         let Some(gone) = gone else { return };
+        if let Some(changed) = &mut self.changed {
+            changed.insert((tenant.clone(), user_id.clone()));
+        }
         let stream = StreamName::session(tenant, &gone.user.session_id);
         if let Some(users) = self.sessions.get_mut(&stream) {
             users.retain(|other| other != user_id);
@@ -195,6 +246,29 @@ impl PresenceTable {
                 user.origin.clone_from(&page.origin);
                 user.url.clone_from(&page.url);
             }
+            if let Some(changed) = &mut self.changed {
+                changed.insert((tenant.clone(), user_id.clone()));
+            }
+        }
+    }
+}
+
+impl OnlineUser {
+    /// What staff are told of them.
+    fn announcement(&self) -> UserOnline {
+        let OnlineUser { user_id, session_id, connected_at, verified, claimed_user_id, domain, origin, url } =
+            self.clone();
+        UserOnline {
+            user_id,
+            session_id,
+            connected_at,
+            verified,
+            claimed_user_id,
+            is_told: false,
+            node: None,
+            domain,
+            origin,
+            url,
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct TenantPresence {
     underway: Option<PresenceAppend>,
     /// The append that failed, until it is tried again.
     failed: Option<PresenceAppend>,
+    /// This node joined the others again while an append was underway.
+    has_rejoined: bool,
     last_order: u64,
 }
 

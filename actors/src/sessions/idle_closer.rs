@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
     Ambient, EventLog,
+    cluster::HeldLease,
     event::EventCause,
     session::{ConversationCloseReason, SessionRefusal},
 };
@@ -13,7 +14,7 @@ use super::{session_actor::SessionError, session_directory::SessionDirectory};
 use crate::{
     inbox::InboxView,
     projections::ViewError,
-    timing::{AgeClock, PeriodicTask},
+    timing::{AgeClock, NodeDuty, PeriodicTask},
 };
 
 /// The longest time between two runs.
@@ -27,38 +28,38 @@ const PAGE_CONVERSATIONS: u32 = 500;
 
 /// Closes idle conversations.
 pub struct IdleCloser {
-    directory: SessionDirectory,
-    inbox: InboxView,
-    store: Arc<dyn EventLog>,
-    age: AgeClock,
-    close_after: Duration,
+    /// The sessions.
+    pub directory: SessionDirectory,
+    /// Which conversations are open.
+    pub inbox: InboxView,
+    /// The log.
+    pub store: Arc<dyn EventLog>,
+    /// Of several nodes one closes.
+    pub duty: NodeDuty,
+    /// How long a conversation stays open without a message.
+    pub close_after: Duration,
 }
 
 impl IdleCloser {
     /// Starts it on the caller's arbiter.
-    pub fn start(
-        directory: SessionDirectory,
-        inbox: InboxView,
-        store: Arc<dyn EventLog>,
-        ambient: Ambient,
-        close_after: Duration,
-    ) {
-        let closer = Self { directory, inbox, store, age: AgeClock::start(ambient), close_after };
-        PeriodicTask::every(RUN_EVERY.min(close_after)).start(async move || {
-            if let Err(error) = closer.close_idle().await {
+    pub fn start(self, ambient: Ambient) {
+        let age = AgeClock::start(ambient);
+        PeriodicTask::every(RUN_EVERY.min(self.close_after)).start(async move || {
+            let Some(lease) = self.duty.take().await else { return };
+            if let Err(error) = self.close_idle(&age, &lease).await {
                 tracing::warn!(%error, "idle conversations could not be looked up; trying again");
             }
         });
     }
 
-    async fn close_idle(&self) -> Result<(), ViewError> {
-        let deadline = self.age.before(self.close_after);
+    async fn close_idle(&self, age: &AgeClock, lease: &HeldLease) -> Result<(), ViewError> {
+        let deadline = age.before(self.close_after);
         // An inbox that is behind the log shows conversations as idle that are not.
         self.inbox.progress().reach(self.store.current_head().await?, INBOX_PATIENCE).await?;
         let mut after = None;
         loop {
             let page = self.inbox.open_conversations(after, PAGE_CONVERSATIONS).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last().filter(|_| lease.is_valid()) else { return Ok(()) };
             after = Some((last.tenant.clone(), last.session.clone()));
             for idle in page.into_iter().filter(|open| open.last_at <= deadline) {
                 let cause = EventCause { causation: "idle".into(), actor: "service:idle-closer".into() };

@@ -6,9 +6,12 @@ use amoiq_actors::sessions::{
     DirectorySettings, MessagePage, PageLimit, PageQuery, PageWindow, ProvenUsers, SentMessage,
     SessionAccess, SessionDirectory, SessionError, SessionSettings,
 };
+use amoiq_actors::timing::NodeDuty;
 use amoiq_events::{
-    Ambient, ClientMessageId, Event, MessageId, MessageText, NewEvent, SessionId, TenantId, Timestamp,
+    Ambient, ClientMessageId, Event, EventLog, MessageId, MessageText, NewEvent, SessionId, TenantId,
+    Timestamp,
     ambient::{ManualClock, SeededEntropy},
+    cluster::{NodeDescription, SingleNode},
     codec,
     event::EventCause,
     session::{
@@ -76,6 +79,12 @@ impl Given {
             let directory = SessionDirectory::start_here(settings, &store.shared(), &given.ambient, &proven);
             Self { store, directory, ..given.clone() }
         })
+    }
+
+    /// A duty that no other node has.
+    pub(crate) fn duty(&self) -> NodeDuty {
+        let node = SingleNode::new(NodeDescription::named("single"), self.store.epoch(), &self.ambient);
+        NodeDuty::new(Arc::new(node), "test")
     }
 
     /// Another directory on the same log, with no session in memory.

@@ -7,3 +7,4 @@ pub(crate) mod given;
 mod model;
 mod online_list;
 mod signals;
+mod two_nodes;

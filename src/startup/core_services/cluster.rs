@@ -10,6 +10,7 @@ use amoiq_events::{
     Ambient, EventLog, Position,
     cluster::{ClusterLeases, ClusterOptions, LEASE_TERM, NodeDescription, PostgresLeases, SingleNode},
     postgres::PostgresDatabase,
+    signals::{PostgresSignals, SignalExchange, SignalOptions},
 };
 use anyhow::Context;
 
@@ -26,6 +27,8 @@ const RELEASE_LEVEL: u32 = 1;
 pub(in crate::startup) struct NodeServices {
     pub(in crate::startup) leases: Arc<dyn ClusterLeases>,
     pub(in crate::startup) deliveries: DeliveryStore,
+    /// Who is online on other nodes, where there may be others.
+    pub(in crate::startup) signals: Option<Arc<dyn SignalExchange>>,
 }
 
 impl NodeServices {
@@ -41,10 +44,10 @@ impl NodeServices {
         ambient: &Ambient,
     ) -> anyhow::Result<Self> {
         let node = describe(config, secrets);
-        let (leases, deliveries): (Arc<dyn ClusterLeases>, _) = match config.store.backend {
+        let services = match config.store.backend {
             StoreBackend::Sqlite => {
-                let leases = SingleNode::new(node, log.epoch(), ambient);
-                (Arc::new(leases), open_outbox(&config.store.path, log)?)
+                let leases = Arc::new(SingleNode::new(node, log.epoch(), ambient));
+                Self { leases, deliveries: open_outbox(&config.store.path, log)?, signals: None }
             }
             StoreBackend::Postgres => {
                 let database = open_log::postgres_options(&config.store);
@@ -55,15 +58,19 @@ impl NodeServices {
                     directory: config.store.path.clone(),
                     term: LEASE_TERM,
                 };
+                let name = Arc::clone(&options.node.name);
                 let leases = PostgresLeases::open(options).context("cluster.node")?;
+                let signals = SignalOptions { database: database.clone(), node: name, view: leases.view() };
+                let signals = PostgresSignals::open(signals).context("store.url")?;
                 let shared = PostgresDatabase::open(&database).and_then(DeliveryStore::shared);
-                (Arc::new(leases), shared.context("store.url")?)
+                let deliveries = shared.context("store.url")?;
+                Self { leases: Arc::new(leases), deliveries, signals: Some(Arc::new(signals)) }
             }
         };
-        let followed = deliveries.epoch().await?;
+        let followed = services.deliveries.epoch().await?;
         let common = followed.map_or(log.head(), |epoch| log.common_with(epoch));
-        deliveries.adopt(log.epoch(), common).await?;
-        Ok(Self { leases, deliveries })
+        services.deliveries.adopt(log.epoch(), common).await?;
+        Ok(services)
     }
 }
 

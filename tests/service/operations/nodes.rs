@@ -15,11 +15,12 @@ const SOON: Duration = Duration::from_secs(1);
 fn two_nodes() -> [TestApp; 2] {
     let server = PostgresServer::shared();
     let schema = server.new_schema();
-    [(); 2].map(|()| {
+    ["a", "b"].map(|name| {
         AppLauncher::new()
             .environment("AMOIQ__STORE__BACKEND", "postgres")
             .environment("AMOIQ__STORE__URL", &server.address())
             .environment("AMOIQ__STORE__SCHEMA", &schema)
+            .environment("AMOIQ__CLUSTER__NODE", name)
             .environment("AMOIQ__AUTH__JWT_SECRET", "a secret that both nodes have, of some length")
             // Its read models are compared on one node only.
             .unchecked()
@@ -122,4 +123,44 @@ fn tenants_and_keys_of_one_node_are_those_of_the_other() {
     assert!(events.iter().any(|(name, _)| name == "error"), "{events:?}");
     assert_eq!(b.get(&key, "/api/chat/online-users").error(), (401, "INVALID_API_KEY"));
     assert!(revoked.elapsed() < SOON, "{:?}", revoked.elapsed());
+}
+
+#[test]
+fn agents_of_every_node_hear_of_a_visitor_who_has_not_written_within_a_second() {
+    let [a, b] = two_nodes();
+    let mut agent = SocketClient::connect(&b, SECRET_KEY);
+    for round in 0..5 {
+        let session = format!("{SESSION}-{round}");
+        let connected = Instant::now();
+        let visitor = SocketClient::connect_with(&a, WIDGET_KEY, &json!({ "sessionId": session }));
+        assert_eq!(agent.next("user_online")["sessionId"], session);
+        assert!(connected.elapsed() < SOON, "{:?}", connected.elapsed());
+        for node in [&a, &b] {
+            assert_eq!(node.get(SECRET_KEY, "/api/chat/online-users").body["total"], 1);
+        }
+        drop(visitor);
+        assert_eq!(agent.next("user_offline")["sessionId"], session);
+    }
+}
+
+#[test]
+fn visitors_of_a_node_that_is_killed_go_offline_on_the_others_within_fifteen_seconds() {
+    let [mut a, b] = two_nodes();
+    let mut agent = SocketClient::connect(&b, SECRET_KEY);
+    let _silent =
+        SocketClient::connect_with(&a, WIDGET_KEY, &json!({ "sessionId": "session-that-is-silent" }));
+    let mut writer = SocketClient::connect_with(&a, WIDGET_KEY, &json!({ "sessionId": SESSION }));
+    assert_eq!(writer.call("message", &json!({ "text": "hello" }))["success"], true);
+    let _here =
+        SocketClient::connect_with(&b, WIDGET_KEY, &json!({ "sessionId": "session-that-stays-online" }));
+    let online = || b.get(SECRET_KEY, "/api/chat/online-users").body["total"].clone();
+    eventually("everybody is listed", || online() == 3);
+    a.kill();
+    let killed = Instant::now();
+    let mut gone = [0, 1].map(|_| agent.next("user_offline")["sessionId"].clone());
+    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
+    gone.sort_by_key(Value::to_string);
+    assert_eq!(gone, [json!(SESSION), json!("session-that-is-silent")]);
+    assert_eq!(online(), 1);
+    assert!(agent.is_silent_for(Duration::from_secs(1)), "each is said once");
 }

@@ -101,6 +101,7 @@ impl TenantPresence {
         &mut self,
         ambient: &Ambient,
         cause: &EventCause,
+        node: Option<&ShortText>,
     ) -> Option<Vec<NewEvent>> {
         assert!(self.underway.is_none(), "one append is underway at a time");
         let failed = self.failed.take();
@@ -121,7 +122,7 @@ impl TenantPresence {
         }
         let attempt = match failed {
             Some(failed) if failed.events == events => failed,
-            _ => self.put_into_envelopes(events, ambient, cause),
+            _ => self.put_into_envelopes(events, ambient, cause, node),
         };
         let envelopes = attempt.envelopes.clone();
         self.underway = Some(attempt);
@@ -146,6 +147,23 @@ impl TenantPresence {
             // They may have connected or left meanwhile.
             self.enqueue(&user_id);
         }
+        if self.has_rejoined {
+            self.rejoined();
+        }
+    }
+
+    /// This node was taken for dead and has joined the others again: they said that everybody here is offline. What was
+    /// said before counts for nothing, and everybody is announced again.
+    pub(in crate::presence) fn rejoined(&mut self) {
+        self.failed = None;
+        self.has_rejoined = self.underway.is_some();
+        let users: Vec<_> = self.users.keys().cloned().collect();
+        for user_id in users {
+            if let Some(user) = self.users.get_mut(&user_id) {
+                user.logged = LoggedPresence::Offline;
+            }
+            self.enqueue(&user_id);
+        }
     }
 
     /// The append failed, or its outcome is unknown.
@@ -164,7 +182,8 @@ impl TenantPresence {
             }
             self.to_log.push_front(user_id.clone());
         }
-        self.failed = Some(attempt);
+        // Under another membership it is another append.
+        self.failed = Some(attempt).filter(|_| !std::mem::take(&mut self.has_rejoined));
     }
 
     /// Puts a user in a queue if there is something to announce. Otherwise a user without connections is removed.
@@ -204,10 +223,11 @@ impl TenantPresence {
         mut events: Vec<PresenceEvent>,
         ambient: &Ambient,
         cause: &EventCause,
+        node: Option<&ShortText>,
     ) -> PresenceAppend {
         let (mut envelopes, mut bytes) = (Vec::with_capacity(events.len()), 0);
         for event in &events {
-            let envelope = Event::Presence(event.clone()).envelope(ambient, cause);
+            let envelope = Event::Presence(event.clone().on(node)).envelope(ambient, cause);
             bytes += envelope.data.len();
             if bytes > MAX_ANNOUNCED_BYTES && !envelopes.is_empty() {
                 break;
@@ -266,7 +286,7 @@ impl UserPresence {
     fn due_offline(&self, user_id: &UserId) -> Option<DueAnnouncement> {
         let offline = |session: &SessionId, verified| {
             let (user_id, session_id) = (user_id.clone(), session.clone());
-            PresenceEvent::Offline(UserOffline { user_id, session_id, verified: Some(verified) })
+            PresenceEvent::Offline(UserOffline { user_id, session_id, verified: Some(verified), node: None })
         };
         match (&self.logged, &self.signalled) {
             (
@@ -293,6 +313,7 @@ fn online(visitor: &ConnectedVisitor, connected_at: Timestamp, is_told: bool) ->
         verified,
         claimed_user_id,
         is_told,
+        node: None,
         domain,
         origin,
         url,

@@ -149,7 +149,7 @@ fn only_what_is_old_is_removed() {
         erasing.came_and_went("c reopened").await;
         let settings = RetentionSettings { presence: Some(KEPT), sessions: Some(KEPT) };
         let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
-        RetentionTask::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        RetentionTask::start(eraser, inbox, given.duty(), given.ambient.clone(), settings);
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !given.texts("d closed").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "the last session does not go");

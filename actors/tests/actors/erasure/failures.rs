@@ -147,7 +147,7 @@ fn a_damaged_session_does_not_prevent_the_removal_of_others() {
         given.store.damage(StreamName::session(&tenant(), &id("b damaged")));
         let settings = RetentionSettings { presence: None, sessions: Some(kept) };
         let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
-        RetentionTask::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        RetentionTask::start(eraser, inbox, given.duty(), given.ambient.clone(), settings);
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !given.texts("c").await.is_empty() || !given.texts("a").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "the other sessions do not go");
@@ -170,7 +170,7 @@ fn damaged_presence_of_one_tenant_does_not_prevent_the_removal_of_others() {
         given.store.damage(StreamName::presence(&tenant()));
         let settings = RetentionSettings { presence: Some(kept), sessions: Some(kept) };
         let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
-        RetentionTask::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        RetentionTask::start(eraser, inbox, given.duty(), given.ambient.clone(), settings);
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !erasing.presence(&other_tenant()).await.is_empty() || !given.texts("s").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "what is old does not go");
@@ -224,7 +224,7 @@ fn old_sessions_that_cannot_be_erased_do_not_prevent_the_removal_of_others() {
         }
         let settings = RetentionSettings { presence: None, sessions: Some(kept) };
         let (eraser, inbox) = (erasing.eraser.clone(), erasing.inbox.clone());
-        RetentionTask::start(eraser, inbox, given.store.shared(), given.ambient.clone(), settings);
+        RetentionTask::start(eraser, inbox, given.duty(), given.ambient.clone(), settings);
         let deadline = tokio::time::Instant::now() + DEADLINE / 6;
         while !given.texts("s_whole").await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "the one that is whole does not go");

@@ -134,6 +134,7 @@ impl Erasing {
             user_id: UserId::parse(user).expect("an id"),
             session_id: id(session),
             verified: None,
+            node: None,
         };
         let event = Event::Presence(PresenceEvent::Offline(offline));
         let envelope = event.envelope(&self.given.ambient, &cause());

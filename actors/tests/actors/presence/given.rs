@@ -3,23 +3,27 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use amoiq_actors::presence::{
-    ConnectedVisitor, ConnectionId, OnlineList, OnlineUsers, PresenceHandle, PresenceSettings,
-    PresenceSignal, PresenceSignals,
+    ConnectedVisitor, ConnectionId, ExchangeServices, OnlineList, OnlineUsers, PresenceExchange,
+    PresenceHandle, PresenceSettings, PresenceSignal, PresenceSignals,
 };
 use amoiq_events::{
-    Ambient, Event, EventLog, Position, RecordedEvent, SessionId, ShortText, TenantId, Timestamp, UserId,
+    Ambient, Event, EventLog, Position, RecordedEvent, SessionId, ShortText, StreamName, TenantId, Timestamp,
+    UserId,
     ambient::{Clock, SeededEntropy},
     codec,
     presence::PresenceEvent,
+    session::{SessionEvent, SessionStarted},
+    signals::MemorySignals,
+    store::ExpectedVersion,
 };
-use amoiq_testkit::stores::ScriptedStore;
+use amoiq_testkit::stores::{ClusterNode, ScriptedStore};
 use tokio::{
     sync::mpsc,
     task::spawn_local,
     time::{Instant, sleep},
 };
 
-use crate::given::{DEADLINE, tenant};
+use crate::given::{DEADLINE, cause, tenant};
 
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 pub(crate) const BATCH: Duration = Duration::from_millis(50);
@@ -51,17 +55,33 @@ impl GivenPresence {
     }
 
     pub(crate) fn with_grace(offline_grace: Duration) -> Self {
-        let store = ScriptedStore::new();
+        Self::over(ScriptedStore::new(), offline_grace, 1).0
+    }
+
+    /// One of several nodes.
+    pub(crate) fn node(store: ScriptedStore, cluster: ClusterNode, exchange: MemorySignals) -> Self {
+        let (given, signals) = Self::over(store, GRACE, cluster.membership());
+        let services = ExchangeServices {
+            exchange: Arc::new(exchange),
+            leases: Arc::new(cluster),
+            log: Arc::clone(&given.shared),
+            ambient: given.ambient.clone(),
+        };
+        PresenceExchange::start(services, &signals, &given.presence);
+        given
+    }
+
+    fn over(store: ScriptedStore, offline_grace: Duration, seed: u64) -> (Self, PresenceSignals) {
         let shared: Arc<dyn EventLog> = Arc::new(store.clone());
         let clock = RuntimeClock(Instant::now());
-        let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(1)));
+        let ambient = Ambient::new(Arc::new(clock), Arc::new(SeededEntropy::new(seed)));
         let settings = PresenceSettings { offline_grace, batch: BATCH };
         let (signals, hears) = PresenceSignals::new();
         let presence = PresenceHandle::start_here(settings, &shared, &ambient, &signals);
         let online = OnlineUsers::start(&shared, Position::START, DEADLINE, &signals, presence.clone());
         let heard = Rc::default();
         spawn_local(hear(hears, Rc::clone(&heard)));
-        Self { store, shared, presence, online, heard, ambient }
+        (Self { store, shared, presence, online, heard, ambient }, signals)
     }
 
     /// Another list, which receives no signals.
@@ -73,6 +93,15 @@ impl GivenPresence {
         let visitor = visitor(user, session);
         let named = self.presence.identify(&tenant(), ConnectionId(connection), visitor).await;
         named.expect("it is taken");
+    }
+
+    /// The first event of a session.
+    pub(crate) async fn session_started(&self, session: &str) {
+        let session = SessionId::parse(session).expect("an id");
+        let started = Event::Session(SessionEvent::Started(SessionStarted {}));
+        let started = vec![started.envelope(&self.ambient, &cause())];
+        let stream = StreamName::session(&tenant(), &session);
+        self.store.append(stream, ExpectedVersion::NoStream, started).await.expect("appended");
     }
 
     pub(crate) async fn close(&self, connection: u64) {
@@ -94,7 +123,8 @@ impl GivenPresence {
 
     /// All listed users once the whole log is folded.
     pub(crate) async fn listed(&self) -> OnlineList {
-        let listed = self.online.list(&tenant(), usize::MAX, self.store.head()).await;
+        let head = self.store.current_head().await.expect("the head");
+        let listed = self.online.list(&tenant(), usize::MAX, head).await;
         listed.expect("the projection follows")
     }
 

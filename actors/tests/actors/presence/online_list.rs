@@ -27,6 +27,7 @@ fn online(user: &str, session: &str, connected_at: i64) -> Event {
         verified: None,
         claimed_user_id: None,
         is_told: false,
+        node: None,
         domain: visitor.domain,
         origin: visitor.origin,
         url: visitor.url,
@@ -35,7 +36,8 @@ fn online(user: &str, session: &str, connected_at: i64) -> Event {
 
 fn offline(user: &str, session: &str) -> Event {
     let visitor = visitor(user, session);
-    let offline = UserOffline { user_id: visitor.user_id, session_id: visitor.session_id, verified: None };
+    let offline =
+        UserOffline { user_id: visitor.user_id, session_id: visitor.session_id, verified: None, node: None };
     Event::Presence(PresenceEvent::Offline(offline))
 }
 

@@ -1,18 +1,22 @@
 //! Closing conversations that nobody continues.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::{
     inbox::{InboxProjection, InboxView},
     projections::{Projector, ViewStore},
     sessions::IdleCloser,
+    timing::NodeDuty,
 };
 use amoiq_events::{
-    Event, EventLog, codec,
+    Event, EventLog,
+    cluster::{ClusterLeases, LeaseName},
+    codec,
     session::{ConversationCloseReason, SessionEvent},
     store::LogSubscription,
     stream::StreamKind,
 };
+use amoiq_testkit::stores::MemoryCluster;
 use tokio::time::timeout;
 
 use crate::given::{DEADLINE, Given, in_real_time};
@@ -40,8 +44,14 @@ fn only_a_conversation_without_a_message_for_too_long_is_closed() {
         let inbox = InboxView::new(views, progress.clone(), DEADLINE);
         progress.reach(given.store.head(), DEADLINE).await.expect("the projection");
         let mut after = given.store.subscribe(given.store.head());
-        let (directory, ambient) = (given.directory.clone(), given.ambient.clone());
-        IdleCloser::start(directory, inbox, given.store.shared_log(), ambient, CLOSE_AFTER);
+        let closer = IdleCloser {
+            directory: given.directory.clone(),
+            inbox,
+            store: given.store.shared_log(),
+            duty: given.duty(),
+            close_after: CLOSE_AFTER,
+        };
+        closer.start(given.ambient.clone());
         assert_eq!(next_closed(&mut after).await, "d idle");
 
         given.say("d idle", "once more").await;
@@ -52,6 +62,35 @@ fn only_a_conversation_without_a_message_for_too_long_is_closed() {
         }
         closed.sort_unstable();
         assert_eq!(closed, ["b new", "c continued", "d idle"]);
+    });
+}
+
+#[test]
+fn a_conversation_is_closed_by_the_node_that_has_the_duty_and_by_the_next_one_when_that_is_gone() {
+    in_real_time(async {
+        let given = Given::new();
+        let files = tempfile::tempdir().expect("a directory");
+        let views = ViewStore::open(&files.path().join("views.db")).expect("views.db");
+        let progress = Projector::<InboxProjection>::start(&views, &given.store.shared_log());
+        let cluster = MemoryCluster::default();
+        let (here, elsewhere) = (cluster.join("here"), cluster.join("elsewhere"));
+        let lease = vec![LeaseName::new("duty", "test")];
+        assert_eq!(elsewhere.acquire(lease).await.expect("granted").len(), 1);
+        given.say("s", "hello").await;
+        given.clock.advance_millis(CLOSE_AFTER_MILLIS + 1);
+        let mut after = given.store.subscribe(given.store.head());
+        let closer = IdleCloser {
+            directory: given.directory.clone(),
+            inbox: InboxView::new(views, progress, DEADLINE),
+            store: given.store.shared_log(),
+            duty: NodeDuty::new(Arc::new(here), "test"),
+            close_after: CLOSE_AFTER,
+        };
+        closer.start(given.ambient.clone());
+        let closed = timeout(5 * CLOSE_AFTER, next_closed(&mut after)).await;
+        assert!(closed.is_err(), "the other node does it");
+        cluster.remove("elsewhere");
+        assert_eq!(next_closed(&mut after).await, "s");
     });
 }
 
