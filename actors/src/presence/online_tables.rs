@@ -49,11 +49,16 @@ pub(super) fn instance(node: &str, membership: u64) -> Arc<str> {
 }
 
 impl OnlineTables {
-    /// This node is one of several, and has joined them. Returns whether it is under another membership than before.
+    /// This node is one of several, and has joined them. Returns whether it is under another membership than before: then
+    /// the others said offline for everybody whom the log had here, and whoever is still connected is announced again.
     pub(super) fn join(&mut self, node: Arc<str>) -> bool {
         self.own.note_changes();
         let before = self.node.replace(node);
-        before.is_some() && before != self.node
+        let is_again = before.is_some() && before != self.node;
+        if is_again {
+            self.own.node_started();
+        }
+        is_again
     }
 
     /// This node under its membership, where there are others.
@@ -118,20 +123,22 @@ impl OnlineTables {
     }
 
     /// Takes what another node published. Returns what staff are to be told: of visitors who have not written, because
-    /// the log tells of all others. When a whole list comes, the log may have told before this node started.
+    /// the log tells of all others. While a node tells everything, the log may have told before this node started.
     pub(super) fn take(&mut self, entries: NodeEntries) -> Vec<PresenceSignal> {
         let NodeEntries { node, membership, is_whole, changes } = entries;
         let node = instance(&node, membership);
-        if is_whole && let Some(known) = self.others.get(&node) {
-            let known = known.entries().map(|(tenant, user)| (tenant.clone(), user.clone()));
-            self.missing.insert(Arc::clone(&node), (Instant::now(), known.collect()));
+        if is_whole {
+            let known = self.others.get(&node).into_iter().flat_map(PresenceTable::entries);
+            let known = known.map(|(tenant, user)| (tenant.clone(), user.clone())).collect();
+            self.missing.insert(Arc::clone(&node), (Instant::now(), known));
         }
+        let tells_all = self.missing.contains_key(&node);
         if let Some((_, missing)) = self.missing.get_mut(&node) {
             changes.iter().for_each(|change| {
                 missing.remove(&(change.tenant.clone(), change.user.clone()));
             });
         }
-        changes.into_iter().filter_map(|change| self.take_entry(&node, change, is_whole)).collect()
+        changes.into_iter().filter_map(|change| self.take_entry(&node, change, tells_all)).collect()
     }
 
     /// Removes those who were missing when their node told everything. Returns what staff are to be told.

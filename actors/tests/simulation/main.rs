@@ -17,6 +17,7 @@
 //! | [`witness`] | what the log says, folded without the code that is judged |
 //! | [`judge`] | whether an answer fits the log |
 //! | [`invariants`] | what must hold of the log and of everything that was acknowledged |
+//! | [`presence`] | who is online, on nodes that die and are taken for dead |
 //! | [`lanes`] | webhook delivery, over receivers that do anything |
 //! | [`inbox`] | the projection, run live and built again |
 
@@ -37,6 +38,7 @@ mod inbox;
 mod invariants;
 mod judge;
 mod lanes;
+mod presence;
 mod rival;
 mod two_nodes;
 mod witness;
@@ -63,6 +65,11 @@ fn the_invariants_hold_on_two_nodes_that_share_a_log() {
     for_seeds(SEEDS_OF_TWO_NODES, |seed| {
         two_nodes::run(seed);
     });
+}
+
+#[test]
+fn every_node_lists_whoever_is_connected_whatever_becomes_of_the_others() {
+    for_seeds(SEEDS_OF_TWO_NODES, presence::run);
 }
 
 #[test]
