@@ -6,6 +6,7 @@
 //! | [`reader`] | [`LogReader`]: reads page by page, all events or one stream |
 //! | [`feed`] | [`LogSubscription`]: reads what is there, then what comes |
 //! | [`mod@line`] | an event as a line of JSON, for export and import |
+//! | [`transfer`] | moves a log from one backend to another |
 //! | [`memory`], [`sqlite`], [`postgres`], `kurrentdb` (a cargo feature) | the backends |
 //!
 //! Every backend passes one suite (`tests/store`), so nothing above this module knows which one it uses.
@@ -22,6 +23,7 @@ mod opened_store;
 pub mod postgres;
 pub mod reader;
 pub mod sqlite;
+pub mod transfer;
 
 pub use feed::{EventBatch, LogSubscription};
 pub use log::{

@@ -17,6 +17,12 @@ pub enum PostgresOpenError {
     /// Nobody has made it yet.
     #[error("there is no log in the schema `{0}`: the first start of a service makes it")]
     NoLog(String),
+    /// It is being filled, or that was interrupted.
+    #[error(
+        "the log in the schema `{0}` is not complete: run the `amoiq migrate` or `amoiq events import` that fills it again, or \
+         drop the schema"
+    )]
+    Unfinished(String),
     /// No server was reached, or it refused.
     #[error("the database: {0}")]
     Database(String),

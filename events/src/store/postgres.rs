@@ -43,6 +43,7 @@ use crate::{
 };
 
 mod call_errors;
+pub mod filling;
 mod following;
 mod history;
 mod opening;
@@ -96,6 +97,13 @@ impl PostgresStore {
     /// A [`PostgresOpenError`], whose text says what to do.
     pub fn open(options: &PostgresOptions, ambient: &Ambient) -> Result<Self, PostgresOpenError> {
         Self::open_with(options, Some(ambient))
+    }
+
+    /// Opens a log that is being filled, to read it.
+    fn open_unfinished(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let database = PostgresDatabase::open(options)?;
+        let opened = database.wait_for(OpenedLog::unfinished(database.clone()))?;
+        Ok(Self::start(&database, opened, None))
     }
 
     /// Opens a log that exists. It blocks until the database has answered.

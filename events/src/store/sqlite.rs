@@ -41,6 +41,7 @@ use super::{
     dense_positions::{count, within},
     feed::LogFeed,
     log::check_size,
+    transfer::work_progress::{ProgressCallback, WorkProgress},
 };
 use crate::{Ambient, NewEvent, Position, RecordedEvent, StreamName, Timestamp, Version};
 
@@ -50,7 +51,6 @@ mod maintenance;
 mod open_error;
 mod reading;
 mod tables;
-mod work_progress;
 mod writing;
 
 pub use files::{
@@ -63,14 +63,13 @@ pub use maintenance::{
     companion::{CompanionCheck, CompanionDatabase, LogFacts},
     export::{DamagePolicy, ExportOmissions, export},
     fresh::{FillError, repair_index},
-    import::{EndLinePolicy, ImportLines},
+    import::SqliteFilling,
     log_elsewhere::LogElsewhereError,
     store_files::StoreFiles,
     verification::{DefectKind, StoreDefect, StoreVerification},
 };
 pub use open_error::OpenError;
 pub use reading::read_only::ReadOnlyStore;
-pub use work_progress::{ProgressCallback, WorkProgress};
 
 /// The most bytes that the data of one append may have together.
 const MAX_APPEND_BYTES: usize = 4 * 1024 * 1024;

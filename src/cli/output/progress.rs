@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amoiq_events::store::sqlite::WorkProgress;
+use amoiq_events::store::transfer::work_progress::WorkProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::print_status;

@@ -15,25 +15,16 @@ use amoiq_events::{
     Event, EventLog, Position, RecordedEvent, SessionId, StreamName, TenantId, Version, codec,
     event::CATALOGUE,
     session::SessionEvent,
-    store::{
-        LogReader, line,
-        sqlite::{DamagePolicy, EndLinePolicy},
-    },
+    store::{LogReader, line, sqlite::DamagePolicy, transfer::line_import::EndLinePolicy},
     stream::StreamKind,
 };
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
-use super::{
-    log_point::LogPoint,
-    read_log::{read_log, refuse_database},
-};
+use super::{log_point::LogPoint, read_log::read_log};
 use crate::{cli::block_on, config::StoreConfig};
 
 /// How long `--follow` waits before it reads again.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-
-/// What to do instead of a transfer.
-const NO_TRANSFER: &str = "copy it with the database's own tools, such as `pg_dump`";
 
 /// Print, export or import events. Printing and exporting also work while the service runs.
 #[derive(Debug, Args)]
@@ -55,7 +46,7 @@ enum TransferAction {
         #[arg(long)]
         skip_damaged: bool,
     },
-    /// Fill an empty `store.path` with exported events.
+    /// Fill an empty `store.path`, or an empty log in the database at `store.url`, with exported events.
     Import {
         /// The file to read. Without it, the events come from standard input.
         file: Option<PathBuf>,
@@ -104,14 +95,12 @@ fn types() -> PossibleValuesParser {
 pub(crate) fn run(command: &EventsCommand, store: &StoreConfig) -> anyhow::Result<()> {
     match &command.transfer {
         Some(TransferAction::Export { file, skip_damaged }) => {
-            refuse_database(store, NO_TRANSFER)?;
             let damage = if *skip_damaged { DamagePolicy::IsSkipped } else { DamagePolicy::Stops };
-            transfer::export(&store.path, file.as_deref(), damage)
+            transfer::export(store, file.as_deref(), damage)
         }
         Some(TransferAction::Import { file, without_end, json }) => {
-            refuse_database(store, NO_TRANSFER)?;
             let end_line = if *without_end { EndLinePolicy::MayLack } else { EndLinePolicy::IsDemanded };
-            transfer::import(&store.path, file.as_deref(), end_line, *json)
+            transfer::import(store, file.as_deref(), end_line, *json)
         }
         None => {
             let log = read_log(store)?;

@@ -9,9 +9,12 @@ use super::{
 };
 use crate::{
     Ambient,
-    postgres::{DatabaseSession, PostgresDatabase, PostgresOpenError, PostgresOptions},
+    postgres::{DatabaseSession, PostgresDatabase, PostgresOpenError, PostgresOptions, SchemaName},
     store::Epoch,
 };
+
+/// Whether the log is being filled from elsewhere.
+const IS_UNFINISHED: &str = "SELECT EXISTS (SELECT FROM {schema}.filling)";
 
 /// A log that was found or made, and the session that did.
 pub(super) struct OpenedLog {
@@ -26,7 +29,8 @@ pub(super) struct OpenedLog {
 }
 
 impl OpenedLog {
-    /// Makes the log or brings it up to date. Without an ambient it does not make one, and begins no epoch.
+    /// Makes the log or brings it up to date. Without an ambient it does not make one, and begins no epoch. One that is being
+    /// filled is refused.
     pub(super) async fn of(
         database: PostgresDatabase,
         options: PostgresOptions,
@@ -42,13 +46,31 @@ impl OpenedLog {
         let mut session = database.connect().await?;
         let new_epoch = || ambient.as_ref().map(|ambient| Epoch(u64::from_le_bytes(ambient.bytes())));
         schema::prepare(&mut session, schema, new_epoch()).await?;
+        if session.value::<bool>(&schema.statement(IS_UNFINISHED)).await? {
+            return Err(PostgresOpenError::Unfinished(schema.as_str().to_owned()));
+        }
         if let (Some(kept), Some(new_epoch)) = (&kept, new_epoch()) {
             let epochs = EpochTable::load(&mut session, schema).await?;
             EpochChange::new(schema).settle_kept(&mut session, &epochs, kept, new_epoch).await?;
         }
+        Self::found(session, schema, (file, options.may_be_lost)).await
+    }
+
+    /// A log that is being filled, for somebody who looks at it.
+    pub(super) async fn unfinished(database: PostgresDatabase) -> Result<Self, PostgresOpenError> {
+        let session = database.connect().await?;
+        // Nothing is appended.
+        Self::found(session, &database.schema, (None, false)).await
+    }
+
+    async fn found(
+        mut session: DatabaseSession,
+        schema: &SchemaName,
+        (file, may_be_lost): (Option<PathBuf>, bool),
+    ) -> Result<Self, PostgresOpenError> {
         let state = schema::state(&mut session, schema).await?;
         let epochs = EpochTable::load(&mut session, schema).await?;
         let trail = EndTrail::load(&mut session, schema, state.head).await?;
-        Ok(Self { session, state, epochs, trail, file, may_be_lost: options.may_be_lost })
+        Ok(Self { session, state, epochs, trail, file, may_be_lost })
     }
 }

@@ -62,3 +62,10 @@ ALTER TABLE {schema}.events
     ALTER COLUMN causation SET STATISTICS 0,
     ALTER COLUMN actor SET STATISTICS 0;
 ALTER TABLE {schema}.streams ALTER COLUMN name SET STATISTICS 0;
+
+-- Whether the log is being filled from elsewhere: then it has one row, and no service opens the log.
+CREATE TABLE {schema}.filling (
+    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    -- The epoch of the log that the events come from; absent when they come from lines.
+    source bigint
+);

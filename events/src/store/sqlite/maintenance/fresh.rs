@@ -13,7 +13,7 @@ use std::{
 use crate::{
     Ambient, Position,
     store::{
-        line::InvalidLine,
+        Epoch,
         sqlite::{
             CompanionDatabase, OpenError, ProgressCallback, StoreFiles, StoreVerification,
             files::{new_file::sync_folder, private, row_seal},
@@ -22,11 +22,15 @@ use crate::{
             tables::{event_query, index_build, opening, schema},
             writing::witness::HeadWitness,
         },
+        transfer::filling::FillingError,
     },
 };
 
 /// The log's name until all of it is there.
 const UNFINISHED: &str = "log.db.new";
+
+/// What an unfinished log remembers in `meta`: the epoch of the log that its events come from.
+pub(super) const SOURCE: &str = "source";
 
 /// The suffixes of a database's file and of those beside it.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -40,33 +44,9 @@ pub enum FillError {
     /// The file is not a backup.
     #[error("{} is not a backup of a store", .0.display())]
     NotABackup(PathBuf),
-    /// A line that is no event.
-    #[error("line {line}: {reason}")]
-    Line {
-        /// Counted from 1.
-        line: u64,
-        /// Why.
-        reason: InvalidLine,
-    },
-    /// A line that does not follow the ones before it.
-    #[error("line {line}: {what}")]
-    Order {
-        /// Counted from 1.
-        line: u64,
-        /// What does not fit.
-        what: String,
-    },
-    /// Nothing was read.
-    #[error("there is no event in what was read")]
-    NoEvent,
-    /// The last line is not the one that says how many there are.
-    #[error(
-        "no end line after line {line}: the export failed, or its end was lost. Older releases wrote none: import their lines with --without-end"
-    )]
-    NoEnd {
-        /// The last one.
-        line: u64,
-    },
+    /// What was to be imported is not right.
+    #[error(transparent)]
+    Filling(#[from] FillingError),
     /// What was read does not verify.
     #[error("what was read does not verify ({} problems), so nothing was changed: use another backup", .0.problem_count())]
     Damaged(Box<StoreVerification>),
@@ -81,15 +61,21 @@ pub enum FillError {
     Io(#[from] io::Error),
 }
 
-/// A store that is being built. Dropping it removes what is unfinished.
+/// A store that is being built. Dropping it removes what is unfinished, unless that can be gone on with.
 pub(in crate::store::sqlite) struct UnfinishedStore<'a> {
     files: StoreFiles<'a>,
     pub(in crate::store::sqlite) log: PathBuf,
+    /// Whether what is unfinished stays, to be gone on with.
+    pub(in crate::store::sqlite) keeps_files: bool,
     _lock: File,
 }
 
 impl<'a> UnfinishedStore<'a> {
-    pub(in crate::store::sqlite) fn new(files: StoreFiles<'a>) -> Result<Self, FillError> {
+    /// An empty one, or the one that was being filled from this source.
+    pub(in crate::store::sqlite) fn new(
+        files: StoreFiles<'a>,
+        source: Option<Epoch>,
+    ) -> Result<Self, FillError> {
         let directory = files.path;
         private::make_directory(directory)?;
         let lock = lock::take(directory)?;
@@ -105,8 +91,11 @@ impl<'a> UnfinishedStore<'a> {
             }
         }
         // Only from here on: a directory that is refused stays as it is.
-        let fresh = Self { files, log: directory.join(UNFINISHED), _lock: lock };
-        fresh.remove();
+        let keeps_files = source.is_some();
+        let fresh = Self { files, log: directory.join(UNFINISHED), keeps_files, _lock: lock };
+        if !source.is_some_and(|source| fresh.is_filled_from(source)) {
+            fresh.remove();
+        }
         Ok(fresh)
     }
 
@@ -165,6 +154,15 @@ impl<'a> UnfinishedStore<'a> {
         ended
     }
 
+    /// Whether the unfinished log has events of this source. One that cannot be read is started anew.
+    fn is_filled_from(&self, source: Epoch) -> bool {
+        let is_there = self.log.try_exists().unwrap_or_default();
+        is_there
+            && opening::open_writer(&self.log, 0)
+                .and_then(|conn| Ok(schema::meta(&conn, SOURCE)?))
+                .is_ok_and(|known| known == source.0)
+    }
+
     fn remove(&self) {
         remove(&self.log, &SUFFIXES);
         self.backed_up().for_each(|(_, made)| remove(&made, &SUFFIXES));
@@ -173,7 +171,9 @@ impl<'a> UnfinishedStore<'a> {
 
 impl Drop for UnfinishedStore<'_> {
     fn drop(&mut self) {
-        self.remove();
+        if !self.keeps_files {
+            self.remove();
+        }
     }
 }
 

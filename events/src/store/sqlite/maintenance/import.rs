@@ -1,47 +1,30 @@
-//! From lines of JSON to a store. Positions, versions and ids stay the same; the epoch is new.
+//! An empty directory that is filled with the events of another log. Positions, versions and ids stay the same.
 //!
-//! The last line says how many events there are: an export that failed, or whose end was lost, is refused.
+//! From lines it is all or nothing: what was interrupted starts anew. From another log it goes on where it was, so what was
+//! committed also has to survive a power failure.
 
-use std::io::BufRead;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use crate::{
-    Ambient, RecordedEvent, Version,
+    Ambient, Position, RecordedEvent, Version,
     store::{
-        line::{self, ExportEnd},
+        Epoch, EventStore,
         sqlite::{
-            FillError, ProgressCallback, StoreFiles, StoreVerification, WorkProgress,
-            maintenance::fresh::UnfinishedStore,
+            FillError, OpenError, ProgressCallback, ReadOnlyStore, StoreFiles, StoreVerification,
+            maintenance::fresh::{SOURCE, UnfinishedStore},
             tables::{
-                opening, row, schema,
+                event_query, index_build, opening, row, schema,
                 stream_index::{StreamHead, StreamIndex},
             },
         },
+        transfer::{
+            filling::{FillingError, LogFilling},
+            line_import::ImportLines,
+        },
     },
 };
-
-/// How many events one transaction contains.
-const STEP: u64 = 10_000;
-
-/// Whether an end line is required.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndLinePolicy {
-    /// It is: this release writes one.
-    IsDemanded,
-    /// It is not: older releases wrote none. If there is one, it is checked all the same.
-    MayLack,
-}
-
-/// Where events are imported from.
-pub struct ImportLines<'a> {
-    /// The lines, with one event each.
-    pub reader: &'a mut dyn BufRead,
-    /// How many bytes there are; 0 if unknown.
-    pub total_bytes: u64,
-    /// Whether an end line is required.
-    pub end_line: EndLinePolicy,
-}
 
 impl StoreFiles<'_> {
     /// Fills the empty directory with the events of lines.
@@ -54,116 +37,127 @@ impl StoreFiles<'_> {
         ambient: &Ambient,
         report: ProgressCallback<'_>,
     ) -> Result<StoreVerification, FillError> {
-        let ImportLines { reader, total_bytes: total, end_line } = lines;
-        let fresh = UnfinishedStore::new(self)?;
+        let mut filling = SqliteFilling::begin(self, ambient, None)?;
+        lines.fill(&mut filling, report)?;
+        filling.complete(report)
+    }
+}
+
+/// A log that is being filled.
+pub struct SqliteFilling<'a> {
+    conn: Connection,
+    index: StreamIndex,
+    epoch: Epoch,
+    /// Of the newest event.
+    last: Position,
+    fresh: UnfinishedStore<'a>,
+}
+
+impl<'a> SqliteFilling<'a> {
+    /// Starts to fill an empty directory, or goes on with what an interrupted filling from the same source left there.
+    ///
+    /// # Errors
+    /// A [`FillError`]; then the directory is as it was.
+    pub fn begin(files: StoreFiles<'a>, ambient: &Ambient, source: Option<Epoch>) -> Result<Self, FillError> {
+        let fresh = UnfinishedStore::new(files, source)?;
         let conn = opening::open_writer(&fresh.log, u64::from_le_bytes(ambient.bytes()))?;
-        conn.pragma_update(None, "synchronous", "OFF")?;
+        // Lines are read again from the first.
+        let synchronous = if source.is_some() { "NORMAL" } else { "OFF" };
+        conn.pragma_update(None, "synchronous", synchronous)?;
         conn.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-        let mut filling = ImportTarget {
-            conn: &conn,
-            ledger: StreamIndex::new(),
-            read: ExportEnd::default(),
-            line: 0,
-            has_ended: false,
-        };
-        conn.execute_batch("BEGIN IMMEDIATE")?;
-        let mut text = String::new();
-        let mut done = 0;
-        while reader.read_line(&mut text)? > 0 {
-            done += text.len() as u64;
-            filling.line += 1;
-            filling.take(text.trim_end())?;
-            text.clear();
-            if filling.line.is_multiple_of(STEP) {
-                filling.commit()?;
-                report(WorkProgress { what: "bytes read", done, total });
-                conn.execute_batch("BEGIN IMMEDIATE")?;
-            }
+        if let Some(source) = source {
+            schema::set_meta(&conn, SOURCE, source.0)?;
         }
-        filling.is_all(end_line)?;
-        // Exported positions may have gaps; those after the last of them have none.
-        schema::set_meta(&conn, "floor", filling.read.position.as_u64())?;
-        filling.commit()?;
-        filling.ledger.flush_all(&conn, filling.read.position)?;
-        drop(filling);
-        conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        conn.close().map_err(|(_, error)| error)?;
-        fresh.finish(report)
-    }
-}
-
-struct ImportTarget<'a> {
-    conn: &'a Connection,
-    ledger: StreamIndex,
-    /// What the end line has to contain.
-    read: ExportEnd,
-    line: u64,
-    has_ended: bool,
-}
-
-impl ImportTarget<'_> {
-    fn take(&mut self, text: &str) -> Result<(), FillError> {
-        let line = self.line;
-        let wrong = |what: String| FillError::Order { line, what };
-        if self.has_ended {
-            return Err(wrong("it comes after the end line".to_owned()));
-        }
-        let reason = match line::read(text) {
-            Ok(event) => return self.add(&event),
-            Err(reason) => reason,
-        };
-        let said = line::read_end(text).ok_or(FillError::Line { line, reason })?;
-        if said != self.read {
-            let (ExportEnd { events, position }, read) = (said, self.read);
-            return Err(wrong(format!(
-                "{events} events were written, the last at position {position}; {} were read, the last at {}",
-                read.events, read.position
-            )));
-        }
-        self.has_ended = true;
-        Ok(())
+        let last = event_query::last_position(&conn)?;
+        // Streams may start late, so what the index lacks is not found from its end on.
+        index_build::reset_index(&conn, last)?;
+        let index = index_build::index(&conn)?;
+        let epoch = Epoch(schema::meta(&conn, "epoch")?);
+        Ok(Self { conn, index, epoch, last, fresh })
     }
 
-    fn is_all(&self, end_line: EndLinePolicy) -> Result<(), FillError> {
-        if self.read.events == 0 {
-            return Err(FillError::NoEvent);
+    fn insert_all(&mut self, events: &[RecordedEvent]) -> Result<(), FillingError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(refused)?;
+        let inserted = events.iter().enumerate().try_for_each(|(at, event)| self.insert(at, event));
+        let ended = inserted.and_then(|()| self.conn.execute_batch("COMMIT").map_err(refused));
+        if ended.is_err() {
+            self.index.failed();
+            // It may have ended already.
+            drop(self.conn.execute_batch("ROLLBACK"));
+            return ended;
         }
-        if !self.has_ended && end_line == EndLinePolicy::IsDemanded {
-            return Err(FillError::NoEnd { line: self.line });
+        self.index.committed();
+        self.last = events.last().map_or(self.last, |event| event.position);
+        if self.index.is_large() {
+            self.index.flush_all(&self.conn, self.last).map_err(refused)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, recorded: &RecordedEvent) -> Result<(), FillError> {
+    fn insert(&mut self, index: usize, recorded: &RecordedEvent) -> Result<(), FillingError> {
         let RecordedEvent { position, stream, version, .. } = recorded;
-        let wrong = |what: String| FillError::Order { line: self.line, what };
-        let last = self.read.position;
-        if *position <= last {
-            return Err(wrong(format!("position {position} does not follow {last}")));
-        }
         let name = stream.shared();
-        let head = match self.ledger.head(self.conn, &name)? {
+        let misfit = |what: String| FillingError::Misfit { index, what };
+        let head = match self.index.head(&self.conn, &name).map_err(refused)? {
             Some(head) if head.version.plus(1) == *version => head,
             Some(head) => {
-                return Err(wrong(format!("version {version} of {stream} follows {}", head.version)));
+                return Err(misfit(format!("version {version} of {stream} follows {}", head.version)));
             }
-            None if *version == Version::NONE => return Err(wrong(format!("version 0 of {stream}"))),
+            None if *version == Version::NONE => return Err(misfit(format!("version 0 of {stream}"))),
             // A stream that was truncated starts later.
             None => StreamHead { first: *version, ..StreamHead::default() },
         };
-        let mut insert = self.conn.prepare_cached(row::INSERT)?;
-        row::insert(&mut insert, recorded, head.position)?;
-        self.ledger.advance(&name, StreamHead { version: *version, position: *position, first: head.first });
-        self.read = ExportEnd { events: self.read.events + 1, position: *position };
+        let mut insert = self.conn.prepare_cached(row::INSERT).map_err(refused)?;
+        row::insert(&mut insert, recorded, head.position).map_err(refused)?;
+        self.index.advance(&name, StreamHead { version: *version, position: *position, first: head.first });
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), FillError> {
-        self.conn.execute_batch("COMMIT")?;
-        self.ledger.committed();
-        if self.ledger.is_large() {
-            self.ledger.flush_all(self.conn, self.read.position)?;
-        }
+    /// Writes what readers need beside the events.
+    fn write_index(&mut self) -> rusqlite::Result<()> {
+        // Positions may have gaps; those after the last of them have none.
+        schema::set_meta(&self.conn, "floor", self.last.as_u64())?;
+        self.index.flush_all(&self.conn, self.last)
+    }
+
+    fn complete(mut self, report: ProgressCallback<'_>) -> Result<StoreVerification, FillError> {
+        self.write_index()?;
+        self.conn.execute("DELETE FROM meta WHERE key = ?1", [SOURCE])?;
+        self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        self.conn.close().map_err(|(_, error)| error)?;
+        self.fresh.finish(report)
+    }
+}
+
+impl LogFilling for SqliteFilling<'_> {
+    fn reached(&self) -> Position {
+        self.last
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn add(&mut self, events: &[RecordedEvent]) -> Result<(), FillingError> {
+        self.insert_all(events)
+    }
+
+    fn reader(&mut self) -> Result<Arc<dyn EventStore>, FillingError> {
+        self.write_index().map_err(refused)?;
+        let opened = ReadOnlyStore::open(&self.fresh.log);
+        Ok(Arc::new(opened.map_err(|error: OpenError| FillingError::of(error))?))
+    }
+
+    fn finish(self: Box<Self>, report: ProgressCallback<'_>) -> Result<(), FillingError> {
+        self.complete(report).map(drop).map_err(FillingError::of)
+    }
+
+    fn discard(mut self: Box<Self>) -> Result<(), FillingError> {
+        self.fresh.keeps_files = false;
         Ok(())
     }
+}
+
+fn refused(error: rusqlite::Error) -> FillingError {
+    FillingError::of(FillError::Database(error))
 }

@@ -45,7 +45,7 @@ impl StoreFiles<'_> {
         check(file)?;
         // Nothing is created under a name that SQLite would take for another.
         sql::path(self.path)?;
-        let fresh = UnfinishedStore::new(self)?;
+        let fresh = UnfinishedStore::new(self, None)?;
         copy(file, &fresh.log, report)?;
         // Verified while it is packed: after the move, damage would look as if it had been written that way.
         let packed = StoreFiles { path: &fresh.log, ..self }.verify_packed()?;
