@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use self::{
     service::{cluster, erase, health, keys, rebuild, tenants, webhooks},
-    store::{backup, dead_letters, events, restore, state, verify},
+    store::{backup, dead_letters, events, migrate, restore, state, verify},
 };
 use crate::{config::Config, startup};
 
@@ -57,6 +57,8 @@ enum AmoiqCommand {
     State(state::StateCommand),
     /// Print, export or import events. Printing and exporting also work while the service runs.
     Events(events::EventsCommand),
+    /// Move the store to another backend. The service must be stopped.
+    Migrate(migrate::MigrateCommand),
     /// Rebuild read models from the whole log, in the running service or in the files of a stopped one.
     Rebuild(rebuild::RebuildCommand),
     /// List the events that rebuilds skipped.
@@ -87,6 +89,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         AmoiqCommand::Restore(command) => restore::run(&command, &load()?.store)?,
         AmoiqCommand::State(command) => state::run(&command, &load()?.store)?,
         AmoiqCommand::Events(command) => events::run(&command, &load()?.store)?,
+        AmoiqCommand::Migrate(command) => migrate::run(&command, &load()?.store)?,
         AmoiqCommand::Rebuild(command) => return rebuild::run(&load()?, &command),
         AmoiqCommand::DeadLetters(command) => dead_letters::run(&load()?, &command)?,
         AmoiqCommand::Bench(command) => bench::run(&command, &load()?)?,

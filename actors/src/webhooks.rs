@@ -33,7 +33,10 @@ pub mod services;
 
 pub use delivery::{Delivery, DeliveryAttempt, DeliveryStatus, HoldOff, LaneProgress, ReplayProgress};
 pub use delivery_counters::DeliveryCounters;
-pub use delivery_store::{DELIVERY_DATABASE, DeliveriesQuery, DeliveryStore};
+pub use delivery_store::{
+    DELIVERY_DATABASE, DeliveriesQuery, DeliveryStore,
+    relocation::{RelocatedDeliveries, StoredDeliveries},
+};
 pub use handle::WebhooksHandle;
 pub use lane::{LaneError, LaneStatus, SkipQuery};
 pub use pacing::{endpoint_throttle::ThrottleSettings, retry_schedule::RetrySchedule};

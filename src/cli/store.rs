@@ -4,6 +4,7 @@ pub(super) mod backup;
 pub(super) mod dead_letters;
 pub(super) mod events;
 mod log_point;
+pub(super) mod migrate;
 mod read_log;
 pub(super) mod restore;
 pub(super) mod state;

@@ -26,6 +26,7 @@ mod error;
 mod lane_requests;
 mod postgres;
 pub mod reaper;
+pub mod relocation;
 mod shared_lanes;
 mod sqlite;
 
@@ -260,9 +261,8 @@ impl DeliveryStore {
         ask!(self, counts(lane))
     }
 
-    /// Removes settled deliveries that were last written before a time, and the oldest of those beyond `keep`, with
-    /// their attempts. It stops after `limit` rows, including attempts. Returns how many deliveries were removed; 0
-    /// means that there are no more.
+    /// Removes settled deliveries that were last written before a time, and the oldest beyond `keep`, with their
+    /// attempts. It stops after `limit` rows of both. Returns how many deliveries were removed; 0: there are no more.
     ///
     /// # Errors
     /// [`DeliveryStoreError::NoLane`] when it was removed; when the database refuses or is damaged.

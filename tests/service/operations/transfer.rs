@@ -1,4 +1,8 @@
-//! `amoiq events export` and `import`: a log leaves one store and enters another.
+//! `amoiq events export` and `import`, and `amoiq migrate`: a log leaves one store and enters another.
+
+mod database_log;
+mod imported;
+mod moved;
 
 use std::{
     fs::{self, File},

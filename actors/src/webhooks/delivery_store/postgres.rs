@@ -28,6 +28,7 @@ use crate::webhooks::delivery::{Delivery, DeliveryAttempt, LaneProgress};
 
 mod delivery_columns;
 mod outbox_calls;
+pub(super) mod relocated_tables;
 mod request_rows;
 
 /// How many calls are made at once.

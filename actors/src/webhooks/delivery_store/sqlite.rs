@@ -26,6 +26,7 @@ mod delivery_rows;
 mod epoch_adoption;
 mod lane_rows;
 mod migration;
+pub(super) mod relocated_file;
 mod removal;
 mod schema;
 pub(super) mod verification;
