@@ -3,8 +3,8 @@
 //! No rebuild creates or changes it. What was recorded survives the end of the process. A power failure may lose the last
 //! moments; what was delivered in them is delivered again, under the same ids.
 //!
-//! One node keeps it in [`outbox.db`](sqlite), several in [tables that they share](postgres). Then each lane runs on the node
-//! that has its lease, and its writes are guarded by it; the other nodes read, and [ask](lane_requests) for what only the
+//! One node keeps it in `outbox.db`, several in tables that they share. Then each lane runs on the node
+//! that has its lease, and its writes are guarded by it; the other nodes read, and ask for what only the
 //! lane can do.
 
 use std::{
