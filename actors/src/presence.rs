@@ -43,9 +43,10 @@ mod presence_signals;
 mod presence_table;
 mod tenant_presence;
 
+pub use online_tables::PresenceSignal;
 pub use online_users::{LoggedNews, OnlineUsers};
 pub use presence_exchange::{ExchangeServices, PresenceExchange};
-pub use presence_signals::{PresenceSignal, PresenceSignals};
+pub use presence_signals::PresenceSignals;
 pub use presence_table::{OnlineList, OnlineUser};
 
 /// How many changes are underway to the tenants' actors; one more waits with its caller.

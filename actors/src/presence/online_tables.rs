@@ -21,10 +21,16 @@ use amoiq_events::{
 
 use tokio::time::Instant;
 
-use super::{
-    presence_signals::PresenceSignal,
-    presence_table::{OnlineList, PresenceSource, PresenceTable},
-};
+use super::presence_table::{OnlineList, PresenceSource, PresenceTable};
+
+/// Announcements of one tenant.
+#[derive(Debug, Clone)]
+pub struct PresenceSignal {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Visitors who came online or went offline, in order.
+    pub events: Vec<PresenceEvent>,
+}
 
 /// The tables of all nodes.
 #[derive(Default)]

@@ -17,7 +17,7 @@ use amoiq_events::{
 use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
 use super::{ApplyChange, MAILBOX, PresenceChange, PresenceSettings, tenant_presence::TenantPresence};
-use crate::presence::presence_signals::{PresenceSignal, PresenceSignals};
+use crate::presence::{online_tables::PresenceSignal, presence_signals::PresenceSignals};
 
 /// How long it waits after an append failed; twice as long after each further one.
 const RETRY_AFTER: Duration = Duration::from_millis(250);

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use amoiq_events::{ShortText, TenantId, presence::PresenceEvent};
+use amoiq_events::ShortText;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use super::online_tables::OnlineTables;
+use super::online_tables::{OnlineTables, PresenceSignal};
 
 /// How many signals, each of at most 256 KiB, wait for the receiver. At the bound presence waits, and then announces what is
 /// pending by then.
@@ -18,15 +18,6 @@ const MAX_WAITING_SIGNALS: usize = 16;
 pub struct PresenceSignals {
     pub(super) table: Arc<RwLock<OnlineTables>>,
     sender: mpsc::Sender<PresenceSignal>,
-}
-
-/// Announcements of one tenant.
-#[derive(Debug, Clone)]
-pub struct PresenceSignal {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Visitors who came online or went offline, in order.
-    pub events: Vec<PresenceEvent>,
 }
 
 impl PresenceSignals {

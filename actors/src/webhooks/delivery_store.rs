@@ -26,6 +26,7 @@ mod error;
 mod lane_requests;
 mod postgres;
 pub mod reaper;
+mod relocated_rows;
 pub mod relocation;
 mod shared_lanes;
 mod sqlite;

@@ -7,8 +7,7 @@
 //! | [`model`] | random histories against a model of a few lines |
 //! | [`embedded`] | what the embedded one finds after a crash or on a bad disk, and what removing leaves in its files |
 //! | `kurrent` | what several nodes on one KurrentDB see of each other, and what they survive of it; with the feature `kurrentdb` |
-//! | [`transfer`] | a log that is filled with the events of another one |
-//! | [`shared`] | what several nodes on one PostgreSQL see of each other, and what they survive of it |
+//! | [`shared`] | what several nodes on one PostgreSQL see of each other, what they survive of it, and a log that is filled with another's events |
 
 #![expect(
     clippy::expect_used,
@@ -28,7 +27,6 @@ mod reading;
 mod removal;
 mod seeking;
 mod shared;
-mod transfer;
 
 /// Makes a test of every fact for every backend, and checks the whole log after each.
 macro_rules! every_backend {

@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL, and what they survive of it.
+//! Several nodes on one PostgreSQL, what they survive of it, and a log that is filled with the events of another.
 
 mod encryption;
 mod erased_bytes;
@@ -7,3 +7,4 @@ mod faults;
 mod nodes;
 mod refusals;
 mod stalled_node;
+mod transfer;

@@ -126,7 +126,7 @@ fn target(config: &Config, options: &ClientOptions, ambient: &Ambient) -> anyhow
             Err(error) if is_in_use(&error) => match OperatorClient::find(config, options) {
                 Ok(service) => return Ok(RebuildTarget::Service(Arc::new(service))),
                 Err(_not_there) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-                Err(unfound) => return Err(unfound.context(error)),
+                Err(unfound) => return Err(unfound.context(format!("{error:#}"))),
             },
             Err(error) => return Err(error),
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::PostgresDeliveries;
 use crate::webhooks::delivery_store::{
     DeliveryStoreError,
-    relocation::{DELIVERIES, LANES, PAGE_ROWS, RelocatedTable, StoredRow, integer},
+    relocated_rows::{DELIVERIES, LANES, PAGE_ROWS, RelocatedTable, StoredRow, integer},
 };
 
 const CLEAR: &str =

@@ -14,7 +14,7 @@ use rusqlite::{
 use super::{migration, schema};
 use crate::webhooks::delivery_store::{
     DeliveryStoreError,
-    relocation::{PAGE_ROWS, RelocatedTable, StoredRow},
+    relocated_rows::{PAGE_ROWS, RelocatedTable, StoredRow},
 };
 
 /// Opens a file that is there.
