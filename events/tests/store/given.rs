@@ -182,9 +182,10 @@ impl Given {
     }
 }
 
-/// Opens the embedded store in a directory.
+/// Opens the embedded store in a directory. A process that another test starts at this moment holds the lock until it has
+/// become another program.
 pub(crate) fn open(directory: &Path) -> SqliteStore {
-    SqliteStore::open(directory, &Ambient::system()).expect("the store opens")
+    SqliteStore::open_within(directory, &Ambient::system(), Duration::from_secs(5)).expect("the store opens")
 }
 
 /// Opens a log in PostgreSQL.
