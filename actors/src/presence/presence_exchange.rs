@@ -146,9 +146,9 @@ impl PresenceExchange {
         loop {
             match self.services.exchange.read().await {
                 Ok(news) if news.is_empty() => {
-                    // Late or closed: then it is looked for news without having been woken.
-                    if !matches!(timeout(READ_EVERY, wake_ups.changed()).await, Ok(Ok(()))) {
-                        sleep(Duration::from_millis(1)).await;
+                    // Nobody wakes it any more: `changed` would answer at once, and the database would be asked all the time.
+                    if matches!(timeout(READ_EVERY, wake_ups.changed()).await, Ok(Err(_))) {
+                        sleep(READ_EVERY).await;
                     }
                 }
                 Ok(news) => {
