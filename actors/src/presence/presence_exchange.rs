@@ -44,7 +44,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// How often it is looked for nodes that are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a node has to be missing: its entries may be known before it is seen among the nodes.
+/// How long a node has to be missing, between two looks at the register: its entries may be known before it is seen among the
+/// nodes, and the database may go away just then.
 const MISSING_FOR: Duration = Duration::from_secs(3);
 
 /// What the exchange works with.
@@ -179,15 +180,16 @@ impl PresenceExchange {
             for signal in told {
                 self.signals.tell(signal).await;
             }
-            let present = present_nodes(&view.borrow());
+            let (present, looked_at) = {
+                let view = view.borrow();
+                (present_nodes(&view), view.is_true_at())
+            };
             let known: Vec<_> = self.signals.table.read().other_nodes().cloned().collect();
             missing.retain(|node, _| known.contains(node));
             for node in known {
                 if present.contains(&node) {
                     missing.remove(&node);
-                } else if missing.entry(Arc::clone(&node)).or_insert_with(Instant::now).elapsed()
-                    >= MISSING_FOR
-                {
+                } else if looked_at - *missing.entry(Arc::clone(&node)).or_insert(looked_at) >= MISSING_FOR {
                     self.say_offline(&node).await;
                 }
             }

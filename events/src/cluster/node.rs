@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
     Timestamp,
@@ -60,9 +61,17 @@ pub struct ClusterView {
     pub nodes: Vec<NodeRecord>,
     /// Changes when a lease was given back.
     pub releases: u64,
+    /// When the register was asked for this; nothing where it is always up to date.
+    pub read_at: Option<Instant>,
 }
 
 impl ClusterView {
+    /// Until when this is known to be true: while the database is away, nobody knows who has come or gone.
+    #[must_use]
+    pub fn is_true_at(&self) -> Instant {
+        self.read_at.unwrap_or_else(Instant::now)
+    }
+
     /// What every node reads.
     #[must_use]
     pub fn lowest_level(&self) -> Option<u32> {
@@ -103,7 +112,7 @@ mod tests {
         ClusterView {
             own: Some(Arc::new(NodeMembership::permanent(fencing(own)))),
             nodes: (0..).zip(names).map(node).collect(),
-            releases: 0,
+            ..ClusterView::default()
         }
     }
 

@@ -33,7 +33,7 @@ impl SingleNode {
         let name = Arc::clone(&description.name);
         let joined_at = ambient.now();
         let nodes = vec![NodeRecord { description, fencing, joined_at, is_silent: false }];
-        let view = ClusterView { own: Some(Arc::clone(&membership)), nodes, releases: 0 };
+        let view = ClusterView { own: Some(Arc::clone(&membership)), nodes, ..ClusterView::default() };
         Self {
             ambient: ambient.clone(),
             membership,

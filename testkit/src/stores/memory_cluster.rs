@@ -13,7 +13,7 @@ use amoiq_events::{
     },
     store::{Epoch, StoreFuture},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// The history of every log in a test.
 const EPOCH: Epoch = Epoch(1);
@@ -28,6 +28,8 @@ struct ClusterState {
     members: BTreeMap<Arc<str>, Arc<NodeMembership>>,
     leases: BTreeMap<LeaseName, (Arc<str>, HeldLease)>,
     views: BTreeMap<Arc<str>, watch::Sender<Arc<ClusterView>>>,
+    /// Since when nobody can look who is there.
+    unseen_since: Option<Instant>,
 }
 
 /// One node's part.
@@ -62,6 +64,13 @@ impl MemoryCluster {
         self.state().admit(name);
     }
 
+    /// From now on nobody can look who is there.
+    pub fn hide(&self) {
+        let mut state = self.state();
+        state.unseen_since = Some(Instant::now());
+        state.publish(None);
+    }
+
     fn state(&self) -> MutexGuard<'_, ClusterState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +103,9 @@ impl ClusterState {
         let nodes: Vec<_> = self.members.iter().map(record).collect();
         for (name, view) in self.views.iter().filter(|(name, _)| Some(&***name) != except) {
             let own = self.members.get(name).cloned();
-            view.send_replace(Arc::new(ClusterView { own, nodes: nodes.clone(), ..ClusterView::default() }));
+            let read_at = self.unseen_since;
+            let shown = ClusterView { own, nodes: nodes.clone(), read_at, ..ClusterView::default() };
+            view.send_replace(Arc::new(shown));
         }
     }
 }

@@ -172,6 +172,24 @@ fn one_node_says_offline_for_a_node_that_is_gone_and_each_tells_its_staff_of_sil
 }
 
 #[test]
+fn nobody_is_said_to_be_offline_while_nobody_can_look_who_is_there() {
+    paused(async {
+        let GivenNodes { nodes: [a, b], cluster, .. } = given(["a", "b"]);
+        a.identify(1, "ann", "s1").await;
+        a.identify(2, "bob", "silent-1").await;
+        sleep(HEARD).await;
+        b.signalled();
+        // As if it had joined after the last look.
+        cluster.remove("a");
+        cluster.hide();
+        rest().await;
+        assert_eq!(b.names().await, ["ann s1", "bob silent-1"]);
+        assert_eq!(b.signalled(), NOTHING);
+        assert_eq!(b.said().await, ["online ann s1"]);
+    });
+}
+
+#[test]
 fn a_node_that_was_taken_for_dead_announces_everybody_again() {
     paused(async {
         let GivenNodes { nodes: [a, b], cluster, exchanges: [exchange, _] } = given(["a", "b"]);

@@ -148,6 +148,7 @@ impl LeaseState {
                 own,
                 nodes: nodes.clone(),
                 releases: self.releases,
+                read_at: None,
             }));
         }
     }

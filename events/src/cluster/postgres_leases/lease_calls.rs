@@ -52,6 +52,15 @@ pub(super) enum NodeJoining {
     SecretsDiffer { node: String },
 }
 
+/// The register of nodes.
+pub(super) struct NodeRegister {
+    pub(super) nodes: Vec<NodeRecord>,
+    /// How often leases were given back.
+    pub(super) releases: u64,
+    /// When it was asked for.
+    pub(super) read_at: Instant,
+}
+
 impl LeaseCalls {
     pub(super) fn new(database: PostgresDatabase, epoch: Epoch, term: Duration) -> Self {
         let text = |text: &str| database.schema().statement(text);
@@ -179,9 +188,9 @@ impl LeaseCalls {
         rows.iter().map(record).collect()
     }
 
-    /// All nodes, and how often leases were given back.
-    pub(super) async fn nodes(&mut self) -> Result<(Vec<NodeRecord>, u64), CallFailure> {
-        let (_, rows) = self.call(|texts| &texts.nodes, &[]).await?;
+    /// Reads the register.
+    pub(super) async fn nodes(&mut self) -> Result<NodeRegister, CallFailure> {
+        let (read_at, rows) = self.call(|texts| &texts.nodes, &[]).await?;
         let record = |row: &Row| {
             let description = NodeDescription {
                 name: row.try_get::<_, &str>(0)?.into(),
@@ -199,7 +208,7 @@ impl LeaseCalls {
         };
         let releases = rows.first().map(|row| row.try_get::<_, i64>(9)).transpose()?.unwrap_or_default();
         let nodes: Result<_, CallFailure> = rows.iter().map(record).collect();
-        Ok((nodes?, releases.cast_unsigned()))
+        Ok(NodeRegister { nodes: nodes?, releases: releases.cast_unsigned(), read_at })
     }
 
     /// Makes a call, and tells when it was asked. One that gets no answer is the last on its connection.

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     RENEWALS,
-    lease_calls::{LeaseCalls, NodeJoining},
+    lease_calls::{LeaseCalls, NodeJoining, NodeRegister},
     predecessor::PredecessorFile,
 };
 use crate::{
@@ -110,15 +110,14 @@ impl LeaseKeeper {
 
     /// Looks who is there.
     pub(super) async fn look(&mut self) -> Result<(), CallFailure> {
-        let (nodes, releases) = self.calls.nodes().await?;
+        let NodeRegister { nodes, releases, read_at } = self.calls.nodes().await?;
         let own = Arc::clone(&self.membership);
         self.view.send_if_modified(|view| {
             let is_same = view.own.as_ref().is_some_and(|known| Arc::ptr_eq(known, &own))
                 && view.nodes == nodes
                 && view.releases == releases;
-            if !is_same {
-                *view = Arc::new(ClusterView { own: Some(own), nodes, releases });
-            }
+            // Also when nobody has to be told: whoever looks knows how old it is.
+            *view = Arc::new(ClusterView { own: Some(own), nodes, releases, read_at: Some(read_at) });
             !is_same
         });
         Ok(())
