@@ -7,7 +7,7 @@
 //! what is told about a node that was taken for dead never concerns the one that has come back.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -41,12 +41,15 @@ pub(super) struct OnlineTables {
     others: BTreeMap<Arc<str>, PresenceTable>,
     /// Who was missing when a node told everything, and since when: it may still be telling.
     missing: BTreeMap<Arc<str>, MissingVisitors>,
+    /// Who left another node according to the log, and when that was folded: what the node published before may be heard
+    /// later.
+    departed: HashMap<(Arc<str>, TenantId, UserId), Instant>,
 }
 
 /// Since when, and who.
 type MissingVisitors = (Instant, HashSet<(TenantId, UserId)>);
 
-/// How long a node may take to tell everything.
+/// How long a node may take to tell everything, and how long what it told may be on its way.
 const TELLS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node under a membership, as `node` in events of presence has it.
@@ -94,6 +97,7 @@ impl OnlineTables {
             Event::Presence(event) => {
                 let node = event.node().map(Arc::<str>::from);
                 if let Some(node) = node.filter(|node| !self.is_own(Some(&**node))) {
+                    self.note_departure(&node, stream, &event);
                     self.others.entry(node).or_default().apply(stream, Event::Presence(event));
                 } else {
                     self.own.apply(stream, Event::Presence(event));
@@ -128,6 +132,18 @@ impl OnlineTables {
         self.others.values().chain([&self.own]).any(|table| table.has(tenant, user))
     }
 
+    /// Whether a user who left a node, as the log says, is online all the same: on another node, or on this one again without
+    /// having written. What the log said of this node before may still be here: the fold is late, or what the node published
+    /// before was heard after it.
+    pub(super) fn is_online_beside(&self, node: &str, tenant: &TenantId, user: &UserId) -> bool {
+        let own = self.node.iter().map(|name| (name, &self.own));
+        self.others.iter().chain(own).any(|(name, table)| match table.source(tenant, user) {
+            Some(PresenceSource::Log) => **name != *node,
+            Some(PresenceSource::Signal) => true,
+            None => false,
+        })
+    }
+
     /// Takes what another node published. Returns what staff are to be told: of visitors who have not written, because
     /// the log tells of all others. While a node tells everything, the log may have told before this node started.
     pub(super) fn take(&mut self, entries: NodeEntries) -> Vec<PresenceSignal> {
@@ -149,6 +165,7 @@ impl OnlineTables {
 
     /// Removes those who were missing when their node told everything. Returns what staff are to be told.
     pub(super) fn remove_missing(&mut self) -> Vec<PresenceSignal> {
+        self.departed.retain(|_, since| since.elapsed() < TELLS_WITHIN);
         let is_over = |_: &Arc<str>, (since, _): &mut MissingVisitors| since.elapsed() >= TELLS_WITHIN;
         let gone: Vec<_> = self.missing.extract_if(.., is_over).collect();
         let absences = gone.into_iter().flat_map(|(node, (_, entries))| {
@@ -233,6 +250,13 @@ impl OnlineTables {
         tells_all: bool,
     ) -> Option<PresenceSignal> {
         let EntryChange { tenant, user, visitor } = change;
+        if visitor.as_ref().is_some_and(|visitor| visitor.is_logged) {
+            let entry = (Arc::clone(node), tenant.clone(), user.clone());
+            if self.departed.contains_key(&entry) {
+                // If they are back, the log says so.
+                return None;
+            }
+        }
         let table = self.others.entry(Arc::clone(node)).or_default();
         let before = table.visitor(&tenant, &user);
         let event = match (before, visitor) {
@@ -258,6 +282,16 @@ impl OnlineTables {
             (None, None) => None,
         };
         Some(PresenceSignal { tenant, events: vec![event?] })
+    }
+
+    /// The log says that somebody left another node, or is there.
+    fn note_departure(&mut self, node: &Arc<str>, stream: &StreamName, event: &PresenceEvent) {
+        let Some(tenant) = stream.tenant_id() else { return };
+        let entry = |user: &UserId| (Arc::clone(node), tenant, user.clone());
+        match event {
+            PresenceEvent::Online(online) => self.departed.remove(&entry(&online.user_id)),
+            PresenceEvent::Offline(offline) => self.departed.insert(entry(&offline.user_id), Instant::now()),
+        };
     }
 
     fn is_own(&self, node: Option<&str>) -> bool {

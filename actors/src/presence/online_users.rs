@@ -37,7 +37,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// What an event of the log is to the staff who are connected to this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoggedNews {
-    /// Nothing: the visitor left a node and is still on another, or back.
+    /// Nothing: the visitor left a node and is still on another, or back and silent.
     Nothing,
     /// What it says, and a signal of this node may have said it before.
     Own,
@@ -87,23 +87,26 @@ impl OnlineUsers {
         let Some(StreamKind::Presence(tenant)) = recorded.stream.kind() else { return LoggedNews::Own };
         let table = self.table.read();
         match codec::decode(recorded) {
-            Ok(Event::Presence(event)) if event.node().is_some() => match &event {
-                PresenceEvent::Offline(offline) if table.is_online(&tenant, &offline.user_id) => {
+            Ok(Event::Presence(event)) => match (&event, event.node()) {
+                (PresenceEvent::Offline(offline), Some(node))
+                    if table.is_online_beside(node, &tenant, &offline.user_id) =>
+                {
                     LoggedNews::Nothing
                 }
-                event if event.node() == table.node().map(|node| &**node) => LoggedNews::Own,
-                _ => LoggedNews::Others,
+                (_, Some(node)) if table.node().is_none_or(|own| **own != *node) => LoggedNews::Others,
+                _ => LoggedNews::Own,
             },
             _ => LoggedNews::Own,
         }
     }
 
-    /// Whether a signal still holds when staff are told: the log may have told meanwhile that a visitor is back.
+    /// Whether a signal still holds when staff are told: the log may have told meanwhile that a visitor is back, or has left.
     #[must_use]
     pub fn still_holds(&self, tenant: &TenantId, event: &PresenceEvent) -> bool {
+        let table = self.table.read();
         match event {
-            PresenceEvent::Online(_) => true,
-            PresenceEvent::Offline(offline) => !self.table.read().is_online(tenant, &offline.user_id),
+            PresenceEvent::Online(online) => table.is_online(tenant, &online.user_id),
+            PresenceEvent::Offline(offline) => !table.is_online(tenant, &offline.user_id),
         }
     }
 

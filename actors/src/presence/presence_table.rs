@@ -116,6 +116,11 @@ impl PresenceTable {
         })
     }
 
+    /// What announced a user who is online.
+    pub(super) fn source(&self, tenant: &TenantId, user: &UserId) -> Option<PresenceSource> {
+        Some(self.tenants.get(tenant)?.get(user)?.source)
+    }
+
     /// Whether a user is online.
     pub(super) fn has(&self, tenant: &TenantId, user: &UserId) -> bool {
         self.tenants.get(tenant).is_some_and(|visitors| visitors.since.contains_key(user))

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use amoiq_actors::presence::LoggedNews;
-use amoiq_events::signals::{MemorySignals, SignalExchange};
+use amoiq_events::{
+    Event, codec,
+    presence::PresenceEvent,
+    signals::{EntryChange, MemorySignals, SignalExchange, SignalledVisitor},
+};
 use amoiq_testkit::stores::{MemoryCluster, ScriptedStore};
 use tokio::{task::spawn_local, time::sleep};
 
@@ -168,6 +172,34 @@ fn one_node_says_offline_for_a_node_that_is_gone_and_each_tells_its_staff_of_sil
         assert_eq!(b.said().await, ["online ann s1", "online cat s2", "offline ann s1"]);
         let log = b.store.log().await;
         assert_eq!(b.online.news(&log[2]), LoggedNews::Others);
+    });
+}
+
+#[test]
+fn whoever_left_according_to_the_log_is_gone_also_when_older_news_of_the_node_come_later() {
+    paused(async {
+        let GivenNodes { nodes: [a, b], exchanges: [exchange, _], .. } = given(["a", "b"]);
+        a.identify(1, "ann", "s1").await;
+        sleep(HEARD).await;
+        let log = b.store.log().await;
+        let Ok(Event::Presence(PresenceEvent::Online(online))) = codec::decode(&log[0]) else {
+            panic!("{:?}", log[0])
+        };
+        let (tenant, user) = (log[0].stream.tenant_id().expect("a tenant"), online.user_id.clone());
+        let visitor = Some(SignalledVisitor { online, is_logged: true });
+        a.close(1).await;
+        // Until the log says it.
+        while b.store.log().await.len() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        exchange.publish(vec![EntryChange { tenant, user, visitor }]).await.expect("published");
+        sleep(HEARD).await;
+        assert_eq!(b.names().await, NOTHING);
+        assert_eq!(b.signalled(), NOTHING);
+        assert_eq!(b.online.news(&b.store.log().await[1]), LoggedNews::Others);
+        a.identify(2, "ann", "s1").await;
+        sleep(HEARD).await;
+        assert_eq!(b.names().await, ["ann s1"]);
     });
 }
 
