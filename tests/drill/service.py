@@ -129,12 +129,12 @@ class Client:
 class Service:
     """A running service."""
 
-    def __init__(self, data, *arguments, settings=None):
+    def __init__(self, data, *arguments, settings=None, program_path=None):
         self.data = data
         self.lines = []
         self.address = None
         self.process = subprocess.Popen(
-            [program(), *map(str, arguments)],
+            [program_path or program(), *map(str, arguments)],
             env={**environment(data), **{f"AMOIQ__{key}": value for key, value in (settings or {}).items()}},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
