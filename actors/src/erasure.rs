@@ -28,10 +28,12 @@ use crate::{
     webhooks::{LaneError, WebhooksHandle},
 };
 
+use erasure_follower::ErasureFollower;
 use erasure_orders::ErasureOrder;
 
 pub use unfinished_erasures::finish_erasures;
 
+mod erasure_follower;
 mod erasure_orders;
 mod erasure_work;
 mod presence_erasure;
@@ -42,6 +44,9 @@ const MAILBOX: usize = 16;
 
 /// How long it waits before it repeats what failed.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// The actor of the events of [`crate::retention`], which removes what is old, not a person.
+pub(crate) const RETENTION_ACTOR: &str = "service:retention";
 
 /// Why something was not erased, or not everywhere.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +123,7 @@ impl EraserHandle {
     #[must_use]
     pub fn start(targets: ErasureTargets) -> Self {
         let targets = Arc::new(targets);
+        ErasureFollower::start(&targets);
         let actor = EraserActor { targets: Arc::clone(&targets), is_unfinished: true };
         let actor = EraserActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);

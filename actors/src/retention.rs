@@ -13,7 +13,7 @@ use amoiq_events::{
 };
 
 use crate::{
-    erasure::{EraseError, EraserHandle},
+    erasure::{EraseError, EraserHandle, RETENTION_ACTOR},
     inbox::{InboxConversation, InboxView},
     timing::{AgeClock, NodeDuty, PeriodicTask},
 };
@@ -133,7 +133,7 @@ impl RetentionTask {
     /// Continues past sessions that cannot be erased: the next run would find the same ones first.
     async fn expire(&self, tenant: &TenantId, mut sessions: Vec<SessionId>, before: Timestamp) {
         while !sessions.is_empty() {
-            let cause = EventCause { causation: "retention".into(), actor: "service:retention".into() };
+            let cause = EventCause { causation: "retention".into(), actor: RETENTION_ACTOR.into() };
             let (untried, ended) = self.eraser.expire(tenant.clone(), sessions, before, cause).await;
             if let Err(error) = ended {
                 tracing::warn!(%error, tenant.id = %tenant, "an old session stays; trying again");

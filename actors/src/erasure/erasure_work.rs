@@ -91,7 +91,8 @@ impl ErasureTargets {
         }
         let names_nobody = gone.is_empty() && order.user.is_none();
         let mut rest = Vec::new();
-        if !names_nobody && let Err(error) = self.forget(&order, Arc::new(gone)).await {
+        let gone = Arc::new(gone);
+        if !names_nobody && let Err(error) = self.forget(&order.tenant, &gone, order.user.as_ref()).await {
             first_error = first_error.or(Some(error));
             let done = order.sessions.iter().filter(|session| !left.contains(session)).cloned();
             rest.push(ErasureOrder { sessions: left.iter().cloned().chain(done).collect(), ..order.clone() });
@@ -142,13 +143,14 @@ impl ErasureTargets {
     }
 
     /// Removes a person's presence, and what is derived from sessions that are gone.
-    async fn forget(
+    pub(super) async fn forget(
         &self,
-        order: &ErasureOrder,
-        gone: Arc<HashMap<SessionId, Position>>,
+        tenant: &TenantId,
+        gone: &Arc<HashMap<SessionId, Position>>,
+        user: Option<&UserId>,
     ) -> Result<(), EraseError> {
-        let forgotten = self.forget_presence(&order.tenant, &gone, order.user.as_ref()).await;
-        self.sweep(&order.tenant, &gone).await.and(forgotten)
+        let forgotten = self.forget_presence(tenant, gone, user).await;
+        self.sweep(tenant, gone).await.and(forgotten)
     }
 
     async fn forget_presence(
@@ -166,7 +168,7 @@ impl ErasureTargets {
     }
 
     /// Removes what is derived from sessions that are gone from the log.
-    async fn sweep(
+    pub(super) async fn sweep(
         &self,
         tenant: &TenantId,
         gone: &Arc<HashMap<SessionId, Position>>,

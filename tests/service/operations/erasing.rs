@@ -13,6 +13,7 @@ use crate::operations::{
 };
 
 mod beside_writers;
+mod in_postgres;
 
 /// What is known of the person. Each text occurs nowhere else.
 const TRACES: [&str; 7] = [
