@@ -307,9 +307,12 @@ impl SessionWorker {
                 is_current = true;
                 continue;
             }
+            if matches!(&decided, Err(SessionRefusal::AlreadySent(_))) {
+                self.store.confirm().await?;
+            }
             let events = decided?;
             if events.is_empty() {
-                return Ok(());
+                return Ok(self.store.confirm().await?);
             }
             match self.append(loaded, events, cause).await {
                 Err(AppendError::Conflict { .. }) if Instant::now() < deadline => {

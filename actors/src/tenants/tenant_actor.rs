@@ -130,7 +130,7 @@ impl TenantWorker {
         cause: &EventCause,
     ) -> Result<(), AppendError> {
         if events.is_empty() {
-            return Ok(());
+            return self.store.confirm().await;
         }
         let envelopes: Vec<_> =
             events.iter().map(|event| Event::Tenant(event.clone()).envelope(&self.ambient, cause)).collect();

@@ -188,6 +188,13 @@ impl DatabaseSession {
         }
     }
 
+    /// Lifts the limit that the server sets its statements. One that a procedure commits under it would end the wait for
+    /// the standby, and show what only this server has.
+    pub(crate) async fn without_time_limit(mut self) -> Result<Self, CallFailure> {
+        self.execute("SET statement_timeout = 0", timing::CONNECT).await?;
+        Ok(self)
+    }
+
     /// Whether the server stopped to wait for its standby since this was asked last. It then answers as if the standby
     /// had the commit.
     pub(crate) fn was_unreplicated(&self) -> bool {

@@ -36,6 +36,9 @@ pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// Between two writes of the file that says what this node knows.
 pub(crate) const KEEP: Duration = Duration::from_millis(500);
 
+/// How often a database that takes no appends is asked whether it does again.
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
+
 /// Between two tries of what fails.
 pub(crate) const RETRY: Duration = Duration::from_millis(200);
 

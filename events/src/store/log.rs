@@ -197,6 +197,12 @@ pub trait EventLog: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(self.head())))
     }
 
+    /// Makes sure that everything which reads have shown survives what an answered append survives, before a caller is
+    /// told of something that is stored already. A log with one writer shows nothing else.
+    fn confirm(&self) -> StoreFuture<Result<(), AppendError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Whether other nodes may append to this log too: then what this node remembers of a stream may be outdated.
     fn is_shared(&self) -> bool {
         false

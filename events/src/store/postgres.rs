@@ -27,7 +27,7 @@ use self::{
     store_condition::StoreCondition,
     writing::{
         append_group::WaitingAppend,
-        appender::{AppenderWork, GroupAppender, WaitingRemoval, WriteCalls},
+        appender::{AppenderWork, GroupAppender, WaitingConfirmation, WaitingRemoval, WriteCalls},
     },
 };
 use super::{
@@ -152,6 +152,7 @@ impl PostgresStore {
             condition: Arc::clone(&condition),
             meter: Arc::clone(&meter),
             calls: WriteCalls::new(&schema, may_be_lost),
+            confirmations: Vec::new(),
             removals: VecDeque::new(),
         };
         let follower = LogFollower {
@@ -229,6 +230,16 @@ impl EventLog for PostgresStore {
         if asked.is_err() {
             self.meter.answered(&asked);
         }
+        Box::pin(async move {
+            asked?;
+            answer.await.unwrap_or_else(|_gone| Err(closed()))
+        })
+    }
+
+    fn confirm(&self) -> StoreFuture<Result<(), AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + timing::APPEND;
+        let asked = self.ask(AppenderWork::Confirm(WaitingConfirmation { deadline, reply }));
         Box::pin(async move {
             asked?;
             answer.await.unwrap_or_else(|_gone| Err(closed()))

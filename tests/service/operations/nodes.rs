@@ -1,6 +1,9 @@
 //! Two nodes on one log in PostgreSQL: what is done on one is known on the other.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use amoiq_testkit::{
     AppLauncher, PostgresServer, SECRET_KEY, SocketClient, TestApp, WIDGET_KEY, cli, eventually,
@@ -163,4 +166,32 @@ fn visitors_of_a_node_that_is_killed_go_offline_on_the_others_within_fifteen_sec
     assert_eq!(gone, [json!(SESSION), json!("session-that-is-silent")]);
     assert_eq!(online(), 1);
     assert!(agent.is_silent_for(Duration::from_secs(1)), "each is said once");
+}
+
+#[test]
+fn a_message_that_no_standby_has_is_not_acknowledged_as_a_repeat_either() {
+    let server = PostgresServer::start();
+    let app = AppLauncher::new()
+        .environment("AMOIQ__STORE__BACKEND", "postgres")
+        .environment("AMOIQ__STORE__URL", &server.address())
+        .unchecked()
+        .start();
+    let message = |text: &str| json!({ "sessionId": SESSION, "text": text, "clientMessageId": text });
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &message("first")).status, 200);
+    server.set("synchronous_standby_names", "'away'");
+    let is_waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| app.post(WIDGET_KEY, "/webchat/message", &message("second")).status);
+        // An operator ends the wait: the server shows what only it has.
+        eventually("it waits for the standby", || server.ask(is_waiting) != "0");
+        server.ask("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+        assert_eq!(sending.join().expect("answered"), 503);
+    });
+    assert_eq!(app.texts(SECRET_KEY, SESSION), Ok(vec!["first".to_owned(), "second".to_owned()]));
+    assert_eq!(app.post(WIDGET_KEY, "/webchat/message", &message("second")).status, 503);
+    server.set("synchronous_standby_names", "''");
+    eventually("it is acknowledged", || {
+        app.post(WIDGET_KEY, "/webchat/message", &message("second")).status == 200
+    });
+    assert_eq!(app.texts(SECRET_KEY, SESSION), Ok(vec!["first".to_owned(), "second".to_owned()]));
 }

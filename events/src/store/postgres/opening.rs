@@ -71,6 +71,6 @@ impl OpenedLog {
         let state = schema::state(&mut session, schema).await?;
         let epochs = EpochTable::load(&mut session, schema).await?;
         let trail = EndTrail::load(&mut session, schema, state.head).await?;
-        Ok(Self { session, state, epochs, trail, file, may_be_lost })
+        Ok(Self { session: session.without_time_limit().await?, state, epochs, trail, file, may_be_lost })
     }
 }

@@ -45,6 +45,11 @@ impl StoreCondition {
         }
     }
 
+    /// Whether the last append was not taken.
+    pub(super) fn is_failing(&self) -> bool {
+        self.appending.lock().is_some()
+    }
+
     /// How following the log went.
     pub(super) fn followed(&self, failure: Option<String>) {
         let before = std::mem::replace(&mut *self.following.lock(), failure.clone());

@@ -36,8 +36,7 @@ const HOLDERS: &str = "
 
 /// Removes dead rows, and fails when some of them are held back.
 pub(super) async fn vacuum(sessions: SessionMaker, schema: SchemaName) -> Result<(), AppendError> {
-    let mut session = sessions.connect().await?;
-    session.execute("SET statement_timeout = 0", timing::CONNECT).await?;
+    let mut session = sessions.connect().await?.without_time_limit().await?;
     let now = session.query(&NOW.into(), &[], timing::WRITE_CALL).await?;
     let row = now.first().ok_or_else(|| CallFailure::Refused("a query gave no row".to_owned()))?;
     let (transaction, end) = (text(row, 0)?, text(row, 1)?);

@@ -80,9 +80,9 @@ async fn a_server_that_is_stopped_fails_appends_and_reads_in_time() {
     assert!(matches!(head, Err(ReadError::Unavailable(_))), "{head:?}");
     assert!(matches!(store.health(), StoreHealth::Failing(_)));
     drop(paused);
+    eventually("it works again, though nobody appends", || store.health() == StoreHealth::Writable);
     append_at_last(&store, 2).await;
     assert_eq!(numbers(&whole_log(&*store).await), [1, 2]);
-    eventually("it works again", || store.health() == StoreHealth::Writable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,9 +102,27 @@ async fn nothing_is_acknowledged_without_the_standby_that_has_to_have_it() {
     eventually("the repeat waits too", || server.ask(is_waiting) != "0");
     let refused = appending.await.expect("appended");
     assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
+    assert_eq!(numbers(&whole_log(&*store).await), [1, 2]);
+    let unconfirmed = within(store.confirm()).await;
+    assert!(matches!(unconfirmed, Err(AppendError::Unavailable(_))), "{unconfirmed:?}");
     server.set("synchronous_standby_names", "''");
+    within(store.confirm()).await.expect("what is stored is safe");
     let receipt = append_at_last(&store, 2).await;
     assert_eq!(receipt.position.as_u64(), 2);
+    assert_eq!(numbers(&whole_log(&*store).await), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_the_standby_is_shown_to_nobody_however_long_it_takes() {
+    let server = PostgresServer::start();
+    let store = open(&server);
+    within(store.append(stream("a"), ExpectedVersion::Any, events(1..=1))).await.expect("appended");
+    server.set("synchronous_standby_names", "'away'");
+    let refused = within(store.append(stream("a"), ExpectedVersion::Any, events(2..=2))).await;
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
+    assert_eq!(numbers(&whole_log(&*store).await), [1]);
+    server.set("synchronous_standby_names", "''");
+    append_at_last(&store, 2).await;
     assert_eq!(numbers(&whole_log(&*store).await), [1, 2]);
 }
 

@@ -49,7 +49,7 @@ $$;
 --
 -- Streams are named once and referred to by their number from 1. `append_expected` is -1 for any version, and 0 for no
 -- stream. `any_firsts`: the first ids of the appends for any version. `append_again`: the first id is in an earlier append
--- of this call. Outcomes: 0 a conflict, with the stream's version; 1 appended, and 2 a repeat, with the place of the last
+-- of this call. A call without appends confirms what is stored. Outcomes: 0 a conflict, with the stream's version; 1 appended, and 2 a repeat, with the place of the last
 -- event. Unless `may_be_lost`, nothing is written while the server answers before a commit is safe: any role may have set
 -- that since.
 CREATE PROCEDURE {schema}.append(
@@ -83,6 +83,9 @@ DECLARE
     last_version bigint;
     last_position bigint;
 BEGIN
+    outcomes := '{}';
+    last_versions := '{}';
+    last_positions := '{}';
     PERFORM pg_advisory_xact_lock({lock});
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'appends need the isolation level read committed' USING ERRCODE = 'AMQ02';
@@ -157,8 +160,8 @@ BEGIN
             SELECT * FROM unnest(row_positions, row_streams, row_versions, ids, types, schemas, times, causations, actors,
                 datas) AS e (position) WHERE e.position > inserted;
         UPDATE {schema}.head SET position = reached;
-    ELSIF is_repeat THEN
-        -- A transaction that writes nothing waits for no standby, and the first answer may be what never arrived there.
+    ELSIF is_repeat OR cardinality(append_stream) = 0 THEN
+        -- A transaction that writes nothing waits for no standby, and what is stored may never have arrived there.
         PERFORM pg_logical_emit_message(true, 'amoiq', 'repeat');
     END IF;
     COMMIT;

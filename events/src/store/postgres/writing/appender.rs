@@ -2,13 +2,18 @@
 //! in one call, so a busy node makes few, large ones: the lock of the log is held until a commit is flushed and the
 //! standby has it, and more connections would only wait for each other.
 //!
+//! While the database takes none, an empty call asks every second whether it does again.
+//!
 //! A call that gets no answer may have been carried out. It is made again with the same ids, on a new connection, until
 //! the deadlines of its appends; the log recognises what it has. One append that the database refuses does not fail the
 //! others of its call: each is tried by itself then.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     StreamName, Version,
@@ -33,7 +38,15 @@ const REMOVE_STEP: i64 = 1_000;
 /// Work for the appender.
 pub(in crate::store::postgres) enum AppenderWork {
     Append(WaitingAppend),
+    Confirm(WaitingConfirmation),
     Remove(WaitingRemoval),
+}
+
+/// Somebody who waits until the standby has what is stored.
+pub(in crate::store::postgres) struct WaitingConfirmation {
+    /// Until when it is tried.
+    pub(in crate::store::postgres) deadline: Instant,
+    pub(in crate::store::postgres) reply: oneshot::Sender<Result<(), AppendError>>,
 }
 
 /// A removal that waits.
@@ -57,6 +70,8 @@ pub(in crate::store::postgres) struct GroupAppender {
     pub(in crate::store::postgres) condition: Arc<StoreCondition>,
     pub(in crate::store::postgres) meter: Arc<StoreMeter>,
     pub(in crate::store::postgres) calls: WriteCalls,
+    /// Those who wait until the standby has what is stored.
+    pub(in crate::store::postgres) confirmations: Vec<WaitingConfirmation>,
     /// Removals that go on between appends, a step at a time.
     pub(in crate::store::postgres) removals: VecDeque<WaitingRemoval>,
 }
@@ -83,18 +98,61 @@ impl GroupAppender {
     /// Works until the store is closed and everything before that is done.
     pub(in crate::store::postgres) async fn run(mut self) {
         loop {
-            let next =
-                if self.removals.is_empty() { self.queue.recv().await } else { self.queue.try_recv().ok() };
+            let next = if self.removals.is_empty() { self.next().await } else { self.queue.try_recv().ok() };
             let mut group = AppendGroup::default();
             match next {
                 Some(AppenderWork::Append(append)) => self.fill(&mut group, append),
+                Some(AppenderWork::Confirm(confirmation)) => self.confirmations.push(confirmation),
                 Some(AppenderWork::Remove(removal)) => self.removals.push_back(removal),
                 None if self.removals.is_empty() => return,
                 None => {}
             }
             self.append(group).await;
+            self.confirm().await;
             if let Some(removal) = self.removals.pop_front() {
                 self.remove_step(removal).await;
+            }
+        }
+    }
+
+    /// Waits for work; meanwhile asks a database that took no append whether it does.
+    async fn next(&mut self) -> Option<AppenderWork> {
+        loop {
+            if !self.condition.is_failing() {
+                return self.queue.recv().await;
+            }
+            if let Ok(next) = timeout(timing::PROBE, self.queue.recv()).await {
+                return next;
+            }
+            match self.call_append(&AppendGroup::default()).await {
+                Ok(_none) => self.condition.works(),
+                Err(failure) => self.condition.fails(&failure),
+            }
+        }
+    }
+
+    /// Confirms what is stored, to everybody who waits for it: an append of nothing waits for the standby.
+    async fn confirm(&mut self) {
+        while !self.confirmations.is_empty() {
+            let confirmed = self.call_append(&AppendGroup::default()).await;
+            let waiting = std::mem::take(&mut self.confirmations);
+            match confirmed {
+                Ok(_none) => {
+                    self.condition.works();
+                    waiting.into_iter().for_each(|confirmation| drop(confirmation.reply.send(Ok(()))));
+                }
+                Err(failure) => {
+                    let is_final = matches!(failure, CallFailure::Refused(_) | CallFailure::OtherHistory(_));
+                    let now = Instant::now();
+                    for confirmation in waiting {
+                        if is_final || confirmation.deadline <= now {
+                            drop(confirmation.reply.send(Err(failure.clone().into())));
+                        } else {
+                            self.confirmations.push(confirmation);
+                        }
+                    }
+                    self.wait_after(&failure).await;
+                }
             }
         }
     }
@@ -105,6 +163,7 @@ impl GroupAppender {
         while group.has_room() {
             match self.queue.try_recv() {
                 Ok(AppenderWork::Append(append)) => group.push(append),
+                Ok(AppenderWork::Confirm(confirmation)) => self.confirmations.push(confirmation),
                 Ok(AppenderWork::Remove(removal)) => {
                     self.removals.push_back(removal);
                     return;
@@ -175,7 +234,7 @@ impl GroupAppender {
     ) -> Result<Vec<tokio_postgres::Row>, CallFailure> {
         let mut session = match self.session.take().filter(DatabaseSession::is_usable) {
             Some(session) => session,
-            None => self.sessions.connect().await?,
+            None => self.sessions.connect().await?.without_time_limit().await?,
         };
         self.condition.begins();
         let answered = session.query(text, parameters, timing::WRITE_CALL).await;
