@@ -17,7 +17,8 @@ pub struct NodeDescription {
     pub name: Arc<str>,
     /// Where it can be reached, for people.
     pub address: String,
-    /// What its release reads: new kinds of events are written only once every node reads them.
+    /// What its release reads. A release that has new kinds of events raises it, and writes them only once every node has
+    /// the new level.
     pub level: u32,
     /// The fingerprint of the secret that it signs tokens with.
     pub signing: String,

@@ -1,7 +1,7 @@
 //! The address of a server: `postgres://user:password@host:port,host:port/database?option=value`.
 //!
 //! The way to a server is encrypted and its certificate and name are verified, unless it is on this machine: then it is
-//! encrypted only when the address says so. An option that is not known is refused. Each host has a deadline of its own:
+//! encrypted only when the address says so. An option that is not known, or would have no effect, is refused. Each host has a deadline of its own:
 //! one that accepts a connection and then is silent must not keep the next from being asked.
 
 use std::{net::IpAddr, path::PathBuf};
@@ -16,6 +16,18 @@ use crate::postgres::timing;
 
 /// What connections are called in `pg_stat_activity`.
 const APPLICATION: &str = "amoiq";
+
+/// Options that the client knows and whose effect the service decides itself.
+const OWN_OPTIONS: [&str; 8] = [
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
 
 /// Why an address cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +109,13 @@ impl TlsOptions {
                     options.authorities = Some(decoded.into_owned().into())
                 }
                 "sslrootcert" => {}
+                // What the service does anyway.
+                "target_session_attrs" if decoded == "read-write" => {}
+                _ if OWN_OPTIONS.contains(&name) => {
+                    return Err(PostgresAddressError::Malformed(format!(
+                        "the service decides `{name}` itself: remove it"
+                    )));
+                }
                 _ => others.push(option),
             }
         }
@@ -239,6 +258,11 @@ mod tests {
             ("host=localhost", "`postgres://`"),
             ("postgres:///db", "no host"),
             ("postgres://host/db?pool_size=3", "unknown option `pool_size`"),
+            ("postgres://host/db?connect_timeout=60", "the service decides `connect_timeout` itself"),
+            (
+                "postgres://host/db?target_session_attrs=any",
+                "the service decides `target_session_attrs` itself",
+            ),
             ("postgres://host/db?sslmode=yes", "sslmode"),
             ("postgres://host:port/db", "port"),
         ];

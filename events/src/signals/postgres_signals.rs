@@ -175,37 +175,13 @@ impl SignalCalls {
         let call = Arc::clone(&self.read);
         let values: [Parameter<'_>; 6] = [&node, &nodes, &lists, &lasts, &purged, &PAGE_ENTRIES];
         let rows = self.call(&call, &values).await?;
-        let mut news: Vec<NodeEntries> = Vec::new();
+        let (mut news, mut seen) = (Vec::new(), self.seen.clone());
         for row in &rows {
-            self.take(row, &mut news)?;
+            take(row, &mut news, &mut seen)?;
         }
+        // Only now: a row that does not read must not take the others with it.
+        self.seen = seen;
         Ok(news)
-    }
-
-    /// Adds a row to what is new of its node.
-    fn take(&mut self, row: &Row, news: &mut Vec<NodeEntries>) -> Result<(), SignalError> {
-        let column = CallFailure::from;
-        let node: String = row.try_get(0).map_err(column)?;
-        let membership: i64 = row.try_get(1).map_err(column)?;
-        if news.last().is_none_or(|last| *last.node != *node) {
-            news.push(NodeEntries {
-                node: node.as_str().into(),
-                membership: membership.cast_unsigned(),
-                is_whole: row.try_get(4).map_err(column)?,
-                changes: Vec::new(),
-            });
-        }
-        let (last, purged) = (row.try_get(2).map_err(column)?, row.try_get(3).map_err(column)?);
-        self.seen.insert(node, ReadState { list: row.try_get(8).map_err(column)?, last, purged });
-        let tenant: Option<String> = row.try_get(5).map_err(column)?;
-        let (Some(tenant), Some(entries)) = (tenant, news.last_mut()) else { return Ok(()) };
-        let visitor: Option<&str> = row.try_get(7).map_err(column)?;
-        entries.changes.push(EntryChange {
-            tenant: TenantId::try_from(tenant).map_err(unreadable)?,
-            user: UserId::parse(row.try_get(6).map_err(column)?).map_err(unreadable)?,
-            visitor: visitor.map(serde_json::from_str).transpose().map_err(unreadable)?,
-        });
-        Ok(())
     }
 
     async fn forget(&mut self, node: &str, membership: u64) -> Result<(), SignalError> {
@@ -229,6 +205,36 @@ impl SignalCalls {
         }
         Ok(answered?)
     }
+}
+
+/// Adds a row to what is new of its node.
+fn take(
+    row: &Row,
+    news: &mut Vec<NodeEntries>,
+    seen: &mut BTreeMap<String, ReadState>,
+) -> Result<(), SignalError> {
+    let column = CallFailure::from;
+    let node: String = row.try_get(0).map_err(column)?;
+    let membership: i64 = row.try_get(1).map_err(column)?;
+    if news.last().is_none_or(|last| *last.node != *node) {
+        news.push(NodeEntries {
+            node: node.as_str().into(),
+            membership: membership.cast_unsigned(),
+            is_whole: row.try_get(4).map_err(column)?,
+            changes: Vec::new(),
+        });
+    }
+    let (last, purged) = (row.try_get(2).map_err(column)?, row.try_get(3).map_err(column)?);
+    seen.insert(node, ReadState { list: row.try_get(8).map_err(column)?, last, purged });
+    let tenant: Option<String> = row.try_get(5).map_err(column)?;
+    let (Some(tenant), Some(entries)) = (tenant, news.last_mut()) else { return Ok(()) };
+    let visitor: Option<&str> = row.try_get(7).map_err(column)?;
+    entries.changes.push(EntryChange {
+        tenant: TenantId::try_from(tenant).map_err(unreadable)?,
+        user: UserId::parse(row.try_get(6).map_err(column)?).map_err(unreadable)?,
+        visitor: visitor.map(serde_json::from_str).transpose().map_err(unreadable)?,
+    });
+    Ok(())
 }
 
 impl From<CallFailure> for SignalError {

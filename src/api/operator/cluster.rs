@@ -27,7 +27,8 @@ pub struct NodeResponse {
     pub name: String,
     /// Where it listens.
     pub address: String,
-    /// What its release reads. New kinds of events are written only once every node reads them.
+    /// What its release reads. A release that has new kinds of events raises it, and writes them only once every node has
+    /// the new level.
     pub level: u32,
     /// Whether it takes part.
     pub state: NodeState,

@@ -2,7 +2,7 @@
 //! of them here.
 //!
 //! Whoever asks may ask any node. The request goes through a table that nodes share; the node that has the lane looks at it
-//! all the time, does what it is asked, and answers into the table. Nothing is done that nobody waits for any more.
+//! all the time, does what it is asked, and answers into the table.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -27,6 +27,8 @@ enum AttemptOutcome {
     /// The message was erased from the log.
     Erased,
     Unreadable(MessageReadError),
+    /// The lease ended while the message was read: another node may send it already.
+    LeaseOver,
 }
 
 impl WebhookLane {
@@ -79,6 +81,7 @@ impl WebhookLane {
         let Some(started) = self.scheduler.start(Instant::now(), rate_per_second) else { return false };
         let (services, endpoint) = (Arc::clone(&self.services), Arc::clone(&self.endpoint));
         let (position, message) = (started.delivery.position, started.message.clone());
+        let lease = self.lease.clone();
         let sending = async move {
             let message = match message {
                 Some(message) => message,
@@ -88,6 +91,9 @@ impl WebhookLane {
                     Err(error) => return AttemptOutcome::Unreadable(error),
                 },
             };
+            if !lease.is_valid() {
+                return AttemptOutcome::LeaseOver;
+            }
             let payload = WebhookPayload::Message(message);
             AttemptOutcome::Finished(services.attempts.run(endpoint, payload, permit).await)
         };
@@ -112,6 +118,10 @@ impl WebhookLane {
             AttemptOutcome::Unreadable(error) => {
                 let due = self.retry_unreadable(&error, &started.delivery, now);
                 self.finish(started.delivery, None, Some(due), now);
+                return self.erased.end_work(token);
+            }
+            AttemptOutcome::LeaseOver => {
+                self.finish(started.delivery, None, Some(now.instant), now);
                 return self.erased.end_work(token);
             }
             AttemptOutcome::Erased => {
