@@ -1,11 +1,18 @@
 -- One message a request: each thread writes to sessions of its own, in turn. PACE_MS in the environment
--- makes each connection wait so long between two requests.
+-- makes each connection wait so long between two requests. With several ports in PORTS, threads take them in turn.
 local thread = 0
+local ports = {}
+for port in string.gmatch(os.getenv("PORTS") or "", "%d+") do
+  table.insert(ports, port)
+end
 local pace_ms = tonumber(os.getenv("PACE_MS") or "0")
 local sessions = tonumber(os.getenv("SESSIONS") or "1000")
 
 function setup(t)
   t:set("id", thread)
+  if #ports > 0 then
+    t.addr = wrk.lookup("127.0.0.1", ports[thread % #ports + 1])[1]
+  end
   thread = thread + 1
 end
 
