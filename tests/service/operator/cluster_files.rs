@@ -41,6 +41,7 @@ fn the_unit_of_nodes_protects_them_as_the_unit_of_one_service() {
         "Environment=AMOIQ__STORE__PATH=/var/lib/amoiq/%i",
         "EnvironmentFile=/etc/amoiq/%i.env",
         "EnvironmentFile=/etc/amoiq/amoiq.env",
+        "StartLimitIntervalSec=0",
         "StateDirectory=amoiq/%i",
         "TimeoutStopSec=15",
         "WorkingDirectory=/var/lib/amoiq/%i",
@@ -48,7 +49,15 @@ fn the_unit_of_nodes_protects_them_as_the_unit_of_one_service() {
     assert_eq!(different, expected);
     let missing: Vec<_> =
         one.difference(&nodes).map(|line| line.split_once('=').expect("a value").0).collect();
-    let replaced = ["Description", "EnvironmentFile", "StateDirectory", "TimeoutStopSec", "WorkingDirectory"];
+    let replaced = [
+        "Description",
+        "EnvironmentFile",
+        "StartLimitBurst",
+        "StartLimitIntervalSec",
+        "StateDirectory",
+        "TimeoutStopSec",
+        "WorkingDirectory",
+    ];
     assert_eq!(missing, replaced);
 }
 
