@@ -15,4 +15,4 @@ pub use memory_cluster::{ClusterNode, MemoryCluster};
 pub use scripted_store::{ScriptedAppend, ScriptedStore};
 pub use seeded_dice::SeededDice;
 pub(crate) use store_under_test::share_log;
-pub use store_under_test::{is_in_postgres, store_settings};
+pub use store_under_test::store_settings;

@@ -24,7 +24,7 @@ use self::{
         catch_up::LogCatchUp, followed_log::FollowedLog, follower::SubscriptionFollower,
         head_reader::HeadReader, shared_index::SharedIndex,
     },
-    opening::FoundLog,
+    opening::{FoundLog, OpeningPurpose},
     reading::{
         log_reads::FilteredReads,
         log_seek,
@@ -50,6 +50,7 @@ use crate::{
 
 mod connecting;
 mod database_condition;
+pub mod filling;
 mod following;
 mod opening;
 mod reading;
@@ -105,7 +106,7 @@ impl KurrentStore {
     /// A [`KurrentOpenError`], whose text says what to do.
     pub fn open(options: &KurrentOptions, ambient: &Ambient) -> Result<Self, KurrentOpenError> {
         let new_epoch = Epoch(u64::from_le_bytes(ambient.bytes()));
-        Self::open_with(options, ambient, Some(new_epoch))
+        Self::open_with(options, ambient, OpeningPurpose::UseOrMake(new_epoch))
     }
 
     /// Opens a log that exists. It blocks until the log was read.
@@ -113,19 +114,17 @@ impl KurrentStore {
     /// # Errors
     /// A [`KurrentOpenError`]: also when there is no log.
     pub fn open_existing(options: &KurrentOptions, ambient: &Ambient) -> Result<Self, KurrentOpenError> {
-        Self::open_with(options, ambient, None)
+        Self::open_with(options, ambient, OpeningPurpose::Use)
     }
 
-    /// A log that does not exist is made with the epoch.
     fn open_with(
         options: &KurrentOptions,
         ambient: &Ambient,
-        new_epoch: Option<Epoch>,
+        purpose: OpeningPurpose,
     ) -> Result<Self, KurrentOpenError> {
         let thread = DatabaseThread::start("store-kurrentdb")?;
-        // Two libraries that encrypt are in the program: the client takes the one that is the default, if there is one.
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let opening = FoundLog::open(thread.clone(), options.clone(), new_epoch, ambient.uuid());
+        opening::choose_encryption();
+        let opening = FoundLog::open(thread.clone(), options.clone(), purpose, ambient.uuid());
         let opened = thread.wait_for(opening, timing::OPEN);
         let opened = opened.ok_or_else(|| KurrentOpenError::Database("it does not answer".to_owned()))?;
         Ok(Self::start(thread, opened?, ambient.clone()))

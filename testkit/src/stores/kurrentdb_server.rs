@@ -5,14 +5,15 @@
 //! others; an append that expects an exact revision is recognised for ever, any other one only in a cache; a removed stream
 //! goes on numbering; a scavenge keeps the last record of each stream, and concerns one node.
 //!
-//! What it does not do: log-in, replication (the nodes of a cluster share one log), projections, persistent
+//! What it does not do: rights of users, replication (the nodes of a cluster share one log), projections, persistent
 //! subscriptions, batches.
 #![expect(clippy::result_large_err, reason = "the errors of services are tonic's")]
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     net::{Ipv4Addr, TcpListener},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -28,7 +29,10 @@ use tokio::{
     sync::{oneshot, watch},
     task::AbortHandle,
 };
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 use self::{
     guarded_socket::GuardedListener,
@@ -51,6 +55,12 @@ const MAX_APPEND_BYTES: usize = 1024 * 1024;
 
 /// Counts the logs of this process.
 static LOGS: AtomicU64 = AtomicU64::new(1);
+
+/// Tells the logs of this process from those of others: a real server keeps them.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+
+/// The server that the tests of a process share.
+static SHARED: LazyLock<KurrentServer> = LazyLock::new(KurrentServer::start);
 
 /// A cluster of one or several nodes. It ends when it is dropped.
 pub struct KurrentServer {
@@ -114,6 +124,12 @@ impl KurrentServer {
         Self { cluster, nodes, runtime: handle, _running: running }
     }
 
+    /// A single node that everybody in this process uses.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        &SHARED
+    }
+
     /// Where the nodes are.
     #[must_use]
     pub fn address(&self) -> String {
@@ -132,10 +148,16 @@ impl KurrentServer {
         self.cluster.max_append_bytes.store(bytes, Ordering::SeqCst);
     }
 
-    /// A name for a log that nobody of this process has used.
+    /// A name for a log that nobody has used.
     #[must_use]
     pub fn new_log() -> String {
-        format!("log{}_{}", std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed))
+        format!("log{:x}_{}", *PROCESS, LOGS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Lets in only this user from now on.
+    pub fn require_login(&self, user: &str, password: &str) {
+        let login = format!("{user}:{password}");
+        *self.cluster.login.lock().expect("nobody panics with it") = Some(login);
     }
 
     /// Lets the next append to the log go wrong, after those that are planned already.
@@ -262,10 +284,13 @@ fn serve(runtime: &Handle, state: &NodeState, listener: TcpListener) -> AbortHan
             server =
                 server.tls_config(ServerTlsConfig::new().identity(identity.clone())).expect("a certificate");
         }
+        let streams = StreamsServer::new(state.clone()).max_decoding_message_size(usize::MAX);
+        let cluster = Arc::clone(&state.cluster);
+        let check_login = move |request| cluster.check_login(request);
         let server = server
-            .add_service(StreamsServer::new(state.clone()).max_decoding_message_size(usize::MAX))
+            .add_service(InterceptedService::new(streams, check_login.clone()))
             .add_service(GossipServer::new(state.clone()))
-            .add_service(OperationsServer::new(state))
+            .add_service(OperationsServer::with_interceptor(state, check_login))
             .serve_with_incoming(GuardedListener { listener, switch });
         server.await.expect("it serves until it is ended");
     });

@@ -19,7 +19,10 @@ use super::{
     },
     following::{followed_log::FollowedLog, shared_index::SharedIndex},
     reading::log_reads::FilteredReads,
-    records::{log_names::LogNames, log_record::encode_epoch},
+    records::{
+        log_names::LogNames,
+        log_record::{EpochRecord, encode_epoch},
+    },
     writing::stream_writes::StreamWrites,
 };
 use crate::{
@@ -47,6 +50,20 @@ impl KurrentOptions {
     pub fn new(address: &str) -> Self {
         Self { address: address.to_owned(), user: None, password: None, log: "amoiq".to_owned() }
     }
+
+    /// Checks what can be checked without the database.
+    ///
+    /// # Errors
+    /// When the address or the log's name is none.
+    pub fn check(&self) -> Result<(), KurrentOpenError> {
+        self.names()?;
+        ClusterAddress::parse(&self.address)?;
+        Ok(())
+    }
+
+    fn names(&self) -> Result<LogNames, KurrentOpenError> {
+        LogNames::parse(&self.log).ok_or_else(|| KurrentOpenError::LogName(self.log.clone()))
+    }
 }
 
 /// A log that was read.
@@ -58,15 +75,27 @@ pub(super) struct FoundLog {
     pub(super) known: Arc<KnownHistory>,
 }
 
+/// What a log is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpeningPurpose {
+    /// To use it, if it exists and is complete.
+    Use,
+    /// The same; one that does not exist is made with the epoch.
+    UseOrMake(Epoch),
+    /// To fill it.
+    Fill,
+}
+
 impl FoundLog {
-    /// Opens a log, on the thread of its store. One that does not exist is made with the epoch, under an id.
+    /// Opens a log, on the thread of its store. If one is made, its first record gets the id.
     pub(super) async fn open(
         thread: DatabaseThread,
         options: KurrentOptions,
-        new_epoch: Option<Epoch>,
+        purpose: OpeningPurpose,
         id: Uuid,
     ) -> Result<Self, KurrentOpenError> {
-        let (supervisor, start) = find_log(&options, new_epoch, id).await?;
+        let supervisor = connect(&options)?;
+        let start = find_log(&supervisor, &options.log, purpose, id).await?;
         let index = Arc::new(SharedIndex::new(supervisor.access().names.clone()));
         let known = Arc::new(KnownHistory::new(start.epoch, start.position, start.id));
         let reads = FilteredReads {
@@ -85,44 +114,57 @@ impl FoundLog {
     }
 }
 
-/// Finds the log or makes it.
-async fn find_log(
-    options: &KurrentOptions,
-    new_epoch: Option<Epoch>,
-    id: Uuid,
-) -> Result<(Arc<ConnectionSupervisor>, LogStart), KurrentOpenError> {
-    let names =
-        LogNames::parse(&options.log).ok_or_else(|| KurrentOpenError::LogName(options.log.clone()))?;
+/// Two libraries that encrypt are in the program: the client takes the one that is the default, if there is one.
+pub(super) fn choose_encryption() {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The way to the database. Nobody is asked yet.
+pub(super) fn connect(options: &KurrentOptions) -> Result<Arc<ConnectionSupervisor>, KurrentOpenError> {
+    let names = options.names()?;
     let cluster = ClusterAddress::parse(&options.address)?;
     let user = options.user.clone().or_else(|| cluster.user.clone());
     let password = options.password.clone().or_else(|| cluster.password.clone()).unwrap_or_default();
     let credentials = user.map(|user| (user, password));
-    let supervisor = Arc::new(ConnectionSupervisor::new(NodeAccess { cluster, names, credentials }));
+    Ok(Arc::new(ConnectionSupervisor::new(NodeAccess { cluster, names, credentials })))
+}
+
+/// Finds the log or makes it.
+async fn find_log(
+    supervisor: &Arc<ConnectionSupervisor>,
+    log: &str,
+    purpose: OpeningPurpose,
+    id: Uuid,
+) -> Result<LogStart, KurrentOpenError> {
     let deadline = || Instant::now() + timing::APPEND;
     let find =
         || supervisor.call(deadline(), |connection| async move { log_start::start(&connection).await });
-    if let Some(start) = find().await? {
-        return Ok((Arc::clone(&supervisor), start));
+    let mut found = find().await?;
+    if let (None, OpeningPurpose::UseOrMake(epoch)) = (found, purpose) {
+        let write = StreamWrite {
+            name: supervisor.access().names.epoch(),
+            next: 0,
+            records: vec![encode_epoch(EpochRecord::complete(epoch), id)],
+        };
+        let writes = StreamWrites {
+            supervisor: Arc::clone(supervisor),
+            condition: Arc::default(),
+            meter: Arc::default(),
+        };
+        match writes.write(write, deadline()).await {
+            // Another node has made it.
+            Ok(_) | Err(NodeCallError::Moved) => {}
+            Err(error) => return Err(error.into()),
+        }
+        found = find().await?;
     }
-    let epoch = new_epoch.ok_or_else(|| KurrentOpenError::NoLog(options.log.clone()))?;
-    let write = StreamWrite {
-        name: supervisor.access().names.epoch(),
-        next: 0,
-        records: vec![encode_epoch(epoch, id)],
-    };
-    let writes = StreamWrites {
-        supervisor: Arc::clone(&supervisor),
-        condition: Arc::default(),
-        meter: Arc::default(),
-    };
-    match writes.write(write, deadline()).await {
-        // Another node has made it.
-        Ok(_) | Err(NodeCallError::Moved) => {}
-        Err(error) => return Err(error.into()),
+    match found {
+        None => Err(KurrentOpenError::NoLog(log.to_owned())),
+        Some(start) if start.filling.is_some() && purpose != OpeningPurpose::Fill => {
+            Err(KurrentOpenError::Unfinished(log.to_owned()))
+        }
+        Some(start) => Ok(start),
     }
-    let start = find().await?;
-    let start = start.ok_or_else(|| KurrentOpenError::Database("it does not keep the log".to_owned()))?;
-    Ok((Arc::clone(&supervisor), start))
 }
 
 /// Reads all of the log for the index.

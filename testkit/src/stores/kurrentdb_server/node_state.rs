@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::sync::watch;
-use tonic::transport::Identity;
+use tonic::{Request, Status, transport::Identity};
 
 use super::{
     guarded_socket::ConnectionSwitch,
@@ -31,6 +32,8 @@ pub(super) struct ClusterState {
     /// Which nodes are alive, as a bit for each.
     pub(super) alive: AtomicUsize,
     pub(super) scavenges: AtomicUsize,
+    /// `user:password` of the only user, if one has to log in.
+    pub(super) login: Mutex<Option<String>>,
 }
 
 /// One node.
@@ -57,6 +60,20 @@ impl ClusterState {
             identity,
             alive,
             scavenges: AtomicUsize::new(0),
+            login: Mutex::default(),
+        }
+    }
+
+    /// Refuses whoever does not log in rightly.
+    pub(super) fn check_login(&self, request: Request<()>) -> Result<Request<()>, Status> {
+        let login = self.login.lock().expect("nobody panics with it");
+        let Some(login) = &*login else { return Ok(request) };
+        let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        match given {
+            Some(given) if given == format!("Basic {}", BASE64_STANDARD.encode(login)) => Ok(request),
+            // What a client makes of the server's HTTP status 401.
+            Some(_) => Err(Status::unauthenticated("Unauthorized")),
+            None => Err(Status::permission_denied("Access Denied")),
         }
     }
 

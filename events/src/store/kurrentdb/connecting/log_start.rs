@@ -6,7 +6,10 @@ use super::{
     known_history::KnownHistory, node_call_error::NodeCallError, node_connection::NodeConnection,
     wire_requests::StreamPage,
 };
-use crate::store::{Epoch, ReadDirection, kurrentdb::records::log_record::decode_epoch};
+use crate::store::{
+    Epoch, ReadDirection,
+    kurrentdb::records::log_record::{FillingMark, decode_epoch},
+};
 
 /// A history: its name, and the first record of the log.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +17,10 @@ pub(in crate::store::kurrentdb) struct LogStart {
     pub(in crate::store::kurrentdb) epoch: Epoch,
     pub(in crate::store::kurrentdb) position: u64,
     pub(in crate::store::kurrentdb) id: Uuid,
+    /// Of the newest record that names it.
+    pub(in crate::store::kurrentdb) revision: u64,
+    /// In a log that is not complete.
+    pub(in crate::store::kurrentdb) filling: Option<FillingMark>,
 }
 
 /// Which history a log is; nothing when there is no log.
@@ -24,9 +31,10 @@ pub(in crate::store::kurrentdb) async fn start(
     let first = StreamPage { name: name.clone(), from: Some(0), direction: ReadDirection::Forward, count: 1 };
     let Some(first) = connection.stream_page(&first).await?.pop() else { return Ok(None) };
     let newest = connection.stream_page(&StreamPage::newest(name)).await?.pop();
-    let epoch = newest.and_then(|newest| decode_epoch(&newest));
+    let named = newest.and_then(|newest| Some((newest.revision, decode_epoch(&newest)?)));
     let unknown = || NodeCallError::Refused("the log does not say which history it is".to_owned());
-    Ok(Some(LogStart { epoch: epoch.ok_or_else(unknown)?, position: first.position, id: first.id }))
+    let (revision, (epoch, filling)) = named.ok_or_else(unknown)?;
+    Ok(Some(LogStart { epoch, position: first.position, id: first.id, revision, filling }))
 }
 
 /// Whether a node has what this one knows to be in the log.

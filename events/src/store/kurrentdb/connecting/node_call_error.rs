@@ -81,6 +81,10 @@ impl From<Status> for NodeCallError {
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => {
                 Self::Broken(text)
             }
+            Code::Unauthenticated => Self::Refused(format!("the user or the password is wrong: {text}")),
+            Code::PermissionDenied => {
+                Self::Refused(format!("the user may not do this, and has to be in `$admins`: {text}"))
+            }
             _ => Self::Refused(text),
         }
     }

@@ -15,6 +15,11 @@ pub enum KurrentOpenError {
     /// There is none.
     #[error("there is no log `{0}` in the database: the first start of a service makes it")]
     NoLog(String),
+    /// An import or a migration into it was interrupted.
+    #[error(
+        "the log `{0}` is not complete: a migration into it was interrupted; run it again, or name another log"
+    )]
+    Unfinished(String),
     /// No node was reached, or it refused.
     #[error("the database: {0}")]
     Database(String),

@@ -87,6 +87,9 @@ struct RecordEnvelope<'a> {
     causation: Cow<'a, str>,
     #[serde(borrow)]
     actor: Cow<'a, str>,
+    /// The position that the event had in the log from which it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Position>,
 }
 
 /// The part of a stream's metadata that says what is removed.
@@ -149,12 +152,28 @@ fn parsed<'a, T: Deserialize<'a>>(record: &WireRecord, json: &'a [u8]) -> Result
 
 /// An event as the database takes it.
 pub(in crate::store::kurrentdb) fn encode(event: &NewEvent, version: Version) -> ProposedRecord {
+    encode_from(event, version, None)
+}
+
+/// An event of another log as the database takes it.
+pub(in crate::store::kurrentdb) fn encode_filled(event: &RecordedEvent) -> ProposedRecord {
+    encode_from(&event.event, event.version, Some(event.position))
+}
+
+/// The position that an event had in the log from which it was copied, if it was.
+pub(in crate::store::kurrentdb) fn origin(record: &WireRecord) -> Option<Position> {
+    let envelope: RecordEnvelope<'_> = serde_json::from_slice(&record.metadata).ok()?;
+    envelope.origin
+}
+
+fn encode_from(event: &NewEvent, version: Version, origin: Option<Position>) -> ProposedRecord {
     let envelope = RecordEnvelope {
         version,
         schema: event.schema,
         time: event.time.as_millis(),
         causation: Cow::Borrowed(&event.causation),
         actor: Cow::Borrowed(&event.actor),
+        origin,
     };
     ProposedRecord {
         id: event.id.as_uuid(),
@@ -172,26 +191,48 @@ pub(in crate::store::kurrentdb) fn encode_marker(marker: RemovalMarker, id: Uuid
 }
 
 /// What names a history.
-#[derive(Serialize, Deserialize)]
-struct EpochNumber {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store::kurrentdb) struct EpochRecord {
     epoch: u64,
+    /// In a log that is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filling: Option<FillingMark>,
+}
+
+/// From what a log is being filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store::kurrentdb) struct FillingMark {
+    /// The epoch of the source, if that can be read again.
+    pub(in crate::store::kurrentdb) source: Option<u64>,
+}
+
+impl EpochRecord {
+    /// The name of a log that services may open.
+    pub(in crate::store::kurrentdb) fn complete(epoch: Epoch) -> Self {
+        Self { epoch: epoch.0, filling: None }
+    }
+
+    /// The name of one that is being filled.
+    pub(in crate::store::kurrentdb) fn filling(epoch: Epoch, mark: FillingMark) -> Self {
+        Self { epoch: epoch.0, filling: Some(mark) }
+    }
 }
 
 /// The name of a history as the database takes it.
-pub(in crate::store::kurrentdb) fn encode_epoch(epoch: Epoch, id: Uuid) -> ProposedRecord {
-    ProposedRecord { metadata: json(&EpochNumber { epoch: epoch.0 }), ..ProposedRecord::empty(EPOCH, id) }
+pub(in crate::store::kurrentdb) fn encode_epoch(record: EpochRecord, id: Uuid) -> ProposedRecord {
+    ProposedRecord { metadata: json(&record), ..ProposedRecord::empty(EPOCH, id) }
 }
 
-/// The history that a record names.
-pub(in crate::store::kurrentdb) fn decode_epoch(record: &WireRecord) -> Option<Epoch> {
-    let number: EpochNumber = serde_json::from_slice(&record.metadata).ok()?;
-    (record.kind == EPOCH).then_some(Epoch(number.epoch))
+/// The history that a record names, and whether it is not complete.
+pub(in crate::store::kurrentdb) fn decode_epoch(record: &WireRecord) -> Option<(Epoch, Option<FillingMark>)> {
+    let known: EpochRecord = serde_json::from_slice(&record.metadata).ok()?;
+    (record.kind == EPOCH).then_some((Epoch(known.epoch), known.filling))
 }
 
 /// How many bytes the database counts of an event beside its data, at the most.
 pub(in crate::store::kurrentdb) fn overhead_bytes(event: &NewEvent) -> usize {
-    // Texts in JSON take up to six bytes for one; the names of the fields and the numbers take less than 128.
-    128 + 6 * (event.causation.len() + event.actor.len()) + 2 * event.kind.len()
+    // Texts in JSON take up to six bytes for one; the names of the fields and the numbers take less than 160.
+    160 + 6 * (event.causation.len() + event.actor.len()) + 2 * event.kind.len()
 }
 
 fn json(value: &impl Serialize) -> bytes::Bytes {
