@@ -89,7 +89,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         AmoiqCommand::Restore(command) => restore::run(&command, &load()?.store)?,
         AmoiqCommand::State(command) => state::run(&command, &load()?.store)?,
         AmoiqCommand::Events(command) => events::run(&command, &load()?.store)?,
-        AmoiqCommand::Migrate(command) => migrate::run(&command, &load()?.store)?,
+        AmoiqCommand::Migrate(command) => migrate::run(&command, &load()?)?,
         AmoiqCommand::Rebuild(command) => return rebuild::run(&load()?, &command),
         AmoiqCommand::DeadLetters(command) => dead_letters::run(&load()?, &command)?,
         AmoiqCommand::Bench(command) => bench::run(&command, &load()?)?,

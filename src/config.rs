@@ -76,7 +76,7 @@ section!(StoreConfig {
     schema: String,
     accept_data_loss: bool,
 });
-section!(ClusterConfig { node: String });
+section!(ClusterConfig { node: String, postgres: Secret });
 section!(AuthConfig {
     jwt_secret: Secret,
     jwt_previous_secrets: Vec<Secret>,
@@ -141,6 +141,8 @@ pub enum StoreBackend {
     Sqlite,
     /// In a PostgreSQL.
     Postgres,
+    /// In a KurrentDB.
+    Kurrentdb,
 }
 
 /// The format of log lines.

@@ -39,7 +39,9 @@ use self::{
     webhooks::WebhookServer,
 };
 pub(crate) use self::{
-    app_services::directory_settings, configured_tenants::desired_tenants, core_services::open_log,
+    app_services::directory_settings,
+    configured_tenants::desired_tenants,
+    core_services::{cluster::shared_database, kurrent_log, open_log},
     jwt_secrets::check_secrets,
 };
 use crate::{

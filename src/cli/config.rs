@@ -13,7 +13,7 @@ use crate::{
         effective::{EffectiveConfig, ShownSetting},
         environment,
     },
-    startup::{self, open_log},
+    startup::{self, kurrent_log, open_log},
     telemetry::logging,
 };
 
@@ -63,8 +63,10 @@ pub(super) fn run(file: Option<&Path>, command: &ConfigCommand) -> anyhow::Resul
 fn check(config: &Config) -> anyhow::Result<()> {
     logging::check(&config.log)?;
     startup::check_secrets(&config.auth)?;
-    if config.store.backend == StoreBackend::Postgres {
-        open_log::postgres_options(&config.store).check().context("store.url")?;
+    match config.store.backend {
+        StoreBackend::Sqlite => {}
+        StoreBackend::Postgres => open_log::postgres_options(&config.store).check().context("store.url")?,
+        StoreBackend::Kurrentdb => kurrent_log::check(&config.store).context("store.backend = kurrentdb")?,
     }
     startup::desired_tenants(&config.tenants, &config.webhooks)?;
     Ok(())

@@ -28,6 +28,9 @@ const CENTURY_DAYS: u64 = 36_500;
 /// history contains many messages.
 const MESSAGE_BYTES: u64 = MIB;
 
+/// The same with a log in KurrentDB: an append may have 512 KiB, and what a visitor says about themselves may be in it twice.
+const KURRENTDB_MESSAGE_BYTES: u64 = 256 * 1024;
+
 /// A first message is three events, and closing and reopening a conversation is two more.
 const LEAST_EVENTS: u64 = 5;
 
@@ -65,9 +68,21 @@ impl Config {
         ];
         within(own)?;
         self.cluster.check()?;
+        ensure!(
+            self.cluster.postgres.expose().is_empty() || self.store.backend == StoreBackend::Kurrentdb,
+            "cluster.postgres is set, but store.backend is not kurrentdb: nodes on a log in PostgreSQL share everything through \
+             store.url, and a log in files has one node"
+        );
         within(self.auth.rows())?;
         within(self.realtime.rows())?;
         within(self.limits.rows())?;
+        ensure!(
+            self.store.backend != StoreBackend::Kurrentdb
+                || self.limits.body_bytes as u64 <= KURRENTDB_MESSAGE_BYTES,
+            "limits.body_bytes is {}, and must be at most {KURRENTDB_MESSAGE_BYTES} with store.backend = kurrentdb, which takes no \
+             longer appends",
+            self.limits.body_bytes
+        );
         within(self.sessions.rows())?;
         within(self.webhooks.rows())?;
         self.webhooks.check()?;
@@ -85,17 +100,23 @@ impl StoreConfig {
     /// The address is given exactly when the backend has one.
     fn check(&self) -> anyhow::Result<()> {
         let is_given = !self.url.expose().is_empty();
-        match self.backend {
-            StoreBackend::Sqlite => ensure!(
-                !is_given,
-                "store.url is set, but store.backend is sqlite: set store.backend to postgres, or remove the address"
-            ),
-            StoreBackend::Postgres => ensure!(
-                is_given,
-                "store.url is empty, and must be the address of the database, such as \
-                 `postgres://amoiq@db.example/amoiq`, because store.backend is postgres"
-            ),
-        }
+        let (name, example) = match self.backend {
+            StoreBackend::Sqlite => {
+                ensure!(
+                    !is_given,
+                    "store.url is set, but store.backend is sqlite: set store.backend to postgres or kurrentdb, or \
+                     remove the address"
+                );
+                return Ok(());
+            }
+            StoreBackend::Postgres => ("postgres", "postgres://amoiq@db.example/amoiq"),
+            StoreBackend::Kurrentdb => ("kurrentdb", "esdb://amoiq@db.example:2113"),
+        };
+        ensure!(
+            is_given,
+            "store.url is empty, and must be the address of the database, such as `{example}`, because store.backend is \
+             {name}"
+        );
         Ok(())
     }
 }

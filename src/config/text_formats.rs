@@ -14,7 +14,7 @@ const NETWORKS: [&str; 3] =
 
 /// Settings that are one of a few words.
 const WORDS: [(&str, &[&str]); 2] =
-    [("log.format", &["auto", "pretty", "json"]), ("store.backend", &["sqlite", "postgres"])];
+    [("log.format", &["auto", "pretty", "json"]), ("store.backend", &["sqlite", "postgres", "kurrentdb"])];
 
 /// Checks the formats.
 ///

@@ -1,6 +1,7 @@
 //! What every part of the service works with: the settings, the log, the clock and the tenants.
 
-pub(super) mod cluster;
+pub(crate) mod cluster;
+pub(crate) mod kurrent_log;
 pub(crate) mod open_log;
 
 use std::{path::Path, sync::Arc};

@@ -19,6 +19,12 @@ use serde_json::{Value, json};
 mod failover;
 mod faults;
 mod files;
+#[cfg(feature = "kurrentdb")]
+mod kurrent_log;
+#[cfg(feature = "kurrentdb")]
+mod kurrent_move;
+#[cfg(feature = "kurrentdb")]
+mod kurrent_nodes;
 mod power;
 
 const CONNECTIONS: usize = 32;

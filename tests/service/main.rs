@@ -9,7 +9,7 @@
 //! | [`presence`] | who is online |
 //! | [`webhook_api`], [`webhook_delivery`] | endpoints and what they are sent |
 //! | [`operator`], [`operations`] | the operator interface, the command line, backups, damage, upgrades |
-//! | [`lifecycle`], [`durability`] | stops, kills, power cuts, disks that fail |
+//! | [`lifecycle`], [`durability`] | stops, kills, power cuts, disks and databases that fail |
 #![expect(unreachable_pub, reason = "nobody uses a test binary as a library")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

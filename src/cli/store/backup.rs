@@ -6,11 +6,20 @@ use amoiq_actors::store_files::store_files;
 use amoiq_events::{Ambient, store::sqlite::BackupError};
 use clap::Args;
 
-use super::{read_log::refuse_database, verify};
+use super::{
+    read_log::{DatabaseAdvice, refuse_database},
+    verify,
+};
 use crate::{
     cli::output::{StagedProgress, print_warning},
     config::StoreConfig,
     telemetry::last_backup,
+};
+
+const INSTEAD: DatabaseAdvice = DatabaseAdvice {
+    postgres: "back it up with the database's own tools, such as `pg_basebackup` or `pg_dump`",
+    kurrentdb: "back it up as the database's documentation says, with snapshots of a node's disk or copies of its files, \
+        and use `amoiq events export` for a copy that every backend reads",
 };
 
 /// Copy the store into one new file. This also works while the service runs.
@@ -24,7 +33,7 @@ pub(crate) struct BackupCommand {
 }
 
 pub(crate) fn run(command: &BackupCommand, store: &StoreConfig) -> anyhow::Result<()> {
-    refuse_database(store, "back it up with the database's own tools, such as `pg_basebackup` or `pg_dump`")?;
+    refuse_database(store, &INSTEAD)?;
     let store = &*store.path;
     let mut parts = StagedProgress::default();
     let now = Ambient::system().now();

@@ -7,17 +7,14 @@
 mod beside;
 mod log_address;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{
     Ambient, EventLog, Position,
     store::{
         EventStore,
-        postgres::{
-            PostgresStore,
-            filling::{PostgresFilling, open_elsewhere},
-        },
+        postgres::{PostgresStore, filling::open_elsewhere},
         sqlite::{DirectoryLock, ReadOnlyStore, SqliteFilling},
         transfer::{
             filling::LogFilling,
@@ -34,20 +31,21 @@ use self::{
     beside::{DirectoryMove, MovedFiles},
     log_address::LogAddress,
 };
+use super::read_log::begin_filling;
 use crate::{
     access::secret::Secret,
     cli::{
         block_on,
         output::{StagedProgress, print_result, print_status},
     },
-    config::StoreConfig,
-    startup::open_log::postgres_options,
+    config::{Config, StoreBackend, StoreConfig},
+    startup::{kurrent_log, open_log::postgres_options, shared_database},
 };
 
 /// Move the store to another backend. The service must be stopped.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateCommand {
-    /// Where the events are: `sqlite:DIRECTORY` or `postgres://HOST/DATABASE`.
+    /// Where the events are: `sqlite:DIRECTORY`, `postgres://HOST/DATABASE` or `esdb://HOST`.
     ///
     /// The user, the password and the schema of a database, and the directory beside it, are the settings `store.user`,
     /// `store.password`, `store.schema` and `store.path`.
@@ -61,33 +59,13 @@ pub(crate) struct MigrateCommand {
     json: bool,
 }
 
-pub(crate) fn run(command: &MigrateCommand, store: &StoreConfig) -> anyhow::Result<()> {
-    let ambient = Ambient::system();
+pub(crate) fn run(command: &MigrateCommand, config: &Config) -> anyhow::Result<()> {
     match (&command.from, &command.to) {
-        (LogAddress::Sqlite(from), LogAddress::Postgres(to)) => {
-            ensure_apart(from, &store.path)?;
-            let (_from_lock, source) = sqlite_source(from)?;
-            let _to_lock = DirectoryLock::take_within(&store.path, Duration::ZERO)?;
-            let options = postgres_options(&at(to, store));
-            let directories =
-                DirectoryMove { from, to: &store.path, database: &options, is_into_database: true };
-            directories.check()?;
-            let filling = PostgresFilling::begin(&options, &ambient, Some(source.epoch())).context("--to")?;
-            migrate(command, &source, directories, Box::new(filling))
+        (LogAddress::Sqlite(from), to) if to.backend() != StoreBackend::Sqlite => {
+            into_database(command, from, &at(to, config))
         }
-        (LogAddress::Postgres(from), LogAddress::Sqlite(to)) => {
-            ensure_apart(to, &store.path)?;
-            let _from_lock = DirectoryLock::take_within(&store.path, Duration::ZERO)?;
-            let options = postgres_options(&at(from, store));
-            let directories =
-                DirectoryMove { from: &store.path, to, database: &options, is_into_database: false };
-            directories.check()?;
-            let open = open_elsewhere(&options).context("--from")?;
-            ensure!(open == 0, "--from: {open} services or commands have the log open: stop them first");
-            let source = PostgresStore::open_existing(&options).context("--from")?;
-            let files = store_files(to);
-            let filling = SqliteFilling::begin(files, &ambient, Some(source.epoch())).context("--to")?;
-            migrate(command, &source, directories, Box::new(filling))
+        (from, LogAddress::Sqlite(to)) if from.backend() != StoreBackend::Sqlite => {
+            into_files(command, &at(from, config), to)
         }
         _ => bail!(
             "one of --from and --to has to be `sqlite:DIRECTORY`, and the other the address of a database"
@@ -96,8 +74,48 @@ pub(crate) fn run(command: &MigrateCommand, store: &StoreConfig) -> anyhow::Resu
 }
 
 /// The settings, with this address in place of theirs.
-fn at(address: &str, store: &StoreConfig) -> StoreConfig {
-    StoreConfig { url: Secret::new(address.to_owned()), ..store.clone() }
+fn at(address: &LogAddress, config: &Config) -> Config {
+    let url = Secret::new(address.url().to_owned());
+    let store = StoreConfig { backend: address.backend(), url, ..config.store.clone() };
+    Config { store, ..config.clone() }
+}
+
+fn into_database(command: &MigrateCommand, from: &Path, config: &Config) -> anyhow::Result<()> {
+    let (store, shared) = (&config.store, shared_database(config));
+    ensure_apart(from, &store.path)?;
+    let (_from_lock, source) = sqlite_source(from)?;
+    let _to_lock = DirectoryLock::take_within(&store.path, Duration::ZERO)?;
+    let shared = shared.as_ref().map(|(_, database)| database);
+    let directories = DirectoryMove { from, to: &store.path, shared, is_into_database: true };
+    directories.check()?;
+    let filling = begin_filling(store, Some(source.epoch())).context("--to")?;
+    directories.check_deliveries(filling.reached() > Position::START)?;
+    migrate(command, &source, directories, filling)
+}
+
+fn into_files(command: &MigrateCommand, config: &Config, to: &Path) -> anyhow::Result<()> {
+    let (store, shared) = (&config.store, shared_database(config));
+    ensure_apart(to, &store.path)?;
+    let _from_lock = DirectoryLock::take_within(&store.path, Duration::ZERO)?;
+    let shared = shared.as_ref().map(|(_, database)| database);
+    let directories = DirectoryMove { from: &store.path, to, shared, is_into_database: false };
+    directories.check()?;
+    let source = database_source(store).context("--from")?;
+    let ambient = Ambient::system();
+    let filling = SqliteFilling::begin(store_files(to), &ambient, Some(source.epoch())).context("--to")?;
+    migrate(command, &*source, directories, Box::new(filling))
+}
+
+/// The log of stopped services.
+fn database_source(store: &StoreConfig) -> anyhow::Result<Arc<dyn EventStore>> {
+    if store.backend == StoreBackend::Kurrentdb {
+        // It cannot tell who else has the log open: what is appended meanwhile is found at the end.
+        return kurrent_log::open_existing(store, &Ambient::system());
+    }
+    let options = postgres_options(store);
+    let open = open_elsewhere(&options)?;
+    ensure!(open == 0, "{open} services or commands have the log open: stop them first");
+    Ok(Arc::new(PostgresStore::open_existing(&options)?))
 }
 
 /// Beside a log in a database is another directory than that of the log in files.

@@ -6,10 +6,19 @@ use amoiq_actors::store_files::store_files;
 use amoiq_events::{Ambient, store::sqlite::ReadOnlyStore};
 use clap::Args;
 
-use super::{log_point::LogPoint, read_log::refuse_database, verify};
+use super::{
+    log_point::LogPoint,
+    read_log::{DatabaseAdvice, refuse_database},
+    verify,
+};
 use crate::{
     cli::{block_on, output::StagedProgress},
     config::StoreConfig,
+};
+
+const INSTEAD: DatabaseAdvice = DatabaseAdvice {
+    postgres: "restore it with the database's own tools",
+    kurrentdb: "restore the files of every node as the database's documentation says, while all services are stopped",
 };
 
 /// Restore a backup into an empty `store.path`.
@@ -26,7 +35,7 @@ pub(crate) struct RestoreCommand {
 }
 
 pub(crate) fn run(command: &RestoreCommand, store: &StoreConfig) -> anyhow::Result<()> {
-    refuse_database(store, "restore it with the database's own tools")?;
+    refuse_database(store, &INSTEAD)?;
     let store = &*store.path;
     let mut parts = StagedProgress::default();
     let to = match command.to {

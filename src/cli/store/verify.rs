@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::read_log::{read_log, refuse_database};
+use super::read_log::{DatabaseAdvice, read_log, refuse_database};
 use crate::{
     cli::output::{StagedProgress, print_result, print_status},
     config::{Config, StoreBackend, StoreConfig},
@@ -22,6 +22,11 @@ const DAMAGED: u8 = 1;
 
 /// The exit code for a check that could not run.
 const NOT_RUN: u8 = 2;
+
+const INSTEAD_OF_REPAIR: DatabaseAdvice = DatabaseAdvice {
+    postgres: "repair it with the database's own tools, such as `REINDEX`",
+    kurrentdb: "a node of the database makes its index again when the folder `index` is removed while it is stopped",
+};
 
 /// Check the whole store for damage. Exit code 0: none, 1: damage, 2: the check could not run.
 #[derive(Debug, Args)]
@@ -56,7 +61,7 @@ pub(crate) fn run(command: &VerifyCommand, config: anyhow::Result<Config>) -> Ex
 fn check(command: &VerifyCommand, store: &StoreConfig) -> anyhow::Result<StoreVerification> {
     let from = Position::from_u64(command.from);
     if command.repair {
-        refuse_database(store, "repair it with the database's own tools, such as `REINDEX`")?;
+        refuse_database(store, &INSTEAD_OF_REPAIR)?;
         sqlite::repair_index(&store.path, &Ambient::system()).context("not repaired")?;
     }
     let mut parts = StagedProgress::default();

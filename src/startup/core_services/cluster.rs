@@ -1,7 +1,7 @@
 //! This node's part among those that share a log: its membership, its leases, and where webhook deliveries are recorded.
 //!
-//! With the log in the data directory there is one node: it has every lease, and deliveries are in `outbox.db`. With the log
-//! in PostgreSQL both are there, so that another node can take over.
+//! With the log in the data directory there is one node: it has every lease, and deliveries are in `outbox.db`. With a
+//! PostgreSQL, which has the log or stands beside one in KurrentDB, both are there, so that another node can take over.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use amoiq_actors::webhooks::DeliveryStore;
 use amoiq_events::{
     Ambient, EventLog, Position,
     cluster::{ClusterLeases, ClusterOptions, LEASE_TERM, NodeDescription, PostgresLeases, SingleNode},
-    postgres::PostgresDatabase,
+    postgres::{PostgresDatabase, PostgresOptions},
     signals::{PostgresSignals, SignalExchange, SignalOptions},
 };
 use anyhow::Context;
@@ -44,13 +44,12 @@ impl NodeServices {
         ambient: &Ambient,
     ) -> anyhow::Result<Self> {
         let node = describe(config, secrets);
-        let services = match config.store.backend {
-            StoreBackend::Sqlite => {
+        let services = match shared_database(config) {
+            None => {
                 let leases = Arc::new(SingleNode::new(node, log.epoch(), ambient));
                 Self { leases, deliveries: open_outbox(&config.store.path, log)?, signals: None }
             }
-            StoreBackend::Postgres => {
-                let database = open_log::postgres_options(&config.store);
+            Some((setting, database)) => {
                 let options = ClusterOptions {
                     database: database.clone(),
                     node,
@@ -61,9 +60,9 @@ impl NodeServices {
                 let name = Arc::clone(&options.node.name);
                 let leases = PostgresLeases::open(options).context("cluster.node")?;
                 let signals = SignalOptions { database: database.clone(), node: name, view: leases.view() };
-                let signals = PostgresSignals::open(signals).context("store.url")?;
+                let signals = PostgresSignals::open(signals).context(setting)?;
                 let shared = PostgresDatabase::open(&database).and_then(DeliveryStore::shared);
-                let deliveries = shared.context("store.url")?;
+                let deliveries = shared.context(setting)?;
                 Self { leases: Arc::new(leases), deliveries, signals: Some(Arc::new(signals)) }
             }
         };
@@ -71,6 +70,23 @@ impl NodeServices {
         let common = followed.map_or(log.head(), |epoch| log.common_with(epoch));
         services.deliveries.adopt(log.epoch(), common).await?;
         Ok(services)
+    }
+}
+
+/// The database through which nodes share what is not in the log, and the setting that names it.
+pub(crate) fn shared_database(config: &Config) -> Option<(&'static str, PostgresOptions)> {
+    match config.store.backend {
+        StoreBackend::Sqlite => None,
+        StoreBackend::Postgres => Some(("store.url", open_log::postgres_options(&config.store))),
+        StoreBackend::Kurrentdb => {
+            let address = config.cluster.postgres.expose();
+            let options = PostgresOptions {
+                schema: config.store.schema.clone(),
+                may_be_lost: config.store.accept_data_loss,
+                ..PostgresOptions::new(address)
+            };
+            (!address.is_empty()).then_some(("cluster.postgres", options))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use amoiq_events::{
 };
 use anyhow::{Context, ensure};
 
+use super::kurrent_log;
 use crate::config::{StoreBackend, StoreConfig};
 
 /// The log, and the data directory, which belongs to this process as long as this exists.
@@ -36,13 +37,19 @@ pub(crate) fn open_log(
             let log = SqliteStore::open_within(&store.path, ambient, patience).with_context(path)?;
             Ok(LogOpening { log: Arc::new(log), lock: None })
         }
-        StoreBackend::Postgres => {
+        StoreBackend::Postgres | StoreBackend::Kurrentdb => {
             let lock = DirectoryLock::take_within(&store.path, patience).with_context(path)?;
             refuse_own_log(&store.path).with_context(path)?;
-            let log = PostgresStore::open(&postgres_options(store), ambient).context("store.url")?;
-            Ok(LogOpening { log: Arc::new(log), lock: Some(lock) })
+            Ok(LogOpening { log: open_database(store, ambient)?, lock: Some(lock) })
         }
     }
+}
+
+fn open_database(store: &StoreConfig, ambient: &Ambient) -> anyhow::Result<Arc<dyn OpenedStore>> {
+    if store.backend == StoreBackend::Kurrentdb {
+        return kurrent_log::open(store, ambient).context("store.backend = kurrentdb");
+    }
+    Ok(Arc::new(PostgresStore::open(&postgres_options(store), ambient).context("store.url")?))
 }
 
 /// Which database the settings name.
@@ -63,7 +70,7 @@ fn refuse_own_log(directory: &Path) -> anyhow::Result<()> {
     let own = directory.join("log.db");
     ensure!(
         !own.try_exists()?,
-        "it contains a log, {}, which store.backend = postgres would leave unread: use another directory",
+        "it contains a log, {}, which a log in a database would leave unread: use another directory",
         own.display()
     );
     Ok(())

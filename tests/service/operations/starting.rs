@@ -106,3 +106,14 @@ fn verify_counts_streams_that_a_running_service_has_not_indexed_yet() {
     let stopped = cli::verify(data.path(), &[]).1["streams"].as_u64().expect("a number");
     assert!(stopped >= beside, "{stopped}");
 }
+
+#[test]
+#[cfg(not(feature = "kurrentdb"))]
+fn a_program_without_kurrentdb_says_how_to_get_one_with_it() {
+    let data = tempfile::tempdir().expect("a directory");
+    let settings = [("AMOIQ__STORE__BACKEND", "kurrentdb"), ("AMOIQ__STORE__URL", "esdb://db.example")];
+    let launcher = AppLauncher::new().data(data.path()).settings(&settings);
+    let printed = launcher.try_start().err().expect("it does not start");
+    let error = printed.lines().find(|line| line.contains("KurrentDB")).expect("the reason");
+    insta::assert_snapshot!(error, @"amoiq: store.backend = kurrentdb: this program was built without KurrentDB: build one with `cargo build --release --features kurrentdb`, or use another store.backend");
+}

@@ -108,7 +108,7 @@ pub(super) fn import(
         StoreBackend::Sqlite => {
             store_files(&store.path).import(lines, &Ambient::system(), &mut report).map_err(Into::into)
         }
-        StoreBackend::Postgres => database::import(store, lines, &mut report),
+        StoreBackend::Postgres | StoreBackend::Kurrentdb => database::import(store, lines, &mut report),
     };
     parts.finish();
     let verification = imported?;
@@ -120,6 +120,7 @@ pub(super) fn import(
     let what = match store.backend {
         StoreBackend::Sqlite => store.path.display().to_string(),
         StoreBackend::Postgres => format!("the schema `{}`", store.schema),
+        StoreBackend::Kurrentdb => format!("the log `{}`", store.schema),
     };
     print_status(&format!("{what} contains {events} events up to position {to} and is undamaged"));
     Ok(())

@@ -22,16 +22,19 @@ const DEAD_LETTERS: &str = "dead-letters.json";
 /// When keys were used last.
 const KEY_USES: &str = "key_uses.json";
 
-/// Files of a log and of what follows it.
-const OF_A_LOG: [&str; 3] = ["log.db", "views.db", OUTBOX];
+const LOG: &str = "log.db";
 
-/// From one data directory to another. Deliveries are in the directory with the log, or in the database with the log.
+/// Files of a log and of what follows it, that no migration leaves before its end.
+const OF_A_LOG: [&str; 2] = [LOG, "views.db"];
+
+/// From one data directory to another. Deliveries are in the directory of a log in files; those beside a log in a database
+/// are in the directory too, unless nodes share them.
 #[derive(Clone, Copy)]
 pub(super) struct DirectoryMove<'a> {
     pub(super) from: &'a Path,
     pub(super) to: &'a Path,
-    /// The database, which is one of the two sides.
-    pub(super) database: &'a PostgresOptions,
+    /// Where nodes share the deliveries of the side that is a database.
+    pub(super) shared: Option<&'a PostgresOptions>,
     pub(super) is_into_database: bool,
 }
 
@@ -52,18 +55,26 @@ impl DirectoryMove<'_> {
             self.from.display()
         );
         // An interrupted migration leaves others beside a log that is not complete.
-        let count = if self.is_into_database { OF_A_LOG.len() } else { 1 };
-        for name in OF_A_LOG.iter().take(count) {
-            let file = self.to.join(name);
-            ensure!(!file.try_exists()?, "{} is of another log: nothing is overwritten", file.display());
-        }
+        let names = if self.is_into_database { &OF_A_LOG[..] } else { &[LOG] };
+        names.iter().try_for_each(|name| self.ensure_absent(name))?;
+        if self.shared.is_some() && self.is_into_database { self.ensure_absent(OUTBOX) } else { Ok(()) }
+    }
+
+    /// Refuses deliveries in the target that an interrupted migration cannot have left.
+    pub(super) fn check_deliveries(&self, is_continued: bool) -> anyhow::Result<()> {
+        if self.is_into_database && !is_continued { self.ensure_absent(OUTBOX) } else { Ok(()) }
+    }
+
+    fn ensure_absent(&self, name: &str) -> anyhow::Result<()> {
+        let file = self.to.join(name);
+        ensure!(!file.try_exists()?, "{} is of another log: nothing is overwritten", file.display());
         Ok(())
     }
 
     /// The deliveries of the source, if it has any.
     pub(super) fn source(&self) -> anyhow::Result<Option<StoredDeliveries>> {
-        if !self.is_into_database {
-            return Ok(Some(self.in_database()?));
+        if let (false, Some(shared)) = (self.is_into_database, self.shared) {
+            return Ok(Some(in_database(shared)?));
         }
         let file = self.from.join(OUTBOX);
         if !file.try_exists()? {
@@ -72,14 +83,10 @@ impl DirectoryMove<'_> {
         Ok(Some(StoredDeliveries::in_file(&file).with_context(|| file.display().to_string())?))
     }
 
-    fn in_database(&self) -> anyhow::Result<StoredDeliveries> {
-        Ok(StoredDeliveries::in_database(PostgresDatabase::open(self.database)?)?)
-    }
-
     /// Where the deliveries go. A file gets its name with the log's own last step.
     fn target(&self) -> anyhow::Result<StoredDeliveries> {
-        if self.is_into_database {
-            return self.in_database();
+        if let (true, Some(shared)) = (self.is_into_database, self.shared) {
+            return in_database(shared);
         }
         let file = self.to.join(format!("{OUTBOX}.new"));
         for suffix in ["", "-journal", "-wal", "-shm"] {
@@ -87,6 +94,15 @@ impl DirectoryMove<'_> {
         }
         private::make_file(&file)?;
         Ok(StoredDeliveries::in_new_file(&file)?)
+    }
+
+    /// Names the file of the deliveries beside a database. A log in files does that with its own last step.
+    fn name_file(&self) -> anyhow::Result<()> {
+        if self.is_into_database && self.shared.is_none() {
+            fs::rename(self.to.join(format!("{OUTBOX}.new")), self.to.join(OUTBOX))?;
+            fs::File::open(self.to)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Moves everything.
@@ -99,6 +115,7 @@ impl DirectoryMove<'_> {
         let mut deliveries = RelocatedDeliveries::default();
         if let Some(source) = source {
             deliveries = source.relocate(&self.target()?, epoch, map).await?;
+            self.name_file()?;
         }
         if !map.is_renumbered() {
             self.copy(DEAD_LETTERS)?;
@@ -122,6 +139,10 @@ impl DirectoryMove<'_> {
         }
         Ok("the target has another one, which was kept: tokens that the source signed are invalid there")
     }
+}
+
+fn in_database(shared: &PostgresOptions) -> anyhow::Result<StoredDeliveries> {
+    Ok(StoredDeliveries::in_database(PostgresDatabase::open(shared)?)?)
 }
 
 /// The positions that deliveries refer to.

@@ -10,10 +10,9 @@ use std::{
 
 use amoiq_actors::store_files::store_files;
 use amoiq_events::{
-    Ambient, Position, RecordedEvent,
+    Position, RecordedEvent,
     store::{
         line::{self, ExportEnd},
-        postgres::filling::PostgresFilling,
         sqlite::{DirectoryLock, StoreVerification},
         transfer::{
             filling::LogFilling,
@@ -29,10 +28,9 @@ use crate::{
     cli::{
         block_on,
         output::{StagedProgress, print_status},
-        store::read_log::read_log,
+        store::read_log::{begin_filling, read_log},
     },
     config::StoreConfig,
-    startup::open_log::postgres_options,
 };
 
 /// Files of a log, or beside one: an imported log has none yet.
@@ -95,12 +93,11 @@ pub(super) fn import(
             file.display()
         );
     }
-    let mut filling =
-        PostgresFilling::begin(&postgres_options(store), &Ambient::system(), None).context("store.url")?;
-    let imported = fill(store, &mut filling, lines, report);
+    let mut filling = begin_filling(store, None).context("store.url")?;
+    let imported = fill(store, &mut *filling, lines, report);
     if imported.is_ok() {
-        Box::new(filling).finish(report)?;
-    } else if let Err(error) = Box::new(filling).discard() {
+        filling.finish(report)?;
+    } else if let Err(error) = filling.discard() {
         print_status(&format!("what was imported is still there, and the next import removes it: {error}"));
     }
     imported
@@ -108,7 +105,7 @@ pub(super) fn import(
 
 fn fill(
     store: &StoreConfig,
-    filling: &mut PostgresFilling,
+    filling: &mut dyn LogFilling,
     lines: ImportLines<'_>,
     report: ProgressCallback<'_>,
 ) -> anyhow::Result<StoreVerification> {
