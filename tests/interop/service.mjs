@@ -30,11 +30,16 @@ const BASICS = {
   'log.format': 'json',
 };
 
-/** Where the log is: in a schema of the database that AMOIQ_TEST_POSTGRES names, else in the data directory. */
+/**
+ * Where the log is: in a log of its own in the database that AMOIQ_TEST_POSTGRES or AMOIQ_TEST_KURRENTDB names, else in the
+ * data directory.
+ */
 function logSettings() {
-  const url = process.env.AMOIQ_TEST_POSTGRES;
+  const { AMOIQ_TEST_POSTGRES: postgres, AMOIQ_TEST_KURRENTDB: kurrentdb } = process.env;
   const schema = `interop_${randomUUID().replaceAll('-', '')}`;
-  return url ? { 'store.backend': 'postgres', 'store.url': url, 'store.schema': schema } : {};
+  if (postgres) return { 'store.backend': 'postgres', 'store.url': postgres, 'store.schema': schema };
+  if (kurrentdb) return { 'store.backend': 'kurrentdb', 'store.url': kurrentdb, 'store.schema': schema };
+  return {};
 }
 
 const START_MS = 20_000;

@@ -52,15 +52,17 @@ def new_session():
 
 
 def log_settings():
-    """Where the log is: in a schema of the database that AMOIQ_TEST_POSTGRES names, else in the data directory."""
-    url = os.environ.get("AMOIQ_TEST_POSTGRES")
-    if not url:
-        return {}
-    return {
-        "AMOIQ__STORE__BACKEND": "postgres",
-        "AMOIQ__STORE__URL": url,
-        "AMOIQ__STORE__SCHEMA": f"interop_{uuid.uuid4().hex}",
-    }
+    """Where the log is: in a log of its own in the database that AMOIQ_TEST_POSTGRES or AMOIQ_TEST_KURRENTDB names, else in
+    the data directory."""
+    for backend in ("postgres", "kurrentdb"):
+        url = os.environ.get(f"AMOIQ_TEST_{backend.upper()}")
+        if url:
+            return {
+                "AMOIQ__STORE__BACKEND": backend,
+                "AMOIQ__STORE__URL": url,
+                "AMOIQ__STORE__SCHEMA": f"interop_{uuid.uuid4().hex}",
+            }
+    return {}
 
 
 class Service:
