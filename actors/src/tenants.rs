@@ -11,7 +11,7 @@ mod tenant_follower;
 mod tenant_registry;
 
 pub use tenant_actor::{TenantError, TenantHandle};
-pub use tenant_follower::TenantFollower;
+pub use tenant_follower::{TenantFollower, TenantNews};
 pub use tenant_registry::{
     KeyGrant, KeyLastUse, TenantLoadError, TenantRegistry, TenantSnapshot, is_demo_tenant,
 };

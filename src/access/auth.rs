@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::tenants::{KeyGrant, TenantRegistry, is_demo_tenant};
+use amoiq_actors::tenants::{KeyGrant, TenantNews, TenantRegistry, is_demo_tenant};
 use amoiq_events::{
     Ambient, KeyId, SessionId, TenantId, UserId,
     session::{MessageSender, SessionCaller},
@@ -200,13 +200,21 @@ pub struct Authenticator {
     registry: Arc<TenantRegistry>,
     tokens: TokenKeys,
     ambient: Ambient,
+    /// What other nodes change.
+    news: Option<Arc<TenantNews>>,
 }
 
 impl Authenticator {
     /// An authenticator over the tenants of a registry.
     #[must_use]
     pub fn new(registry: Arc<TenantRegistry>, tokens: TokenKeys, ambient: Ambient) -> Self {
-        Self { registry, tokens, ambient }
+        Self { registry, tokens, ambient, news: None }
+    }
+
+    /// The same, where other nodes may make keys.
+    #[must_use]
+    pub fn with_news(self, news: Option<Arc<TenantNews>>) -> Self {
+        Self { news, ..self }
     }
 
     /// Mints tokens.
@@ -222,6 +230,25 @@ impl Authenticator {
     pub fn credential(&self, text: Option<&str>) -> Result<Credential, Problem> {
         let text = text.filter(|text| !text.is_empty()).ok_or(Problem::InvalidApiKey)?;
         if text.split('.').count() == 3 { self.token(text) } else { self.key(text) }
+    }
+
+    /// Recognises a key or a token that was refused, if another node has just made the key: the log has it, and this node has
+    /// not read it yet.
+    ///
+    /// # Errors
+    /// As [`Self::credential`].
+    pub async fn recognise_again(&self, text: Option<&str>, refused: Problem) -> Result<Credential, Problem> {
+        let is_token = |text: &&str| text.split('.').count() == 3;
+        // A token that does not verify is not of a key that was made just now.
+        let may_be_new =
+            |text: &&str| !text.is_empty() && (!is_token(text) || self.tokens.verify(text).is_ok());
+        match (&self.news, text.filter(may_be_new)) {
+            (Some(news), Some(text)) => {
+                news.arrive().await;
+                self.credential(Some(text))
+            }
+            _ => Err(refused),
+        }
     }
 
     fn key(&self, text: &str) -> Result<Credential, Problem> {

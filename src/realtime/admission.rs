@@ -133,7 +133,7 @@ impl ChatApplication {
         let ConnectRequest { auth, handshake, socket: id, recipient, .. } = request;
         let client = handshake.client;
         let mut introduction = ClientIntroduction { auth: field::request(auth)?, handshake };
-        let (credential, principal) = self.authenticate(&mut introduction)?;
+        let (credential, principal) = self.authenticate(&mut introduction).await?;
         let user_id = introduction.auth.user_id.take();
         let claimed_user = introduction.id("userId", user_id, UserId::parse)?;
         principal.check_user(claimed_user.as_ref())?;
@@ -176,16 +176,22 @@ impl ChatApplication {
     }
 
     /// Recognises the client and counts it, whether its credential is good or not.
-    fn authenticate(
+    async fn authenticate(
         &self,
         introduction: &mut ClientIntroduction,
     ) -> Result<(Credential, Principal), Problem> {
         let authenticator = &self.services.authenticator;
-        let credential = introduction.credential();
-        let credential = credential.and_then(|credential| authenticator.credential(credential.as_deref()));
+        let shown = introduction.credential();
+        let credential = match &shown {
+            Ok(shown) => authenticator.credential(shown.as_deref()),
+            Err(refused) => Err(refused.clone()),
+        };
         let client = introduction.handshake.client;
         self.services.limiter.count_connect(credential.as_ref().ok(), client)?;
-        let credential = credential?;
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(refused) => authenticator.recognise_again(shown?.as_deref(), refused).await?,
+        };
         let is_forwarded = FORWARDING_HEADERS.iter().any(|name| introduction.handshake.has_header(name));
         let selection = TenantSelection { tenants: introduction.tenants()?, is_forwarded };
         let principal = authenticator.principal(&credential, &selection)?;

@@ -138,7 +138,8 @@ impl AppServices {
 
 fn authenticator(core: &CoreServices) -> anyhow::Result<Authenticator> {
     let tokens = core.secrets.keys(&core.config.auth, &core.ambient);
-    Ok(Authenticator::new(Arc::clone(&core.registry), tokens, core.ambient.clone()))
+    let authenticator = Authenticator::new(Arc::clone(&core.registry), tokens, core.ambient.clone());
+    Ok(authenticator.with_news(core.tenant_news.clone()))
 }
 
 fn message_intake(

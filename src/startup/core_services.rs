@@ -6,7 +6,7 @@ pub(crate) mod open_log;
 
 use std::{path::Path, sync::Arc};
 
-use amoiq_actors::tenants::{TenantFollower, TenantRegistry};
+use amoiq_actors::tenants::{TenantFollower, TenantNews, TenantRegistry};
 use amoiq_events::{Ambient, EventLog, EventStore, store::OpenedStore};
 
 use self::cluster::NodeServices;
@@ -24,6 +24,8 @@ pub(super) struct CoreServices {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) ambient: Ambient,
     pub(super) registry: Arc<TenantRegistry>,
+    /// What other nodes change of them.
+    pub(super) tenant_news: Option<Arc<TenantNews>>,
     pub(super) secrets: TokenSecrets,
     pub(super) node: NodeServices,
 }
@@ -44,8 +46,8 @@ impl CoreServices {
         let from = log.head();
         let registry = TenantRegistry::load(&*store, demo_tenant::is_allowed(config.server.bind)).await?;
         let registry = Arc::new(registry);
-        TenantFollower::start(&registry, &log, from);
-        Ok(Self { config, opened, store, log, ambient, registry, secrets, node })
+        let tenant_news = TenantFollower::start(&registry, &log, from).map(Arc::new);
+        Ok(Self { config, opened, store, log, ambient, registry, tenant_news, secrets, node })
     }
 
     /// The data directory.

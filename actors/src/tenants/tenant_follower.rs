@@ -9,7 +9,10 @@ use amoiq_events::{
     stream::StreamKind,
 };
 
+use tokio::sync::Semaphore;
+
 use super::tenant_registry::{TenantLoadError, TenantRegistry, catch_up};
+use crate::projections::{ProgressReporter, ProjectionProgress};
 
 /// Recorded in a tenant's stream, and no change of the tenant.
 const SESSION_ERASED: &str = "session.erased";
@@ -17,20 +20,57 @@ const SESSION_ERASED: &str = "session.erased";
 /// How long it waits after the log could not be read.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a refusal waits for the end of the log.
+const NEWS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many wait for it at the same time. Whoever comes beside them is refused at once.
+const NEWS_WAITERS: usize = 64;
+
 /// Brings what other nodes changed into a registry.
 pub struct TenantFollower {
     registry: Arc<TenantRegistry>,
     log: Arc<dyn EventLog>,
+    progress: ProgressReporter,
+}
+
+/// Brings a registry up to the present end of the log: what was acknowledged on another node counts here.
+pub struct TenantNews {
+    log: Arc<dyn EventLog>,
+    progress: ProjectionProgress,
+    waiters: Semaphore,
+}
+
+impl TenantNews {
+    /// Waits until the registry has everything that is in the log now, but not for long, and not if many wait already: those
+    /// who guess keys must not become a load. All who wait ask the log together.
+    pub async fn arrive(&self) {
+        let Ok(_waiter) = self.waiters.try_acquire() else { return };
+        let arriving = async {
+            if let Ok(head) = self.log.current_head().await {
+                let _late = self.progress.reach(head, NEWS_PATIENCE).await;
+            }
+        };
+        let _late = tokio::time::timeout(NEWS_PATIENCE, arriving).await;
+    }
 }
 
 impl TenantFollower {
     /// Starts it on the caller's arbiter, if other nodes may append to the log. `from` is the end of the log before the
-    /// registry was read from it.
-    pub fn start(registry: &Arc<TenantRegistry>, log: &Arc<dyn EventLog>, from: Position) {
-        if log.is_shared() {
-            let follower = Self { registry: Arc::clone(registry), log: Arc::clone(log) };
-            actix::spawn(follower.follow(log.subscribe(from)));
+    /// registry was read from it. Returns nothing when no other node appends.
+    pub fn start(
+        registry: &Arc<TenantRegistry>,
+        log: &Arc<dyn EventLog>,
+        from: Position,
+    ) -> Option<TenantNews> {
+        if !log.is_shared() {
+            return None;
         }
+        // There are no tables that could be damaged.
+        let (reporter, progress, _damages) = ProjectionProgress::new();
+        reporter.reached(from);
+        let follower = Self { registry: Arc::clone(registry), log: Arc::clone(log), progress: reporter };
+        actix::spawn(follower.follow(log.subscribe(from)));
+        Some(TenantNews { log: Arc::clone(log), progress, waiters: Semaphore::new(NEWS_WAITERS) })
     }
 
     async fn follow(self, mut subscription: LogSubscription) {
@@ -40,6 +80,7 @@ impl TenantFollower {
                     for stream in self.changed(&batch) {
                         self.refresh(&stream).await;
                     }
+                    self.progress.reached(batch.upto);
                 }
                 Ok(None) => return,
                 Err(error) => {

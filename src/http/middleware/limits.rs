@@ -60,11 +60,19 @@ pub async fn limits<B: MessageBody + 'static>(
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let ambient = provided::<Ambient>(request.request())?.clone();
-    let context = context(&request)?;
+    let mut context = context(&request)?;
     let allowance = provided::<RequestLimiter>(request.request())?
         .count(context.credential.as_ref().ok(), context.client);
+    let allowed = allowance.as_ref().map_or(Ok(()), RateAllowance::check);
+    if allowed.is_ok()
+        && let Err(refused) = context.credential
+    {
+        // Only what is within the limits may ask the log.
+        let authenticator = provided::<Authenticator>(request.request())?;
+        context.credential = authenticator.recognise_again(bearer_of(&request), refused).await;
+    }
     request.extensions_mut().insert(Rc::new(context));
-    let mut response = match allowance.as_ref().map_or(Ok(()), RateAllowance::check) {
+    let mut response = match allowed {
         Err(exceeded) => request.into_response(exceeded.error_response()),
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
     };
@@ -90,14 +98,18 @@ pub fn check_single_headers(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+fn bearer_of(request: &ServiceRequest) -> Option<&str> {
+    let header = request.headers().get(header::AUTHORIZATION)?;
+    auth::bearer(header.to_str().ok()?)
+}
+
 fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
     let http = request.request();
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     Ok(RequestContext {
         request_id: request_id.unwrap_or_default(),
         client: provided::<TrustedProxies>(http)?.client_of(http),
-        credential: provided::<Authenticator>(http)?.credential(header.and_then(auth::bearer)),
+        credential: provided::<Authenticator>(http)?.credential(bearer_of(request)),
     })
 }
 
