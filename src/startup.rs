@@ -19,7 +19,10 @@ use std::{
 };
 
 use actix_web::{App, dev::Server, middleware::from_fn};
-use amoiq_actors::{inbox::InboxView, webhooks::WebhooksHandle};
+use amoiq_actors::{
+    inbox::InboxView,
+    webhooks::{LANE_LEASES, WebhooksHandle},
+};
 use amoiq_connections::ServeSettings;
 use amoiq_events::{
     Ambient, NewEvent, StreamName,
@@ -169,7 +172,7 @@ impl RunningService {
     async fn run(self, mut stop: StopSignals, manager: ServiceManager) -> anyhow::Result<()> {
         let handle = self.server.handle();
         let webhooks = self.webhooks.lanes();
-        let replaced = self.log.replaced();
+        let (replaced, leases) = (self.log.replaced(), Arc::clone(&self.leases));
         let stopping = actix::spawn(async move {
             // All that this process holds in memory is of the history that ended: it starts anew with the next process.
             let next_epoch = tokio::select! {
@@ -178,6 +181,7 @@ impl RunningService {
             };
             manager.stopping(self.drain.length());
             if next_epoch.is_none() {
+                hand_over(Arc::clone(&leases), self.drain.length());
                 self.drain.run(&mut stop).await;
             }
             tracing::info!("stopping: finishing what is in flight");
@@ -209,6 +213,17 @@ impl RunningService {
                  again, which rebuilds what was derived from it"
             ),
         }
+    }
+}
+
+/// Lets other nodes take over while this one still serves.
+fn hand_over(leases: Arc<dyn ClusterLeases>, drain: Duration) {
+    if !drain.is_zero() {
+        actix::spawn(async move {
+            if let Err(error) = leases.drain(LANE_LEASES).await {
+                tracing::warn!(%error, "other nodes take over only when this one has ended");
+            }
+        });
     }
 }
 

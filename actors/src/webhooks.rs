@@ -40,5 +40,6 @@ pub use delivery_store::{
 pub use handle::WebhooksHandle;
 pub use lane::{LaneError, LaneStatus, SkipQuery};
 pub use pacing::{endpoint_throttle::ThrottleSettings, retry_schedule::RetrySchedule};
+pub use router::LANE_LEASES;
 pub use sender::{DeliveryOutcome, LoggedMessage, WebhookEndpoint, WebhookPayload, WebhookSender};
 pub use services::{LaneSettings, WebhookServices};

@@ -30,6 +30,7 @@ mod following;
 mod hand_over;
 mod reconcile;
 
+pub use reconcile::LANE_LEASES;
 use reconcile::{ReconcileCause, ReconcileLanes};
 
 /// How many messages wait for the router.

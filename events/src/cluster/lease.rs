@@ -24,6 +24,17 @@ impl LeaseName {
         Self(format!("{kind}/{of}").into())
     }
 
+    /// Says that a node leaves soon: nobody else asks for it.
+    pub(crate) fn of_drain(membership: FencingNumber) -> Self {
+        Self::new("drain", &membership.number.to_string())
+    }
+
+    /// Its kind of work.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
     /// A name as it is stored.
     pub(crate) fn stored(name: &str) -> Self {
         Self(name.into())

@@ -27,6 +27,13 @@ pub trait ClusterLeases: Send + Sync {
     /// All leases of all nodes, by name.
     fn leases(&self) -> StoreFuture<Result<Vec<LeaseRecord>, LeaseError>>;
 
+    /// This node leaves soon, and stays a member until then. It gives its leases back now and is granted no more, as long as
+    /// another node is there that stays. Leases of one kind are not touched: their holders see that the others are preferred
+    /// now, and hand over what they are doing. A node that is alone keeps everything.
+    fn drain(&self, _handed_over: &'static str) -> StoreFuture<Result<(), LeaseError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Ends this node's membership and with it all of its leases: others get them at once. It does not join again.
     fn leave(&self) -> StoreFuture<Result<(), LeaseError>>;
 }

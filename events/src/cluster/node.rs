@@ -51,6 +51,15 @@ pub struct NodeRecord {
     pub joined_at: Timestamp,
     /// It has not renewed its membership in time, and is removed unless it does.
     pub is_silent: bool,
+    /// It leaves soon, and takes no more leases.
+    pub is_draining: bool,
+}
+
+impl NodeRecord {
+    /// Whether it takes leases.
+    pub(crate) fn is_staying(&self) -> bool {
+        !self.is_silent && !self.is_draining
+    }
 }
 
 /// The nodes as this one saw them last.
@@ -79,12 +88,12 @@ impl ClusterView {
         self.nodes.iter().map(|node| node.description.level).min()
     }
 
-    /// Whether a lease is rather for this node than for another that renews its membership. Every node comes to the same
+    /// Whether a lease is rather for this node than for another that renews its membership and stays. Every node comes to the same
     /// conclusion, each has about as many, and when one comes or goes only its own leases move.
     #[must_use]
     pub fn is_preferred(&self, lease: &LeaseName) -> bool {
-        let renewing = self.nodes.iter().filter(|node| !node.is_silent);
-        let preferred = renewing.max_by_key(|node| weight(&node.description.name, lease));
+        let staying = self.nodes.iter().filter(|node| node.is_staying());
+        let preferred = staying.max_by_key(|node| weight(&node.description.name, lease));
         let own = self.own.as_ref().map(|own| own.fencing());
         preferred.is_none_or(|node| Some(node.fencing) == own)
     }
@@ -109,6 +118,7 @@ mod tests {
             fencing: fencing(number),
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
+            is_draining: false,
         };
         ClusterView {
             own: Some(Arc::new(NodeMembership::permanent(fencing(own)))),
@@ -123,6 +133,21 @@ mod tests {
             (0..names.len() as u64).filter(|own| view(names, *own).is_preferred(&lease)).collect()
         };
         (0..300).map(|number| (number, preferring(number))).collect()
+    }
+
+    #[test]
+    fn whoever_drains_is_preferred_for_nothing_unless_nobody_stays() {
+        let lease = LeaseName::new("test", "lease");
+        let preferring = |draining: &[usize]| {
+            let is_for = |own: &u64| {
+                let mut view = view(&["a", "b"], *own);
+                draining.iter().for_each(|node| view.nodes[*node].is_draining = true);
+                view.is_preferred(&lease)
+            };
+            (0..2).filter(is_for).collect::<Vec<_>>()
+        };
+        assert_eq!((preferring(&[0]), preferring(&[1])), (vec![1], vec![0]));
+        assert_eq!(preferring(&[0, 1]), [0, 1], "each keeps what it has");
     }
 
     #[test]

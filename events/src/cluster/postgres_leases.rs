@@ -175,7 +175,9 @@ async fn join(
     };
     file.write(membership.fencing())?;
     let membership = Arc::new(membership);
-    let mut keeper = LeaseKeeper { calls, node: options.node, file, membership, work, view, failure: None };
+    let node = options.node;
+    let mut keeper =
+        LeaseKeeper { calls, node, file, membership, work, view, is_draining: false, failure: None };
     keeper.look().await?;
     Ok(keeper)
 }
@@ -196,6 +198,10 @@ impl ClusterLeases for PostgresLeases {
 
     fn leases(&self) -> StoreFuture<Result<Vec<LeaseRecord>, LeaseError>> {
         self.ask(LeaseWork::List)
+    }
+
+    fn drain(&self, handed_over: &'static str) -> StoreFuture<Result<(), LeaseError>> {
+        self.ask(|reply| LeaseWork::Drain(handed_over, reply))
     }
 
     fn leave(&self) -> StoreFuture<Result<(), LeaseError>> {

@@ -32,7 +32,8 @@ impl SingleNode {
         let membership = Arc::new(NodeMembership::permanent(fencing));
         let name = Arc::clone(&description.name);
         let joined_at = ambient.now();
-        let nodes = vec![NodeRecord { description, fencing, joined_at, is_silent: false }];
+        let nodes =
+            vec![NodeRecord { description, fencing, joined_at, is_silent: false, is_draining: false }];
         let view = ClusterView { own: Some(Arc::clone(&membership)), nodes, ..ClusterView::default() };
         Self {
             ambient: ambient.clone(),

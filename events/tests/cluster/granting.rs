@@ -4,7 +4,10 @@ use std::{collections::HashSet, time::Duration};
 
 use amoiq_events::{
     Ambient,
-    cluster::{ClusterLeases, ClusterOpenError, ClusterOptions, LeaseError, NodeDescription, SingleNode},
+    cluster::{
+        ClusterLeases, ClusterOpenError, ClusterOptions, HeldLease, LeaseError, LeaseName, NodeDescription,
+        SingleNode,
+    },
     store::Epoch,
 };
 
@@ -69,6 +72,32 @@ async fn a_node_that_leaves_gives_everything_up_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_drains_stays_a_member_and_gives_up_what_nobody_hands_over() {
+    let cluster = GivenCluster::new();
+    let alone = cluster.join("a");
+    let held = alone.ask("work").await.expect("granted");
+    within(alone.leases.drain("other")).await.expect("it drains");
+    assert_eq!(alone.ask("work").await.map(|lease| lease.fencing()), Some(held.fencing()), "nobody takes it");
+    assert!(alone.ask("more").await.is_some());
+
+    let cluster = GivenCluster::new();
+    let [a, b] = [cluster.join("a"), cluster.join("b")];
+    eventually("each sees both", || a.sees().len() == 2 && b.sees().len() == 2);
+    assert!(a.ask("work").await.is_some());
+    let kept = within(a.leases.acquire(vec![LeaseName::new("kept", "lane")])).await.expect("answered");
+    within(a.leases.drain("kept")).await.expect("it drains");
+    assert_eq!(a.ask("work").await.map(|lease| lease.fencing()), None);
+    assert!(b.ask("work").await.is_some());
+    assert!(kept.iter().all(HeldLease::is_valid), "its holder gives it back");
+    assert_eq!(within(b.leases.acquire(vec![kept[0].name().clone()])).await.expect("answered").len(), 0);
+    let prefers_b =
+        || (0..50).all(|number| b.leases.view().borrow().is_preferred(&lease(&number.to_string())));
+    eventually("the other is preferred for everything", prefers_b);
+    assert!(!a.leases.view().borrow().is_preferred(kept[0].name()));
+    assert_eq!(b.sees().len(), 2, "it is still a member");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_starts_in_the_same_directory_takes_the_place_of_the_one_before_at_once() {
     let cluster = GivenCluster::new();
     let before = cluster.join("a");
@@ -119,7 +148,7 @@ async fn a_single_node_has_everything_until_it_leaves() {
     let node = SingleNode::new(description("a"), Epoch(1), &Ambient::system());
     let held = node.acquire(vec![lease("work"), lease("more")]).await.expect("granted");
     assert_eq!(held.len(), 2);
-    assert!(held.iter().all(amoiq_events::cluster::HeldLease::is_valid));
+    assert!(held.iter().all(HeldLease::is_valid));
     node.release(vec![held[0].clone()]).await.expect("released");
     let names: Vec<_> = node.leases().await.expect("listed").into_iter().map(|record| record.name).collect();
     assert_eq!(names, [lease("more")]);

@@ -85,7 +85,7 @@ mod tests {
             verifying: vec!["fingerprint".into()],
         };
         let joined_at = time(i64::try_from(number).unwrap());
-        NodeRecord { description, fencing: fencing(number), joined_at, is_silent }
+        NodeRecord { description, fencing: fencing(number), joined_at, is_silent, is_draining: false }
     }
 
     fn lease(of: &str, node: &str) -> LeaseRecord {

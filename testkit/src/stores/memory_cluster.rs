@@ -99,6 +99,7 @@ impl ClusterState {
             fencing: membership.fencing(),
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
+            is_draining: false,
         };
         let nodes: Vec<_> = self.members.iter().map(record).collect();
         for (name, view) in self.views.iter().filter(|(name, _)| Some(&***name) != except) {

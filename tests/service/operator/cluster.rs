@@ -38,6 +38,10 @@ fn a_service_alone_is_one_node_that_has_nobody_to_ask() {
 }
 
 fn start_node(name: &str, schema: &str, data: &Path) -> TestApp {
+    launcher(name, schema, data).start()
+}
+
+fn launcher(name: &str, schema: &str, data: &Path) -> AppLauncher {
     let settings = [
         ("AMOIQ__STORE__BACKEND", "postgres"),
         ("AMOIQ__STORE__URL", &PostgresServer::shared().address()),
@@ -46,7 +50,7 @@ fn start_node(name: &str, schema: &str, data: &Path) -> TestApp {
         ("AMOIQ__AUTH__JWT_SECRET", "the same secret on every node, of course"),
     ];
     // What is checked at the end of other tests is a log in the data directory.
-    AppLauncher::new().data(data).settings(&settings).unchecked().start()
+    AppLauncher::new().data(data).settings(&settings).unchecked()
 }
 
 /// A field of every object in a list.
@@ -91,4 +95,34 @@ fn two_nodes_see_each_other_and_one_has_everything_after_the_others_death() {
             && holders.iter().all(|&node| node == "a")
     });
     assert_eq!(metric_value(&scrape(&a), "amoiq_cluster_nodes{state=\"member\"}"), Some(1.0));
+}
+
+#[test]
+fn a_node_that_drains_hands_its_leases_over_while_it_still_serves() {
+    let schema = PostgresServer::shared().new_schema();
+    let directories = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
+    let a = launcher("a", &schema, directories[0].path());
+    let mut a = a.environment("AMOIQ__SERVER__DRAIN_SECONDS", "600").start();
+    let b = start_node("b", &schema, directories[1].path());
+    cli::stdout_of(a.data(), &["tenant", "create", "acme"]);
+    for number in 0..8 {
+        let address = format!("https://acme.example/hook/{number}");
+        cli::stdout_of(a.data(), &["webhook", "create", &address, "--tenant", "acme"]);
+    }
+    let holders = || {
+        let shown = cli::json_of(b.data(), &["cluster"]);
+        each(&shown, "leases", "node").into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    eventually("each has some", || holders().contains(&"a".to_owned()) && holders().len() >= 8);
+    a.signal("TERM");
+    eventually("the other has everything but the note of the drain", || {
+        let holders = holders();
+        holders.len() >= 9 && holders.iter().filter(|node| *node == "a").count() == 1
+    });
+    assert!(a.exit_status().is_none());
+    assert_eq!(a.get(WIDGET_KEY, "/healthz").status, 200);
+    // Another signal ends the drain.
+    a.signal("TERM");
+    eventually("it ends", || a.exit_status().is_some());
+    eventually("nothing is left of it", || holders().iter().all(|node| node == "b"));
 }

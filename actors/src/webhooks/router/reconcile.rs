@@ -23,6 +23,9 @@ use crate::webhooks::{
     services::LaneServices,
 };
 
+/// The kind of the leases of lanes. A router hands each over to the node that is preferred for it.
+pub const LANE_LEASES: &str = "webhook";
+
 /// How far before the head the router starts reading at the most, in positions. Lanes further behind read for
 /// themselves.
 const LOOK_BACK: u64 = 100_000;
@@ -241,9 +244,9 @@ async fn start_missing(
     started
 }
 
-/// What the lane of an endpoint needs.
+/// The lease that the lane of an endpoint needs.
 fn lease_name(endpoint: &WebhookEndpoint) -> LeaseName {
-    LeaseName::new("webhook", &format!("{}/{}", endpoint.tenant, endpoint.id))
+    LeaseName::new(LANE_LEASES, &format!("{}/{}", endpoint.tenant, endpoint.id))
 }
 
 /// Reads what a lane starts from.

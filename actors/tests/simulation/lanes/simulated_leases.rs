@@ -139,6 +139,7 @@ impl LeaseState {
             fencing: member.membership.fencing(),
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
+            is_draining: false,
         };
         let registered = self.nodes.iter().enumerate().filter(|(_, member)| member.is_registered);
         let nodes: Vec<_> = registered.map(record).collect();

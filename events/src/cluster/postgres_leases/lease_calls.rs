@@ -79,8 +79,9 @@ impl LeaseCalls {
             ),
             nodes: text(
                 "SELECT name, address, level, signing, verifying, epoch, number, joined_at, until < clock_timestamp(),
-                 (SELECT releases FROM {schema}.cluster)
-                 FROM {schema}.nodes ORDER BY name",
+                 (SELECT releases FROM {schema}.cluster),
+                 EXISTS (SELECT FROM {schema}.leases l WHERE l.node = n.number AND l.name = 'drain/' || n.number)
+                 FROM {schema}.nodes n ORDER BY name",
             ),
         };
         Self { database, session: None, epoch, term, contact: [None; 2], texts }
@@ -204,6 +205,7 @@ impl LeaseCalls {
                 fencing: fencing(row.try_get(5)?, row.try_get(6)?),
                 joined_at: date(row.try_get(7)?),
                 is_silent: row.try_get(8)?,
+                is_draining: row.try_get(10)?,
             })
         };
         let releases = rows.first().map(|row| row.try_get::<_, i64>(9)).transpose()?.unwrap_or_default();

@@ -31,6 +31,8 @@ pub(super) enum LeaseWork {
     Acquire(Vec<LeaseName>, LeaseReply<Vec<HeldLease>>),
     Release(Vec<HeldLease>, LeaseReply<()>),
     List(LeaseReply<Vec<LeaseRecord>>),
+    /// All but those of a kind are given back.
+    Drain(&'static str, LeaseReply<()>),
     Leave(LeaseReply<()>),
 }
 
@@ -42,6 +44,8 @@ pub(super) struct LeaseKeeper {
     pub(super) membership: Arc<NodeMembership>,
     pub(super) work: mpsc::Receiver<LeaseWork>,
     pub(super) view: watch::Sender<Arc<ClusterView>>,
+    /// The node leaves soon.
+    pub(super) is_draining: bool,
     /// Why the last renewal failed. Changes are logged once.
     pub(super) failure: Option<CallFailure>,
 }
@@ -132,6 +136,9 @@ impl LeaseKeeper {
                 drop(reply.send(released.map_err(unavailable)));
             }
             LeaseWork::List(reply) => drop(reply.send(self.calls.leases().await.map_err(unavailable))),
+            LeaseWork::Drain(handed_over, reply) => {
+                drop(reply.send(self.drain(handed_over).await.map_err(unavailable)));
+            }
             LeaseWork::Leave(reply) => drop(reply.send(Err(LeaseError::NoMember))),
         }
     }
@@ -140,7 +147,34 @@ impl LeaseKeeper {
         if !self.membership.is_valid() {
             return Err(LeaseError::NoMember);
         }
+        if self.is_draining && self.has_successor() {
+            return Ok(Vec::new());
+        }
         self.calls.acquire(&self.membership, names).await.map_err(unavailable)
+    }
+
+    /// Whether another node stays.
+    fn has_successor(&self) -> bool {
+        let own = self.membership.fencing();
+        self.view.borrow().nodes.iter().any(|node| node.fencing != own && node.is_staying())
+    }
+
+    async fn drain(&mut self, handed_over: &str) -> Result<(), CallFailure> {
+        let drain = LeaseName::of_drain(self.membership.fencing());
+        self.calls.acquire(&self.membership, std::slice::from_ref(&drain)).await?;
+        self.is_draining = true;
+        if self.has_successor() {
+            let records = self.calls.leases().await?.into_iter();
+            let own = records.filter(|record| record.node == self.node.name);
+            let given_back = own.filter(|record| record.name != drain && record.name.kind() != handed_over);
+            let lease = |record: LeaseRecord| {
+                HeldLease::new(record.name, record.fencing, Arc::clone(&self.membership))
+            };
+            let leases: Vec<_> = given_back.map(lease).collect();
+            self.calls.release(&self.membership, &leases).await?;
+        }
+        // Whoever hands over sees at once that it is time.
+        self.look().await
     }
 
     async fn leave(mut self, reply: LeaseReply<()>) {
