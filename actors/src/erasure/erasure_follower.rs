@@ -18,6 +18,7 @@ use amoiq_events::{
 };
 
 use super::{EraseError, ErasureTargets, RETENTION_ACTOR, RETRY_EVERY};
+use crate::projections::ViewError;
 
 /// How long it waits for the rest of an erasure, whose sessions come one by one.
 const GATHERING: Duration = Duration::from_secs(1);
@@ -81,7 +82,12 @@ impl ErasureFollower {
     /// Repeats erasures on this node; tries until that is done.
     async fn repeat(&mut self, erased: &ForeignErasures) {
         while let Err(error) = self.try_repeat(erased).await {
-            tracing::warn!(%error, "an erasure is not complete on this node; trying again");
+            if matches!(error, EraseError::View(ViewError::Rebuilding)) {
+                // As at each first start, and after a lost file.
+                tracing::debug!(%error, "the file is cleaned of what was erased after the rebuild");
+            } else {
+                tracing::warn!(%error, "an erasure is not complete on this node; trying again");
+            }
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }
