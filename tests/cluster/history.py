@@ -21,6 +21,7 @@ def run():
             session = f"session-that-is-new-{number}" if number % 4 == 0 else f"session-that-is-read-{dice.randrange(SESSIONS)}"
             said = visitors[writes].must("POST", "/webchat/message", {"text": f"{number}", "sessionId": session})
             page = readers[reads].must("GET", f"/api/chat/messages?sessionId={session}&limit=1")
-            newest = page["messages"][-1]["id"]
-            check(newest == said["messageId"], f"try {number}: {cluster.names[reads]} does not have what {cluster.names[writes]} stored")
+            names = cluster.names[reads], cluster.names[writes]
+            is_there = page["messages"][-1]["id"] == said["messageId"]
+            check(is_there, f"try {number}: {names[0]} does not have what {names[1]} acknowledged")
         tell(f"{tries} times a node had what another one had just acknowledged")

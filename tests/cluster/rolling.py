@@ -7,7 +7,6 @@ none misses a message or gets one twice.
 import http.client
 import json
 import os
-import threading
 import time
 
 from nodes import SECRET, Writer, join, running, tell

@@ -146,8 +146,9 @@ def run():
             times, longest = stall(cluster, way, place, is_stopped)
             where = f"{'within' if place[1] else 'after'} {('values', 'execution', 'end')[place[0]]}"
             tell(
-                f"a node is {'stopped' if is_stopped else 'cut off'} {where} of an append: {len(times)} messages of others, 99 % "
-                f"within {1000 * p99(times):.0f} ms, the slowest {1000 * max(times):.0f} ms; longest wait for a lock {longest:.1f} s"
+                f"a node is {'stopped' if is_stopped else 'cut off'} {where} of an append: {len(times)} messages of others, "
+                f"99 % within {1000 * p99(times):.0f} ms, the slowest {1000 * max(times):.0f} ms; "
+                f"longest wait for a lock {longest:.1f} s"
             )
             check(p99(times) <= PATIENCE_SECONDS, "the others wait")
             check(longest <= PATIENCE_SECONDS, "somebody waits for a lock")
