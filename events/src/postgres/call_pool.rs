@@ -62,7 +62,8 @@ impl CallPool {
     /// that had broken, so it has to be one that may be repeated.
     ///
     /// # Errors
-    /// A [`CallFailure`].
+    /// A [`CallFailure`]. It is [`CallFailure::Broken`] also when the call was carried out and somebody ended its wait for
+    /// the standby.
     pub async fn call(&self, text: &Arc<str>, values: CallValues) -> Result<Vec<Row>, CallFailure> {
         let (pool, text) = (self.clone(), Arc::clone(text));
         if pool.shared.asked.fetch_add(1, Ordering::Relaxed) >= QUEUE {
@@ -85,16 +86,26 @@ impl CallPool {
         if let Some(mut session) = idle {
             match session.query(text, &values, timing::WRITE_CALL).await {
                 Err(CallFailure::Broken(_)) => {}
-                answered => {
-                    shared.idle.lock().push(session);
-                    return answered;
-                }
+                answered => return self.give_back(session, answered),
             }
         }
         let mut session = self.database.connect().await?;
         let answered = session.query(text, &values, timing::WRITE_CALL).await;
+        self.give_back(session, answered)
+    }
+
+    /// Takes a session back, and says so when the answer came although the standby does not have what was written.
+    fn give_back(
+        &self,
+        session: DatabaseSession,
+        answered: Result<Vec<Row>, CallFailure>,
+    ) -> Result<Vec<Row>, CallFailure> {
+        let is_unreplicated = session.was_unreplicated();
         if session.is_usable() {
-            shared.idle.lock().push(session);
+            self.shared.idle.lock().push(session);
+        }
+        if is_unreplicated {
+            return Err(CallFailure::Broken("the wait for the standby was ended".to_owned()));
         }
         answered
     }

@@ -1,7 +1,8 @@
 //! A server and a schema, as one part of the program uses them.
 //!
-//! Each part opens its own, with a thread of its own: the renewal of a lease must not wait until the log has decoded what
-//! it reads.
+//! A process opens one and hands it to each part [with a thread of its own](PostgresDatabase::on_own_thread): the renewal of
+//! a lease must not wait until the log has decoded what it reads. But all parts go to the same server: what one of them has
+//! seen replaced, none of them uses any more.
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,6 +15,9 @@ use super::{
 
 /// What opening may take: connecting to every host, and making the schema.
 const OPEN: Duration = Duration::from_mins(1);
+
+/// How the threads are called.
+const THREAD: &str = "store-postgres";
 
 /// Which database to open.
 #[derive(Clone)]
@@ -72,18 +76,39 @@ impl PostgresDatabase {
     /// # Errors
     /// A [`PostgresOpenError`], whose text says what to do.
     pub fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let thread = DatabaseThread::start("store-postgres")?;
+        let database = Self::unchecked(options)?;
+        database.wait_for({
+            let database = database.clone();
+            let may_be_lost = options.may_be_lost;
+            async move { database.check(may_be_lost).await }
+        })?;
+        Ok(database)
+    }
+
+    /// The same without asking the server.
+    pub(crate) fn unchecked(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let thread = DatabaseThread::start(THREAD)?;
         let schema = SchemaName::parse(&options.schema)?;
         let server = ServerAddress::parse(&options.address)?
             .with_credentials(options.user.as_deref(), options.password.as_deref());
         let tls = tls::connector(&server)?;
-        let database = Self {
-            thread,
-            sessions: SessionMaker { server: Arc::new(server), tls, seen: Arc::default() },
-            schema,
-        };
-        database.wait_for(check(database.sessions.clone(), options.may_be_lost))?;
-        Ok(database)
+        let sessions = SessionMaker { server: Arc::new(server), tls, seen: Arc::default() };
+        Ok(Self { thread, sessions, schema })
+    }
+
+    /// The same database for another part of the process. What either sees of servers, both know.
+    ///
+    /// # Errors
+    /// [`PostgresOpenError::Thread`]
+    pub fn on_own_thread(&self) -> Result<Self, PostgresOpenError> {
+        Ok(Self { thread: DatabaseThread::start(THREAD)?, ..self.clone() })
+    }
+
+    /// Refuses a server that does not keep what it acknowledges, unless that is allowed.
+    pub(crate) async fn check(&self, may_be_lost: bool) -> Result<(), PostgresOpenError> {
+        let mut session = self.connect().await?;
+        server_check::check(&mut session, may_be_lost).await?;
+        server_check::check_direct(&mut session, &self.sessions).await
     }
 
     /// Makes the tables of a part, or brings them up to date. It blocks until that is done.
@@ -94,7 +119,7 @@ impl PostgresDatabase {
         let database = self.clone();
         self.wait_for(async move {
             let mut session = database.connect().await?;
-            part.prepare(&mut session, &database.schema).await
+            part.prepare(&mut session, &database.schema, "").await
         })
     }
 
@@ -125,10 +150,4 @@ impl PostgresDatabase {
         let silent = || E::from(PostgresOpenError::Database("it does not answer".to_owned()));
         self.thread.wait_for(task, OPEN).unwrap_or_else(|| Err(silent()))
     }
-}
-
-async fn check(sessions: SessionMaker, may_be_lost: bool) -> Result<(), PostgresOpenError> {
-    let mut session = sessions.connect().await?;
-    server_check::check(&mut session, may_be_lost).await?;
-    server_check::check_direct(&mut session, &sessions).await
 }

@@ -1,6 +1,6 @@
-//! Tables and functions of one part of the program, beside those of the log and made in the same way: by the first node
-//! that needs them, under the lock that appends take too. What a later release adds has to work for an older one that
-//! still runs.
+//! Tables and functions of one part of the program: the log, leases, signals, deliveries. The first node that needs them
+//! makes them, under the lock that appends take too. What a later release adds has to work for an older one that still
+//! runs.
 
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use super::{CallFailure, DatabaseSession, PostgresOpenError, SchemaName, timing}
 const MAKE: Duration = Duration::from_mins(1);
 
 /// The table of all parts.
-const PARTS: &str = "
-    CREATE SCHEMA IF NOT EXISTS {schema};
-    CREATE TABLE IF NOT EXISTS {schema}.parts (name text PRIMARY KEY, release integer NOT NULL)";
+const PARTS: &str = "CREATE TABLE {schema}.parts (name text PRIMARY KEY, release integer NOT NULL)";
+
+/// Whether there is the schema. Where it exists, whoever may not make schemas can use it.
+const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = '{name}')";
 
 /// Whether there is that table. A look-up by name would answer from what the session remembers.
 const HAS_PARTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
@@ -29,11 +30,12 @@ pub struct SchemaPart {
 }
 
 impl SchemaPart {
-    /// Makes the part or brings it up to date.
-    pub(super) async fn prepare(
+    /// Makes the part, with its first rows, or brings it up to date.
+    pub(crate) async fn prepare(
         &self,
         session: &mut DatabaseSession,
         schema: &SchemaName,
+        first_rows: &str,
     ) -> Result<(), PostgresOpenError> {
         let known = i32::try_from(self.steps.len()).unwrap_or(i32::MAX);
         if self.release(session, schema).await? == known {
@@ -42,6 +44,9 @@ impl SchemaPart {
         let lock = schema.fill("BEGIN; SELECT pg_advisory_xact_lock({lock})");
         session.execute(&lock, timing::WRITE_CALL).await?;
         if !session.value::<bool>(&schema.statement(HAS_PARTS)).await? {
+            if !session.value::<bool>(&schema.statement(HAS_SCHEMA)).await? {
+                session.execute(&schema.fill("CREATE SCHEMA {schema}"), timing::WRITE_CALL).await?;
+            }
             session.execute(&schema.fill(PARTS), timing::WRITE_CALL).await?;
         }
         // Another node may have done it meanwhile.
@@ -55,6 +60,9 @@ impl SchemaPart {
                 session.execute(&schema.fill(text), MAKE).await?;
             }
         }
+        if found == 0 {
+            session.execute(&schema.fill(first_rows), timing::WRITE_CALL).await?;
+        }
         let note = format!(
             "INSERT INTO {{schema}}.parts (name, release) VALUES ('{}', {known})
              ON CONFLICT (name) DO UPDATE SET release = {known}; COMMIT",
@@ -64,7 +72,11 @@ impl SchemaPart {
     }
 
     /// The release that made the part; 0 when there is none.
-    async fn release(&self, session: &mut DatabaseSession, schema: &SchemaName) -> Result<i32, CallFailure> {
+    pub(crate) async fn release(
+        &self,
+        session: &mut DatabaseSession,
+        schema: &SchemaName,
+    ) -> Result<i32, CallFailure> {
         if !session.value::<bool>(&schema.statement(HAS_PARTS)).await? {
             return Ok(0);
         }

@@ -116,10 +116,20 @@ impl PostgresStore {
 
     /// Opens it as a node that may make it and begin its epochs, or for somebody who looks at it.
     fn open_with(options: &PostgresOptions, ambient: Option<&Ambient>) -> Result<Self, PostgresOpenError> {
-        let database = PostgresDatabase::open(options)?;
+        // What the node has seen before comes before the first connection.
+        let database = PostgresDatabase::unchecked(options)?;
         let opening = OpenedLog::of(database.clone(), options.clone(), ambient.cloned());
         let opened = database.wait_for(opening)?;
         Ok(Self::start(&database, opened, ambient.cloned()))
+    }
+
+    /// The database that it is in, for another part of the process.
+    ///
+    /// # Errors
+    /// [`PostgresOpenError::Thread`]
+    pub fn database(&self) -> Result<PostgresDatabase, PostgresOpenError> {
+        let (thread, sessions, schema) = (self.thread.clone(), self.sessions.clone(), self.schema.clone());
+        PostgresDatabase { thread, sessions, schema }.on_own_thread()
     }
 
     fn start(database: &PostgresDatabase, opened: OpenedLog, ambient: Option<Ambient>) -> Self {

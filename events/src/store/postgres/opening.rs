@@ -43,6 +43,7 @@ impl OpenedLog {
         if let Some(server) = kept.as_ref().and_then(|kept| kept.server) {
             database.sessions.seen.remember(server);
         }
+        database.check(options.may_be_lost).await?;
         let mut session = database.connect().await?;
         let new_epoch = || ambient.as_ref().map(|ambient| Epoch(u64::from_le_bytes(ambient.bytes())));
         schema::prepare(&mut session, schema, new_epoch()).await?;

@@ -1,38 +1,24 @@
-//! The tables and functions of a log: made by the program, in a schema of their own, and brought up to date by it.
-//!
-//! Several nodes may open a log that is not there yet: one makes it, under the lock that appends take too. A schema that a
-//! newer release made is refused. What is added later has to work for an older release that still runs.
-
-use std::time::Duration;
+//! The tables and functions of a log, and what it says of itself.
 
 use tokio_postgres::Row;
 
 use crate::{
     EventId, Position,
-    postgres::{CallFailure, DatabaseSession, PostgresOpenError, SchemaName, timing},
+    postgres::{CallFailure, DatabaseSession, PostgresOpenError, SchemaName, SchemaPart, timing},
     store::Epoch,
 };
 
-/// The release of the schema: how many steps lead to it.
-const RELEASE: i32 = 1;
-
-/// How long one file of definitions may take.
-const MAKE: Duration = Duration::from_mins(1);
-
-/// Whether there is a log. This reads the catalogue as it is; a look-up by name answers from what the session remembers,
-/// also after it has waited for another node that made the schema.
-const IS_MADE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = '{name}' AND c.relname = 'store')";
-
-/// What makes each release from the one before.
-const STEPS: &[&[&str]] = &[&[
-    include_str!("sql/tables.sql"),
-    include_str!("sql/append.sql"),
-    include_str!("sql/epochs.sql"),
-    include_str!("sql/remove.sql"),
-    include_str!("sql/seek.sql"),
-]];
+/// The tables and functions.
+static LOG_PART: SchemaPart = SchemaPart {
+    name: "log",
+    steps: &[&[
+        include_str!("sql/tables.sql"),
+        include_str!("sql/append.sql"),
+        include_str!("sql/epochs.sql"),
+        include_str!("sql/remove.sql"),
+        include_str!("sql/seek.sql"),
+    ]],
+};
 
 /// What a log says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,32 +53,25 @@ impl LogState {
     }
 }
 
-/// Makes the schema or brings it up to date. A new log gets this epoch; without one, none is made.
+/// Makes the log or brings it up to date. A new log gets this epoch; without one, none is made.
 pub(super) async fn prepare(
     session: &mut DatabaseSession,
     schema: &SchemaName,
     new_epoch: Option<Epoch>,
 ) -> Result<(), PostgresOpenError> {
-    let found = release(session, schema).await?;
-    if found == 0 && new_epoch.is_none() {
-        return Err(PostgresOpenError::NoLog(schema.as_str().to_owned()));
-    }
-    if found != RELEASE {
-        let lock = schema.fill("BEGIN; SELECT pg_advisory_xact_lock({lock})");
-        session.execute(&lock, timing::WRITE_CALL).await?;
-        // Another node may have done it meanwhile.
-        let found = release(session, schema).await?;
-        if found > RELEASE {
-            return Err(PostgresOpenError::NewerRelease {
-                schema: schema.as_str().to_owned(),
-                found,
-                known: RELEASE,
-            });
+    let Some(new_epoch) = new_epoch else {
+        if LOG_PART.release(session, schema).await? == 0 {
+            return Err(PostgresOpenError::NoLog(schema.as_str().to_owned()));
         }
-        make(session, schema, found, new_epoch).await?;
-        session.execute("COMMIT", timing::WRITE_CALL).await?;
-    }
-    Ok(())
+        return LOG_PART.prepare(session, schema, "").await;
+    };
+    let first_rows = format!(
+        "INSERT INTO {{schema}}.store (epoch) VALUES ({0});
+         INSERT INTO {{schema}}.epochs (number, epoch, common) VALUES (1, {0}, 0);
+         INSERT INTO {{schema}}.head (position, removals) VALUES (0, 0)",
+        new_epoch.0.cast_signed()
+    );
+    LOG_PART.prepare(session, schema, &first_rows).await
 }
 
 /// What is in the log.
@@ -104,41 +83,4 @@ pub(super) async fn state(
     let rows = session.query(&query, &[], timing::WRITE_CALL).await?;
     let row = rows.first().ok_or_else(|| PostgresOpenError::Database("the log has no head".to_owned()))?;
     Ok(LogState::decode(row).map_err(CallFailure::from)?)
-}
-
-/// The release that made the schema; 0 when there is none.
-async fn release(session: &mut DatabaseSession, schema: &SchemaName) -> Result<i32, CallFailure> {
-    let is_made = schema.statement(IS_MADE);
-    if !session.value::<bool>(&is_made).await? {
-        return Ok(0);
-    }
-    session.value(&schema.statement("SELECT release FROM {schema}.store")).await
-}
-
-async fn make(
-    session: &mut DatabaseSession,
-    schema: &SchemaName,
-    found: i32,
-    new_epoch: Option<Epoch>,
-) -> Result<(), CallFailure> {
-    // Where it exists, whoever may not make schemas can use it.
-    if session.value(&schema.statement("SELECT to_regnamespace('{schema}') IS NULL")).await? {
-        session.execute(&schema.fill("CREATE SCHEMA {schema}"), timing::WRITE_CALL).await?;
-    }
-    for texts in STEPS.iter().skip(usize::try_from(found).unwrap_or_default()) {
-        for text in *texts {
-            session.execute(&schema.fill(text), MAKE).await?;
-        }
-    }
-    let rows = if let Some(new_epoch) = new_epoch.filter(|_| found == 0) {
-        format!(
-            "INSERT INTO {{schema}}.store (release, epoch) VALUES ({RELEASE}, {0});
-             INSERT INTO {{schema}}.epochs (number, epoch, common) VALUES (1, {0}, 0);
-             INSERT INTO {{schema}}.head (position, removals) VALUES (0, 0)",
-            new_epoch.0.cast_signed()
-        )
-    } else {
-        format!("UPDATE {{schema}}.store SET release = {RELEASE}")
-    };
-    session.execute(&schema.fill(&rows), timing::WRITE_CALL).await
 }

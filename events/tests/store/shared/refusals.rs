@@ -24,7 +24,7 @@ fn a_schema_of_a_newer_release_is_refused() {
     let server = PostgresServer::shared();
     let options = PostgresOptions { schema: server.new_schema(), ..PostgresOptions::new(&server.address()) };
     drop(connect(&options));
-    server.ask(&format!("UPDATE {}.store SET release = 99", options.schema));
+    server.ask(&format!("UPDATE {}.parts SET release = 99 WHERE name = 'log'", options.schema));
     let reason = refusal(&options);
     assert!(reason.contains("newer release (99"), "{reason}");
 }

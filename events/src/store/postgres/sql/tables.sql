@@ -3,8 +3,6 @@
 -- What the store is: one row.
 CREATE TABLE {schema}.store (
     is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
-    -- Which of these files made the schema.
-    release integer NOT NULL,
     -- Names this history.
     epoch bigint NOT NULL
 );
