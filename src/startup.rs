@@ -35,7 +35,8 @@ use anyhow::{Context, bail};
 
 use self::{
     app_services::AppServices,
-    core_services::{CoreServices, open_log::LogOpening},
+    core_services::{CoreServices, cluster::JoinedNode, open_log::LogOpening},
+    jwt_secrets::TokenSecrets,
     listeners::ServiceListeners,
     sockets::SocketServer,
     supervision::{DrainPeriod, ServiceManager, StopSignals},
@@ -117,8 +118,30 @@ impl RunningService {
     pub async fn start(config: Config, losses: TelemetryLosses) -> anyhow::Result<Self> {
         let listeners = ServiceListeners::of(&config);
         let ambient = Ambient::system();
-        let LogOpening { log, lock } = open_log::open_log(&config.store, &ambient, LOCK_TIMEOUT)?;
-        let core = CoreServices::load(config, log, ambient).await?;
+        let LogOpening { log, shared, lock } = open_log::open_log(&config.store, &ambient, LOCK_TIMEOUT)?;
+        let secrets = TokenSecrets::load(&config.auth, &config.store.path, &ambient)?;
+        let joined = JoinedNode::join(&config, &*log, shared, &secrets, &ambient)?;
+        let leases = Arc::clone(&joined.leases);
+        let starting = async {
+            let core = CoreServices::load(config, log, ambient, secrets, joined).await?;
+            Self::start_on(core, listeners, losses, lock).await
+        };
+        let started = starting.await;
+        if started.is_ok() {
+            leases.serve();
+        } else if !matches!(tokio::time::timeout(CLOSE_TIMEOUT, leases.leave()).await, Ok(Ok(()))) {
+            tracing::warn!("other nodes hear only later that this one has not started");
+        }
+        started
+    }
+
+    /// Starts what works with the log.
+    async fn start_on(
+        core: CoreServices,
+        listeners: ServiceListeners,
+        losses: TelemetryLosses,
+        lock: Option<DirectoryLock>,
+    ) -> anyhow::Result<Self> {
         let key_uses = KeyUses::start(Arc::clone(&core.registry), core.data_directory());
         configured_tenants::reconcile(&core).await?;
         let (presence, signals) = app_services::start_presence(&core);

@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 use amoiq_actors::tenants::{TenantFollower, TenantNews, TenantRegistry};
 use amoiq_events::{Ambient, EventLog, EventStore, store::OpenedStore};
 
-use self::cluster::NodeServices;
+use self::cluster::{JoinedNode, NodeServices};
 use super::{demo_tenant, jwt_secrets::TokenSecrets};
 use crate::config::Config;
 
@@ -31,15 +31,16 @@ pub(super) struct CoreServices {
 }
 
 impl CoreServices {
-    /// Joins the other nodes, completes erasures that were interrupted, and reads the tenants from the log. The configured ones
-    /// may not be among them yet.
+    /// Opens what the nodes share, completes erasures that were interrupted, and reads the tenants from the log. The
+    /// configured ones may not be among them yet.
     pub(super) async fn load(
         config: Config,
         opened: Arc<dyn OpenedStore>,
         ambient: Ambient,
+        secrets: TokenSecrets,
+        joined: JoinedNode,
     ) -> anyhow::Result<Self> {
-        let secrets = TokenSecrets::load(&config.auth, &config.store.path, &ambient)?;
-        let node = NodeServices::join(&config, &*opened, &secrets, &ambient).await?;
+        let node = NodeServices::open(joined, &config.store.path, &*opened).await?;
         amoiq_actors::erasure::finish_erasures(&*opened).await?;
         let (store, log): (Arc<dyn EventStore>, Arc<dyn EventLog>) = (opened.clone(), opened.clone());
         // Before the registry is read: what another node changes meanwhile is in one of both.

@@ -13,9 +13,9 @@ use amoiq_events::{
     Ambient, Event, EventLog, MessageText, Position, SessionId, StreamName, TenantId, WebhookId,
     cluster::{ClusterLeases, ClusterOptions, NodeDescription, PostgresLeases},
     event::EventCause,
-    postgres::{PostgresDatabase, PostgresOptions},
+    postgres::PostgresOptions,
     session::{MessageCreated, MessageSender, SessionEvent},
-    store::{ExpectedVersion, postgres::PostgresStore},
+    store::{Epoch, ExpectedVersion, postgres::PostgresStore},
     tenant::{DesiredTenant, ManagedBy, TenantCommand, TenantSettings},
     webhook::{WebhookCommand, WebhookSecret, WebhookSettings},
 };
@@ -50,18 +50,27 @@ impl SharedDatabase {
 
     pub(crate) fn leases(&self, name: &str, directory: &Path) -> Arc<dyn ClusterLeases> {
         let joined = PostgresLeases::open(ClusterOptions {
-            database: self.options.clone(),
+            database: self.log.database().expect("the database"),
             node: NodeDescription::named(name),
             epoch: self.log.epoch(),
             directory: directory.to_owned(),
+            ambient: Ambient::system(),
             term: TERM,
         });
         Arc::new(joined.expect("joined"))
     }
 
     pub(crate) fn deliveries(&self) -> DeliveryStore {
-        let database = PostgresDatabase::open(&self.options).expect("the database opens");
-        DeliveryStore::shared(database).expect("the outbox opens")
+        DeliveryStore::shared(self.log.database().expect("the database")).expect("the outbox opens")
+    }
+
+    /// The log goes on in another epoch, as if another node had found that it lost its end.
+    pub(crate) fn go_on_in(&self, epoch: Epoch) {
+        let (schema, epoch) = (&self.options.schema, epoch.0);
+        PostgresServer::shared().ask(&format!(
+            "INSERT INTO {schema}.epochs SELECT 2, {epoch}, s.epoch, s.epoch, 0 FROM {schema}.store s;
+             UPDATE {schema}.store SET epoch = {epoch}"
+        ));
     }
 
     /// Starts a node on the caller's thread.
@@ -82,6 +91,7 @@ impl SharedDatabase {
             sender,
         };
         let webhooks = WebhooksHandle::start_here(lane_settings(), services);
+        leases.serve();
         GivenNode { leases, deliveries, webhooks }
     }
 

@@ -53,13 +53,13 @@ impl fmt::Display for LeaseName {
     }
 }
 
-/// Names one grant, of a lease or of a node's membership. Numbers rise within an epoch; a failover that lost grants gives
-/// the same numbers again, in another epoch.
+/// Names one grant, of a lease or of a node's membership. Numbers rise within an epoch, and are as high as the time in
+/// microseconds, so that a failover that loses grants gives none of their numbers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FencingNumber {
     /// The history of the log.
     pub epoch: Epoch,
-    /// Counted from 1.
+    /// The number.
     pub number: u64,
 }
 

@@ -17,6 +17,9 @@ pub trait ClusterLeases: Send + Sync {
     /// The nodes. It changes when one joins, leaves, falls silent or is removed, and when this one joins again.
     fn view(&self) -> watch::Receiver<Arc<ClusterView>>;
 
+    /// Says that this node can do work from now on: before, no lease is rather for it, and other nodes keep what they have.
+    fn serve(&self);
+
     /// Asks for leases; grants those that no other node has. One that this node has already is given again.
     fn acquire(&self, names: Vec<LeaseName>) -> StoreFuture<Result<Vec<HeldLease>, LeaseError>>;
 

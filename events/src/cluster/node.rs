@@ -51,14 +51,16 @@ pub struct NodeRecord {
     pub joined_at: Timestamp,
     /// It has not renewed its membership in time, and is removed unless it does.
     pub is_silent: bool,
+    /// It can do work.
+    pub serves: bool,
     /// It leaves soon, and takes no more leases.
     pub is_draining: bool,
 }
 
 impl NodeRecord {
     /// Whether it takes leases.
-    pub(crate) fn is_staying(&self) -> bool {
-        !self.is_silent && !self.is_draining
+    pub(crate) fn takes_leases(&self) -> bool {
+        self.serves && !self.is_silent && !self.is_draining
     }
 }
 
@@ -88,12 +90,12 @@ impl ClusterView {
         self.nodes.iter().map(|node| node.description.level).min()
     }
 
-    /// Whether a lease is rather for this node than for another that renews its membership and stays. Every node comes to the same
-    /// conclusion, each has about as many, and when one comes or goes only its own leases move.
+    /// Whether a lease is rather for this node than for another that takes leases. Every node comes to the same conclusion,
+    /// each has about as many, and when one comes or goes only its own leases move.
     #[must_use]
     pub fn is_preferred(&self, lease: &LeaseName) -> bool {
-        let staying = self.nodes.iter().filter(|node| node.is_staying());
-        let preferred = staying.max_by_key(|node| weight(&node.description.name, lease));
+        let taking = self.nodes.iter().filter(|node| node.takes_leases());
+        let preferred = taking.max_by_key(|node| weight(&node.description.name, lease));
         let own = self.own.as_ref().map(|own| own.fencing());
         preferred.is_none_or(|node| Some(node.fencing) == own)
     }
@@ -118,6 +120,7 @@ mod tests {
             fencing: fencing(number),
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
+            serves: true,
             is_draining: false,
         };
         ClusterView {

@@ -31,7 +31,8 @@ use super::{
     node::{ClusterView, NodeDescription},
 };
 use crate::{
-    postgres::{CallFailure, PostgresDatabase, PostgresOpenError, PostgresOptions, SchemaPart},
+    Ambient,
+    postgres::{CallFailure, PostgresDatabase, PostgresOpenError, SchemaPart},
     store::{Epoch, StoreFuture},
 };
 
@@ -51,6 +52,9 @@ const QUEUE: usize = 256;
 /// How many terms a start waits for a node of the same name to be gone.
 const NAME_PATIENCE: u32 = 2;
 
+/// How often a start tries again to join when it gets no answer.
+const LOST_ANSWERS: u32 = 3;
+
 /// The tables and functions.
 static CLUSTER_PART: SchemaPart =
     SchemaPart { name: "cluster", steps: &[&[include_str!("postgres_leases/cluster.sql")]] };
@@ -59,13 +63,15 @@ static CLUSTER_PART: SchemaPart =
 #[derive(Clone)]
 pub struct ClusterOptions {
     /// Where the register is.
-    pub database: PostgresOptions,
+    pub database: PostgresDatabase,
     /// What the node says of itself.
     pub node: NodeDescription,
     /// The history of the log that the node works on.
     pub epoch: Epoch,
     /// A directory that no other process has as long as this one runs. The node notes its membership in it.
     pub directory: PathBuf,
+    /// For a token by which the process recognises its membership.
+    pub ambient: Ambient,
     /// [`LEASE_TERM`]; tests have less time.
     pub term: Duration,
 }
@@ -119,11 +125,11 @@ impl PostgresLeases {
     /// # Errors
     /// A [`ClusterOpenError`], whose text says what to do.
     pub fn open(options: ClusterOptions) -> Result<Self, ClusterOpenError> {
-        let database = PostgresDatabase::open(&options.database)?;
+        let database = options.database.clone();
         database.prepare(&CLUSTER_PART)?;
         let (work, waiting) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::default());
-        let joining = join(database.clone(), options, waiting, publish);
+        let joining = join(options, waiting, publish);
         let keeper = database.wait_for(joining)?;
         database.spawn(keeper.run());
         Ok(Self { work, view, _database: database })
@@ -148,17 +154,24 @@ impl PostgresLeases {
 
 /// Joins, as soon as a node of the same name is gone.
 async fn join(
-    database: PostgresDatabase,
     options: ClusterOptions,
     work: mpsc::Receiver<LeaseWork>,
     view: watch::Sender<Arc<ClusterView>>,
 ) -> Result<LeaseKeeper, ClusterOpenError> {
     let file = PredecessorFile::new(&options.directory);
     let predecessor = file.read()?;
-    let mut calls = LeaseCalls::new(database, options.epoch, options.term);
-    let mut tries = RENEWALS * NAME_PATIENCE;
+    let mut calls = LeaseCalls::new(&options);
+    let (mut tries, mut lost_answers) = (RENEWALS * NAME_PATIENCE, 0);
     let membership = loop {
-        match calls.join(&options.node, predecessor).await? {
+        let joined = match calls.join(&options.node, false, predecessor).await {
+            // It may have joined. The token tells.
+            Err(CallFailure::Broken(_)) if lost_answers < LOST_ANSWERS => {
+                lost_answers += 1;
+                continue;
+            }
+            joined => joined?,
+        };
+        match joined {
             NodeJoining::Joined(membership) => break membership,
             NodeJoining::NameTaken { address } if tries == 0 => {
                 return Err(ClusterOpenError::NameTaken { name: options.node.name, address });
@@ -175,9 +188,9 @@ async fn join(
     };
     file.write(membership.fencing())?;
     let membership = Arc::new(membership);
-    let node = options.node;
+    let (node, serves, is_draining) = (options.node, false, false);
     let mut keeper =
-        LeaseKeeper { calls, node, file, membership, work, view, is_draining: false, failure: None };
+        LeaseKeeper { calls, node, file, membership, serves, work, view, is_draining, failure: None };
     keeper.look().await?;
     Ok(keeper)
 }
@@ -198,6 +211,13 @@ impl ClusterLeases for PostgresLeases {
 
     fn leases(&self) -> StoreFuture<Result<Vec<LeaseRecord>, LeaseError>> {
         self.ask(LeaseWork::List)
+    }
+
+    fn serve(&self) {
+        // Where the queue is full or closed, the node has no part in the cluster.
+        if self.work.try_send(LeaseWork::Serve).is_err() {
+            tracing::error!("the other nodes do not hear that this one can do work");
+        }
     }
 
     fn drain(&self, handed_over: &'static str) -> StoreFuture<Result<(), LeaseError>> {

@@ -32,8 +32,8 @@ impl SingleNode {
         let membership = Arc::new(NodeMembership::permanent(fencing));
         let name = Arc::clone(&description.name);
         let joined_at = ambient.now();
-        let nodes =
-            vec![NodeRecord { description, fencing, joined_at, is_silent: false, is_draining: false }];
+        let (is_silent, serves, is_draining) = (false, true, false);
+        let nodes = vec![NodeRecord { description, fencing, joined_at, is_silent, serves, is_draining }];
         let view = ClusterView { own: Some(Arc::clone(&membership)), nodes, ..ClusterView::default() };
         Self {
             ambient: ambient.clone(),
@@ -54,6 +54,8 @@ impl ClusterLeases for SingleNode {
     fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.subscribe()
     }
+
+    fn serve(&self) {}
 
     fn acquire(&self, names: Vec<LeaseName>) -> StoreFuture<Result<Vec<HeldLease>, LeaseError>> {
         let now = self.ambient.now();

@@ -17,8 +17,7 @@ use crate::{
     TenantId, UserId,
     cluster::ClusterView,
     postgres::{
-        CallFailure, DatabaseSession, Parameter, PostgresDatabase, PostgresOpenError, PostgresOptions,
-        SchemaPart, timing,
+        CallFailure, DatabaseSession, Parameter, PostgresDatabase, PostgresOpenError, SchemaPart, timing,
     },
     store::StoreFuture,
 };
@@ -40,7 +39,7 @@ const CALL: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct SignalOptions {
     /// The database in which the register of nodes is.
-    pub database: PostgresOptions,
+    pub database: PostgresDatabase,
     /// The name of this node.
     pub node: Arc<str>,
     /// The nodes, with this one's membership.
@@ -90,7 +89,6 @@ impl PostgresSignals {
     /// A [`PostgresOpenError`], whose text says what to do.
     pub fn open(options: SignalOptions) -> Result<Self, PostgresOpenError> {
         let SignalOptions { database, node, view } = options;
-        let database = PostgresDatabase::open(&database)?;
         database.prepare(&SIGNALS_PART)?;
         let (wakes, woken) = watch::channel(0);
         let listening = database.spawn(listen(database.clone(), wakes)).abort_handle();

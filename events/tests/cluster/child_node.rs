@@ -131,8 +131,7 @@ async fn run_as_a_node() {
     let options = cluster.options(&variable("NAME"), Path::new(&variable("DIRECTORY")));
     let leases = try_join(options).expect("joined");
     writeln!(io::stdout(), "joined").expect("written");
-    let writing =
-        tokio::task::block_in_place(|| PostgresDatabase::open(&cluster.database)).expect("a database");
+    let writing = cluster.open();
     let is_reckless = variable("RECKLESS") == "true";
     let mut held: Option<HeldLease> = None;
     loop {

@@ -3,11 +3,12 @@
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use amoiq_events::{
+    Ambient,
     cluster::{
         ClusterLeases, ClusterOpenError, ClusterOptions, HeldLease, LeaseName, NodeDescription,
         PostgresLeases,
     },
-    postgres::PostgresOptions,
+    postgres::{PostgresDatabase, PostgresOptions},
     store::Epoch,
 };
 use amoiq_testkit::PostgresServer;
@@ -50,18 +51,31 @@ impl GivenCluster {
         Self { database: PostgresOptions { address, ..self.database.clone() } }
     }
 
+    /// Its database, on a thread that may block.
+    pub(crate) fn open(&self) -> PostgresDatabase {
+        tokio::task::block_in_place(|| PostgresDatabase::open(&self.database)).expect("the database")
+    }
+
     pub(crate) fn options(&self, name: &str, directory: &Path) -> ClusterOptions {
         ClusterOptions {
-            database: self.database.clone(),
+            database: self.open(),
             node: description(name),
             epoch: Epoch(7),
             directory: directory.to_owned(),
+            ambient: Ambient::system(),
             term: TERM,
         }
     }
 
-    /// A node of this name in a directory of its own.
+    /// A node of this name in a directory of its own, which can do work.
     pub(crate) fn join(&self, name: &str) -> GivenNode {
+        let node = self.enter(name);
+        node.leases.serve();
+        node
+    }
+
+    /// One that cannot do work yet.
+    pub(crate) fn enter(&self, name: &str) -> GivenNode {
         let directory = tempfile::tempdir().expect("a directory");
         let leases = try_join(self.options(name, directory.path())).expect("joined");
         GivenNode { leases, directory }
@@ -87,11 +101,11 @@ impl GivenNode {
         within(granting).await
     }
 
-    /// The names of the nodes that it sees.
+    /// The names of the nodes that it sees and that can do work.
     pub(crate) fn sees(&self) -> Vec<Arc<str>> {
         let view = self.leases.view();
         let nodes = &view.borrow().nodes;
-        nodes.iter().map(|node| Arc::clone(&node.description.name)).collect()
+        nodes.iter().filter(|node| node.serves).map(|node| Arc::clone(&node.description.name)).collect()
     }
 }
 

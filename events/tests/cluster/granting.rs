@@ -11,7 +11,9 @@ use amoiq_events::{
     store::Epoch,
 };
 
-use crate::given::{GivenCluster, TERM, description, eventually, lease, try_join, within};
+use amoiq_testkit::PostgresServer;
+
+use crate::given::{GivenCluster, GivenNode, TERM, description, eventually, lease, try_join, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_at_a_time_has_a_lease_and_each_grant_has_another_number() {
@@ -170,4 +172,65 @@ async fn a_lease_of_another_epoch_guards_nothing() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let after = within(join(2).acquire(vec![lease("work")])).await.expect("answered").pop().expect("granted");
     assert_eq!((before.fencing().epoch, after.fencing().epoch), (Epoch(1), Epoch(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_do_not_come_again_after_a_failover_that_lost_grants() {
+    let cluster = GivenCluster::new();
+    let (server, schema) = (PostgresServer::shared(), &cluster.database.schema);
+    let a = cluster.join("a");
+    let counted = server.ask(&format!("SELECT number FROM {schema}.cluster"));
+    let held = a.ask("work").await.expect("granted");
+    let membership = a.leases.view().borrow().own.clone().expect("a member");
+    // What the promoted server does not have. No event of the log is lost with it.
+    server.ask(&format!("DELETE FROM {schema}.nodes; UPDATE {schema}.cluster SET number = {counted} - 1"));
+    let b = cluster.join("b");
+    let other = b.ask("work").await.expect("granted");
+    assert_ne!(held.fencing(), other.fencing());
+    let check = |number| format!("SELECT {schema}.check_lease('test/work', 7, {number})");
+    server.ask(&check(other.fencing().number));
+    eventually("the first learns that its membership is gone", || membership.is_over());
+    eventually("both are there", || a.sees().len() == 2 && b.sees().len() == 2);
+    assert!(other.is_valid() && !other.is_over(), "nobody else renews or ends what the second has");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_joining_was_not_answered_recognises_itself() {
+    let cluster = GivenCluster::new();
+    let (server, schema) = (PostgresServer::shared(), &cluster.database.schema);
+    within(cluster.join("first").leases.leave()).await.expect("left");
+    // The first time it takes longer than a node waits, and nobody would take it for dead.
+    server.ask(&format!(
+        "CREATE TABLE {schema}.late (); CREATE FUNCTION {schema}.be_late() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+            IF NOT EXISTS (SELECT FROM {schema}.late) THEN
+                INSERT INTO {schema}.late DEFAULT VALUES;
+                NEW.until := clock_timestamp() + interval '1 day';
+                PERFORM pg_sleep(3);
+            END IF;
+            RETURN NEW;
+         END $$;
+         CREATE TRIGGER late BEFORE INSERT ON {schema}.nodes FOR EACH ROW EXECUTE FUNCTION {schema}.be_late()"
+    ));
+    let node = cluster.join("a");
+    let first = node.ask("work").await.expect("granted");
+    // The same when it joins again after it was taken for dead.
+    server.ask(&format!("DELETE FROM {schema}.nodes; TRUNCATE {schema}.late"));
+    let second = node.ask_until_granted("work").await;
+    assert_ne!(first.fencing(), second.fencing());
+    assert_eq!(server.ask(&format!("SELECT count(*) FROM {schema}.nodes")), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_has_no_part_before_it_can_do_work() {
+    let cluster = GivenCluster::new();
+    let [a, b] = [cluster.join("a"), cluster.enter("b")];
+    let part = |node: &GivenNode| {
+        let view = node.leases.view();
+        let view = view.borrow();
+        (0..100).filter(|number| view.is_preferred(&lease(&number.to_string()))).count()
+    };
+    eventually("all is for the first", || (part(&a), part(&b)) == (100, 0));
+    b.leases.serve();
+    eventually("each has a part", || part(&a) < 100 && part(&b) > 0 && part(&a) + part(&b) == 100);
 }

@@ -19,8 +19,7 @@ use crate::given::{GivenCluster, GivenNode, within};
 const WOKEN: Duration = Duration::from_secs(10);
 
 fn exchange(cluster: &GivenCluster, node: &GivenNode, name: &str) -> PostgresSignals {
-    let options =
-        SignalOptions { database: cluster.database.clone(), node: name.into(), view: node.leases.view() };
+    let options = SignalOptions { database: cluster.open(), node: name.into(), view: node.leases.view() };
     tokio::task::block_in_place(|| PostgresSignals::open(options)).expect("an exchange")
 }
 

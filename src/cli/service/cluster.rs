@@ -85,7 +85,8 @@ mod tests {
             verifying: vec!["fingerprint".into()],
         };
         let joined_at = time(i64::try_from(number).unwrap());
-        NodeRecord { description, fencing: fencing(number), joined_at, is_silent, is_draining: false }
+        let (serves, is_draining) = (true, false);
+        NodeRecord { description, fencing: fencing(number), joined_at, is_silent, serves, is_draining }
     }
 
     fn lease(of: &str, node: &str) -> LeaseRecord {

@@ -23,6 +23,47 @@ use crate::{
 /// Rises with each release that writes what earlier ones do not read.
 const RELEASE_LEVEL: u32 = 1;
 
+/// A node that has joined, and does no work yet.
+pub(in crate::startup) struct JoinedNode {
+    pub(in crate::startup) leases: Arc<dyn ClusterLeases>,
+    name: Arc<str>,
+    /// Where nodes share what is not in the log, and the setting that names it.
+    shared: Option<(&'static str, PostgresDatabase)>,
+}
+
+impl JoinedNode {
+    /// Joins: before the first append, because whatever is appended from now on goes to every endpoint. A database that the
+    /// log has opened knows which servers were replaced.
+    ///
+    /// # Errors
+    /// When another node has the same name or other secrets, or a database cannot be used; the text says what to do.
+    pub(in crate::startup) fn join(
+        config: &Config,
+        log: &dyn EventLog,
+        opened: Option<PostgresDatabase>,
+        secrets: &TokenSecrets,
+        ambient: &Ambient,
+    ) -> anyhow::Result<Self> {
+        let node = describe(config, secrets);
+        let name = Arc::clone(&node.name);
+        let Some((setting, database)) = shared_database(config) else {
+            let leases = Arc::new(SingleNode::new(node, log.epoch(), ambient));
+            return Ok(Self { leases, name, shared: None });
+        };
+        let database = opened.map_or_else(|| PostgresDatabase::open(&database), Ok).context(setting)?;
+        let options = ClusterOptions {
+            database: database.on_own_thread().context(setting)?,
+            node,
+            epoch: log.epoch(),
+            directory: config.store.path.clone(),
+            ambient: ambient.clone(),
+            term: LEASE_TERM,
+        };
+        let leases = Arc::new(PostgresLeases::open(options).context("cluster.node")?);
+        Ok(Self { leases, name, shared: Some((setting, database)) })
+    }
+}
+
 /// What a node shares with others.
 pub(in crate::startup) struct NodeServices {
     pub(in crate::startup) leases: Arc<dyn ClusterLeases>,
@@ -32,38 +73,26 @@ pub(in crate::startup) struct NodeServices {
 }
 
 impl NodeServices {
-    /// Joins, and opens the deliveries: before the first append, because whatever is appended from now on goes to every
-    /// endpoint.
+    /// Opens what nodes share.
     ///
     /// # Errors
-    /// When another node has the same name or other secrets, or a database cannot be used; the text says what to do.
-    pub(in crate::startup) async fn join(
-        config: &Config,
+    /// When a database cannot be used; the text says what to do.
+    pub(in crate::startup) async fn open(
+        JoinedNode { leases, name, shared }: JoinedNode,
+        data: &Path,
         log: &dyn EventLog,
-        secrets: &TokenSecrets,
-        ambient: &Ambient,
     ) -> anyhow::Result<Self> {
-        let node = describe(config, secrets);
-        let services = match shared_database(config) {
-            None => {
-                let leases = Arc::new(SingleNode::new(node, log.epoch(), ambient));
-                Self { leases, deliveries: open_outbox(&config.store.path, log)?, signals: None }
-            }
+        let services = match shared {
+            None => Self { leases, deliveries: open_outbox(data, log)?, signals: None },
             Some((setting, database)) => {
-                let options = ClusterOptions {
-                    database: database.clone(),
-                    node,
-                    epoch: log.epoch(),
-                    directory: config.store.path.clone(),
-                    term: LEASE_TERM,
+                let signals = SignalOptions {
+                    database: database.on_own_thread().context(setting)?,
+                    node: name,
+                    view: leases.view(),
                 };
-                let name = Arc::clone(&options.node.name);
-                let leases = PostgresLeases::open(options).context("cluster.node")?;
-                let signals = SignalOptions { database: database.clone(), node: name, view: leases.view() };
                 let signals = PostgresSignals::open(signals).context(setting)?;
-                let shared = PostgresDatabase::open(&database).and_then(DeliveryStore::shared);
-                let deliveries = shared.context(setting)?;
-                Self { leases: Arc::new(leases), deliveries, signals: Some(Arc::new(signals)) }
+                let deliveries = DeliveryStore::shared(database).context(setting)?;
+                Self { leases, deliveries, signals: Some(Arc::new(signals)) }
             }
         };
         let followed = services.deliveries.epoch().await?;

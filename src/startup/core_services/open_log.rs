@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use amoiq_events::{
     Ambient,
+    postgres::PostgresDatabase,
     store::{
         OpenedStore,
         postgres::{PostgresOptions, PostgresStore},
@@ -18,6 +19,8 @@ use crate::config::{StoreBackend, StoreConfig};
 /// The log, and the data directory, which belongs to this process as long as this exists.
 pub(crate) struct LogOpening {
     pub(crate) log: Arc<dyn OpenedStore>,
+    /// The PostgreSQL that the log is in, for what nodes share beside it.
+    pub(crate) shared: Option<PostgresDatabase>,
     /// The SQLite log holds the lock of its directory itself.
     pub(crate) lock: Option<DirectoryLock>,
 }
@@ -35,21 +38,28 @@ pub(crate) fn open_log(
     match store.backend {
         StoreBackend::Sqlite => {
             let log = SqliteStore::open_within(&store.path, ambient, patience).with_context(path)?;
-            Ok(LogOpening { log: Arc::new(log), lock: None })
+            Ok(LogOpening { log: Arc::new(log), shared: None, lock: None })
         }
         StoreBackend::Postgres | StoreBackend::Kurrentdb => {
             let lock = DirectoryLock::take_within(&store.path, patience).with_context(path)?;
             refuse_own_log(&store.path).with_context(path)?;
-            Ok(LogOpening { log: open_database(store, ambient)?, lock: Some(lock) })
+            let (log, shared) = open_database(store, ambient)?;
+            Ok(LogOpening { log, shared, lock: Some(lock) })
         }
     }
 }
 
-fn open_database(store: &StoreConfig, ambient: &Ambient) -> anyhow::Result<Arc<dyn OpenedStore>> {
+/// A log in a database, and that database if it can have what nodes share beside the log.
+fn open_database(
+    store: &StoreConfig,
+    ambient: &Ambient,
+) -> anyhow::Result<(Arc<dyn OpenedStore>, Option<PostgresDatabase>)> {
     if store.backend == StoreBackend::Kurrentdb {
-        return kurrent_log::open(store, ambient).context("store.backend = kurrentdb");
+        return Ok((kurrent_log::open(store, ambient).context("store.backend = kurrentdb")?, None));
     }
-    Ok(Arc::new(PostgresStore::open(&postgres_options(store), ambient).context("store.url")?))
+    let log = PostgresStore::open(&postgres_options(store), ambient).context("store.url")?;
+    let shared = log.database().context("store.url")?;
+    Ok((Arc::new(log), Some(shared)))
 }
 
 /// Which database the settings name.

@@ -100,6 +100,7 @@ impl ClusterState {
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
             is_draining: false,
+            serves: true,
         };
         let nodes: Vec<_> = self.members.iter().map(record).collect();
         for (name, view) in self.views.iter().filter(|(name, _)| Some(&***name) != except) {
@@ -122,6 +123,8 @@ impl ClusterLeases for ClusterNode {
     fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.clone()
     }
+
+    fn serve(&self) {}
 
     fn acquire(&self, names: Vec<LeaseName>) -> StoreFuture<Result<Vec<HeldLease>, LeaseError>> {
         let mut state = self.cluster.state();

@@ -114,6 +114,14 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Starts a statement of one's own, which takes its time.
+    #[must_use]
+    pub fn ask_beside(&self, statement: &str) -> Child {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", &self.address(), "--command", statement]);
+        psql.stdout(Stdio::null()).spawn().expect("psql runs")
+    }
+
     /// Puts a file into the server's folder of data, which only the server can read.
     pub fn put_file(&self, name: &str, text: &str) {
         let path = self.folder.join("data").join(name);

@@ -7,6 +7,7 @@ use amoiq_testkit::{
     receivers::RecordingReceiver,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::history;
 
@@ -34,14 +35,11 @@ fn connect(app: &TestApp, pid: &Value) -> SocketClient {
     )
 }
 
-#[test]
-fn nothing_is_shown_of_acknowledged_messages_that_a_failover_lost() {
-    let mut primary = PostgresServer::start();
-    let standby = primary.start_standby("standby");
+/// A service with one endpoint on a primary and its standby; the data directory is kept.
+fn launcher(primary: &PostgresServer, standby: &PostgresServer, directory: &TempDir) -> AppLauncher {
     let address =
         format!("postgres://amoiq@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
-    let directory = tempfile::tempdir().expect("a directory");
-    let launcher = AppLauncher::new()
+    AppLauncher::new()
         .data(directory.path())
         .config("[webhooks]\nallowed_networks = [\"127.0.0.0/8\"]\n")
         .settings(&[
@@ -49,7 +47,15 @@ fn nothing_is_shown_of_acknowledged_messages_that_a_failover_lost() {
             ("AMOIQ__STORE__URL", &address),
             ("AMOIQ__STORE__SCHEMA", "amoiq"),
         ])
-        .unchecked();
+        .unchecked()
+}
+
+#[test]
+fn nothing_is_shown_of_acknowledged_messages_that_a_failover_lost() {
+    let mut primary = PostgresServer::start();
+    let standby = primary.start_standby("standby");
+    let directory = tempfile::tempdir().expect("a directory");
+    let launcher = launcher(&primary, &standby, &directory);
     let receiver = RecordingReceiver::start();
 
     let mut app = launcher.clone().start();
@@ -88,5 +94,39 @@ fn nothing_is_shown_of_acknowledged_messages_that_a_failover_lost() {
     let ids: BTreeSet<_> =
         receiver.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), 4, "{:?}", delivered(&receiver));
+    app.stop();
+}
+
+#[test]
+fn a_primary_that_was_replaced_gets_no_lease_and_no_delivery() {
+    let mut primary = PostgresServer::start();
+    let standby = primary.start_standby("standby");
+    let directory = tempfile::tempdir().expect("a directory");
+    let launcher = launcher(&primary, &standby, &directory);
+    let receiver = RecordingReceiver::start();
+    let app = launcher.clone().start();
+    app.post(SECRET_KEY, "/api/webhooks", &json!({ "url": receiver.url() })).expect_status(201);
+    app.say(WIDGET_KEY, SESSION, "one");
+    let recorded = "SELECT count(*) FROM amoiq.deliveries";
+    eventually("the standby has the delivery", || standby.ask(recorded) == "1");
+    primary.kill();
+    standby.promote();
+    app.say(WIDGET_KEY, SESSION, "two");
+    eventually("the new primary has it", || standby.ask(recorded) == "2");
+    app.stop();
+
+    // It comes back as it was, and is the first in the address of a service that starts.
+    primary.resume();
+    let on_it = [
+        "SELECT number, until FROM amoiq.nodes",
+        "SELECT number FROM amoiq.cluster",
+        "SELECT count(*) FROM amoiq.signal_nodes",
+        recorded,
+    ];
+    let before = on_it.map(|question| primary.ask(question));
+    let app = launcher.start();
+    app.say(WIDGET_KEY, SESSION, "three");
+    eventually("the new primary has all", || standby.ask(recorded) == "3");
+    assert_eq!(on_it.map(|question| primary.ask(question)), before);
     app.stop();
 }

@@ -32,6 +32,23 @@ fn two_nodes() -> [TestApp; 2] {
 }
 
 #[test]
+fn a_node_that_cannot_start_is_no_member() {
+    let server = PostgresServer::shared();
+    let schema = server.new_schema();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let refused = AppLauncher::new().settings(&[
+        ("AMOIQ__STORE__BACKEND", "postgres"),
+        ("AMOIQ__STORE__URL", &server.address()),
+        ("AMOIQ__STORE__SCHEMA", &schema),
+        ("AMOIQ__SERVER__BIND", &address),
+    ]);
+    let printed = refused.try_start().map(drop).expect_err("the port is taken");
+    assert!(printed.contains("server.bind"), "{printed}");
+    assert_eq!(server.ask(&format!("SELECT count(*) FROM {schema}.nodes")), "0");
+}
+
+#[test]
 fn what_one_node_acknowledged_is_in_the_next_answer_of_the_other() {
     let [a, b] = two_nodes();
     let token =

@@ -140,6 +140,7 @@ impl LeaseState {
             joined_at: Timestamp::from_millis(0),
             is_silent: false,
             is_draining: false,
+            serves: true,
         };
         let registered = self.nodes.iter().enumerate().filter(|(_, member)| member.is_registered);
         let nodes: Vec<_> = registered.map(record).collect();
@@ -171,6 +172,8 @@ impl ClusterLeases for SimulatedNode {
     fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.table.state().nodes[self.node].view.subscribe()
     }
+
+    fn serve(&self) {}
 
     fn acquire(&self, names: Vec<LeaseName>) -> StoreFuture<Result<Vec<HeldLease>, LeaseError>> {
         let mut state = self.table.state();

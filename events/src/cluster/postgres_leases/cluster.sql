@@ -1,6 +1,7 @@
 -- Nodes and their leases. Everything but renewals is done under one lock, so numbers rise in the order of commits.
 
--- The newest number: each join and each grant takes the next. Most of its page is left free, see `head`.
+-- The newest number: each join and each grant takes a higher one, and at least the time in microseconds. So a failover that
+-- loses grants gives none of their numbers again. Most of its page is left free, see `head`.
 CREATE TABLE {schema}.cluster (
     is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
     number bigint NOT NULL,
@@ -19,6 +20,10 @@ CREATE TABLE {schema}.nodes (
     level integer NOT NULL,
     signing text NOT NULL,
     verifying text[] NOT NULL,
+    -- Of the process: so it recognises its own row when it did not hear that it has joined.
+    token uuid NOT NULL,
+    -- Whether it can do work, so that leases are for it.
+    serves boolean NOT NULL,
     joined_at timestamptz NOT NULL,
     term interval NOT NULL,
     until timestamptz NOT NULL
@@ -49,11 +54,18 @@ RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT until < at AND contact_since <= at - term
 $$;
 
--- Registers a node. `predecessor` is a membership that is known to be over: its process has ended. Outcomes: 1 joined; 2
--- the name is another's, whose address `other` is; 3 the secrets of the node `other` do not fit.
+-- At least how many microseconds it is since 1970, and more than a number.
+CREATE FUNCTION {schema}.next_number(newest bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT greatest(newest + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+$$;
+
+-- Registers a node. `predecessor` is a membership that is known to be over: its process has ended. So is one that this
+-- process has without knowing it, because an answer was lost. Outcomes: 1 joined; 2 the name is another's, whose address
+-- `other` is; 3 the secrets of the node `other` do not fit.
 CREATE FUNCTION {schema}.join_cluster(
     of_epoch bigint, of_name text, of_address text, of_level integer, of_signing text, of_verifying text[],
-    of_term_ms bigint, predecessor_epoch bigint, predecessor bigint, known_since timestamptz, known_last timestamptz,
+    of_token uuid, of_serves boolean, of_term_ms bigint, predecessor_epoch bigint, predecessor bigint,
+    known_since timestamptz, known_last timestamptz,
     OUT outcome integer, OUT number bigint, OUT other text, OUT contact timestamptz, OUT answered_at timestamptz
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -63,7 +75,7 @@ BEGIN
     answered_at := clock_timestamp();
     contact := {schema}.contact_since(known_since, known_last, answered_at, of_term);
     DELETE FROM {schema}.nodes n WHERE {schema}.is_dead(n.until, n.term, contact, answered_at)
-        OR n.number = predecessor AND n.epoch = predecessor_epoch;
+        OR n.number = predecessor AND n.epoch = predecessor_epoch OR n.token = of_token;
     SELECT n.address INTO other FROM {schema}.nodes n WHERE n.name = of_name COLLATE "C";
     IF FOUND THEN
         outcome := 2;
@@ -76,16 +88,16 @@ BEGIN
         RETURN;
     END IF;
     outcome := 1;
-    UPDATE {schema}.cluster c SET number = c.number + 1 RETURNING c.number INTO number;
+    UPDATE {schema}.cluster c SET number = {schema}.next_number(c.number) RETURNING c.number INTO number;
     INSERT INTO {schema}.nodes VALUES (number, of_epoch, of_name, of_address, of_level, of_signing, of_verifying,
-        answered_at, of_term, clock_timestamp() + of_term);
+        of_token, of_serves, answered_at, of_term, clock_timestamp() + of_term);
 END;
 $$;
 
 -- Renews a node's membership, also one that is late: as long as nobody removed it, nobody has anything of it. Removes
 -- nodes that are dead. A renewal that a crash loses is made again before anybody may take over, so it need not be flushed.
 CREATE FUNCTION {schema}.renew_node(
-    of_number bigint, of_term_ms bigint, known_since timestamptz, known_last timestamptz,
+    of_name text, of_number bigint, of_serves boolean, of_term_ms bigint, known_since timestamptz, known_last timestamptz,
     OUT is_member boolean, OUT contact timestamptz, OUT answered_at timestamptz
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -102,13 +114,14 @@ BEGIN
     ELSE
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
-    UPDATE {schema}.nodes n SET until = clock_timestamp() + n.term WHERE n.number = of_number;
+    UPDATE {schema}.nodes n SET until = clock_timestamp() + n.term, serves = of_serves
+        WHERE n.number = of_number AND n.name = of_name COLLATE "C";
     is_member := FOUND;
 END;
 $$;
 
 -- Grants the leases that nobody has, and tells those that the node has.
-CREATE FUNCTION {schema}.acquire_leases(of_node bigint, names text[])
+CREATE FUNCTION {schema}.acquire_leases(of_name text, of_node bigint, names text[])
 RETURNS TABLE (lease text, fence bigint) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     of_epoch bigint;
@@ -116,14 +129,16 @@ DECLARE
     last bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('amoiq {name} cluster', 0));
-    SELECT n.epoch INTO of_epoch FROM {schema}.nodes n WHERE n.number = of_node AND n.until >= clock_timestamp();
+    SELECT n.epoch INTO of_epoch FROM {schema}.nodes n
+        WHERE n.number = of_node AND n.name = of_name COLLATE "C" AND n.until >= clock_timestamp();
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'node % is no member', of_node USING ERRCODE = 'AMQ05';
+        RAISE EXCEPTION 'node % is no member', of_name USING ERRCODE = 'AMQ05';
     END IF;
     SELECT coalesce(array_agg(DISTINCT w.name), '{}') INTO free FROM unnest(names) AS w (name)
         WHERE NOT EXISTS (SELECT FROM {schema}.leases l WHERE l.name = w.name COLLATE "C");
     IF cardinality(free) > 0 THEN
-        UPDATE {schema}.cluster c SET number = c.number + cardinality(free) RETURNING c.number INTO last;
+        UPDATE {schema}.cluster c SET number = {schema}.next_number(c.number) + cardinality(free) - 1
+            RETURNING c.number INTO last;
         INSERT INTO {schema}.leases
             SELECT f.name, of_epoch, last - cardinality(free) + f.place, of_node, clock_timestamp()
             FROM unnest(free) WITH ORDINALITY AS f (name, place);
@@ -136,12 +151,13 @@ END;
 $$;
 
 -- Takes leases back. Only the very grants that are named: the node may have been given one again.
-CREATE FUNCTION {schema}.release_leases(of_node bigint, names text[], numbers bigint[])
+CREATE FUNCTION {schema}.release_leases(of_name text, of_node bigint, names text[], numbers bigint[])
 RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('amoiq {name} cluster', 0));
     DELETE FROM {schema}.leases l USING unnest(names, numbers) AS g (name, number)
-        WHERE l.name = g.name COLLATE "C" AND l.number = g.number AND l.node = of_node;
+        WHERE l.name = g.name COLLATE "C" AND l.number = g.number AND l.node = of_node
+            AND EXISTS (SELECT FROM {schema}.nodes n WHERE n.number = of_node AND n.name = of_name COLLATE "C");
     UPDATE {schema}.cluster SET releases = releases + 1;
 END;
 $$;

@@ -7,12 +7,14 @@ use std::{
 
 use tokio::time::Instant;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::{
     Timestamp,
     cluster::{
         lease::{FencingNumber, HeldLease, LeaseName, LeaseRecord, NodeMembership},
         node::{NodeDescription, NodeRecord},
+        postgres_leases::ClusterOptions,
     },
     postgres::{CallFailure, DatabaseSession, Parameter, PostgresDatabase},
     store::Epoch,
@@ -29,6 +31,10 @@ pub(super) struct LeaseCalls {
     database: PostgresDatabase,
     session: Option<DatabaseSession>,
     epoch: Epoch,
+    /// Of the node.
+    name: Arc<str>,
+    /// Of this process.
+    token: Uuid,
     term: Duration,
     /// Since when the contact has had no gap, and when the last call was answered, by the database's clock.
     contact: [Option<SystemTime>; 2],
@@ -62,29 +68,39 @@ pub(super) struct NodeRegister {
 }
 
 impl LeaseCalls {
-    pub(super) fn new(database: PostgresDatabase, epoch: Epoch, term: Duration) -> Self {
+    pub(super) fn new(options: &ClusterOptions) -> Self {
+        let ClusterOptions { database, epoch, node, ambient, term, .. } = options;
         let text = |text: &str| database.schema().statement(text);
         let texts = CallTexts {
             join: text(
                 "SELECT outcome, number, other, contact, answered_at
-                 FROM {schema}.join_cluster($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 FROM {schema}.join_cluster($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             ),
-            renew: text("SELECT is_member, contact, answered_at FROM {schema}.renew_node($1, $2, $3, $4)"),
-            acquire: text("SELECT lease, fence FROM {schema}.acquire_leases($1, $2)"),
-            release: text("SELECT {schema}.release_leases($1, $2, $3)"),
-            leave: text("DELETE FROM {schema}.nodes WHERE number = $1"),
+            renew: text("SELECT is_member, contact, answered_at FROM {schema}.renew_node($1, $2, $3, $4, $5, $6)"),
+            acquire: text("SELECT lease, fence FROM {schema}.acquire_leases($1, $2, $3)"),
+            release: text("SELECT {schema}.release_leases($1, $2, $3, $4)"),
+            leave: text("DELETE FROM {schema}.nodes WHERE name = $1 AND number = $2"),
             leases: text(
                 "SELECT l.name, n.name, l.epoch, l.number, l.granted_at
                  FROM {schema}.leases l JOIN {schema}.nodes n ON n.number = l.node ORDER BY l.name",
             ),
             nodes: text(
                 "SELECT name, address, level, signing, verifying, epoch, number, joined_at, until < clock_timestamp(),
-                 (SELECT releases FROM {schema}.cluster),
+                 serves, (SELECT releases FROM {schema}.cluster),
                  EXISTS (SELECT FROM {schema}.leases l WHERE l.node = n.number AND l.name = 'drain/' || n.number)
                  FROM {schema}.nodes n ORDER BY name",
             ),
         };
-        Self { database, session: None, epoch, term, contact: [None; 2], texts }
+        Self {
+            database: database.clone(),
+            session: None,
+            epoch: *epoch,
+            name: Arc::clone(&node.name),
+            token: ambient.uuid(),
+            term: *term,
+            contact: [None; 2],
+            texts,
+        }
     }
 
     pub(super) fn term(&self) -> Duration {
@@ -95,21 +111,24 @@ impl LeaseCalls {
     pub(super) async fn join(
         &mut self,
         node: &NodeDescription,
+        serves: bool,
         predecessor: Option<FencingNumber>,
     ) -> Result<NodeJoining, CallFailure> {
         let NodeDescription { name, address, level, signing, verifying } = node;
         let (epoch, level) = (self.epoch.0.cast_signed(), i32::try_from(*level).unwrap_or(i32::MAX));
-        let (term, [since, last]) = (self.term_ms(), self.contact);
+        let (token, term, [since, last]) = (self.token, self.term_ms(), self.contact);
         let of_predecessor = predecessor.map(|fencing| fencing.epoch.0.cast_signed());
         let predecessor = predecessor.map(|fencing| fencing.number.cast_signed());
         let name = &**name;
-        let values: [Parameter<'_>; 11] = [
+        let values: [Parameter<'_>; 13] = [
             &epoch,
             &name,
             address,
             &level,
             signing,
             verifying,
+            &token,
+            &serves,
             &term,
             &of_predecessor,
             &predecessor,
@@ -131,9 +150,15 @@ impl LeaseCalls {
     }
 
     /// Renews a membership. Tells until when the node may rely on it; nothing when it is over.
-    pub(super) async fn renew(&mut self, fencing: FencingNumber) -> Result<Option<Instant>, CallFailure> {
-        let (number, term, [since, last]) = (fencing.number.cast_signed(), self.term_ms(), self.contact);
-        let (asked, rows) = self.call(|texts| &texts.renew, &[&number, &term, &since, &last]).await?;
+    pub(super) async fn renew(
+        &mut self,
+        fencing: FencingNumber,
+        serves: bool,
+    ) -> Result<Option<Instant>, CallFailure> {
+        let (name, number) = (Arc::clone(&self.name), fencing.number.cast_signed());
+        let (term, [since, last]) = (self.term_ms(), self.contact);
+        let values: [Parameter<'_>; 6] = [&&*name, &number, &serves, &term, &since, &last];
+        let (asked, rows) = self.call(|texts| &texts.renew, &values).await?;
         let row = only(&rows)?;
         self.contact = [row.try_get(1)?, row.try_get(2)?];
         Ok(row.try_get::<_, bool>(0)?.then(|| self.relied_until(asked)))
@@ -146,9 +171,9 @@ impl LeaseCalls {
         names: &[LeaseName],
     ) -> Result<Vec<HeldLease>, CallFailure> {
         let epoch = membership.fencing().epoch;
-        let node = membership.fencing().number.cast_signed();
+        let (name, node) = (Arc::clone(&self.name), membership.fencing().number.cast_signed());
         let names: Vec<&str> = names.iter().map(LeaseName::as_str).collect();
-        let (_, rows) = self.call(|texts| &texts.acquire, &[&node, &names]).await?;
+        let (_, rows) = self.call(|texts| &texts.acquire, &[&&*name, &node, &names]).await?;
         let lease = |row: &Row| {
             let number: i64 = row.try_get(1)?;
             let fencing = FencingNumber { epoch, number: number.cast_unsigned() };
@@ -163,16 +188,16 @@ impl LeaseCalls {
         membership: &NodeMembership,
         leases: &[HeldLease],
     ) -> Result<(), CallFailure> {
-        let node = membership.fencing().number.cast_signed();
+        let (name, node) = (Arc::clone(&self.name), membership.fencing().number.cast_signed());
         let names: Vec<&str> = leases.iter().map(|lease| lease.name().as_str()).collect();
         let numbers: Vec<i64> = leases.iter().map(|lease| lease.fencing().number.cast_signed()).collect();
-        self.call(|texts| &texts.release, &[&node, &names, &numbers]).await.map(drop)
+        self.call(|texts| &texts.release, &[&&*name, &node, &names, &numbers]).await.map(drop)
     }
 
     /// Ends a membership.
     pub(super) async fn leave(&mut self, membership: &NodeMembership) -> Result<(), CallFailure> {
-        let node = membership.fencing().number.cast_signed();
-        self.call(|texts| &texts.leave, &[&node]).await.map(drop)
+        let (name, node) = (Arc::clone(&self.name), membership.fencing().number.cast_signed());
+        self.call(|texts| &texts.leave, &[&&*name, &node]).await.map(drop)
     }
 
     /// All leases.
@@ -205,10 +230,11 @@ impl LeaseCalls {
                 fencing: fencing(row.try_get(5)?, row.try_get(6)?),
                 joined_at: date(row.try_get(7)?),
                 is_silent: row.try_get(8)?,
-                is_draining: row.try_get(10)?,
+                serves: row.try_get(9)?,
+                is_draining: row.try_get(11)?,
             })
         };
-        let releases = rows.first().map(|row| row.try_get::<_, i64>(9)).transpose()?.unwrap_or_default();
+        let releases = rows.first().map(|row| row.try_get::<_, i64>(10)).transpose()?.unwrap_or_default();
         let nodes: Result<_, CallFailure> = rows.iter().map(record).collect();
         Ok(NodeRegister { nodes: nodes?, releases: releases.cast_unsigned(), read_at })
     }

@@ -33,6 +33,8 @@ pub(super) enum LeaseWork {
     List(LeaseReply<Vec<LeaseRecord>>),
     /// All but those of a kind are given back.
     Drain(&'static str, LeaseReply<()>),
+    /// The node can do work from now on.
+    Serve,
     Leave(LeaseReply<()>),
 }
 
@@ -42,6 +44,8 @@ pub(super) struct LeaseKeeper {
     pub(super) node: NodeDescription,
     pub(super) file: PredecessorFile,
     pub(super) membership: Arc<NodeMembership>,
+    /// Whether the node can do work.
+    pub(super) serves: bool,
     pub(super) work: mpsc::Receiver<LeaseWork>,
     pub(super) view: watch::Sender<Arc<ClusterView>>,
     /// The node leaves soon.
@@ -61,6 +65,10 @@ impl LeaseKeeper {
                 _ = renewals.tick() => self.keep(&mut renewals).await,
                 work = self.work.recv() => match work {
                     Some(LeaseWork::Leave(reply)) => return self.leave(reply).await,
+                    Some(LeaseWork::Serve) => {
+                        self.serves = true;
+                        self.keep(&mut renewals).await;
+                    }
                     Some(work) => self.answer(work).await,
                     None => return,
                 },
@@ -87,14 +95,14 @@ impl LeaseKeeper {
 
     async fn renew(&mut self) -> Result<(), CallFailure> {
         if !self.membership.is_over() {
-            if let Some(until) = self.calls.renew(self.membership.fencing()).await? {
+            if let Some(until) = self.calls.renew(self.membership.fencing(), self.serves).await? {
                 self.membership.extend(until);
                 return Ok(());
             }
             self.membership.end();
             tracing::warn!("this node was taken for dead, and gives up everything that it had");
         }
-        match self.calls.join(&self.node, None).await? {
+        match self.calls.join(&self.node, self.serves, None).await? {
             NodeJoining::Joined(membership) => {
                 // A start that cannot read it waits for a term.
                 if let Err(error) = self.file.write(membership.fencing()) {
@@ -140,6 +148,7 @@ impl LeaseKeeper {
                 drop(reply.send(self.drain(handed_over).await.map_err(unavailable)));
             }
             LeaseWork::Leave(reply) => drop(reply.send(Err(LeaseError::NoMember))),
+            LeaseWork::Serve => self.serves = true,
         }
     }
 
@@ -156,7 +165,7 @@ impl LeaseKeeper {
     /// Whether another node stays.
     fn has_successor(&self) -> bool {
         let own = self.membership.fencing();
-        self.view.borrow().nodes.iter().any(|node| node.fencing != own && node.is_staying())
+        self.view.borrow().nodes.iter().any(|node| node.fencing != own && node.takes_leases())
     }
 
     async fn drain(&mut self, handed_over: &str) -> Result<(), CallFailure> {
