@@ -160,7 +160,8 @@ impl DeliveryStore {
     /// opened, before anything is appended: later events are for every endpoint.
     ///
     /// # Errors
-    /// When the database refuses or is damaged; then nothing has changed.
+    /// When the database refuses or is damaged. A part may have been set back by then; nothing is recorded until this was
+    /// done again. [`DeliveryStoreError::OtherEpoch`] when the log has left this epoch meanwhile.
     pub async fn adopt(&self, epoch: Epoch, head: Position) -> Result<(), DeliveryStoreError> {
         ask!(self, adopt(epoch, head))
     }

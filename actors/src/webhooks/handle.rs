@@ -248,7 +248,7 @@ impl WebhooksHandle {
         match self.find(tenant, webhook).await? {
             LanePlace::Here(link) => self.command_here(&link.lane, command).await,
             LanePlace::Elsewhere(RecordedLane { id, .. }) => {
-                remote_lanes::ask(&self.services.deliveries, id, command).await
+                remote_lanes::ask(&self.services, id, command).await
             }
         }
     }

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use amoiq_actors::webhooks::{DeliveriesQuery, DeliveryStatus, LaneError, SkipQuery};
-use amoiq_events::{MessageId, Position};
+use amoiq_events::{MessageId, Position, postgres::PostgresOptions};
 
-use crate::given::{GivenNode, SharedDatabase, UsualAnswer, tenant, until, webhook};
+use amoiq_testkit::PostgresServer;
+
+use crate::{
+    given::{GivenNode, SharedDatabase, UsualAnswer, tenant, until, webhook},
+    losing_proxy::{LosingProxy, LostAnswer},
+};
 
 const ALL: DeliveriesQuery = DeliveriesQuery { status: None, before: None, limit: 100 };
 
@@ -99,6 +104,29 @@ fn a_node_that_joins_gets_its_part_of_the_lanes() {
                 list().await.iter().any(|(delivery, _)| delivery.status == DeliveryStatus::Delivered)
             })
             .await;
+        }
+    });
+}
+
+#[test]
+fn what_an_owner_asks_is_done_once_and_answered_although_the_database_s_answer_is_lost() {
+    let shared = SharedDatabase::new();
+    let proxy = LosingProxy::start(PostgresServer::shared());
+    let through = SharedDatabase::on(PostgresOptions { address: proxy.address(), ..shared.options.clone() });
+    actix::System::new().block_on(async {
+        shared.found(&["hook"]).await;
+        let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let first = shared.start("a", directories[0].path(), Arc::new(UsualAnswer(503))).await;
+        until("it has the lane", async || first.webhooks.statuses().await.len() == 1).await;
+        let second = through.start("b", directories[1].path(), Arc::new(UsualAnswer(200))).await;
+        let unknown = MessageId::from_bytes([1; 16]);
+        for answer in [LostAnswer::To("redeliver"), LostAnswer::With("no delivery")] {
+            proxy.lose(answer);
+            let asked = second.webhooks.redeliver(&tenant(), &webhook("hook"), unknown).await;
+            assert!(matches!(asked, Err(LaneError::NoDelivery)), "{answer:?}: {asked:?}");
+            assert!(proxy.has_lost(), "{answer:?}");
+            let rows = format!("SELECT count(*) FROM {}.lane_requests", shared.options.schema);
+            assert_eq!(PostgresServer::shared().ask(&rows), "0", "{answer:?}: asked once");
         }
     });
 }

@@ -10,28 +10,33 @@ use amoiq_actors::webhooks::{
 use amoiq_events::{
     EventId, EventLog, MessageId, Position, SessionId, Timestamp,
     cluster::{ClusterLeases, FencingNumber, HeldLease, LeaseName},
+    postgres::PostgresOptions,
     store::Epoch,
 };
+use amoiq_testkit::PostgresServer;
 use tempfile::TempDir;
 
-use crate::given::{SharedDatabase, tenant, webhook};
+use crate::given::{SharedDatabase, tenant, until, webhook};
 
 const ALL: DeliveriesQuery = DeliveriesQuery { status: None, before: None, limit: 100 };
 
 /// A lane whose lease one node has, and the deliveries as two nodes see them.
-struct GivenLane {
-    shared: SharedDatabase,
+pub(crate) struct GivenLane {
+    pub(crate) shared: SharedDatabase,
     leases: Arc<dyn ClusterLeases>,
     lease: HeldLease,
-    lane: LaneId,
-    here: DeliveryStore,
-    there: DeliveryStore,
+    pub(crate) lane: LaneId,
+    pub(crate) here: DeliveryStore,
+    pub(crate) there: DeliveryStore,
     _directory: TempDir,
 }
 
 impl GivenLane {
-    async fn new() -> Self {
-        let shared = SharedDatabase::new();
+    pub(crate) async fn new() -> Self {
+        Self::on(SharedDatabase::new()).await
+    }
+
+    async fn on(shared: SharedDatabase) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let leases = shared.leases("a", directory.path());
         let name = LeaseName::new("webhook", "acme/hook");
@@ -42,7 +47,7 @@ impl GivenLane {
         Self { shared, leases, lease, lane, here, there, _directory: directory }
     }
 
-    async fn record(
+    pub(crate) async fn record(
         &self,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
@@ -54,11 +59,11 @@ impl GivenLane {
     }
 }
 
-fn at(position: u64) -> Position {
+pub(crate) fn at(position: u64) -> Position {
     Position::from_u64(position)
 }
 
-fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
+pub(crate) fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
     Delivery {
         position: at(position),
         event_id: EventId::from_bytes(u128::from(position).to_be_bytes()),
@@ -73,7 +78,7 @@ fn delivery(position: u64, status: DeliveryStatus) -> Delivery {
     }
 }
 
-fn attempt(number: i64) -> DeliveryAttempt {
+pub(crate) fn attempt(number: i64) -> DeliveryAttempt {
     DeliveryAttempt {
         at: Timestamp::from_millis(number),
         duration_ms: 12,
@@ -217,6 +222,33 @@ async fn erased_sessions_go_and_do_not_come_back() {
     assert_eq!(given.there.counts(given.lane).await.expect("counted").pending, 6);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_the_standby_does_not_have_is_not_complete() {
+    let primary = PostgresServer::start();
+    let mut standby = primary.start_standby("standby");
+    let given = GivenLane::on(SharedDatabase::on(PostgresOptions::new(&primary.address()))).await;
+    given.record(vec![(delivery(1, DeliveryStatus::Pending), None)]).await.expect("recorded");
+    primary.set("synchronous_standby_names", "'standby'");
+    standby.stop();
+    let sessions = Arc::new(HashMap::from([(SessionId::parse("session-1").expect("an id"), at(7))]));
+    let erasing = tokio::spawn({
+        let (there, sessions) = (given.there.clone(), Arc::clone(&sessions));
+        async move { there.erase_all(&tenant(), &sessions).await }
+    });
+    // An operator who ends each wait.
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    until("it is answered", async || {
+        tokio::task::block_in_place(|| primary.ask(cancel));
+        erasing.is_finished()
+    })
+    .await;
+    let answered = erasing.await.expect("answered");
+    assert!(matches!(answered, Err(DeliveryStoreError::Unavailable(_))), "{answered:?}");
+    primary.set("synchronous_standby_names", "''");
+    given.there.erase_all(&tenant(), &sessions).await.expect("erased");
+    assert!(given.listed().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_removed_lane_takes_no_record() {
     let given = GivenLane::new().await;
@@ -247,6 +279,7 @@ async fn another_epoch_sets_back_what_the_log_has_lost() {
     given.there.adopt(given.shared.log.epoch(), at(3)).await.expect("the same epoch");
     assert_eq!(given.listed().await.len(), 9);
     assert_eq!(given.here.epoch().await.expect("an epoch"), Some(given.shared.log.epoch()));
+    given.shared.go_on_in(Epoch(1));
     given.there.adopt(Epoch(1), at(5)).await.expect("adopted");
     assert_eq!(given.here.epoch().await.expect("an epoch"), Some(Epoch(1)));
     let (_, read) = given.there.lane(&tenant(), &webhook("hook"), at(0)).await.expect("the lane");

@@ -83,6 +83,7 @@ impl From<LaneError> for Problem {
                 error @ (DeliveryStoreError::Database(_)
                 | DeliveryStoreError::Unavailable(_)
                 | DeliveryStoreError::LeaseLost
+                | DeliveryStoreError::OtherEpoch
                 | DeliveryStoreError::Closed),
             ) => {
                 tracing::error!(%error, "webhooks' outbox does not answer");

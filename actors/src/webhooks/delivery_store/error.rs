@@ -33,6 +33,9 @@ pub enum DeliveryStoreError {
     /// Another node may have the lane.
     #[error("outbox: another node may have taken over the lane")]
     LeaseLost,
+    /// The log lost its end while this node was starting.
+    #[error("outbox: the log has gone on in another epoch: start the service again")]
+    OtherEpoch,
     /// The service is stopping.
     #[error("outbox: the database is closed")]
     Closed,
@@ -69,11 +72,13 @@ impl From<rusqlite::Error> for DeliveryStoreError {
 /// The errors that the functions of the shared tables raise, beside that of a lost lease.
 const REMOVED_LANE: &str = "(AMQ06)";
 const OTHER_EVENT: &str = "(AMQ07)";
+const OTHER_EPOCH: &str = "(AMQ08)";
 
 impl From<CallFailure> for DeliveryStoreError {
     fn from(failure: CallFailure) -> Self {
         match &failure {
             CallFailure::LeaseLost(_) => Self::LeaseLost,
+            CallFailure::Refused(text) if text.ends_with(OTHER_EPOCH) => Self::OtherEpoch,
             CallFailure::Refused(text) if text.ends_with(REMOVED_LANE) => Self::NoLane,
             CallFailure::Refused(text) if text.ends_with(OTHER_EVENT) => {
                 let position = text.split(' ').next().and_then(|number| number.parse().ok());

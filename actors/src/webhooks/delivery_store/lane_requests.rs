@@ -2,6 +2,7 @@
 //! goes into. What the kinds mean is decided where lanes are.
 
 use amoiq_events::{MessageId, Position, SessionId};
+use uuid::Uuid;
 
 use super::LaneId;
 use crate::webhooks::delivery::DeliveryStatus;
@@ -20,7 +21,7 @@ pub(in crate::webhooks) struct LaneRequest {
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(in crate::webhooks) struct TakenRequest {
-    pub(in crate::webhooks) id: i64,
+    pub(in crate::webhooks) id: Uuid,
     pub(in crate::webhooks) lane: LaneId,
     pub(in crate::webhooks) request: LaneRequest,
 }

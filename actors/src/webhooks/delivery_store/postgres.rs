@@ -6,14 +6,16 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use amoiq_events::{
     MessageId, Position, SessionId, TenantId, Timestamp, WebhookId,
     cluster::HeldLease,
-    postgres::{CallPool, CallValues, PostgresDatabase, PostgresOpenError, SchemaPart},
+    postgres::{CallFailure, CallPool, CallValues, PostgresDatabase, PostgresOpenError, SchemaPart},
     store::Epoch,
 };
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Row;
 
 use self::{
@@ -33,6 +35,9 @@ mod request_rows;
 
 /// How many calls are made at once.
 const SESSIONS: usize = 4;
+
+/// How long one step of taking another epoch over waits for other nodes.
+const ADOPTING: Duration = Duration::from_mins(1);
 
 /// The tables and functions.
 static OUTBOX_PART: SchemaPart =
@@ -59,8 +64,39 @@ impl PostgresDeliveries {
     }
 
     pub(super) async fn adopt(&self, epoch: Epoch, common: Position) -> Result<(), DeliveryStoreError> {
-        let values = vec![Box::new(epoch.0.cast_signed()) as _, Box::new(number(common)) as _];
-        self.call(&self.calls.adopt, values).await.map(drop)
+        let (epoch, common) = (epoch.0.cast_signed(), number(common));
+        let begun = self.call_patiently(&self.calls.begin_adoption, || vec![Box::new(epoch)]).await?;
+        if !only(&begun)?.try_get(0)? {
+            return Ok(());
+        }
+        let mut next = Some(0_i64);
+        while let Some(after) = next {
+            let values = || -> CallValues {
+                vec![Box::new(epoch), Box::new(common), Box::new(after), Box::new(i64::from(CHUNK_ROWS))]
+            };
+            next = only(&self.call_patiently(&self.calls.set_back_lanes, values).await?)?.try_get(0)?;
+        }
+        self.call_patiently(&self.calls.complete_adoption, || vec![Box::new(epoch)]).await.map(drop)
+    }
+
+    /// Makes a call that may be repeated, until it is answered: other nodes may do the same at that time, or still write under
+    /// the epoch before.
+    async fn call_patiently(
+        &self,
+        text: &Arc<str>,
+        values: impl Fn() -> CallValues,
+    ) -> Result<Vec<Row>, DeliveryStoreError> {
+        let deadline = Instant::now() + ADOPTING;
+        loop {
+            match self.call(text, values()).await {
+                Err(DeliveryStoreError::Unavailable(CallFailure::Postponed(_) | CallFailure::Broken(_)))
+                    if Instant::now() < deadline =>
+                {
+                    sleep(reaper::REST).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     pub(super) async fn lane(
@@ -105,7 +141,7 @@ impl PostgresDeliveries {
             if only(&self.call(&self.calls.remove, values).await?)?.try_get(0)? {
                 return Ok(());
             }
-            tokio::time::sleep(reaper::REST).await;
+            sleep(reaper::REST).await;
         }
     }
 

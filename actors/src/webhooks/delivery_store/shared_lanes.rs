@@ -1,6 +1,7 @@
 //! What only nodes that share lanes need.
 
 use amoiq_events::{TenantId, WebhookId};
+use uuid::Uuid;
 
 use super::{
     DeliveryBackend, DeliveryStore, DeliveryStoreError, LaneId, LaneReply, LaneRequest, RecordedLane,
@@ -21,15 +22,17 @@ impl DeliveryStore {
         }
     }
 
-    /// Asks the node that has a lane for something, and waits for its answer. Nothing when none comes in time.
+    /// Asks the node that has a lane for something, under an id that nothing else has, and waits for its answer. Nothing when
+    /// none comes in time.
     pub(in crate::webhooks) async fn ask(
         &self,
+        id: Uuid,
         lane: LaneId,
         request: LaneRequest,
     ) -> Result<Option<LaneReply>, DeliveryStoreError> {
         match &self.0 {
             DeliveryBackend::Sqlite(_) => Ok(None),
-            DeliveryBackend::Postgres(deliveries) => deliveries.ask(lane, request).await,
+            DeliveryBackend::Postgres(deliveries) => deliveries.ask(id, lane, request).await,
         }
     }
 
@@ -52,7 +55,7 @@ impl DeliveryStore {
     /// Answers a request.
     pub(in crate::webhooks) async fn reply(
         &self,
-        id: i64,
+        id: Uuid,
         reply: LaneReply,
     ) -> Result<(), DeliveryStoreError> {
         match &self.0 {

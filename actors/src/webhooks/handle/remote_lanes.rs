@@ -10,9 +10,10 @@ use amoiq_events::{MessageId, Position};
 
 use super::WebhooksHandle;
 use crate::webhooks::{
-    delivery_store::{DeliveryStore, LaneId, LaneReply, LaneRequest, RecordedLane, TakenRequest},
+    delivery_store::{LaneId, LaneReply, LaneRequest, RecordedLane, TakenRequest},
     lane::{LaneError, LaneStatus, SkipQuery},
     router::ListLanes,
+    services::LaneServices,
 };
 
 /// How often a node looks for requests.
@@ -58,11 +59,12 @@ impl LaneCommand {
 
 /// Asks the node that has a lane.
 pub(super) async fn ask(
-    deliveries: &DeliveryStore,
+    services: &LaneServices,
     lane: LaneId,
     command: LaneCommand,
 ) -> Result<usize, LaneError> {
-    let reply = deliveries.ask(lane, command.into_request()).await?.ok_or(LaneError::Late)?;
+    let asking = services.deliveries.ask(services.ambient.uuid(), lane, command.into_request());
+    let reply = asking.await?.ok_or(LaneError::Late)?;
     reply.refusal.map_or(Ok(reply.count), |refusal| Err(refused(&refusal)))
 }
 

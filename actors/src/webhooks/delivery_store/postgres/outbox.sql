@@ -4,7 +4,9 @@
 CREATE TABLE {schema}.outbox (
     is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
     -- Of the log that is followed; absent until one is.
-    epoch bigint
+    epoch bigint,
+    -- The one that is being taken over.
+    adopting bigint
 );
 INSERT INTO {schema}.outbox (epoch) VALUES (NULL);
 
@@ -80,32 +82,79 @@ BEGIN
 END;
 $$;
 
--- Takes over the log's epoch. What is stored after `common` belongs to events that are gone.
-CREATE FUNCTION {schema}.adopt_epoch(new_epoch bigint, common bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- Starts to take over the log's epoch: until that is completed, lanes record nothing. An epoch that the log has left, as a
+-- node that starts slowly may know it, is refused where the log is in this schema. Tells whether there is anything to do.
+CREATE FUNCTION {schema}.begin_adoption(new_epoch bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    known bigint;
-    lane record;
+    is_over boolean := false;
 BEGIN
-    SELECT o.epoch INTO known FROM {schema}.outbox o FOR UPDATE;
-    IF known = new_epoch THEN
-        RETURN false;
+    IF to_regclass('{schema}.store') IS NOT NULL THEN
+        -- Until this transaction has ended, the log begins no epoch.
+        PERFORM FROM {schema}.store FOR SHARE;
+        -- One that the log never had belongs to a log elsewhere.
+        is_over := EXISTS (SELECT FROM {schema}.epochs e, {schema}.store s
+            WHERE s.epoch <> new_epoch AND new_epoch IN (e.epoch, e.replaced, e.known));
     END IF;
-    FOR lane IN SELECT l.id FROM {schema}.lanes l ORDER BY l.id LOOP
-        PERFORM {schema}.lock_lane(lane.id);
-        DELETE FROM {schema}.attempts a WHERE a.lane = lane.id AND a.position > common;
-        DELETE FROM {schema}.deliveries d WHERE d.lane = lane.id AND d.position > common;
+    IF is_over THEN
+        RAISE EXCEPTION 'the log has gone on in another epoch' USING ERRCODE = 'AMQ08';
+    END IF;
+    UPDATE {schema}.outbox o SET adopting = new_epoch WHERE o.epoch IS DISTINCT FROM new_epoch;
+    RETURN FOUND;
+END;
+$$;
+
+-- Sets lanes after a lane back to `common`: what is stored after it belongs to events that are gone. It changes some
+-- `limit_rows` rows, and tells after which lane to go on; nothing at the end, and when somebody else has completed it.
+CREATE FUNCTION {schema}.set_back_lanes(new_epoch bigint, common bigint, after bigint, limit_rows bigint)
+RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    lane record;
+    gone record;
+    counted bigint[];
+    found_here bigint;
+    done bigint := 0;
+BEGIN
+    -- Nobody completes it before this transaction has ended.
+    PERFORM FROM {schema}.outbox o WHERE o.adopting = new_epoch FOR SHARE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    FOR lane IN SELECT l.id FROM {schema}.lanes l WHERE l.id > after ORDER BY l.id LOOP
+        SELECT l.totals INTO counted FROM {schema}.lanes l WHERE l.id = lane.id FOR UPDATE;
+        -- It may have been removed meanwhile.
+        CONTINUE WHEN NOT FOUND;
+        found_here := 0;
+        FOR gone IN DELETE FROM {schema}.deliveries d WHERE d.lane = lane.id AND d.position IN (SELECT e.position
+            FROM {schema}.deliveries e WHERE e.lane = lane.id AND e.position > common ORDER BY e.position LIMIT limit_rows)
+            RETURNING d.position, d.status
+        LOOP
+            DELETE FROM {schema}.attempts a WHERE a.lane = lane.id AND a.position = gone.position;
+            counted[gone.status + 1] := counted[gone.status + 1] - 1;
+            found_here := found_here + 1;
+        END LOOP;
         UPDATE {schema}.lanes l SET
             progress = ARRAY[least(progress[1], common), progress[2], progress[3], progress[4],
                 CASE WHEN progress[5] IS NOT NULL THEN least(progress[5], common) END,
                 CASE WHEN progress[6] IS NOT NULL THEN least(progress[6], common) END,
                 CASE WHEN progress[7] IS NOT NULL THEN least(progress[7], common) END, progress[8], progress[9]],
-            totals = ARRAY(SELECT count(d.lane) FROM generate_series(0, 4) AS s (status)
-                LEFT JOIN {schema}.deliveries d ON d.lane = l.id AND d.status = s.status GROUP BY s.status ORDER BY s.status)
+            totals = counted
             WHERE l.id = lane.id;
+        IF found_here = limit_rows THEN
+            -- There may be more of this lane.
+            RETURN lane.id - 1;
+        END IF;
+        done := done + found_here + 1;
+        IF done >= limit_rows THEN
+            RETURN lane.id;
+        END IF;
     END LOOP;
-    UPDATE {schema}.outbox SET epoch = new_epoch;
-    RETURN true;
+    RETURN NULL;
 END;
+$$;
+
+-- Completes it, unless somebody else has.
+CREATE FUNCTION {schema}.complete_adoption(new_epoch bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
+    UPDATE {schema}.outbox o SET epoch = new_epoch, adopting = NULL WHERE o.adopting = new_epoch
 $$;
 
 -- Writes deliveries as they are now, with the newest attempt of some, and the lane's progress, under a lease. An attempt
@@ -125,11 +174,12 @@ DECLARE
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM {schema}.check_lease(lease, lease_epoch, lease_number);
-    PERFORM FROM {schema}.outbox o WHERE o.epoch = lease_epoch;
+    counted := {schema}.lock_lane(of_lane);
+    -- Once the lane is locked: whoever takes another epoch over locks it after saying so.
+    PERFORM FROM {schema}.outbox o WHERE o.epoch = lease_epoch AND o.adopting IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the outbox follows another log' USING ERRCODE = 'AMQ04';
     END IF;
-    counted := {schema}.lock_lane(of_lane);
     SELECT l.tenant INTO of_tenant FROM {schema}.lanes l WHERE l.id = of_lane;
     FOR place IN 1 .. cardinality(positions) LOOP
         CONTINUE WHEN EXISTS (SELECT FROM {schema}.erased_sessions e
@@ -200,12 +250,12 @@ $$;
 -- Removes a part of a lane, its row last. Tells whether nothing is left.
 CREATE FUNCTION {schema}.remove_lane(of_lane bigint, limit_rows bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
+    PERFORM FROM {schema}.lanes l WHERE l.id = of_lane FOR UPDATE;
     DELETE FROM {schema}.attempts a WHERE (a.lane, a.position, a.number) IN
         (SELECT b.lane, b.position, b.number FROM {schema}.attempts b WHERE b.lane = of_lane LIMIT limit_rows);
     IF FOUND THEN
         RETURN false;
     END IF;
-    PERFORM FROM {schema}.lanes l WHERE l.id = of_lane FOR UPDATE;
     DELETE FROM {schema}.deliveries d WHERE (d.lane, d.position) IN
         (SELECT e.lane, e.position FROM {schema}.deliveries e WHERE e.lane = of_lane LIMIT limit_rows);
     IF FOUND THEN
@@ -254,7 +304,8 @@ $$;
 
 -- What nodes ask of lanes that another node has. Not in the write-ahead log: after a crash nobody waits for an answer.
 CREATE UNLOGGED TABLE {schema}.lane_requests (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Chosen by whoever asks, who may have to ask again.
+    id uuid PRIMARY KEY,
     lane bigint NOT NULL,
     until_taken timestamptz NOT NULL,
     is_taken boolean NOT NULL DEFAULT false,
@@ -272,7 +323,7 @@ ALTER TABLE {schema}.lane_requests ALTER COLUMN session SET STATISTICS 0;
 
 -- Takes what waits for these lanes, each request once; removes what nobody fetched.
 CREATE FUNCTION {schema}.take_requests(of_lanes bigint[]) RETURNS TABLE (
-    id bigint, lane bigint, kind text, message uuid, after bigint, until bigint, status integer, session text
+    id uuid, lane bigint, kind text, message uuid, after bigint, until bigint, status integer, session text
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM {schema}.lane_requests) THEN

@@ -15,8 +15,12 @@ const DELIVERY: &str =
 pub(super) struct OutboxCalls {
     /// Nothing.
     pub(super) epoch: Arc<str>,
-    /// Epoch, position.
-    pub(super) adopt: Arc<str>,
+    /// Epoch.
+    pub(super) begin_adoption: Arc<str>,
+    /// Epoch, position, lane, limit.
+    pub(super) set_back_lanes: Arc<str>,
+    /// Epoch.
+    pub(super) complete_adoption: Arc<str>,
     /// Tenant, webhook.
     pub(super) find_lane: Arc<str>,
     /// Tenant, webhook, progress.
@@ -49,10 +53,12 @@ pub(super) struct OutboxCalls {
     pub(super) note_erased: Arc<str>,
     /// Lane, sessions, positions, position, limit.
     pub(super) erase: Arc<str>,
-    /// Lane, patience, kind, message, after, until, status, session.
+    /// Request, lane, patience, kind, message, after, until, status, session.
     pub(super) ask: Arc<str>,
     /// Request.
     pub(super) reply_to: Arc<str>,
+    /// Request.
+    pub(super) forget_request: Arc<str>,
     /// Lanes.
     pub(super) take_requests: Arc<str>,
     /// Request, count, refusal.
@@ -67,7 +73,9 @@ impl OutboxCalls {
         };
         Self {
             epoch: text("SELECT epoch FROM {schema}.outbox"),
-            adopt: text("SELECT {schema}.adopt_epoch($1, $2)"),
+            begin_adoption: text("SELECT {schema}.begin_adoption($1)"),
+            set_back_lanes: text("SELECT {schema}.set_back_lanes($1, $2, $3, $4)"),
+            complete_adoption: text("SELECT {schema}.complete_adoption($1)"),
             find_lane: text(
                 "SELECT id, progress, totals FROM {schema}.lanes WHERE tenant = $1 AND webhook = $2",
             ),
@@ -98,11 +106,13 @@ impl OutboxCalls {
             note_erased: text("SELECT {schema}.note_erased($1, $2, $3)"),
             erase: text("SELECT erased, last_position FROM {schema}.erase_deliveries($1, $2, $3, $4, $5)"),
             ask: text(
-                "INSERT INTO {schema}.lane_requests (lane, until_taken, kind, message, after, until, status, session)
-                 VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond', $3, $4, $5, $6, $7, $8)
-                 RETURNING id",
+                "INSERT INTO {schema}.lane_requests
+                    (id, lane, until_taken, kind, message, after, until, status, session)
+                 VALUES ($1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond', $4, $5, $6, $7, $8, $9)
+                 ON CONFLICT DO NOTHING",
             ),
-            reply_to: text("DELETE FROM {schema}.lane_requests WHERE id = $1 AND is_answered RETURNING count, refusal"),
+            reply_to: text("SELECT count, refusal FROM {schema}.lane_requests WHERE id = $1 AND is_answered"),
+            forget_request: text("DELETE FROM {schema}.lane_requests WHERE id = $1"),
             take_requests: text("SELECT * FROM {schema}.take_requests($1)"),
             reply: text(
                 "UPDATE {schema}.lane_requests SET is_answered = true, count = $2, refusal = $3 WHERE id = $1",

@@ -14,7 +14,7 @@ use crate::webhooks::delivery_store::{
 const CLEAR: &str =
     "TRUNCATE {schema}.lanes, {schema}.deliveries, {schema}.attempts, {schema}.erased_sessions";
 
-const COMPLETE: &str = "UPDATE {schema}.outbox SET epoch = $1";
+const COMPLETE: &str = "UPDATE {schema}.outbox SET epoch = $1, adopting = NULL";
 
 const READ_LANES: &str = "SELECT id, tenant, webhook, progress, totals FROM {schema}.lanes
     WHERE id > $1 ORDER BY id LIMIT $2";

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::{
     PostgresDeliveries,
     delivery_columns::{number, position, status_value, uuid},
-    only,
 };
 use crate::webhooks::{
     delivery::DeliveryStatus,
@@ -29,21 +28,26 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 impl PostgresDeliveries {
     pub(in crate::webhooks::delivery_store) async fn ask(
         &self,
+        id: Uuid,
         lane: LaneId,
         request: LaneRequest,
     ) -> Result<Option<LaneReply>, DeliveryStoreError> {
         let deadline = Instant::now() + PATIENCE;
         let patience_ms = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
-        let mut values: CallValues = vec![Box::new(lane.0), Box::new(patience_ms)];
+        let mut values: CallValues = vec![Box::new(id), Box::new(lane.0), Box::new(patience_ms)];
         values.extend(columns(request));
-        let rows = self.call(&self.calls.ask, values).await?;
-        let id: i64 = only(&rows)?.try_get(0)?;
+        self.call(&self.calls.ask, values).await?;
         while Instant::now() < deadline {
             let rows = self.call(&self.calls.reply_to, vec![Box::new(id)]).await?;
             if let Some(row) = rows.first() {
                 let count: i64 = row.try_get(0)?;
                 let count = usize::try_from(count).unwrap_or_default();
-                return Ok(Some(LaneReply { count, refusal: row.try_get(1)? }));
+                let reply = LaneReply { count, refusal: row.try_get(1)? };
+                // One that stays is removed with what nobody fetched.
+                if let Err(error) = self.call(&self.calls.forget_request, vec![Box::new(id)]).await {
+                    tracing::debug!(%error, "an answered request stays for a while");
+                }
+                return Ok(Some(reply));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -61,7 +65,7 @@ impl PostgresDeliveries {
 
     pub(in crate::webhooks::delivery_store) async fn reply(
         &self,
-        id: i64,
+        id: Uuid,
         reply: LaneReply,
     ) -> Result<(), DeliveryStoreError> {
         let count = i64::try_from(reply.count).unwrap_or(i64::MAX);
