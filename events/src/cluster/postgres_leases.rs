@@ -23,7 +23,7 @@ use tokio::{
 use self::{
     lease_calls::{LeaseCalls, NodeJoining},
     lease_keeper::{LeaseKeeper, LeaseWork},
-    predecessor::PredecessorFile,
+    predecessor::{MembershipNote, PredecessorFile},
 };
 use super::{
     lease::{HeldLease, LeaseError, LeaseName, LeaseRecord},
@@ -126,10 +126,15 @@ impl PostgresLeases {
     /// A [`ClusterOpenError`], whose text says what to do.
     pub fn open(options: ClusterOptions) -> Result<Self, ClusterOpenError> {
         let database = options.database.clone();
+        let file = PredecessorFile::new(&options.directory);
+        let predecessor = file.read()?;
+        if let Some(server) = predecessor.and_then(|note| note.server) {
+            database.sessions.seen.remember(server);
+        }
         database.prepare(&CLUSTER_PART)?;
         let (work, waiting) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::default());
-        let joining = join(options, waiting, publish);
+        let joining = join(options, (file, predecessor), waiting, publish);
         let keeper = database.wait_for(joining)?;
         database.spawn(keeper.run());
         Ok(Self { work, view, _database: database })
@@ -155,11 +160,11 @@ impl PostgresLeases {
 /// Joins, as soon as a node of the same name is gone.
 async fn join(
     options: ClusterOptions,
+    (file, predecessor): (PredecessorFile, Option<MembershipNote>),
     work: mpsc::Receiver<LeaseWork>,
     view: watch::Sender<Arc<ClusterView>>,
 ) -> Result<LeaseKeeper, ClusterOpenError> {
-    let file = PredecessorFile::new(&options.directory);
-    let predecessor = file.read()?;
+    let predecessor = predecessor.map(|note| note.membership());
     let mut calls = LeaseCalls::new(&options);
     let (mut tries, mut lost_answers) = (RENEWALS * NAME_PATIENCE, 0);
     let membership = loop {
@@ -186,11 +191,12 @@ async fn join(
             NodeJoining::SecretsDiffer { node } => return Err(ClusterOpenError::SecretsDiffer { node }),
         }
     };
-    file.write(membership.fencing())?;
+    let noted = MembershipNote::new(membership.fencing(), calls.server());
+    file.write(noted)?;
     let membership = Arc::new(membership);
     let (node, serves, is_draining) = (options.node, false, false);
     let mut keeper =
-        LeaseKeeper { calls, node, file, membership, serves, work, view, is_draining, failure: None };
+        LeaseKeeper { calls, node, file, noted, membership, serves, work, view, is_draining, failure: None };
     keeper.look().await?;
     Ok(keeper)
 }

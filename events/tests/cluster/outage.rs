@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use amoiq_events::cluster::ClusterLeases;
+use amoiq_events::{cluster::ClusterLeases, postgres::PostgresOptions};
 use amoiq_testkit::PostgresServer;
 
 use crate::{
     child_node::WORK,
     cut_proxy::{CutProxy, CutState},
-    given::{GivenCluster, TERM, eventually},
+    given::{GivenCluster, TERM, eventually, try_join},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,4 +77,28 @@ async fn a_node_that_is_cut_off_stops_before_another_takes_over() {
         eventually("the node joins again", || held.is_over() && a.sees().len() == 2);
         b.leases.release(vec![taken]).await.expect("released");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_again_does_not_join_on_a_primary_that_was_replaced() {
+    let mut primary = PostgresServer::start();
+    let standby = primary.start_standby("standby");
+    let address =
+        format!("postgres://amoiq@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
+    let cluster = GivenCluster { database: PostgresOptions::new(&address) };
+    let node = cluster.join("a");
+    standby.catch_up(&primary);
+    primary.kill();
+    standby.promote();
+    let note = node.directory.path().join("cluster.node");
+    let has_noted = || std::fs::read_to_string(&note).is_ok_and(|text| text.contains("\"timeline\":2"));
+    eventually("it has seen the new one", has_noted);
+    drop(node.leases);
+    tokio::task::block_in_place(|| primary.resume());
+    let number = "SELECT number FROM amoiq.cluster";
+    let before = [&primary, &standby].map(|server| server.ask(number));
+    let again = try_join(cluster.options("a", node.directory.path())).expect("joined");
+    let after = [&primary, &standby].map(|server| server.ask(number));
+    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
+    drop(again);
 }

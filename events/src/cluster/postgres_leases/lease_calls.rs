@@ -16,7 +16,7 @@ use crate::{
         node::{NodeDescription, NodeRecord},
         postgres_leases::ClusterOptions,
     },
-    postgres::{CallFailure, DatabaseSession, Parameter, PostgresDatabase},
+    postgres::{CallFailure, DatabaseSession, Parameter, PostgresDatabase, ServerIdentity},
     store::Epoch,
 };
 
@@ -101,6 +101,11 @@ impl LeaseCalls {
             contact: [None; 2],
             texts,
         }
+    }
+
+    /// The newest server that was seen.
+    pub(super) fn server(&self) -> Option<ServerIdentity> {
+        self.database.sessions.seen.identity()
     }
 
     pub(super) fn term(&self) -> Duration {

@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     RENEWALS,
     lease_calls::{LeaseCalls, NodeJoining, NodeRegister},
-    predecessor::PredecessorFile,
+    predecessor::{MembershipNote, PredecessorFile},
 };
 use crate::{
     cluster::{
@@ -43,6 +43,8 @@ pub(super) struct LeaseKeeper {
     pub(super) calls: LeaseCalls,
     pub(super) node: NodeDescription,
     pub(super) file: PredecessorFile,
+    /// What it says.
+    pub(super) noted: MembershipNote,
     pub(super) membership: Arc<NodeMembership>,
     /// Whether the node can do work.
     pub(super) serves: bool,
@@ -89,8 +91,22 @@ impl LeaseKeeper {
         }
         if kept.is_err() {
             renewals.reset_after(RETRY);
+        } else {
+            self.note();
         }
         self.failure = kept.err();
+    }
+
+    /// Notes the membership and the server, when one of them is another.
+    fn note(&mut self) {
+        let note = MembershipNote::new(self.membership.fencing(), self.calls.server());
+        if note != self.noted {
+            // A start that cannot read it waits for a term.
+            match self.file.write(note) {
+                Ok(()) => self.noted = note,
+                Err(error) => tracing::warn!(%error, "the membership is not noted"),
+            }
+        }
     }
 
     async fn renew(&mut self) -> Result<(), CallFailure> {
@@ -104,10 +120,6 @@ impl LeaseKeeper {
         }
         match self.calls.join(&self.node, self.serves, None).await? {
             NodeJoining::Joined(membership) => {
-                // A start that cannot read it waits for a term.
-                if let Err(error) = self.file.write(membership.fencing()) {
-                    tracing::warn!(%error, "the membership is not noted");
-                }
                 self.membership = Arc::new(membership);
                 Ok(())
             }
