@@ -78,7 +78,8 @@ impl SocketServer {
             recovery: Arc::new(RecoveryTable::new(
                 Duration::from_secs(config.realtime.recovery_seconds),
                 config.realtime.outbox_bytes,
-                log.is_shared(),
+                // Other nodes, of which each remembers its own clients.
+                core.node.signals.is_some(),
             )),
             offsets,
         };

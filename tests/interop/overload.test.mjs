@@ -17,7 +17,7 @@ describe('a crowd', { concurrency: true }, () => {
     comesWhileItIsFull(t, { limit: 'max_connections', size, seconds: 40, transports: ['polling', 'websocket'] }));
 
   // It limits the files of the log.
-  const skip = Boolean(process.env.AMOIQ_TEST_POSTGRES);
+  const skip = Boolean(process.env.AMOIQ_TEST_POSTGRES || process.env.AMOIQ_TEST_KURRENTDB);
   test('that comes while the store takes no writes is let in at once', { skip }, (t) =>
     comesWithoutWrites(t, { size, seconds: 20 }));
 });
