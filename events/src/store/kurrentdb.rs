@@ -24,6 +24,7 @@ use self::{
         catch_up::LogCatchUp, followed_log::FollowedLog, follower::SubscriptionFollower,
         head_reader::HeadReader, shared_index::SharedIndex,
     },
+    history::{known_log::KnownLogKeeper, log_epochs::LogEpochs},
     opening::{FoundLog, OpeningPurpose},
     reading::{
         log_reads::FilteredReads,
@@ -52,6 +53,7 @@ mod connecting;
 mod database_condition;
 pub mod filling;
 mod following;
+mod history;
 mod opening;
 mod reading;
 mod records;
@@ -91,6 +93,10 @@ pub struct KurrentStore {
     meter: Arc<StoreMeter>,
     ambient: Ambient,
     epoch: Epoch,
+    epochs: LogEpochs,
+    /// Writes what this node knows, where it has a directory.
+    keeper: Option<Arc<KnownLogKeeper>>,
+    keeping: Option<AbortHandle>,
 }
 
 impl Drop for KurrentStore {
@@ -131,7 +137,7 @@ impl KurrentStore {
     }
 
     fn start(thread: DatabaseThread, opened: FoundLog, ambient: Ambient) -> Self {
-        let FoundLog { supervisor, reads, index, log, known } = opened;
+        let FoundLog { supervisor, reads, index, log, known, epochs, keeper } = opened;
         let epoch = known.epoch();
         let condition: Arc<DatabaseCondition> = Arc::default();
         let meter: Arc<StoreMeter> = Arc::default();
@@ -150,6 +156,7 @@ impl KurrentStore {
             index: Arc::clone(&index),
         };
         let follower = thread.spawn(follower.run()).abort_handle();
+        let keeping = keeper.as_ref().map(|keeper| thread.spawn(Arc::clone(keeper).run()).abort_handle());
         Self {
             appends: Arc::new(appends),
             reads,
@@ -165,6 +172,9 @@ impl KurrentStore {
             meter,
             ambient,
             epoch,
+            epochs,
+            keeper,
+            keeping,
         }
     }
 
@@ -286,6 +296,10 @@ impl EventLog for KurrentStore {
         self.epoch
     }
 
+    fn common_with(&self, earlier: Epoch) -> Position {
+        self.epochs.common_with(earlier).unwrap_or_else(|| self.head())
+    }
+
     fn max_append_bytes(&self) -> usize {
         MAX_APPEND_BYTES
     }
@@ -312,6 +326,10 @@ impl OpenedStore for KurrentStore {
         }
         self.queue.close();
         self.follower.abort();
+        if let (Some(keeping), Some(keeper)) = (&self.keeping, &self.keeper) {
+            keeping.abort();
+            keeper.write();
+        }
     }
 }
 

@@ -53,6 +53,8 @@ mod store_condition;
 mod vacuum;
 mod writing;
 
+#[cfg(feature = "kurrentdb")]
+pub(in crate::store) use self::history::end_trail::EndTrail;
 pub use crate::postgres::{PostgresAddressError, PostgresOpenError, PostgresOptions};
 
 /// The most bytes that the data of one append may have together.

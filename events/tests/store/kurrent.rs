@@ -3,6 +3,7 @@
 mod encryption;
 mod erasure;
 mod faults;
+mod lost_end;
 mod lost_nodes;
 mod nodes;
 mod refusals;

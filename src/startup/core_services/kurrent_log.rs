@@ -65,6 +65,7 @@ mod built {
             user: given(&store.user),
             password: given(store.password.expose()),
             log: store.schema.clone(),
+            directory: Some(store.path.clone()),
             ..KurrentOptions::new(store.url.expose())
         }
     }

@@ -216,6 +216,28 @@ fn a_service_is_not_ready_while_the_database_is_away_and_goes_on_when_it_is_back
 }
 
 #[test]
+fn a_log_that_was_restored_goes_on_in_another_epoch() {
+    let log = KurrentLog::new();
+    let app = log.start();
+    app.say(WIDGET_KEY, SESSION, "kept");
+    app.stop();
+    let backup = log.server.backup();
+    let app = log.start();
+    app.say(WIDGET_KEY, SESSION, "lost");
+    assert!(!app.printed(&["the log lost acknowledged events"]));
+    log.server.restore(&backup);
+    let readiness = || app.request(Method::GET, "/readyz").send().expect("an answer").status().as_u16();
+    eventually("a service that knew more does not go on", || readiness() == 503);
+    app.stop();
+    let app = log.start();
+    assert!(app.printed(&["the log lost acknowledged events"]));
+    assert_eq!(texts(&app), ["kept"]);
+    app.say(WIDGET_KEY, SESSION, "new");
+    assert_eq!(texts(&app), ["kept", "new"]);
+    assert!(log.stdout_of(&["verify"]).starts_with("no damage found"));
+}
+
+#[test]
 fn an_erased_text_is_in_no_answer_of_the_database() {
     let log = KurrentLog::new();
     let app = log.start();

@@ -1,6 +1,6 @@
 //! Finds a log in the database or makes it, and reads all of it for the index.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +18,11 @@ use super::{
         wire_requests::StreamWrite,
     },
     following::{followed_log::FollowedLog, shared_index::SharedIndex},
+    history::{
+        epoch_change,
+        known_log::{self, KnownLogKeeper},
+        log_epochs::LogEpochs,
+    },
     reading::log_reads::FilteredReads,
     records::{
         log_names::LogNames,
@@ -42,13 +47,16 @@ pub struct KurrentOptions {
     pub password: Option<String>,
     /// The log: the streams of the database whose names start with this and a hyphen.
     pub log: String,
+    /// Where this node keeps what it knows of the log. Without it, a loss while the node is away is not noticed.
+    pub directory: Option<PathBuf>,
 }
 
 impl KurrentOptions {
     /// The log `amoiq`, as the user in the address.
     #[must_use]
     pub fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), user: None, password: None, log: "amoiq".to_owned() }
+        let (address, log) = (address.to_owned(), "amoiq".to_owned());
+        Self { address, user: None, password: None, log, directory: None }
     }
 
     /// Checks what can be checked without the database.
@@ -73,6 +81,8 @@ pub(super) struct FoundLog {
     pub(super) index: Arc<SharedIndex>,
     pub(super) log: Arc<FollowedLog>,
     pub(super) known: Arc<KnownHistory>,
+    pub(super) epochs: LogEpochs,
+    pub(super) keeper: Option<Arc<KnownLogKeeper>>,
 }
 
 /// What a log is opened for.
@@ -95,7 +105,15 @@ impl FoundLog {
         id: Uuid,
     ) -> Result<Self, KurrentOpenError> {
         let supervisor = connect(&options)?;
-        let start = find_log(&supervisor, &options.log, purpose, id).await?;
+        let mut start = find_log(&supervisor, &options.log, purpose, id).await?;
+        let mut kept = None;
+        if let (OpeningPurpose::UseOrMake(epoch), Some(directory)) = (purpose, &options.directory) {
+            kept = known_log::read(directory).filter(|kept| kept.is_of(start.id));
+            if let Some(kept) = &kept {
+                start = epoch_change::settle(&supervisor, start, kept, (epoch, id)).await?;
+            }
+        }
+        let epochs = epoch_change::epochs(&supervisor).await?;
         let index = Arc::new(SharedIndex::new(supervisor.access().names.clone()));
         let known = Arc::new(KnownHistory::new(start.epoch, start.position, start.id));
         let reads = FilteredReads {
@@ -110,7 +128,14 @@ impl FoundLog {
         read_whole(&reads, &log, &known).await?;
         log.open();
         supervisor.require(Arc::clone(&known));
-        Ok(Self { supervisor, reads, index, log, known })
+        let keeper = match (purpose, options.directory) {
+            (OpeningPurpose::UseOrMake(_), Some(directory)) => {
+                let records = kept.map(|kept| epochs.still_known(kept)).unwrap_or_default();
+                Some(Arc::new(KnownLogKeeper::new(&directory, start.id, Arc::clone(&known), records)))
+            }
+            _ => None,
+        };
+        Ok(Self { supervisor, reads, index, log, known, epochs, keeper })
     }
 }
 

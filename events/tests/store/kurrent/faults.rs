@@ -233,7 +233,7 @@ async fn a_log_without_an_event_that_the_node_knows_takes_no_append() {
     );
     let refused = append(&store, "b", 3).await;
     assert!(matches!(&refused, Err(AppendError::Unavailable(reason)) if is_told(reason)), "{refused:?}");
-    // A node that starts on it knows no better.
+    // A node that starts on it without a directory knows no better.
     let started = open(&server);
     append(&started, "b", 4).await.expect("appended");
     assert_eq!(numbers(&whole_log(&*started).await), [1, 4]);

@@ -33,7 +33,8 @@ pub(in crate::store::kurrentdb) async fn start(
     let newest = connection.stream_page(&StreamPage::newest(name)).await?.pop();
     let named = newest.and_then(|newest| Some((newest.revision, decode_epoch(&newest)?)));
     let unknown = || NodeCallError::Refused("the log does not say which history it is".to_owned());
-    let (revision, (epoch, filling)) = named.ok_or_else(unknown)?;
+    let (revision, named) = named.ok_or_else(unknown)?;
+    let (epoch, filling) = (named.epoch(), named.mark());
     Ok(Some(LogStart { epoch, position: first.position, id: first.id, revision, filling }))
 }
 

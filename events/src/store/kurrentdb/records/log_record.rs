@@ -197,6 +197,17 @@ pub(in crate::store::kurrentdb) struct EpochRecord {
     /// In a log that is not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filling: Option<FillingMark>,
+    /// In one that lost events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<LostHistory>,
+}
+
+/// The history that a log had before it lost events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store::kurrentdb) struct LostHistory {
+    pub(in crate::store::kurrentdb) epoch: u64,
+    /// Up to where it is certainly the same.
+    pub(in crate::store::kurrentdb) common: Position,
 }
 
 /// From what a log is being filled.
@@ -209,12 +220,32 @@ pub(in crate::store::kurrentdb) struct FillingMark {
 impl EpochRecord {
     /// The name of a log that services may open.
     pub(in crate::store::kurrentdb) fn complete(epoch: Epoch) -> Self {
-        Self { epoch: epoch.0, filling: None }
+        Self { epoch: epoch.0, filling: None, lost: None }
+    }
+
+    /// The name of one that lost events.
+    pub(in crate::store::kurrentdb) fn after_loss(epoch: Epoch, lost: LostHistory) -> Self {
+        Self { lost: Some(lost), ..Self::complete(epoch) }
     }
 
     /// The name of one that is being filled.
     pub(in crate::store::kurrentdb) fn filling(epoch: Epoch, mark: FillingMark) -> Self {
-        Self { epoch: epoch.0, filling: Some(mark) }
+        Self { filling: Some(mark), ..Self::complete(epoch) }
+    }
+
+    /// The history.
+    pub(in crate::store::kurrentdb) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch)
+    }
+
+    /// From what the log is being filled.
+    pub(in crate::store::kurrentdb) fn mark(&self) -> Option<FillingMark> {
+        self.filling
+    }
+
+    /// What was before it.
+    pub(in crate::store::kurrentdb) fn lost(&self) -> Option<LostHistory> {
+        self.lost
     }
 }
 
@@ -223,10 +254,10 @@ pub(in crate::store::kurrentdb) fn encode_epoch(record: EpochRecord, id: Uuid) -
     ProposedRecord { metadata: json(&record), ..ProposedRecord::empty(EPOCH, id) }
 }
 
-/// The history that a record names, and whether it is not complete.
-pub(in crate::store::kurrentdb) fn decode_epoch(record: &WireRecord) -> Option<(Epoch, Option<FillingMark>)> {
+/// What a record says that names a history.
+pub(in crate::store::kurrentdb) fn decode_epoch(record: &WireRecord) -> Option<EpochRecord> {
     let known: EpochRecord = serde_json::from_slice(&record.metadata).ok()?;
-    (record.kind == EPOCH).then_some((Epoch(known.epoch), known.filling))
+    (record.kind == EPOCH).then_some(known)
 }
 
 /// How many bytes the database counts of an event beside its data, at the most.

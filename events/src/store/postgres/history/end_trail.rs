@@ -25,7 +25,7 @@ const LOAD: &str = "SELECT DISTINCT e.position, e.id FROM generate_series(-1, 61
 /// Some events of the log, the oldest first. Of a million it names some forty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(in crate::store::postgres) struct EndTrail(Vec<(Position, Uuid)>);
+pub(in crate::store) struct EndTrail(Vec<(Position, Uuid)>);
 
 impl EndTrail {
     /// Reads one from the log.
@@ -43,12 +43,25 @@ impl EndTrail {
     }
 
     /// The newest event.
-    pub(in crate::store::postgres) fn newest(&self) -> Option<(Position, EventId)> {
+    pub(in crate::store) fn newest(&self) -> Option<(Position, EventId)> {
         self.0.last().map(|(position, id)| (*position, EventId::from_uuid(*id)))
     }
 
+    /// Its events, the newest first.
+    #[cfg(feature = "kurrentdb")]
+    pub(in crate::store) fn newest_first(&self) -> impl Iterator<Item = (Position, EventId)> {
+        self.0.iter().rev().map(|(position, id)| (*position, EventId::from_uuid(*id)))
+    }
+
+    /// The same without those after a position.
+    #[cfg(feature = "kurrentdb")]
+    pub(in crate::store) fn up_to(mut self, last: Position) -> Self {
+        self.0.retain(|(position, _)| *position <= last);
+        self
+    }
+
     /// Adds newer events, in order, and drops older ones that others are close to.
-    pub(in crate::store::postgres) fn extend(&mut self, events: Vec<(Position, EventId)>) {
+    pub(in crate::store) fn extend(&mut self, events: Vec<(Position, EventId)>) {
         let newest = self.newest().map_or(Position::START, |(position, _)| position);
         let newer = events.into_iter().filter(|(position, _)| *position > newest);
         self.0.extend(newer.map(|(position, id)| (position, id.as_uuid())));
