@@ -169,6 +169,11 @@ impl AttemptScheduler {
         self.unreadable.entry(position).or_default().record_failure()
     }
 
+    /// An attempt was not made after all.
+    pub(super) fn attempt_omitted(&mut self) {
+        self.in_flight -= 1;
+    }
+
     /// The message of a delivery was erased from the log.
     pub(super) fn message_erased(&mut self, delivery: &mut Delivery) -> AttemptConclusion {
         self.unreadable.remove(&delivery.position);

@@ -121,6 +121,7 @@ impl WebhookLane {
                 return self.erased.end_work(token);
             }
             AttemptOutcome::LeaseOver => {
+                self.scheduler.attempt_omitted();
                 self.finish(started.delivery, None, Some(now.instant), now);
                 return self.erased.end_work(token);
             }
