@@ -16,6 +16,7 @@ use amoiq_events::{
     store::{EventBatch, LogSubscription},
     tenant::TenantEvent,
 };
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{EraseError, ErasureTargets, RETENTION_ACTOR, RETRY_EVERY};
 use crate::projections::ViewError;
@@ -23,8 +24,8 @@ use crate::projections::ViewError;
 /// How long it waits for the rest of an erasure, whose sessions come one by one.
 const GATHERING: Duration = Duration::from_secs(1);
 
-/// How long it waits for the inbox to fold an erasure, before it tries again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long cleaning waits for the inbox: the next erasure must not wait behind it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The sessions of each tenant that were erased, and where that was recorded.
 type SessionsByTenant = BTreeMap<TenantId, HashMap<SessionId, Position>>;
@@ -48,58 +49,67 @@ impl ErasureFollower {
     /// Starts it on the caller's arbiter, if other nodes may append to the log.
     pub(super) fn start(targets: &Arc<ErasureTargets>) {
         if targets.store.is_shared() {
-            let mut follower = Self { targets: Arc::clone(targets), is_unclean: true };
-            let mut subscription = targets.store.subscribe(targets.store.head());
-            actix::spawn(async move {
-                follower.repeat(&ForeignErasures::default()).await;
-                while let Some(erased) = follower.next(&mut subscription).await {
-                    follower.repeat(&erased).await;
-                }
-            });
+            let follower = Self { targets: Arc::clone(targets), is_unclean: true };
+            actix::spawn(follower.run(targets.store.subscribe(targets.store.head())));
         }
     }
 
-    /// Waits for the next erasures; `None` when the log is closed.
-    async fn next(&mut self, subscription: &mut LogSubscription) -> Option<ForeignErasures> {
+    /// Repeats what other nodes erase. What fails, or waits for a rebuild, keeps nobody from being forgotten meanwhile.
+    async fn run(mut self, mut subscription: LogSubscription) {
         let mut erased = ForeignErasures::default();
-        while erased.persons.is_empty() && erased.old.is_empty() {
-            match subscription.next().await {
-                Ok(batch) => erased.gather(&batch?),
-                Err(error) => {
+        loop {
+            let left = self.try_repeat(&mut erased).await.is_err();
+            let next = subscription.next();
+            let next = if left { timeout(RETRY_EVERY, next).await } else { Ok(next.await) };
+            match next {
+                Ok(Ok(Some(batch))) => erased.gather(&batch),
+                Ok(Ok(None)) => return,
+                Ok(Err(error)) => {
                     tracing::warn!(%error, "erasures of other nodes wait for the log");
-                    tokio::time::sleep(RETRY_EVERY).await;
+                    sleep(RETRY_EVERY).await;
+                }
+                Err(_retry) => {}
+            }
+            if !erased.is_empty() {
+                let end = Instant::now() + GATHERING;
+                while let Ok(Ok(Some(batch))) = timeout_at(end, subscription.next()).await {
+                    erased.gather(&batch);
                 }
             }
+            self.is_unclean |= !erased.persons.is_empty();
         }
-        let end = tokio::time::Instant::now() + GATHERING;
-        while let Ok(Ok(Some(batch))) = tokio::time::timeout_at(end, subscription.next()).await {
-            erased.gather(&batch);
-        }
-        self.is_unclean |= !erased.persons.is_empty();
-        Some(erased)
     }
 
-    /// Repeats erasures on this node; tries until that is done.
-    async fn repeat(&mut self, erased: &ForeignErasures) {
-        while let Err(error) = self.try_repeat(erased).await {
-            if matches!(error, EraseError::View(ViewError::Rebuilding)) {
-                // As at each first start, and after a lost file.
+    /// Repeats erasures on this node, as far as that is possible now; what is done is taken out.
+    async fn try_repeat(&mut self, erased: &mut ForeignErasures) -> Result<(), EraseError> {
+        let repeated = self.forget(erased).await.and(self.clean().await);
+        match &repeated {
+            Ok(()) => {}
+            // As at each first start, and after a lost file.
+            Err(error @ EraseError::View(ViewError::Rebuilding)) => {
                 tracing::debug!(%error, "the file is cleaned of what was erased after the rebuild");
-            } else {
-                tracing::warn!(%error, "an erasure is not complete on this node; trying again");
             }
-            tokio::time::sleep(RETRY_EVERY).await;
+            Err(error) => tracing::warn!(%error, "an erasure is not complete on this node; trying again"),
         }
+        repeated
     }
 
-    async fn try_repeat(&mut self, erased: &ForeignErasures) -> Result<(), EraseError> {
-        for (tenant, sessions) in &erased.persons {
-            self.targets.forget(tenant, &Arc::new(sessions.clone()), None).await?;
+    async fn forget(&self, erased: &mut ForeignErasures) -> Result<(), EraseError> {
+        while let Some(entry) = erased.persons.first_entry() {
+            self.targets.forget(entry.key(), &Arc::new(entry.get().clone()), None).await?;
+            entry.remove();
         }
-        for (tenant, sessions) in &erased.old {
-            self.targets.sweep(tenant, &Arc::new(sessions.clone())).await?;
+        while let Some(entry) = erased.old.first_entry() {
+            self.targets.sweep(entry.key(), &Arc::new(entry.get().clone())).await?;
+            entry.remove();
         }
+        Ok(())
+    }
+
+    /// Removes the remains from the file.
+    async fn clean(&mut self) -> Result<(), EraseError> {
         if self.is_unclean {
+            // What came while this node was away is folded first.
             let head = self.targets.store.current_head().await?;
             self.targets.inbox.progress().reach(head, PATIENCE).await?;
             self.targets.inbox.scrub().await?;
@@ -110,6 +120,10 @@ impl ErasureFollower {
 }
 
 impl ForeignErasures {
+    fn is_empty(&self) -> bool {
+        self.persons.is_empty() && self.old.is_empty()
+    }
+
     fn gather(&mut self, batch: &EventBatch) {
         for recorded in batch.events.iter().filter(|event| &*event.event.kind == "session.erased") {
             // The inbox reports one that does not read.
