@@ -10,6 +10,7 @@
 //! | `lock` | the process that has the store; the file is locked |
 
 use std::{
+    fs::File,
     ops::Bound,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -27,7 +28,7 @@ use self::{
     reading::reader::ReaderPool,
     tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
     writing::{
-        checkpoint::{self, WriteAhead},
+        checkpoint::{self, CheckpointedFile, WriteAhead},
         index_check::{self, IndexState},
         jobs::{Answer, AppendJob, Reply, WriterJob},
         log_file::LogFile,
@@ -143,19 +144,19 @@ impl SqliteStore {
         let LogFile { conn, witness, recovery, epoch, last } = log;
 
         let reading = Arc::new(FileReadability::new(&path));
-        let readers = ReaderPool::start(&path, &reading)?;
+        let file = Arc::new(File::open(&path)?);
+        let readers = ReaderPool::start(&path, &file, &reading)?;
         let for_feed = readers.clone();
         let read = move |after, limit| for_feed.read(move |conn| event_query::read_all(conn, after, limit));
         let feed = Arc::new(LogFeed::new(last, Arc::new(read)));
-        let write_ahead = Arc::new(WriteAhead::default());
+        let write_ahead = Arc::new(WriteAhead::of(&conn)?);
         let (jobs, queue) = bounded(QUEUE);
         let (stop_others, stopped) = bounded(0);
         let checking =
             index_check::start_check(connection::open_reader(&path)?, jobs.clone(), stopped.clone())?;
-        let checkpoint_conn = opening::open_writer(&path, 0)?;
         let checkpoints = checkpoint::start(
             &path,
-            checkpoint_conn,
+            CheckpointedFile { conn: opening::open_writer(&path, 0)?, file },
             Arc::clone(&write_ahead),
             Arc::clone(&reading),
             stopped,

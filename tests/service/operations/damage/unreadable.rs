@@ -112,16 +112,16 @@ fn events_on_an_unreadable_page_are_left_out() {
     let data = stopped();
     sql(data.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
     let lines = cli::stdout_of(data.path(), &["events", "export"]).lines().count() as u64;
-    let leaf: i64 = rusqlite::Connection::open(data.path().join("log.db"))
+    let (first, size): (i64, i64) = rusqlite::Connection::open(data.path().join("log.db"))
         .and_then(|conn| {
-            let sql = "SELECT pageno FROM dbstat WHERE name = 'log' AND pagetype = 'leaf' LIMIT 1";
-            conn.query_row(sql, [], |row| row.get(0))
+            let sql = "SELECT (pageno - 1) * pgsize, pgsize FROM dbstat WHERE name = 'log' AND pagetype = 'leaf' LIMIT 1";
+            conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .expect("a leaf");
+    let [first, size] = [first, size].map(|number| usize::try_from(number).expect("a number"));
     let path = data.path().join("log.db");
     let mut bytes = std::fs::read(&path).expect("a file");
-    let begin = usize::try_from(leaf - 1).expect("a number") * 16_384;
-    bytes[begin..begin + 16_384].fill(0x5a);
+    bytes[first..first + size].fill(0x5a);
     std::fs::write(&path, bytes).expect("written");
 
     let output = cli::run(data.path(), &["events", "export", "--skip-damaged"]);

@@ -1,6 +1,6 @@
 //! The threads that read the log, each with a connection of its own.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
@@ -30,13 +30,15 @@ pub(in crate::store::sqlite) struct ReaderPool {
 }
 
 impl ReaderPool {
+    /// `file` is the database's own; the threads keep it open as long as their connections.
     pub(in crate::store::sqlite) fn start(
         path: &Path,
+        file: &Arc<File>,
         reading: &Arc<FileReadability>,
     ) -> Result<Self, OpenError> {
         let (sender, jobs) = bounded(QUEUE);
         for number in 0..THREADS {
-            spawn(number, connection::open_reader(path)?, jobs.clone())?;
+            spawn(number, connection::open_reader(path)?, Arc::clone(file), jobs.clone())?;
         }
         Ok(Self { jobs: sender, reading: Arc::clone(reading) })
     }
@@ -98,9 +100,14 @@ fn is_doubtful(error: &ReadError) -> bool {
     error.is_about_the_file() || matches!(error, ReadError::Unavailable(_))
 }
 
-fn spawn(number: usize, conn: Connection, jobs: Receiver<Job>) -> io::Result<()> {
+fn spawn(number: usize, conn: Connection, file: Arc<File>, jobs: Receiver<Job>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name(format!("store-reader-{number}"));
-    thread.spawn(move || jobs.into_iter().for_each(|job| job(&conn)))?;
+    thread.spawn(move || {
+        jobs.into_iter().for_each(|job| job(&conn));
+        // The file may be closed only after the connection.
+        drop(conn);
+        drop(file);
+    })?;
     Ok(())
 }
 

@@ -48,9 +48,9 @@ pub(in crate::store::sqlite) const INDEX: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// The size of a page in a new database. An event takes about 350 bytes: larger pages mean fewer writes in a commit, smaller
-/// ones fewer bytes in a commit of a single event.
-pub(in crate::store::sqlite) const PAGE_BYTES: u32 = 16_384;
+/// The size of a page in a new database. A commit writes whole pages, and most of a busy log's commits are of a few events of
+/// some 400 bytes: a larger page is mostly written again with what it had. A smaller one makes more pages of a large commit.
+pub(in crate::store::sqlite) const PAGE_BYTES: u32 = 4_096;
 
 /// A number that the store records about itself.
 pub(in crate::store::sqlite) fn meta(conn: &Connection, key: &str) -> rusqlite::Result<u64> {
