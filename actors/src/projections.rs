@@ -10,9 +10,11 @@
 //! | `view_generation` | which tables of a projection serve, and which are being filled |
 //! | `rebuild` | fills new tables from the whole log and switches to them |
 //! | `dead_letters` | the events that projections skip because an operator said so |
+//! | `gathered_log` | the log, a moment at a time |
 //! | `view_error` | why a read model does not answer |
 
 mod dead_letters;
+mod gathered_log;
 mod projection;
 mod projector;
 mod rebuild;
@@ -21,6 +23,7 @@ mod view_generation;
 mod view_store;
 
 pub use dead_letters::{DeadLetter, DeadLetters};
+pub(crate) use gathered_log::GatheredLog;
 pub(crate) use projection::ProgressReporter;
 pub use projection::{Projection, ProjectionProgress, ViewTables};
 pub use projector::Projector;

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use amoiq_events::{
     Event, EventLog, Position, RecordedEvent, TenantId, codec, presence::PresenceEvent,
-    session::SessionEvent, store::LogSubscription, stream::StreamKind,
+    session::SessionEvent, stream::StreamKind,
 };
 
 use parking_lot::RwLock;
@@ -23,7 +23,7 @@ use super::{
     PresenceHandle, online_tables::OnlineTables, presence_signals::PresenceSignals,
     presence_table::OnlineList,
 };
-use crate::projections::{ProgressReporter, ProjectionProgress, ViewError};
+use crate::projections::{GatheredLog, ProgressReporter, ProjectionProgress, ViewError};
 
 /// The event that may prove a user.
 const IDENTIFIED: &str = "visitor.identified";
@@ -70,8 +70,9 @@ impl OnlineUsers {
         reporter.reached(from);
         let table = Arc::clone(&signals.table);
         let (table_too, is_shared) = (Arc::clone(&table), store.is_shared());
+        let log = GatheredLog::new(store.subscribe(from), reporter.clone());
         let projection = OnlineProjection { table: table_too, progress: reporter, presence, is_shared };
-        actix::spawn(projection.follow(store.subscribe(from)));
+        actix::spawn(projection.follow(log));
         Self { table, progress, patience }
     }
 
@@ -143,19 +144,21 @@ struct OnlineProjection {
 }
 
 impl OnlineProjection {
-    async fn follow(self, mut subscription: LogSubscription) {
+    async fn follow(self, mut log: GatheredLog) {
         loop {
-            match subscription.next().await {
-                Ok(Some(batch)) => {
-                    for recorded in &batch.events[..] {
-                        self.fold(recorded).await;
+            match log.next().await {
+                // The subscription ends when the service stops.
+                Ok(parts) if parts.is_empty() => return,
+                Ok(parts) => {
+                    for part in parts {
+                        for recorded in &part.events[..] {
+                            self.fold(recorded).await;
+                        }
+                        self.progress.reached(part.upto);
                     }
-                    self.progress.reached(batch.upto);
                     // A log that always has more must not block the arbiter.
                     tokio::task::yield_now().await;
                 }
-                // The subscription ends when the service stops.
-                Ok(None) => return,
                 Err(error) => {
                     let error = ViewError::from(error);
                     tracing::error!(%error, "the list of online users waits for the log and tries again");

@@ -101,12 +101,33 @@ pub(crate) fn fold<'a, P: Projection>(
 #[derive(Clone)]
 pub struct ProjectionProgress {
     state: watch::Receiver<ProgressState>,
+    /// How many readers wait.
+    readers: watch::Sender<usize>,
     damages: mpsc::Sender<ViewDamage>,
 }
 
 /// The projector's end of a [`ProjectionProgress`].
 #[derive(Clone)]
-pub(crate) struct ProgressReporter(watch::Sender<ProgressState>);
+pub(crate) struct ProgressReporter {
+    state: watch::Sender<ProgressState>,
+    readers: watch::Receiver<usize>,
+}
+
+/// A reader that waits, until this is dropped.
+struct WaitingReader<'a>(&'a watch::Sender<usize>);
+
+impl<'a> WaitingReader<'a> {
+    fn new(readers: &'a watch::Sender<usize>) -> Self {
+        readers.send_modify(|waiting| *waiting += 1);
+        Self(readers)
+    }
+}
+
+impl Drop for WaitingReader<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}
 
 /// Damage that a reader found and only a rebuild repairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,24 +161,33 @@ impl ViewDamage {
 }
 
 impl ProgressReporter {
+    /// Ends as soon as a reader waits for the end of the log.
+    pub(crate) async fn reader_waits(&self) {
+        let mut readers = self.readers.clone();
+        if readers.wait_for(|waiting| *waiting > 0).await.is_err() {
+            // Nobody is left who could read.
+            std::future::pending().await
+        }
+    }
+
     /// Everything up to this position is folded.
     pub(crate) fn reached(&self, position: Position) {
-        self.0.send_replace(ProgressState { position, failure: None, is_filling: false });
+        self.state.send_replace(ProgressState { position, failure: None, is_filling: false });
     }
 
     /// Tables at this position serve. Whether the next events can be folded is not known yet.
     pub(crate) fn serves(&self, position: Position) {
-        self.0.send_modify(|state| (state.position, state.is_filling) = (position, false));
+        self.state.send_modify(|state| (state.position, state.is_filling) = (position, false));
     }
 
     /// The projection does not follow the log, for this reason.
     pub(crate) fn failed(&self, error: &dyn std::fmt::Display) {
-        self.0.send_modify(|state| state.failure = Some(error.to_string()));
+        self.state.send_modify(|state| state.failure = Some(error.to_string()));
     }
 
     /// New tables were not filled, for this reason. Readers notice only if no tables serve.
     pub(crate) fn not_filled(&self, error: &dyn std::fmt::Display) {
-        self.0.send_modify(|state| {
+        self.state.send_modify(|state| {
             if state.is_filling {
                 state.failure = Some(error.to_string());
             }
@@ -166,7 +196,7 @@ impl ProgressReporter {
 
     /// No tables serve: the first ones are being filled.
     pub(crate) fn filling(&self) {
-        self.0.send_modify(|state| {
+        self.state.send_modify(|state| {
             state.position = Position::START;
             state.is_filling = true;
         });
@@ -179,7 +209,8 @@ impl ProjectionProgress {
         let (reporter, state) = watch::channel(ProgressState::default());
         // One is enough: the second says the same.
         let (damages, damaged) = mpsc::channel(1);
-        (ProgressReporter(reporter), Self { state, damages }, damaged)
+        let (readers, waiting) = watch::channel(0);
+        (ProgressReporter { state: reporter, readers: waiting }, Self { state, readers, damages }, damaged)
     }
 
     /// Everything up to this position is folded.
@@ -200,13 +231,18 @@ impl ProjectionProgress {
         self.state.borrow().is_filling
     }
 
-    /// Waits until everything up to `position` is folded.
+    /// Waits until everything up to `position` is folded. Meanwhile the projection folds what comes without gathering it.
     ///
     /// # Errors
     /// [`ViewError::Behind`] when that takes longer than `patience`.
     pub async fn reach(&self, position: Position, patience: Duration) -> Result<(), ViewError> {
+        let is_reached = |now: &ProgressState| now.position >= position && !now.is_filling;
+        if is_reached(&self.state.borrow()) {
+            return Ok(());
+        }
+        let _waits = WaitingReader::new(&self.readers);
         let mut progress = self.state.clone();
-        let reached = progress.wait_for(|now| now.position >= position && !now.is_filling);
+        let reached = progress.wait_for(is_reached);
         match tokio::time::timeout(patience, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(ViewError::Behind),

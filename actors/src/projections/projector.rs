@@ -1,4 +1,5 @@
-//! The actor that runs a projection: from its checkpoint to the end of the log, then after every append.
+//! The actor that runs a projection: from its checkpoint to the end of the log, then what comes within a moment together, or
+//! at once while a reader waits (`gathered_log`).
 //!
 //! The checkpoint is stored in the transaction that folds the events, so an event is folded once even when the process
 //! dies in between. When the database refuses, the projector tries again. When an event cannot be read, it reports which

@@ -174,6 +174,12 @@ impl LogSubscription {
         }
     }
 
+    /// Whether the next part of the log is there, so that nobody has to wait for it.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        *self.head.borrow() > self.after
+    }
+
     /// The position up to which events were handed out.
     #[must_use]
     pub fn position(&self) -> Position {

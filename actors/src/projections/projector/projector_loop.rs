@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     database::DatabaseError,
     projections::{
+        gathered_log::GatheredLog,
         projection::{ProgressReporter, Projection, ViewDamage, fold},
         rebuild::{
             self, FilledGeneration, RebuildControl, RebuildError, RebuildOutcome, RebuildReport,
@@ -321,35 +322,62 @@ impl<P: Projection> LiveProjection<P> {
             return pending().await;
         };
         self.progress.serves(serving.position);
-        let mut subscription = self.store.subscribe(serving.position);
+        let mut batches = GatheredLog::new(self.store.subscribe(serving.position), self.progress.clone());
         loop {
-            let Some(batch) = subscription.next().await? else { return Ok(FollowEnd::Ended) };
-            match self.fold(serving, batch).await? {
+            let parts = batches.next().await?;
+            if parts.is_empty() {
+                return Ok(FollowEnd::Ended);
+            }
+            match self.fold_all(serving, parts).await? {
                 Some(next) => serving = next,
                 None => return Ok(FollowEnd::Moved),
             }
-            self.progress.reached(serving.position);
         }
     }
 
-    /// Folds a batch into the tables that serve; `None` when another generation serves by now.
+    /// Folds what was gathered in one transaction. If that fails, each part in its own, so that the projection stops only at
+    /// what cannot be folded; `None` when another generation serves by now.
+    async fn fold_all(
+        &self,
+        mut serving: ViewGeneration,
+        parts: Vec<EventBatch>,
+    ) -> Result<Option<ViewGeneration>, ViewError> {
+        let folded = self.fold(serving, parts.clone()).await;
+        if folded.is_ok() || parts.len() == 1 {
+            return folded;
+        }
+        for part in parts {
+            match self.fold(serving, vec![part]).await? {
+                Some(next) => serving = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(serving))
+    }
+
+    /// Folds parts of the log into the tables that serve; `None` when another generation serves by now.
     async fn fold(
         &self,
         serving: ViewGeneration,
-        batch: EventBatch,
+        parts: Vec<EventBatch>,
     ) -> Result<Option<ViewGeneration>, ViewError> {
-        let position = batch.upto;
+        let position = parts.last().map_or(serving.position, |part| part.upto);
         let skipped = self.views.letters().skipped_by(P::NAME);
         let fold = self.views.write(move |transaction| {
             if ViewGeneration::serving(transaction, P::NAME)? != Some(serving) {
                 return Ok(None);
             }
             let mut changes = P::default();
-            fold(&mut changes, transaction, serving.tables, batch.events.iter(), &skipped)?;
+            let events = parts.iter().flat_map(|part| part.events.iter());
+            fold(&mut changes, transaction, serving.tables, events, &skipped)?;
             changes.store(transaction, serving.tables)?;
             serving.advance(transaction, P::NAME, position).map(Some)
         });
-        fold.await
+        let folded = fold.await?;
+        if let Some(next) = folded {
+            self.progress.reached(next.position);
+        }
+        Ok(folded)
     }
 }
 
