@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::{
     IdentityProof,
-    inbox_tables::{self, InboxRow},
+    inbox_tables::{self, InboxRow, InboxRows},
 };
 use crate::projections::{Projection, ViewError, ViewTables};
 
@@ -47,6 +47,8 @@ struct ChangedSession {
     tenant: TenantId,
     session: SessionId,
     row: InboxRow,
+    /// Whether the row in the tables is open; `None` when there is none.
+    stored_open: Option<bool>,
     /// Everything that the tables have of it is removed.
     is_erased: bool,
     /// An event came after that, so it has a row.
@@ -132,8 +134,10 @@ impl Projection for InboxProjection {
         for erased in all.iter().filter(|session| session.is_erased) {
             inbox_tables::remove(conn, tables, &erased.tenant, &erased.session)?;
         }
-        let rows = all.iter().filter(|of| of.exists).map(|of| (&of.tenant, &of.session, &of.row));
-        inbox_tables::store(conn, tables, rows)?;
+        let mut rows = InboxRows::prepare(conn, tables)?;
+        for session in all.iter().filter(|session| session.exists) {
+            rows.store((&session.tenant, &session.session), &session.row, session.stored_open)?;
+        }
         for session in all {
             for (user, proof) in &session.claims {
                 inbox_tables::store_claim(conn, tables, session.claim_key(user), proof.as_stored())?;
@@ -158,6 +162,7 @@ impl InboxProjection {
         };
         if let Some(session) = self.session(conn, tables, &StreamName::session(&tenant, &session_id))? {
             (session.row, session.is_erased, session.exists) = (InboxRow::default(), true, false);
+            session.stored_open = None;
             session.claims.clear();
         }
         Ok(())
@@ -175,11 +180,13 @@ impl InboxProjection {
             Entry::Vacant(vacant) => {
                 let Some(StreamKind::Session(tenant, session)) = stream.kind() else { return Ok(None) };
                 let row = inbox_tables::find(conn, tables, &tenant, &session)?;
+                let stored_open = row.as_ref().map(|row| row.is_open);
                 let (exists, row) = (row.is_some(), row.unwrap_or_default());
                 vacant.insert(ChangedSession {
                     tenant,
                     session,
                     row,
+                    stored_open,
                     is_erased: false,
                     exists,
                     claims: Vec::new(),

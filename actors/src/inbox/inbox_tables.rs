@@ -1,7 +1,7 @@
 //! The rows of the inbox as they are stored. Each has a CRC-32C over all its columns, so a damaged row is never read.
 
 use amoiq_events::{SessionId, TenantId, store::sqlite::row_checksum};
-use rusqlite::{Connection, OptionalExtension, types::ValueRef};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, types::ValueRef};
 
 use super::{IdentityProof, InboxProjection};
 use crate::projections::{Projection, ViewError, ViewTables};
@@ -132,33 +132,52 @@ pub(super) fn find(
 }
 
 /// Writes sessions' rows.
-pub(super) fn store<'a>(
-    conn: &Connection,
-    tables: ViewTables,
-    rows: impl Iterator<Item = (&'a TenantId, &'a SessionId, &'a InboxRow)>,
-) -> Result<(), ViewError> {
-    let mut statement = conn.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO {} (tenant, session, started_at, last_position, last_at, last_sender, \
-         last_text, messages, is_open, user_id, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        tables.name("inbox")
-    ))?;
-    for (tenant, session, row) in rows {
-        statement.execute((
+pub(super) struct InboxRows<'a> {
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+}
+
+impl<'a> InboxRows<'a> {
+    pub(super) fn prepare(conn: &'a Connection, tables: ViewTables) -> Result<Self, ViewError> {
+        let table = tables.name("inbox");
+        Ok(Self {
+            insert: conn.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {table} (tenant, session, is_open, started_at, last_position, last_at, \
+                 last_sender, last_text, messages, user_id, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+            ))?,
+            // It does not set `is_open`, so that the index of open conversations is not written with each message.
+            update: conn.prepare_cached(&format!(
+                "UPDATE {table} SET started_at = ?4, last_position = ?5, last_at = ?6, last_sender = ?7, \
+                 last_text = ?8, messages = ?9, user_id = ?10, checksum = ?11
+                 WHERE tenant = ?1 AND session = ?2 AND is_open = ?3"
+            ))?,
+        })
+    }
+
+    /// Writes a row. `stored_open` is whether the one in the table is open, if there is one.
+    pub(super) fn store(
+        &mut self,
+        (tenant, session): (&TenantId, &SessionId),
+        row: &InboxRow,
+        stored_open: Option<bool>,
+    ) -> Result<(), ViewError> {
+        let statement = if stored_open == Some(row.is_open) { &mut self.update } else { &mut self.insert };
+        let written = statement.execute((
             tenant.as_str(),
             session.as_str(),
+            row.is_open,
             row.started_at,
             row.last_position,
             row.last_at,
             &row.last_sender,
             &row.last_text,
             row.messages,
-            row.is_open,
             &row.user_id,
             row.checksum(tenant.as_str(), session.as_str()),
         ))?;
+        if written == 1 { Ok(()) } else { Err(ViewError::Damaged(InboxProjection::NAME)) }
     }
-    Ok(())
 }
 
 /// How well a user's claim to a session is proven; `None` without a claim.

@@ -52,7 +52,10 @@ fn closed_conversations_come_page_by_page_the_oldest_first() {
     let put = |tenant: &str, session: &str, last_at: i64, is_open: bool| {
         let (tenant, session) = (TenantId::parse(tenant).unwrap(), SessionId::parse(session).unwrap());
         let row = InboxRow { last_at, is_open, ..InboxRow::default() };
-        inbox_tables::store(&conn, tables, std::iter::once((&tenant, &session, &row))).unwrap();
+        inbox_tables::InboxRows::prepare(&conn, tables)
+            .unwrap()
+            .store((&tenant, &session), &row, None)
+            .unwrap();
     };
     put("b", "1", 10, false);
     put("a", "2", 10, false);
