@@ -1,9 +1,10 @@
 //! A SQLite database beside the log, with one thread that writes and one that reads. No SQLite call runs on a thread that
 //! serves requests.
 //!
-//! The writer takes all waiting changes and commits them as one transaction. A change that fails is rolled back alone. All
-//! are answered after the commit, with its error if it fails. A power failure may lose the last commits
-//! (`synchronous=NORMAL`), but never an earlier one: what must not be lost at all is in the log.
+//! The writer takes all waiting changes and commits them as one transaction. A change that nobody waits for also waits for
+//! others to come ([`SqliteDatabase::write_soon`]). A change that fails is rolled back alone. All are answered after the
+//! commit, with its error if it fails. A power failure may lose the last commits (`synchronous=NORMAL`), but never an earlier
+//! one: what must not be lost at all is in the log.
 
 use std::{
     io,
@@ -19,20 +20,19 @@ use amoiq_events::store::sqlite::{
     write_ahead::{self, WriteAheadCutter},
 };
 use parking_lot::Mutex;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use amoiq_events::store::sqlite::readable::UnreadableFile;
+use commit_queue::{CommitPace, PendingChange, QueuedChange};
 pub use error::DatabaseError;
 pub(crate) use error::HasDatabaseError;
 
+mod commit_queue;
 mod error;
 
 /// How many jobs wait for a thread; one more waits with its caller.
 const QUEUE: usize = 256;
-
-/// The most changes of one transaction: as many as can wait.
-const MAX_COMMIT_CHANGES: usize = QUEUE;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(10);
@@ -58,6 +58,7 @@ pub(crate) struct SqliteDatabase(DatabaseAccess);
 enum DatabaseAccess {
     Threads {
         writer: mpsc::Sender<Box<dyn QueuedChange>>,
+        pace: Arc<CommitPace>,
         reader: mpsc::Sender<Query>,
         reading: Arc<FileReadability>,
         /// Its thread ends when the last clone is gone.
@@ -94,8 +95,11 @@ impl SqliteDatabase {
         let writing = connected()?;
         prepare(&writing).map_err(|error| error::judged(error, &reading))?;
         let no_thread = |_no_thread| DatabaseError::Closed;
+        let pace: Arc<CommitPace> = Arc::default();
         Ok(Self(DatabaseAccess::Threads {
-            writer: spawn_writer(format!("{name}-writer"), writing).map_err(no_thread)?,
+            writer: commit_queue::spawn_writer(format!("{name}-writer"), writing, Arc::clone(&pace))
+                .map_err(no_thread)?,
+            pace,
             reader: spawn_reader(format!("{name}-reader"), connected()?).map_err(no_thread)?,
             _housekeeping: spawn_housekeeping(format!("{name}-files"), connected()?, path, &reading)
                 .map_err(no_thread)?,
@@ -136,20 +140,55 @@ impl SqliteDatabase {
         T: Send + 'static,
         E: HasDatabaseError + Send + 'static,
     {
+        self.commit(change, false).await
+    }
+
+    /// The same for a change that nobody waits for: it is committed with others that come within a moment, or with the first
+    /// that cannot wait, or when somebody [hurries](SqliteDatabase::hurry).
+    pub(crate) async fn write_soon<T, E>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: HasDatabaseError + Send + 'static,
+    {
+        self.commit(change, true).await
+    }
+
+    /// Somebody waits for changes that were to be committed soon.
+    pub(crate) fn hurry(&self) {
+        if let DatabaseAccess::Threads { pace, .. } = &self.0 {
+            pace.hurry();
+        }
+    }
+
+    async fn commit<T, E>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        may_wait: bool,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: HasDatabaseError + Send + 'static,
+    {
         let (reply, mut answer) = oneshot::channel();
         let database = self.clone();
         let change =
             move |transaction: &Transaction<'_>| change(transaction).map_err(|error| database.judged(error));
-        let asked = Box::new(PendingChange { work: Some(change), outcome: None, reply });
+        let asked = Box::new(PendingChange::new(change, reply, may_wait));
         match &self.0 {
-            DatabaseAccess::Threads { writer, .. } => {
+            DatabaseAccess::Threads { writer, pace, .. } => {
                 // A writer that ended does not answer.
                 let _closed = writer.send(asked).await;
+                if !may_wait || writer.capacity() <= QUEUE / 2 {
+                    pace.hurry();
+                }
                 answer.await.unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
             DatabaseAccess::Here(conn) => {
                 let mut changes: [Box<dyn QueuedChange>; 1] = [asked];
-                let committed = commit(&mut conn.lock(), &mut changes);
+                let committed = commit_queue::commit(&mut conn.lock(), &mut changes);
                 changes.into_iter().for_each(|change| change.answer(committed.clone()));
                 answer.try_recv().unwrap_or_else(|_dropped| Err(DatabaseError::Closed.into()))
             }
@@ -221,81 +260,6 @@ impl SqliteDatabase {
             Err(_dropped) => Err(DatabaseError::Closed),
         }
     }
-}
-
-/// A waiting change, with an answer of any type.
-trait QueuedChange: Send {
-    /// Makes the change. Returns whether it succeeded; otherwise it has to be rolled back.
-    fn apply(&mut self, transaction: &Transaction<'_>) -> bool;
-
-    /// Answers it, when the transaction has ended.
-    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
-}
-
-struct PendingChange<T, E, F> {
-    work: Option<F>,
-    /// `None` until it is made.
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<T, E, F> QueuedChange for PendingChange<T, E, F>
-where
-    T: Send,
-    E: From<DatabaseError> + Send,
-    F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send,
-{
-    fn apply(&mut self, transaction: &Transaction<'_>) -> bool {
-        self.outcome = self.work.take().map(|work| work(transaction));
-        matches!(self.outcome, Some(Ok(_)))
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>) {
-        let answer = match (self.outcome, committed) {
-            // Its own error says more than the transaction's.
-            (Some(Err(error)), _) => Err(error),
-            (_, Err(error)) => Err(error.into()),
-            (Some(outcome), Ok(())) => outcome,
-            (None, Ok(())) => Err(DatabaseError::Undone.into()),
-        };
-        drop(self.reply.send(answer));
-    }
-}
-
-/// Makes the changes in one transaction, each within its own savepoint. Those that fail are rolled back.
-fn commit(conn: &mut Connection, changes: &mut [Box<dyn QueuedChange>]) -> Result<(), DatabaseError> {
-    // Immediate: otherwise a change that reads first would be refused when another process wrote meanwhile.
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // A single change needs no savepoint, which copies every page that is changed.
-    if let [change] = changes {
-        let succeeded = change.apply(&transaction);
-        return if succeeded { Ok(transaction.commit()?) } else { Ok(()) };
-    }
-    for change in changes {
-        transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
-        let succeeded = change.apply(&transaction);
-        // On a full disk or a violated constraint SQLite may have rolled back the whole transaction.
-        if transaction.is_autocommit() {
-            return Err(DatabaseError::Undone);
-        }
-        if !succeeded {
-            transaction.prepare_cached("ROLLBACK TO change")?.execute([])?;
-        }
-        transaction.prepare_cached("RELEASE change")?.execute([])?;
-    }
-    Ok(transaction.commit()?)
-}
-
-fn spawn_writer(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Box<dyn QueuedChange>>> {
-    let (queue, mut waiting) = mpsc::channel(QUEUE);
-    std::thread::Builder::new().name(name).spawn(move || {
-        let mut changes = Vec::with_capacity(MAX_COMMIT_CHANGES);
-        while waiting.blocking_recv_many(&mut changes, MAX_COMMIT_CHANGES) > 0 {
-            let committed = commit(&mut conn, &mut changes);
-            changes.drain(..).for_each(|change| change.answer(committed.clone()));
-        }
-    })?;
-    Ok(queue)
 }
 
 fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Query>> {
@@ -370,6 +334,3 @@ pub(crate) fn remove(path: &Path) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

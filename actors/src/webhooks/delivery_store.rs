@@ -231,6 +231,31 @@ impl DeliveryStore {
         ask!(self, record(lease, lane, progress, entries))
     }
 
+    /// The same when nobody waits for it: it is written with what others record within a moment, unless somebody
+    /// [hurries](DeliveryStore::hurry).
+    pub(super) async fn record_soon(
+        &self,
+        lease: &HeldLease,
+        lane: LaneId,
+        progress: LaneProgress,
+        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
+    ) -> Result<(), DeliveryStoreError> {
+        match &self.0 {
+            DeliveryBackend::Sqlite(deliveries) => {
+                deliveries.record_soon(lease, lane, progress, entries).await
+            }
+            // Every lane writes on its own: there is nothing to wait for.
+            DeliveryBackend::Postgres(deliveries) => deliveries.record(lease, lane, progress, entries).await,
+        }
+    }
+
+    /// Somebody waits for what is to be recorded soon.
+    pub(super) fn hurry(&self) {
+        if let DeliveryBackend::Sqlite(deliveries) = &self.0 {
+            deliveries.hurry();
+        }
+    }
+
     /// A page of deliveries, newest first, each with its last 50 attempts, oldest first.
     ///
     /// # Errors

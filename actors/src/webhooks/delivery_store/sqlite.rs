@@ -124,6 +124,23 @@ impl SqliteDeliveries {
         self.database.write(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
     }
 
+    pub(super) async fn record_soon(
+        &self,
+        lease: &HeldLease,
+        lane: LaneId,
+        progress: LaneProgress,
+        entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
+    ) -> Result<(), DeliveryStoreError> {
+        if !(self.guard)(lease) {
+            return Err(DeliveryStoreError::LeaseLost);
+        }
+        self.database.write_soon(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
+    }
+
+    pub(super) fn hurry(&self) {
+        self.database.hurry();
+    }
+
     pub(super) async fn deliveries(
         &self,
         lane: LaneId,

@@ -23,7 +23,7 @@ use crate::webhooks::{
 mod endpoint_health;
 mod refusal_evidence;
 
-use endpoint_health::EndpointHealth;
+use endpoint_health::{EndpointHealth, failure_of};
 use refusal_evidence::{RefusalEvidence, RefusalVerdict, RefusedAttempt};
 
 /// The HTTP status of an endpoint that will never be there again.
@@ -152,6 +152,11 @@ impl AttemptScheduler {
         let Some(due) = self.backlog.next_due() else { return NextAttempt::Unknown };
         let at = self.throttle.ready_at().map_or(due, |ready| ready.max(due));
         if at > now { NextAttempt::At(at) } else { NextAttempt::Now }
+    }
+
+    /// Whether attempts, or the log, wait until others have ended and are written.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.is_full() || self.in_flight >= self.throttle.window() && self.backlog.next_due().is_some()
     }
 
     /// Starts the attempt that is due first.
@@ -380,18 +385,6 @@ fn give_up(delivery: &mut Delivery) -> AttemptConclusion {
 /// Whether an attempt that was just made, and counted, is the first of its delivery.
 fn is_first_attempt(delivery: &Delivery) -> bool {
     delivery.tries == 1 && delivery.refused_at.is_none()
-}
-
-/// How the endpoint failed; `None` when it refused the delivery, which may be about the message alone. The statuses 408
-/// and 503 count as no answer.
-fn failure_of(outcome: &DeliveryOutcome) -> Option<EndpointFailure> {
-    match outcome.status {
-        None | Some(408 | 503) => Some(EndpointFailure::Silence),
-        Some(429 | 502 | 504) => Some(EndpointFailure::Overload),
-        Some(410 | 425) => Some(EndpointFailure::Answer),
-        Some(400..=499) => None,
-        Some(_) => Some(EndpointFailure::Answer),
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,11 @@ pub(super) struct RecordBatch {
 }
 
 impl RecordBatch {
+    /// Whether somebody waits for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     /// Tells the callers that everything is written.
     pub(super) fn notify(self) {
         for waiter in self.waiters {
@@ -45,6 +50,11 @@ impl RecordQueue {
 
     pub(super) fn push(&mut self, delivery: Delivery, attempt: Option<DeliveryAttempt>) {
         self.records.push((delivery, attempt));
+    }
+
+    /// Whether somebody waits for what is in it.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
     }
 
     /// Ends when everything that was added before is written.

@@ -10,9 +10,11 @@ use crate::webhooks::{delivery::LaneProgress, delivery_store::DeliveryStoreError
 impl WebhookLane {
     /// Writes what waits, unless a write is running.
     pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
-        if self.state.may_write()
-            && let Some(batch) = self.records.take()
-        {
+        if !self.state.may_write() {
+            if self.records.is_awaited() || self.scheduler.is_held_up() {
+                self.services.deliveries.hurry();
+            }
+        } else if let Some(batch) = self.records.take() {
             self.write_batch(batch, ctx);
         }
     }
@@ -22,7 +24,14 @@ impl WebhookLane {
         let progress = self.progress_after(&batch);
         let (services, lease, lane) = (Arc::clone(&self.services), self.lease.clone(), self.id);
         let (saved, records) = (progress.clone(), batch.records.clone());
-        let writing = async move { services.deliveries.record(&lease, lane, saved, records).await };
+        let is_awaited = batch.is_awaited() || self.scheduler.is_held_up();
+        let writing = async move {
+            let deliveries = &services.deliveries;
+            match is_awaited {
+                true => deliveries.record(&lease, lane, saved, records).await,
+                false => deliveries.record_soon(&lease, lane, saved, records).await,
+            }
+        };
         ctx.spawn(writing.into_actor(self).map(move |result, lane, ctx| match result {
             Ok(()) => lane.batch_written(batch, &progress, ctx),
             Err(DeliveryStoreError::LeaseLost) => lane.end_replaced(ctx),

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::webhooks::{
     delivery::{HoldOff, LaneProgress},
-    pacing::clock_reading::ClockReading,
+    pacing::{clock_reading::ClockReading, endpoint_throttle::EndpointFailure},
+    sender::DeliveryOutcome,
 };
 
 /// How an endpoint has been doing.
@@ -52,5 +53,17 @@ impl EndpointHealth {
             until: now.date_of(until),
             wait: until.saturating_duration_since(now.instant),
         });
+    }
+}
+
+/// How the endpoint failed; `None` when it refused the delivery, which may be about the message alone. The statuses 408
+/// and 503 count as no answer.
+pub(super) fn failure_of(outcome: &DeliveryOutcome) -> Option<EndpointFailure> {
+    match outcome.status {
+        None | Some(408 | 503) => Some(EndpointFailure::Silence),
+        Some(429 | 502 | 504) => Some(EndpointFailure::Overload),
+        Some(410 | 425) => Some(EndpointFailure::Answer),
+        Some(400..=499) => None,
+        Some(_) => Some(EndpointFailure::Answer),
     }
 }

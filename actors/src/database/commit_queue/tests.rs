@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::*;
+use crate::database::{SqliteDatabase, connect};
 
 type Answer = oneshot::Receiver<Result<(), DatabaseError>>;
 
@@ -24,7 +25,7 @@ fn insert(sql: &'static str, numbers: &'static [i64]) -> (Box<dyn QueuedChange>,
         }
         Ok(())
     };
-    (Box::new(PendingChange { work: Some(work), outcome: None, reply }), answer)
+    (Box::new(PendingChange::new(work, reply, false)), answer)
 }
 
 fn numbers(conn: &Connection) -> Vec<i64> {
@@ -85,4 +86,42 @@ fn nothing_is_answered_before_the_commit() {
     assert_eq!(answer.try_recv().unwrap_err(), TryRecvError::Empty);
     changes.into_iter().for_each(|change| change.answer(committed.clone()));
     assert!(answer.try_recv().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn changes_that_may_wait_are_committed_with_the_first_that_cannot() {
+    let files = tempfile::tempdir().unwrap();
+    let create = |conn: &Connection| {
+        conn.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")?;
+        Ok::<_, DatabaseError>(())
+    };
+    let database = SqliteDatabase::open(&files.path().join("a.db"), "test", create).unwrap();
+    let insert = |number: i64| {
+        move |transaction: &Transaction<'_>| {
+            transaction.execute(INSERT, [number])?;
+            Ok::<_, DatabaseError>(())
+        }
+    };
+    let waiting = (0..10).map(|number| database.write_soon(insert(number)));
+    let mut waiting: Vec<_> = waiting.map(|write| Box::pin(write)).collect();
+    // Each is in the writer's queue before the next is asked for.
+    for write in &mut waiting {
+        let still_waits = poll_once(write.as_mut()).await;
+        assert!(still_waits.is_none());
+    }
+    database.write(insert(10)).await.unwrap();
+    for write in &mut waiting {
+        poll_once(write.as_mut()).await.expect("it was committed before").unwrap();
+    }
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }
