@@ -35,7 +35,7 @@ pub const NOT_UTF8: &str = "must be UTF-8";
 #[derive(Debug, Clone)]
 pub struct RequestContext {
     /// `X-Request-Id`.
-    pub request_id: Box<str>,
+    pub request_id: Rc<str>,
     /// The client, behind trusted proxies.
     pub client: IpAddr,
     /// The credential, or why there is none.
@@ -142,7 +142,8 @@ impl<R: ApiRequest> FromRequest for Authenticated<R> {
                 is_forwarded: forwarded::is_forwarded(request.headers()),
             };
             let principal = provided::<Authenticator>(&request)?.principal(credential, &selection)?;
-            let cause = EventCause { causation: context.request_id.clone(), actor: principal.actor.clone() };
+            let cause =
+                EventCause { causation: (&*context.request_id).into(), actor: principal.actor.clone() };
             Ok(Self { principal, client: context.client, cause, body, request })
         })
     }

@@ -46,7 +46,7 @@ fn identify(request: &HttpRequest) -> Result<OperatorIdentity, Problem> {
             Problem::field("X-Operator", "must be 1 to 64 letters, digits, `.`, `_`, `-`, `+` or `@`")
         })?,
     };
-    let causation = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let causation = request.extensions().get::<RequestId>().map(|id| Box::from(&*id.0)).unwrap_or_default();
     Ok(OperatorIdentity(EventCause { causation, actor: format!("operator:{name}").into() }))
 }
 

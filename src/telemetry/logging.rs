@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
+    fmt::format,
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -33,6 +34,9 @@ const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 #[cfg(feature = "otel")]
 mod export;
+pub mod request_lines;
+
+use request_lines::RequestLines;
 
 /// How long the last lines may take when the service stops. A working reader takes them within a few milliseconds, and a
 /// blocked one is not waited for.
@@ -109,9 +113,12 @@ pub fn start(settings: &LogConfig) -> anyhow::Result<LoggingGuard> {
         spans: export::TraceExport::start()?,
     };
     if is_pretty {
-        logging.begin(written.with_ansi(std::io::stdout().is_terminal()).finish().with(filter))?;
+        let lines = format().with_ansi(std::io::stdout().is_terminal());
+        logging.begin(written.event_format(RequestLines::text(lines)).finish().with(filter))?;
     } else {
-        logging.begin(written.json().flatten_event(true).with_span_list(false).finish().with(filter))?;
+        let lines = format().json().flatten_event(true).with_span_list(false).with_current_span(false);
+        let written = written.json().event_format(RequestLines::json(lines));
+        logging.begin(written.finish().with(filter))?;
     }
     log_panics();
     #[cfg(not(feature = "otel"))]

@@ -105,7 +105,7 @@ fn bearer_of(request: &ServiceRequest) -> Option<&str> {
 
 fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
     let http = request.request();
-    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    let request_id = request.extensions().get::<RequestId>().map(|id| Rc::clone(&id.0));
     Ok(RequestContext {
         request_id: request_id.unwrap_or_default(),
         client: provided::<TrustedProxies>(http)?.client_of(http),

@@ -2,7 +2,7 @@
 //! in every log line that the request causes, and in the causation of its events. The lines also name the trace that the
 //! request is part of ([`traceparent`]).
 
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage, ResponseError,
@@ -17,16 +17,17 @@ use actix_web::{
 };
 use amoiq_connections::RequestTracker;
 use amoiq_events::Ambient;
-use tracing::{
-    Instrument,
-    field::{self, Empty},
-};
+#[cfg(feature = "otel")]
+use tracing::{Instrument, field};
 
 use self::traceparent::TraceParent;
 use crate::http::health::is_health_check;
 use crate::{
     api::problem::Problem,
-    telemetry::metrics::{WorkerMeter, requests::NO_ROUTE},
+    telemetry::{
+        logging::request_lines::ServedRequest,
+        metrics::{WorkerMeter, requests::NO_ROUTE},
+    },
 };
 
 pub mod traceparent;
@@ -38,12 +39,12 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The kind of a request's span, which a collector has to know when the span starts.
-const KIND: Option<&str> = if cfg!(feature = "otel") { Some("server") } else { None };
+/// The length of an id that the service makes, in bytes.
+const UUID_BYTES: usize = 36;
 
 /// A request's id.
 #[derive(Debug, Clone)]
-pub struct RequestId(pub Box<str>);
+pub struct RequestId(pub Rc<str>);
 
 /// The outermost middleware.
 ///
@@ -57,18 +58,7 @@ pub async fn trace<B: MessageBody + 'static>(
     let tracker = RequestTracker::start(&request);
     let (id, number) = request_id(&request);
     let parent = TraceParent::of(request.headers(), || number.unwrap_or_else(|| new_number(&request)));
-    // At the level of errors, which every filter lets through: with `log.level = "warn"` a span of a lower level would not
-    // be created, and the remaining lines would not name their request.
-    let span = tracing::error_span!(
-        "request",
-        request.id = %id,
-        trace.id = KIND.is_none().then(|| field::display(parent.trace_id())),
-        otel.kind = KIND,
-        http.response.status_code = Empty,
-    );
-    #[cfg(feature = "otel")]
-    span.record("trace.id", field::display(parent.adopt(&span)));
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(RequestId(Rc::clone(&id)));
     let may_be_served = !tracker.is_for_health_checks() || is_health_check(request.request());
     let work = async move {
         let response = if may_be_served {
@@ -80,7 +70,17 @@ pub async fn trace<B: MessageBody + 'static>(
         record(&response, started);
         Ok::<_, Error>(response)
     };
-    let mut response = work.instrument(span).await?;
+    #[cfg(feature = "otel")]
+    let (work, trace) = {
+        // The kind is one that a collector has to know when the span starts. The level is one that every filter lets through.
+        let span =
+            tracing::error_span!("request", otel.kind = "server", http.response.status_code = field::Empty);
+        let trace = parent.adopt(&span);
+        (work.instrument(span), trace)
+    };
+    #[cfg(not(feature = "otel"))]
+    let trace = parent.trace_id();
+    let mut response = ServedRequest { id: Rc::clone(&id), trace }.serve(work).await?;
     tracker.answered(response.status());
     if tracker.is_for_health_checks() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -97,7 +97,7 @@ pub async fn trace<B: MessageBody + 'static>(
 
 /// The client's id, or a new one with the number that it is made from. The number also names a new trace, because each
 /// random number is a system call.
-fn request_id(request: &ServiceRequest) -> (Box<str>, Option<u128>) {
+fn request_id(request: &ServiceRequest) -> (Rc<str>, Option<u128>) {
     let is_fine = |id: &&str| {
         (1..=MAX_ID_BYTES).contains(&id.len())
             && id.chars().all(|char| char.is_ascii_alphanumeric() || "-_.:/+=".contains(char))
@@ -107,7 +107,7 @@ fn request_id(request: &ServiceRequest) -> (Box<str>, Option<u128>) {
         (Some(id), _) => (id.into(), None),
         (None, Some(ambient)) => {
             let uuid = ambient.uuid();
-            (uuid.to_string().into(), Some(uuid.as_u128()))
+            (Rc::from(&*uuid.hyphenated().encode_lower(&mut [0; UUID_BYTES])), Some(uuid.as_u128()))
         }
         (None, None) => ("unknown".into(), None),
     }
@@ -152,6 +152,7 @@ mod tests {
     use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
     use super::*;
+    use crate::telemetry::logging::request_lines::RequestLines;
 
     /// What was logged.
     #[derive(Clone, Default)]
@@ -179,7 +180,8 @@ mod tests {
     #[actix_web::test]
     async fn a_line_names_its_request_whatever_level_is_logged() {
         let lines = Lines::default();
-        let logging = tracing_subscriber::fmt().json().with_max_level(LevelFilter::WARN);
+        let logging = tracing_subscriber::fmt().json().map_event_format(RequestLines::json);
+        let logging = logging.with_max_level(LevelFilter::WARN);
         let _logging = tracing::subscriber::set_default(logging.with_writer(lines.clone()).finish());
         let failing = web::to(|| async { HttpResponse::InternalServerError().finish() });
         let app = App::new().wrap(from_fn(trace)).default_service(failing);

@@ -1,9 +1,9 @@
 //! W3C Trace Context: the trace that a request belongs to, so that its log lines are found by the caller's trace
 //! (<https://www.w3.org/TR/trace-context/>).
 
-use std::fmt;
-
 use actix_web::http::header::HeaderMap;
+
+use crate::telemetry::logging::request_lines::TraceId;
 
 /// The header's name.
 pub const HEADER: &str = "traceparent";
@@ -96,16 +96,6 @@ pub fn name(span: &tracing::Span, name: String) {
     use opentelemetry::trace::TraceContextExt as _;
     use tracing_opentelemetry::OpenTelemetrySpanExt as _;
     span.context().span().update_name(name);
-}
-
-/// The id of a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceId(u128);
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
 }
 
 /// Exactly this many digits, in lower case as the standard requires.
