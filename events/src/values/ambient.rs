@@ -4,6 +4,7 @@
 //! [`ManualClock`] and [`SeededEntropy`] and gets the same run every time.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::{
         Arc,
@@ -25,6 +26,11 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// Fills all of `bytes`.
     fn fill(&self, bytes: &mut [u8]);
+
+    /// The same, for what has to be different each time but is no secret. It may have been read ahead.
+    fn fill_unique(&self, bytes: &mut [u8]) {
+        self.fill(bytes);
+    }
 }
 
 /// The clock of the machine.
@@ -72,6 +78,40 @@ impl Entropy for OsEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         if let Err(error) = getrandom::fill(bytes) {
             panic!("the operating system gives no randomness: {error}");
+        }
+    }
+
+    /// # Panics
+    /// As [`Self::fill`].
+    fn fill_unique(&self, bytes: &mut [u8]) {
+        READ_AHEAD.with_borrow_mut(|ahead| ahead.take(bytes, |ahead| self.fill(ahead)));
+    }
+}
+
+thread_local! {
+    static READ_AHEAD: RefCell<ReadAhead> = const { RefCell::new(ReadAhead { bytes: [0; READ_AHEAD_BYTES], used: READ_AHEAD_BYTES }) };
+}
+
+/// How many bytes are read at once. Each read is a system call, and a message takes ten bytes three times.
+const READ_AHEAD_BYTES: usize = 1_024;
+
+/// Random bytes that were read together and are handed out once.
+struct ReadAhead {
+    bytes: [u8; READ_AHEAD_BYTES],
+    used: usize,
+}
+
+impl ReadAhead {
+    fn take(&mut self, bytes: &mut [u8], refill: impl Fn(&mut [u8])) {
+        for byte in bytes {
+            if self.used == READ_AHEAD_BYTES {
+                refill(&mut self.bytes);
+                self.used = 0;
+            }
+            if let Some(next) = self.bytes.get(self.used) {
+                *byte = *next;
+            }
+            self.used += 1;
         }
     }
 }
@@ -165,16 +205,33 @@ impl Ambient {
         SessionId::parse(&text).expect("made within the rules")
     }
 
-    /// A `UUIDv7` of the current time.
+    /// A `UUIDv7` of the current time, which is no secret.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.now().as_millis()).unwrap_or_default();
-        Builder::from_unix_timestamp_millis(millis, &self.bytes()).into_uuid()
+        let mut random = [0; 10];
+        self.entropy.fill_unique(&mut random);
+        Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 }
 
 impl fmt::Debug for Ambient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ambient")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn bytes_that_were_read_ahead_are_handed_out_once() {
+        let ambient = Ambient::system();
+        let made = 10 * READ_AHEAD_BYTES;
+        let ids: HashSet<Uuid> = (0..made).map(|_| ambient.uuid()).collect();
+        assert_eq!(ids.len(), made);
     }
 }

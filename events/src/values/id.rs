@@ -6,8 +6,8 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::{Uuid, fmt::Hyphenated};
 
 /// The longest text id, in bytes.
 pub const MAX_ID_BYTES: usize = 256;
@@ -177,11 +177,16 @@ impl fmt::Display for TenantId {
 }
 
 /// A message, shown as `msg-` and a `UUIDv7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct MessageId(Uuid);
 
+/// The length of a [`MessageId`] as a text.
+const MESSAGE_ID_BYTES: usize = MessageId::PREFIX.len() + Hyphenated::LENGTH;
+
 impl MessageId {
+    const PREFIX: &str = "msg-";
+
     /// The message with this number; [`crate::Ambient::message_id`] makes new ones.
     #[must_use]
     pub fn from_uuid(uuid: Uuid) -> Self {
@@ -205,20 +210,28 @@ impl MessageId {
     /// # Errors
     /// [`InvalidId::Malformed`] for anything else.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let uuid = text.strip_prefix("msg-").and_then(|uuid| Uuid::try_parse(uuid).ok());
+        let uuid = text.strip_prefix(Self::PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
         uuid.map(Self).ok_or(InvalidId::Malformed)
+    }
+
+    /// Its text, without an allocation: every message is written several times.
+    fn write<'a>(&self, buffer: &'a mut [u8; MESSAGE_ID_BYTES]) -> &'a str {
+        let (prefix, number) = buffer.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        self.0.hyphenated().encode_lower(number);
+        str::from_utf8(buffer).unwrap_or_default()
     }
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "msg-{}", self.0)
+        f.write_str(self.write(&mut [0; MESSAGE_ID_BYTES]))
     }
 }
 
-impl From<MessageId> for String {
-    fn from(id: MessageId) -> Self {
-        id.to_string()
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.write(&mut [0; MESSAGE_ID_BYTES]))
     }
 }
 
