@@ -170,7 +170,7 @@ impl RunningService {
         let drain = DrainPeriod::of(&core.config, &services.drain);
         // Only once the start is certain: a start that fails reports nothing but its failure.
         listeners.warn(&core.config.realtime);
-        let serving = listeners.serve_settings(threads(core.config.server.workers, 1), drain.finish());
+        let serving = listeners.serve_settings(threads(core.config.server.workers), drain.finish());
         let app = AppFactory { services, sockets: sockets.clone(), webhooks: webhooks.clone(), requests };
         let server = app.serve(listener, serving)?;
         let serves_demo = demo_tenant::is_served(&core.registry);
@@ -293,9 +293,10 @@ impl AppFactory {
             App::new()
                 .app_data(self.requests.worker())
                 .configure(|routes| self.services.provide(routes))
-                .configure(|routes| self.sockets.configure(routes))
                 .configure(|routes| self.webhooks.provide(routes))
+                // The path of a message comes first: the router asks one path after the other.
                 .configure(http::configure)
+                .configure(|routes| self.sockets.configure(routes))
                 // The last one is the outermost.
                 .wrap(from_fn(http::middleware::limits::limits))
                 .wrap(from_fn(http::middleware::cors::cors))
@@ -315,10 +316,10 @@ async fn announce(core: &CoreServices) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configured number of threads; if it is 0, one for each `cores_each` cores.
-fn threads(configured: usize, cores_each: usize) -> usize {
+/// The configured number of threads; if it is 0, one for each core.
+fn threads(configured: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if configured > 0 { configured } else { (cores / cores_each).clamp(1, MOST_THREADS) }
+    if configured > 0 { configured } else { cores.clamp(1, MOST_THREADS) }
 }
 
 #[cfg(test)]

@@ -75,7 +75,10 @@ impl AppServices {
         let (inbox, rebuilds) = start_inbox(core.data_directory(), log)?;
         let from = log.head();
         let proven = ProvenUsers::of(inbox.clone(), from);
-        let directory = SessionDirectory::start(directory_settings(config), store, ambient, &proven);
+        let directory = SessionDirectory::new(directory_settings(config), store, ambient, &proven);
+        if config.sessions.threads > 0 {
+            directory.run_all();
+        }
         SessionFollower::start(log, from, directory.clone(), proven.clone(), inbox.clone());
         close_idle(core, &directory, &inbox);
         let online = OnlineDirectory {
@@ -115,7 +118,10 @@ impl AppServices {
         })
     }
 
+    /// Adds what the routes of one worker work with, and runs a part of the sessions there unless they have threads of
+    /// their own.
     pub(super) fn provide(&self, routes: &mut web::ServiceConfig) {
+        self.directory.run_shard();
         routes
             .app_data(self.authenticator.clone())
             .app_data(self.guard.clone())
@@ -216,7 +222,10 @@ fn close_idle(core: &CoreServices, directory: &SessionDirectory, inbox: &InboxVi
 /// The settings of sessions.
 pub(crate) fn directory_settings(config: &Config) -> DirectorySettings {
     DirectorySettings {
-        arbiters: threads(config.sessions.threads, 2),
+        arbiters: match config.sessions.threads {
+            0 => threads(config.server.workers),
+            own => own,
+        },
         max_sessions: config.sessions.max_in_memory,
         max_memory_bytes: config.sessions.max_memory_bytes,
         passivate_after: Duration::from_secs(config.sessions.passivate_after_seconds),

@@ -7,7 +7,6 @@
 //! know. The next operation starts a dead actor again from the log: actix's own supervisor does not survive a panic.
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -20,6 +19,7 @@ use amoiq_events::{
     session::{ConversationCloseReason, SendMessage, SessionCaller, SessionCommand},
     store::ReadError,
 };
+use parking_lot::RwLock;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::sessions::{
@@ -59,14 +59,19 @@ pub struct DirectorySettings {
 /// Sends requests to sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct SessionDirectory {
-    shards: Arc<[Addr<DirectoryShard>]>,
+    places: Arc<[ShardPlace]>,
+    /// A shard that does not run yet.
+    idle: Arc<dyn Fn(usize) -> DirectoryShard + Send + Sync>,
     counters: Arc<DirectoryCounters>,
 }
 
+/// Where a shard runs; nowhere before its thread has started, and while a thread that ended is started again.
+type ShardPlace = RwLock<Option<Addr<DirectoryShard>>>;
+
 impl SessionDirectory {
-    /// Starts the shards, each on an arbiter of its own.
+    /// A directory whose shards are started by [`Self::run_shard`] or [`Self::run_all`]. Until then its sessions are busy.
     #[must_use]
-    pub fn start(
+    pub fn new(
         settings: DirectorySettings,
         store: &Arc<dyn EventStore>,
         ambient: &Ambient,
@@ -74,15 +79,45 @@ impl SessionDirectory {
     ) -> Self {
         let count = settings.arbiters.max(1);
         let counters = Arc::new(DirectoryCounters::new(count));
-        let shard = |number| {
-            let shard =
-                DirectoryShard::new(settings, store, ambient, proven).with_counters(&counters, number);
-            DirectoryShard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx))
+        let (store, ambient, proven) = (Arc::clone(store), ambient.clone(), proven.clone());
+        let of_shards = Arc::clone(&counters);
+        let idle = move |number| DirectoryShard {
+            actors: foldhash::HashMap::default(),
+            settings,
+            store: Arc::clone(&store),
+            ambient: ambient.clone(),
+            proven: proven.clone(),
+            counters: Arc::clone(&of_shards),
+            number,
+            looks_again: Instant::now(),
         };
-        Self { shards: (0..count).map(shard).collect(), counters }
+        Self { places: (0..count).map(|_| ShardPlace::default()).collect(), idle: Arc::new(idle), counters }
     }
 
-    /// The same on the caller's own thread: for simulations, which must run in one order.
+    /// Runs a shard that does not run yet, if there is one, on the current arbiter. Where requests are served on the same
+    /// thread, every other hand-over needs no wake-up.
+    pub fn run_shard(&self) {
+        for (number, place) in self.places.iter().enumerate() {
+            let mut place = place.write();
+            if !place.as_ref().is_some_and(Addr::connected) {
+                let shard = (self.idle)(number);
+                *place = Some(DirectoryShard::create(|ctx| shard.with_mailbox(ctx)));
+                return;
+            }
+        }
+    }
+
+    /// Runs all shards, each on an arbiter of its own.
+    pub fn run_all(&self) {
+        for (number, place) in self.places.iter().enumerate() {
+            let shard = (self.idle)(number);
+            let address =
+                DirectoryShard::start_in_arbiter(&Arbiter::new().handle(), |ctx| shard.with_mailbox(ctx));
+            *place.write() = Some(address);
+        }
+    }
+
+    /// One shard on the caller's own thread: for simulations, which must run in one order.
     #[must_use]
     pub fn start_here(
         settings: DirectorySettings,
@@ -90,9 +125,9 @@ impl SessionDirectory {
         ambient: &Ambient,
         proven: &ProvenUsers,
     ) -> Self {
-        let shard = DirectoryShard::new(settings, store, ambient, proven);
-        let counters = Arc::clone(&shard.counters);
-        Self { shards: Arc::new([DirectoryShard::create(|ctx| shard.with_mailbox(ctx))]), counters }
+        let directory = Self::new(DirectorySettings { arbiters: 1, ..settings }, store, ambient, proven);
+        directory.run_shard();
+        directory
     }
 
     /// Counters for operators.
@@ -180,16 +215,19 @@ impl SessionDirectory {
     /// Another node erased a session: if it is in memory, it is read again before it is used.
     pub(super) fn forget(&self, stream: StreamName) {
         // A session that has no room for this has requests, and an append of it is refused by its version.
-        let _busy = self.shard(&stream).map(|shard| shard.try_send(ForgetSession(stream)));
+        if let Some(shard) = &*self.place(&stream).read() {
+            let _busy = shard.try_send(ForgetSession(stream));
+        }
     }
 
-    /// The shard that has a session.
-    fn shard(&self, stream: &StreamName) -> Result<&Addr<DirectoryShard>, SessionError> {
+    /// The place of the shard that has a session.
+    fn place(&self, stream: &StreamName) -> &ShardPlace {
+        static NOWHERE: ShardPlace = ShardPlace::new(None);
         let mut hasher = DefaultHasher::new();
         stream.hash(&mut hasher);
-        let count = self.shards.len() as u64;
+        let count = self.places.len() as u64;
         let number = usize::try_from(hasher.finish() % count.max(1)).unwrap_or_default();
-        self.shards.get(number).ok_or(SessionError::Gone)
+        self.places.get(number).unwrap_or(&NOWHERE)
     }
 
     async fn ask<T>(
@@ -200,13 +238,15 @@ impl SessionDirectory {
     ) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
         let stream = StreamName::session(tenant, session);
-        match self.shard(&stream)?.try_send(RouteOperation { stream, operation: operation(reply) }) {
-            Ok(()) => answer.await.unwrap_or(Err(SessionError::Gone)),
-            Err(SendError::Full(_)) => {
-                self.counters.count_refusal();
-                Err(SessionError::Busy)
-            }
-            Err(SendError::Closed(_)) => Err(SessionError::Gone),
+        let is_sent = match &*self.place(&stream).read() {
+            Some(shard) => shard.try_send(RouteOperation { stream, operation: operation(reply) }).is_ok(),
+            None => false,
+        };
+        if is_sent {
+            answer.await.unwrap_or(Err(SessionError::Gone))
+        } else {
+            self.counters.count_refusal();
+            Err(SessionError::Busy)
         }
     }
 }
@@ -226,7 +266,8 @@ struct ForgetSession(StreamName);
 
 /// The sessions of one arbiter.
 struct DirectoryShard {
-    actors: HashMap<StreamName, RunningSession>,
+    /// By a hasher that is seeded, since strangers choose names, and quick, since every message looks here.
+    actors: foldhash::HashMap<StreamName, RunningSession>,
     settings: DirectorySettings,
     store: Arc<dyn EventStore>,
     ambient: Ambient,
@@ -296,22 +337,6 @@ impl DirectoryShard {
         {
             self.refuse(operation);
         }
-    }
-
-    fn new(
-        settings: DirectorySettings,
-        store: &Arc<dyn EventStore>,
-        ambient: &Ambient,
-        proven: &ProvenUsers,
-    ) -> Self {
-        let (store, ambient, proven) = (Arc::clone(store), ambient.clone(), proven.clone());
-        let (actors, counters, number) = (HashMap::new(), Arc::new(DirectoryCounters::new(1)), 0);
-        Self { actors, settings, store, ambient, proven, counters, number, looks_again: Instant::now() }
-    }
-
-    /// Uses the counters of the whole directory.
-    fn with_counters(self, counters: &Arc<DirectoryCounters>, number: usize) -> Self {
-        Self { counters: Arc::clone(counters), number, ..self }
     }
 
     fn refuse(&self, operation: SessionOperation) {

@@ -54,7 +54,8 @@ impl BenchService {
         let ambient = Ambient::system();
         let store = Arc::new(SqliteStore::open(&place.join("data"), &ambient)?);
         let shared: Arc<dyn EventStore> = Arc::clone(&store) as _;
-        let directory = SessionDirectory::start(settings(config), &shared, &ambient, &ProvenUsers::default());
+        let directory = SessionDirectory::new(settings(config), &shared, &ambient, &ProvenUsers::default());
+        directory.run_all();
         let views = ViewStore::open(&place.join("data/views.db"))?;
         let (inbox, rebuilds) = Projector::<InboxProjection>::start_with_rebuilds(&views, &(shared as _));
         let left = Arc::new(AtomicU64::new(MAX_MESSAGES));

@@ -118,6 +118,8 @@ fn lost_acknowledged_commits_are_reported_and_start_an_epoch() {
 fn a_flipped_byte_is_reported_and_hurts_no_other_session() {
     let (written, app) = Written::new(8);
     say(&app, "session-of-files-1", "the text that is altered");
+    let across = app.get(SECRET_KEY, "/api/chat/messages?userId=ann");
+    assert_eq!(across.status, 200, "the inbox has folded it");
     app.stop();
     // Moves what may be left in the write-ahead log to where it is altered.
     drop(SqliteStore::open(written.directory.path(), &Ambient::system()).expect("a store"));

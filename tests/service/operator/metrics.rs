@@ -41,10 +41,9 @@ fn appends_and_commits_are_counted() {
     app.say(WIDGET_KEY, SESSION, "hello");
     // session.started, conversation.started, message.created
     assert!(number("amoiq_store_events_total") >= before + 3.0);
-    assert_eq!(
-        number("amoiq_store_head_position"),
-        number("amoiq_projection_position{projection=\"online\"}")
-    );
+    eventually("the list of online users follows", || {
+        number("amoiq_store_head_position") == number("amoiq_projection_position{projection=\"online\"}")
+    });
     eventually("the inbox follows", || number("amoiq_projection_lag_events{projection=\"inbox\"}") == 0.0);
     assert_eq!(number("amoiq_projection_lag_seconds{projection=\"inbox\"}"), 0.0);
     assert_eq!(number("amoiq_store_append_errors_total{kind=\"unavailable\"}"), 0.0);
