@@ -29,7 +29,6 @@ use self::{
     tables::{event_query, index_build, opening, seek, stream_index::StreamHeads},
     writing::{
         checkpoint::{self, CheckpointedFile, WriteAhead},
-        commit_gathering::CommitGathering,
         index_check::{self, IndexState},
         jobs::{Answer, AppendJob, Reply, WriterJob},
         log_file::LogFile,
@@ -179,7 +178,6 @@ impl SqliteStore {
             meter: Arc::clone(&meter),
             opened,
             index: IndexState::Whole,
-            gathering: CommitGathering::default(),
             _stop_others: stop_others,
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned());

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `jobs` | what the writer is asked to do |
 //! | `writer` | appends, committed together |
-//! | `commit_gathering` | how long a commit waits for more appends |
 //! | `removal` | truncating, deleting and scrubbing |
 //! | `recent_ids` | the newest ids, to recognise repeats |
 //! | `checkpoint` | the thread that copies commits into the database file |
@@ -12,7 +11,6 @@
 //! | `log_file`, `recovery`, `witness` | opening the log, and noticing that its end is lost |
 
 pub(in crate::store::sqlite) mod checkpoint;
-pub(in crate::store::sqlite) mod commit_gathering;
 pub(in crate::store::sqlite) mod index_check;
 pub(in crate::store::sqlite) mod jobs;
 pub(in crate::store::sqlite) mod log_file;

@@ -1,8 +1,8 @@
 //! The thread that writes the log.
 //!
 //! It takes everything that waits, commits it as one transaction and answers after the sync: while one commit syncs, jobs for
-//! the next one gather, and while many come it waits a little for more ([`CommitGathering`]). If a transaction fails, all of
-//! it is answered `Unavailable`, and the thread tries by itself until the store takes writes again.
+//! the next one gather. There is no artificial delay. If a transaction fails, all of it is answered `Unavailable`, and the
+//! thread tries by itself until the store takes writes again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -27,7 +27,6 @@ use crate::{
             },
             writing::{
                 checkpoint::WriteAhead,
-                commit_gathering::CommitGathering,
                 index_check::IndexState,
                 jobs::{AppendJob, Reply, WriterJob},
                 recent_ids::RecentIds,
@@ -62,7 +61,6 @@ pub(in crate::store::sqlite) struct StoreWriter {
     pub(in crate::store::sqlite) meter: Arc<StoreMeter>,
     pub(in crate::store::sqlite) opened: Instant,
     pub(in crate::store::sqlite) index: IndexState,
-    pub(in crate::store::sqlite) gathering: CommitGathering,
     /// When these are dropped with the writer, the check of the index ends and the checkpointer copies what is left.
     pub(in crate::store::sqlite) _stop_others: Sender<()>,
 }
@@ -78,7 +76,6 @@ impl StoreWriter {
             self.mend_index();
             match waits.take().map_or_else(|| jobs.recv_timeout(PROBE_EVERY), Ok) {
                 Ok(WriterJob::Append(append)) => {
-                    self.gathering.wait(jobs);
                     self.begin();
                     waits = self.commit(append, jobs);
                     self.write_ahead.begun_ms.store(0, Ordering::Relaxed);
@@ -159,7 +156,6 @@ impl StoreWriter {
         }
         drop(gate);
         self.meter.took(begun.elapsed());
-        self.gathering.committed(answers.len());
         for (reply, answer) in answers {
             self.meter.answered(&answer);
             // The caller may be gone; what was appended stays.
