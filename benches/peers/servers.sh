@@ -1,5 +1,6 @@
 # Servers for one script, to be sourced: nodes of amoiq and others, on ports from 4099, each with a log of what it printed in
-# $folder, which goes in the end with everything else. A release build (AMOIQ_PROGRAM) is needed.
+# $folder, which goes in the end with everything else. A release build (AMOIQ_PROGRAM) is needed. `build_peers PROFILE` builds the
+# peers in Rust and the load generator, which is $load then.
 
 benches=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 program=$(realpath -m "${AMOIQ_PROGRAM:-$benches/../target/release/amoiq}")
@@ -33,16 +34,57 @@ start() { # the command
   await_server "$port"
 }
 
+# Everybody comes from one address here.
 start_amoiq() { # settings
   start env AMOIQ__OPERATOR__BIND=127.0.0.1:0 AMOIQ__LOG__LEVEL=warn AMOIQ__RATE_LIMIT__HTTP_PER_MINUTE=0 \
+    AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND=0 AMOIQ__REALTIME__CONNECTIONS_PER_IP=0 \
     AMOIQ__AUTH__JWT_SECRET='one secret that every node has' "$@" "$program"
 }
 
 start_node() { start_amoiq AMOIQ__STORE__BACKEND=postgres AMOIQ__STORE__URL="$POSTGRES_URL" AMOIQ__CLUSTER__NODE="$1"; }
 
-# Clock ticks (1/100 s) of processor time of the servers, and of the database with its sessions.
-ticks() {
-  local pid
-  for pid in "${servers[@]}" $(pgrep -P "$POSTGRES_PID"); do cat "/proc/$pid/stat" 2>/dev/null || true; done |
-    awk '{sum += $14 + $15} END {print sum}'
+build_peers() { # cargo's profile
+  cargo build --locked --manifest-path "$benches/peers/rust/Cargo.toml" --target-dir "$benches/peers/rust/target" --profile "$1"
+  rust=$benches/peers/rust/target/${1/dev/debug} load=$benches/peers/rust/target/${1/dev/debug}/load
+}
+
+install_express() {
+  cp -r "$benches/peers/express" "$folder/express"
+  (cd "$folder/express" && npm ci --silent --no-audit --no-fund)
+}
+
+# Starts a peer with what it needs, on nothing that was there before.
+serve() { # the peer
+  local address node
+  case $1 in postgres | three | express | rust-postgres | rust-grouped) start_postgres "$folder/database" ;; esac
+  case $1 in
+    sqlite) start_amoiq ;;
+    postgres) start_node a ;;
+    three) for node in a b c; do start_node "$node"; done ;;
+    kurrentdb)
+      coproc KURRENTDB { exec "${AMOIQ_KURRENTDB_SERVER:-$benches/../target/release/examples/kurrentdb_server}"; }
+      read -r address <&"${KURRENTDB[0]}"
+      start_amoiq AMOIQ__STORE__BACKEND=kurrentdb AMOIQ__STORE__URL="$address"
+      ;;
+    express) start env NODE_ENV=production node "$folder/express/server.mjs" ;;
+    rust-postgres) start env DATABASE_URL="$POSTGRES_URL" "$rust/peer" postgres ;;
+    rust-grouped) start env DATABASE_URL="$POSTGRES_URL" "$rust/peer" postgres-grouped ;;
+    rust-sqlite) start env DATABASE_PATH="$folder/data-messages.db" "$rust/peer" sqlite ;;
+    *) echo "$1 is no peer" >&2; return 1 ;;
+  esac
+}
+
+end_service() {
+  stop
+  if [ -n "${KURRENTDB_PID:-}" ]; then kill "$KURRENTDB_PID"; wait "$KURRENTDB_PID" 2>/dev/null || true; fi
+  stop_postgres
+  rm -rf "$folder"/data-*
+}
+
+# The load generator against what is served, with the processor time of the database.
+put_load() { # the kind of load, and its options
+  local target=() pid port
+  for port in "${ports[@]}"; do target+=(--url "http://127.0.0.1:$port"); done
+  for pid in "${servers[@]}" $POSTGRES_PID; do target+=(--pid "$pid"); done
+  "$load" "$@" "${target[@]}"
 }
