@@ -5,6 +5,7 @@
 //! | `session_directory` | finds or starts the actor of a session, and passivates idle ones |
 //! | `session_actor` | the actor of one session |
 //! | `transcript` | a session's messages, as every reader sees them |
+//! | `recent_messages` | the newest of them in memory, packed |
 //! | `directory_counters` | what operators see of the directory, and the memory of each session |
 //! | `proven_users` | which users a secret key has vouched for |
 //! | `session_follower` | follows what other nodes append about sessions |
@@ -13,6 +14,7 @@
 mod directory_counters;
 mod idle_closer;
 mod proven_users;
+mod recent_messages;
 mod session_actor;
 mod session_directory;
 mod session_follower;

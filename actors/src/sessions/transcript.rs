@@ -1,22 +1,12 @@
-//! A session's messages, as every reader sees them. The newest are kept in memory; older ones are read from the log.
+//! A session's messages, as every reader sees them. The newest are kept in memory (`recent_messages`); older ones are read
+//! from the log.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use amoiq_events::{
     ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
     session::{MessageCreated, MessageSender, SessionCaller},
 };
-
-/// The most messages that are kept in memory for a session.
-const KEPT_MESSAGES: usize = 200;
-
-/// The most bytes of text that are kept in memory for a session, but at least one message. A hundred messages of the usual
-/// length fit. A visitor can fill it with two long ones, in any number of sessions, so it is small; other messages are
-/// read from the log on request.
-const KEPT_BYTES: usize = 16 * 1024;
-
-/// The bytes of a message besides its texts.
-const MESSAGE_BYTES: usize = size_of::<ChatMessage>() + 64;
 
 /// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,38 +140,6 @@ pub struct MessagePage {
     pub messages: Vec<Arc<ChatMessage>>,
     /// Whether there are more in the direction of reading.
     pub has_more: bool,
-}
-
-/// The newest messages of a session, without gaps.
-#[derive(Debug, Default)]
-pub(crate) struct RecentMessages {
-    messages: VecDeque<Arc<ChatMessage>>,
-    bytes: usize,
-}
-
-impl RecentMessages {
-    pub(crate) fn push(&mut self, message: Arc<ChatMessage>) {
-        self.bytes += message.size_bytes();
-        self.messages.push_back(message);
-        while self.messages.len() > KEPT_MESSAGES || (self.bytes > KEPT_BYTES && self.messages.len() > 1) {
-            let Some(oldest) = self.messages.pop_front() else { return };
-            self.bytes -= oldest.size_bytes();
-        }
-    }
-
-    /// The memory that they take.
-    pub(crate) fn size_bytes(&self) -> usize {
-        let queue = self.messages.capacity() * size_of::<Arc<ChatMessage>>();
-        self.bytes + self.messages.len() * MESSAGE_BYTES + queue
-    }
-
-    /// The messages `low..=high`; `None` when the first of them is not in memory.
-    pub(crate) fn range(&self, low: u32, high: u32) -> Option<Vec<Arc<ChatMessage>>> {
-        let first = self.messages.front()?.seq;
-        let skip = usize::try_from(low.checked_sub(first)?).ok()?;
-        let wanted = self.messages.iter().skip(skip);
-        Some(wanted.take_while(|message| message.seq <= high).cloned().collect())
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! The state of a session's actor. A request takes it and returns the state afterwards.
 
-use std::sync::Arc;
-
 use amoiq_events::{
     Position, Timestamp,
     session::{Session, SessionEvent},
 };
 
-use crate::sessions::transcript::{ChatMessage, RecentMessages};
+use crate::sessions::{recent_messages::RecentMessages, transcript::ChatMessage};
 
 /// What the actor knows of its stream.
 #[derive(Default)]
@@ -46,7 +44,7 @@ impl LoadedSession {
         self.session.apply(event);
         self.last_position = position;
         if let SessionEvent::MessageCreated(created) = event {
-            self.recent.push(Arc::new(ChatMessage::of(created, time, position)));
+            self.recent.push(&ChatMessage::of(created, time, position));
         }
     }
 }
