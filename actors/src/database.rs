@@ -17,7 +17,7 @@ use amoiq_events::store::sqlite::{
     private,
     readable::FileReadability,
     scrub,
-    write_ahead::{self, WriteAheadCutter},
+    write_ahead::{self, WriteAheadCutter, WriteAheadSyncer},
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
@@ -45,7 +45,7 @@ const CHECKPOINT_PAGES: u32 = 4_096;
 const TRUNCATE_TRIES: u32 = 15;
 
 /// How often the housekeeping thread runs.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(200);
 
 /// How many prepared statements a connection keeps: more than any of these databases has.
 const STATEMENTS: usize = 64;
@@ -272,7 +272,7 @@ fn spawn_reader(name: String, mut conn: Connection) -> io::Result<mpsc::Sender<Q
     Ok(queue)
 }
 
-/// Starts the thread that keeps the write-ahead log short, and tries to read again what could not be read.
+/// Starts the thread that syncs the write-ahead log, keeps it short, and tries to read again what could not be read.
 fn spawn_housekeeping(
     name: String,
     conn: Connection,
@@ -280,10 +280,18 @@ fn spawn_housekeeping(
     reading: &Arc<FileReadability>,
 ) -> io::Result<std_mpsc::SyncSender<()>> {
     let (stop, stopped) = std_mpsc::sync_channel(0);
-    let (mut cutter, reading) = (WriteAheadCutter::new(path), Arc::clone(reading));
+    let (mut cutter, mut syncer) = (WriteAheadCutter::new(path), WriteAheadSyncer::new(path));
+    let (reading, mut is_synced) = (Arc::clone(reading), true);
     std::thread::Builder::new().name(name).spawn(move || {
         while stopped.recv_timeout(HOUSEKEEPING_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             reading.probe();
+            let synced = syncer.look();
+            if let Err(error) = &synced
+                && is_synced
+            {
+                tracing::warn!(%error, "a write-ahead log could not be synced; trying again");
+            }
+            is_synced = synced.is_ok();
             if let Err(error) = cutter.look(&conn) {
                 tracing::warn!(%error, "a write-ahead log could not be truncated; trying again");
             }

@@ -92,6 +92,38 @@ impl WriteAheadCutter {
     }
 }
 
+/// Syncs the write-ahead log of a database whose commits do not, a little at a time. Otherwise the next checkpoint syncs all of
+/// it at once, and every other file on the same disk waits for that.
+#[derive(Debug)]
+pub struct WriteAheadSyncer {
+    file: PathBuf,
+    /// When what is synced was written.
+    synced: Option<SystemTime>,
+}
+
+impl WriteAheadSyncer {
+    /// For the database in this file.
+    #[must_use]
+    pub fn new(database: &Path) -> Self {
+        Self { file: path_of(database), synced: None }
+    }
+
+    /// Syncs what was written since the last time. To be called a few times a second.
+    ///
+    /// # Errors
+    /// When the file cannot be synced.
+    pub fn look(&mut self) -> io::Result<()> {
+        let written = fs::metadata(&self.file).ok().filter(|file| file.len() > 0);
+        let written = written.and_then(|file| file.modified().ok());
+        if written.is_some() && written != self.synced {
+            self.synced = written;
+            // Nobody locks that file.
+            File::open(&self.file)?.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
 /// Copies the write-ahead log into the database's file, as far as readers allow. Returns whether that was all of it.
 fn copy(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
