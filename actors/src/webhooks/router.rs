@@ -145,11 +145,11 @@ impl Handler<GetRoutedPosition> for WebhookRouter {
 
 /// Offers the lanes a part of the log.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 struct RouteBatch(EventBatch);
 
 impl Handler<RouteBatch> for WebhookRouter {
-    type Result = AtomicResponse<Self, ()>;
+    type Result = AtomicResponse<Self, bool>;
 
     fn handle(&mut self, RouteBatch(batch): RouteBatch, _: &mut Self::Context) -> Self::Result {
         let mut by_tenant: BTreeMap<TenantId, TenantMessages> = BTreeMap::new();
@@ -170,7 +170,8 @@ impl Handler<RouteBatch> for WebhookRouter {
                 messages.offers(after, self.routed).for_each(|offer| offers.push(link.lane.send(offer)));
             }
         }
-        AtomicResponse::new(Box::pin(send_all(offers).into_actor(self)))
+        let has_lanes = !self.lanes.is_empty();
+        AtomicResponse::new(Box::pin(send_all(offers).into_actor(self).map(move |(), _, _| has_lanes)))
     }
 }
 

@@ -18,6 +18,10 @@ use crate::webhooks::services::LaneServices;
 /// How long the router waits when the log does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long the router leaves the log alone while there are no endpoints: it is not woken for every commit. A lane that starts
+/// meanwhile reads for itself what was not routed.
+const WITHOUT_LANES: Duration = Duration::from_millis(50);
+
 /// How many batches of the log are routed between two changes of endpoints, if there are so many. Several changes in a
 /// row are handled as one; the events of the log are not.
 const BATCHES_PER_CHANGE: u32 = 64;
@@ -47,7 +51,8 @@ type LaneSources = (watch::Receiver<()>, watch::Receiver<Arc<ClusterView>>);
 /// changes of endpoints go first. After each change some batches of the log are routed, so that endpoints that change
 /// all the time cannot stop the log. A lane that starts after a message has been routed reads that message itself.
 async fn follow(mut sources: LaneSources, subscription: LogSubscription, router: &Addr<WebhookRouter>) {
-    let mut reading = pin!(next_batch(subscription));
+    let mut reading = pin!(next_batch(subscription, Duration::ZERO));
+    let mut pause = Duration::ZERO;
     let mut batches_left = 0;
     loop {
         let step = tokio::select! {
@@ -55,7 +60,7 @@ async fn follow(mut sources: LaneSources, subscription: LogSubscription, router:
             is_open = next_change(&mut sources), if batches_left == 0 => RouterStep::Change(is_open),
             (subscription, batch) = &mut reading => {
                 // A read is never cancelled: if a change dropped it, it would have to start again.
-                reading.set(next_batch(subscription));
+                reading.set(next_batch(subscription, pause));
                 RouterStep::Batch(batch)
             }
             () = std::future::ready(()), if batches_left > 0 => RouterStep::CaughtUp,
@@ -69,7 +74,11 @@ async fn follow(mut sources: LaneSources, subscription: LogSubscription, router:
             RouterStep::Change(is_open) => {
                 is_open && router.send(ReconcileLanes(ReconcileCause::Change)).await.is_ok()
             }
-            RouterStep::Batch(Ok(Some(batch))) => router.send(RouteBatch(batch)).await.is_ok(),
+            RouterStep::Batch(Ok(Some(batch))) => {
+                let routed = router.send(RouteBatch(batch)).await;
+                pause = if matches!(routed, Ok(false)) { WITHOUT_LANES } else { Duration::ZERO };
+                routed.is_ok()
+            }
             RouterStep::Batch(Ok(None)) => false,
             RouterStep::Batch(Err(error)) => {
                 tracing::error!(%error, "webhooks cannot follow the log; trying again");
@@ -96,7 +105,11 @@ async fn next_change((tenants, nodes): &mut LaneSources) -> bool {
 
 async fn next_batch(
     mut subscription: LogSubscription,
+    pause: Duration,
 ) -> (LogSubscription, Result<Option<EventBatch>, ReadError>) {
+    if !subscription.has_more() {
+        tokio::time::sleep(pause).await;
+    }
     let batch = subscription.next().await;
     (subscription, batch)
 }
