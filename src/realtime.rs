@@ -125,7 +125,7 @@ impl ChatApplication {
             Err(closed) => {
                 socket.bound_session = None;
                 let room = ChatRoom::Session(socket.principal.tenant_id.clone(), session);
-                socket.registrations.leave(room).await;
+                socket.registrations.leave(&room);
                 let identity = self.identify(socket, None).await;
                 if let Some(visitor) = socket.visitor(identity, page) {
                     socket.registrations.set_online(visitor).await;

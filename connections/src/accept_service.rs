@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use actix_service::Service;
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
+    sync::oneshot,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -143,7 +144,8 @@ where
                 let stream = WatchedStream::new(tcp, Rc::clone(&watch));
                 let http = Box::pin(self.http.call((stream, Protocol::Http1, Some(peer))));
                 let watches = Rc::clone(&self.watches);
-                ServedConnection(Some(WatchedConnection { http, timer: None, watch, watches, _slot: slot }))
+                let watched = WatchedConnection { http, timer: None, watch, watches };
+                ServedConnection(Some((ConnectionStage::Http(Box::new(watched)), slot)))
             }
             Err(reason) => {
                 self.listener.count_refused(reason);
@@ -166,8 +168,15 @@ fn configure(tcp: &TcpStream) {
     }
 }
 
-/// Serves a connection to its end; a refused connection is over at once.
-pub(super) struct ServedConnection<F>(Option<WatchedConnection<F>>);
+/// Serves a connection to its end; a refused connection is over at once. The slot is freed after the stream is closed.
+pub(super) struct ServedConnection<F>(Option<(ConnectionStage<F>, ConnectionSlot)>);
+
+/// Who has the connection. HTTP is boxed: a connection that is taken over keeps nothing of it.
+enum ConnectionStage<F> {
+    Http(Box<WatchedConnection<F>>),
+    /// Until this ends.
+    TakenOver(oneshot::Receiver<()>),
+}
 
 struct WatchedConnection<F> {
     http: Pin<Box<F>>,
@@ -175,17 +184,24 @@ struct WatchedConnection<F> {
     timer: Option<Pin<Box<Sleep>>>,
     watch: Rc<ConnectionWatch>,
     watches: Rc<WatchList>,
-    /// Freed after the stream is closed.
-    _slot: ConnectionSlot,
 }
 
 impl<F: Future<Output = Result<(), DispatchError>>> Future for ServedConnection<F> {
     type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Some(connection) => connection.poll(cx).map(Ok),
-            None => Poll::Ready(Ok(())),
+        let Some((stage, _)) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        if let ConnectionStage::Http(connection) = stage {
+            ready!(connection.poll(cx));
+            match connection.watch.take_successor() {
+                Some(ended) => *stage = ConnectionStage::TakenOver(ended),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        match stage {
+            // Nothing is ever sent: it ends when the other side is dropped.
+            ConnectionStage::TakenOver(ended) => Pin::new(ended).poll(cx).map(|_dropped| Ok(())),
+            ConnectionStage::Http(_) => Poll::Ready(Ok(())),
         }
     }
 }

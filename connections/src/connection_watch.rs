@@ -23,7 +23,7 @@ use std::{
 };
 
 use memchr::memmem;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     connection_limits::{EndReason, ListenerConnections},
@@ -110,6 +110,8 @@ pub struct ConnectionWatch {
     /// Whether the connection may be used for health checks only.
     is_for_health_checks: bool,
     waker: RefCell<Option<Waker>>,
+    /// What ends with the connection, after another part of the process has taken it over.
+    taken_over: Cell<Option<oneshot::Receiver<()>>>,
     /// Where it is in the list of its worker.
     pub(super) list_index: Cell<usize>,
 }
@@ -125,6 +127,7 @@ impl ConnectionWatch {
             end_reason: Cell::default(),
             is_for_health_checks,
             waker: RefCell::default(),
+            taken_over: Cell::default(),
             list_index: Cell::default(),
         }
     }
@@ -187,6 +190,16 @@ impl ConnectionWatch {
     /// The connection is a websocket from now on.
     pub(super) fn upgraded(&self) {
         self.phase.set(WatchPhase::Upgraded);
+    }
+
+    /// Another part of the process has taken the connection over until this ends.
+    pub(super) fn taken_over(&self, ended: oneshot::Receiver<()>) {
+        self.taken_over.set(Some(ended));
+    }
+
+    /// What to wait for when HTTP is done with the connection, if it goes on without.
+    pub(super) fn take_successor(&self) -> Option<oneshot::Receiver<()>> {
+        self.taken_over.take()
     }
 
     /// The kernel took so many bytes of a write.

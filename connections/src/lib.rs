@@ -14,11 +14,12 @@
 //! | [`connection_watch`] | what a connection is waiting for, and since when |
 //! | [`watched_stream`] | the stream that reports its traffic to the watch |
 //! | `accept_service` | admits an accepted stream, displaces an idle one for it, or refuses it |
+//! | [`takeover`] | hands a connection over after an upgrade, without anything of HTTP |
 //! | [`request`] | where a request starts and ends, and its body at a minimum speed |
 //! | [`fixed_responses`] | answers that no handler writes: to what is not HTTP, and to refused connections |
 //! | [`log_throttle`] | limits how often a client can cause a log line |
 
-use std::{fmt, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{fmt, future::ready, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map_config};
@@ -35,6 +36,7 @@ pub mod descriptor_budget;
 pub mod fixed_responses;
 pub mod log_throttle;
 pub mod request;
+pub mod takeover;
 pub mod watched_stream;
 
 use accept_service::AcceptService;
@@ -44,6 +46,8 @@ pub use descriptor_budget::DescriptorBudget;
 pub use fixed_responses::ErrorBodies;
 pub use log_throttle::LogThrottle;
 pub use request::{BodyError, RequestTracker, is_identity, read_body};
+use takeover::UpgradeService;
+pub use takeover::{ConnectionLease, ConnectionTakeover, TakenConnection};
 pub use watched_stream::WatchedStream;
 
 /// How long the server goes on reading an unwanted request body after it has answered. If it closed the connection at
@@ -89,26 +93,36 @@ where
         .disable_signals();
     let stops = builder.graceful_shutdown_signal();
     let served = builder.listen("http", socket, move || {
-        let stops = stops.clone();
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stops = stops.clone();
-                async move { stops.notified().await }
-            })
-            // actix-http's own timers cover the first head and idle connections only; the watch covers everything.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(LINGER)
-            // A client that abandons a poll ends its connection at once, not at the next ping.
-            .h1_allow_half_closed(false)
-            .on_connect_ext(|stream: &WatchedStream, data| {
-                data.insert(stream.watch());
-            })
-            .finish(map_config(app(), |()| AppConfig::default()));
-        let (http, connections) = (Rc::new(http), Arc::clone(&connections));
+        let (stops, connections) = (stops.clone(), Arc::clone(&connections));
+        let app = Rc::new(map_config(app(), |()| AppConfig::default()));
         fn_factory(move || {
-            let (handler, connections) = (http.new_service(()), Arc::clone(&connections));
-            async move { Ok::<_, ()>(AcceptService::new(handler.await?, connections)) }
+            let (stops, connections, app) = (stops.clone(), Arc::clone(&connections), Rc::clone(&app));
+            async move {
+                let application = app.new_service(()).await;
+                let application =
+                    Rc::new(application.map_err(|error| tracing::error!(?error, "no application"))?);
+                // The same application answers requests for websockets, and may take their connections over.
+                let upgrades = Rc::clone(&application);
+                let http = HttpService::build()
+                    .graceful_shutdown_signal(move || {
+                        let stops = stops.clone();
+                        async move { stops.notified().await }
+                    })
+                    // actix-http's own timers cover the first head and idle connections only; the watch covers everything.
+                    .keep_alive(KeepAlive::Os)
+                    .client_request_timeout(Duration::ZERO)
+                    .client_disconnect_timeout(LINGER)
+                    // A client that abandons a poll ends its connection at once, not at the next ping.
+                    .h1_allow_half_closed(false)
+                    .on_connect_ext(|stream: &WatchedStream, data| {
+                        data.insert(stream.watch());
+                    })
+                    .upgrade(fn_factory(move || {
+                        ready(Ok::<_, ()>(UpgradeService::new(Rc::clone(&upgrades))))
+                    }))
+                    .finish(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&application)))));
+                Ok::<_, ()>(AcceptService::new(http.new_service(()).await?, connections))
+            }
         })
     })?;
     Ok(served.run())

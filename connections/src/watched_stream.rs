@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::oneshot,
 };
 
 use super::{connection_limits::EndReason, connection_watch::ConnectionWatch};
@@ -32,6 +33,12 @@ impl WatchedStream {
     #[must_use]
     pub fn watch(&self) -> Rc<ConnectionWatch> {
         Rc::clone(&self.watch)
+    }
+
+    /// The stream itself, which nobody watches any more. The connection ends when this does.
+    pub(super) fn take_over(self, ended: oneshot::Receiver<()>) -> TcpStream {
+        self.watch.taken_over(ended);
+        self.tcp
     }
 
     /// Writes the replacement before anything else.

@@ -9,13 +9,21 @@
 //! ```
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpServer};
+use actix_web::{
+    App, Error, HttpRequest,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::{Next, from_fn},
+};
+use amoiq_connections::{
+    AddressLimiter, ErrorBodies, ListenerConnections, ListenerSettings, RequestTracker, ServeSettings,
+};
 use amoiq_socketio::{
     engine::{CloseReason, ConnectionLink, Engine, EngineMessage, EngineSettings, OutgoingPacket, Protocol},
     random::RandomSource,
@@ -71,7 +79,7 @@ impl Protocol for EngineEcho {
     fn opened(&mut self, _: &mut ConnectionLink<'_, Self>) {}
 
     fn received(&mut self, message: EngineMessage, link: &mut ConnectionLink<'_, Self>) {
-        link.send(OutgoingPacket::message(message));
+        link.send(OutgoingPacket::message(&message));
     }
 
     fn notified(&mut self, (): (), _: &mut ConnectionLink<'_, Self>) {}
@@ -144,14 +152,14 @@ async fn main() -> std::io::Result<()> {
     let engine = Engine::<EngineEcho>::new(settings.clone(), random.clone());
     let sockets = Engine::<SocketProtocol<SocketEcho>>::new(settings, random.clone());
     let last_socket = Arc::default();
-    let server = HttpServer::new(move || {
+    let app = move || {
         let server = NamespaceServer::new(
             SocketEcho,
             socket_settings.clone(),
             random.clone(),
             Arc::clone(&last_socket),
         );
-        App::new().configure(|routes| {
+        App::new().wrap(from_fn(track)).configure(|routes| {
             engine.configure("/engine.io/", routes, Rc::new(peer), Rc::new(|_| EngineEcho));
             sockets.configure(
                 "/socket.io/",
@@ -160,13 +168,28 @@ async fn main() -> std::io::Result<()> {
                 Rc::new(move |handshake| server.protocol(handshake)),
             );
         })
-    })
-    .h1_allow_half_closed(false)
-    .bind((Ipv4Addr::LOCALHOST, arguments.port))?;
-    for address in server.addrs() {
-        println!("echo server listens on http://{address}");
-    }
-    server.run().await
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port))?;
+    println!("echo server listens on http://{}", listener.local_addr()?);
+    let limits = ListenerSettings { max_connections: 100_000, health_reserve: 0, error_bodies: ERROR_BODIES };
+    let connections = ListenerConnections::new(&AddressLimiter::new(0, Vec::new()), limits);
+    amoiq_connections::serve(listener, ServeSettings { workers: 2, drain_seconds: 1, connections }, app)?
+        .await
+}
+
+/// The bodies of answers that no handler writes.
+const ERROR_BODIES: ErrorBodies =
+    ErrorBodies { head_timeout: "", address_limit: "", overloaded: "", malformed: "", head_too_large: "" };
+
+/// Tells the connection where a request starts and where it is answered.
+async fn track<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let tracker = RequestTracker::start(&request);
+    let response = next.call(request).await?;
+    tracker.answered(response.status());
+    Ok(response)
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {

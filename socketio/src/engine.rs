@@ -1,8 +1,10 @@
 //! Engine.IO v4: connections that survive proxies.
 //!
 //! A client opens a connection over a websocket, or over HTTP long-polling that it upgrades to one. Every connection is
-//! an actor, and what it says is up to a [`Protocol`]. A transport is a thin pump that the connection hands one batch
-//! at a time, so a client that does not read costs its connection's budget of bytes and nothing else.
+//! an actor, and what it says is up to a [`Protocol`]. A websocket is taken over from HTTP ([`amoiq_connections::takeover`])
+//! and belongs to that actor: it is read when the client has sent something and written from the queue of the connection,
+//! so a client that does not read costs its connection's budget of bytes and nothing else. Without the server of
+//! `amoiq_connections` there are no websockets.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,7 +13,7 @@
 //! | `engine_state` | what all connections of an engine share |
 //! | `connection_limits` | how many connections there may be |
 //! | `send_queue` | what waits for a client |
-//! | `frame_guard` | checks websocket frames before they are buffered |
+//! | `frame_reader` | reads websocket frames, whose headers are checked before anything is buffered |
 //! | `packet` | packets and polling payloads, strictly decoded |
 //! | `handshake` | what a client said when it connected |
 //! | `heartbeat` | when to ping, and when a client is gone |
@@ -23,7 +25,7 @@ mod close_reason;
 mod connection;
 mod connection_limits;
 mod engine_state;
-mod frame_guard;
+mod frame_reader;
 mod handshake;
 mod heartbeat;
 mod metrics;
@@ -33,9 +35,11 @@ mod send_queue;
 mod settings;
 
 pub use close_reason::CloseReason;
-pub use connection::{ConnectionLink, ConnectionNotice, EngineConnection, LinkTimer, Protocol};
+pub use connection::{
+    ConnectionLink, ConnectionNotice, ConnectionOutlet, EngineConnection, LinkTimer, Protocol,
+};
 pub use engine_state::HoldPolicy;
-pub use frame_guard::{FrameGuard, FrameProgress, FrameScan, FrameViolation};
+pub use frame_reader::{FrameReader, FrameScan, FrameViolation, WebSocketInput};
 pub use handshake::ClientHandshake;
 pub use metrics::{EngineCounts, EngineMetrics};
 pub use packet::{

@@ -8,6 +8,7 @@
 //! | `application` | what an application implements |
 //! | `protocol` | the namespaces of a connection and their sockets |
 //! | `namespace_socket` | one socket: its waiting events, its acknowledgements, its event rate, and what others tell it |
+//! | `socket_outlet` | its sending side, which rooms share |
 //! | `packet` | what goes over a connection, strictly decoded; events of clients; joins packets and their attachments |
 //! | `outgoing_event` | an event for clients, encoded once for all of them |
 //! | `rooms` | which sockets get which events |
@@ -18,6 +19,7 @@ mod outgoing_event;
 mod packet;
 mod protocol;
 mod rooms;
+mod socket_outlet;
 
 pub use application::{
     AcceptedSocket, Application, ConnectError, ConnectRefusal, ConnectRequest, EventOutcome, LocalFuture,
@@ -30,4 +32,5 @@ pub use packet::{
     PacketBody, SocketPacket, encode_packet,
 };
 pub use protocol::{NamespaceServer, SocketProtocol, SocketSettings};
-pub use rooms::{RoomActor, RoomBroadcast, RoomIdentity, RoomMember, RoomName, RoomRegistry, WorkerRooms};
+pub use rooms::{RoomActor, RoomBroadcast, RoomIdentity, RoomName, RoomRegistry, WorkerRooms};
+pub use socket_outlet::SocketOutlet;

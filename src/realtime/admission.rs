@@ -130,7 +130,7 @@ impl ClientIntroduction {
 impl ChatApplication {
     /// Accepts a client or says why not.
     pub(super) async fn admit(&self, request: ConnectRequest) -> Result<AcceptedSocket<ChatSocket>, Problem> {
-        let ConnectRequest { auth, handshake, socket: id, recipient, .. } = request;
+        let ConnectRequest { auth, handshake, outlet, .. } = request;
         let client = handshake.client;
         let mut introduction = ClientIntroduction { auth: field::request(auth)?, handshake };
         let (credential, principal) = self.authenticate(&mut introduction).await?;
@@ -141,8 +141,7 @@ impl ChatApplication {
         let named = principal.bound_session(introduction.id("sessionId", session_id, SessionId::parse)?)?;
         let is_visitor = principal.is_visitor();
         let registrations = SocketRegistrations {
-            id,
-            recipient,
+            outlet,
             provisional_number: u64::from_le_bytes(self.services.ambient.bytes()),
             rooms: self.rooms.clone(),
             tenant: principal.tenant_id.clone(),
@@ -228,7 +227,7 @@ impl ChatApplication {
     /// Registers a socket in its rooms and in the presence: from now on it receives what it may receive.
     async fn register(&self, socket: &mut ChatSocket, session: Option<SessionId>) -> Result<(), Problem> {
         if matches!(socket.principal.role, CallerRole::Staff { .. }) {
-            socket.join(ChatRoom::Staff(socket.principal.tenant_id.clone())).await;
+            socket.join(ChatRoom::Staff(socket.principal.tenant_id.clone()));
         }
         match session {
             Some(session) => self.bind(socket, session, None, None).await?,

@@ -1,17 +1,13 @@
 //! The state of one socket.
 
-use std::{future::Future, net::IpAddr, sync::Arc};
+use std::{future::Future, net::IpAddr, rc::Rc, sync::Arc};
 
-use actix::Recipient;
 use amoiq_actors::presence::{ConnectedVisitor, ConnectionId, PresenceHandle};
 use amoiq_events::{
     SessionId, ShortText, TenantId, UserId,
     session::{SessionCaller, VisitedPage},
 };
-use amoiq_socketio::{
-    engine::ConnectionNotice,
-    socket::{RoomIdentity, RoomMember, SocketId, SocketNotice, WorkerRooms},
-};
+use amoiq_socketio::socket::{RoomIdentity, SocketId, SocketOutlet, WorkerRooms};
 
 use super::{ChatRoom, recovery_table::RecoveryTable};
 use crate::access::auth::{Credential, Principal};
@@ -40,10 +36,9 @@ pub struct ChatSocket {
 /// Where a socket is registered: in rooms, among the visitors online, and among the clients that may recover. Dropping
 /// it ends all of that, however the socket ends.
 pub(super) struct SocketRegistrations {
-    pub(super) id: SocketId,
     /// Random, in the name of its provisional session: others could guess a serial number, and claim that session.
     pub(super) provisional_number: u64,
-    pub(super) recipient: Recipient<ConnectionNotice<SocketNotice>>,
+    pub(super) outlet: Rc<SocketOutlet>,
     pub(super) rooms: WorkerRooms<ChatRoom>,
     pub(super) tenant: TenantId,
     /// Visitors only: staff are not listed.
@@ -53,13 +48,12 @@ pub(super) struct SocketRegistrations {
 }
 
 impl SocketRegistrations {
-    async fn join(&self, room: ChatRoom, identity: RoomIdentity) {
-        let member = RoomMember { socket: self.id, recipient: self.recipient.clone() };
-        self.rooms.join(room, member, identity).await;
+    pub(super) fn id(&self) -> SocketId {
+        self.outlet.id()
     }
 
-    pub(super) async fn leave(&self, room: ChatRoom) {
-        self.rooms.leave(room, self.id).await;
+    pub(super) fn leave(&self, room: &ChatRoom) {
+        self.rooms.leave(room, self.id());
     }
 
     /// Publishes pending presence changes at once.
@@ -73,16 +67,15 @@ impl SocketRegistrations {
     pub(super) async fn set_online(&self, visitor: ConnectedVisitor) {
         if let Some(presence) = &self.presence {
             // Fails only when the service stops.
-            let _stopping = presence.identify(&self.tenant, ConnectionId(self.id.0), visitor).await;
+            let _stopping = presence.identify(&self.tenant, ConnectionId(self.id().0), visitor).await;
         }
     }
 }
 
 impl Drop for SocketRegistrations {
     fn drop(&mut self) {
-        let (id, tenant) = (self.id, self.tenant.clone());
-        let rooms = self.rooms.clone();
-        spawn(async move { rooms.leave_all(id).await });
+        let (id, tenant) = (self.id(), self.tenant.clone());
+        self.rooms.leave_all(id);
         if let Some(presence) = self.presence.take() {
             spawn(async move {
                 let _stopping = presence.close(&tenant, ConnectionId(id.0)).await;
@@ -154,13 +147,13 @@ impl ChatSocket {
     }
 
     /// Joins a room with the identity of its principal.
-    pub(super) async fn join(&self, room: ChatRoom) {
+    pub(super) fn join(&self, room: ChatRoom) {
         let identity = match self.principal.caller() {
             SessionCaller::Staff => RoomIdentity::Unrestricted,
             SessionCaller::Verified(user) => RoomIdentity::User(user.as_str().into()),
             SessionCaller::Anonymous => RoomIdentity::Anonymous,
         };
-        self.registrations.join(room, identity).await;
+        self.registrations.rooms.join(room, &self.registrations.outlet, identity);
     }
 
     /// Binds the socket to a session: it receives the events of the session, and is online there. When this returns, the
@@ -171,9 +164,9 @@ impl ChatSocket {
         identity: VisitorIdentity,
         page: Option<&VisitedPage>,
     ) {
-        self.join(ChatRoom::Session(self.principal.tenant_id.clone(), session.clone())).await;
+        self.join(ChatRoom::Session(self.principal.tenant_id.clone(), session.clone()));
         if let Some((table, number)) = &self.registrations.recovery {
-            table.bound(*number, self.registrations.id, &session);
+            table.bound(*number, self.registrations.id(), &session);
         }
         self.bound_session = Some(session);
         if let Some(visitor) = self.visitor(identity, page) {

@@ -53,7 +53,7 @@ impl ChatApplication {
             "message" => self.message(socket, &event).await,
             "get_online_users" => self.online_users(socket, &event, &mut emit).await,
             "join:session" => self.join(socket, &event).await,
-            "leave:session" => self.leave(socket, &event).await,
+            "leave:session" => self.leave(socket, &event),
             _ => {
                 let unknown = Problem::field("event", "is not an event of this service");
                 let ack = Some(format!("[{}]", unknown.to_json()));
@@ -179,23 +179,21 @@ impl ChatApplication {
             self.bind(socket, session.clone(), None, None).await?;
         } else {
             let room = ChatRoom::Session(socket.principal.tenant_id.clone(), session.clone());
-            socket.join(room.clone()).await;
+            socket.join(room.clone());
             if let Err(closed) = self.services.guard.check_again(&socket.principal, &session).await {
-                socket.registrations.leave(room).await;
+                socket.registrations.leave(&room);
                 return Err(closed);
             }
         }
         to_json(&SessionResponse { success: true, session_id: session })
     }
 
-    async fn leave(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
+    fn leave(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
         // A visitor's socket stays in the session that it is bound to, where the answers to it go.
         if socket.bound_session.as_ref() != Some(&session) {
-            socket
-                .registrations
-                .leave(ChatRoom::Session(socket.principal.tenant_id.clone(), session.clone()))
-                .await;
+            let room = ChatRoom::Session(socket.principal.tenant_id.clone(), session.clone());
+            socket.registrations.leave(&room);
         }
         to_json(&SessionResponse { success: true, session_id: session })
     }

@@ -151,7 +151,7 @@ impl ChatApplication {
 
     fn remember(&self, socket: &mut ChatSocket, number: u64) {
         let table = &self.services.recovery;
-        table.connected(number, socket.registrations.id, socket.bound_session.as_ref());
+        table.connected(number, socket.registrations.id(), socket.bound_session.as_ref());
         socket.registrations.recovery = Some((Arc::clone(table), number));
     }
 

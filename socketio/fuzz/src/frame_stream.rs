@@ -3,9 +3,9 @@
 //! The first byte decides how the stream is cut; the rest is the stream. The result of the guard must not depend on the
 //! cuts, and the reader has to accept what it lets through, within the limit.
 
-use actix_http::ws::{OpCode, Parser};
-use amoiq_socketio::engine::{EngineMessage, EnginePacket, FrameScan, FrameViolation};
-use bytes::BytesMut;
+use amoiq_socketio::engine::{
+    EngineMessage, EnginePacket, FrameReader, FrameScan, FrameViolation, WebSocketInput,
+};
 use bytestring::ByteString;
 
 use super::message;
@@ -47,52 +47,32 @@ fn scan(stream: &[u8], size_of: impl Fn(usize) -> usize) -> (usize, Result<(), F
 
 /// Reads what the guard let through, as far as a connection would.
 fn read(stream: &[u8]) {
-    let mut bytes = BytesMut::from(stream);
-    // The fragments of a message whose last frame has not come, and whether it is text.
-    let mut fragments: Option<(bool, BytesMut)> = None;
+    let mut reader = FrameReader::new(MAX_MESSAGE_BYTES);
+    reader.add(stream);
     loop {
-        let Ok(frame) = Parser::parse(&mut bytes, true, MAX_MESSAGE_BYTES) else {
-            assert!(!has_size(&bytes), "the guard let through what its reader refuses");
-            return;
-        };
-        let Some((is_final, code, payload)) = frame else { return };
-        let payload = payload.unwrap_or_default();
-        match code {
-            OpCode::Text | OpCode::Binary => {
-                assert!(fragments.is_none(), "a message in a message");
-                fragments = Some((code == OpCode::Text, payload));
+        match reader.next_input() {
+            Ok(Some(WebSocketInput::Message(EngineMessage::Text(text)))) => {
+                assert!(text.len() <= MAX_MESSAGE_BYTES, "a message over the limit");
+                if !understood(&text) {
+                    return;
+                }
             }
-            OpCode::Continue => {
-                let (_, so_far) = fragments.as_mut().expect("a continuation of something");
-                so_far.extend_from_slice(&payload);
+            Ok(Some(WebSocketInput::Message(EngineMessage::Binary(bytes)))) => {
+                assert!(bytes.len() <= MAX_MESSAGE_BYTES, "a message over the limit");
             }
-            OpCode::Ping | OpCode::Pong | OpCode::Close | OpCode::Bad => {
-                assert!(code != OpCode::Bad && is_final && payload.len() <= MAX_CONTROL_BYTES);
-                continue;
+            Ok(Some(WebSocketInput::Ping(payload))) => assert!(payload.len() <= MAX_CONTROL_BYTES),
+            Ok(Some(WebSocketInput::Close) | None)
+            | Err(FrameViolation::NotText | FrameViolation::Protocol) => {
+                return;
             }
+            Err(FrameViolation::TooLarge) => panic!("the guard let through what its reader refuses"),
         }
-        let size = fragments.as_ref().map_or(0, |(_, so_far)| so_far.len());
-        assert!(size <= MAX_MESSAGE_BYTES, "a message over the limit");
-        if is_final && fragments.take().is_some_and(|(is_text, whole)| is_text && !understood(whole)) {
-            return;
-        }
-    }
-}
-
-/// Whether there is enough of a header for the guard to have judged it; the reader looks at some of it
-/// before.
-fn has_size(header: &[u8]) -> bool {
-    match header {
-        [_, 0xfe, size @ ..] => size.len() >= 2,
-        [_, 0xff, size @ ..] => size.len() >= 8,
-        _ => header.len() >= 2,
     }
 }
 
 /// Reads a text message. False when a connection would end at it.
-fn understood(text: BytesMut) -> bool {
-    let Ok(text) = ByteString::try_from(text) else { return false };
-    let Ok(packet) = EnginePacket::decode_text(&text) else { return false };
+fn understood(text: &ByteString) -> bool {
+    let Ok(packet) = EnginePacket::decode_text(text) else { return false };
     assert!(packet.size_bytes() < text.len(), "a packet carries more than it was read from");
     if let EnginePacket::Message(EngineMessage::Text(message)) = &packet {
         message::check(message);

@@ -40,14 +40,14 @@ fn written(DecodedPacket { packet, attachments }: &DecodedPacket) -> OutgoingPac
     match &packet.body {
         PacketBody::Connect(auth) => {
             let auth = Value::Object(auth.clone()).to_string();
-            OutgoingPacket::Text(encode_packet('0', 0, namespace, None, &auth))
+            OutgoingPacket::text(&encode_packet('0', 0, namespace, None, &auth))
         }
         // Its content is not read, so any other content does.
         PacketBody::LargeConnect => {
             let auth = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CONNECT_BYTES));
-            OutgoingPacket::Text(encode_packet('0', 0, namespace, None, &auth))
+            OutgoingPacket::text(&encode_packet('0', 0, namespace, None, &auth))
         }
-        PacketBody::Disconnect => OutgoingPacket::Text(encode_packet('1', 0, namespace, None, "")),
+        PacketBody::Disconnect => OutgoingPacket::text(&encode_packet('1', 0, namespace, None, "")),
         PacketBody::Event(event) => {
             let attached = vec![Bytes::new(); *attachments];
             let outgoing = OutgoingEvent::with_args(&event.name, &event.args(), attached);
@@ -59,14 +59,14 @@ fn written(DecodedPacket { packet, attachments }: &DecodedPacket) -> OutgoingPac
         PacketBody::Ack { id, args, .. } => {
             assert!(array(args), "arguments that are no array");
             let kind = if *attachments > 0 { '6' } else { '3' };
-            OutgoingPacket::Text(encode_packet(kind, *attachments, namespace, Some(*id), args))
+            OutgoingPacket::text(&encode_packet(kind, *attachments, namespace, Some(*id), args))
         }
     }
 }
 
 fn read(packet: &OutgoingPacket) -> DecodedPacket {
-    let OutgoingPacket::Text(text) = packet else { panic!("a packet is a text: {packet:?}") };
-    match EnginePacket::decode_text(text) {
+    let text = packet.as_text().expect("a packet is a text");
+    match EnginePacket::decode_text(&text.into()) {
         Ok(EnginePacket::Message(EngineMessage::Text(message))) => {
             SocketPacket::decode(&message).unwrap_or_else(|_| panic!("cannot be read again: {message}"))
         }

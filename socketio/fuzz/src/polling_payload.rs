@@ -36,9 +36,9 @@ pub fn check(data: &[u8]) {
 fn written(packet: &EnginePacket) -> OutgoingPacket {
     match packet {
         EnginePacket::Close => OutgoingPacket::CLOSE,
-        EnginePacket::Probe => OutgoingPacket::Text("2probe".into()),
-        EnginePacket::Pong => OutgoingPacket::Text("3".into()),
-        EnginePacket::Upgrade => OutgoingPacket::Text("5".into()),
-        EnginePacket::Message(data) => OutgoingPacket::message(data.clone()),
+        EnginePacket::Probe => OutgoingPacket::text("2probe"),
+        EnginePacket::Pong => OutgoingPacket::text("3"),
+        EnginePacket::Upgrade => OutgoingPacket::text("5"),
+        EnginePacket::Message(data) => OutgoingPacket::message(data),
     }
 }

@@ -1,41 +1,44 @@
-//! The actor of one connection. It owns the heartbeat, the send queue and the protocol, and outlives the transport
-//! under it.
+//! The actor of one connection. It owns the heartbeat, the protocol and the receiving side, and shares the sending side
+//! ([`ConnectionOutlet`]); it outlives the transport under it.
 //!
-//! It runs on the worker that accepted the client and never waits: it hands a transport one batch and the next when the
-//! transport asks, and what a protocol does on the side runs as a future of its own. So its timers fire however slow
-//! the client is, and it cuts the client when the queue is full ([`CloseReason::TooSlow`]).
+//! It runs on the worker that accepted the client and never waits: what a transport does not take stays in the send
+//! queue, and what a protocol does on the side runs as a future of its own. So its timers fire however slow the client
+//! is, and it cuts the client when the queue is full ([`CloseReason::TooSlow`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::{
-    fut::{ActorFutureExt, wrap_future},
-    prelude::*,
-};
+use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     CloseReason, EngineMessage, EnginePacket, OutgoingPacket,
     connection_limits::ConnectionPermit,
     engine_state::{EngineSid, EngineState},
-    heartbeat::{Heartbeat, HeartbeatAction},
+    heartbeat::Heartbeat,
     metrics::Transport,
     send_queue::SendQueue,
 };
 
 mod link;
 mod new_connection;
+mod outlet;
 mod polling;
+mod transport_driver;
+mod transport_upgrade;
 mod websocket;
 
 pub use link::{ConnectionLink, ConnectionNotice, LinkTimer, Protocol};
 pub(super) use new_connection::NewConnection;
+pub use outlet::ConnectionOutlet;
 use polling::PollingTransport;
 pub(super) use polling::{PollAbandoned, PollStarted, PollingError, PostReceived, PostStarted};
-use websocket::{CloseWebSocket, PacketBatch, close_frame};
-pub(super) use websocket::{WebSocketPump, WebSocketRole};
+use transport_driver::TransportDriver;
+pub(super) use transport_upgrade::AttachWebSocket;
+use transport_upgrade::PendingUpgrade;
+use websocket::close_frame;
+pub(super) use websocket::{MovingWebSocket, WebSocketTransport};
 
-/// How many notices wait for a connection. At the bound their senders wait: its transports, which stop reading then,
-/// and rooms.
+/// How many notices and polling requests wait for a connection. At the bound their senders wait.
 const MAILBOX: usize = 64;
 
 /// How long a polling client without an open poll may take to fetch its last packets.
@@ -54,39 +57,34 @@ pub struct EngineConnection<P: Protocol> {
 struct ConnectionState<P: Protocol> {
     sid: EngineSid,
     engine: Arc<SharedState<P>>,
-    transport: ActiveTransport<P>,
-    upgrade: Option<PendingUpgrade<P>>,
-    queue: SendQueue,
+    outlet: Rc<ConnectionOutlet>,
+    /// Boxed: it is rare.
+    upgrade: Option<Box<PendingUpgrade>>,
     heartbeat: Heartbeat,
-    timer: SpawnHandle,
     /// Whether the client is kept without an answer because the server has no room for it.
     is_held: bool,
-    /// Why the connection closes after the current method of the protocol.
-    closing: Option<CloseReason>,
-    /// How the client broke the protocol, when that is why.
+    /// How the client broke the protocol, when that is why it closes.
     violation: Option<&'static str>,
     closed: Option<CloseReason>,
-    /// Transports that read no more until the protocol is ready.
-    paused: Vec<oneshot::Sender<()>>,
+    /// Whether a message came with the last turn.
+    has_received: bool,
+    /// Whether the websocket is read again once the protocol is ready.
+    is_paused: bool,
+    /// The POST that is answered once the protocol is ready.
+    paused_post: Option<oneshot::Sender<()>>,
 }
 
 /// The transport in use.
-pub(super) enum ActiveTransport<P: Protocol> {
+pub(super) enum ActiveTransport {
     /// Boxed: most connections are websockets, and this is larger.
     Polling(Box<PollingTransport>),
-    /// `is_writing`: the pump has a batch that it has not written yet.
-    WebSocket { pump: Addr<WebSocketPump<P>>, id: u64, is_writing: bool },
+    WebSocket(WebSocketTransport),
+    /// The connection has closed.
+    Gone,
 }
 
-/// A websocket that wants to take over from polling.
-struct PendingUpgrade<P: Protocol> {
-    pump: Addr<WebSocketPump<P>>,
-    id: u64,
-    is_probed: bool,
-}
-
-impl<P: Protocol> ActiveTransport<P> {
-    /// A client that polls. The transport owns the client's permit; a websocket's pump owns it itself.
+impl ActiveTransport {
+    /// A client that polls. The transport owns the client's permit.
     pub(super) fn polling(permit: ConnectionPermit) -> Self {
         Self::Polling(Box::new(PollingTransport::new(permit)))
     }
@@ -94,44 +92,44 @@ impl<P: Protocol> ActiveTransport<P> {
     fn kind(&self) -> Transport {
         match self {
             Self::Polling(_) => Transport::Polling,
-            Self::WebSocket { .. } => Transport::WebSocket,
+            Self::WebSocket(_) | Self::Gone => Transport::WebSocket,
         }
     }
 }
 
 impl<P: Protocol> EngineConnection<P> {
-    /// Starts a connection on the current worker.
+    /// Starts a connection on the current worker. `first` is what its websocket gets before anything else.
     pub(super) fn start(
         engine: Arc<SharedState<P>>,
         new: NewConnection<P>,
-        transport: ActiveTransport<P>,
+        transport: ActiveTransport,
+        first: Vec<OutgoingPacket>,
         is_held: bool,
-    ) -> Addr<Self> {
+    ) {
         let NewConnection { sid, protocol, .. } = new;
         let settings = &engine.settings;
-        let queue = SendQueue::new(settings.queue_bytes, Arc::clone(&engine.metrics));
+        let mut queue = SendQueue::new(settings.queue_bytes, Arc::clone(&engine.metrics));
+        first.into_iter().for_each(|packet| queue.push_control(packet));
         let heartbeat = Heartbeat::new(Instant::now(), settings.ping_interval, settings.ping_timeout);
         engine.metrics.opened(transport.kind());
         let state = ConnectionState {
             sid: sid.clone(),
             engine: Arc::clone(&engine),
-            transport,
+            outlet: ConnectionOutlet::new(transport, queue),
             upgrade: None,
-            queue,
             heartbeat,
-            timer: SpawnHandle::default(),
             is_held,
-            closing: None,
             violation: None,
             closed: None,
-            paused: Vec::new(),
+            has_received: false,
+            is_paused: false,
+            paused_post: None,
         };
         let address = Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             Self { state, protocol }
         });
-        engine.connections.insert(sid, address.clone());
-        address
+        engine.connections.insert(sid, address);
     }
 
     /// Calls a method of the protocol and does what follows from it.
@@ -140,21 +138,32 @@ impl<P: Protocol> EngineConnection<P> {
         ctx: &mut Context<Self>,
         call: impl FnOnce(&mut P, &mut ConnectionLink<'_, P>),
     ) {
-        if self.state.closed.is_some() || self.state.is_held {
-            return;
-        }
-        call(&mut self.protocol, &mut ConnectionLink { state: &mut self.state, ctx });
+        self.call_protocol(ctx, call);
         self.settle(ctx);
+    }
+
+    /// Calls a method of the protocol. The caller settles what follows from it.
+    fn call_protocol(
+        &mut self,
+        ctx: &mut Context<Self>,
+        call: impl FnOnce(&mut P, &mut ConnectionLink<'_, P>),
+    ) {
+        if self.state.closed.is_none() && !self.state.is_held {
+            call(&mut self.protocol, &mut ConnectionLink { state: &mut self.state, ctx });
+        }
     }
 
     /// Closes the connection if that is due, otherwise sends what waits.
     fn settle(&mut self, ctx: &mut Context<Self>) {
-        if let Some(reason) = self.state.closing.take() {
+        if self.state.closed.is_some() {
+            return;
+        }
+        self.state.outlet.flush();
+        if let Some(reason) = self.state.outlet.closing() {
             return self.close(reason, ctx);
         }
-        self.state.flush(ctx);
         if !self.protocol.is_busy() {
-            self.state.resume_transports();
+            self.state.resume_reading();
         }
     }
 
@@ -163,7 +172,8 @@ impl<P: Protocol> EngineConnection<P> {
             return;
         }
         self.state.closed = Some(reason);
-        self.state.engine.metrics.ended(self.state.transport.kind(), reason);
+        let transport = self.state.outlet.with(|outlet| outlet.transport.kind());
+        self.state.engine.metrics.ended(transport, reason);
         if self.state.is_held {
             self.state.engine.metrics.released();
         }
@@ -174,21 +184,22 @@ impl<P: Protocol> EngineConnection<P> {
         } else {
             tracing::debug!(reason = reason.name(), sid, fault = self.state.violation, "a connection ended");
         }
-        ctx.cancel_future(self.state.timer);
         self.protocol.closed(reason, &mut ConnectionLink { state: &mut self.state, ctx });
-        self.state.resume_transports();
+        self.state.resume_reading();
+        self.cancel_upgrade(ctx);
         self.state.hang_up(reason, ctx);
     }
 
-    /// Handles one packet of the active transport.
+    /// Handles one packet of the active transport. The caller settles what follows from it.
     fn receive(&mut self, packet: EnginePacket, ctx: &mut Context<Self>) {
         match packet {
             EnginePacket::Close => self.close(CloseReason::ClientLeft, ctx),
-            // A pong without a ping moves no timer: a payload may bring thousands.
-            EnginePacket::Pong if self.state.heartbeat.answered(Instant::now()) => self.beat(ctx),
-            EnginePacket::Pong => {}
+            // A pong without a ping changes nothing: a payload may bring thousands.
+            EnginePacket::Pong => {
+                self.state.heartbeat.answered(Instant::now());
+            }
             EnginePacket::Message(message) => {
-                self.with_protocol(ctx, |protocol, link| protocol.received(message, link));
+                self.call_protocol(ctx, |protocol, link| protocol.received(message, link));
             }
             EnginePacket::Probe | EnginePacket::Upgrade => {
                 self.close_violation("A packet of an upgrade that does not take place", ctx)
@@ -202,13 +213,13 @@ impl<P: Protocol> EngineConnection<P> {
         self.close(CloseReason::Malformed, ctx);
     }
 
-    /// What the transport has to wait for before it reads more, if anything.
-    fn pause_transport(&mut self) -> Option<oneshot::Receiver<()>> {
+    /// What a POST has to wait for before it is answered, if anything.
+    fn pause_post(&mut self) -> Option<oneshot::Receiver<()>> {
         if self.state.closed.is_some() || !self.protocol.is_busy() {
             return None;
         }
         let (resume, paused) = oneshot::channel();
-        self.state.paused.push(resume);
+        self.state.paused_post = Some(resume);
         Some(paused)
     }
 
@@ -218,43 +229,13 @@ impl<P: Protocol> EngineConnection<P> {
             self.close(CloseReason::PingTimeout, ctx);
         }
     }
-
-    fn beat(&mut self, ctx: &mut Context<Self>) {
-        ctx.cancel_future(self.state.timer);
-        let mut action = self.state.heartbeat.next_action(Instant::now());
-        if action == HeartbeatAction::Ping {
-            self.state.send(OutgoingPacket::PING);
-            action = self.state.heartbeat.next_action(Instant::now());
-            self.settle(ctx);
-        }
-        match action {
-            HeartbeatAction::Wait(until) if self.state.closed.is_none() => {
-                let delay = until.saturating_duration_since(Instant::now());
-                self.state.timer = ctx.run_later(delay, Self::beat);
-            }
-            HeartbeatAction::Close => self.close(CloseReason::PingTimeout, ctx),
-            HeartbeatAction::Wait(_) | HeartbeatAction::Ping => {}
-        }
-    }
-
-    fn batch_written(&mut self, websocket: u64, is_written: bool, ctx: &mut Context<Self>) {
-        match &mut self.state.transport {
-            ActiveTransport::WebSocket { id, is_writing, .. } if *id == websocket => *is_writing = false,
-            _ => return,
-        }
-        if is_written {
-            self.state.flush(ctx);
-        } else {
-            self.close(CloseReason::TransportLost, ctx);
-        }
-    }
 }
 
 impl<P: Protocol> Actor for EngineConnection<P> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.beat(ctx);
+        ctx.spawn(TransportDriver::new(self.state.heartbeat.deadline()));
         if self.state.is_held {
             self.state.hold(ctx);
         } else {
@@ -295,20 +276,13 @@ impl<P: Protocol> Handler<CloseConnection> for EngineConnection<P> {
 }
 
 impl<P: Protocol> ConnectionState<P> {
-    fn send(&mut self, packet: OutgoingPacket) {
-        if self.queue.push(packet).is_err() {
-            self.close_later(CloseReason::TooSlow);
-        }
+    /// Whether nothing more is received.
+    fn is_ending(&self) -> bool {
+        self.closed.is_some() || self.outlet.closing().is_some()
     }
 
-    fn send_shared(&mut self, packet: OutgoingPacket) {
-        if self.queue.push_shared(packet).is_err() {
-            self.close_later(CloseReason::TooSlow);
-        }
-    }
-
-    fn close_later(&mut self, reason: CloseReason) {
-        self.closing.get_or_insert(reason);
+    fn new_queue(&self) -> SendQueue {
+        SendQueue::new(self.engine.settings.queue_bytes, Arc::clone(&self.engine.metrics))
     }
 
     /// Keeps the client without an answer for a while, then closes the connection. socket.io-client takes a connection
@@ -321,55 +295,47 @@ impl<P: Protocol> ConnectionState<P> {
         });
     }
 
-    fn resume_transports(&mut self) {
-        for paused in self.paused.drain(..) {
-            // A transport that is gone does not wait.
+    fn resume_reading(&mut self) {
+        if std::mem::take(&mut self.is_paused) {
+            self.outlet.wake();
+        }
+        if let Some(paused) = self.paused_post.take() {
+            // A client that is gone does not wait.
             let _gone = paused.send(());
         }
     }
 
-    /// Hands the transport what waits, if it is ready.
-    fn flush(&mut self, ctx: &mut Context<EngineConnection<P>>) {
-        match &mut self.transport {
-            _ if self.queue.is_empty() => {}
-            ActiveTransport::Polling(polling) => polling.flush(&mut self.queue),
-            ActiveTransport::WebSocket { is_writing: true, .. } => {}
-            ActiveTransport::WebSocket { pump, id, is_writing } => {
-                *is_writing = true;
-                let id = *id;
-                let batch = pump.send(PacketBatch(self.queue.take_batch()));
-                let written = wrap_future::<_, EngineConnection<P>>(batch);
-                ctx.spawn(written.map(move |result, connection, ctx| {
-                    connection.batch_written(id, result.is_ok(), ctx);
-                }));
-            }
-        }
-    }
-
-    /// Tells the client why, and closes the transports.
+    /// Tells the client why, and closes the transport.
     fn hang_up(&mut self, reason: CloseReason, ctx: &mut Context<EngineConnection<P>>) {
-        if let Some(upgrade) = self.upgrade.take() {
-            CloseWebSocket::silently().send_to(&upgrade.pump);
-        }
-        match &mut self.transport {
-            ActiveTransport::WebSocket { pump, .. } => {
-                let packets =
-                    if reason.delivers_queue() { self.queue.take_limit() } else { Default::default() };
-                let violation = self.violation.filter(|_| reason == CloseReason::Malformed);
-                let frame = close_frame(reason, violation.unwrap_or(reason.text()));
-                CloseWebSocket { packets, frame }.send_to(pump);
-                ctx.stop();
-            }
+        let new_queue = self.new_queue();
+        // A worker that stops has no timers any more, and no poll will come.
+        let is_alive = ctx.state().alive();
+        let ended = self.outlet.with(|outlet| match &mut outlet.transport {
             ActiveTransport::Polling(polling) => {
-                // A worker that stops has no timers any more, and no poll will come.
                 let waits_for_poll = reason.delivers_queue() || reason == CloseReason::ClientLeft;
-                if ctx.state().alive() && waits_for_poll {
+                if is_alive && waits_for_poll {
                     ctx.run_later(LAST_POLL_TIMEOUT, |_, ctx| ctx.stop());
                 }
-                if polling.hang_up(reason, &mut self.queue) {
+                if polling.hang_up(reason, &mut outlet.queue) {
                     ctx.stop();
                 }
+                None
             }
+            ActiveTransport::WebSocket(_) | ActiveTransport::Gone => {
+                ctx.stop();
+                let queue = std::mem::replace(&mut outlet.queue, new_queue);
+                Some((std::mem::replace(&mut outlet.transport, ActiveTransport::Gone), queue))
+            }
+        });
+        self.outlet.closed();
+        let Some((ActiveTransport::WebSocket(websocket), mut queue)) = ended else { return };
+        if reason == CloseReason::TransportLost {
+            return;
         }
+        if !reason.delivers_queue() {
+            queue.forget();
+        }
+        let violation = self.violation.filter(|_| reason == CloseReason::Malformed);
+        websocket.end(queue, close_frame(reason, violation.unwrap_or(reason.text())), is_alive);
     }
 }

@@ -54,6 +54,14 @@ impl Heartbeat {
         }
     }
 
+    /// Until when there is nothing to do.
+    #[must_use]
+    pub(super) fn deadline(&self) -> Instant {
+        match self.phase {
+            HeartbeatPhase::Idle(until) | HeartbeatPhase::AwaitingPong(until) => until,
+        }
+    }
+
     /// The client answered. Returns whether a ping was open: a pong without a ping changes nothing.
     pub(super) fn answered(&mut self, now: Instant) -> bool {
         let is_expected = matches!(self.phase, HeartbeatPhase::AwaitingPong(_));

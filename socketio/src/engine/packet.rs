@@ -3,8 +3,9 @@
 //! Decoding is strict: a packet that a client may not send at all is [`MalformedEnginePacket`], whatever the state of
 //! the connection. A packet for clients is encoded once and shared by all connections that send it.
 
+use actix_http::ws::{CloseReason, OpCode, Parser};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 /// Separates the packets of a payload; JSON cannot contain it unescaped.
@@ -90,41 +91,116 @@ impl EnginePacket {
     }
 }
 
-/// An encoded packet for a client. Cheap to clone.
+/// An encoded packet for a client: the websocket frame that it is sent in, whose payload is what a poll gets. A server
+/// masks nothing, so all clients of a packet share its bytes. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutgoingPacket {
+pub struct OutgoingPacket {
+    frame: Bytes,
+    payload_start: u8,
+    kind: PacketKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PacketKind {
     /// With its type digit.
-    Text(ByteString),
+    Text,
     /// Raw bytes: a message.
-    Binary(Bytes),
+    Binary,
+    /// Bytes of a websocket that are no packet.
+    Control,
 }
 
 impl OutgoingPacket {
     /// Asks whether the client is there.
-    pub const PING: Self = Self::Text(ByteString::from_static("2"));
+    pub const PING: Self = Self::short(b"\x81\x012");
     /// The answer to [`EnginePacket::Probe`].
-    pub const PROBED: Self = Self::Text(ByteString::from_static("3probe"));
+    pub const PROBED: Self = Self::short(b"\x81\x063probe");
     /// Answers a poll without a message.
-    pub const NOOP: Self = Self::Text(ByteString::from_static("6"));
+    pub const NOOP: Self = Self::short(b"\x81\x016");
     /// The server leaves.
-    pub const CLOSE: Self = Self::Text(ByteString::from_static("1"));
+    pub const CLOSE: Self = Self::short(b"\x81\x011");
+
+    /// The frame of a text with less than 126 bytes.
+    const fn short(frame: &'static [u8]) -> Self {
+        Self { frame: Bytes::from_static(frame), payload_start: 2, kind: PacketKind::Text }
+    }
+
+    /// A text, with its type digit.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::encode(PacketKind::Text, OpCode::Text, text.as_bytes())
+    }
+
+    /// Raw bytes: a message.
+    #[must_use]
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self::encode(PacketKind::Binary, OpCode::Binary, bytes)
+    }
 
     /// A message as a packet. A layer above that knows the digit encodes it itself.
     #[must_use]
-    pub fn message(message: EngineMessage) -> Self {
+    pub fn message(message: &EngineMessage) -> Self {
         match message {
-            EngineMessage::Text(text) => Self::Text(format!("4{text}").into()),
-            EngineMessage::Binary(bytes) => Self::Binary(bytes),
+            EngineMessage::Text(text) => Self::text(&format!("4{text}")),
+            EngineMessage::Binary(bytes) => Self::binary(bytes),
         }
+    }
+
+    /// The answer to a ping of the websocket itself.
+    pub(super) fn websocket_pong(payload: &[u8]) -> Self {
+        Self::encode(PacketKind::Control, OpCode::Pong, payload)
+    }
+
+    /// The last frame of a websocket.
+    pub(super) fn websocket_close(reason: Option<CloseReason>) -> Self {
+        let mut frame = BytesMut::new();
+        Parser::write_close(&mut frame, reason, false);
+        Self::control(frame.freeze())
+    }
+
+    /// Bytes of a websocket that are no packet.
+    pub(super) fn control(bytes: Bytes) -> Self {
+        Self { frame: bytes, payload_start: 0, kind: PacketKind::Control }
+    }
+
+    fn encode(kind: PacketKind, code: OpCode, payload: &[u8]) -> Self {
+        let header = match payload.len() {
+            0..126 => 2,
+            126..65_536 => 4,
+            _ => 10,
+        };
+        let mut frame = BytesMut::with_capacity(payload.len() + usize::from(header));
+        Parser::write_message(&mut frame, payload, code, true, false);
+        Self { frame: frame.freeze(), payload_start: header, kind }
+    }
+
+    /// The websocket frame.
+    #[must_use]
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// What is in the frame.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.frame.get(usize::from(self.payload_start)..).unwrap_or_default()
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        str::from_utf8(self.payload()).ok().filter(|_| self.kind == PacketKind::Text)
+    }
+
+    /// Whether the client takes it for a packet.
+    pub(super) fn is_packet(&self) -> bool {
+        self.kind != PacketKind::Control
     }
 
     /// Its size, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
+        self.payload().len()
     }
 }
 
@@ -152,11 +228,11 @@ pub fn encode_payload<'a>(packets: impl IntoIterator<Item = &'a OutgoingPacket>)
         if number > 0 {
             body.push(SEPARATOR);
         }
-        match packet {
-            OutgoingPacket::Text(text) => body.push_str(text),
-            OutgoingPacket::Binary(bytes) => {
+        match packet.as_text() {
+            Some(text) => body.push_str(text),
+            None => {
                 body.push('b');
-                BASE64.encode_string(bytes, &mut body);
+                BASE64.encode_string(packet.payload(), &mut body);
             }
         }
     }

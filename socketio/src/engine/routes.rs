@@ -135,7 +135,7 @@ impl<P: Protocol> EngineWorker<P> {
         match (is_websocket, connection) {
             (_, None) if *method != Method::GET => Err(EngineError::BadMethod),
             (_, None) if self.engine.is_draining() => Err(EngineError::Stopping),
-            (true, connection) => self.websocket(&request, payload, connection),
+            (true, connection) => self.websocket(&request, connection),
             (false, None) => self.open_polling(&request),
             (false, Some(connection)) => self.polling_request(&request, payload, connection).await,
         }

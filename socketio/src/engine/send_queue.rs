@@ -2,11 +2,17 @@
 //!
 //! Packets that many clients get may exceed the limit for a moment: one commit of a log can hold more, and a client has
 //! no time to read in between. [`BURST`] times the limit may wait for some seconds. Waiting packets of a burst are
-//! shared by all connections, but a transport copies what it is handed, so no transport gets more than the limit at once.
+//! shared by all connections, but a poll copies what it is handed, so none gets more than the limit at once. A websocket
+//! is written from the queue itself: what waits there is what the kernel has not taken.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{EngineMetrics, OutgoingPacket};
 
@@ -19,12 +25,17 @@ const BURST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a packet costs in addition to its bytes: an entry in the queue.
 const PACKET_BYTES: usize = 64;
 
-/// How much a websocket gets at once.
-const BATCH_BYTES: usize = 64 * 1024;
+/// How many packets are written with one system call.
+const WRITE_PACKETS: usize = 64;
+
+/// How many entries an empty queue keeps room for, so that a single packet does not allocate.
+const KEPT_PACKETS: usize = 4;
 
 /// The queue of one connection.
 pub(super) struct SendQueue {
     packets: VecDeque<OutgoingPacket>,
+    /// How much of the first packet's frame is written.
+    first_written: usize,
     bytes: usize,
     limit_bytes: usize,
     /// The current burst. Boxed: it is rare, and every connection has a field for it.
@@ -46,7 +57,7 @@ pub(super) struct QueueFull;
 
 impl SendQueue {
     pub(super) fn new(limit_bytes: usize, metrics: Arc<EngineMetrics>) -> Self {
-        Self { packets: VecDeque::new(), bytes: 0, limit_bytes, burst: None, metrics }
+        Self { packets: VecDeque::new(), first_written: 0, bytes: 0, limit_bytes, burst: None, metrics }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -91,37 +102,97 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Takes one batch for a websocket: at least one packet if any waits.
-    pub(super) fn take_batch(&mut self) -> VecDeque<OutgoingPacket> {
-        self.take(BATCH_BYTES)
+    /// Adds what a websocket needs besides its packets, in any case: the heads of its start and its end.
+    pub(super) fn push_control(&mut self, packet: OutgoingPacket) {
+        let bytes = cost(&packet);
+        self.bytes += bytes;
+        self.metrics.queued(bytes);
+        self.packets.push_back(packet);
     }
 
-    /// Takes as much as the limit: everything unless there is a burst, and at least one packet if any waits.
-    pub(super) fn take_limit(&mut self) -> VecDeque<OutgoingPacket> {
-        self.take(self.limit_bytes)
-    }
-
-    fn take(&mut self, max_bytes: usize) -> VecDeque<OutgoingPacket> {
-        let mut bytes = 0;
-        let fits = |packet: &&OutgoingPacket| {
-            let first = bytes == 0;
-            let with_it = bytes + cost(packet);
-            let fits = first || with_it <= max_bytes;
-            if fits {
-                bytes = with_it;
+    /// Writes as much as the kernel takes. Returns whether that is everything.
+    pub(super) fn write_to(&mut self, tcp: &TcpStream) -> io::Result<bool> {
+        while !self.packets.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_PACKETS];
+            let mut waiting = 0;
+            for (number, (slice, packet)) in slices.iter_mut().zip(&self.packets).enumerate() {
+                let written = if number == 0 { self.first_written } else { 0 };
+                *slice = IoSlice::new(packet.frame().get(written..).unwrap_or_default());
+                waiting += slice.len();
             }
-            fits
-        };
-        let count = self.packets.iter().take_while(fits).count();
-        let rest = self.packets.split_off(count);
-        let batch = std::mem::replace(&mut self.packets, rest);
+            let slices = slices.get(..self.packets.len()).unwrap_or(&slices);
+            match tcp.try_write_vectored(slices) {
+                Ok(written) => {
+                    self.written(written);
+                    if written < waiting {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The kernel took so many bytes.
+    fn written(&mut self, bytes: usize) {
+        self.first_written += bytes;
+        while let Some(first) = self.packets.front() {
+            let frame = first.frame().len();
+            if self.first_written < frame {
+                break;
+            }
+            self.first_written -= frame;
+            self.drop_first();
+        }
+        self.shrink();
+    }
+
+    /// Forgets what waits, except for a packet that is partly written.
+    pub(super) fn forget(&mut self) {
+        let kept = usize::from(self.first_written > 0);
+        for packet in self.packets.drain(kept.min(self.packets.len())..) {
+            let bytes = cost(&packet);
+            self.bytes -= bytes;
+            self.metrics.unqueued(bytes);
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(packet) = self.packets.pop_front() else { return };
+        let bytes = cost(&packet);
         self.bytes -= bytes;
+        self.metrics.unqueued(bytes);
+        if packet.is_packet() {
+            self.metrics.sent(1, packet.size_bytes());
+        }
+    }
+
+    /// Ends a burst, and gives back the memory of an empty queue.
+    fn shrink(&mut self) {
         if self.bytes <= self.limit_bytes {
             self.burst = None;
         }
-        self.metrics.unqueued(bytes);
-        self.metrics.sent(batch.len(), bytes - batch.len() * PACKET_BYTES);
-        batch
+        if self.packets.is_empty() && self.packets.capacity() > KEPT_PACKETS {
+            self.packets = VecDeque::new();
+        }
+    }
+
+    /// Takes as much as the limit for a poll: everything unless there is a burst, and at least one packet if any waits.
+    pub(super) fn take_limit(&mut self) -> Vec<OutgoingPacket> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(packet) = self.packets.front() {
+            bytes += cost(packet);
+            if bytes > self.limit_bytes && !taken.is_empty() {
+                break;
+            }
+            taken.push(packet.clone());
+            self.drop_first();
+        }
+        self.shrink();
+        taken
     }
 }
 
@@ -146,7 +217,7 @@ mod tests {
     }
 
     fn packet(bytes: usize) -> OutgoingPacket {
-        OutgoingPacket::Text("4".repeat(bytes).into())
+        OutgoingPacket::text(&"4".repeat(bytes))
     }
 
     #[test]
@@ -183,25 +254,58 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_gets_the_full_time_again() {
-        let mut queue = SendQueue::new(2 * BATCH_BYTES, Arc::default());
+        let mut queue = SendQueue::new(128 * 1024, Arc::default());
         for _ in 0..10 {
             (0..30).for_each(|_| assert_eq!(queue.push_shared(packet(10_000)), Ok(())));
             tokio::time::advance(BURST_TIMEOUT / 2).await;
             while !queue.is_empty() {
-                queue.take_batch();
+                queue.written(60_000.min(queue.bytes));
             }
         }
     }
 
+    #[tokio::test]
+    async fn a_websocket_gets_every_packet_in_order_however_much_the_kernel_takes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (client, _) = listener.accept().await.unwrap();
+        let mut queue = SendQueue::new(1 << 24, Arc::default());
+        let packets = (0..500).map(|number| OutgoingPacket::text(&format!("4{number}").repeat(5_000)));
+        let sent: Vec<_> = packets.inspect(|packet| assert_eq!(queue.push(packet.clone()), Ok(()))).collect();
+        let expected: Vec<u8> = sent.iter().flat_map(|packet| packet.frame().to_vec()).collect();
+        assert!(matches!(queue.write_to(&tcp), Ok(false)), "more than a kernel takes");
+        let writing = async {
+            while !queue.write_to(&tcp).unwrap() {
+                tcp.writable().await.unwrap();
+            }
+            drop(tcp);
+        };
+        let mut received: Vec<u8> = Vec::new();
+        let reading = async {
+            let mut bytes = vec![0; 70_000];
+            loop {
+                client.readable().await.unwrap();
+                match client.try_read(&mut bytes) {
+                    Ok(0) => break,
+                    Ok(read) => received.extend(&bytes[..read]),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            }
+        };
+        tokio::join!(writing, reading);
+        assert!(received == expected);
+        assert_eq!((queue.metrics.snapshot().queued_bytes, queue.metrics.snapshot().packets_sent), (0, 500));
+    }
+
     #[test]
-    fn a_batch_is_bounded_and_in_order() {
+    fn an_end_keeps_no_more_than_the_packet_that_is_partly_written() {
         let mut queue = SendQueue::new(1 << 20, Arc::default());
-        for _ in 0..100 {
-            assert_eq!(queue.push(packet(1_000)), Ok(()));
-        }
-        let first = queue.take_batch();
-        assert_eq!(first.len(), BATCH_BYTES / (1_000 + PACKET_BYTES));
-        assert_eq!(first.len() + queue.take_batch().len(), 100);
+        (0..3).for_each(|_| assert_eq!(queue.push(packet(10)), Ok(())));
+        queue.written(13);
+        queue.forget();
+        assert_eq!((queue.packets.len(), queue.first_written), (1, 1));
+        queue.written(11);
+        queue.forget();
         assert!(queue.is_empty());
         assert_eq!(queue.metrics.snapshot().queued_bytes, 0);
     }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 use actix::Recipient;
 use serde_json::{Map, Value, json};
 
-use super::{ClientEvent, OutgoingEvent, SocketId, SocketNotice};
+use super::{ClientEvent, OutgoingEvent, SocketNotice, SocketOutlet};
 use crate::engine::{ClientHandshake, ConnectionNotice};
 
 /// How long to wait before a socket's rights are checked again; asked after every check.
@@ -71,8 +71,8 @@ pub struct ConnectRequest {
     pub auth: Map<String, Value>,
     /// What it said when it opened its connection.
     pub handshake: Rc<ClientHandshake>,
-    /// The number of the new socket.
-    pub socket: SocketId,
+    /// The sending side of the new socket, which may join rooms.
+    pub outlet: Rc<SocketOutlet>,
     /// Where notices to it go.
     pub recipient: Recipient<ConnectionNotice<SocketNotice>>,
 }

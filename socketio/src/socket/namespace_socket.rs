@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -10,17 +11,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{AcceptedSocket, Application, ClientEvent, OutgoingEvent};
-use crate::engine::{CloseReason, ConnectionLink, OutgoingPacket, Protocol};
+use super::{AcceptedSocket, Application, ClientEvent, OutgoingEvent, SocketOutlet};
+use crate::engine::{ConnectionLink, Protocol};
 
 /// How many events of one socket wait while another is handled; then the transport reads no more.
 const MAX_WAITING: usize = 32;
 
 /// How many bytes these events may have together.
 const MAX_WAITING_BYTES: usize = 256 * 1024;
-
-/// How many events are kept for a socket before it is accepted.
-const MAX_EARLY_EVENTS: usize = 1_000;
 
 /// How many acknowledgements a socket may owe.
 const MAX_OPEN_ACKS: usize = 64;
@@ -34,15 +32,6 @@ pub struct SocketId(pub u64);
 
 /// What others tell a connection.
 pub enum SocketNotice {
-    /// Events for one of its sockets.
-    Emit {
-        /// The socket.
-        to: SocketId,
-        /// In order.
-        events: Vec<Arc<OutgoingEvent>>,
-        /// Whether the connection closes after them.
-        is_last: bool,
-    },
     /// An event that a socket has to acknowledge. The reply is dropped if the socket is gone or owes too many.
     EmitWithAck {
         /// The socket.
@@ -67,18 +56,11 @@ pub struct ClientAck {
 
 /// A client in one namespace.
 pub(super) struct NamespaceSocket<A: Application> {
-    pub(super) id: SocketId,
-    pub(super) namespace: &'static str,
+    pub(super) outlet: Rc<SocketOutlet>,
     pub(super) stage: SocketStage<A>,
     /// Events that came while another is handled.
     waiting: VecDeque<ClientEvent>,
     waiting_bytes: usize,
-    /// Events for the socket from before it was accepted.
-    early_events: Vec<Arc<OutgoingEvent>>,
-    /// The last offset that the client has seen.
-    seen_offset: u64,
-    /// Whether the client gets the offsets of events.
-    recovers: bool,
     /// Whether its rights are checked when the current event is done.
     pub(super) is_review_due: bool,
     /// For events of both kinds.
@@ -97,17 +79,19 @@ pub(super) enum SocketStage<A: Application> {
     Working,
 }
 
+impl<A: Application> Drop for NamespaceSocket<A> {
+    fn drop(&mut self) {
+        self.outlet.left();
+    }
+}
+
 impl<A: Application> NamespaceSocket<A> {
-    pub(super) fn new(id: SocketId, namespace: &'static str) -> Self {
+    pub(super) fn new(outlet: Rc<SocketOutlet>) -> Self {
         Self {
-            id,
-            namespace,
+            outlet,
             stage: SocketStage::Connecting,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            early_events: Vec::new(),
-            seen_offset: 0,
-            recovers: false,
             is_review_due: false,
             meters: Default::default(),
             open_acks: BTreeMap::new(),
@@ -124,54 +108,19 @@ impl<A: Application> NamespaceSocket<A> {
         self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES
     }
 
+    pub(super) fn id(&self) -> SocketId {
+        self.outlet.id()
+    }
+
+    pub(super) fn namespace(&self) -> &'static str {
+        self.outlet.namespace()
+    }
+
     /// Starts to deliver events: first those that the application gives it, then those that came early.
-    pub(super) fn accept<P: Protocol>(
-        &mut self,
-        accepted: AcceptedSocket<A::Socket>,
-        link: &mut ConnectionLink<'_, P>,
-    ) {
+    pub(super) fn accept(&mut self, accepted: AcceptedSocket<A::Socket>) {
         self.stage = SocketStage::Idle(accepted.socket);
-        self.recovers = accepted.pid.is_some();
-        for event in &accepted.first_events {
-            self.send_shared(event, link);
-        }
-        self.seen_offset = accepted.seen_offset.max(self.seen_offset);
-        for event in std::mem::take(&mut self.early_events) {
-            self.send_shared(&event, link);
-        }
-    }
-
-    /// Sends an event that is for this socket alone.
-    pub(super) fn send<P: Protocol>(&mut self, event: &Arc<OutgoingEvent>, link: &mut ConnectionLink<'_, P>) {
-        self.deliver(event, link, ConnectionLink::send);
-    }
-
-    /// Sends an event that other sockets get too, or that this one missed; never twice.
-    pub(super) fn send_shared<P: Protocol>(
-        &mut self,
-        event: &Arc<OutgoingEvent>,
-        link: &mut ConnectionLink<'_, P>,
-    ) {
-        self.deliver(event, link, ConnectionLink::send_shared);
-    }
-
-    fn deliver<'a, P: Protocol>(
-        &mut self,
-        event: &Arc<OutgoingEvent>,
-        link: &mut ConnectionLink<'a, P>,
-        send: fn(&mut ConnectionLink<'a, P>, OutgoingPacket),
-    ) {
-        if !self.is_connected() {
-            self.early_events.push(Arc::clone(event));
-            if self.early_events.len() > MAX_EARLY_EVENTS {
-                link.close(CloseReason::TooSlow);
-            }
-            return;
-        }
-        if event.offset().is_some_and(|offset| offset <= self.seen_offset) {
-            return;
-        }
-        event.packets(self.namespace, None, self.recovers).for_each(|packet| send(link, packet));
+        let AcceptedSocket { first_events, seen_offset, pid, .. } = accepted;
+        self.outlet.accept(&first_events, seen_offset, pid.is_some());
     }
 
     /// Sends an event that the client has to acknowledge.
@@ -188,7 +137,7 @@ impl<A: Application> NamespaceSocket<A> {
         }
         self.last_ack += 1;
         self.open_acks.insert(self.last_ack, reply);
-        let packets = event.packets(self.namespace, Some(self.last_ack), false);
+        let packets = event.packets(self.namespace(), Some(self.last_ack), false);
         packets.for_each(|packet| link.send(packet));
     }
 

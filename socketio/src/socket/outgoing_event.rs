@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::Serialize;
 
 use super::packet::{DEFAULT_NAMESPACE, encode_packet};
@@ -21,9 +20,9 @@ pub struct OutgoingEvent {
     /// Its offset among all events, for clients that recover.
     offset: Option<(u64, OffsetWriter)>,
     /// The packet for the default namespace without the offset.
-    plain: OnceLock<ByteString>,
+    plain: OnceLock<OutgoingPacket>,
     /// The same with the offset.
-    with_offset: OnceLock<ByteString>,
+    with_offset: OnceLock<OutgoingPacket>,
 }
 
 impl OutgoingEvent {
@@ -81,20 +80,25 @@ impl OutgoingEvent {
         } else {
             self.encode(namespace, id, offset)
         };
-        std::iter::once(OutgoingPacket::Text(text))
-            .chain(self.attachments.iter().cloned().map(OutgoingPacket::Binary))
+        std::iter::once(text).chain(self.attachments.iter().map(|bytes| OutgoingPacket::binary(bytes)))
     }
 
-    fn encode(&self, namespace: &str, id: Option<u64>, offset: Option<&(u64, OffsetWriter)>) -> ByteString {
+    fn encode(
+        &self,
+        namespace: &str,
+        id: Option<u64>,
+        offset: Option<&(u64, OffsetWriter)>,
+    ) -> OutgoingPacket {
         let kind = if self.attachments.is_empty() { '2' } else { '5' };
-        match offset {
+        let text = match offset {
             None => encode_packet(kind, self.attachments.len(), namespace, id, &self.array),
             Some((offset, writer)) => {
                 let open = self.array.strip_suffix(']').unwrap_or(&self.array);
                 let array = format!("{open},\"{}\"]", writer(*offset));
                 encode_packet(kind, self.attachments.len(), namespace, id, &array)
             }
-        }
+        };
+        OutgoingPacket::text(&text)
     }
 }
 
@@ -105,10 +109,7 @@ mod tests {
     use super::*;
 
     fn text(packet: Option<OutgoingPacket>) -> String {
-        match packet {
-            Some(OutgoingPacket::Text(text)) => text.to_string(),
-            other => panic!("no text: {other:?}"),
-        }
+        packet.as_ref().and_then(OutgoingPacket::as_text).expect("a text").to_owned()
     }
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
         let event = OutgoingEvent::with_args("e", args, vec![Bytes::from_static(b"x")]);
         let packets: Vec<_> = event.packets("/", None, false).collect();
         assert_eq!(text(packets.first().cloned()), r#"451-["e",{"_placeholder":true,"num":0}]"#);
-        assert_eq!(packets.get(1), Some(&OutgoingPacket::Binary(Bytes::from_static(b"x"))));
+        assert_eq!(packets.get(1), Some(&OutgoingPacket::binary(b"x")));
         assert_eq!(
             text(OutgoingEvent::with_args("e", "[]", Vec::new()).packets("/", None, false).next()),
             r#"42["e"]"#

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AcceptedSocket, Application, ClientAck, ClientEvent, ConnectError, ConnectRefusal, ConnectRequest,
-    EventOutcome, OutgoingEvent, ReviewInterval, SocketId, SocketNotice,
+    EventOutcome, OutgoingEvent, ReviewInterval, SocketId, SocketNotice, SocketOutlet,
     namespace_socket::{NamespaceSocket, SocketStage},
     packet::{
         AssemblyError, MAX_CONNECT_BYTES, MalformedSocketPacket, PacketAssembly, PacketBody, SocketPacket,
@@ -124,22 +124,13 @@ impl<A: Application> Protocol for SocketProtocol<A> {
 
     fn notified(&mut self, notice: SocketNotice, link: &mut ConnectionLink<'_, Self>) {
         match notice {
-            SocketNotice::Emit { to, events, is_last } => {
-                let Some(socket) = self.socket(to) else { return };
-                for event in &events {
-                    socket.send_shared(event, link);
-                }
-                if is_last {
-                    link.close(CloseReason::Refused);
-                }
-            }
             SocketNotice::EmitWithAck { to, event, reply } => {
                 if let Some(socket) = self.socket(to) {
                     socket.send_with_ack(&event, reply, link);
                 }
             }
             SocketNotice::Review => {
-                let ids: Vec<_> = self.sockets.iter().map(|socket| socket.id).collect();
+                let ids: Vec<_> = self.sockets.iter().map(NamespaceSocket::id).collect();
                 ids.into_iter().for_each(|id| self.review(id, link));
             }
         }
@@ -156,7 +147,7 @@ impl<A: Application> Protocol for SocketProtocol<A> {
 
 impl<A: Application> SocketProtocol<A> {
     fn socket(&mut self, id: SocketId) -> Option<&mut NamespaceSocket<A>> {
-        self.sockets.iter_mut().find(|socket| socket.id == id)
+        self.sockets.iter_mut().find(|socket| socket.id() == id)
     }
 
     fn receive(
@@ -164,7 +155,7 @@ impl<A: Application> SocketProtocol<A> {
         SocketPacket { namespace, body }: SocketPacket,
         link: &mut ConnectionLink<'_, Self>,
     ) {
-        let index = self.sockets.iter().position(|socket| socket.namespace == &*namespace);
+        let index = self.sockets.iter().position(|socket| socket.namespace() == &*namespace);
         match (body, index) {
             (PacketBody::Connect(auth), None) => self.connect(&namespace, Some(auth), link),
             (PacketBody::LargeConnect, None) => self.connect(&namespace, None, link),
@@ -203,7 +194,7 @@ impl<A: Application> SocketProtocol<A> {
         let known = A::NAMESPACES.iter().find(|known| **known == namespace);
         let Some(&namespace) = known else {
             let refusal = r#"{"message":"Invalid namespace"}"#;
-            return link.send(OutgoingPacket::Text(encode_packet('4', 0, namespace, None, refusal)));
+            return link.send(OutgoingPacket::text(&encode_packet('4', 0, namespace, None, refusal)));
         };
         let Some(auth) = auth else {
             return self.refuse(namespace, self.server.application.too_large(MAX_CONNECT_BYTES), link);
@@ -211,9 +202,10 @@ impl<A: Application> SocketProtocol<A> {
         let id = self.server.next_id();
         // A vector that grows by itself allocates room for four.
         self.sockets.reserve_exact(1);
-        self.sockets.push(NamespaceSocket::new(id, namespace));
+        let outlet = SocketOutlet::new(id, namespace, link.outlet());
+        self.sockets.push(NamespaceSocket::new(Rc::clone(&outlet)));
         let (handshake, recipient) = (Rc::clone(&self.handshake), link.recipient());
-        let request = ConnectRequest { namespace, auth, handshake, socket: id, recipient };
+        let request = ConnectRequest { namespace, auth, handshake, outlet, recipient };
         let decision = self.server.application.connect(request);
         link.run(decision, move |protocol, decision, link| protocol.decided(id, decision, link));
     }
@@ -224,7 +216,7 @@ impl<A: Application> SocketProtocol<A> {
         decision: Result<AcceptedSocket<A::Socket>, ConnectError>,
         link: &mut ConnectionLink<'_, Self>,
     ) {
-        let Some(index) = self.sockets.iter().position(|socket| socket.id == id) else { return };
+        let Some(index) = self.sockets.iter().position(|socket| socket.id() == id) else { return };
         let Some(socket) = self.sockets.get_mut(index) else { return };
         match decision {
             Ok(mut accepted) => {
@@ -236,16 +228,16 @@ impl<A: Application> SocketProtocol<A> {
                     Some(pid) => json!({ "sid": sid, "pid": pid }),
                     None => json!({ "sid": sid }),
                 };
-                let packet = encode_packet('0', 0, socket.namespace, None, &welcome.to_string());
-                link.send(OutgoingPacket::Text(packet));
+                let packet = encode_packet('0', 0, socket.namespace(), None, &welcome.to_string());
+                link.send(OutgoingPacket::text(&packet));
                 let review_interval = accepted.review_interval.take();
-                socket.accept(accepted, link);
+                socket.accept(accepted);
                 if let Some(interval) = review_interval {
                     Self::review_later(id, interval, link);
                 }
             }
             Err(ConnectError::Refused(refusal)) => {
-                let namespace = self.sockets.swap_remove(index).namespace;
+                let namespace = self.sockets.swap_remove(index).namespace();
                 self.refuse(namespace, refusal, link);
             }
             Err(ConnectError::NotNow) => {
@@ -262,7 +254,7 @@ impl<A: Application> SocketProtocol<A> {
         link: &mut ConnectionLink<'_, Self>,
     ) {
         let refusal = json!({ "message": message, "data": data }).to_string();
-        link.send(OutgoingPacket::Text(encode_packet('4', 0, namespace, None, &refusal)));
+        link.send(OutgoingPacket::text(&encode_packet('4', 0, namespace, None, &refusal)));
         self.refusals += 1;
     }
 
@@ -275,10 +267,10 @@ impl<A: Application> SocketProtocol<A> {
             match event.id {
                 Some(id) => {
                     let args = json!([refusal]).to_string();
-                    let ack = encode_packet('3', 0, socket.namespace, Some(id), &args);
-                    link.send(OutgoingPacket::Text(ack));
+                    let ack = encode_packet('3', 0, socket.namespace(), Some(id), &args);
+                    link.send(OutgoingPacket::text(&ack));
                 }
-                None => socket.send(&Arc::new(OutgoingEvent::new("error", &refusal)), link),
+                None => socket.outlet.send(&Arc::new(OutgoingEvent::new("error", &refusal))),
             }
             return;
         }
@@ -294,11 +286,11 @@ impl<A: Application> SocketProtocol<A> {
         link: &mut ConnectionLink<'_, Self>,
     ) {
         let Some((socket, event)) = next else { return };
-        let Some(id) = self.sockets.get(index).map(|socket| socket.id) else { return };
+        let Some(id) = self.sockets.get(index).map(NamespaceSocket::id) else { return };
         let ack_id = event.id;
         let handling = self.server.application.event(socket, event);
         link.run(handling, move |protocol, (state, outcome), link| {
-            let Some(index) = protocol.sockets.iter().position(|socket| socket.id == id) else { return };
+            let Some(index) = protocol.sockets.iter().position(|socket| socket.id() == id) else { return };
             let Some(socket) = protocol.sockets.get_mut(index) else { return };
             socket.stage = SocketStage::Idle(state);
             Self::send_outcome(socket, ack_id, outcome, link);
@@ -317,13 +309,13 @@ impl<A: Application> SocketProtocol<A> {
         link: &mut ConnectionLink<'_, Self>,
     ) {
         for event in &outcome.emit {
-            socket.send(event, link);
+            socket.outlet.send(event);
         }
         if let (Some(id), Some(args)) = (ack_id, outcome.ack) {
             let kind = if outcome.attachments.is_empty() { '3' } else { '6' };
-            let text = encode_packet(kind, outcome.attachments.len(), socket.namespace, Some(id), &args);
-            link.send(OutgoingPacket::Text(text));
-            outcome.attachments.into_iter().for_each(|bytes| link.send(OutgoingPacket::Binary(bytes)));
+            let text = encode_packet(kind, outcome.attachments.len(), socket.namespace(), Some(id), &args);
+            link.send(OutgoingPacket::text(&text));
+            outcome.attachments.iter().for_each(|bytes| link.send(OutgoingPacket::binary(bytes)));
         }
     }
 
@@ -344,7 +336,7 @@ impl<A: Application> SocketProtocol<A> {
         socket.is_review_due = !matches!(socket.stage, SocketStage::Idle(_));
         let SocketStage::Idle(state) = &socket.stage else { return };
         if let Err(refusal) = application.review(state) {
-            socket.send(&Arc::new(OutgoingEvent::new("error", &refusal)), link);
+            socket.outlet.send(&Arc::new(OutgoingEvent::new("error", &refusal)));
             link.close(CloseReason::Refused);
         }
     }

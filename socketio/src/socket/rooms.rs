@@ -1,30 +1,47 @@
 //! Which sockets get which events.
 //!
-//! Each worker has a [`RoomActor`] for the sockets that live there. A broadcast to several rooms reaches a socket once,
-//! however many of the rooms it is in, and broadcasts arrive in order. A socket whose join has returned gets everything
+//! Each worker has a table of the rooms of the sockets that live there, and a [`RoomActor`] that hands it what is
+//! broadcast. The table puts an event, encoded once, straight into the send queue of each listener and then writes each
+//! connection once: no message, no wake-up and no copy for a listener. A broadcast to several rooms reaches a socket
+//! once, however many of the rooms it is in, and broadcasts arrive in order. A socket that has joined gets everything
 //! that is broadcast afterwards.
 
 use std::{
-    collections::{HashMap, HashSet},
-    hash::Hash,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    hash::{Hash, RandomState},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use actix::{
-    dev::SendError,
     fut::{ActorFutureExt, wrap_future},
     prelude::*,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
-use super::{OutgoingEvent, SocketId, SocketNotice};
-use crate::engine::ConnectionNotice;
+use super::{OutgoingEvent, SocketId, SocketOutlet};
+use crate::engine::CloseReason;
 
-/// How many broadcasts, joins and leaves wait for the rooms of one worker. At the bound their senders wait.
+mod room_index;
+
+use room_index::{RoomIndex, RoomNumber};
+
+/// How many batches of broadcasts wait for the rooms of one worker. At the bound their senders wait.
 const MAILBOX: usize = 1_024;
+
+/// How many connections are written before other work of the worker has its turn.
+const WRITES_AT_ONCE: usize = 64;
+
+/// The longest pause between two batches for many connections.
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// A name of a room.
 pub trait RoomName: Clone + Eq + Hash + Send + Sync + Unpin + 'static {}
@@ -66,25 +83,24 @@ pub enum RoomIdentity {
     Anonymous,
 }
 
-/// A socket that joins rooms.
-#[derive(Clone)]
-pub struct RoomMember {
-    /// The socket.
-    pub socket: SocketId,
-    /// Where its events go.
-    pub recipient: Recipient<ConnectionNotice<SocketNotice>>,
-}
-
 /// The rooms of all workers.
 pub struct RoomRegistry<R: RoomName> {
-    workers: watch::Sender<Vec<Addr<RoomActor<R>>>>,
+    workers: watch::Sender<Vec<RoomWorker<R>>>,
+    hasher: RandomState,
     /// How many memberships there are.
     memberships: Arc<AtomicUsize>,
 }
 
+/// The rooms of one worker, for others.
+struct RoomWorker<R: RoomName> {
+    address: Addr<RoomActor<R>>,
+    index: Arc<RoomIndex>,
+}
+
 impl<R: RoomName> Default for RoomRegistry<R> {
     fn default() -> Self {
-        Self { workers: watch::Sender::new(Vec::new()), memberships: Arc::default() }
+        let (hasher, memberships) = Default::default();
+        Self { workers: watch::Sender::new(Vec::new()), hasher, memberships }
     }
 }
 
@@ -92,20 +108,23 @@ impl<R: RoomName> RoomRegistry<R> {
     /// Starts the rooms of the current worker.
     #[must_use]
     pub fn start_worker(&self) -> WorkerRooms<R> {
-        let actor = RoomActor {
-            rooms: HashMap::new(),
-            members: HashMap::new(),
+        let index = Arc::new(RoomIndex::new());
+        let counts = MembershipCounts {
+            hasher: self.hasher.clone(),
+            index: Arc::clone(&index),
             memberships: Arc::clone(&self.memberships),
         };
+        let table = WorkerRooms::new(counts);
+        let rooms = table.clone();
         let address = RoomActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            actor
+            RoomActor { rooms, writing: None }
         });
         self.workers.send_modify(|workers| {
-            workers.retain(Addr::connected);
-            workers.push(address.clone());
+            workers.retain(|worker| worker.address.connected());
+            workers.push(RoomWorker { address, index });
         });
-        WorkerRooms(Arc::new(address))
+        table
     }
 
     /// Whether no socket is in a room.
@@ -119,11 +138,18 @@ impl<R: RoomName> RoomRegistry<R> {
         if broadcasts.is_empty() {
             return;
         }
+        let rooms = broadcasts.iter().flat_map(|broadcast| &broadcast.rooms);
+        let rooms: Vec<_> = rooms.map(|room| RoomNumber::of(room, &self.hasher)).collect();
         let broadcasts: Arc<[_]> = broadcasts.into();
-        let workers = self.workers.borrow().clone();
-        // All at once, so that a slow worker does not delay the others.
-        let sent: Vec<_> =
-            workers.iter().map(|rooms| rooms.send(DeliverBroadcasts(Arc::clone(&broadcasts)))).collect();
+        // All at once, so that a slow worker does not delay the others; a worker without listeners is not woken.
+        let sent: Vec<_> = {
+            let workers = self.workers.borrow();
+            let with_listeners =
+                workers.iter().filter(|worker| rooms.iter().any(|room| worker.index.may_have(*room)));
+            let deliver =
+                |worker: &RoomWorker<R>| worker.address.send(DeliverBroadcasts(Arc::clone(&broadcasts)));
+            with_listeners.map(deliver).collect()
+        };
         for delivery in sent {
             // A worker that is gone has no sockets.
             let _gone = delivery.await;
@@ -131,166 +157,204 @@ impl<R: RoomName> RoomRegistry<R> {
     }
 }
 
-/// The rooms of one worker. Every socket keeps this, and cloning an actor's address allocates, so it is in an `Arc`.
-pub struct WorkerRooms<R: RoomName>(Arc<Addr<RoomActor<R>>>);
+/// The rooms of one worker.
+pub struct WorkerRooms<R: RoomName>(Rc<RefCell<RoomTable<R>>>);
 
 impl<R: RoomName> Clone for WorkerRooms<R> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Rc::clone(&self.0))
     }
 }
 
 impl<R: RoomName> WorkerRooms<R> {
-    /// Adds a socket to a room. When this returns, the socket gets what is broadcast.
-    pub async fn join(&self, room: R, member: RoomMember, identity: RoomIdentity) {
-        let _gone = self.0.send(JoinRoom { room, member, identity }).await;
+    fn new(counts: MembershipCounts) -> Self {
+        let (rooms, members, written) = Default::default();
+        Self(Rc::new(RefCell::new(RoomTable { rooms, members, broadcasts: 0, written, counts })))
+    }
+
+    /// Adds a socket to a room. From now on it gets what is broadcast.
+    pub fn join(&self, room: R, socket: &Rc<SocketOutlet>, identity: RoomIdentity) {
+        self.0.borrow_mut().join(room, socket, identity);
     }
 
     /// Removes a socket from a room.
-    pub async fn leave(&self, room: R, socket: SocketId) {
-        let _gone = self.0.send(LeaveRoom { room, socket }).await;
+    pub fn leave(&self, room: &R, socket: SocketId) {
+        self.0.borrow_mut().leave(room, socket);
     }
 
     /// Removes a socket from all its rooms.
-    pub async fn leave_all(&self, socket: SocketId) {
-        let _gone = self.0.send(LeaveAllRooms(socket)).await;
+    pub fn leave_all(&self, socket: SocketId) {
+        self.0.borrow_mut().leave_all(socket);
+    }
+
+    /// Puts broadcasts into the queues of their listeners, and writes them. Other connections have their turn in between.
+    /// The result, if there are many listeners, ends when the next batch is due.
+    fn deliver(&self, broadcasts: &[RoomBroadcast<R>]) -> Option<oneshot::Receiver<()>> {
+        let is_written = {
+            let mut table = self.0.borrow_mut();
+            broadcasts.iter().for_each(|broadcast| table.queue(broadcast));
+            table.flush_some()
+        };
+        if is_written {
+            return None;
+        }
+        let (rooms, (done, writing)) = (self.clone(), oneshot::channel());
+        let started = Instant::now();
+        actix::spawn(async move {
+            loop {
+                tokio::task::yield_now().await;
+                if rooms.0.borrow_mut().flush_some() {
+                    break;
+                }
+            }
+            // The cores are free for as long as that took: what is said meanwhile goes out with one write for each listener.
+            tokio::time::sleep(started.elapsed().min(MAX_PAUSE)).await;
+            drop(done);
+        });
+        Some(writing)
     }
 }
 
-/// The actor of one worker's rooms.
-pub struct RoomActor<R: RoomName> {
-    rooms: HashMap<R, HashSet<SocketId>>,
-    members: HashMap<SocketId, RoomMembership<R>>,
+struct RoomTable<R> {
+    rooms: HashMap<R, Vec<Rc<RoomMember<R>>>>,
+    members: HashMap<SocketId, Rc<RoomMember<R>>>,
+    /// How many there were.
+    broadcasts: u64,
+    /// The members that got something of the current broadcasts and are not flushed yet.
+    written: Vec<Rc<RoomMember<R>>>,
+    counts: MembershipCounts,
+}
+
+/// What other threads know of the memberships of one worker.
+struct MembershipCounts {
+    hasher: RandomState,
+    index: Arc<RoomIndex>,
+    /// Of all workers.
     memberships: Arc<AtomicUsize>,
 }
 
-/// The rooms of a socket.
-struct RoomMembership<R> {
-    recipient: Recipient<ConnectionNotice<SocketNotice>>,
+impl MembershipCounts {
+    fn joined(&self, room: &impl Hash) {
+        self.index.joined(RoomNumber::of(room, &self.hasher));
+        self.memberships.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn left(&self, room: &impl Hash) {
+        self.index.left(RoomNumber::of(room, &self.hasher));
+        self.memberships.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A socket in rooms.
+struct RoomMember<R> {
+    outlet: Rc<SocketOutlet>,
     identity: RoomIdentity,
-    rooms: Vec<R>,
+    rooms: RefCell<Vec<R>>,
+    /// The number of the last broadcast that it got.
+    last_broadcast: Cell<u64>,
+    is_written: Cell<bool>,
 }
 
-/// What a socket gets of some broadcasts.
-#[derive(Default)]
-struct SocketDelivery {
-    events: Vec<Arc<OutgoingEvent>>,
-    /// Whether its connection closes after them.
-    is_last: bool,
-}
-
-impl<R: RoomName> Actor for RoomActor<R> {
-    type Context = Context<Self>;
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct JoinRoom<R> {
-    room: R,
-    member: RoomMember,
-    identity: RoomIdentity,
-}
-
-impl<R: RoomName> Handler<JoinRoom<R>> for RoomActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, JoinRoom { room, member, identity }: JoinRoom<R>, _: &mut Self::Context) {
-        let RoomMember { socket, recipient } = member;
-        if self.rooms.entry(room.clone()).or_default().insert(socket) {
-            let new = RoomMembership { recipient, identity, rooms: Vec::new() };
-            self.members.entry(socket).or_insert(new).rooms.push(room);
-            self.memberships.fetch_add(1, Ordering::AcqRel);
+impl<R: RoomName> RoomTable<R> {
+    fn join(&mut self, room: R, socket: &Rc<SocketOutlet>, identity: RoomIdentity) {
+        let member = self.members.entry(socket.id()).or_insert_with(|| {
+            Rc::new(RoomMember {
+                outlet: Rc::clone(socket),
+                identity,
+                rooms: RefCell::default(),
+                last_broadcast: Cell::new(0),
+                is_written: Cell::new(false),
+            })
+        });
+        let mut rooms = member.rooms.borrow_mut();
+        if !rooms.contains(&room) {
+            // Most sockets are in one room, and most rooms have one socket.
+            rooms.reserve_exact(1);
+            rooms.push(room.clone());
+            self.counts.joined(&room);
+            let members = self.rooms.entry(room).or_insert_with(|| Vec::with_capacity(1));
+            members.push(Rc::clone(member));
         }
     }
-}
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LeaveRoom<R> {
-    room: R,
-    socket: SocketId,
-}
-
-impl<R: RoomName> Handler<LeaveRoom<R>> for RoomActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, LeaveRoom { room, socket }: LeaveRoom<R>, _: &mut Self::Context) {
-        self.remove(&room, socket);
-        if let Some(membership) = self.members.get_mut(&socket) {
-            membership.rooms.retain(|other| *other != room);
-            if membership.rooms.is_empty() {
-                self.members.remove(&socket);
-            }
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LeaveAllRooms(SocketId);
-
-impl<R: RoomName> Handler<LeaveAllRooms> for RoomActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, LeaveAllRooms(socket): LeaveAllRooms, _: &mut Self::Context) {
-        self.leave_all(socket);
-    }
-}
-
-impl<R: RoomName> RoomActor<R> {
-    fn remove(&mut self, room: &R, socket: SocketId) {
-        let Some(sockets) = self.rooms.get_mut(room) else { return };
-        if sockets.remove(&socket) {
-            self.memberships.fetch_sub(1, Ordering::AcqRel);
-        }
-        if sockets.is_empty() {
-            self.rooms.remove(room);
+    fn leave(&mut self, room: &R, socket: SocketId) {
+        let Some(member) = self.members.get(&socket).cloned() else { return };
+        self.remove(room, &member);
+        let mut rooms = member.rooms.borrow_mut();
+        rooms.retain(|other| other != room);
+        if rooms.is_empty() {
+            self.members.remove(&socket);
         }
     }
 
     fn leave_all(&mut self, socket: SocketId) {
-        for room in self.members.remove(&socket).map(|membership| membership.rooms).unwrap_or_default() {
-            self.remove(&room, socket);
+        let Some(member) = self.members.remove(&socket) else { return };
+        for room in member.rooms.take() {
+            self.remove(&room, &member);
         }
     }
 
-    /// What each socket gets of some broadcasts, in order.
-    fn deliveries(&self, broadcasts: &[RoomBroadcast<R>]) -> HashMap<SocketId, SocketDelivery> {
-        let mut deliveries: HashMap<SocketId, SocketDelivery> = HashMap::new();
-        for broadcast in broadcasts {
-            for (number, room) in broadcast.rooms.iter().enumerate() {
-                let before = broadcast.rooms.get(..number).unwrap_or_default();
-                for socket in self.rooms.get(room).into_iter().flatten() {
-                    let has_it = before
-                        .iter()
-                        .any(|room| self.rooms.get(room).is_some_and(|sockets| sockets.contains(socket)));
-                    if has_it || !self.is_reached(broadcast, *socket) {
-                        continue;
-                    }
-                    let delivery = deliveries.entry(*socket).or_default();
-                    if !delivery.is_last {
-                        delivery.events.push(Arc::clone(self.event_for(broadcast, *socket)));
-                        delivery.is_last = broadcast.owner.is_some();
-                    }
-                }
+    fn remove(&mut self, room: &R, member: &Rc<RoomMember<R>>) {
+        let Some(members) = self.rooms.get_mut(room) else { return };
+        if let Some(index) = members.iter().position(|other| Rc::ptr_eq(other, member)) {
+            members.swap_remove(index);
+            self.counts.left(room);
+        }
+        if members.is_empty() {
+            self.rooms.remove(room);
+        }
+    }
+
+    /// Puts a broadcast into the queues of its listeners.
+    fn queue(&mut self, broadcast: &RoomBroadcast<R>) {
+        self.broadcasts += 1;
+        for member in broadcast.rooms.iter().filter_map(|room| self.rooms.get(room)).flatten() {
+            let is_first = member.last_broadcast.replace(self.broadcasts) != self.broadcasts;
+            if !is_first || !broadcast.is_for(&member.identity) {
+                continue;
+            }
+            let restricted = || member.identity != RoomIdentity::Unrestricted;
+            let unrestricted_event = broadcast.unrestricted_event.as_ref().filter(|_| !restricted());
+            member.outlet.send_shared(unrestricted_event.unwrap_or(&broadcast.event));
+            if !member.is_written.replace(true) {
+                self.written.push(Rc::clone(member));
             }
         }
-        deliveries
+        if broadcast.owner.is_some() {
+            self.send_away(broadcast);
+        }
     }
 
-    /// Which of a broadcast's events a socket gets.
-    fn event_for<'a>(&self, broadcast: &'a RoomBroadcast<R>, socket: SocketId) -> &'a Arc<OutgoingEvent> {
-        let is_unrestricted = || {
-            let membership = self.members.get(&socket);
-            membership.is_some_and(|membership| membership.identity == RoomIdentity::Unrestricted)
-        };
-        broadcast.unrestricted_event.as_ref().filter(|_| is_unrestricted()).unwrap_or(&broadcast.event)
+    /// Closes the connections of members who may not stay.
+    fn send_away(&mut self, broadcast: &RoomBroadcast<R>) {
+        let members = broadcast.rooms.iter().filter_map(|room| self.rooms.get(room)).flatten();
+        let away: Vec<_> = members.filter(|member| broadcast.is_for(&member.identity)).cloned().collect();
+        for member in away {
+            member.outlet.connection().close(CloseReason::Refused);
+            self.leave_all(member.outlet.id());
+        }
     }
 
-    fn is_reached(&self, broadcast: &RoomBroadcast<R>, socket: SocketId) -> bool {
-        broadcast.owner.is_none()
-            || self.members.get(&socket).is_some_and(|membership| broadcast.is_for(&membership.identity))
+    /// Writes some of the connections that got something, each once. Returns whether none is left.
+    fn flush_some(&mut self) -> bool {
+        for member in self.written.drain(self.written.len().saturating_sub(WRITES_AT_ONCE)..) {
+            member.is_written.set(false);
+            member.outlet.connection().flush();
+        }
+        self.written.is_empty()
     }
+}
+
+/// Hands the rooms of one worker what is broadcast, one batch after the other. What is appended while a batch is written
+/// makes the next one, so that a connection of a busy room gets many events with one write.
+pub struct RoomActor<R: RoomName> {
+    rooms: WorkerRooms<R>,
+    /// Ends when the next batch is due.
+    writing: Option<oneshot::Receiver<()>>,
+}
+
+impl<R: RoomName> Actor for RoomActor<R> {
+    type Context = Context<Self>;
 }
 
 #[derive(Message)]
@@ -300,28 +364,20 @@ struct DeliverBroadcasts<R>(Arc<[RoomBroadcast<R>]>);
 impl<R: RoomName> Handler<DeliverBroadcasts<R>> for RoomActor<R> {
     type Result = AtomicResponse<Self, ()>;
 
+    /// Answers when the events are in the queues.
     fn handle(
         &mut self,
         DeliverBroadcasts(broadcasts): DeliverBroadcasts<R>,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let mut waiting = Vec::new();
-        for (to, SocketDelivery { events, is_last }) in self.deliveries(&broadcasts) {
-            let Some(membership) = self.members.get(&to) else { continue };
-            let notice = ConnectionNotice(SocketNotice::Emit { to, events, is_last });
-            // A full mailbox is emptied soon: a connection never waits for anybody.
-            if let Err(SendError::Full(notice)) = membership.recipient.try_send(notice) {
-                waiting.push(membership.recipient.send(notice));
+        let (rooms, before) = (self.rooms.clone(), self.writing.take());
+        let delivering = async move {
+            if let Some(before) = before {
+                let _due = before.await;
             }
-            if is_last {
-                self.leave_all(to);
-            }
-        }
-        let all_sent = async {
-            for sent in waiting {
-                let _gone = sent.await;
-            }
+            rooms.deliver(&broadcasts)
         };
-        AtomicResponse::new(Box::pin(wrap_future::<_, Self>(all_sent).map(|(), _, _| ())))
+        let delivering = wrap_future::<_, Self>(delivering);
+        AtomicResponse::new(Box::pin(delivering.map(|writing, rooms, _| rooms.writing = writing)))
     }
 }

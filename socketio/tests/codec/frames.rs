@@ -1,20 +1,13 @@
-//! Properties of the frame guard: frames that a client may send pass however they are cut, others do not.
+//! Properties of the reader of frames: those that a client may send pass however they are cut, others do not.
 
-use std::{
-    collections::VecDeque,
-    pin::{Pin, pin},
-    task::{Context, Poll, Waker},
-};
-
-use actix_web::error::PayloadError;
-use amoiq_socketio::engine::{FrameGuard, FrameScan, FrameViolation};
+use amoiq_socketio::engine::{EngineMessage, FrameReader, FrameScan, FrameViolation, WebSocketInput};
 use bytes::Bytes;
-use futures_core::Stream;
 use proptest::{collection::vec, prelude::*};
 
 use super::{checks::frame_stream, client};
 
 const TEXT: u8 = 0x01;
+const BINARY: u8 = 0x02;
 const CONTINUATION: u8 = 0x00;
 const PING: u8 = 0x89;
 const FINAL: u8 = 0x80;
@@ -64,30 +57,24 @@ fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
     ]
 }
 
-/// The bytes of a socket, in chunks.
-struct ChunkStream(VecDeque<Bytes>);
-
-impl Stream for ChunkStream {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
-    }
-}
-
-/// What a guard lets through, and why it ends the stream.
-fn guarded(chunks: VecDeque<Bytes>, limit: usize) -> (Vec<u8>, Option<FrameViolation>) {
-    let (guard, progress) = FrameGuard::new(ChunkStream(chunks), limit);
-    let mut guard = pin!(guard);
-    let mut passed = Vec::new();
-    loop {
-        match guard.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(chunk)) => passed.extend(chunk.expect("no error of the socket")),
-            Poll::Ready(None) => return (passed, progress.violation()),
-            // The guard waits for the reader, which handles one frame at a time.
-            Poll::Pending => progress.frame_handled(),
+/// What a reader makes of chunks, and why it ends the stream.
+fn read(
+    chunks: impl Iterator<Item = Vec<u8>>,
+    limit: usize,
+) -> (Vec<WebSocketInput>, Option<FrameViolation>) {
+    let mut reader = FrameReader::new(limit);
+    let mut inputs = Vec::new();
+    for chunk in chunks {
+        reader.add(&chunk);
+        loop {
+            match reader.next_input() {
+                Ok(Some(input)) => inputs.push(input),
+                Ok(None) => break,
+                Err(violation) => return (inputs, Some(violation)),
+            }
         }
     }
+    (inputs, None)
 }
 
 proptest! {
@@ -122,15 +109,38 @@ proptest! {
         (pieces, mask, size) in (pieces(), any::<[u8; 4]>(), 1..50_usize),
         bad in prop::sample::select(vec![0x83, 0xc1, 0x09, 0x80]),
     ) {
-        let good = fragmented(&pieces, mask);
+        // As binary, which is read whatever its bytes are.
+        let good: Vec<u8> = pieces.iter().flat_map(|piece| frame(BINARY | FINAL, piece, mask).0).collect();
         let stream = [&good[..], &frame(bad, b"x", mask).0, &good].concat();
-        let chunks = stream.chunks(size).map(Bytes::copy_from_slice).collect();
-        let (passed, verdict) = guarded(chunks, 10_000);
+        let (before, verdict) = read(stream.chunks(size).map(<[u8]>::to_vec), 10_000);
         prop_assert_eq!(verdict, Some(FrameViolation::Protocol));
+        let (all, verdict) = read(good.chunks(size).map(<[u8]>::to_vec), 10_000);
+        prop_assert_eq!(verdict, None);
+        let sent = pieces.into_iter().map(|piece| WebSocketInput::Message(EngineMessage::Binary(piece.into())));
+        prop_assert_eq!(&all, &sent.collect::<Vec<_>>());
         // The second byte of a header is the first that a frame can be refused at.
-        prop_assert_eq!(passed, &stream[..(good.len() + 1) / size * size]);
-        let chunks = good.chunks(size).map(Bytes::copy_from_slice).collect();
-        prop_assert_eq!(guarded(chunks, 10_000), (good, None));
+        let (passed, _) = read(stream[..(good.len() + 1) / size * size].chunks(size).map(<[u8]>::to_vec), 10_000);
+        prop_assert_eq!(before, passed);
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_sent_however_it_is_fragmented_and_cut(
+        (pieces, mask, size) in (pieces(), any::<[u8; 4]>(), 1..50_usize),
+    ) {
+        let stream = fragmented(&pieces, mask);
+        let (inputs, verdict) = read(stream.chunks(size).map(<[u8]>::to_vec), 100_000);
+        let whole = pieces.concat();
+        match String::from_utf8(whole) {
+            Ok(text) => {
+                let (message, pings) = inputs.split_last().expect("the message");
+                prop_assert_eq!(verdict, None);
+                prop_assert_eq!(message, &WebSocketInput::Message(EngineMessage::Text(text.into())));
+                let ping = WebSocketInput::Ping(Bytes::from_static(b"there?"));
+                prop_assert_eq!(pings, vec![ping; pieces.len() - 1]);
+            }
+            Err(_) if pieces.len() == 1 => prop_assert_eq!(verdict, Some(FrameViolation::Protocol)),
+            Err(_) => prop_assert_eq!(verdict, Some(FrameViolation::NotText)),
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ proptest! {
             binary().prop_map(EngineMessage::Binary),
         ], 1..6),
     ) {
-        let packets: Vec<_> = messages.iter().cloned().map(OutgoingPacket::message).collect();
+        let packets: Vec<_> = messages.iter().map(OutgoingPacket::message).collect();
         let body = encode_payload(&packets);
         let read: Vec<_> = body.split('\x1e').map(|part| match part.strip_prefix('b') {
             Some(encoded) => EngineMessage::Binary(BASE64.decode(encoded).expect("base64").into()),

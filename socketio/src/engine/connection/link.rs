@@ -1,14 +1,16 @@
 //! The two sides of a connection: the [`Protocol`] that the application implements, and the [`ConnectionLink`] that it
 //! acts through.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, rc::Rc, time::Duration};
 
 use actix::{
     fut::{ActorFutureExt, wrap_future},
     prelude::*,
 };
 
-use super::{CloseReason, ConnectionState, EngineConnection, EngineMessage, OutgoingPacket};
+use super::{
+    CloseReason, ConnectionOutlet, ConnectionState, EngineConnection, EngineMessage, OutgoingPacket,
+};
 
 /// What is spoken over one connection. Its methods run in the connection's actor, one at a time, and must not block;
 /// what takes longer belongs in [`ConnectionLink::run`].
@@ -52,24 +54,25 @@ pub struct LinkTimer(SpawnHandle);
 impl<P: Protocol> ConnectionLink<'_, P> {
     /// Queues a packet for the client. The connection closes when more waits than the queue may hold.
     pub fn send(&mut self, packet: OutgoingPacket) {
-        self.state.send(packet);
+        self.state.outlet.queue(packet);
     }
 
-    /// The same for a packet that other connections send too: a burst of those may exceed the queue for a moment.
-    pub fn send_shared(&mut self, packet: OutgoingPacket) {
-        self.state.send_shared(packet);
+    /// The sending side, for others on the same thread.
+    #[must_use]
+    pub fn outlet(&self) -> &Rc<ConnectionOutlet> {
+        &self.state.outlet
     }
 
     /// Closes the connection after this method. What was sent before is still delivered, unless the client does not
     /// read.
     pub fn close(&mut self, reason: CloseReason) {
-        self.state.close_later(reason);
+        self.state.outlet.close(reason);
     }
 
     /// The same for a client that broke the protocol, which is told how.
     pub fn close_violation(&mut self, violation: &'static str) {
         self.state.violation.get_or_insert(violation);
-        self.state.close_later(CloseReason::Malformed);
+        self.state.outlet.close(CloseReason::Malformed);
     }
 
     /// Leaves the client without an answer for a while and then closes the connection, so that it reconnects later.

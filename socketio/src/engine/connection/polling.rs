@@ -1,6 +1,6 @@
 //! The polling transport: a GET waits for packets, a POST brings some.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
@@ -74,7 +74,7 @@ impl PollingTransport {
             | CloseReason::ConnectTimeout => Some(OutgoingPacket::CLOSE),
             _ => None,
         };
-        let mut packets = if reason.delivers_queue() { queue.take_limit() } else { VecDeque::new() };
+        let mut packets = if reason.delivers_queue() { queue.take_limit() } else { Vec::new() };
         packets.extend(last);
         match self.poll.take() {
             _refused if packets.is_empty() => true,
@@ -92,17 +92,32 @@ impl<P: Protocol> EngineConnection<P> {
     /// Answers the open poll, so that the client can continue on its websocket: at once, unless the poll is so young
     /// that the client's last packet on the websocket may still be on its way.
     pub(super) fn release_poll(&mut self, ctx: &mut Context<Self>) {
-        let ActiveTransport::Polling(polling) = &mut self.state.transport else { return };
-        let age = polling.poll_since.elapsed();
+        let Some(age) = self.with_polling(|polling, _| polling.poll_since.elapsed()) else { return };
         if age >= OVERTAKE_TIMEOUT {
-            return polling.release(&mut self.state.queue);
+            self.with_polling(PollingTransport::release);
+        } else {
+            ctx.run_later(OVERTAKE_TIMEOUT - age, |connection, _| {
+                connection.with_polling(PollingTransport::release);
+            });
         }
-        ctx.run_later(OVERTAKE_TIMEOUT - age, |connection, _| {
-            if let ActiveTransport::Polling(polling) = &mut connection.state.transport {
-                polling.release(&mut connection.state.queue);
-            }
-        });
     }
+
+    /// Works on the polling transport, if that is the one in use.
+    fn with_polling<T>(&self, work: impl FnOnce(&mut PollingTransport, &mut SendQueue) -> T) -> Option<T> {
+        self.state.outlet.with(|outlet| match &mut outlet.transport {
+            ActiveTransport::Polling(polling) => Some(work(polling, &mut outlet.queue)),
+            ActiveTransport::WebSocket(_) | ActiveTransport::Gone => None,
+        })
+    }
+}
+
+/// What becomes of a poll.
+enum PollStart {
+    Waits,
+    /// Another one waits.
+    Second,
+    /// The connection has closed; what there is left to fetch.
+    Last(Option<String>),
 }
 
 /// A GET. The result is the body of its answer.
@@ -116,27 +131,35 @@ impl<P: Protocol> Handler<PollStarted> for EngineConnection<P> {
     fn handle(&mut self, _: PollStarted, ctx: &mut Self::Context) -> Self::Result {
         self.check_heartbeat(ctx);
         let is_closed = self.state.closed.is_some();
-        let ActiveTransport::Polling(polling) = &mut self.state.transport else {
-            return Response::reply(Err(UPGRADED));
-        };
-        if is_closed {
-            if polling.last_payload.is_some() {
-                ctx.stop();
-            }
-            return Response::reply(polling.last_payload.take().ok_or(CLOSED));
-        }
-        if polling.poll.is_some() {
-            const SECOND: &str = "A second poll while one waits";
-            self.close_violation(SECOND, ctx);
-            return Response::reply(Err(PollingError(SECOND)));
-        }
         let (answer, body) = oneshot::channel();
-        polling.poll = Some(answer);
-        polling.poll_since = Instant::now();
-        if self.state.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_probed) {
+        let started = self.with_polling(|polling, _| match polling.poll {
+            _ if is_closed => PollStart::Last(polling.last_payload.take()),
+            Some(_) => PollStart::Second,
+            None => {
+                polling.poll = Some(answer);
+                polling.poll_since = Instant::now();
+                PollStart::Waits
+            }
+        });
+        match started {
+            None => return Response::reply(Err(UPGRADED)),
+            Some(PollStart::Last(payload)) => {
+                if payload.is_some() {
+                    ctx.stop();
+                }
+                return Response::reply(payload.ok_or(CLOSED));
+            }
+            Some(PollStart::Second) => {
+                const SECOND: &str = "A second poll while one waits";
+                self.close_violation(SECOND, ctx);
+                return Response::reply(Err(PollingError(SECOND)));
+            }
+            Some(PollStart::Waits) => {}
+        }
+        if self.is_probed() {
             self.release_poll(ctx);
         } else {
-            self.state.flush(ctx);
+            self.state.outlet.flush();
         }
         Response::fut(async { body.await.map_err(|_closed| CLOSED) })
     }
@@ -152,7 +175,7 @@ impl<P: Protocol> Handler<PollAbandoned> for EngineConnection<P> {
 
     fn handle(&mut self, _: PollAbandoned, ctx: &mut Self::Context) {
         // A connection that was upgraded in the meantime needs no poll.
-        if matches!(self.state.transport, ActiveTransport::Polling(_)) {
+        if self.with_polling(|_, _| ()).is_some() {
             self.close(CloseReason::TransportLost, ctx);
         }
     }
@@ -168,19 +191,17 @@ impl<P: Protocol> Handler<PostStarted> for EngineConnection<P> {
 
     fn handle(&mut self, _: PostStarted, ctx: &mut Self::Context) -> Self::Result {
         self.check_heartbeat(ctx);
-        let is_closed = self.state.closed.is_some();
-        match &mut self.state.transport {
-            ActiveTransport::Polling(polling) if !polling.is_posting && !is_closed => {
-                polling.is_posting = true;
-                Ok(())
-            }
-            ActiveTransport::Polling(_) if is_closed => Err(CLOSED),
-            ActiveTransport::Polling(_) => {
+        if self.state.closed.is_some() {
+            return Err(self.with_polling(|_, _| CLOSED).unwrap_or(UPGRADED));
+        }
+        match self.with_polling(|polling, _| std::mem::replace(&mut polling.is_posting, true)) {
+            Some(false) => Ok(()),
+            Some(true) => {
                 const SECOND: &str = "A second POST while one comes";
                 self.close_violation(SECOND, ctx);
                 Err(PollingError(SECOND))
             }
-            ActiveTransport::WebSocket { .. } => Err(UPGRADED),
+            None => Err(UPGRADED),
         }
     }
 }
@@ -200,9 +221,7 @@ impl<P: Protocol> Handler<PostReceived> for EngineConnection<P> {
     type Result = Response<Result<(), PollingError>>;
 
     fn handle(&mut self, body: PostReceived, ctx: &mut Self::Context) -> Self::Result {
-        if let ActiveTransport::Polling(polling) = &mut self.state.transport {
-            polling.is_posting = false;
-        }
+        self.with_polling(|polling, _| polling.is_posting = false);
         let packets = match body {
             PostReceived::Whole(Ok(packets)) => packets,
             PostReceived::Whole(Err(MalformedEnginePacket)) => {
@@ -216,13 +235,14 @@ impl<P: Protocol> Handler<PostReceived> for EngineConnection<P> {
             PostReceived::Nothing => return Response::reply(Err(PollingError("The body did not come"))),
         };
         for packet in packets {
-            if self.state.closed.is_some() {
+            if self.state.is_ending() {
                 break;
             }
             self.state.engine.metrics.received(packet.size_bytes());
             self.receive(packet, ctx);
         }
-        match (self.state.closed, self.pause_transport()) {
+        self.settle(ctx);
+        match (self.state.closed, self.pause_post()) {
             (Some(reason @ CloseReason::Malformed), _) => {
                 Response::reply(Err(PollingError(self.state.violation.unwrap_or(reason.text()))))
             }

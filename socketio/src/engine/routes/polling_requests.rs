@@ -20,7 +20,8 @@ impl<P: Protocol> EngineWorker<P> {
         let new = self.new_connection(request, client, &["websocket"]);
         let packet = new.open_packet(&self.engine.settings);
         let is_held = permit.is_held();
-        EngineConnection::start(Arc::clone(&self.engine), new, ActiveTransport::polling(permit), is_held);
+        let transport = ActiveTransport::polling(permit);
+        EngineConnection::start(Arc::clone(&self.engine), new, transport, Vec::new(), is_held);
         Ok(payload_response(packet.to_string()))
     }
 

@@ -9,15 +9,19 @@ use actix_web::{
         Version,
         header::{self, HeaderMap, HeaderName},
     },
-    web,
 };
-use actix_web_actors::ws::{HandshakeError, WsResponseBuilder};
+use actix_web_actors::ws;
+use amoiq_connections::{ConnectionTakeover, TakenConnection};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{EngineError, EngineWorker};
 use crate::engine::{
-    EngineConnection, FrameGuard, Protocol,
-    connection::{WebSocketPump, WebSocketRole},
+    EngineConnection, FrameReader, OutgoingPacket, Protocol,
+    connection::{
+        ActiveTransport, AttachWebSocket, MovingWebSocket, NewConnection, SharedState, WebSocketTransport,
+    },
+    connection_limits::ConnectionPermit,
+    send_queue::SendQueue,
 };
 
 /// The size of a decoded key.
@@ -27,7 +31,6 @@ impl<P: Protocol> EngineWorker<P> {
     pub(super) fn websocket(
         &self,
         request: &HttpRequest,
-        payload: web::Payload,
         connection: Option<Addr<EngineConnection<P>>>,
     ) -> Result<HttpResponse, EngineError> {
         let client = (self.client)(request);
@@ -37,18 +40,24 @@ impl<P: Protocol> EngineWorker<P> {
         }?;
         self.check_upgrade(request)?;
         check_handshake(request)?;
-        let role = match connection {
-            Some(connection) if connection.connected() => WebSocketRole::Upgrade(connection),
-            Some(_closed) => WebSocketRole::Unwanted,
-            None => WebSocketRole::Open(Box::new(self.new_connection(request, client, &[]))),
+        let mut response = ws::handshake(request)
+            .map_err(|error| {
+                tracing::debug!(reason = ?error, "not a websocket handshake");
+                EngineError::BadRequest("Not a websocket handshake")
+            })?
+            .finish();
+        let engine = Arc::clone(&self.engine);
+        let takeover = match connection {
+            Some(connection) => {
+                ConnectionTakeover::new(move |taken| attach(&engine, &connection, permit, taken))
+            }
+            None => {
+                let new = self.new_connection(request, client, &[]);
+                ConnectionTakeover::new(move |taken| open(engine, new, permit, taken))
+            }
         };
-        let max_payload = self.engine.settings.max_payload;
-        let (guarded, progress) = FrameGuard::new(payload, max_payload);
-        let pump = WebSocketPump::new(role, progress, Arc::clone(&self.engine), permit);
-        WsResponseBuilder::new(pump, request, guarded).frame_size(max_payload).start().map_err(|error| {
-            tracing::debug!(reason = ?error.as_error::<HandshakeError>(), "not a websocket handshake");
-            EngineError::BadRequest("Not a websocket handshake")
-        })
+        response.extensions_mut().insert(takeover);
+        Ok(response)
     }
 
     /// Checks for the upgrade headers, and logs when they are missing: most often a proxy has dropped them.
@@ -65,6 +74,50 @@ impl<P: Protocol> EngineWorker<P> {
             );
         }
         Err(EngineError::NoUpgrade)
+    }
+}
+
+/// Starts a connection on its websocket.
+fn open<P: Protocol>(
+    engine: Arc<SharedState<P>>,
+    new: NewConnection<P>,
+    permit: ConnectionPermit,
+    taken: TakenConnection,
+) {
+    let TakenConnection { tcp, head, received, lease } = taken;
+    let mut reader = FrameReader::new(engine.settings.max_payload);
+    reader.add(&received);
+    let first = vec![OutgoingPacket::control(head), OutgoingPacket::text(&new.open_packet(&engine.settings))];
+    let is_held = permit.is_held();
+    let websocket = WebSocketTransport::new(tcp, reader, permit, lease);
+    EngineConnection::start(engine, new, ActiveTransport::WebSocket(websocket), first, is_held);
+}
+
+/// Hands a websocket to the connection that is to upgrade to it, which may live on another worker. If the connection has
+/// ended in the meantime, the websocket breaks, and the client connects anew.
+fn attach<P: Protocol>(
+    engine: &SharedState<P>,
+    connection: &Addr<EngineConnection<P>>,
+    permit: ConnectionPermit,
+    TakenConnection { tcp, head, received, lease }: TakenConnection,
+) {
+    let mut reader = FrameReader::new(engine.settings.max_payload);
+    reader.add(&received);
+    if !connection.connected() {
+        let mut queue = SendQueue::new(engine.settings.queue_bytes, Arc::clone(&engine.metrics));
+        queue.push_control(OutgoingPacket::control(head));
+        return WebSocketTransport::new(tcp, reader, permit, lease).end(queue, None, true);
+    }
+    // A kernel that does not take so little from a new connection has lost the client.
+    let _lost = tcp.try_write(&head);
+    match tcp.into_std() {
+        Ok(tcp) => {
+            let attached = connection.send(AttachWebSocket(MovingWebSocket { tcp, reader, permit, lease }));
+            actix::spawn(async move {
+                let _ended = attached.await;
+            });
+        }
+        Err(error) => tracing::debug!(%error, "a websocket is lost"),
     }
 }
 

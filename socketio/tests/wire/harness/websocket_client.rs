@@ -52,6 +52,11 @@ impl WebSocket {
             ("sec-websocket-extensions", "permessage-deflate"),
         ];
         http.send("GET", target, &headers, None);
+        Self::upgraded(http)
+    }
+
+    /// Expects the answer to a request that has been sent.
+    pub fn upgraded(mut http: RawHttp) -> Self {
         let head = http.head();
         assert_eq!(head.status, 101);
         assert_eq!(head.header("sec-websocket-accept"), Some(ACCEPT));

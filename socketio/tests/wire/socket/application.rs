@@ -1,7 +1,7 @@
 //! What the echo server does not do: ask clients for acknowledgements, and close their connections.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::{
         Arc,
@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
+use amoiq_connections::{AddressLimiter, ErrorBodies, ListenerConnections, ListenerSettings, ServeSettings};
 use amoiq_socketio::{
     engine::{ConnectionNotice, Engine, EngineSettings},
     random::RandomSource,
@@ -31,6 +32,10 @@ use crate::harness::{
 
 /// The shortest hold.
 const HOLD: Duration = Duration::from_millis(300);
+
+/// The bodies of answers that no handler writes.
+const ERROR_BODIES: ErrorBodies =
+    ErrorBodies { head_timeout: "", address_limit: "", overloaded: "", malformed: "", head_too_large: "" };
 
 /// Asks its clients for acknowledgements, and closes their connections once it is closed.
 struct AskingApplication {
@@ -52,11 +57,11 @@ impl Application for AskingApplication {
         self: &Rc<Self>,
         request: ConnectRequest,
     ) -> LocalFuture<Result<AcceptedSocket<AskedSocket>, ConnectError>> {
-        let ConnectRequest { socket, recipient, auth, .. } = request;
+        let ConnectRequest { outlet, recipient, auth, .. } = request;
         let answer = if auth.contains_key("busy") {
             Err(ConnectError::NotNow)
         } else {
-            Ok(AcceptedSocket::new(AskedSocket { socket, recipient }))
+            Ok(AcceptedSocket::new(AskedSocket { socket: outlet.id(), recipient }))
         };
         Box::pin(std::future::ready(answer))
     }
@@ -108,7 +113,7 @@ fn serve_on(
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let last_socket = Arc::default();
-            let http = HttpServer::new(move || {
+            let app = move || {
                 let host = AskingApplication { is_closed: Arc::clone(&closed) };
                 let server =
                     NamespaceServer::new(host, settings.clone(), random.clone(), Arc::clone(&last_socket));
@@ -121,10 +126,14 @@ fn serve_on(
                         Rc::new(move |handshake| server.protocol(handshake)),
                     );
                 })
-            });
-            let http = http.workers(1).disable_signals().bind("127.0.0.1:0").expect("a port");
-            bound.send(http.addrs()[0]).expect("somebody waits");
-            http.run().await.expect("it serves");
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            bound.send(listener.local_addr().expect("its address")).expect("somebody waits");
+            let limits =
+                ListenerSettings { max_connections: 100, health_reserve: 0, error_bodies: ERROR_BODIES };
+            let connections = ListenerConnections::new(&AddressLimiter::new(0, Vec::new()), limits);
+            let settings = ServeSettings { workers: 1, drain_seconds: 1, connections };
+            amoiq_connections::serve(listener, settings, app).expect("a server").await.expect("it serves");
         });
     });
     (address.recv_timeout(PATIENCE).expect("it is bound"), is_closed, ours)

@@ -9,7 +9,7 @@ use crate::harness::{
     echo_server::EchoServer,
     engine_session::{ENGINE, EngineSession, SOCKET, opened, opening_target},
     raw_http::{RawHttp, request},
-    websocket_client::WebSocket,
+    websocket_client::{FINAL, KEY, TEXT, WebSocket, frame},
 };
 
 #[test]
@@ -103,4 +103,23 @@ fn a_session_is_found_from_every_worker() {
     for _ in 0..3 {
         sessions.iter().for_each(EngineSession::assert_polls);
     }
+}
+
+#[test]
+fn frames_that_come_with_the_request_are_read() {
+    let server = EchoServer::start();
+    let mut http = RawHttp::connect(&server);
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n\r\n",
+        opening_target(ENGINE, "websocket"),
+    );
+    let (first, second) = (frame(FINAL | TEXT, b"4first"), frame(FINAL | TEXT, b"4second"));
+    // Also when they are cut.
+    let (with_request, after) = second.split_at(5);
+    http.write(&[request.as_bytes(), &first, with_request].concat());
+    http.write(after);
+    let mut websocket = WebSocket::upgraded(http);
+    opened(&websocket.text());
+    assert_eq!([websocket.text(), websocket.text()], ["4first", "4second"]);
 }

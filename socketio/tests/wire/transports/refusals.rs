@@ -97,6 +97,20 @@ fn a_websocket_request_that_is_no_handshake_is_400() {
 }
 
 #[test]
+fn a_refused_request_for_a_websocket_ends_its_connection() {
+    let server = EchoServer::start();
+    let mut http = RawHttp::connect(&server);
+    let upgrade = [("upgrade", "websocket"), ("connection", "Upgrade")];
+    http.send("GET", &opening_target(ENGINE, "websocket"), &upgrade, None);
+    let answer = http.answer();
+    assert_eq!((answer.refusal(), answer.header("connection")), (BAD_REQUEST, Some("close")));
+    http.finish();
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut http.into_stream(), &mut rest).expect("the end");
+    assert_eq!(rest, b"");
+}
+
+#[test]
 fn a_websocket_needs_a_key_of_16_bytes_and_no_body() {
     let server = EchoServer::start();
     let target = opening_target(ENGINE, "websocket");

@@ -1,23 +1,5 @@
-//! Checks the header of every websocket frame before its payload is buffered.
-//!
-//! actix-http buffers a whole frame before it checks its limit, so a client that announces eight gigabytes would get
-//! them. The guard sits between the socket and that buffer: it adds up the size of each message and ends the stream at
-//! the first header that breaks RFC 6455 or exceeds the limit. It keeps nothing but a header.
-//!
-//! `actix-web-actors` in turn buffers whatever has arrived before it hands one frame to its reader, so a client that
-//! sends small frames faster than they are handled would fill the memory. The guard lets the next bytes through only
-//! after the reader has handled every whole frame before them: the rest waits in the kernel, and then at the client.
-
-use std::{
-    cell::Cell,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-};
-
-use actix_web::error::PayloadError;
-use bytes::Bytes;
-use futures_core::Stream;
+//! Follows the headers of a websocket's frames: what RFC 6455 forbids and what is too large ends the stream at the first
+//! header that says so, however the bytes are cut. Nothing is kept but a header.
 
 /// The most frames of one message. Clients fragment what they stream, and messages are not streamed.
 const MAX_FRAGMENTS: usize = 1_024;
@@ -32,6 +14,8 @@ pub enum FrameViolation {
     Protocol,
     /// The message is too large, or in too many fragments.
     TooLarge,
+    /// The fragments of a text are not UTF-8 together.
+    NotText,
 }
 
 /// Follows frames without keeping them.
@@ -45,8 +29,6 @@ pub struct FrameScan {
     payload_left: u64,
     /// Bytes and frames so far of a message whose last frame has not come.
     message: Option<(u64, usize)>,
-    /// Frames that ended since [`Self::take_completed`].
-    completed: usize,
 }
 
 impl FrameScan {
@@ -59,13 +41,7 @@ impl FrameScan {
             header_bytes: 0,
             payload_left: 0,
             message: None,
-            completed: 0,
         }
-    }
-
-    /// How many frames have ended since the last call.
-    pub fn take_completed(&mut self) -> usize {
-        std::mem::take(&mut self.completed)
     }
 
     /// Checks the next bytes.
@@ -78,7 +54,6 @@ impl FrameScan {
                 let skipped = bytes.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
                 bytes = bytes.get(skipped..).unwrap_or_default();
                 self.payload_left -= skipped as u64;
-                self.completed += usize::from(self.payload_left == 0);
                 continue;
             }
             let Some((byte, rest)) = bytes.split_first() else { break };
@@ -118,7 +93,6 @@ impl FrameScan {
         if self.header_bytes == 2 + size_bytes + 4 {
             self.header_bytes = 0;
             self.payload_left = size;
-            self.completed += usize::from(size == 0);
         }
         Ok(())
     }
@@ -136,77 +110,6 @@ impl FrameScan {
         }
         self.message = (!is_final).then_some((bytes, frames));
         Ok(())
-    }
-}
-
-/// Shared by a guard and the reader of its stream.
-#[derive(Debug, Default)]
-pub struct FrameProgress {
-    /// Why the stream ended. An error of the stream itself would reach the reader as a text only.
-    violation: Cell<Option<FrameViolation>>,
-    /// Whole frames that the reader has not handled yet.
-    unhandled: Cell<usize>,
-}
-
-impl FrameProgress {
-    /// Why the guard ended the stream, if it did.
-    #[must_use]
-    pub fn violation(&self) -> Option<FrameViolation> {
-        self.violation.get()
-    }
-
-    /// The reader has handled a frame.
-    pub fn frame_handled(&self) {
-        self.unhandled.update(|frames| frames.saturating_sub(1));
-    }
-}
-
-/// The bytes of a websocket, up to the first [`FrameViolation`].
-pub struct FrameGuard<S> {
-    bytes: S,
-    scan: FrameScan,
-    progress: Rc<FrameProgress>,
-}
-
-impl<S> FrameGuard<S> {
-    /// Guards a stream. The reader reports to the [`FrameProgress`] and asks it why the stream ended.
-    pub fn new(bytes: S, max_message_bytes: usize) -> (Self, Rc<FrameProgress>) {
-        let progress = Rc::default();
-        let guard = Self { bytes, scan: FrameScan::new(max_message_bytes), progress: Rc::clone(&progress) };
-        (guard, progress)
-    }
-}
-
-impl<S> Stream for FrameGuard<S>
-where
-    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-{
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.progress.violation().is_some() {
-            return Poll::Ready(None);
-        }
-        if self.progress.unhandled.get() > 0 {
-            // No wake-up is needed: the reader has a frame and polls again after it.
-            return Poll::Pending;
-        }
-        match Pin::new(&mut self.bytes).poll_next(cx) {
-            Poll::Ready(Some(Ok(chunk))) => match self.scan.scan(&chunk) {
-                Ok(()) => {
-                    let completed = self.scan.take_completed();
-                    self.progress.unhandled.set(completed);
-                    Poll::Ready(Some(Ok(chunk)))
-                }
-                Err(violation) => {
-                    self.progress.violation.set(Some(violation));
-                    Poll::Ready(None)
-                }
-            },
-            // A broken transport is no violation: the stream just ends.
-            Poll::Ready(Some(Err(_broken))) => Poll::Ready(None),
-            other => other,
-        }
     }
 }
 
@@ -269,34 +172,6 @@ mod tests {
             ("a message in a message", [frame(0x01, 1), frame(0x81, 1)].concat()),
         ] {
             assert_eq!(FrameScan::new(1_000).scan(&bytes), Err(FrameViolation::Protocol), "{what}");
-        }
-    }
-
-    #[tokio::test]
-    async fn further_bytes_wait_until_every_frame_was_handled() {
-        let chunks = [[frame(0x81, 3), frame(0x89, 0), vec![0x81]].concat(), frame(0x81, 1)[1..].to_vec()];
-        let mut chunks = chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk)));
-        let bytes = ChunkStream(Box::new(std::iter::from_fn(move || chunks.next())));
-        let (mut guard, progress) = FrameGuard::new(bytes, 1_000);
-        let mut next = || Pin::new(&mut guard).poll_next(&mut Context::from_waker(std::task::Waker::noop()));
-        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))));
-        assert!(next().is_pending(), "two frames are whole");
-        progress.frame_handled();
-        assert!(next().is_pending(), "one is not handled yet");
-        progress.frame_handled();
-        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))), "an incomplete frame does not count");
-        progress.frame_handled();
-        assert!(matches!(next(), Poll::Ready(None)));
-    }
-
-    /// A stream that is always ready.
-    struct ChunkStream(Box<dyn Iterator<Item = Result<Bytes, PayloadError>>>);
-
-    impl Stream for ChunkStream {
-        type Item = Result<Bytes, PayloadError>;
-
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(self.0.next())
         }
     }
 
