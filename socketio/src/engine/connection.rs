@@ -75,6 +75,10 @@ struct ConnectionState<P: Protocol> {
 }
 
 /// The transport in use.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are websockets, which a box would cost an allocation"
+)]
 pub(super) enum ActiveTransport {
     /// Boxed: most connections are websockets, and this is larger.
     Polling(Box<PollingTransport>),
