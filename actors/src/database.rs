@@ -2,7 +2,7 @@
 //! serves requests.
 //!
 //! The writer takes all waiting changes and commits them as one transaction. A change that nobody waits for also waits for
-//! others to come ([`SqliteDatabase::write_soon`]). A change that fails is rolled back alone. All are answered after the
+//! others to come (`write_soon`). A change that fails is rolled back alone. All are answered after the
 //! commit, with its error if it fails. A power failure may lose the last commits (`synchronous=NORMAL`), but never an earlier
 //! one: what must not be lost at all is in the log.
 

@@ -1,7 +1,7 @@
 //! Takes connections over after an upgrade.
 //!
 //! actix-http keeps its dispatcher and both of its buffers as long as an upgraded connection lives. So a request that
-//! asks for a websocket goes to an [`UpgradeService`]: the same application answers it, and if its handler left a
+//! asks for a websocket goes to an `UpgradeService`: the same application answers it, and if its handler left a
 //! [`ConnectionTakeover`] beside a 101, that gets the bare stream and everything else of HTTP is dropped. Any other
 //! answer is written as for every other request, and ends the connection.
 
