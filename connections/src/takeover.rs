@@ -139,9 +139,10 @@ async fn finish<B: MessageBody>(
     }
     response.head_mut().set_connection_type(ConnectionType::Close);
     write(&mut parts.io, parts.codec, parts.write_buf, response).await?;
+    parts.io.shutdown().await?;
     // The client may still be sending what nobody reads, and would lose the answer if the connection was closed at once.
     let _in_time = timeout(LINGER, discard(&mut parts.io)).await;
-    parts.io.shutdown().await
+    Ok(())
 }
 
 /// Writes an answer.

@@ -133,7 +133,11 @@ impl<P: Protocol> EngineConnection<P> {
             ctx.set_mailbox_capacity(MAILBOX);
             Self { state, protocol }
         });
-        engine.connections.insert(sid, address);
+        engine.connections.insert(sid, address.clone());
+        // The drain may have listed the connections before this one was there. A new actor's mailbox has room.
+        if engine.is_draining() {
+            let _room = address.try_send(CloseConnection(CloseReason::ShuttingDown));
+        }
     }
 
     /// Calls a method of the protocol and does what follows from it.
@@ -242,6 +246,7 @@ impl<P: Protocol> Actor for EngineConnection<P> {
         ctx.spawn(TransportDriver::new(self.state.heartbeat.deadline()));
         if self.state.is_held {
             self.state.hold(ctx);
+            self.settle(ctx);
         } else {
             self.with_protocol(ctx, |protocol, link| protocol.opened(link));
         }

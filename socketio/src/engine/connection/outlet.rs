@@ -44,7 +44,11 @@ impl ConnectionOutlet {
         push: fn(&mut SendQueue, OutgoingPacket) -> Result<(), QueueFull>,
     ) {
         let mut state = self.0.borrow_mut();
-        if !state.is_closed && push(&mut state.queue, packet).is_err() {
+        // Nothing comes after a packet that is missing: a client that recovers takes the newest for the end.
+        if state.is_closed || state.closing.is_some() {
+            return;
+        }
+        if push(&mut state.queue, packet).is_err() {
             state.close(CloseReason::TooSlow);
         }
     }
@@ -129,5 +133,24 @@ impl OutletState {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn nothing_follows_a_packet_that_had_no_room() {
+        let queue = SendQueue::new(1_024, Arc::default());
+        let outlet = ConnectionOutlet::new(ActiveTransport::Gone, queue);
+        outlet.queue(OutgoingPacket::text(&"x".repeat(600)));
+        outlet.queue(OutgoingPacket::text(&"y".repeat(600)));
+        outlet.queue(OutgoingPacket::PING);
+        assert_eq!(outlet.closing(), Some(CloseReason::TooSlow));
+        let queued = outlet.with(|state| state.queue.take_limit().len());
+        assert_eq!(queued, 1, "a client would not know that one is missing");
     }
 }

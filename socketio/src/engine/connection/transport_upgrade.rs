@@ -52,30 +52,38 @@ impl<P: Protocol> EngineConnection<P> {
         self.state.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_probed)
     }
 
-    /// Handles what a websocket brings that wants to take over.
+    /// Handles the next thing that a websocket brings that wants to take over. Others have their turn before the one after
+    /// it, as with a websocket that is in use.
     pub(super) fn poll_upgrade(&mut self, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
-        while let Some(upgrade) = &mut self.state.upgrade {
-            let packet = match upgrade.websocket.poll_input(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(WebSocketInput::Message(message))) => EnginePacket::decode_frame(message),
-                Poll::Ready(Ok(WebSocketInput::Ping(payload))) => {
-                    upgrade.websocket.write_first(&OutgoingPacket::websocket_pong(&payload));
-                    continue;
-                }
-                Poll::Ready(Err(WebSocketEnd::Lost)) => return self.state.upgrade = None,
-                Poll::Ready(Ok(WebSocketInput::Close) | Err(WebSocketEnd::Violation(_))) => {
-                    return self.cancel_upgrade(ctx);
-                }
-            };
-            match packet {
+        let Some(upgrade) = &mut self.state.upgrade else { return };
+        // What came with the request can be answered only once the stream is registered with this worker.
+        if !upgrade.websocket.poll_writable(cx) {
+            return;
+        }
+        let input = match upgrade.websocket.poll_input(cx) {
+            Poll::Pending => return,
+            Poll::Ready(input) => input,
+        };
+        self.state.outlet.wake();
+        let is_taken = match input {
+            Ok(WebSocketInput::Message(message)) => match EnginePacket::decode_frame(message) {
                 Ok(EnginePacket::Probe) if !upgrade.is_probed => {
                     upgrade.is_probed = true;
-                    upgrade.websocket.write_first(&OutgoingPacket::PROBED);
+                    let is_written = upgrade.websocket.write_first(&OutgoingPacket::PROBED);
                     self.release_poll(ctx);
+                    is_written
                 }
                 Ok(EnginePacket::Upgrade) if upgrade.is_probed => return self.complete_upgrade(ctx),
-                _ => return self.cancel_upgrade(ctx),
+                _ => false,
+            },
+            Ok(WebSocketInput::Ping(payload)) => {
+                upgrade.websocket.write_first(&OutgoingPacket::websocket_pong(&payload))
             }
+            Err(WebSocketEnd::Lost) => return self.state.upgrade = None,
+            Ok(WebSocketInput::Close) | Err(WebSocketEnd::Violation(_)) => false,
+        };
+        if !is_taken {
+            self.cancel_upgrade(ctx);
         }
     }
 

@@ -109,10 +109,11 @@ impl WebSocketTransport {
         is_writable
     }
 
-    /// Writes a packet past the queue, to a client that was sent nothing before.
-    pub(super) fn write_first(&self, packet: &OutgoingPacket) {
-        // A kernel that takes nothing at all from an empty queue has lost the client.
-        let _lost = self.tcp.try_write(packet.frame());
+    /// Writes a packet past the queue, to a client that was sent hardly anything before. Returns whether the kernel took all
+    /// of it: otherwise the client is lost, or reads nothing.
+    pub(super) fn write_first(&self, packet: &OutgoingPacket) -> bool {
+        let frame = packet.frame();
+        self.tcp.try_write(frame).is_ok_and(|written| written == frame.len())
     }
 
     /// Ends the websocket: writes what is left in the queue and a close frame, and waits for the client to close its side.

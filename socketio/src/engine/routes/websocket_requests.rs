@@ -7,7 +7,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Version,
-        header::{self, HeaderMap, HeaderName},
+        header::{self, HeaderMap},
     },
 };
 use actix_web_actors::ws;
@@ -109,7 +109,9 @@ fn attach<P: Protocol>(
         return WebSocketTransport::new(tcp, reader, permit, lease).end(queue, None, true);
     }
     // A kernel that does not take so little from a new connection has lost the client.
-    let _lost = tcp.try_write(&head);
+    if !tcp.try_write(&head).is_ok_and(|written| written == head.len()) {
+        return tracing::debug!("a websocket is lost before it has an answer");
+    }
     match tcp.into_std() {
         Ok(tcp) => {
             let attached = connection.send(AttachWebSocket(MovingWebSocket { tcp, reader, permit, lease }));
@@ -121,13 +123,13 @@ fn attach<P: Protocol>(
     }
 }
 
-/// Whether a request asks to become a websocket (RFC 6455, §4.2.1).
+/// Whether a request asks to become a websocket (RFC 6455, §4.2.1), and nothing else: actix-http hands over no connection
+/// that could become something else too.
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    let names = |header: HeaderName, wanted: &str| {
-        let mut values = headers.get_all(header).filter_map(|value| value.to_str().ok());
-        values.any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
-    };
-    names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket")
+    let is = |value: &str, wanted: &str| value.trim().eq_ignore_ascii_case(wanted);
+    let values = |header| headers.get_all(header).filter_map(|value| value.to_str().ok());
+    values(header::CONNECTION).any(|value| value.split(',').any(|token| is(token, "upgrade")))
+        && values(header::UPGRADE).any(|value| is(value, "websocket"))
 }
 
 /// Checks what actix does not: what decides where the first frame starts, and whether a proxy in between could take it
