@@ -11,8 +11,11 @@ use amoiq_actors::{
     sessions::ChatMessage,
 };
 use amoiq_events::{
-    Event, EventLog, Position, RecordedEvent, SessionId, TenantId, codec, presence::PresenceEvent,
-    session::SessionEvent, store::EventBatch, stream::StreamKind,
+    Event, EventLog, Position, RecordedEvent, SessionId, TenantId, codec,
+    presence::PresenceEvent,
+    session::SessionEvent,
+    store::{EventBatch, LogSubscription},
+    stream::StreamKind,
 };
 use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
 use serde_json::json;
@@ -27,6 +30,9 @@ use crate::{
 
 /// How long what the log says of presence waits for the list of online users.
 pub(super) const FOLD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many events are broadcast together. One part of the log may have more.
+const MOST_EVENTS: usize = 64;
 
 /// How long to wait before the log is read again after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -91,13 +97,10 @@ impl LogBroadcaster {
         loop {
             match subscription.next().await {
                 Ok(Some(batch)) => {
+                    let batches = with_ready(batch, &mut subscription).await;
                     // A socket that joins later is not owed what was appended before.
                     if !self.rooms.is_empty() {
-                        if self.store.is_shared() {
-                            self.fold_presence(&batch).await;
-                        }
-                        let broadcasts = batch.events.iter().filter_map(|event| self.broadcast(event));
-                        self.rooms.broadcast(broadcasts.collect()).await;
+                        self.broadcast_all(&batches).await;
                     }
                     reached.send_replace(subscription.position());
                 }
@@ -108,6 +111,16 @@ impl LogBroadcaster {
                 }
             }
         }
+    }
+
+    async fn broadcast_all(&self, batches: &[EventBatch]) {
+        if self.store.is_shared() {
+            for batch in batches {
+                self.fold_presence(batch).await;
+            }
+        }
+        let events = batches.iter().flat_map(|batch| batch.events.iter());
+        self.rooms.broadcast(events.filter_map(|event| self.broadcast(event)).collect()).await;
     }
 
     /// Staff are told after it is folded: whether somebody who left is still on another node shows then, and a signal that
@@ -127,6 +140,22 @@ impl LogBroadcaster {
         };
         broadcast_of(event, &self.offsets, timing)
     }
+}
+
+/// A part of the log, with the parts after it that are there already: what was appended while a large room was written goes out
+/// with one write for each listener.
+async fn with_ready(first: EventBatch, subscription: &mut LogSubscription) -> Vec<EventBatch> {
+    let mut events = first.events.len();
+    let mut batches = vec![first];
+    while events < MOST_EVENTS
+        && subscription.has_more()
+        // An error is left to the next call, which meets it again.
+        && let Ok(Some(next)) = subscription.next().await
+    {
+        events += next.events.len();
+        batches.push(next);
+    }
+    batches
 }
 
 /// Tells staff about visitors who have not written. `users` are those of all nodes, where there are others.

@@ -49,7 +49,9 @@ fn a_refused_message_is_set_aside_and_listed_as_refused() {
         given.has_heard("next")
     });
     eventually("nothing waits in order", || given.get("").body["standing"]["pending"] == 0);
-    let listed = given.get("/deliveries?status=refused").body["deliveries"].clone();
+    let listed = || given.get("/deliveries?status=refused").body["deliveries"].clone();
+    eventually("it is listed", || listed() != json!([]));
+    let listed = listed();
     let attempt = &listed[0]["attempts"][0];
     assert_eq!((&listed[0]["messageId"], &attempt["status"]), (&json!(refused), &json!(422)), "{listed}");
     assert_eq!(attempt["answer"], "no such customer");
