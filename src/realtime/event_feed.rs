@@ -148,9 +148,7 @@ async fn with_ready(first: EventBatch, subscription: &mut LogSubscription) -> Ve
     let mut events = first.events.len();
     let mut batches = vec![first];
     while events < MOST_EVENTS
-        && subscription.has_more()
-        // An error is left to the next call, which meets it again.
-        && let Ok(Some(next)) = subscription.next().await
+        && let Some(next) = subscription.next_if_ready().await
     {
         events += next.events.len();
         batches.push(next);
@@ -272,4 +270,33 @@ pub(super) fn message_created(
 ) -> OutgoingEvent {
     let response = MessageResponse::of(message, session, audience).in_tenant(tenant);
     OutgoingEvent::new("meta_message_created", &json!({ "message": response }))
+}
+
+#[cfg(test)]
+mod tests {
+    use amoiq_events::{
+        Ambient, StreamName,
+        event::EventCause,
+        node::{NodeEvent, NodeStarted},
+        store::{ExpectedVersion, memory::MemoryStore},
+    };
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn what_was_appended_meanwhile_goes_out_together_up_to_a_bound() {
+        let (store, ambient) = (MemoryStore::new(), Ambient::system());
+        let cause = EventCause { causation: "test".into(), actor: "test".into() };
+        for _ in 0..=MOST_EVENTS {
+            let event = Event::Node(NodeEvent::Started(NodeStarted { release: "1".to_owned() }));
+            let events = vec![event.envelope(&ambient, &cause)];
+            store.append(StreamName::node("node"), ExpectedVersion::Any, events).await.unwrap();
+        }
+        let mut subscription = store.subscribe(Position::START);
+        let mut together = Vec::new();
+        while let Some(first) = subscription.next_if_ready().await {
+            together.push(with_ready(first, &mut subscription).await.len());
+        }
+        assert_eq!(together, [MOST_EVENTS, 1], "each was a commit of its own");
+    }
 }

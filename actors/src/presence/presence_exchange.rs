@@ -97,6 +97,7 @@ impl PresenceExchange {
         let mut view = self.view();
         while view.changed().await.is_ok() {
             if self.note_membership() {
+                // Its mailbox may be full.
                 while !self.presence.rejoined() {
                     sleep(RETRY_AFTER).await;
                 }

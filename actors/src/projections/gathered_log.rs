@@ -55,11 +55,10 @@ impl GatheredLog {
         Ok(std::mem::take(&mut self.parts))
     }
 
-    /// Takes what is in the log already. An error is left to the next call, which meets it again.
+    /// Takes what is in the log already.
     async fn take_ready(&mut self) {
         while !self.is_full()
-            && self.subscription.has_more()
-            && let Ok(Some(part)) = self.subscription.next().await
+            && let Some(part) = self.subscription.next_if_ready().await
         {
             self.push(part);
         }

@@ -278,10 +278,7 @@ impl SessionWorker {
         cause: &EventCause,
     ) -> Result<SentMessage, SessionError> {
         match self.execute(loaded, command, cause).await {
-            Ok(()) => match loaded.recent.range(loaded.session.last_seq(), u32::MAX) {
-                Some(newest) => newest.into_iter().next().map(SentMessage::Stored).ok_or(SessionError::Gone),
-                None => Err(SessionError::Gone),
-            },
+            Ok(stored) => stored.map(Arc::new).map(SentMessage::Stored).ok_or(SessionError::Gone),
             Err(SessionError::Refused(SessionRefusal::AlreadySent(first))) => {
                 Ok(SentMessage::Duplicate(first))
             }
@@ -289,13 +286,14 @@ impl SessionWorker {
         }
     }
 
-    /// Decides and appends. When another writer was faster it reads what that one appended and decides again.
+    /// Decides and appends. When another writer was faster it reads what that one appended and decides again. Returns the
+    /// message that was stored, if there is one.
     async fn execute(
         &self,
         loaded: &mut LoadedSession,
         mut command: SessionCommand,
         cause: &EventCause,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Option<ChatMessage>, SessionError> {
         let deadline = Instant::now() + CONFLICT_PATIENCE;
         let mut is_current = !self.store.is_shared();
         loop {
@@ -312,7 +310,8 @@ impl SessionWorker {
             }
             let events = decided?;
             if events.is_empty() {
-                return Ok(self.store.confirm().await?);
+                self.store.confirm().await?;
+                return Ok(None);
             }
             match self.append(loaded, events, cause).await {
                 Err(AppendError::Conflict { .. }) if Instant::now() < deadline => {
@@ -345,7 +344,8 @@ impl SessionWorker {
         loaded: &mut LoadedSession,
         events: Vec<SessionEvent>,
         cause: &EventCause,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Option<ChatMessage>, AppendError> {
+        let mut stored = None;
         let events: Vec<_> = events.into_iter().map(Event::Session).collect();
         let envelopes: Vec<_> = events.iter().map(|event| event.envelope(&self.ambient, cause)).collect();
         let time = envelopes.last().map(|envelope| envelope.time).unwrap_or_default();
@@ -354,7 +354,7 @@ impl SessionWorker {
         for event in events {
             // A message is the last event of its append, so its position is the append's.
             if let Event::Session(event) = event {
-                loaded.apply(&event, time, appended.position);
+                stored = loaded.apply(&event, time, appended.position);
             }
         }
         assert_eq!(
@@ -363,7 +363,7 @@ impl SessionWorker {
             "{}: the state has another version than the stream",
             self.stream
         );
-        Ok(())
+        Ok(stored)
     }
 }
 

@@ -180,6 +180,11 @@ impl LogSubscription {
         *self.head.borrow() > self.after
     }
 
+    /// The next part of the log, if it is there already. An error is left to [`Self::next`], which meets it again.
+    pub async fn next_if_ready(&mut self) -> Option<EventBatch> {
+        if self.has_more() { self.next().await.ok().flatten() } else { None }
+    }
+
     /// The position up to which events were handed out.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -89,7 +89,7 @@ impl Entropy for OsEntropy {
 }
 
 thread_local! {
-    static READ_AHEAD: RefCell<ReadAhead> = const { RefCell::new(ReadAhead { bytes: [0; READ_AHEAD_BYTES], used: READ_AHEAD_BYTES }) };
+    static READ_AHEAD: RefCell<ReadAhead> = const { RefCell::new(ReadAhead::EMPTY) };
 }
 
 /// How many bytes are read at once. Each read is a system call, and a message takes ten bytes three times.
@@ -102,6 +102,8 @@ struct ReadAhead {
 }
 
 impl ReadAhead {
+    const EMPTY: Self = Self { bytes: [0; READ_AHEAD_BYTES], used: READ_AHEAD_BYTES };
+
     fn take(&mut self, bytes: &mut [u8], refill: impl Fn(&mut [u8])) {
         for byte in bytes {
             if self.used == READ_AHEAD_BYTES {

@@ -40,11 +40,18 @@ pub(super) struct LoadedSession {
 }
 
 impl LoadedSession {
-    pub(super) fn apply(&mut self, event: &SessionEvent, time: Timestamp, position: Position) {
+    /// Applies an event. Returns the message that it recorded, if it did.
+    pub(super) fn apply(
+        &mut self,
+        event: &SessionEvent,
+        time: Timestamp,
+        position: Position,
+    ) -> Option<ChatMessage> {
         self.session.apply(event);
         self.last_position = position;
-        if let SessionEvent::MessageCreated(created) = event {
-            self.recent.push(&ChatMessage::of(created, time, position));
-        }
+        let SessionEvent::MessageCreated(created) = event else { return None };
+        let message = ChatMessage::of(created, time, position);
+        self.recent.push(&message);
+        Some(message)
     }
 }

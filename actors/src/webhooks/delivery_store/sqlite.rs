@@ -111,6 +111,11 @@ impl SqliteDeliveries {
         self.database.read(move |conn| delivery_rows::settled_after(conn, lane, after)).await
     }
 
+    /// Refuses to write under a lease that was lost.
+    fn check(&self, lease: &HeldLease) -> Result<(), DeliveryStoreError> {
+        if (self.guard)(lease) { Ok(()) } else { Err(DeliveryStoreError::LeaseLost) }
+    }
+
     pub(super) async fn record(
         &self,
         lease: &HeldLease,
@@ -118,9 +123,7 @@ impl SqliteDeliveries {
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
-        if !(self.guard)(lease) {
-            return Err(DeliveryStoreError::LeaseLost);
-        }
+        self.check(lease)?;
         self.database.write(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
     }
 
@@ -131,9 +134,7 @@ impl SqliteDeliveries {
         progress: LaneProgress,
         entries: Vec<(Delivery, Option<DeliveryAttempt>)>,
     ) -> Result<(), DeliveryStoreError> {
-        if !(self.guard)(lease) {
-            return Err(DeliveryStoreError::LeaseLost);
-        }
+        self.check(lease)?;
         self.database.write_soon(move |conn| delivery_rows::record(conn, lane, progress, entries)).await
     }
 
