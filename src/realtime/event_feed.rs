@@ -4,7 +4,13 @@
 //! nothing that is not durable is broadcast. The one exception are presence signals about visitors who have not written,
 //! which are not in the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use amoiq_actors::{
     presence::{LoggedNews, OnlineUsers, PresenceSignal},
@@ -18,7 +24,7 @@ use amoiq_events::{
     stream::StreamKind,
 };
 use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use super::ChatRoom;
@@ -66,43 +72,58 @@ pub struct PresenceFeed {
     pub users: OnlineUsers,
 }
 
-/// Starts to follow the log from a position on the current thread.
-pub fn start(
-    store: Arc<dyn EventLog>,
-    from: Position,
-    rooms: Arc<RoomRegistry<ChatRoom>>,
-    offsets: OffsetWriter,
-    presence: PresenceFeed,
-) -> FeedProgress {
-    let (reached, position) = watch::channel(from);
-    let progress = FeedProgress { position, rooms: Arc::clone(&rooms) };
-    let others = store.is_shared().then(|| presence.users.clone());
-    actix::spawn(broadcast_signals(presence.signals, Arc::clone(&rooms), others));
-    let feed = LogBroadcaster { store, rooms, offsets, users: presence.users };
-    actix::spawn(feed.follow(from, reached));
-    progress
-}
-
-/// Broadcasts what is appended.
-struct LogBroadcaster {
+/// Everything that rooms get.
+pub struct EventFeed {
     store: Arc<dyn EventLog>,
     rooms: Arc<RoomRegistry<ChatRoom>>,
     offsets: OffsetWriter,
     users: OnlineUsers,
+    reached: watch::Sender<Position>,
+    is_followed: AtomicBool,
 }
 
-impl LogBroadcaster {
-    async fn follow(self, from: Position, reached: watch::Sender<Position>) {
-        let mut subscription = self.store.subscribe(from);
+impl EventFeed {
+    /// A feed of what is appended after a position, once a thread follows it. Presence signals are broadcast at once, on the
+    /// current thread.
+    pub fn new(
+        store: Arc<dyn EventLog>,
+        from: Position,
+        rooms: Arc<RoomRegistry<ChatRoom>>,
+        offsets: OffsetWriter,
+        presence: PresenceFeed,
+    ) -> Arc<Self> {
+        let users = presence.users;
+        let others = store.is_shared().then(|| users.clone());
+        actix::spawn(broadcast_signals(presence.signals, Arc::clone(&rooms), others));
+        let reached = watch::Sender::new(from);
+        Arc::new(Self { store, rooms, offsets, users, reached, is_followed: AtomicBool::new(false) })
+    }
+
+    /// How far the rooms are.
+    #[must_use]
+    pub fn progress(&self) -> FeedProgress {
+        FeedProgress { position: self.reached.subscribe(), rooms: Arc::clone(&self.rooms) }
+    }
+
+    /// Follows the log on the current arbiter, unless another one does. On a thread that serves sockets, a part of the rooms
+    /// needs no wake-up.
+    pub fn follow_here(self: &Arc<Self>) {
+        if !self.is_followed.swap(true, Ordering::AcqRel) {
+            let followed = FollowedFeed(Arc::clone(self));
+            actix::spawn(async move { followed.0.follow().await });
+        }
+    }
+
+    async fn follow(&self) {
+        let mut subscription = self.store.subscribe(*self.reached.borrow());
         loop {
             match subscription.next().await {
                 Ok(Some(batch)) => {
-                    let batches = with_ready(batch, &mut subscription).await;
                     // A socket that joins later is not owed what was appended before.
                     if !self.rooms.is_empty() {
-                        self.broadcast_all(&batches).await;
+                        self.broadcast_ready(batch, &mut subscription).await;
                     }
-                    reached.send_replace(subscription.position());
+                    self.reached.send_replace(subscription.position());
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -113,14 +134,22 @@ impl LogBroadcaster {
         }
     }
 
-    async fn broadcast_all(&self, batches: &[EventBatch]) {
-        if self.store.is_shared() {
-            for batch in batches {
-                self.fold_presence(batch).await;
-            }
+    /// Broadcasts a part of the log, with the parts after it that are there when its listeners can take more: what was appended
+    /// while a large room was written goes out with one write for each listener.
+    async fn broadcast_ready(&self, first: EventBatch, subscription: &mut LogSubscription) {
+        let mut broadcasts = self.broadcasts_of(&first).await;
+        self.rooms.ready_for(&broadcasts).await;
+        for batch in ready_after(first.events.len(), subscription).await {
+            broadcasts.extend(self.broadcasts_of(&batch).await);
         }
-        let events = batches.iter().flat_map(|batch| batch.events.iter());
-        self.rooms.broadcast(events.filter_map(|event| self.broadcast(event)).collect()).await;
+        self.rooms.broadcast(broadcasts).await;
+    }
+
+    async fn broadcasts_of(&self, batch: &EventBatch) -> Vec<RoomBroadcast<ChatRoom>> {
+        if self.store.is_shared() {
+            self.fold_presence(batch).await;
+        }
+        batch.events.iter().filter_map(|event| self.broadcast_of(event)).collect()
     }
 
     /// Staff are told after it is folded: whether somebody who left is still on another node shows then, and a signal that
@@ -132,7 +161,7 @@ impl LogBroadcaster {
         }
     }
 
-    fn broadcast(&self, event: &RecordedEvent) -> Option<RoomBroadcast<ChatRoom>> {
+    fn broadcast_of(&self, event: &RecordedEvent) -> Option<RoomBroadcast<ChatRoom>> {
         let timing = match self.store.is_shared().then(|| self.users.news(event)) {
             None | Some(LoggedNews::Own) => BroadcastTiming::Live,
             Some(LoggedNews::Others) => BroadcastTiming::Later,
@@ -142,11 +171,9 @@ impl LogBroadcaster {
     }
 }
 
-/// A part of the log, with the parts after it that are there already: what was appended while a large room was written goes out
-/// with one write for each listener.
-async fn with_ready(first: EventBatch, subscription: &mut LogSubscription) -> Vec<EventBatch> {
-    let mut events = first.events.len();
-    let mut batches = vec![first];
+/// The parts of the log that are there already, until there are enough events with those before.
+async fn ready_after(mut events: usize, subscription: &mut LogSubscription) -> Vec<EventBatch> {
+    let mut batches = Vec::new();
     while events < MOST_EVENTS
         && let Some(next) = subscription.next_if_ready().await
     {
@@ -154,6 +181,15 @@ async fn with_ready(first: EventBatch, subscription: &mut LogSubscription) -> Ve
         batches.push(next);
     }
     batches
+}
+
+/// A feed that a thread follows. When the thread ends, another one can.
+struct FollowedFeed(Arc<EventFeed>);
+
+impl Drop for FollowedFeed {
+    fn drop(&mut self) {
+        self.0.is_followed.store(false, Ordering::Release);
+    }
 }
 
 /// Tells staff about visitors who have not written. `users` are those of all nodes, where there are others.
@@ -261,6 +297,12 @@ pub(super) fn broadcast_of(
     })
 }
 
+/// What `meta_message_created` carries.
+#[derive(Serialize)]
+struct MessageCreated {
+    message: MessageResponse,
+}
+
 /// `meta_message_created`, without its offset.
 pub(super) fn message_created(
     tenant: &TenantId,
@@ -269,7 +311,7 @@ pub(super) fn message_created(
     audience: Audience,
 ) -> OutgoingEvent {
     let response = MessageResponse::of(message, session, audience).in_tenant(tenant);
-    OutgoingEvent::new("meta_message_created", &json!({ "message": response }))
+    OutgoingEvent::new("meta_message_created", &MessageCreated { message: response })
 }
 
 #[cfg(test)]
@@ -295,7 +337,7 @@ mod tests {
         let mut subscription = store.subscribe(Position::START);
         let mut together = Vec::new();
         while let Some(first) = subscription.next_if_ready().await {
-            together.push(with_ready(first, &mut subscription).await.len());
+            together.push(1 + ready_after(first.events.len(), &mut subscription).await.len());
         }
         assert_eq!(together, [MOST_EVENTS, 1], "each was a commit of its own");
     }

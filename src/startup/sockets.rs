@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     realtime::{
         ChatApplication, ChatProtocol, ChatRoom, ChatServices,
-        event_feed::{self, FeedProgress, PresenceFeed},
+        event_feed::{EventFeed, FeedProgress, PresenceFeed},
         recovery_table::RecoveryTable,
         recovery_tokens::offset_writer,
     },
@@ -45,7 +45,8 @@ pub(super) struct SocketServer {
     services: ChatServices,
     settings: SocketSettings,
     last_socket: Arc<AtomicU64>,
-    feed: web::Data<FeedProgress>,
+    feed: Arc<EventFeed>,
+    progress: web::Data<FeedProgress>,
     proxies: web::Data<TrustedProxies>,
 }
 
@@ -62,7 +63,7 @@ impl SocketServer {
         let offsets = offset_writer(services.authenticator.clone(), log.epoch());
         let presence = PresenceFeed { signals, users: services.online.users.clone() };
         let (to_rooms, with_offsets) = (Arc::clone(&rooms), Arc::clone(&offsets));
-        let feed = event_feed::start(Arc::clone(log), log.head(), to_rooms, with_offsets, presence);
+        let feed = EventFeed::new(Arc::clone(log), log.head(), to_rooms, with_offsets, presence);
         let chat = ChatServices {
             authenticator: services.authenticator.clone(),
             guard: services.guard.clone(),
@@ -92,19 +93,21 @@ impl SocketServer {
         let may_hold = Box::new(move || listener.has_room_to_wait());
         let engine = Engine::with_hold_policy(engine_settings(config), random_source(ambient), may_hold);
         review_on_change(engine.clone(), registry);
-        let (feed, proxies) = (web::Data::new(feed), services.proxies.clone());
-        Self { engine, rooms, services: chat, settings, last_socket: Arc::default(), feed, proxies }
+        let (progress, proxies) = (web::Data::new(feed.progress()), services.proxies.clone());
+        let last_socket = Arc::default();
+        Self { engine, rooms, services: chat, settings, last_socket, feed, progress, proxies }
     }
 
-    /// Adds the routes to one worker and serves its sockets.
+    /// Adds the routes to one worker and serves its sockets. The first worker follows the log for all.
     pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
+        self.feed.follow_here();
         let chat = ChatApplication::new(self.services.clone(), self.rooms.start_worker());
         let random = random_source(&self.services.ambient);
         let server = NamespaceServer::new(chat, self.settings.clone(), random, Arc::clone(&self.last_socket));
         let proxies = self.proxies.clone();
         let client = move |request: &HttpRequest| proxies.client_of(request);
         let protocol = move |handshake| server.protocol(handshake);
-        routes.app_data(self.feed.clone());
+        routes.app_data(self.progress.clone());
         self.engine.configure(PATH, routes, Rc::new(client), Rc::new(protocol));
     }
 

@@ -19,13 +19,10 @@ use std::{
 };
 
 use actix::{
-    fut::{ActorFutureExt, wrap_future},
+    fut::wrap_future,
     prelude::*,
 };
-use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{OutgoingEvent, SocketId, SocketOutlet};
 use crate::engine::CloseReason;
@@ -95,6 +92,7 @@ pub struct RoomRegistry<R: RoomName> {
 struct RoomWorker<R: RoomName> {
     address: Addr<RoomActor<R>>,
     index: Arc<RoomIndex>,
+    is_writing: watch::Receiver<bool>,
 }
 
 impl<R: RoomName> Default for RoomRegistry<R> {
@@ -115,14 +113,14 @@ impl<R: RoomName> RoomRegistry<R> {
             memberships: Arc::clone(&self.memberships),
         };
         let table = WorkerRooms::new(counts);
-        let rooms = table.clone();
+        let (rooms, is_writing) = (table.clone(), table.0.borrow().is_writing.subscribe());
         let address = RoomActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            RoomActor { rooms, writing: None }
+            RoomActor { rooms }
         });
         self.workers.send_modify(|workers| {
             workers.retain(|worker| worker.address.connected());
-            workers.push(RoomWorker { address, index });
+            workers.push(RoomWorker { address, index, is_writing });
         });
         table
     }
@@ -133,28 +131,47 @@ impl<R: RoomName> RoomRegistry<R> {
         self.memberships.load(Ordering::Acquire) == 0
     }
 
+    /// Waits until nobody who gets one of these is being written to. What comes meanwhile can go out with them.
+    pub async fn ready_for(&self, broadcasts: &[RoomBroadcast<R>]) {
+        let is_busy = |worker: &RoomWorker<R>| worker.is_writing.borrow().then(|| worker.is_writing.clone());
+        for mut is_writing in self.with_listeners(broadcasts, is_busy) {
+            wait_until_written(&mut is_writing).await;
+        }
+    }
+
     /// Broadcasts to the rooms of every worker. When this returns, the events are in the queue of each socket.
     pub async fn broadcast(&self, broadcasts: Vec<RoomBroadcast<R>>) {
         if broadcasts.is_empty() {
             return;
         }
-        let rooms = broadcasts.iter().flat_map(|broadcast| &broadcast.rooms);
-        let rooms: Vec<_> = rooms.map(|room| RoomNumber::of(room, &self.hasher)).collect();
         let broadcasts: Arc<[_]> = broadcasts.into();
-        // All at once, so that a slow worker does not delay the others; a worker without listeners is not woken.
-        let sent: Vec<_> = {
-            let workers = self.workers.borrow();
-            let with_listeners =
-                workers.iter().filter(|worker| rooms.iter().any(|room| worker.index.may_have(*room)));
-            let deliver =
-                |worker: &RoomWorker<R>| worker.address.send(DeliverBroadcasts(Arc::clone(&broadcasts)));
-            with_listeners.map(deliver).collect()
-        };
-        for delivery in sent {
+        let deliver =
+            |worker: &RoomWorker<R>| Some(worker.address.send(DeliverBroadcasts(Arc::clone(&broadcasts))));
+        // All at once, so that a slow worker does not delay the others.
+        for delivery in self.with_listeners(&broadcasts, deliver) {
             // A worker that is gone has no sockets.
             let _gone = delivery.await;
         }
     }
+
+    /// What `of` gives for the workers that may have listeners: the others are not woken.
+    fn with_listeners<T>(
+        &self,
+        broadcasts: &[RoomBroadcast<R>],
+        of: impl Fn(&RoomWorker<R>) -> Option<T>,
+    ) -> Vec<T> {
+        let rooms = broadcasts.iter().flat_map(|broadcast| &broadcast.rooms);
+        let rooms: Vec<_> = rooms.map(|room| RoomNumber::of(room, &self.hasher)).collect();
+        let workers = self.workers.borrow();
+        let with_listeners =
+            workers.iter().filter(|worker| rooms.iter().any(|room| worker.index.may_have(*room)));
+        with_listeners.filter_map(of).collect()
+    }
+}
+
+/// A worker that is gone writes nothing.
+async fn wait_until_written(is_writing: &mut watch::Receiver<bool>) {
+    let _gone = is_writing.wait_for(|is_writing| !is_writing).await;
 }
 
 /// The rooms of one worker.
@@ -169,7 +186,8 @@ impl<R: RoomName> Clone for WorkerRooms<R> {
 impl<R: RoomName> WorkerRooms<R> {
     fn new(counts: MembershipCounts) -> Self {
         let (rooms, members, written) = Default::default();
-        Self(Rc::new(RefCell::new(RoomTable { rooms, members, broadcasts: 0, written, counts })))
+        let is_writing = watch::Sender::new(false);
+        Self(Rc::new(RefCell::new(RoomTable { rooms, members, broadcasts: 0, written, counts, is_writing })))
     }
 
     /// Adds a socket to a room. From now on it gets what is broadcast.
@@ -187,19 +205,18 @@ impl<R: RoomName> WorkerRooms<R> {
         self.0.borrow_mut().leave_all(socket);
     }
 
-    /// Puts broadcasts into the queues of their listeners, and writes them. Other connections have their turn in between.
-    /// The result, if there are many listeners, ends when the next batch is due.
-    fn deliver(&self, broadcasts: &[RoomBroadcast<R>]) -> Option<oneshot::Receiver<()>> {
-        let is_written = {
+    /// Puts broadcasts into the queues of their listeners, and writes them. If there are many listeners, other connections have
+    /// their turn in between, and the table is marked as writing until the next batch is due.
+    fn deliver(&self, broadcasts: &[RoomBroadcast<R>]) {
+        {
             let mut table = self.0.borrow_mut();
             broadcasts.iter().for_each(|broadcast| table.queue(broadcast));
-            table.flush_some()
-        };
-        if is_written {
-            return None;
+            if table.flush_some() {
+                return;
+            }
+            table.is_writing.send_replace(true);
         }
-        let (rooms, (done, writing)) = (self.clone(), oneshot::channel());
-        let started = Instant::now();
+        let (rooms, started) = (self.clone(), Instant::now());
         actix::spawn(async move {
             loop {
                 tokio::task::yield_now().await;
@@ -209,9 +226,8 @@ impl<R: RoomName> WorkerRooms<R> {
             }
             // The cores are free for as long as that took: what is said meanwhile goes out with one write for each listener.
             tokio::time::sleep(started.elapsed().min(MAX_PAUSE)).await;
-            drop(done);
+            rooms.0.borrow().is_writing.send_replace(false);
         });
-        Some(writing)
     }
 }
 
@@ -223,6 +239,8 @@ struct RoomTable<R> {
     /// The members that got something of the current broadcasts and are not flushed yet.
     written: Vec<Rc<RoomMember<R>>>,
     counts: MembershipCounts,
+    /// Whether the last batch is not written yet, or the next one is not due.
+    is_writing: watch::Sender<bool>,
 }
 
 /// What other threads know of the memberships of one worker.
@@ -349,8 +367,6 @@ impl<R: RoomName> RoomTable<R> {
 /// makes the next one, so that a connection of a busy room gets many events with one write.
 pub struct RoomActor<R: RoomName> {
     rooms: WorkerRooms<R>,
-    /// Ends when the next batch is due.
-    writing: Option<oneshot::Receiver<()>>,
 }
 
 impl<R: RoomName> Actor for RoomActor<R> {
@@ -370,14 +386,12 @@ impl<R: RoomName> Handler<DeliverBroadcasts<R>> for RoomActor<R> {
         DeliverBroadcasts(broadcasts): DeliverBroadcasts<R>,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let (rooms, before) = (self.rooms.clone(), self.writing.take());
+        let rooms = self.rooms.clone();
+        let mut is_writing = rooms.0.borrow().is_writing.subscribe();
         let delivering = async move {
-            if let Some(before) = before {
-                let _due = before.await;
-            }
-            rooms.deliver(&broadcasts)
+            wait_until_written(&mut is_writing).await;
+            rooms.deliver(&broadcasts);
         };
-        let delivering = wrap_future::<_, Self>(delivering);
-        AtomicResponse::new(Box::pin(delivering.map(|writing, rooms, _| rooms.writing = writing)))
+        AtomicResponse::new(Box::pin(wrap_future::<_, Self>(delivering)))
     }
 }

@@ -33,6 +33,33 @@ fn the_sender_every_tab_and_the_staff_receive_a_message_once_as_sent() {
 }
 
 #[test]
+fn a_crowded_room_hears_everything_in_order_and_another_room_is_served_meanwhile() {
+    const LISTENERS: usize = 300;
+    const MESSAGES: u64 = 40;
+    let unlimited = AppLauncher::new().environment("AMOIQ__RATE_LIMIT__SOCKET_PER_SECOND", "0");
+    let app = unlimited.start();
+    let in_session = |session| SocketClient::connect_with(&app, SECRET_KEY, &json!({ "sessionId": session }));
+    let mut sender = in_session(OTHER);
+    app.say(WIDGET_KEY, SESSION, "the first");
+    let join = |_| {
+        let mut listener = SocketClient::connect(&app, BOT_KEY);
+        listener.call("join:session", &json!({ "sessionId": SESSION }));
+        listener
+    };
+    let mut listeners: Vec<_> = (0..LISTENERS).map(join).collect();
+    for number in 0..MESSAGES {
+        sender.emit("message", &json!({ "text": number.to_string(), "sessionId": SESSION }));
+        let taken = sender.call("message", &json!({ "text": "meanwhile", "sessionId": OTHER }));
+        assert_eq!(taken["success"], true, "{taken}");
+    }
+    for listener in &mut listeners {
+        for seq in 2..MESSAGES + 2 {
+            assert_eq!(listener.next("meta_message_created")["message"]["seq"], seq);
+        }
+    }
+}
+
+#[test]
 fn a_message_is_acknowledged_and_a_repeat_says_so_without_an_echo() {
     let app = TestApp::start();
     let mut socket = SocketClient::connect(&app, WIDGET_KEY);
