@@ -136,7 +136,7 @@ impl<R: ApiRequest> FromRequest for Authenticated<R> {
             let context = context.ok_or(Problem::Internal)?;
             let credential = context.credential.as_ref().map_err(Clone::clone)?;
             let payload = payload.await.map_err(|_never| Problem::Internal)?;
-            let mut body: R = field::request(body::members(&request, payload, R::BODY).await?)?;
+            let mut body: R = body::request(&request, payload, R::BODY).await?;
             let selection = TenantSelection {
                 tenants: named_tenants(&request, body.tenant_id())?,
                 is_forwarded: forwarded::is_forwarded(request.headers()),

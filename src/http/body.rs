@@ -6,9 +6,13 @@ use actix_web::{
     web::{self, Bytes},
 };
 use amoiq_connections::{BodyError, is_identity, read_body};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::Map;
 
-use crate::api::{field::json, problem::Problem};
+use crate::api::{
+    field::{self, json},
+    problem::Problem,
+};
 
 /// The largest body, in bytes: `limits.body_bytes`.
 #[derive(Debug, Clone, Copy)]
@@ -25,25 +29,25 @@ pub enum BodyRule {
     Ignored,
 }
 
-/// The members of a body, which has to be a JSON object.
+/// The request in a body, which has to be a JSON object.
 ///
 /// # Errors
 /// When it is not declared as JSON, too large, too slow, not JSON or not an object.
-pub async fn members(
+pub async fn request<R: DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
     rule: BodyRule,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<R, Problem> {
     match rule {
-        BodyRule::Ignored => Ok(Map::new()),
+        BodyRule::Ignored => field::request(Map::new()),
         BodyRule::Required if !is_json(request) => Err(Problem::UnsupportedMediaType),
-        BodyRule::Required => json::object(&bytes(request, payload).await?),
+        BodyRule::Required => json::request(&bytes(request, payload).await?),
         BodyRule::Optional => {
             let bytes = bytes(request, payload).await?;
             if json::without_mark(&bytes).is_empty() {
-                return Ok(Map::new());
+                return field::request(Map::new());
             }
-            if is_json(request) { json::object(&bytes) } else { Err(Problem::UnsupportedMediaType) }
+            if is_json(request) { json::request(&bytes) } else { Err(Problem::UnsupportedMediaType) }
         }
     }
 }
@@ -69,6 +73,10 @@ async fn bytes(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Pr
 /// `application/json`, or a type that is JSON by its suffix.
 fn is_json(request: &HttpRequest) -> bool {
     let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
+    let essence = essence.to_ascii_lowercase();
+    essence.starts_with("application/") && essence.ends_with("+json")
 }

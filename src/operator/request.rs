@@ -13,7 +13,7 @@ use amoiq_events::event::EventCause;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{field, problem::Problem},
+    api::problem::Problem,
     http::{
         body::{self, BodyRule},
         middleware::trace::RequestId,
@@ -77,8 +77,7 @@ impl<R: DeserializeOwned + 'static> FromRequest for ChangeRequest<R> {
         Box::pin(async move {
             let operator = operator?;
             let payload = payload.await.map_err(|_never| Problem::Internal)?;
-            let members = body::members(&request, payload, BodyRule::Optional).await?;
-            Ok(Self { operator, body: field::request(members)? })
+            Ok(Self { operator, body: body::request(&request, payload, BodyRule::Optional).await? })
         })
     }
 }

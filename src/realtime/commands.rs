@@ -83,11 +83,10 @@ impl ChatApplication {
         }
         let argument: Option<Box<RawValue>> =
             event.first().map_err(|error| Problem::MalformedJson(error.to_string()))?;
-        let members = match argument {
-            Some(argument) => json::object(argument.get().as_bytes())?,
-            None => Map::new(),
+        let mut request: R = match argument {
+            Some(argument) => json::request(argument.get().as_bytes())?,
+            None => field::request(Map::new())?,
         };
-        let mut request: R = field::request(members)?;
         let mut validation = Validation::new();
         match validation.optional("tenantId", request.take_tenant_id()) {
             Some(named) if named != socket.principal.tenant_id => {

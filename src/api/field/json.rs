@@ -4,19 +4,29 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
 
 use crate::api::problem::Problem;
 
-/// The members of a JSON object. A byte order mark before it is skipped, which PowerShell and .NET write
-/// (RFC 8259, 8.1).
+/// A request from a JSON object. A byte order mark before it is skipped, which PowerShell and .NET write (RFC 8259, 8.1). Of
+/// several members with one name the last counts.
 ///
 /// # Errors
 /// When it is not JSON, or not an object.
-pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+pub fn request<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, Problem> {
     let bytes = without_mark(bytes);
+    // Most requests are read in one step. What cannot be is read slowly: it tells why, or is unusual.
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice(bytes) {
+        Ok(request) if is_object => Ok(request),
+        _ => super::request(object(bytes)?),
+    }
+}
+
+/// The members of a JSON object.
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         // JSON's grammar allows half a surrogate pair, texts do not: the answer names the field.
@@ -139,7 +149,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::field::{Field, JsonObject, request};
+    use crate::api::field::{Field, JsonObject};
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
@@ -154,9 +164,30 @@ mod tests {
         {
             let info = json!({ "$serde_json::private::RawValue": inner, "zzz": 1 });
             let members = Map::from_iter([("info".to_owned(), info.clone())]);
-            let read: InfoRequest = request(members).unwrap();
-            let Field::Value(object) = read.info else { panic!("{info} is not read") };
-            assert_eq!(object.within(1_000).unwrap().get(), info.to_string());
+            let body = Value::Object(members.clone()).to_string();
+            for read in [super::super::request(members), request(body.as_bytes())] {
+                let read: InfoRequest = read.unwrap();
+                let Field::Value(object) = read.info else { panic!("{info} is not read") };
+                assert_eq!(object.within(1_000).unwrap().get(), info.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_an_object_and_of_members_with_one_name_the_last_counts() {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        struct TextRequest {
+            text: Field<String>,
+        }
+        let text = |body: &[u8]| request(body).map(|TextRequest { text }| text);
+        let value = |text: &str| Field::Value(text.to_owned());
+        assert_eq!(text(br#" {"text": "a", "other": [{}]}"#).unwrap(), value("a"));
+        assert_eq!(text("\u{feff}{\"text\": \"a\"}".as_bytes()).unwrap(), value("a"));
+        assert_eq!(text(br#"{"text": "a", "text": "b"}"#).unwrap(), value("b"));
+        assert_eq!(text(br#"{"other": 1, "other": "\ud83d"}"#).unwrap(), Field::Absent);
+        for not_an_object in [&br#"["a"]"#[..], b"[]", b"null", b"1", br#"{"text": "a"} x"#, br#"{"text""#, b""] {
+            text(not_an_object).unwrap_err();
         }
     }
 
