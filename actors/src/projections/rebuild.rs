@@ -40,8 +40,8 @@ const MAX_HELD_CHANGES: usize = 65_536;
 /// How many changes one transaction writes, which takes some ten milliseconds.
 const PORTION_CHANGES: usize = 2_048;
 
-/// The most reads of the log that are folded at a time.
-const BATCH_READS: usize = 16;
+/// The most reads of the log that are folded at a time, of two pages each.
+const BATCH_READS: usize = 8;
 
 /// The bytes of data that end such a batch: two batches are in memory.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -110,7 +110,7 @@ pub(crate) async fn fill<P: Projection>(
         views.write(move |transaction| ViewGeneration::create::<P>(transaction, epoch)).await?;
     let (reading, tables) = (views.clone(), generation.tables);
     let mut folding = off_the_arbiter(move || Ok(RebuildFold::<P>::new(&reading, tables, skip)?)).await?;
-    let mut pages = LogReader::all(&*log, generation.position);
+    let mut pages = LogReader::all(&*log, generation.position).in_pairs();
     loop {
         let mut batch = read(&mut pages).await?;
         // A short batch means that the switch can fold the rest.

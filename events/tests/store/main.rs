@@ -83,6 +83,7 @@ every_backend! {
         a_reader_gives_pages_until_the_end
         a_reader_gives_events_until_the_end
         a_reader_goes_on_with_what_is_appended
+        a_reader_of_pairs_gives_what_is_left_of_the_log_in_order
         the_head_is_the_newest_position
         streams_are_listed_by_prefix_in_order_and_in_pages
     }

@@ -205,6 +205,34 @@ pub(crate) async fn a_reader_goes_on_with_what_is_appended(given: &mut Given) {
     }
 }
 
+pub(crate) async fn a_reader_of_pairs_gives_what_is_left_of_the_log_in_order(given: &mut Given) {
+    interleave(given, &stream("a"), 60).await;
+    // Positions without an event: a few, and as many as one page of a pair has.
+    given.truncate(&stream("one"), 5).await;
+    given.has_many(&stream("gone"), 501..=509).await;
+    given.delete(&stream("gone")).await;
+    interleave(given, &stream("b"), 20).await;
+    let (store, log) = (given.store(), given.log().await);
+    let middle = log[log.len() / 2].position;
+    for (after, upto) in [(Position::START, Position::END), (Position::START, middle), (middle, Position::END)] {
+        let mut reader = LogReader::all(&*store, after).up_to(upto).with_page_events(7).in_pairs();
+        let mut read = Vec::new();
+        while let Some(page) = within(reader.next_page()).await.expect("read") {
+            read.extend(page);
+        }
+        let wanted = log.iter().filter(|event| event.position > after && event.position <= upto);
+        assert_eq!(read, wanted.cloned().collect::<Vec<_>>());
+    }
+    let mut reader = LogReader::all(&*store, log[log.len() - 1].position).with_page_events(7).in_pairs();
+    for number in 0..30 {
+        assert_eq!(within(reader.next_page()).await, Ok(None));
+        let number = 1_000 + number;
+        given.has(&stream("a"), number..=number).await;
+        let page = within(reader.next_page()).await.expect("read");
+        assert_eq!(page.map(|page| numbers(&page)), Some(vec![number]));
+    }
+}
+
 /// Readers of each kind, and what each must give.
 fn readings<'a>(log: &'a dyn EventLog, events: &[RecordedEvent]) -> Vec<(LogReader<'a>, Vec<RecordedEvent>)> {
     let of_stream: Vec<_> = events.iter().filter(|event| event.stream == stream("a")).cloned().collect();
