@@ -142,6 +142,18 @@ impl StoreVerification {
         }
     }
 
+    /// What was read later, with the problems that were found before it.
+    pub(in crate::store::sqlite) fn followed_by(self, later: Self) -> Self {
+        let mut problems = self.problems;
+        let room = LISTED.saturating_sub(problems.len());
+        problems.extend(later.problems.into_iter().take(room));
+        let mut counts = later.counts;
+        for (kind, count) in self.counts {
+            *counts.entry(kind).or_default() += count;
+        }
+        Self { problems, counts, ..later }
+    }
+
     pub(in crate::store::sqlite) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }

@@ -11,6 +11,8 @@
 //! that most links are followed without a lookup; the others are looked up by position. Whether the index has all streams
 //! follows from counting events. A long list of defects is cut, and counted.
 
+use std::path::Path;
+
 use rusqlite::{Connection, types::Value};
 
 use crate::{
@@ -52,7 +54,8 @@ impl StoreFiles<'_> {
         report: ProgressCallback<'_>,
     ) -> Result<StoreVerification, OpenError> {
         let log_file = read_only::log_file(self.path);
-        let found = look(self, from, report).map_err(|error| error.judged(&log_file))?;
+        let mut found = look(self, from, report).map_err(|error| error.judged(&log_file))?;
+        found.clean = found.problem_count() == 0;
         // A file that does not fit may only be unreadable: nobody should restore a backup because of a disk that works again
         // in a moment.
         let is_counted = |kind| found.counts.contains_key(&kind);
@@ -75,15 +78,35 @@ impl StoreFiles<'_> {
     }
 }
 
+/// SQLite checks the pages on a thread of its own while the rows are read.
 fn look(
+    files: StoreFiles<'_>,
+    from: Position,
+    report: ProgressCallback<'_>,
+) -> Result<StoreVerification, OpenError> {
+    let log_file = read_only::log_file(files.path);
+    report(WorkProgress { what: "pages", done: 0, total: 0 });
+    std::thread::scope(|threads| {
+        let pages = threads.spawn(|| look_at_pages(&log_file));
+        let rows = look_at_rows(files, from, report);
+        let pages = pages.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(pages?.followed_by(rows?))
+    })
+}
+
+fn look_at_pages(log_file: &Path) -> Result<StoreVerification, OpenError> {
+    let mut found = StoreVerification::default();
+    found.check_pages(&read_only::open(log_file)?, "log.db", DefectKind::Pages);
+    Ok(found)
+}
+
+fn look_at_rows(
     files: StoreFiles<'_>,
     from: Position,
     report: ProgressCallback<'_>,
 ) -> Result<StoreVerification, OpenError> {
     let conn = read_only::open(&read_only::log_file(files.path))?;
     let mut found = StoreVerification { from, verified_to: from, ..StoreVerification::default() };
-    report(WorkProgress { what: "pages", done: 0, total: 0 });
-    found.check_pages(&conn, "log.db", DefectKind::Pages);
     let Some(at) = LogBounds::read(&conn, &mut found) else { return Ok(found) };
     found.epoch = Epoch(at.epoch).to_string();
     let end = at.head.max(at.floor);
@@ -107,7 +130,6 @@ fn look(
     } else {
         companion::check_packed(&conn, files.companions, &mut found);
     }
-    found.clean = found.problem_count() == 0;
     Ok(found)
 }
 
