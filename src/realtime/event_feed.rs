@@ -4,13 +4,7 @@
 //! nothing that is not durable is broadcast. The one exception are presence signals about visitors who have not written,
 //! which are not in the log.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use amoiq_actors::{
     presence::{LoggedNews, OnlineUsers, PresenceSignal},
@@ -25,7 +19,7 @@ use amoiq_events::{
 };
 use amoiq_socketio::socket::{OffsetWriter, OutgoingEvent, RoomBroadcast, RoomRegistry};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 
 use super::ChatRoom;
 use crate::{
@@ -79,7 +73,8 @@ pub struct EventFeed {
     offsets: OffsetWriter,
     users: OnlineUsers,
     reached: watch::Sender<Position>,
-    is_followed: AtomicBool,
+    /// What was taken from the log. Whoever holds it follows the log.
+    taken: Mutex<Position>,
 }
 
 impl EventFeed {
@@ -95,8 +90,8 @@ impl EventFeed {
         let users = presence.users;
         let others = store.is_shared().then(|| users.clone());
         actix::spawn(broadcast_signals(presence.signals, Arc::clone(&rooms), others));
-        let reached = watch::Sender::new(from);
-        Arc::new(Self { store, rooms, offsets, users, reached, is_followed: AtomicBool::new(false) })
+        let (reached, taken) = (watch::Sender::new(from), Mutex::new(from));
+        Arc::new(Self { store, rooms, offsets, users, reached, taken })
     }
 
     /// How far the rooms are.
@@ -105,25 +100,24 @@ impl EventFeed {
         FeedProgress { position: self.reached.subscribe(), rooms: Arc::clone(&self.rooms) }
     }
 
-    /// Follows the log on the current arbiter, unless another one does. On a thread that serves sockets, a part of the rooms
-    /// needs no wake-up.
+    /// Follows the log on the current arbiter, once no other one does. On a thread that serves sockets, a part of the rooms needs
+    /// no wake-up.
     pub fn follow_here(self: &Arc<Self>) {
-        if !self.is_followed.swap(true, Ordering::AcqRel) {
-            let followed = FollowedFeed(Arc::clone(self));
-            actix::spawn(async move { followed.0.follow().await });
-        }
+        let feed = Arc::clone(self);
+        actix::spawn(async move { feed.follow(feed.taken.lock().await).await });
     }
 
-    async fn follow(&self) {
-        let mut subscription = self.store.subscribe(*self.reached.borrow());
+    async fn follow(&self, mut taken: MutexGuard<'_, Position>) {
+        let mut subscription = self.store.subscribe(*taken);
         loop {
             match subscription.next().await {
                 Ok(Some(batch)) => {
                     // A socket that joins later is not owed what was appended before.
                     if !self.rooms.is_empty() {
-                        self.broadcast_ready(batch, &mut subscription).await;
+                        self.broadcast_ready(batch, &mut subscription, &mut taken).await;
                     }
-                    self.reached.send_replace(subscription.position());
+                    *taken = subscription.position();
+                    self.reached.send_replace(*taken);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -136,12 +130,19 @@ impl EventFeed {
 
     /// Broadcasts a part of the log, with the parts after it that are there when its listeners can take more: what was appended
     /// while a large room was written goes out with one write for each listener.
-    async fn broadcast_ready(&self, first: EventBatch, subscription: &mut LogSubscription) {
+    async fn broadcast_ready(
+        &self,
+        first: EventBatch,
+        subscription: &mut LogSubscription,
+        taken: &mut Position,
+    ) {
         let mut broadcasts = self.broadcasts_of(&first).await;
         self.rooms.ready_for(&broadcasts).await;
         for batch in ready_after(first.events.len(), subscription).await {
             broadcasts.extend(self.broadcasts_of(&batch).await);
         }
+        // Before they are broadcast: if this thread ends meanwhile, no socket gets an event from the next one again.
+        *taken = subscription.position();
         self.rooms.broadcast(broadcasts).await;
     }
 
@@ -181,15 +182,6 @@ async fn ready_after(mut events: usize, subscription: &mut LogSubscription) -> V
         batches.push(next);
     }
     batches
-}
-
-/// A feed that a thread follows. When the thread ends, another one can.
-struct FollowedFeed(Arc<EventFeed>);
-
-impl Drop for FollowedFeed {
-    fn drop(&mut self) {
-        self.0.is_followed.store(false, Ordering::Release);
-    }
 }
 
 /// Tells staff about visitors who have not written. `users` are those of all nodes, where there are others.
@@ -323,16 +315,48 @@ mod tests {
         store::{ExpectedVersion, memory::MemoryStore},
     };
 
+    use actix::Arbiter;
+    use amoiq_actors::presence::{PresenceHandle, PresenceSettings, PresenceSignals};
+
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    async fn append(store: &MemoryStore, ambient: &Ambient) -> Position {
+        let cause = EventCause { causation: "test".into(), actor: "test".into() };
+        let event = Event::Node(NodeEvent::Started(NodeStarted { release: "1".to_owned() }));
+        let events = vec![event.envelope(ambient, &cause)];
+        store.append(StreamName::node("node"), ExpectedVersion::Any, events).await.unwrap().position
+    }
+
+    #[actix_web::test]
+    async fn when_the_thread_that_follows_the_log_ends_another_goes_on() {
+        let (store, ambient) = (MemoryStore::new(), Ambient::system());
+        let log: Arc<dyn EventLog> = Arc::new(store.clone());
+        let (tells, signals) = PresenceSignals::new();
+        let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::ZERO };
+        let presence = PresenceHandle::start(settings, &log, &ambient, &tells);
+        let users = OnlineUsers::start(&log, Position::START, PATIENCE, &tells, presence);
+        let offsets: OffsetWriter = Arc::new(|offset| offset.to_string());
+        let presence = PresenceFeed { signals, users };
+        let feed = EventFeed::new(log, Position::START, Arc::default(), offsets, presence);
+        let mut reached = feed.reached.subscribe();
+        for _ in 0..3 {
+            let thread = Arbiter::new();
+            let follows = Arc::clone(&feed);
+            thread.spawn_fn(move || follows.follow_here());
+            let position = append(&store, &ambient).await;
+            let all = reached.wait_for(|reached| *reached == position);
+            tokio::time::timeout(PATIENCE, all).await.expect("it is followed").expect("it is there");
+            thread.stop();
+        }
+    }
 
     #[actix_web::test]
     async fn what_was_appended_meanwhile_goes_out_together_up_to_a_bound() {
         let (store, ambient) = (MemoryStore::new(), Ambient::system());
-        let cause = EventCause { causation: "test".into(), actor: "test".into() };
         for _ in 0..=MOST_EVENTS {
-            let event = Event::Node(NodeEvent::Started(NodeStarted { release: "1".to_owned() }));
-            let events = vec![event.envelope(&ambient, &cause)];
-            store.append(StreamName::node("node"), ExpectedVersion::Any, events).await.unwrap();
+            append(&store, &ambient).await;
         }
         let mut subscription = store.subscribe(Position::START);
         let mut together = Vec::new();

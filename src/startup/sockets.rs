@@ -98,7 +98,7 @@ impl SocketServer {
         Self { engine, rooms, services: chat, settings, last_socket, feed, progress, proxies }
     }
 
-    /// Adds the routes to one worker and serves its sockets. The first worker follows the log for all.
+    /// Adds the routes to one worker and serves its sockets. One of the workers follows the log for all.
     pub(super) fn configure(&self, routes: &mut web::ServiceConfig) {
         self.feed.follow_here();
         let chat = ChatApplication::new(self.services.clone(), self.rooms.start_worker());
