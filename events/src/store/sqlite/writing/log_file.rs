@@ -57,7 +57,7 @@ impl LogFile {
         for event_query::EventPlace { stream, id, position, version } in
             event_query::newest(&self.conn, REMEMBERED_IDS)?
         {
-            recent.note(stream.shared(), id, AppendReceipt { version, position });
+            recent.note(&stream.shared(), id, AppendReceipt { version, position });
         }
         recent.committed();
         Ok(recent)

@@ -1,6 +1,6 @@
 //! The newest ids, to recognise a repeated append that expects no version.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher};
 
 use crate::{
     EventId, NewEvent, Position,
@@ -19,13 +19,15 @@ pub(in crate::store::sqlite) struct RecentIds {
 }
 
 struct RememberedId {
-    stream: Arc<str>,
+    /// A hash of its name: the name itself would keep the memory of every event's.
+    stream: u64,
     place: AppendReceipt,
 }
 
 impl RecentIds {
     /// Records an event of the current transaction.
-    pub(in crate::store::sqlite) fn note(&mut self, stream: Arc<str>, id: EventId, place: AppendReceipt) {
+    pub(in crate::store::sqlite) fn note(&mut self, stream: &str, id: EventId, place: AppendReceipt) {
+        let stream = self.known.hasher().hash_one(stream);
         self.known.insert(id, RememberedId { stream, place });
         self.order.push_back((id, place.position));
         self.pending += 1;
@@ -63,7 +65,8 @@ impl RecentIds {
         stream: &str,
         events: &[NewEvent],
     ) -> Option<AppendReceipt> {
-        let before = |event: &NewEvent| self.known.get(&event.id).filter(|known| *known.stream == *stream);
+        let stream = self.known.hasher().hash_one(stream);
+        let before = |event: &NewEvent| self.known.get(&event.id).filter(|known| known.stream == stream);
         let first = before(events.first()?)?.place.version;
         let mut last = None;
         for (offset, event) in (0..).zip(events) {

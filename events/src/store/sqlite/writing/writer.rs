@@ -257,7 +257,7 @@ impl StoreWriter {
             row::insert(&mut insert, &recorded, previous)?;
             self.ledger.advance(&name, head);
             let place = AppendReceipt { version: head.version, position: head.position };
-            self.recent.note(stream.shared(), recorded.event.id, place);
+            self.recent.note(&name, recorded.event.id, place);
             batch.push(recorded);
         }
         Ok(AppendReceipt { version: head.version, position: head.position })
