@@ -214,7 +214,9 @@ pub(crate) async fn a_reader_of_pairs_gives_what_is_left_of_the_log_in_order(giv
     interleave(given, &stream("b"), 20).await;
     let (store, log) = (given.store(), given.log().await);
     let middle = log[log.len() / 2].position;
-    for (after, upto) in [(Position::START, Position::END), (Position::START, middle), (middle, Position::END)] {
+    for (after, upto) in
+        [(Position::START, Position::END), (Position::START, middle), (middle, Position::END)]
+    {
         let mut reader = LogReader::all(&*store, after).up_to(upto).with_page_events(7).in_pairs();
         let mut read = Vec::new();
         while let Some(page) = within(reader.next_page()).await.expect("read") {

@@ -18,10 +18,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{
-    fut::wrap_future,
-    prelude::*,
-};
+use actix::{fut::wrap_future, prelude::*};
 use tokio::{sync::watch, time::Instant};
 
 use super::{OutgoingEvent, SocketId, SocketOutlet};

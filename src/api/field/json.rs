@@ -18,11 +18,17 @@ use crate::api::problem::Problem;
 pub fn request<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, Problem> {
     let bytes = without_mark(bytes);
     // Most requests are read in one step. What cannot be is read slowly: it tells why, or is unusual.
-    let is_object = bytes.trim_ascii_start().starts_with(b"{");
-    match serde_json::from_slice(bytes) {
-        Ok(request) if is_object => Ok(request),
-        _ => super::request(object(bytes)?),
+    match in_one_step(bytes) {
+        Some(request) => Ok(request),
+        None => super::request(object(bytes)?),
     }
+}
+
+fn in_one_step<R: DeserializeOwned>(bytes: &[u8]) -> Option<R> {
+    // Members that the request does not know are passed over, whatever bytes their texts have.
+    let text = str::from_utf8(bytes).ok()?;
+    let is_object = text.trim_ascii_start().starts_with('{');
+    serde_json::from_str(text).ok().filter(|_| is_object)
 }
 
 /// The members of a JSON object.
@@ -186,7 +192,16 @@ mod tests {
         assert_eq!(text("\u{feff}{\"text\": \"a\"}".as_bytes()).unwrap(), value("a"));
         assert_eq!(text(br#"{"text": "a", "text": "b"}"#).unwrap(), value("b"));
         assert_eq!(text(br#"{"other": 1, "other": "\ud83d"}"#).unwrap(), Field::Absent);
-        for not_an_object in [&br#"["a"]"#[..], b"[]", b"null", b"1", br#"{"text": "a"} x"#, br#"{"text""#, b""] {
+        for not_an_object in [
+            &br#"["a"]"#[..],
+            b"[]",
+            b"null",
+            b"1",
+            br#"{"text": "a"} x"#,
+            br#"{"text""#,
+            b"",
+            b"{\"other\": \"\xff\"}",
+        ] {
             text(not_an_object).unwrap_err();
         }
     }
