@@ -11,6 +11,7 @@
 //! | [`session_guard`] | who may open which session |
 //! | [`secret`] | texts that are never printed |
 //! | [`tenants`] | the configured tenants, made into events |
+//! | [`visitor_notes`] | what pages say of visitors who have not written |
 
 pub mod auth;
 pub mod forwarded;
@@ -21,3 +22,4 @@ pub mod rate_limit;
 pub mod secret;
 pub mod session_guard;
 pub mod tenants;
+pub mod visitor_notes;

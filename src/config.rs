@@ -65,6 +65,7 @@ section!(ServerConfig {
     connections_per_ip: Option<usize>,
     drain_seconds: Option<u32>,
     widget_origins: Vec<String>,
+    public_url: String,
 });
 section!(OperatorConfig { bind: SocketAddr, metrics_networks: Vec<IpNet> });
 section!(StoreConfig {
@@ -83,6 +84,7 @@ section!(AuthConfig {
     issuer: String,
     audience: String,
     anonymous_token_seconds: u32,
+    ws_token_days: u32,
 });
 section!(SecurityConfig { widget_key_reads_history: bool });
 section!(RealtimeConfig {

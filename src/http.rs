@@ -4,7 +4,8 @@
 //! | route | file |
 //! |---|---|
 //! | `POST /webchat/message` | [`messages`] |
-//! | `GET /api/chat/messages` | [`history`] |
+//! | `GET /api/chat/messages`, `GET /webchat/messages` | [`history`] |
+//! | `POST /webchat/session`, `/webchat/open`, `/webchat/init` | [`sessions::widget`] |
 //! | `POST /api/chat/anonymous-token`, `POST /api/chat/token` | [`tokens`] |
 //! | `GET /api/chat/online-users` | [`online_users`] |
 //! | `POST /api/chat/sessions/{sessionId}/close` | [`sessions`] |

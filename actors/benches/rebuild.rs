@@ -129,7 +129,7 @@ fn name(session: u64) -> SessionId {
 fn event(ambient: &Ambient, step: u64) -> NewEvent {
     let event = match step {
         0 => SessionEvent::Started(SessionStarted {}),
-        1 => SessionEvent::ConversationStarted(ConversationStarted {}),
+        1 => SessionEvent::ConversationStarted(ConversationStarted::default()),
         _ => SessionEvent::MessageCreated(MessageCreated {
             message_id: ambient.message_id(),
             seq: u32::try_from(step - 1).unwrap_or(u32::MAX),
@@ -144,6 +144,7 @@ fn event(ambient: &Ambient, step: u64) -> NewEvent {
             client_message_id: ClientMessageId::parse(&format!("client-{step}-0123456789")).ok(),
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         }),
     };
     let cause =

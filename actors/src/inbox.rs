@@ -1,11 +1,12 @@
 //! The inbox: the projection of a tenant's sessions with their newest message, their state and their users.
 //!
-//! It answers which sessions a user has, and which conversations nobody continues. Messages are not in it: a session's
+//! It answers which sessions a user has, which session a conversation is of, and which conversations nobody continues. Messages
+//! are not in it: a session's
 //! actor has them.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-use amoiq_events::{EventLog, Position, SessionId, TenantId, Timestamp, UserId};
+use amoiq_events::{ConversationId, EventLog, Position, SessionId, TenantId, Timestamp, UserId};
 use rusqlite::Connection;
 
 use self::inbox_tables::{COLUMNS, InboxRow};
@@ -111,6 +112,24 @@ impl InboxView {
     ) -> Result<Vec<InboxEntry>, ViewError> {
         self.progress.reach(after, self.patience).await?;
         self.read(after, move |conn, tables| sessions_of(conn, tables, (&tenant, &user), proof)).await
+    }
+
+    /// The session of a conversation that started up to `after`.
+    ///
+    /// # Errors
+    /// As [`Self::sessions_of`].
+    pub async fn session_of_conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        after: Position,
+    ) -> Result<Option<SessionId>, ViewError> {
+        self.progress.reach(after, self.patience).await?;
+        self.read(after, move |conn, tables| {
+            let found = inbox_tables::find_conversation(conn, tables, tenant.as_str(), conversation)?;
+            found.map(|session| session_of(&session)).transpose()
+        })
+        .await
     }
 
     /// Whether a secret key has vouched for a user in any session, up to `after`.

@@ -26,4 +26,4 @@ pub use proven_users::ProvenUsers;
 pub use session_actor::{ErasureCondition, SentMessage, SessionAccess, SessionError, SessionSettings};
 pub use session_directory::{DirectorySettings, SessionDirectory};
 pub use session_follower::SessionFollower;
-pub use transcript::{ChatMessage, MessagePage, PageLimit, PageQuery, PageWindow};
+pub use transcript::{ChatMessage, MessagePage, PageLimit, PageQuery, PageWindow, SessionConversation};

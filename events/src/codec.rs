@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, error::Category};
 
-use crate::{Event, NewEvent, Position, RecordedEvent, event::CATALOGUE};
+use crate::{Event, NewEvent, Position, RecordedEvent, event::CATALOGUE, session::SessionEvent};
 
 /// Lifts the data of one type from schema `from` to `from + 1`.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +77,12 @@ pub fn data(recorded: &RecordedEvent) -> Result<Cow<'_, [u8]>, CodecError> {
 
 fn decode_with(recorded: &RecordedEvent, upcasters: &[Upcaster]) -> Result<Event, CodecError> {
     let data = lifted(recorded, upcasters)?;
-    let decoded = Event::decode_current(&recorded.event.kind, &data);
-    decoded.ok_or_else(|| unknown(recorded))?.map_err(|error| CodecError::malformed(recorded, &error))
+    let decoded = Event::decode_current(&recorded.event.kind, &data).ok_or_else(|| unknown(recorded))?;
+    let mut event = decoded.map_err(|error| CodecError::malformed(recorded, &error))?;
+    if let Event::Session(SessionEvent::ConversationStarted(started)) = &mut event {
+        started.conversation_id = recorded.event.id.into();
+    }
+    Ok(event)
 }
 
 fn lifted<'a>(recorded: &'a RecordedEvent, upcasters: &[Upcaster]) -> Result<Cow<'a, [u8]>, CodecError> {

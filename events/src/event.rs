@@ -58,8 +58,12 @@ impl Event {
     #[must_use]
     pub fn envelope(&self, ambient: &Ambient, cause: &EventCause) -> NewEvent {
         let (kind, data) = self.encode();
+        let id = match self {
+            Self::Session(SessionEvent::ConversationStarted(started)) => started.conversation_id.into(),
+            _ => ambient.event_id(),
+        };
         NewEvent {
-            id: ambient.event_id(),
+            id,
             kind: Cow::Borrowed(kind.name),
             schema: kind.schema,
             time: ambient.now(),

@@ -35,7 +35,9 @@ pub use values::{ambient, envelope, histogram, id, stream, text, timestamp};
 pub use ambient::Ambient;
 pub use envelope::{NewEvent, Position, RecordedEvent, Version};
 pub use event::Event;
-pub use id::{ClientMessageId, EventId, KeyId, MessageId, SessionId, TenantId, UserId, WebhookId};
+pub use id::{
+    ClientMessageId, ConversationId, EventId, KeyId, MessageId, SessionId, TenantId, UserId, WebhookId,
+};
 pub use store::{EventLog, EventStore};
 pub use stream::StreamName;
 pub use text::{MessageText, ShortText};

@@ -16,12 +16,14 @@ use sha2::{Digest, Sha256};
 
 use crate::api::problem::Problem;
 
+mod credential_use;
 mod hs256;
 
 pub mod origin;
 pub mod token;
 
-pub use token::{TokenClaims, TokenKeys, TokenRole, TokenSettings};
+pub use credential_use::CredentialUse;
+pub use token::{TokenClaims, TokenKeys, TokenRole, TokenSettings, TokenType};
 
 /// A good credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,10 +228,11 @@ impl Authenticator {
     /// Recognises a key or a token.
     ///
     /// # Errors
-    /// [`Problem::InvalidApiKey`] or [`Problem::InvalidJwtToken`].
-    pub fn credential(&self, text: Option<&str>) -> Result<Credential, Problem> {
+    /// [`Problem::InvalidApiKey`] or [`Problem::InvalidJwtToken`]; [`Problem::Forbidden`] for one that is for something else.
+    pub fn credential(&self, text: Option<&str>, usage: CredentialUse) -> Result<Credential, Problem> {
         let text = text.filter(|text| !text.is_empty()).ok_or(Problem::InvalidApiKey)?;
-        if text.split('.').count() == 3 { self.token(text) } else { self.key(text) }
+        let credential = if text.split('.').count() == 3 { self.token(text) } else { self.key(text) };
+        usage.allow(credential?)
     }
 
     /// Recognises a key or a token that was refused, if another node has just made the key: the log has it, and this node has
@@ -237,7 +240,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// As [`Self::credential`].
-    pub async fn recognise_again(&self, text: Option<&str>, refused: Problem) -> Result<Credential, Problem> {
+    pub async fn recognise_again(
+        &self,
+        text: Option<&str>,
+        usage: CredentialUse,
+        refused: Problem,
+    ) -> Result<Credential, Problem> {
         let is_token = |text: &&str| text.split('.').count() == 3;
         // A token that does not verify is not of a key that was made just now.
         let may_be_new =
@@ -245,7 +253,7 @@ impl Authenticator {
         match (&self.news, text.filter(may_be_new)) {
             (Some(news), Some(text)) => {
                 news.arrive().await;
-                self.credential(Some(text))
+                self.credential(Some(text), usage)
             }
             _ => Err(refused),
         }

@@ -53,6 +53,12 @@ impl TrustedProxies {
         self.ignored.load(Relaxed)
     }
 
+    /// Whether the peer of a request is one of them.
+    #[must_use]
+    pub fn is_peer_of(&self, request: &HttpRequest) -> bool {
+        request.peer_addr().is_some_and(|peer| self.contains(peer.ip().to_canonical()))
+    }
+
     /// The address of the client behind a request. It counts what is not believed, so it is asked once for each
     /// request.
     #[must_use]

@@ -8,7 +8,10 @@ use amoiq_events::{
     session::{AgentAuthor, SendMessage, VisitedPage},
 };
 
-use super::auth::{CallerRole, Principal};
+use super::{
+    auth::{CallerRole, Principal},
+    visitor_notes::VisitorNotes,
+};
 use crate::api::{
     field::{Field, Validation, values::Label},
     messages::{SendMessageRequest, SendMessageResponse},
@@ -38,6 +41,8 @@ pub struct MessageIntake {
     pub directory: SessionDirectory,
     /// Told of each message: a visitor who writes is listed from then on.
     pub online: OnlineDirectory,
+    /// What pages said of visitors before they wrote.
+    pub notes: VisitorNotes,
 }
 
 /// A message that has not been sent yet.
@@ -121,12 +126,19 @@ impl MessageIntake {
         &self,
         principal: &Principal,
         session: &SessionId,
-        message: SendMessage,
+        mut message: SendMessage,
         cause: EventCause,
     ) -> Result<SentMessage, Problem> {
-        let sent = in_time(self.directory.send(&principal.tenant_id, session, message, cause)).await?;
+        let (tenant, is_visitor) = (&principal.tenant_id, principal.is_visitor());
+        if is_visitor {
+            self.notes.complete(tenant, session, &mut message);
+        }
+        let sent = in_time(self.directory.send(tenant, session, message, cause)).await?;
         if let SentMessage::Stored(stored) = &sent {
-            self.online.stored(&principal.tenant_id, session, stored);
+            if is_visitor {
+                self.notes.forget(tenant, session);
+            }
+            self.online.stored(tenant, session, stored);
         }
         Ok(sent)
     }

@@ -1,10 +1,13 @@
 //! Opens sessions: the one check for everything that a session's id gives access to, which is reading the history,
 //! minting an anonymous token, joining by socket and binding a socket to the session.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use amoiq_actors::sessions::{SessionAccess, SessionDirectory};
-use amoiq_events::{SessionId, session::SessionCaller};
+use amoiq_actors::{
+    inbox::InboxView,
+    sessions::{SessionAccess, SessionDirectory},
+};
+use amoiq_events::{ConversationId, EventLog, SessionId, session::SessionCaller};
 use tokio::time::Instant;
 
 use super::{
@@ -24,6 +27,8 @@ const TOO_SHORT: Problem = Problem::Forbidden("a session id that opens a session
 /// Decides who may open which session.
 pub struct SessionGuard {
     directory: SessionDirectory,
+    inbox: InboxView,
+    log: Arc<dyn EventLog>,
     misses: MissLimiter,
     /// `security.widget_key_reads_history`
     widget_key_reads_history: bool,
@@ -34,10 +39,34 @@ impl SessionGuard {
     #[must_use]
     pub fn new(
         directory: SessionDirectory,
+        (inbox, log): (InboxView, Arc<dyn EventLog>),
         settings: &RateLimitSettings,
         widget_key_reads_history: bool,
     ) -> Self {
-        Self { directory, misses: MissLimiter::new(settings), widget_key_reads_history }
+        Self { directory, inbox, log, misses: MissLimiter::new(settings), widget_key_reads_history }
+    }
+
+    /// The session of a conversation. Whoever has its id may look for it, and is then checked like whoever names the session.
+    ///
+    /// # Errors
+    /// [`Problem::SessionNotFound`]; [`Problem::RateLimited`] for whoever guessed too often; when the inbox is behind.
+    pub async fn session_of(
+        &self,
+        principal: &Principal,
+        client: IpAddr,
+        conversation: ConversationId,
+    ) -> Result<SessionId, Problem> {
+        if is_guess(principal) {
+            self.misses.check(client)?;
+        }
+        let (tenant, head) = (principal.tenant_id.clone(), self.log.current_head().await?);
+        let found = self.inbox.session_of_conversation(tenant, conversation, head).await?;
+        found.ok_or_else(|| {
+            if is_guess(principal) {
+                self.misses.count(client);
+            }
+            Problem::SessionNotFound
+        })
     }
 
     /// Checks a caller before the session is looked up: it refuses an id that can be guessed, and whoever guessed
@@ -100,7 +129,7 @@ impl SessionGuard {
         session: &SessionId,
     ) -> Result<SessionAccess, Problem> {
         self.check_attempt(principal, client, session)?;
-        let access = self.directory.access(&principal.tenant_id, session, principal.caller()).await?;
+        let (access, _) = self.directory.open(&principal.tenant_id, session, principal.caller()).await?;
         self.check_access(principal, client, access).map(|()| access)
     }
 
@@ -114,7 +143,7 @@ impl SessionGuard {
         if !claims || session.as_str().len() >= CAPABILITY_BYTES {
             return Ok(());
         }
-        match self.directory.access(&principal.tenant_id, session, SessionCaller::Anonymous).await? {
+        match self.directory.open(&principal.tenant_id, session, SessionCaller::Anonymous).await?.0 {
             SessionAccess::Granted => Err(TOO_SHORT),
             SessionAccess::Denied | SessionAccess::Missing => Ok(()),
         }
@@ -130,7 +159,7 @@ impl SessionGuard {
         principal: &Principal,
         session: &SessionId,
     ) -> Result<SessionAccess, Problem> {
-        match self.directory.access(&principal.tenant_id, session, principal.caller()).await? {
+        match self.directory.open(&principal.tenant_id, session, principal.caller()).await?.0 {
             SessionAccess::Denied => Err(NOT_YOURS),
             access @ (SessionAccess::Granted | SessionAccess::Missing) => Ok(access),
         }

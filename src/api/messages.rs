@@ -1,8 +1,9 @@
 //! Messages as clients write and read them, over HTTP and over sockets.
 
-use amoiq_actors::sessions::ChatMessage;
+use amoiq_actors::sessions::{ChatMessage, MessagePage};
 use amoiq_events::{
-    ClientMessageId, MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp, UserId,
+    ClientMessageId, ConversationId, MessageId, MessageText, SessionId, ShortText, TenantId, Timestamp,
+    UserId,
     session::{MessageSender, SessionCaller},
 };
 use schemars::JsonSchema;
@@ -106,6 +107,8 @@ pub struct SendMessageResponse {
 pub struct HistoryQuery {
     /// The session.
     pub session_id: Field<SessionId>,
+    /// The session by its conversation, in place of `sessionId`.
+    pub conversation_id: Field<ConversationId>,
     /// The user, for staff and for the verified user: the messages of all their sessions.
     pub user_id: Field<UserId>,
     /// The most messages, 1 to 500; 100 unless given.
@@ -130,25 +133,67 @@ pub struct HistoryResponse {
     pub next_cursor: Option<String>,
 }
 
-/// A message.
+/// Where a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePlace {
+    /// The session.
+    pub session: SessionId,
+    /// Its conversation; `None` where an older event does not tell.
+    pub conversation: Option<ConversationId>,
+}
+
+impl MessagePlace {
+    /// Where the messages of a page are.
+    #[must_use]
+    pub fn of_page(session: &SessionId, page: &MessagePage) -> Self {
+        Self { session: session.clone(), conversation: page.conversation.map(|conversation| conversation.id) }
+    }
+}
+
+/// A message. Two generations of the widget read it: `message_id`, `message_text`, `sender_type`, `sender_name`, `created_at` and
+/// `conversation_id` are the later one's names for what is beside them.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageResponse {
     /// Its id.
     #[schemars(with = "IdSchema")]
     id: MessageId,
+    /// The same.
+    #[serde(rename = "message_id")]
+    #[schemars(with = "IdSchema")]
+    message_id: MessageId,
     /// Its text, unchanged to the byte.
     #[schemars(with = "String")]
     text: MessageText,
+    /// The same.
+    #[serde(rename = "message_text")]
+    #[schemars(with = "String")]
+    message_text: MessageText,
     /// Who sent it.
     #[schemars(with = "SenderSchema")]
     sender: MessageSender,
+    /// The same.
+    #[serde(rename = "sender_type")]
+    #[schemars(with = "SenderSchema")]
+    sender_type: MessageSender,
     /// When it was stored.
     #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
+    /// The same.
+    #[serde(rename = "created_at")]
+    #[schemars(with = "TimestampSchema")]
+    created_at: Timestamp,
     /// The session that it is in.
     #[schemars(with = "IdSchema")]
     session_id: SessionId,
+    /// The session's conversation. Absent where an older event does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<IdSchema>")]
+    conversation_id: Option<ConversationId>,
+    /// The same.
+    #[serde(rename = "conversation_id", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<IdSchema>")]
+    widget_conversation_id: Option<ConversationId>,
     /// The session's user; `anonymous-` and the session where there is none.
     user_id: String,
     /// For staff: whether a secret key vouched for the user. Absent where an older event does not tell.
@@ -170,6 +215,10 @@ pub struct MessageResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     sender_name: Option<ShortText>,
+    /// The same.
+    #[serde(rename = "sender_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    widget_sender_name: Option<ShortText>,
     /// The id that the client gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_message_id: Option<String>,
@@ -186,7 +235,8 @@ impl MessageResponse {
     /// A message of a session, as an audience is shown it. A visitor is not shown the client ids of others: the
     /// same id may be that of a message of theirs.
     #[must_use]
-    pub fn of(message: &ChatMessage, session: &SessionId, audience: Audience) -> Self {
+    pub fn of(message: &ChatMessage, place: &MessagePlace, audience: Audience) -> Self {
+        let MessagePlace { session, conversation } = place;
         let is_for_staff = audience == Audience::Staff;
         let is_shown = is_for_staff || message.sender == MessageSender::User;
         // Whoever has no name is nobody for whom somebody could vouch.
@@ -194,10 +244,16 @@ impl MessageResponse {
         let client_id = message.client_message_id.as_ref().filter(|_| is_shown).map(ToString::to_string);
         Self {
             id: message.id,
+            message_id: message.id,
             text: message.text.clone(),
+            message_text: message.text.clone(),
             sender: message.sender,
+            sender_type: message.sender,
             timestamp: message.timestamp,
+            created_at: message.timestamp,
             session_id: session.clone(),
+            conversation_id: *conversation,
+            widget_conversation_id: *conversation,
             user_id: match &message.user_id {
                 Some(user) => user.to_string(),
                 None => UserId::anonymous(session),
@@ -208,6 +264,7 @@ impl MessageResponse {
             seq: message.seq,
             delivery_status: "delivered",
             sender_name: message.sender_name.clone(),
+            widget_sender_name: message.sender_name.clone(),
             client_message_id: client_id.clone(),
             temp_id: client_id,
             client_timestamp: message.client_timestamp.clone(),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{field::Field, schema::IdSchema};
 
+pub mod conversations;
+pub mod widget;
+
 /// Names a session: `join:session` and `leave:session` over sockets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

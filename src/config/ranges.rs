@@ -160,8 +160,11 @@ fn within(rows: impl IntoIterator<Item = RangeRule>) -> anyhow::Result<()> {
 }
 
 impl AuthConfig {
-    fn rows(&self) -> [RangeRule; 1] {
-        [("auth.anonymous_token_seconds", self.anonymous_token_seconds.into(), 1..=100 * YEAR_SECONDS)]
+    fn rows(&self) -> [RangeRule; 2] {
+        [
+            ("auth.anonymous_token_seconds", self.anonymous_token_seconds.into(), 1..=100 * YEAR_SECONDS),
+            ("auth.ws_token_days", self.ws_token_days.into(), 1..=CENTURY_DAYS),
+        ]
     }
 }
 

@@ -175,6 +175,7 @@ fn a_number_of_no_use_is_refused_with_what_it_may_be() {
     for (section, key, values) in [
         ("server", "workers", ["513", "9223372036854775807"]),
         ("auth", "anonymous_token_seconds", ["0", "3153600001"]),
+        ("auth", "ws_token_days", ["0", "36501"]),
         ("realtime", "ping_interval_ms", ["0", "3600001"]),
         ("realtime", "ping_timeout_ms", ["0", "3600001"]),
         ("realtime", "connect_timeout_ms", ["0", "3600001"]),

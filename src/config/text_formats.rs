@@ -12,6 +12,8 @@ const ADDRESSES: [&str; 2] = ["server.bind", "operator.bind"];
 const NETWORKS: [&str; 3] =
     ["server.trusted_proxies", "operator.metrics_networks", "webhooks.allowed_networks"];
 
+const PUBLIC_URL: &str = "server.public_url";
+
 /// Settings that are one of a few words.
 const WORDS: [(&str, &[&str]); 2] =
     [("log.format", &["auto", "pretty", "json"]), ("store.backend", &["sqlite", "postgres", "kurrentdb"])];
@@ -41,6 +43,14 @@ pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
             }
         }
     }
+    for (text, origin) in texts(layers, PUBLIC_URL).into_iter().filter(|(text, _)| !text.is_empty()) {
+        if !is_origin(&text) {
+            bail!(
+                "{PUBLIC_URL} is `{text}`{origin}, and must be a scheme (http, https, ws or wss) and a host, such as \
+                 https://chat.example.com; a path is not allowed"
+            );
+        }
+    }
     for (key, words) in WORDS {
         for (text, origin) in texts(layers, key) {
             if !words.contains(&&*text) {
@@ -50,6 +60,16 @@ pub(super) fn check(layers: &config::Config) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https" | "ws" | "wss")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().or(url.fragment()).is_none()
+            && url.username().is_empty()
+    })
 }
 
 /// The text of a key, or the texts of its list, each with its origin.

@@ -19,7 +19,7 @@ use crate::{
         field::{self, Field},
         messages::SendMessageRequest,
         problem::Problem,
-        sessions::TenantRequest,
+        sessions::{TenantRequest, widget::WidgetRequest},
         tokens::{AnonymousTokenRequest, MintTokenRequest},
         webhooks::{
             deliveries::{ReplayRequest, SkipDeliveriesRequest},
@@ -67,6 +67,7 @@ macro_rules! api_requests {
 
 api_requests! {
     SendMessageRequest: Required,
+    WidgetRequest: Required,
     AnonymousTokenRequest: Required,
     MintTokenRequest: Required,
     TenantRequest: Optional,

@@ -1,4 +1,4 @@
-//! `GET /api/chat/messages`: a session's messages, or a user's across sessions.
+//! `GET /api/chat/messages` and `GET /webchat/messages`: a session's messages, or a user's across sessions.
 //!
 //! A page is bounded in messages and in bytes ([`page`]), and a long one is written piece by piece (`body`).
 
@@ -9,7 +9,7 @@ use amoiq_actors::{
     inbox::{IdentityProof, InboxView},
     sessions::{MessagePage, PageQuery, PageWindow, SessionDirectory},
 };
-use amoiq_events::{EventLog, SessionId, UserId};
+use amoiq_events::{ConversationId, EventLog, SessionId, UserId};
 
 use self::{
     body::HistorySource,
@@ -22,7 +22,11 @@ use crate::{
         auth::{CallerRole, Principal},
         session_guard::SessionGuard,
     },
-    api::{field::Validation, messages::HistoryQuery, problem::Problem},
+    api::{
+        field::Validation,
+        messages::{HistoryQuery, MessagePlace},
+        problem::Problem,
+    },
 };
 
 mod body;
@@ -53,6 +57,7 @@ pub struct HistoryReader {
 /// What to read, checked.
 struct HistorySelection {
     session: Option<SessionId>,
+    conversation: Option<ConversationId>,
     user: Option<UserId>,
     limit: u32,
     window: PageWindow,
@@ -69,8 +74,14 @@ pub async fn read(
     reader: web::Data<HistoryReader>,
 ) -> Result<HttpResponse, Problem> {
     caller.check_site(None)?;
-    let selection = check(caller.query()?)?;
+    let mut selection = check(caller.query()?)?;
     let Authenticated { principal, client, .. } = caller;
+    if let Some(conversation) = selection.conversation {
+        let session = guard.session_of(&principal, client, conversation).await?;
+        if selection.session.replace(session.clone()).is_some_and(|named| named != session) {
+            return Err(Problem::field("conversationId", "is of another session"));
+        }
+    }
     principal.check_user(selection.user.as_ref())?;
     let page = match subject(&principal, &selection)? {
         HistorySubject::Session(session) => {
@@ -110,6 +121,7 @@ pub async fn read(
 fn check(query: HistoryQuery) -> Result<HistorySelection, Problem> {
     let mut validation = Validation::new();
     let session = validation.optional("sessionId", query.session_id);
+    let conversation = validation.optional("conversationId", query.conversation_id);
     let user = validation.optional("userId", query.user_id);
     let limit = validation.optional("limit", query.limit).unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -130,7 +142,7 @@ fn check(query: HistoryQuery) -> Result<HistorySelection, Problem> {
         validation.refuse("cursor", "goes with neither `before` nor `after`");
     }
     validation.finish()?;
-    Ok(HistorySelection { session, user, limit, window, cursor })
+    Ok(HistorySelection { session, conversation, user, limit, window, cursor })
 }
 
 /// Whose messages to read.
@@ -168,8 +180,9 @@ fn session_page(
     page: MessagePage,
     page_bytes: HistoryBytes,
 ) -> HistoryPage {
+    let place = MessagePlace::of_page(session, &page);
     let mut messages: Vec<SessionMessage> =
-        page.messages.into_iter().map(|message| (session.clone(), message)).collect();
+        page.messages.into_iter().map(|message| (place.clone(), message)).collect();
     let (read, is_backward) = (messages.len(), !matches!(window, PageWindow::After(_)));
     if is_backward {
         let fitting = page_bytes.fitting(messages.iter().rev());

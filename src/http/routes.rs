@@ -9,14 +9,19 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use super::{endpoint::Endpoint, health, history, messages, online_users, sessions, tokens};
+use super::{
+    endpoint::Endpoint, health, history, messages, online_users, sessions, sessions::widget, tokens,
+};
 use crate::api::{
     health::{HealthResponse, UnavailableResponse},
     messages::{HistoryQuery, HistoryResponse, SendMessageRequest, SendMessageResponse},
     online::OnlineUsersResponse,
     openapi::{DocumentInfo, Operation, document},
     problem::{ErrorCode, Problem},
-    sessions::{SessionResponse, TenantRequest},
+    sessions::{
+        SessionResponse, TenantRequest,
+        widget::{WidgetInitResponse, WidgetRequest, WidgetSessionResponse},
+    },
     tokens::{AnonymousTokenRequest, MintTokenRequest, TokenResponse},
 };
 
@@ -25,6 +30,7 @@ mod webhook_routes;
 /// The kinds of credentials that a route takes.
 const EVERYBODY: &[&str] = &["widgetKey", "secretKey", "botKey", "token"];
 const KEYS: &[&str] = &["widgetKey", "secretKey"];
+const VISITORS: &[&str] = &["widgetKey", "token"];
 const STAFF: &[&str] = &["secretKey", "token"];
 const SECRET_KEY: &[&str] = &["secretKey"];
 
@@ -83,6 +89,7 @@ pub fn openapi() -> Value {
 
 fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = chat_endpoints();
+    endpoints.extend(widget_endpoints());
     endpoints.extend(service_endpoints());
     endpoints.extend(webhook_routes::endpoints());
     endpoints
@@ -152,6 +159,43 @@ fn chat_endpoints() -> Vec<Endpoint> {
                 .response::<SessionResponse>(200)
                 .errors(&[CALLER, BODY, STORE].concat())
                 .errors(&[ErrorCode::SessionNotFound]),
+        ),
+    ]
+}
+
+/// What the widget's present generation uses beside the chat.
+fn widget_endpoints() -> Vec<Endpoint> {
+    let described = |id, summary| {
+        Operation::new(id, summary, "widget")
+            .security(VISITORS)
+            .body::<WidgetRequest>()
+            .errors(&[CALLER, BODY, STORE].concat())
+            .errors(&[ErrorCode::OriginNotAllowed])
+    };
+    vec![
+        Endpoint::at("/webchat/session").post(
+            widget::session,
+            described("openWidgetSession", "Gives a page the token for its socket.")
+                .response::<WidgetSessionResponse>(200),
+        ),
+        Endpoint::at("/webchat/open").post(
+            widget::open,
+            described("openWidget", "The visitor opened the chat; nothing is stored.")
+                .response::<SessionResponse>(200),
+        ),
+        Endpoint::at("/webchat/init").post(
+            widget::init,
+            described("initWidget", "The visitor said who they are: it is stored with their next message.")
+                .response::<WidgetInitResponse>(200),
+        ),
+        Endpoint::at("/webchat/messages").get(
+            history::read,
+            Operation::new("readWidgetMessages", "The same as `readMessages`.", "widget")
+                .security(EVERYBODY)
+                .query::<HistoryQuery>()
+                .response::<HistoryResponse>(200)
+                .errors(&[CALLER, STORE].concat())
+                .errors(&[ErrorCode::OriginNotAllowed, ErrorCode::SessionNotFound, ErrorCode::UserNotFound]),
         ),
     ]
 }

@@ -1,4 +1,5 @@
-//! `POST /api/chat/sessions/{sessionId}/close`: an agent is done with a conversation.
+//! `POST /api/chat/sessions/{sessionId}/close`: an agent is done with a conversation. What a widget asks for its session is in
+//! [`widget`].
 
 use actix_web::{HttpResponse, web};
 use amoiq_actors::sessions::SessionDirectory;
@@ -9,6 +10,9 @@ use crate::api::{
     problem::{Problem, in_time},
     sessions::{SessionResponse, TenantRequest},
 };
+
+pub mod public_origin;
+pub mod widget;
 
 /// Closes a conversation until the next message. Closing a closed one changes nothing.
 ///

@@ -71,6 +71,7 @@ pub async fn anonymous(
         ttl_seconds,
         key: principal.key_id,
         verified: false,
+        typ: None,
     })?;
     let response = TokenResponse { token, expires_in: ttl_seconds, session_id: Some(session) };
     Ok(HttpResponse::Ok().json(response))
@@ -117,5 +118,6 @@ fn new_token(body: MintTokenRequest, principal: Principal) -> Result<NewToken, P
         ttl_seconds,
         key: principal.key_id,
         verified: true,
+        typ: None,
     })
 }

@@ -15,7 +15,9 @@ use super::{
     recovery::RecoveryRequest,
 };
 use crate::{
-    access::auth::{self, CallerRole, Credential, Principal, TenantSelection, origin::RequestSite},
+    access::auth::{
+        self, CallerRole, Credential, CredentialUse, Principal, TenantSelection, origin::RequestSite,
+    },
     api::{
         connect_auth::ConnectAuth,
         field::{self, Field},
@@ -182,14 +184,16 @@ impl ChatApplication {
         let authenticator = &self.services.authenticator;
         let shown = introduction.credential();
         let credential = match &shown {
-            Ok(shown) => authenticator.credential(shown.as_deref()),
+            Ok(shown) => authenticator.credential(shown.as_deref(), CredentialUse::Socket),
             Err(refused) => Err(refused.clone()),
         };
         let client = introduction.handshake.client;
         self.services.limiter.count_connect(credential.as_ref().ok(), client)?;
         let credential = match credential {
             Ok(credential) => credential,
-            Err(refused) => authenticator.recognise_again(shown?.as_deref(), refused).await?,
+            Err(refused) => {
+                authenticator.recognise_again(shown?.as_deref(), CredentialUse::Socket, refused).await?
+            }
         };
         let is_forwarded = FORWARDING_HEADERS.iter().any(|name| introduction.handshake.has_header(name));
         let selection = TenantSelection { tenants: introduction.tenants()?, is_forwarded };

@@ -1,4 +1,4 @@
-//! The events that clients send: `message`, `get_online_users`, `join:session`, `leave:session`.
+//! The events that clients send: `message`, `get_online_users`, `join:session`, `join:conversation`, `leave:session`.
 //!
 //! Each is answered by an acknowledgement if the client asks for one. Otherwise a problem comes as an `error` event. An
 //! unknown event changes nothing, because clients send what later versions know.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use amoiq_actors::sessions::SessionAccess;
-use amoiq_events::{SessionId, TenantId, event::EventCause, session::SendMessage};
+use amoiq_events::{ConversationId, SessionId, TenantId, event::EventCause, session::SendMessage};
 use amoiq_socketio::socket::{ClientEvent, EventOutcome, OutgoingEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, value::RawValue};
@@ -21,7 +21,10 @@ use crate::{
         field::{self, Field, Validation, json},
         messages::SendMessageRequest,
         problem::Problem,
-        sessions::{JoinSessionRequest, SessionResponse, TenantRequest},
+        sessions::{
+            JoinSessionRequest, SessionResponse, TenantRequest,
+            conversations::{ConversationEvent, JoinConversationRequest},
+        },
     },
 };
 
@@ -43,7 +46,7 @@ macro_rules! socket_requests {
     };
 }
 
-socket_requests!(SendMessageRequest, JoinSessionRequest, TenantRequest);
+socket_requests!(SendMessageRequest, JoinSessionRequest, JoinConversationRequest, TenantRequest);
 
 impl ChatApplication {
     /// Handles an event. Each command returns its acknowledgement as JSON.
@@ -52,7 +55,8 @@ impl ChatApplication {
         let result = match &*event.name {
             "message" => self.message(socket, &event).await,
             "get_online_users" => self.online_users(socket, &event, &mut emit).await,
-            "join:session" => self.join(socket, &event).await,
+            "join:session" => self.join(socket, &event, &mut emit).await,
+            "join:conversation" => self.join_conversation(socket, &event, &mut emit).await,
             "leave:session" => self.leave(socket, &event),
             _ => {
                 let unknown = Problem::field("event", "is not an event of this service");
@@ -166,25 +170,62 @@ impl ChatApplication {
         session.ok_or(Problem::Internal)
     }
 
-    async fn join(&self, socket: &mut ChatSocket, event: &ClientEvent) -> Result<String, Problem> {
+    async fn join(
+        &self,
+        socket: &mut ChatSocket,
+        event: &ClientEvent,
+        emit: &mut Vec<Arc<OutgoingEvent>>,
+    ) -> Result<String, Problem> {
         let session = self.session_of(socket, event)?;
+        self.join_session(socket, &session).await?;
+        let (tenant, caller) = (&socket.principal.tenant_id, socket.principal.caller());
+        // A widget joins its conversation only when it is told of it.
+        if let (_, Some(conversation)) = self.services.directory.open(tenant, &session, caller).await? {
+            emit.push(self.about("conversation:update", conversation.id, &session));
+        }
+        to_json(&SessionResponse { success: true, session_id: session })
+    }
+
+    async fn join_conversation(
+        &self,
+        socket: &mut ChatSocket,
+        event: &ClientEvent,
+        emit: &mut Vec<Arc<OutgoingEvent>>,
+    ) -> Result<String, Problem> {
+        let (request, mut validation): (JoinConversationRequest, _) = self.request(socket, event)?;
+        let conversation = validation.required("conversationId", request.conversation_id);
+        validation.finish()?;
+        let conversation = conversation.ok_or(Problem::Internal)?;
+        let session = self.services.guard.session_of(&socket.principal, socket.client, conversation).await?;
+        self.join_session(socket, &session).await?;
+        emit.push(self.about("joined", conversation, &session));
+        to_json(&SessionResponse { success: true, session_id: session })
+    }
+
+    /// An event about a conversation for one socket.
+    fn about(&self, name: &str, conversation: ConversationId, session: &SessionId) -> Arc<OutgoingEvent> {
+        let now = self.services.ambient.now();
+        Arc::new(OutgoingEvent::new(name, &ConversationEvent::new(conversation, session, now)))
+    }
+
+    async fn join_session(&self, socket: &mut ChatSocket, session: &SessionId) -> Result<(), Problem> {
         let is_visitor = socket.principal.is_visitor();
-        if is_visitor && socket.bound_session.as_ref().is_some_and(|bound| *bound != session) {
+        if is_visitor && socket.bound_session.as_ref().is_some_and(|bound| bound != session) {
             return Err(Problem::Forbidden("the socket is bound to another session"));
         }
-        let access = self.services.guard.open(&socket.principal, socket.client, &session).await?;
+        let access = self.services.guard.open(&socket.principal, socket.client, session).await?;
         if is_visitor && socket.bound_session.is_none() {
             socket.has_messages = access == SessionAccess::Granted;
             self.bind(socket, session.clone(), None, None).await?;
         } else {
             let room = ChatRoom::Session(socket.principal.tenant_id.clone(), session.clone());
             socket.join(room.clone());
-            if let Err(closed) = self.services.guard.check_again(&socket.principal, &session).await {
+            if let Err(closed) = self.services.guard.check_again(&socket.principal, session).await {
                 socket.registrations.leave(&room);
                 return Err(closed);
             }
         }
-        to_json(&SessionResponse { success: true, session_id: session })
+        Ok(())
     }
 
     fn leave(&self, socket: &ChatSocket, event: &ClientEvent) -> Result<String, Problem> {

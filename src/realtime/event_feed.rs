@@ -11,7 +11,7 @@ use amoiq_actors::{
     sessions::ChatMessage,
 };
 use amoiq_events::{
-    Event, EventLog, Position, RecordedEvent, SessionId, TenantId, codec,
+    ConversationId, Event, EventLog, Position, RecordedEvent, TenantId, codec,
     presence::PresenceEvent,
     session::SessionEvent,
     store::{EventBatch, LogSubscription},
@@ -24,8 +24,9 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use super::ChatRoom;
 use crate::{
     access::session_guard::NOT_YOURS,
-    api::messages::{Audience, MessageResponse},
+    api::messages::{Audience, MessagePlace, MessageResponse},
     api::online::{OfflineUserResponse, OnlineUserResponse},
+    api::sessions::conversations::ConversationEvent,
 };
 
 /// How long what the log says of presence waits for the list of online users.
@@ -33,6 +34,17 @@ pub(super) const FOLD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many events are broadcast together. One part of the log may have more.
 const MOST_EVENTS: usize = 64;
+
+/// The types of events that clients hear of.
+const BROADCAST_KINDS: [&str; 7] = [
+    "message.created",
+    "visitor.identified",
+    "conversation.started",
+    "conversation.closed",
+    "conversation.reopened",
+    "user.online",
+    "user.offline",
+];
 
 /// How long to wait before the log is read again after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -236,7 +248,7 @@ pub(super) fn broadcast_of(
     timing: BroadcastTiming,
 ) -> Option<RoomBroadcast<ChatRoom>> {
     let kind = &*recorded.event.kind;
-    if !matches!(kind, "message.created" | "visitor.identified" | "user.online" | "user.offline") {
+    if !BROADCAST_KINDS.contains(&kind) {
         return None;
     }
     let event = match codec::decode(recorded) {
@@ -252,10 +264,11 @@ pub(super) fn broadcast_of(
     let (rooms, event, for_staff) = match (recorded.stream.kind()?, event) {
         (StreamKind::Session(tenant, session), Event::Session(SessionEvent::MessageCreated(created))) => {
             let message = ChatMessage::of(&created, recorded.event.time, recorded.position);
-            let shown_to = |audience| message_created(&tenant, &session, &message, audience);
+            let place = MessagePlace { session, conversation: created.conversation_id };
+            let shown_to = |audience| message_created(&tenant, &place, &message, audience);
             let (event, for_staff) = (shown_to(Audience::Visitor), shown_to(Audience::Staff));
             (
-                vec![ChatRoom::Session(tenant.clone(), session), ChatRoom::Staff(tenant)],
+                vec![ChatRoom::Session(tenant.clone(), place.session), ChatRoom::Staff(tenant)],
                 event,
                 Some(for_staff),
             )
@@ -268,6 +281,17 @@ pub(super) fn broadcast_of(
                 unrestricted_event: None,
                 owner: Some(owner.as_str().into()),
             });
+        }
+        (StreamKind::Session(tenant, session), Event::Session(event)) => {
+            let (name, conversation) = conversation_news(&event)?;
+            let told = ConversationEvent::new(conversation, &session, recorded.event.time);
+            let for_staff = OutgoingEvent::new(name, &told.clone().by(&recorded.event.actor));
+            let event = OutgoingEvent::new(name, &told);
+            (
+                vec![ChatRoom::Session(tenant.clone(), session), ChatRoom::Staff(tenant)],
+                event,
+                Some(for_staff),
+            )
         }
         // Everybody who is connected got the signal.
         (_, Event::Presence(PresenceEvent::Online(online)))
@@ -289,6 +313,20 @@ pub(super) fn broadcast_of(
     })
 }
 
+/// What clients are told when something happens to a conversation. `None` where an older event does not say to which.
+fn conversation_news(event: &SessionEvent) -> Option<(&'static str, ConversationId)> {
+    match event {
+        SessionEvent::ConversationStarted(started) => Some(("conversation:created", started.conversation_id)),
+        SessionEvent::ConversationClosed(closed) => Some(("conversation:closed", closed.conversation_id?)),
+        SessionEvent::ConversationReopened(reopened) => {
+            Some(("conversation:reopened", reopened.conversation_id?))
+        }
+        SessionEvent::Started(_) | SessionEvent::VisitorIdentified(_) | SessionEvent::MessageCreated(_) => {
+            None
+        }
+    }
+}
+
 /// What `meta_message_created` carries.
 #[derive(Serialize)]
 struct MessageCreated {
@@ -298,71 +336,13 @@ struct MessageCreated {
 /// `meta_message_created`, without its offset.
 pub(super) fn message_created(
     tenant: &TenantId,
-    session: &SessionId,
+    place: &MessagePlace,
     message: &ChatMessage,
     audience: Audience,
 ) -> OutgoingEvent {
-    let response = MessageResponse::of(message, session, audience).in_tenant(tenant);
+    let response = MessageResponse::of(message, place, audience).in_tenant(tenant);
     OutgoingEvent::new("meta_message_created", &MessageCreated { message: response })
 }
 
 #[cfg(test)]
-mod tests {
-    use amoiq_events::{
-        Ambient, StreamName,
-        event::EventCause,
-        node::{NodeEvent, NodeStarted},
-        store::{ExpectedVersion, memory::MemoryStore},
-    };
-
-    use actix::Arbiter;
-    use amoiq_actors::presence::{PresenceHandle, PresenceSettings, PresenceSignals};
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    async fn append(store: &MemoryStore, ambient: &Ambient) -> Position {
-        let cause = EventCause { causation: "test".into(), actor: "test".into() };
-        let event = Event::Node(NodeEvent::Started(NodeStarted { release: "1".to_owned() }));
-        let events = vec![event.envelope(ambient, &cause)];
-        store.append(StreamName::node("node"), ExpectedVersion::Any, events).await.unwrap().position
-    }
-
-    #[actix_web::test]
-    async fn when_the_thread_that_follows_the_log_ends_another_goes_on() {
-        let (store, ambient) = (MemoryStore::new(), Ambient::system());
-        let log: Arc<dyn EventLog> = Arc::new(store.clone());
-        let (tells, signals) = PresenceSignals::new();
-        let settings = PresenceSettings { offline_grace: Duration::ZERO, batch: Duration::ZERO };
-        let presence = PresenceHandle::start(settings, &log, &ambient, &tells);
-        let users = OnlineUsers::start(&log, Position::START, PATIENCE, &tells, presence);
-        let offsets: OffsetWriter = Arc::new(|offset| offset.to_string());
-        let presence = PresenceFeed { signals, users };
-        let feed = EventFeed::new(log, Position::START, Arc::default(), offsets, presence);
-        let mut reached = feed.reached.subscribe();
-        for _ in 0..3 {
-            let thread = Arbiter::new();
-            let follows = Arc::clone(&feed);
-            thread.spawn_fn(move || follows.follow_here());
-            let position = append(&store, &ambient).await;
-            let all = reached.wait_for(|reached| *reached == position);
-            tokio::time::timeout(PATIENCE, all).await.expect("it is followed").expect("it is there");
-            thread.stop();
-        }
-    }
-
-    #[actix_web::test]
-    async fn what_was_appended_meanwhile_goes_out_together_up_to_a_bound() {
-        let (store, ambient) = (MemoryStore::new(), Ambient::system());
-        for _ in 0..=MOST_EVENTS {
-            append(&store, &ambient).await;
-        }
-        let mut subscription = store.subscribe(Position::START);
-        let mut together = Vec::new();
-        while let Some(first) = subscription.next_if_ready().await {
-            together.push(1 + ready_after(first.events.len(), &mut subscription).await.len());
-        }
-        assert_eq!(together, [MOST_EVENTS, 1], "each was a commit of its own");
-    }
-}
+mod tests;

@@ -24,7 +24,12 @@ use super::{
 };
 use crate::{
     access::auth::CallerRole,
-    api::{connect_auth::ConnectAuth, field::Field, messages::Audience, problem::Problem},
+    api::{
+        connect_auth::ConnectAuth,
+        field::Field,
+        messages::{Audience, MessagePlace},
+        problem::Problem,
+    },
 };
 
 /// The most events that are sent again.
@@ -190,9 +195,10 @@ impl ChatApplication {
             if access == SessionAccess::Denied {
                 return Ok(None);
             }
+            let place = MessagePlace::of_page(session, &page);
             let is_missed = |position: Position| position > after && position <= head;
             for message in page.messages.iter().rev().filter(|message| is_missed(message.position)) {
-                let event = message_created(tenant, session, message, audience);
+                let event = message_created(tenant, &place, message, audience);
                 missed.push(Arc::new(event.at(message.position.as_u64(), &self.services.offsets)));
             }
             if self.is_too_much(&missed) {

@@ -26,6 +26,7 @@ use crate::{
         message_intake::{MessageIntake, MessageLimits},
         rate_limit::{RequestLimiter, SocketLimiter},
         session_guard::SessionGuard,
+        visitor_notes::VisitorNotes,
     },
     api::online::OnlineDirectory,
     config::{Config, PresenceConfig},
@@ -33,6 +34,10 @@ use crate::{
         body::BodyLimit,
         health::DrainState,
         history::{HistoryReader, page::HistoryBytes},
+        sessions::{
+            public_origin::PublicOrigin,
+            widget::{SocketTokenDays, WidgetServices},
+        },
         tokens::AnonymousTtl,
     },
 };
@@ -48,6 +53,7 @@ const PRESENCE_BATCH: Duration = Duration::from_millis(50);
 pub(super) struct AppServices {
     pub(super) authenticator: web::Data<Authenticator>,
     pub(super) guard: web::Data<SessionGuard>,
+    widget: web::Data<WidgetServices>,
     pub(super) request_limiter: web::Data<RequestLimiter>,
     pub(super) socket_limiter: web::Data<SocketLimiter>,
     widget_origins: web::Data<WidgetOrigins>,
@@ -95,18 +101,34 @@ impl AppServices {
         };
         let limits = &config.rate_limit;
         let reads_history = config.security.widget_key_reads_history;
+        let looked_up = (inbox.clone(), Arc::clone(log));
+        let guard = web::Data::new(SessionGuard::new(directory.clone(), looked_up, limits, reads_history));
+        let authenticator = web::Data::new(authenticator(core)?);
+        let proxies = web::Data::new(TrustedProxies::new(config.server.trusted_proxies.clone()));
+        let intake = web::Data::new(message_intake(core, &directory, &online));
+        let directory = web::Data::new(directory);
+        let widget = WidgetServices {
+            authenticator: authenticator.clone(),
+            guard: guard.clone(),
+            directory: directory.clone(),
+            notes: intake.notes.clone(),
+            intake: intake.clone(),
+            origin: PublicOrigin::new(&config.server.public_url, Arc::clone(&proxies)),
+            token_days: SocketTokenDays(config.auth.ws_token_days),
+        };
         Ok(Self {
-            authenticator: web::Data::new(authenticator(core)?),
-            guard: web::Data::new(SessionGuard::new(directory.clone(), limits, reads_history)),
+            authenticator,
+            widget: web::Data::new(widget),
+            guard: guard.clone(),
             request_limiter: web::Data::new(RequestLimiter::new(limits)),
             socket_limiter: web::Data::new(SocketLimiter::new(limits)),
             widget_origins: web::Data::new(WidgetOrigins(config.server.widget_origins.clone())),
-            proxies: web::Data::new(TrustedProxies::new(config.server.trusted_proxies.clone())),
+            proxies,
             body_limit: web::Data::new(BodyLimit(config.limits.body_bytes)),
-            intake: web::Data::new(message_intake(core, &directory, &online)),
+            intake,
             anonymous_ttl: web::Data::new(AnonymousTtl(config.auth.anonymous_token_seconds)),
             history: web::Data::new(history),
-            directory: web::Data::new(directory),
+            directory,
             inbox: web::Data::new(inbox),
             proven,
             rebuilds: vec![rebuilds],
@@ -125,6 +147,7 @@ impl AppServices {
         routes
             .app_data(self.authenticator.clone())
             .app_data(self.guard.clone())
+            .app_data(self.widget.clone())
             .app_data(self.request_limiter.clone())
             .app_data(self.widget_origins.clone())
             .app_data(self.proxies.clone())
@@ -162,6 +185,7 @@ fn message_intake(
         ambient: core.ambient.clone(),
         directory: directory.clone(),
         online: online.clone(),
+        notes: VisitorNotes::default(),
     }
 }
 

@@ -138,6 +138,7 @@ mod tests {
             client_message_id: None,
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         };
         let logged = LoggedMessage {
             event_id: ambient().event_id(),

@@ -3,4 +3,5 @@
 mod errors;
 mod headers;
 mod reference;
+mod whole_socket_values;
 mod whole_values;

@@ -6,3 +6,4 @@ mod socket_limits;
 mod socket_messages;
 mod socket_order;
 mod socket_refusals;
+mod widget_sockets;

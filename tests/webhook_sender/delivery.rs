@@ -95,6 +95,7 @@ pub fn message(text: &str) -> WebhookPayload {
         client_message_id: None,
         client_timestamp: None,
         page: None,
+        conversation_id: None,
     };
     WebhookPayload::Message(Arc::new(LoggedMessage {
         event_id: ambient.event_id(),

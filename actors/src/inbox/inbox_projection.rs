@@ -9,7 +9,7 @@ use std::{
 };
 
 use amoiq_events::{
-    Event, RecordedEvent, SessionId, StreamName, TenantId, UserId,
+    ConversationId, Event, RecordedEvent, SessionId, StreamName, TenantId, UserId,
     codec::{self, CodecError},
     session::{MessageSender, SessionEvent},
     stream::StreamKind,
@@ -55,6 +55,8 @@ struct ChangedSession {
     exists: bool,
     /// Whose it is said to be, and how well that is proven; those that changed.
     claims: Vec<(UserId, IdentityProof)>,
+    /// Its conversation, if that has just started.
+    conversation: Option<ConversationId>,
 }
 
 /// What the inbox shows of a message.
@@ -68,10 +70,8 @@ struct MessageSummary<'a> {
 
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
-    const VERSION: u32 = 4;
-    /// They lack indexes: the same queries take longer.
-    const STILL_SERVES: &'static [u32] = &[2, 3];
-    const TABLES: &'static [&'static str] = &["inbox", "inbox_users"];
+    const VERSION: u32 = 5;
+    const TABLES: &'static [&'static str] = &["inbox", "inbox_users", "inbox_conversations"];
 
     fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
         inbox_tables::create(conn, tables)
@@ -108,6 +108,9 @@ impl Projection for InboxProjection {
                 session.claim(conn, tables, user, proof)?;
             }
         }
+        if let SessionEvent::ConversationStarted(started) = &change {
+            session.conversation = Some(started.conversation_id);
+        }
         session.exists = true;
         session.row.apply(&change, event);
         Ok(())
@@ -139,6 +142,9 @@ impl Projection for InboxProjection {
             rows.store((&session.tenant, &session.session), &session.row, session.stored_open)?;
         }
         for session in all {
+            if let Some(conversation) = session.conversation {
+                inbox_tables::store_conversation(conn, tables, session.key(), conversation)?;
+            }
             for (user, proof) in &session.claims {
                 inbox_tables::store_claim(conn, tables, session.claim_key(user), proof.as_stored())?;
             }
@@ -162,7 +168,7 @@ impl InboxProjection {
         };
         if let Some(session) = self.session(conn, tables, &StreamName::session(&tenant, &session_id))? {
             (session.row, session.is_erased, session.exists) = (InboxRow::default(), true, false);
-            session.stored_open = None;
+            (session.stored_open, session.conversation) = (None, None);
             session.claims.clear();
         }
         Ok(())
@@ -190,6 +196,7 @@ impl InboxProjection {
                     is_erased: false,
                     exists,
                     claims: Vec::new(),
+                    conversation: None,
                 })
             }
         }))

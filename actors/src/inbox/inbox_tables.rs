@@ -1,6 +1,6 @@
 //! The rows of the inbox as they are stored. Each has a CRC-32C over all its columns, so a damaged row is never read.
 
-use amoiq_events::{SessionId, TenantId, store::sqlite::row_checksum};
+use amoiq_events::{ConversationId, SessionId, TenantId, store::sqlite::row_checksum};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, types::ValueRef};
 
 use super::{IdentityProof, InboxProjection};
@@ -27,6 +27,7 @@ pub(super) struct InboxRow {
 
 pub(super) fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
     let (inbox, users) = (tables.name("inbox"), tables.name("inbox_users"));
+    let conversations = tables.name("inbox_conversations");
     conn.execute_batch(&format!(
         "CREATE TABLE {inbox} (
             tenant        TEXT    NOT NULL,
@@ -55,7 +56,15 @@ pub(super) fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewEr
         ) WITHOUT ROWID;
         -- However many claim to be a user, a proof is found with one search.
         CREATE INDEX {users}_proven ON {users} (tenant, user_id) WHERE verified > 0;
-        CREATE INDEX {users}_by_session ON {users} (tenant, session);"
+        CREATE INDEX {users}_by_session ON {users} (tenant, session);
+        CREATE TABLE {conversations} (
+            tenant       TEXT    NOT NULL,
+            conversation BLOB    NOT NULL, -- the number in its id
+            session      TEXT    NOT NULL,
+            checksum     INTEGER NOT NULL, -- CRC-32C over all of the above
+            PRIMARY KEY (tenant, conversation)
+        ) WITHOUT ROWID;
+        CREATE INDEX {conversations}_by_session ON {conversations} (tenant, session);"
     ))?;
     Ok(())
 }
@@ -102,14 +111,14 @@ impl InboxRow {
     }
 }
 
-/// Removes a session with every claim to it.
+/// Removes a session with its conversation and every claim to it.
 pub(super) fn remove(
     conn: &Connection,
     tables: ViewTables,
     tenant: &TenantId,
     session: &SessionId,
 ) -> Result<(), ViewError> {
-    for table in ["inbox", "inbox_users"] {
+    for table in ["inbox", "inbox_users", "inbox_conversations"] {
         let sql = format!("DELETE FROM {} WHERE tenant = ?1 AND session = ?2", tables.name(table));
         conn.prepare_cached(&sql)?.execute((tenant.as_str(), session.as_str()))?;
     }
@@ -274,6 +283,44 @@ pub(super) fn claims_sql(tables: ViewTables) -> String {
 
 fn claim_checksum(tenant: &str, user: &str, session: &str, verified: i64) -> i64 {
     row_checksum::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
+}
+
+/// Writes which session a conversation is of.
+pub(super) fn store_conversation(
+    conn: &Connection,
+    tables: ViewTables,
+    (tenant, session): (&str, &str),
+    conversation: ConversationId,
+) -> Result<(), ViewError> {
+    let sql = format!(
+        "INSERT OR REPLACE INTO {} (tenant, conversation, session, checksum) VALUES (?1, ?2, ?3, ?4)",
+        tables.name("inbox_conversations")
+    );
+    let sum = conversation_checksum(tenant, conversation, session);
+    conn.prepare_cached(&sql)?.execute((tenant, conversation.as_bytes(), session, sum))?;
+    Ok(())
+}
+
+/// The session of a conversation.
+pub(super) fn find_conversation(
+    conn: &Connection,
+    tables: ViewTables,
+    tenant: &str,
+    conversation: ConversationId,
+) -> Result<Option<String>, ViewError> {
+    let sql = format!(
+        "SELECT session, checksum FROM {} WHERE tenant = ?1 AND conversation = ?2",
+        tables.name("inbox_conversations")
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let found = statement
+        .query_row((tenant, conversation.as_bytes()), |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+    let Some((session, sum)) = found.optional()? else { return Ok(None) };
+    sound(sum, conversation_checksum(tenant, conversation, &session)).map(|()| Some(session))
+}
+
+fn conversation_checksum(tenant: &str, conversation: ConversationId, session: &str) -> i64 {
+    row_checksum::checksum([tenant.into(), ValueRef::Blob(conversation.as_bytes()), session.into()])
 }
 
 /// Whether a row is what was written.

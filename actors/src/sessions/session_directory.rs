@@ -29,7 +29,7 @@ use crate::sessions::{
         ErasureCondition, ExecuteOperation, SentMessage, SessionAccess, SessionActor, SessionError,
         SessionOperation, SessionSettings, SessionWorker,
     },
-    transcript::{MessagePage, PageLimit, PageQuery, PageWindow},
+    transcript::{MessagePage, PageLimit, PageQuery, PageWindow, SessionConversation},
 };
 
 mod session_eviction;
@@ -198,18 +198,18 @@ impl SessionDirectory {
         })
     }
 
-    /// Whether a caller may access a session.
+    /// Whether a caller may access a session, and the conversation in it if so.
     ///
     /// # Errors
     /// A [`SessionError`] when the session could not be read.
-    pub async fn access(
+    pub async fn open(
         &self,
         tenant: &TenantId,
         session: &SessionId,
         caller: SessionCaller,
-    ) -> Result<SessionAccess, SessionError> {
+    ) -> Result<(SessionAccess, Option<SessionConversation>), SessionError> {
         let query = PageQuery { caller, window: PageWindow::Newest, limit: PageLimit::NOTHING };
-        self.read(tenant, session, query).await.map(|(access, _)| access)
+        self.read(tenant, session, query).await.map(|(access, page)| (access, page.conversation))
     }
 
     /// Another node erased a session: if it is in memory, it is read again before it is used.

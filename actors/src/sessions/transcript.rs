@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use amoiq_events::{
-    ClientMessageId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
+    ClientMessageId, ConversationId, MessageId, MessageText, Position, ShortText, Timestamp, UserId,
     session::{MessageCreated, MessageSender, SessionCaller},
 };
 
@@ -140,6 +140,17 @@ pub struct MessagePage {
     pub messages: Vec<Arc<ChatMessage>>,
     /// Whether there are more in the direction of reading.
     pub has_more: bool,
+    /// The session's conversation, once there is a message.
+    pub conversation: Option<SessionConversation>,
+}
+
+/// The conversation of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionConversation {
+    /// Its id, the same over closing and reopening.
+    pub id: ConversationId,
+    /// When it was closed; `None` while it is open.
+    pub closed_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ impl Given {
             client_message_id: ClientMessageId::parse(client_id).ok(),
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         };
         let id = created.message_id;
         let event = Event::Session(SessionEvent::MessageCreated(created));

@@ -140,6 +140,7 @@ impl SharedDatabase {
             client_message_id: None,
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         };
         let event = Event::Session(SessionEvent::MessageCreated(message)).envelope(&ambient, &cause());
         let stream = StreamName::session(&tenant(), &SessionId::parse(session).expect("an id"));

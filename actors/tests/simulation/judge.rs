@@ -230,6 +230,6 @@ impl State<'_> {
             PageWindow::After(_) => wanted.into_iter().take(limit).collect(),
             _ => wanted.iter().skip(wanted.len().saturating_sub(limit)).cloned().collect(),
         };
-        MessagePage { messages, has_more }
+        MessagePage { messages, has_more, conversation: self.conversation }
     }
 }

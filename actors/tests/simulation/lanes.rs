@@ -257,6 +257,7 @@ impl World {
                 client_message_id: None,
                 client_timestamp: None,
                 page: None,
+                conversation_id: None,
             };
             let event = Event::Session(SessionEvent::MessageCreated(message));
             let envelope = event.envelope(&self.ambient, &cause());

@@ -6,8 +6,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use amoiq_actors::sessions::SessionConversation;
 use amoiq_events::{
-    Event, RecordedEvent, StreamName, UserId, codec,
+    ConversationId, Event, RecordedEvent, StreamName, Timestamp, UserId, codec,
     session::{MessageCreated, SessionEvent},
     store::{LogReader, memory::MemoryStore},
     stream::StreamKind,
@@ -33,6 +34,8 @@ pub(crate) struct State<'a> {
     pub(crate) owner: Option<&'a UserId>,
     /// Nothing before the first message.
     pub(crate) open: Option<bool>,
+    /// The session's conversation, as its readers are told.
+    pub(crate) conversation: Option<SessionConversation>,
     pub(crate) messages: Vec<(&'a RecordedEvent, &'a MessageCreated)>,
 }
 
@@ -84,12 +87,29 @@ impl<'a> State<'a> {
                     self.owner = told.user_id.as_ref();
                 }
             }
-            SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {
+            SessionEvent::ConversationStarted(_) => {
                 self.open = Some(true);
+                let id = ConversationId::from(line.recorded.event.id);
+                self.conversation = Some(SessionConversation { id, closed_at: None });
             }
-            SessionEvent::ConversationClosed(_) => self.open = Some(false),
+            SessionEvent::ConversationReopened(reopened) => {
+                self.open = Some(true);
+                self.closed_at(reopened.conversation_id, None);
+            }
+            SessionEvent::ConversationClosed(closed) => {
+                self.open = Some(false);
+                self.closed_at(closed.conversation_id, Some(line.recorded.event.time));
+            }
             SessionEvent::MessageCreated(created) => self.messages.push((&line.recorded, created)),
         }
+    }
+}
+
+impl State<'_> {
+    fn closed_at(&mut self, named: Option<ConversationId>, closed_at: Option<Timestamp>) {
+        let conversation = self.conversation.as_mut().expect("it started");
+        assert_eq!(named, Some(conversation.id), "an event names its conversation");
+        conversation.closed_at = closed_at;
     }
 }
 

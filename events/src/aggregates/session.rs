@@ -6,15 +6,19 @@
 
 mod client_ids;
 mod event;
+mod visitor_profile;
 
 use serde_json::value::RawValue;
 
-use self::client_ids::{ClientIds, EarlierUse, MessageAuthor};
 pub use self::event::{
     AgentAuthor, ConversationCloseReason, ConversationClosed, ConversationReopened, ConversationStarted,
     MessageCreated, MessageSender, SessionEvent, SessionStarted, VisitedPage, VisitorIdentified,
 };
-use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId, Version};
+use self::{
+    client_ids::{ClientIds, EarlierUse, MessageAuthor},
+    visitor_profile::VisitorProfile,
+};
+use crate::{ClientMessageId, ConversationId, MessageId, MessageText, ShortText, UserId, Version};
 
 /// Whether agents have work with a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +37,7 @@ pub enum ConversationState {
 pub struct Session {
     version: Version,
     conversation: ConversationState,
+    conversation_id: Option<ConversationId>,
     last_seq: u32,
     visitor: VisitorProfile,
     page: VisitedPage,
@@ -40,18 +45,6 @@ pub struct Session {
     /// From message `seq` on, versions are ahead of `seq` by `offset`: there is a step wherever other events are
     /// between messages. Finds a message's version without reading.
     offsets: Vec<(u32, u64)>,
-}
-
-/// The visitor as last identified.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct VisitorProfile {
-    user_id: Option<UserId>,
-    /// The verified user who used the session first; it has belonged to them since.
-    owner: Option<UserId>,
-    /// Another user's name that they claim.
-    claimed: Option<UserId>,
-    user_info: Option<String>,
-    fingerprint: Option<ShortText>,
 }
 
 /// How a message names its visitor; empty while they are anonymous.
@@ -161,6 +154,12 @@ impl Session {
         self.conversation
     }
 
+    /// Its conversation, once there is a message.
+    #[must_use]
+    pub fn conversation_id(&self) -> Option<ConversationId> {
+        self.conversation_id
+    }
+
     /// Whether the session's id opens it to this caller.
     #[must_use]
     pub fn opens_to(&self, caller: &SessionCaller) -> bool {
@@ -224,9 +223,13 @@ impl Session {
         }
         events.extend(self.identify(message).map(SessionEvent::VisitorIdentified));
         match self.conversation {
-            ConversationState::None => events.push(SessionEvent::ConversationStarted(ConversationStarted {})),
+            ConversationState::None => {
+                let started = ConversationStarted { conversation_id: message.message_id.into() };
+                events.push(SessionEvent::ConversationStarted(started));
+            }
             ConversationState::Closed => {
-                events.push(SessionEvent::ConversationReopened(ConversationReopened {}));
+                let reopened = ConversationReopened { conversation_id: self.conversation_id };
+                events.push(SessionEvent::ConversationReopened(reopened));
             }
             ConversationState::Open => {}
         }
@@ -238,7 +241,8 @@ impl Session {
         match self.conversation {
             _ if !self.exists() => Err(SessionRefusal::NotFound),
             ConversationState::Open => {
-                Ok(vec![SessionEvent::ConversationClosed(ConversationClosed { reason })])
+                let closed = ConversationClosed { reason, conversation_id: self.conversation_id };
+                Ok(vec![SessionEvent::ConversationClosed(closed)])
             }
             ConversationState::None | ConversationState::Closed => Ok(Vec::new()),
         }
@@ -323,6 +327,7 @@ impl Session {
             client_message_id: message.client_message_id.clone(),
             client_timestamp: message.client_timestamp.clone(),
             page: told.then(|| message.page.clone()),
+            conversation_id: self.conversation_id.or(Some(message.message_id.into())),
         }
     }
 
@@ -332,9 +337,11 @@ impl Session {
         match event {
             SessionEvent::Started(_) => {}
             SessionEvent::VisitorIdentified(visitor) => self.visitor.learn(visitor),
-            SessionEvent::ConversationStarted(_) | SessionEvent::ConversationReopened(_) => {
+            SessionEvent::ConversationStarted(started) => {
                 self.conversation = ConversationState::Open;
+                self.conversation_id = Some(started.conversation_id);
             }
+            SessionEvent::ConversationReopened(_) => self.conversation = ConversationState::Open,
             SessionEvent::ConversationClosed(_) => self.conversation = ConversationState::Closed,
             SessionEvent::MessageCreated(message) => self.add(message),
         }
@@ -352,34 +359,6 @@ impl Session {
         let offset = self.version.as_u64().saturating_sub(u64::from(message.seq));
         if self.offsets.last().is_none_or(|(_, last)| *last != offset) {
             self.offsets.push((message.seq, offset));
-        }
-    }
-}
-
-impl VisitorProfile {
-    fn texts_bytes(&self) -> usize {
-        let users =
-            [&self.user_id, &self.owner, &self.claimed].into_iter().flatten().map(|user| user.as_str().len());
-        let info = self.user_info.as_ref().map_or(0, String::len);
-        let fingerprint = self.fingerprint.as_ref().map_or(0, |text| text.as_str().len());
-        users.sum::<usize>() + info + fingerprint
-    }
-
-    fn learn(&mut self, told: &VisitorIdentified) {
-        if let Some(user) = &told.user_id {
-            (self.user_id, self.claimed) = (Some(user.clone()), None);
-            if told.verified {
-                self.owner.get_or_insert_with(|| user.clone());
-            }
-        }
-        if let Some(user) = &told.claimed_user_id {
-            (self.user_id, self.claimed) = (None, Some(user.clone()));
-        }
-        if let Some(info) = &told.user_info {
-            self.user_info = Some(info.get().to_owned());
-        }
-        if let Some(fingerprint) = &told.fingerprint {
-            self.fingerprint = Some(fingerprint.clone());
         }
     }
 }

@@ -176,69 +176,108 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// A message, shown as `msg-` and a `UUIDv7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
-pub struct MessageId(Uuid);
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Uuid);
 
-/// The length of a [`MessageId`] as a text.
-const MESSAGE_ID_BYTES: usize = MessageId::PREFIX.len() + Hyphenated::LENGTH;
+        impl $name {
+            const PREFIX: &str = $prefix;
 
-impl MessageId {
-    const PREFIX: &str = "msg-";
+            /// The length as a text.
+            const TEXT_BYTES: usize = Self::PREFIX.len() + Hyphenated::LENGTH;
 
-    /// The message with this number; [`crate::Ambient::message_id`] makes new ones.
-    #[must_use]
-    pub fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
+            /// The one with this number.
+            #[must_use]
+            pub fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
 
-    /// The message with this number, as [`MessageId::as_bytes`] gave it.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
+            /// The one with this number, as `as_bytes` gave it.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
 
-    /// The number, as it is stored.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
+            /// The number, as it is stored.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
 
-    /// Reads what [`fmt::Display`] wrote.
-    ///
-    /// # Errors
-    /// [`InvalidId::Malformed`] for anything else.
-    pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let uuid = text.strip_prefix(Self::PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
-        uuid.map(Self).ok_or(InvalidId::Malformed)
-    }
+            /// Reads what [`fmt::Display`] wrote.
+            ///
+            /// # Errors
+            /// [`InvalidId::Malformed`] for anything else.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                let uuid = text.strip_prefix(Self::PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
+                uuid.map(Self).ok_or(InvalidId::Malformed)
+            }
 
-    /// Its text, without an allocation: every message is written several times.
-    fn write<'a>(&self, buffer: &'a mut [u8; MESSAGE_ID_BYTES]) -> &'a str {
-        let (prefix, number) = buffer.split_at_mut(Self::PREFIX.len());
-        prefix.copy_from_slice(Self::PREFIX.as_bytes());
-        self.0.hyphenated().encode_lower(number);
-        str::from_utf8(buffer).unwrap_or_default()
+            /// Its text, without an allocation: every message is written several times.
+            fn write<'a>(&self, buffer: &'a mut [u8; Self::TEXT_BYTES]) -> &'a str {
+                let (prefix, number) = buffer.split_at_mut(Self::PREFIX.len());
+                prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                self.0.hyphenated().encode_lower(number);
+                str::from_utf8(buffer).unwrap_or_default()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.write(&mut [0; Self::TEXT_BYTES]))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.write(&mut [0; Self::TEXT_BYTES]))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::parse(&text)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// A message, shown as `msg-` and a `UUIDv7`; [`crate::Ambient::message_id`] makes new ones.
+    MessageId "msg-"
+}
+uuid_id! {
+    /// A session's conversation, shown as `conv-` and the id of the event that started it.
+    ConversationId "conv-"
+}
+
+/// The one that no event started; only until [`crate::codec`] has read which did.
+impl Default for ConversationId {
+    fn default() -> Self {
+        Self(Uuid::nil())
     }
 }
 
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.write(&mut [0; MESSAGE_ID_BYTES]))
+/// The conversation that a message starts: its number is as new as the message's own.
+impl From<MessageId> for ConversationId {
+    fn from(first: MessageId) -> Self {
+        Self(first.0)
     }
 }
 
-impl Serialize for MessageId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.write(&mut [0; MESSAGE_ID_BYTES]))
+impl From<EventId> for ConversationId {
+    fn from(started: EventId) -> Self {
+        Self(started.as_uuid())
     }
 }
 
-impl TryFrom<String> for MessageId {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        Self::parse(&text)
+impl From<ConversationId> for EventId {
+    fn from(conversation: ConversationId) -> Self {
+        Self(conversation.0)
     }
 }
 
@@ -302,6 +341,14 @@ mod tests {
     fn no_request_can_name_every_tenant() {
         assert_eq!(TenantId::parse("*"), Err(InvalidId::Reserved));
         assert!(TenantId::every().is_every());
+    }
+
+    #[test]
+    fn a_conversation_is_named_by_the_event_that_started_it() {
+        let started = EventId::from_uuid(Uuid::from_u128(7));
+        let conversation = ConversationId::from(started);
+        assert_eq!(conversation.to_string(), format!("conv-{started}"));
+        assert_eq!(EventId::from(conversation), started);
     }
 
     #[test]

@@ -44,6 +44,17 @@ pub struct TokenClaims {
     /// Whether a secret key vouched for `sub`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
+    /// What it is for, unless it is for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<TokenType>,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenType {
+    /// A visitor's socket, and nothing else. A page uses it for as long as it is open.
+    Ws,
 }
 
 /// What is wanted of a new token.
@@ -65,6 +76,8 @@ pub struct NewToken {
     pub key: KeyId,
     /// Whether that key vouches for `user`.
     pub verified: bool,
+    /// What it is for, unless it is for everything.
+    pub typ: Option<TokenType>,
 }
 
 /// Who issues tokens, and for whom: `auth.issuer` and `auth.audience`.
@@ -133,6 +146,7 @@ impl TokenKeys {
             jti: self.ambient.uuid().to_string(),
             key: mint.key,
             verified: mint.verified,
+            typ: mint.typ,
         };
         encode(&self.header, &claims, &self.signing).map_err(|error| {
             tracing::error!(%error, "a token could not be signed");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use amoiq_events::{ClientMessageId, SessionId, ShortText, TenantId, UserId};
+use amoiq_events::{ClientMessageId, ConversationId, SessionId, ShortText, TenantId, UserId};
 use schemars::{Schema, json_schema};
 use serde::Serialize;
 use serde_json::{
@@ -117,7 +117,7 @@ macro_rules! id_field {
     };
 }
 
-id_field!(SessionId, UserId, ClientMessageId, TenantId);
+id_field!(SessionId, UserId, ClientMessageId, ConversationId, TenantId);
 
 /// A text that is cut and never refused for its length.
 impl FieldValue for ShortText {

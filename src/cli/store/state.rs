@@ -71,7 +71,7 @@ fn print(out: &mut dyn Write, name: &str, value: &Value, with_texts: bool) -> st
     };
     match value {
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
-            let is_private = matches!(key.as_str(), "text" | "userInfo");
+            let is_private = matches!(key.as_str(), "text" | "message_text" | "userInfo");
             if is_private && !with_texts { Ok(()) } else { print(out, &within(key), value, with_texts) }
         }),
         Value::Array(values) => values

@@ -20,11 +20,11 @@ use actix_web::{
     web::Bytes,
 };
 use amoiq_actors::sessions::{PageLimit, PageQuery, PageWindow, SessionAccess, SessionDirectory};
-use amoiq_events::{SessionId, TenantId, session::SessionCaller};
+use amoiq_events::{TenantId, session::SessionCaller};
 
 use super::page::{HistoryPage, SessionMessage, json_bytes};
 use crate::api::{
-    messages::{Audience, MessageResponse},
+    messages::{Audience, MessagePlace, MessageResponse},
     problem::Problem,
 };
 
@@ -67,7 +67,7 @@ impl HistorySource {
     async fn read(&self, piece: PagePiece) -> Result<Bytes, HistoryBodyError> {
         let (window, limit) = (PageWindow::After(piece.first - 1), PageLimit::messages(piece.count));
         let query = PageQuery { caller: self.caller.clone(), window, limit };
-        let reading = self.directory.read(&self.tenant, &piece.session, query);
+        let reading = self.directory.read(&self.tenant, &piece.place.session, query);
         let (access, page) = reading.await.map_err(Problem::from).map_err(HistoryBodyError::Unread)?;
         if access != SessionAccess::Granted || page.messages.len() != piece.count as usize {
             return Err(HistoryBodyError::Gone);
@@ -79,7 +79,7 @@ impl HistorySource {
             if message.seq != piece.first {
                 written.push(b',');
             }
-            let view = MessageResponse::of(message, &piece.session, audience);
+            let view = MessageResponse::of(message, &piece.place, audience);
             serde_json::to_writer(&mut written, &view).map_err(HistoryBodyError::Unwritten)?;
         }
         let commas = page.messages.len() - 1;
@@ -104,7 +104,7 @@ enum HistoryBodyError {
 
 /// Neighbouring messages of one session.
 struct PagePiece {
-    session: SessionId,
+    place: MessagePlace,
     /// The `seq` of the first.
     first: u32,
     count: u32,
@@ -119,11 +119,11 @@ struct PagePiece {
 fn pieces(messages: &[SessionMessage], audience: Audience) -> VecDeque<PagePiece> {
     let mut pieces = VecDeque::<PagePiece>::new();
     for found in messages {
-        let (session, message) = found;
+        let (place, message) = found;
         let bytes = json_bytes(found, audience);
         match pieces.back_mut() {
             Some(last)
-                if last.session == *session
+                if last.place == *place
                     && last.first + last.count == message.seq
                     && last.bytes + bytes <= PIECE_BYTES =>
             {
@@ -132,8 +132,8 @@ fn pieces(messages: &[SessionMessage], audience: Audience) -> VecDeque<PagePiece
             }
             last => {
                 let before = if last.is_some() { "," } else { "" }.to_owned();
-                let (session, after) = (session.clone(), String::new());
-                pieces.push_back(PagePiece { session, first: message.seq, count: 1, bytes, before, after });
+                let (place, after) = (place.clone(), String::new());
+                pieces.push_back(PagePiece { place, first: message.seq, count: 1, bytes, before, after });
             }
         }
     }

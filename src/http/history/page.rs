@@ -2,23 +2,22 @@
 //!
 //! A page is measured as JSON, and what does not fit is left out at the far end of the reading direction. A page of
 //! `DEFAULT_LIMIT` messages is never cut while `limits.text_characters` and `limits.history_bytes` have their
-//! defaults: 100 texts of 10,000 characters have at most 4,000,000 bytes in UTF-8. As JSON a control character takes
-//! six bytes instead of one, so a message counts with no more than its share of the page, or than its text in UTF-8
+//! defaults: 100 texts of 10,000 characters, each twice, have at most 8,000,000 bytes in UTF-8. As JSON a control character takes
+//! six bytes instead of one, so a message counts with no more than its share of the page, or than its texts in UTF-8
 //! with `FIELDS_BYTES` beside it if that is more.
 
 use std::{io, sync::Arc};
 
 use amoiq_actors::sessions::{ChatMessage, PageLimit};
-use amoiq_events::SessionId;
 
 use super::DEFAULT_LIMIT;
 use crate::api::{
-    messages::{Audience, HistoryResponse, MessageResponse},
+    messages::{Audience, HistoryResponse, MessagePlace, MessageResponse},
     problem::Problem,
 };
 
 /// A message with its session.
-pub(super) type SessionMessage = (SessionId, Arc<ChatMessage>);
+pub(super) type SessionMessage = (MessagePlace, Arc<ChatMessage>);
 
 /// A page of messages, ascending.
 pub(super) struct HistoryPage {
@@ -30,7 +29,7 @@ pub(super) struct HistoryPage {
 impl HistoryPage {
     /// The page as an audience reads it.
     pub(super) fn response(&self, audience: Audience) -> HistoryResponse {
-        let message = |(session, message): &SessionMessage| MessageResponse::of(message, session, audience);
+        let message = |(place, message): &SessionMessage| MessageResponse::of(message, place, audience);
         self.with(self.messages.iter().map(message).collect())
     }
 
@@ -54,10 +53,10 @@ impl HistoryPage {
 const ENVELOPE_BYTES: usize = 128;
 
 /// What a message has beside its text, unless its ids and names are unusually long.
-const FIELDS_BYTES: usize = 1_900;
+const FIELDS_BYTES: usize = 2_200;
 
 /// No message has more beside its texts than this and its session's id, twice.
-const NAMES_BYTES: usize = 512;
+const NAMES_BYTES: usize = 832;
 
 /// The most bytes that one byte of a text takes as JSON.
 const ESCAPED_BYTES: usize = 6;
@@ -93,15 +92,15 @@ impl HistoryBytes {
 /// What a message counts for in a page of so many bytes.
 fn counted_bytes(found: &SessionMessage, room: usize) -> usize {
     let share = room / DEFAULT_LIMIT as usize;
-    let in_utf8 = found.1.text.as_str().len() + FIELDS_BYTES;
+    let in_utf8 = 2 * found.1.text.as_str().len() + FIELDS_BYTES;
     // Staff are shown the most.
     (json_bytes(found, Audience::Staff) + ",".len()).min(in_utf8.max(share))
 }
 
 /// What a message has as JSON.
-pub(super) fn json_bytes((session, message): &SessionMessage, audience: Audience) -> usize {
+pub(super) fn json_bytes((place, message): &SessionMessage, audience: Audience) -> usize {
     let mut count = ByteCount(0);
-    match serde_json::to_writer(&mut count, &MessageResponse::of(message, session, audience)) {
+    match serde_json::to_writer(&mut count, &MessageResponse::of(message, place, audience)) {
         Ok(()) => count.0,
         // Writing it would fail in the same way, and say so.
         Err(_unwritable) => 0,
@@ -109,9 +108,9 @@ pub(super) fn json_bytes((session, message): &SessionMessage, audience: Audience
 }
 
 /// More than a message can have as JSON, found without writing it: most pages are far from the limit.
-fn most_bytes((session, message): &SessionMessage) -> usize {
-    // The client's id is in it twice, and an anonymous user's id contains the session's.
-    let texts = 2 * message.size_bytes() + 2 * session.as_str().len();
+fn most_bytes((place, message): &SessionMessage) -> usize {
+    // Most texts are in it twice, and an anonymous user's id contains the session's.
+    let texts = 2 * message.size_bytes() + 2 * place.session.as_str().len();
     ESCAPED_BYTES * texts + NAMES_BYTES
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     access::auth::{CallerRole, Principal},
-    api::problem::Problem,
+    api::{messages::MessagePlace, problem::Problem},
 };
 
 /// Where the next older page ends: before this position of this history.
@@ -115,7 +115,8 @@ impl UserHistory<'_> {
             if let Some(oldest) = page.messages.first().filter(|_| page.has_more) {
                 complete_from = complete_from.max(oldest.position);
             }
-            found.extend(page.messages.into_iter().map(|message| (entry.session.clone(), message)));
+            let place = MessagePlace::of_page(&entry.session, &page);
+            found.extend(page.messages.into_iter().map(|message| (place.clone(), message)));
             found.sort_unstable_by_key(|(_, message)| std::cmp::Reverse(message.position));
             let read = found.len();
             let mut bytes = 0;

@@ -14,7 +14,7 @@ use amoiq_events::{Ambient, Timestamp};
 use super::trace::RequestId;
 use crate::{
     access::{
-        auth::{self, Authenticator},
+        auth::{self, Authenticator, CredentialUse},
         forwarded::TrustedProxies,
         rate_limit::{RateAllowance, RequestLimiter},
     },
@@ -69,7 +69,8 @@ pub async fn limits<B: MessageBody + 'static>(
     {
         // Only what is within the limits may ask the log.
         let authenticator = provided::<Authenticator>(request.request())?;
-        context.credential = authenticator.recognise_again(bearer_of(&request), refused).await;
+        context.credential =
+            authenticator.recognise_again(bearer_of(&request), CredentialUse::Http, refused).await;
     }
     request.extensions_mut().insert(Rc::new(context));
     let mut response = match allowed {
@@ -109,7 +110,7 @@ fn context(request: &ServiceRequest) -> Result<RequestContext, Problem> {
     Ok(RequestContext {
         request_id: request_id.unwrap_or_default(),
         client: provided::<TrustedProxies>(http)?.client_of(http),
-        credential: provided::<Authenticator>(http)?.credential(bearer_of(request)),
+        credential: provided::<Authenticator>(http)?.credential(bearer_of(request), CredentialUse::Http),
     })
 }
 

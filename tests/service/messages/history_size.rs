@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 const SESSION: &str = "session-0123456789";
 
 /// The default of `limits.history_bytes`.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The bytes of an answer, and the answer.
 fn page(app: &TestApp, query: &str) -> (usize, Value) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amoiq_events::{Version, session::SessionEvent, store::ReadDirection};
 
 use super::{ChatMessage, LoadedSession, SessionAccess, SessionError, SessionWorker};
-use crate::sessions::transcript::{MessagePage, PageQuery, PageWindow};
+use crate::sessions::transcript::{MessagePage, PageQuery, PageWindow, SessionConversation};
 
 /// How many events it reads at a time, so that little more is in memory than the page contains.
 const READ_EVENTS: u64 = 100;
@@ -24,19 +24,22 @@ impl SessionWorker {
         if !session.opens_to(caller) {
             return Ok((SessionAccess::Denied, MessagePage::default()));
         }
+        let closed_at = loaded.closed_at;
+        let conversation = session.conversation_id().map(|id| SessionConversation { id, closed_at });
         let (low, high, has_more) = window.span(session.last_seq(), limit.messages);
         if let Some(messages) = loaded.recent.range(low, high) {
-            return Ok((SessionAccess::Granted, MessagePage { messages, has_more }));
+            return Ok((SessionAccess::Granted, MessagePage { messages, has_more, conversation }));
         }
         let (Some(from), Some(to)) = (session.version_of(low), session.version_of(high)) else {
-            return Ok((SessionAccess::Granted, MessagePage { messages: Vec::new(), has_more }));
+            let messages = Vec::new();
+            return Ok((SessionAccess::Granted, MessagePage { messages, has_more, conversation }));
         };
         let mut page = match *window {
             PageWindow::After(_) => self.messages_after(from, to, limit.bytes).await?,
             PageWindow::Newest | PageWindow::Before(_) => self.messages_before(from, to, limit.bytes).await?,
         };
         page.has_more |= has_more;
-        Ok((SessionAccess::Granted, page))
+        Ok((SessionAccess::Granted, MessagePage { conversation, ..page }))
     }
 
     /// The oldest messages of a span, from the log.

@@ -37,6 +37,8 @@ pub(super) struct LoadedSession {
     pub(super) recent: RecentMessages,
     /// The position of its newest event.
     pub(super) last_position: Position,
+    /// When its conversation was closed; `None` while it is open.
+    pub(super) closed_at: Option<Timestamp>,
 }
 
 impl LoadedSession {
@@ -49,6 +51,11 @@ impl LoadedSession {
     ) -> Option<ChatMessage> {
         self.session.apply(event);
         self.last_position = position;
+        match event {
+            SessionEvent::ConversationClosed(_) => self.closed_at = Some(time),
+            SessionEvent::ConversationReopened(_) => self.closed_at = None,
+            _ => {}
+        }
         let SessionEvent::MessageCreated(created) = event else { return None };
         let message = ChatMessage::of(created, time, position);
         self.recent.push(&message);

@@ -60,6 +60,7 @@ fn message(given: &GivenPresence, sender: MessageSender, url: Option<&str>) -> E
         client_message_id: None,
         client_timestamp: None,
         page: url.map(page),
+        conversation_id: None,
     }))
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amoiq_actors::sessions::{ChatMessage, MessagePage, PageWindow};
-use amoiq_events::{Event, codec, session::SessionEvent};
+use amoiq_actors::sessions::{ChatMessage, MessagePage, PageWindow, SessionConversation};
+use amoiq_events::{ConversationId, Event, codec, session::SessionEvent};
 
 use crate::given::{Given, paused};
 
@@ -105,5 +105,8 @@ fn expected(all: &[Arc<ChatMessage>], window: PageWindow, limit: u32) -> Message
     let wanted: Vec<_> = all.iter().filter(is_wanted).cloned().collect();
     let has_more = wanted.len() > limit;
     let skipped = if matches!(window, PageWindow::After(_)) { 0 } else { wanted.len().saturating_sub(limit) };
-    MessagePage { messages: wanted.into_iter().skip(skipped).take(limit).collect(), has_more }
+    let messages = wanted.into_iter().skip(skipped).take(limit).collect();
+    let conversation =
+        all.first().map(|first| SessionConversation { id: ConversationId::from(first.id), closed_at: None });
+    MessagePage { messages, has_more, conversation }
 }

@@ -193,6 +193,7 @@ impl GivenLanes {
             client_message_id: None,
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         };
         Event::Session(SessionEvent::MessageCreated(message)).envelope(&self.ambient, &cause())
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ClientMessageId, MessageId, MessageText, ShortText, UserId};
+use crate::{ClientMessageId, ConversationId, MessageId, MessageText, ShortText, UserId};
 
 /// Who wrote a message, as every reader sees it. It follows from the credential, never from the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,8 @@ pub struct VisitedPage {
 
 impl VisitedPage {
     /// The bytes of its texts.
-    pub(super) fn texts_bytes(&self) -> usize {
+    #[must_use]
+    pub fn texts_bytes(&self) -> usize {
         let texts = [&self.domain, &self.origin, &self.url, &self.referrer, &self.site_id];
         texts.into_iter().flatten().map(|text| text.as_str().len()).sum()
     }
@@ -133,11 +134,18 @@ pub struct MessageCreated {
     /// Where the visitor was, if that changed since the previous message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<VisitedPage>,
+    /// The session's conversation. Absent in events from before it was recorded: then `conversation.started` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
 }
 
-/// `conversation.started`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationStarted {}
+/// `conversation.started`. There is one in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConversationStarted {
+    /// The conversation. It is not stored: the id of the event says it.
+    #[serde(skip)]
+    pub conversation_id: ConversationId,
+}
 
 /// Why a conversation was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,14 +159,23 @@ pub enum ConversationCloseReason {
 
 /// `conversation.closed`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ConversationClosed {
     /// Why.
     pub reason: ConversationCloseReason,
+    /// Which; as in [`MessageCreated`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
 }
 
 /// `conversation.reopened`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationReopened {}
+#[serde(rename_all = "camelCase")]
+pub struct ConversationReopened {
+    /// Which; as in [`MessageCreated`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+}
 
 /// An event of a `session:` stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

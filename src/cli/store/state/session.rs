@@ -7,7 +7,7 @@ use amoiq_events::{
 };
 use serde_json::{Value, json};
 
-use crate::api::messages::{Audience, MessageResponse};
+use crate::api::messages::{Audience, MessagePlace, MessageResponse};
 
 /// What is known about the visitor, for people.
 #[derive(Default)]
@@ -48,7 +48,8 @@ pub(super) async fn at(
             SessionEvent::VisitorIdentified(told) => visitor.learn(told),
             SessionEvent::MessageCreated(created) => {
                 let message = ChatMessage::of(created, recorded.event.time, recorded.position);
-                messages.push(serde_json::to_value(MessageResponse::of(&message, session, Audience::Staff))?);
+                let place = MessagePlace { session: session.clone(), conversation: state.conversation_id() };
+                messages.push(serde_json::to_value(MessageResponse::of(&message, &place, Audience::Staff))?);
             }
             _ => {}
         }

@@ -57,6 +57,7 @@ fn message(delivery: &Delivery) -> Arc<LoggedMessage> {
             client_message_id: None,
             client_timestamp: None,
             page: None,
+            conversation_id: None,
         },
     })
 }
