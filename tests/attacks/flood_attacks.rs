@@ -33,7 +33,7 @@ pub async fn never_reads(environment: &AttackEnvironment) -> anyhow::Result<Atta
         let filler = "x".repeat(1_000);
         for said in 0..each {
             client.send_text(&message(&session, &format!("{said}-{filler}"))).await?;
-            let back = client.text().await?;
+            let back = client.message().await?;
             ensure!(back.contains(&format!("\"{said}-x")), "out of order");
         }
         Ok(())
@@ -111,7 +111,7 @@ pub async fn fill(environment: &AttackEnvironment) -> anyhow::Result<AttackOutco
             let mut client = RawClient::visitor(address, source_address(number)).await?;
             for text in 0..said {
                 client.send_text(&message(&session, &format!("{text}-{}", "x".repeat(characters)))).await?;
-                let back = client.text().await?;
+                let back = client.message().await?;
                 ensure!(back.contains(&format!("\"{text}-x")), "out of order");
             }
             Ok(())

@@ -119,6 +119,16 @@ impl RawClient {
         }
     }
 
+    /// The next text that tells of a message.
+    pub async fn message(&mut self) -> anyhow::Result<String> {
+        loop {
+            let text = self.text().await?;
+            if text.starts_with("42[\"meta_message_created\"") {
+                return Ok(text);
+            }
+        }
+    }
+
     /// The next frame; none at the end of the stream. Cancelling this loses nothing.
     pub async fn next(&mut self) -> std::io::Result<Option<ServerFrame>> {
         loop {
