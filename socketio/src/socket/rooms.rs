@@ -214,6 +214,7 @@ impl<R: RoomName> WorkerRooms<R> {
             table.is_writing.send_replace(true);
         }
         let (rooms, started) = (self.clone(), Instant::now());
+        let writing = BatchWriting(self.clone());
         actix::spawn(async move {
             loop {
                 tokio::task::yield_now().await;
@@ -223,8 +224,19 @@ impl<R: RoomName> WorkerRooms<R> {
             }
             // The cores are free for as long as that took: what is said meanwhile goes out with one write for each listener.
             tokio::time::sleep(started.elapsed().min(MAX_PAUSE)).await;
-            rooms.0.borrow().is_writing.send_replace(false);
+            drop(writing);
         });
+    }
+}
+
+/// A batch for many listeners until the next one is due, however its writing ends.
+struct BatchWriting<R: RoomName>(WorkerRooms<R>);
+
+impl<R: RoomName> Drop for BatchWriting<R> {
+    fn drop(&mut self) {
+        if let Ok(table) = self.0.0.try_borrow() {
+            table.is_writing.send_replace(false);
+        }
     }
 }
 
