@@ -129,7 +129,9 @@ fn name(session: u64) -> SessionId {
 fn event(ambient: &Ambient, step: u64) -> NewEvent {
     let event = match step {
         0 => SessionEvent::Started(SessionStarted {}),
-        1 => SessionEvent::ConversationStarted(ConversationStarted::default()),
+        1 => SessionEvent::ConversationStarted(ConversationStarted {
+            conversation_id: ambient.event_id().into(),
+        }),
         _ => SessionEvent::MessageCreated(MessageCreated {
             message_id: ambient.message_id(),
             seq: u32::try_from(step - 1).unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@ use amoiq_actors::sessions::{SentMessage, SessionDirectory};
 use amoiq_events::{
     Ambient, MessageText, SessionId, ShortText, UserId,
     event::EventCause,
-    session::{AgentAuthor, SendMessage, VisitedPage},
+    session::{AgentAuthor, SendMessage, SessionCaller, VisitedPage},
 };
 
 use super::{
@@ -114,6 +114,7 @@ impl MessageIntake {
             user_info,
             fingerprint,
             page,
+            conversation_id: ambient.event_id().into(),
         };
         Ok(MessageDraft { session, message })
     }
@@ -129,15 +130,16 @@ impl MessageIntake {
         mut message: SendMessage,
         cause: EventCause,
     ) -> Result<SentMessage, Problem> {
-        let (tenant, is_visitor) = (&principal.tenant_id, principal.is_visitor());
-        if is_visitor {
-            self.notes.complete(tenant, session, &mut message);
+        let tenant = &principal.tenant_id;
+        // Anybody with the session's id can have said it, so it is nothing of a verified user.
+        let is_noted = principal.is_visitor() && principal.caller() == SessionCaller::Anonymous;
+        let noted = if is_noted { self.notes.complete(tenant, session, &mut message) } else { None };
+        let sent = in_time(self.directory.send(tenant, session, message, cause)).await;
+        if let (Some(note), Err(_) | Ok(SentMessage::Duplicate(_))) = (noted, &sent) {
+            self.notes.give_back(tenant, session, note);
         }
-        let sent = in_time(self.directory.send(tenant, session, message, cause)).await?;
+        let sent = sent?;
         if let SentMessage::Stored(stored) = &sent {
-            if is_visitor {
-                self.notes.forget(tenant, session);
-            }
             self.online.stored(tenant, session, stored);
         }
         Ok(sent)

@@ -70,33 +70,42 @@ impl VisitorNotes {
         self.0.lock().note((tenant.clone(), session.clone()), said);
     }
 
-    /// Adds what is noted to a visitor's message, where the message says nothing itself.
-    pub fn complete(&self, tenant: &TenantId, session: &SessionId, message: &mut SendMessage) {
-        let table = self.0.lock();
+    /// Adds what is noted to a visitor's message, where the message says nothing itself. Returns the note, which is not kept: it is
+    /// stored with the message.
+    pub fn complete(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        message: &mut SendMessage,
+    ) -> Option<VisitorNote> {
+        let mut table = self.0.lock();
         if table.notes.is_empty() {
-            return;
+            return None;
         }
-        let Some(note) = table.notes.get(&(tenant.clone(), session.clone())) else { return };
+        let note = table.take(&(tenant.clone(), session.clone()))?;
         message.user_id = message.user_id.take().or_else(|| note.user_id.clone());
         message.user_info = message.user_info.take().or_else(|| note.user_info.clone());
         message.fingerprint = message.fingerprint.take().or_else(|| note.fingerprint.clone());
         if message.page == VisitedPage::default() {
             message.page = note.page.clone();
         }
+        Some(note)
     }
 
-    /// Forgets what was noted of a session: it is stored now.
-    pub fn forget(&self, tenant: &TenantId, session: &SessionId) {
+    /// Keeps a note again whose message was not stored. What was said since takes precedence.
+    pub fn give_back(&self, tenant: &TenantId, session: &SessionId, mut note: VisitorNote) {
+        let key = (tenant.clone(), session.clone());
         let mut table = self.0.lock();
-        if !table.notes.is_empty() {
-            table.forget(&(tenant.clone(), session.clone()));
+        if let Some(later) = table.take(&key) {
+            note.learn(later);
         }
+        table.note(key, note);
     }
 }
 
 impl NoteTable {
     fn note(&mut self, key: NoteKey, said: VisitorNote) {
-        let mut note = self.forget(&key).unwrap_or_default();
+        let mut note = self.take(&key).unwrap_or_default();
         note.learn(said);
         self.bytes += note.bytes();
         self.notes.insert(key, note);
@@ -107,7 +116,7 @@ impl NoteTable {
         }
     }
 
-    fn forget(&mut self, key: &NoteKey) -> Option<VisitorNote> {
+    fn take(&mut self, key: &NoteKey) -> Option<VisitorNote> {
         let note = self.notes.remove(key)?;
         self.bytes -= note.bytes();
         Some(note)
@@ -135,6 +144,18 @@ mod tests {
         let mut note = VisitorNote { fingerprint: ShortText::cut("f1"), ..named("ann") };
         note.learn(named("bob"));
         assert_eq!((note.user_id, note.fingerprint), (UserId::parse("bob").ok(), ShortText::cut("f1")));
+    }
+
+    #[test]
+    fn a_note_that_was_not_stored_comes_back_under_what_was_said_since() {
+        let (notes, of) = (VisitorNotes::default(), session(1));
+        notes.note(&tenant(), &of, VisitorNote { fingerprint: ShortText::cut("f1"), ..named("ann") });
+        let note = notes.0.lock().take(&(tenant(), of.clone())).unwrap();
+        notes.note(&tenant(), &of, named("bob"));
+        notes.give_back(&tenant(), &of, note);
+        let note = notes.0.lock().take(&(tenant(), of)).unwrap();
+        assert_eq!((note.user_id, note.fingerprint), (UserId::parse("bob").ok(), ShortText::cut("f1")));
+        assert_eq!(notes.0.lock().bytes, 0);
     }
 
     #[test]

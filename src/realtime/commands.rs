@@ -196,10 +196,28 @@ impl ChatApplication {
         let conversation = validation.required("conversationId", request.conversation_id);
         validation.finish()?;
         let conversation = conversation.ok_or(Problem::Internal)?;
-        let session = self.services.guard.session_of(&socket.principal, socket.client, conversation).await?;
+        let session = match &socket.bound_session {
+            Some(bound) => self.bound_to(socket, bound, conversation).await?,
+            None => self.services.guard.session_of(&socket.principal, socket.client, conversation).await?,
+        };
         self.join_session(socket, &session).await?;
         emit.push(self.about("joined", conversation, &session));
         to_json(&SessionResponse { success: true, session_id: session })
+    }
+
+    /// The session of a visitor's socket, if the conversation is its own: of others it is not even told whether they exist.
+    async fn bound_to(
+        &self,
+        socket: &ChatSocket,
+        bound: &SessionId,
+        conversation: ConversationId,
+    ) -> Result<SessionId, Problem> {
+        let (tenant, caller) = (&socket.principal.tenant_id, socket.principal.caller());
+        let (_, own) = self.services.directory.open(tenant, bound, caller).await?;
+        match own {
+            Some(own) if own.id == conversation => Ok(bound.clone()),
+            _ => Err(Problem::Forbidden("the socket is bound to another session")),
+        }
     }
 
     /// An event about a conversation for one socket.

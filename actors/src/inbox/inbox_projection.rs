@@ -71,6 +71,8 @@ struct MessageSummary<'a> {
 impl Projection for InboxProjection {
     const NAME: &'static str = "inbox";
     const VERSION: u32 = 5;
+    /// They lack indexes, so that queries take longer, and do not know the session of a conversation.
+    const STILL_SERVES: &'static [u32] = &[2, 3, 4];
     const TABLES: &'static [&'static str] = &["inbox", "inbox_users", "inbox_conversations"];
 
     fn create(conn: &Connection, tables: ViewTables) -> Result<(), ViewError> {
@@ -142,7 +144,9 @@ impl Projection for InboxProjection {
             rows.store((&session.tenant, &session.session), &session.row, session.stored_open)?;
         }
         for session in all {
-            if let Some(conversation) = session.conversation {
+            if let Some(conversation) =
+                session.conversation.filter(|_| inbox_tables::has_conversations(tables))
+            {
                 inbox_tables::store_conversation(conn, tables, session.key(), conversation)?;
             }
             for (user, proof) in &session.claims {

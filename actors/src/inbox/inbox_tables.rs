@@ -118,7 +118,9 @@ pub(super) fn remove(
     tenant: &TenantId,
     session: &SessionId,
 ) -> Result<(), ViewError> {
-    for table in ["inbox", "inbox_users", "inbox_conversations"] {
+    let tables_of_sessions = ["inbox", "inbox_users", "inbox_conversations"];
+    let count = if has_conversations(tables) { 3 } else { 2 };
+    for table in tables_of_sessions.into_iter().take(count) {
         let sql = format!("DELETE FROM {} WHERE tenant = ?1 AND session = ?2", tables.name(table));
         conn.prepare_cached(&sql)?.execute((tenant.as_str(), session.as_str()))?;
     }
@@ -285,6 +287,14 @@ fn claim_checksum(tenant: &str, user: &str, session: &str, verified: i64) -> i64
     row_checksum::checksum([tenant.into(), user.into(), session.into(), ValueRef::Integer(verified)])
 }
 
+/// The first version that knows the session of a conversation.
+const WITH_CONVERSATIONS: u32 = 5;
+
+/// Whether these tables know the session of a conversation.
+pub(super) fn has_conversations(tables: ViewTables) -> bool {
+    tables.version() >= WITH_CONVERSATIONS
+}
+
 /// Writes which session a conversation is of.
 pub(super) fn store_conversation(
     conn: &Connection,
@@ -308,6 +318,9 @@ pub(super) fn find_conversation(
     tenant: &str,
     conversation: ConversationId,
 ) -> Result<Option<String>, ViewError> {
+    if !has_conversations(tables) {
+        return Err(ViewError::Behind);
+    }
     let sql = format!(
         "SELECT session, checksum FROM {} WHERE tenant = ?1 AND conversation = ?2",
         tables.name("inbox_conversations")

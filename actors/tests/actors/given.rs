@@ -8,8 +8,8 @@ use amoiq_actors::sessions::{
 };
 use amoiq_actors::timing::NodeDuty;
 use amoiq_events::{
-    Ambient, ClientMessageId, Event, EventLog, MessageId, MessageText, NewEvent, SessionId, TenantId,
-    Timestamp,
+    Ambient, ClientMessageId, ConversationId, Event, EventLog, MessageId, MessageText, NewEvent, SessionId,
+    TenantId, Timestamp,
     ambient::{ManualClock, SeededEntropy},
     cluster::{NodeDescription, SingleNode},
     codec,
@@ -200,6 +200,7 @@ pub(crate) fn message(message_id: MessageId, client_id: &str, text: &str) -> Sen
         user_info: None,
         fingerprint: None,
         page: session::VisitedPage::default(),
+        conversation_id: ConversationId::from_bytes(*message_id.as_bytes()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Intent {
             user_info: None,
             fingerprint: self.fingerprint.clone(),
             page: VisitedPage::default(),
+            conversation_id: world.ambient.event_id().into(),
         }
     }
 }

@@ -123,7 +123,9 @@ fn dump(conn: &Connection, tables: ViewTables) -> Vec<String> {
     let (inbox, users) = (tables.name("inbox"), tables.name("inbox_users"));
     let inbox = rows(&format!("SELECT * FROM {inbox} ORDER BY tenant, session"));
     let users = rows(&format!("SELECT * FROM {users} ORDER BY tenant, user_id, session"));
-    inbox.into_iter().chain(users).collect()
+    let conversations = tables.name("inbox_conversations");
+    let conversations = rows(&format!("SELECT * FROM {conversations} ORDER BY tenant, conversation"));
+    inbox.into_iter().chain(users).chain(conversations).collect()
 }
 
 /// Of each session: its messages, whether it is open, and its verified user.

@@ -95,6 +95,9 @@ pub struct SendMessage {
     pub fingerprint: Option<ShortText>,
     /// Where the visitor is.
     pub page: VisitedPage,
+    /// The id of the conversation, if this is its first message. It opens the session, so it is made apart from the message's own,
+    /// which is no secret.
+    pub conversation_id: ConversationId,
 }
 
 /// What can be asked of a session.
@@ -224,7 +227,7 @@ impl Session {
         events.extend(self.identify(message).map(SessionEvent::VisitorIdentified));
         match self.conversation {
             ConversationState::None => {
-                let started = ConversationStarted { conversation_id: message.message_id.into() };
+                let started = ConversationStarted { conversation_id: message.conversation_id };
                 events.push(SessionEvent::ConversationStarted(started));
             }
             ConversationState::Closed => {
@@ -327,7 +330,7 @@ impl Session {
             client_message_id: message.client_message_id.clone(),
             client_timestamp: message.client_timestamp.clone(),
             page: told.then(|| message.page.clone()),
-            conversation_id: self.conversation_id.or(Some(message.message_id.into())),
+            conversation_id: self.conversation_id.or(Some(message.conversation_id)),
         }
     }
 

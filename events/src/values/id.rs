@@ -262,13 +262,6 @@ impl Default for ConversationId {
     }
 }
 
-/// The conversation that a message starts: its number is as new as the message's own.
-impl From<MessageId> for ConversationId {
-    fn from(first: MessageId) -> Self {
-        Self(first.0)
-    }
-}
-
 impl From<EventId> for ConversationId {
     fn from(started: EventId) -> Self {
         Self(started.as_uuid())

@@ -70,6 +70,7 @@ impl BenchVisitor {
             user_info: None,
             fingerprint: None,
             page: VisitedPage::default(),
+            conversation_id: self.ambient.event_id().into(),
         };
         let cause = EventCause { causation: "bench".into(), actor: "visitor".into() };
         self.directory.send(tenant, session, message, cause).await?;

@@ -3,7 +3,10 @@
 
 use actix_web::{HttpResponse, web};
 use amoiq_actors::sessions::{SessionConversation, SessionDirectory};
-use amoiq_events::{SessionId, ShortText, UserId, session::VisitedPage};
+use amoiq_events::{
+    SessionId, ShortText, UserId,
+    session::{SessionCaller, VisitedPage},
+};
 use serde_json::{Map, Value, value::to_raw_value};
 
 use super::public_origin::PublicOrigin;
@@ -124,8 +127,9 @@ struct AdmittedPage {
 impl WidgetServices {
     /// Checks a page's request, and keeps what it says of the visitor for their next message.
     async fn admit(&self, mut caller: Authenticated<WidgetRequest>) -> Result<AdmittedPage, Problem> {
-        if !caller.principal.is_visitor() {
-            return Err(Problem::Forbidden("a widget key or a visitor's token is needed"));
+        // The token that it gets would not be a verified user's, so it is not for one.
+        if !caller.principal.is_visitor() || caller.principal.caller() != SessionCaller::Anonymous {
+            return Err(Problem::Forbidden("a widget key or an anonymous visitor's token is needed"));
         }
         let body = std::mem::take(&mut caller.body);
         let mut validation = Validation::new();

@@ -156,7 +156,7 @@ fn a_token_for_a_socket_opens_its_session_and_nothing_else() {
     let refused = socket.call("join:conversation", &json!({ "conversationId": theirs }));
     assert_eq!(refused["code"], "FORBIDDEN");
     let unknown = json!({ "conversationId": "conv-00000000-0000-7000-8000-000000000000" });
-    assert_eq!(socket.call("join:conversation", &unknown)["code"], "SESSION_NOT_FOUND");
+    assert_eq!(socket.call("join:conversation", &unknown), refused, "nor is it told which there are");
 }
 
 #[test]

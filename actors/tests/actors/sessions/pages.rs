@@ -106,7 +106,6 @@ fn expected(all: &[Arc<ChatMessage>], window: PageWindow, limit: u32) -> Message
     let has_more = wanted.len() > limit;
     let skipped = if matches!(window, PageWindow::After(_)) { 0 } else { wanted.len().saturating_sub(limit) };
     let messages = wanted.into_iter().skip(skipped).take(limit).collect();
-    let conversation =
-        all.first().map(|first| SessionConversation { id: ConversationId::from(first.id), closed_at: None });
-    MessagePage { messages, has_more, conversation }
+    let id = all.first().map(|first| ConversationId::from_bytes(*first.id.as_bytes()));
+    MessagePage { messages, has_more, conversation: id.map(|id| SessionConversation { id, closed_at: None }) }
 }

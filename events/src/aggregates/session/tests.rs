@@ -31,6 +31,7 @@ fn message(number: u128) -> SendMessage {
         user_info: None,
         fingerprint: None,
         page: VisitedPage::default(),
+        conversation_id: ConversationId::from_uuid(Uuid::from_u128(number)),
     }
 }
 
