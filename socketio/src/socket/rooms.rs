@@ -21,11 +21,13 @@ use std::{
 use actix::{fut::wrap_future, prelude::*};
 use tokio::{sync::watch, time::Instant};
 
-use super::{OutgoingEvent, SocketId, SocketOutlet};
+use super::{SocketId, SocketOutlet};
 use crate::engine::CloseReason;
 
+mod room_broadcast;
 mod room_index;
 
+pub use room_broadcast::{RoomBroadcast, RoomIdentity};
 use room_index::{RoomIndex, RoomNumber};
 
 /// How many batches of broadcasts wait for the rooms of one worker. At the bound their senders wait.
@@ -41,41 +43,6 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 pub trait RoomName: Clone + Eq + Hash + Send + Sync + Unpin + 'static {}
 
 impl<R: Clone + Eq + Hash + Send + Sync + Unpin + 'static> RoomName for R {}
-
-/// An event for the sockets in some rooms.
-#[derive(Clone)]
-pub struct RoomBroadcast<R> {
-    /// A socket in any of these gets the event, once.
-    pub rooms: Vec<R>,
-    /// The event.
-    pub event: Arc<OutgoingEvent>,
-    /// What unrestricted members ([`RoomIdentity::Unrestricted`]) get instead, where that differs.
-    pub unrestricted_event: Option<Arc<OutgoingEvent>>,
-    /// The only user who may be in the rooms from now on: all other restricted members get this event and then lose
-    /// their connection, and nobody else gets it.
-    pub owner: Option<Box<str>>,
-}
-
-impl<R> RoomBroadcast<R> {
-    fn is_for(&self, identity: &RoomIdentity) -> bool {
-        match (&self.owner, identity) {
-            (None, _) | (Some(_), RoomIdentity::Anonymous) => true,
-            (Some(_), RoomIdentity::Unrestricted) => false,
-            (Some(owner), RoomIdentity::User(user)) => owner != user,
-        }
-    }
-}
-
-/// Who a socket is to its rooms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomIdentity {
-    /// It stays in a room whoever owns it.
-    Unrestricted,
-    /// It stays in a room that nobody or this user owns.
-    User(Box<str>),
-    /// It stays in a room that nobody owns.
-    Anonymous,
-}
 
 /// The rooms of all workers.
 pub struct RoomRegistry<R: RoomName> {
