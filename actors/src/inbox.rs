@@ -1,8 +1,7 @@
 //! The inbox: the projection of a tenant's sessions with their newest message, their state and their users.
 //!
 //! It answers which sessions a user has, which session a conversation is of, and which conversations nobody continues. Messages
-//! are not in it: a session's
-//! actor has them.
+//! are not in it: a session's actor has them.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 

@@ -92,6 +92,20 @@ impl VisitorNotes {
         Some(note)
     }
 
+    /// Forgets what was said of these sessions, and whatever was said of a user.
+    pub fn erase(&self, tenant: &TenantId, sessions: &[SessionId], user: Option<&UserId>) {
+        let mut table = self.0.lock();
+        let NoteTable { notes, bytes } = &mut *table;
+        notes.retain(|(of, session), note| {
+            let is_theirs = user.is_some() && note.user_id.as_ref() == user;
+            let is_erased = of == tenant && (is_theirs || sessions.contains(session));
+            if is_erased {
+                *bytes -= note.bytes();
+            }
+            !is_erased
+        });
+    }
+
     /// Keeps a note again whose message was not stored. What was said since takes precedence.
     pub fn give_back(&self, tenant: &TenantId, session: &SessionId, mut note: VisitorNote) {
         let key = (tenant.clone(), session.clone());

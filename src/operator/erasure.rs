@@ -36,6 +36,8 @@ pub async fn erase(
         return Ok(web::Json(EraseResponse { tenant, sessions }));
     }
     let is_of_user = user.is_some();
+    // Otherwise the next message would store again what is erased.
+    services.notes.erase(&tenant, &sessions, user.as_ref());
     let erasing = eraser.erase(tenant.clone(), sessions, user, operator.0);
     let erased = tokio::time::timeout(TIMEOUT, erasing).await;
     let sessions = erased.map_err(|_elapsed| OperatorError::Erasure(EraseError::Late))??;

@@ -14,7 +14,10 @@ use amoiq_events::{
 
 use super::{OperatorError, OperatorIdentity};
 use crate::{
-    access::tenants::{DEMO_TENANT, TenantService},
+    access::{
+        tenants::{DEMO_TENANT, TenantService},
+        visitor_notes::VisitorNotes,
+    },
     api::problem::Problem,
     http::webhooks::WebhookRegistrar,
 };
@@ -31,6 +34,8 @@ pub struct OperatorServices {
     pub rebuilds: Vec<RebuildHandle>,
     /// How far this node is.
     pub inbox: InboxView,
+    /// What pages said of visitors who have not written.
+    pub notes: VisitorNotes,
     /// The nodes of the log, and what each does.
     pub leases: Arc<dyn ClusterLeases>,
 }

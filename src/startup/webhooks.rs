@@ -84,6 +84,7 @@ impl WebhookServer {
             webhooks: self.lanes(),
             rebuilds: services.rebuilds.clone(),
             inbox: (**services.inbox).clone(),
+            notes: services.intake.notes.clone(),
             leases: Arc::clone(&core.node.leases),
         }
     }

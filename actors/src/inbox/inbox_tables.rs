@@ -118,9 +118,8 @@ pub(super) fn remove(
     tenant: &TenantId,
     session: &SessionId,
 ) -> Result<(), ViewError> {
-    let tables_of_sessions = ["inbox", "inbox_users", "inbox_conversations"];
-    let count = if has_conversations(tables) { 3 } else { 2 };
-    for table in tables_of_sessions.into_iter().take(count) {
+    let conversations = has_conversations(tables).then_some("inbox_conversations");
+    for table in ["inbox", "inbox_users"].into_iter().chain(conversations) {
         let sql = format!("DELETE FROM {} WHERE tenant = ?1 AND session = ?2", tables.name(table));
         conn.prepare_cached(&sql)?.execute((tenant.as_str(), session.as_str()))?;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amoiq_testkit::{SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY};
+use amoiq_testkit::{SECRET_KEY, SocketClient, SocketHandshake, TestApp, WIDGET_KEY, cli};
 use serde_json::{Value, json};
 
 const SESSION: &str = "session-0123456789abcdef";
@@ -132,6 +132,21 @@ fn what_a_page_says_of_its_visitor_is_stored_with_their_message_and_not_before()
     write(&app, "hello", "t-1");
     let messages = app.messages(SECRET_KEY, &format!("sessionId={SESSION}"));
     assert_eq!(messages[0]["userId"], "u-7");
+}
+
+#[test]
+fn what_a_page_said_of_somebody_who_is_erased_is_forgotten_and_nothing_else_is() {
+    let app = TestApp::start();
+    for (session, user) in [(SESSION, "u-7"), (OTHER, "u-8")] {
+        let mut said = page();
+        (said["sessionId"], said["userId"]) = (json!(session), json!(user));
+        app.post(WIDGET_KEY, "/webchat/init", &said).expect_status(200);
+    }
+    cli::stdout_of(app.data(), &["erase", "--tenant", "demo", "--user", "u-7", "--yes"]);
+    for (session, user) in [(SESSION, format!("anonymous-{SESSION}")), (OTHER, "u-8".to_owned())] {
+        app.say(WIDGET_KEY, session, "hello");
+        assert_eq!(app.messages(SECRET_KEY, &format!("sessionId={session}"))[0]["userId"], user);
+    }
 }
 
 #[test]
